@@ -1,0 +1,401 @@
+"""`modules.toml` as frozen models: the only place that knows a setting's name, default, unit and reason."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+import types
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+)
+from pydantic_core import ErrorDetails
+
+from .errors import Problem, StartupError
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_LISTEN = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^:\[\]\s]*)):(?P<port>\d{1,5})")
+
+
+def parse_duration(value: object) -> object:
+    """`"30s"`, `"250ms"`, `"5m"` or a number of seconds, as seconds."""
+    if isinstance(value, str):
+        if match := _DURATION.fullmatch(value):
+            return float(match[1]) * _SECONDS[match[2]]
+        raise ValueError('not a duration; write for example "30s", "250ms" or "5m"')
+    if isinstance(value, bool):
+        raise ValueError('not a duration; write for example "30s"')
+    return value
+
+
+def parse_listen(value: str) -> tuple[str, int]:
+    """`HOST:PORT` as (host, port); an IPv6 address stands in brackets, an empty host means every address.
+
+    Raises ValueError.
+    """
+    match = _LISTEN.fullmatch(value)
+    if not match or int(match["port"]) > 65535:
+        raise ValueError('not HOST:PORT; write for example "127.0.0.1:3000", "[::1]:3000" or ":3000"')
+    return match["v6"] or match["host"] or "0.0.0.0", int(match["port"])  # noqa: S104 - the user wrote ":PORT"
+
+
+def _check_listen(value: str) -> str:
+    parse_listen(value)
+    return value
+
+
+def _check_variable_name(name: str) -> str:
+    if not name or "=" in name or "\0" in name:
+        raise ValueError("a variable's name must not be empty and must not contain '=' or NUL")
+    return name
+
+
+def _check_variable_value(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("a variable's value must not contain NUL")
+    return value
+
+
+def _volume_from_string(value: object) -> object:
+    return {"path": value} if isinstance(value, str) else value
+
+
+Duration = Annotated[
+    float,
+    BeforeValidator(parse_duration),
+    WithJsonSchema({"type": ["string", "number"], "pattern": r"^\d+(\.\d+)?(ms|s|m|h)$"}),
+]
+Size = Annotated[ByteSize, WithJsonSchema({"type": ["string", "integer"], "pattern": r"^\d+(\.\d+)?\s*[KMGT]?i?B?$"})]
+Listen = Annotated[str, AfterValidator(_check_listen)]
+Environment = dict[
+    Annotated[str, AfterValidator(_check_variable_name)], Annotated[str, AfterValidator(_check_variable_value)]
+]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Limits(_Model):
+    """What one module may use. `[limits]` holds the defaults; `limits` inside a `[[module]]` overrides them."""
+
+    time: Duration = Field(30.0, gt=0, le=86400)
+    """Wall time of one request in the sandbox, streaming included; a guest that loops, sleeps or is blocked is stopped
+    alike. Before the header block is complete the client gets 504, after it the response is cut off."""
+    memory: Size = Field(ByteSize(256 * 2**20), ge=64 * 2**10, le=4 * 2**30)
+    """Size to which a guest's linear memory may grow; `memory.grow` fails beyond it."""
+    memories: int = Field(1, ge=1, le=16)
+    """Linear memories a module may have; `memory` holds for each of them."""
+    tables: int = Field(4, ge=1, le=16)
+    """Tables a module may have."""
+    table_elements: int = Field(100_000, ge=0, le=10_000_000)
+    """Elements to which each table may grow."""
+    body: Size = Field(ByteSize(16 * 2**20), ge=0)
+    """Size of a request body; a larger one is answered with 413 before the guest starts."""
+    body_time: Duration = Field(60.0, gt=0, le=86400)
+    """Time in which the whole request body must arrive; then 408."""
+    header_block: Size = Field(ByteSize(64 * 2**10), ge=256, le=2**20)
+    """Size of the header block a guest prints before its body; beyond it 502."""
+    stdout: Size = Field(ByteSize(2**30), ge=1024)
+    """Bytes a guest may print; beyond it the guest is stopped and the response is cut off."""
+    stderr: Size = Field(ByteSize(2**20), ge=0)
+    """Bytes of one request's stderr that reach the log; the rest is counted and dropped."""
+    concurrency: int = Field(16, ge=1, le=4096)
+    """Requests of this module that run at the same time."""
+    queue: int = Field(64, ge=0, le=100_000)
+    """Requests that wait for one of those places; the next is answered with 503 and Retry-After."""
+    queue_time: Duration = Field(10.0, gt=0, le=3600)
+    """Time a request waits for its place; then 503."""
+
+
+class Volume(_Model):
+    """A directory of the host that the guest sees under another name."""
+
+    path: str = Field(min_length=1)
+    """The directory on the host; relative to the file that names it."""
+    read_only: bool = False
+    """Whether the guest may change nothing in it."""
+
+
+class ModuleConfig(_Model):
+    """One `[[module]]`: a route and the module that answers it."""
+
+    route: str = Field(min_length=1)
+    """Path this module answers: `/exact`, or `/prefix/...` for the path and everything below it. The most specific
+    route wins, whatever the order in the file."""
+    module: str = Field(min_length=1)
+    """The module: a path or `file:` URL of a `.wasm` or `.wat` file, relative to this file."""
+    entrypoint: str = Field("_start", min_length=1)
+    """Exported function that is called for each request."""
+    argv: str | None = None
+    """Template of the argument vector, split on white space; `${SCRIPT_NAME}` stands for the request path and `${ARGS}`
+    for the query's items. Without a template: the path, then each `&`-separated item of the query."""
+    volumes: dict[str, Annotated[Volume, BeforeValidator(_volume_from_string)]] = Field(default_factory=dict)
+    """Directories the guest may open: `{ "/guest" = "host/dir" }`, or `{ path = "host/dir", read_only = true }`."""
+    environment: Environment = Field(default_factory=dict)
+    """Environment variables for this module's guests; a name CGI gives a meaning to is refused."""
+    allowed_hosts: tuple[str, ...] | None = None
+    """Hosts the guest may call through `wasi_experimental_http`. This version denies every call."""
+    http_max_concurrency: int | None = Field(None, ge=0)
+    """Outbound responses one request may hold open. Without effect in this version, which denies every call."""
+    limits: Limits = Field(default_factory=Limits)
+    """What this module's guests may use, where it differs from `[limits]`."""
+
+
+class Server(_Model):
+    """`[server]`: the listening socket and the process."""
+
+    listen: Listen = "127.0.0.1:3000"
+    """Address to serve on, `HOST:PORT`; port 0 lets the system choose."""
+    hostname: str | None = None
+    """`HOST[:PORT]` for SERVER_NAME and SERVER_PORT of a request without a Host header (HTTP/1.0). Without it, the
+    listening address."""
+    workers: int = Field(1, ge=1, le=256)
+    """Processes that serve; each has its own sandboxes and limits, all share the cache."""
+    concurrency: int = Field(256, ge=1, le=4096)
+    """Sandboxes of one worker, over all modules. While the sum of all `limits.concurrency` stays under it, no module
+    can take another one's place."""
+    max_connections: int = Field(4096, ge=1)
+    """Open connections of one worker; further ones are answered with 503."""
+    keep_alive: Duration = Field(75.0, ge=1, le=3600)
+    """Time an idle connection is kept, in whole seconds; longer than a reverse proxy keeps its own."""
+    send_timeout: Duration = Field(60.0, ge=1, le=3600)
+    """Time a client may leave sent data unacknowledged before its connection is dropped (Linux)."""
+    shutdown_grace: Duration = Field(30.0, ge=0, le=3600)
+    """Time requests in flight have to finish after SIGTERM, in whole seconds."""
+    body_memory: Size = Field(ByteSize(2**20), ge=0)
+    """Size up to which a request body is kept in memory; a larger one goes to a temporary file."""
+
+
+class Cache(_Model):
+    """`[cache]`: precompiled modules on disk."""
+
+    enabled: bool = True
+    """Whether compiled modules are kept on disk. Without it every start compiles again."""
+    directory: str | None = None
+    """Where they are kept, relative to this file; without it the user's cache directory. Loading one runs its machine
+    code, so the directory must belong to the user and not be writable by others, or it is not used."""
+
+
+class Log(_Model):
+    """`[log]`: what is written to standard error."""
+
+    format: Literal["text", "json"] = "text"
+    """`text` for people, `json` for one object a line."""
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severe level that is written."""
+    access: bool = True
+    """Whether each request gets a line."""
+
+
+class Config(_Model):
+    """A whole `modules.toml`."""
+
+    module: tuple[ModuleConfig, ...] = Field(default=(), min_length=1)
+    """The `[[module]]` tables."""
+    environment: Environment = Field(default_factory=dict)
+    """Environment variables for every module; a module's own and `-e` win."""
+    server: Server = Field(default_factory=Server)
+    """The listening socket and the process."""
+    limits: Limits = Field(default_factory=Limits)
+    """What a module may use, where it sets nothing itself."""
+    cache: Cache = Field(default_factory=Cache)
+    """Precompiled modules on disk."""
+    log: Log = Field(default_factory=Log)
+    """What is written to standard error."""
+
+
+class _EnvironmentTable(_Model):
+    environment: Environment = Field(default_factory=dict)
+
+
+M = TypeVar("M", bound=_Model)
+
+LEGACY_TOP_LEVEL = {
+    "default_host": "set hostname in [server]",
+    "bindle_server": "bindles are gone; name a file",
+}
+LEGACY_MODULE = {
+    "bindle_server": "bindles are gone; name a file in module",
+    "default_host": "set hostname in [server]",
+    "host": "every host name is served; let the front server choose by name",
+    "repository": "name the module's file in module",
+}
+
+Overrides = Mapping[str, Mapping[str, object]]
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigFile:
+    """A configuration as it was read: what is valid of it, and what is wrong or doubtful."""
+
+    path: Path
+    config: Config
+    problems: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+
+    @property
+    def base(self) -> Path:
+        """The directory that relative paths start from."""
+        return self.path.parent
+
+
+def read_config(path: Path, overrides: Overrides | None = None) -> ConfigFile:
+    """Reads a `modules.toml`; values of `overrides` (table → key → value) win over the file.
+
+    A mistake does not end the reading: what is valid is kept, so that start-up can find the rest. Raises StartupError
+    when there is nothing to read.
+    """
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise StartupError(Problem(str(path), f"cannot be read: {error.strerror}")) from None
+    except UnicodeDecodeError:
+        raise StartupError(Problem(str(path), "is not UTF-8 text; a modules.toml is wanted here")) from None
+    except tomllib.TOMLDecodeError as error:
+        raise StartupError(Problem(str(path), f"is not valid TOML: {error}")) from None
+    return config_from_tables(path, tables, overrides)
+
+
+def config_from_tables(path: Path, tables: dict[str, Any], overrides: Overrides | None = None) -> ConfigFile:
+    """The tables of a `modules.toml` as a configuration; `path` names it in messages and is where paths start."""
+    return _Reader(path, overrides or {}).read(tables)
+
+
+class _Reader:
+    def __init__(self, path: Path, overrides: Overrides) -> None:
+        self.path = path
+        self.overrides = overrides
+        self.problems: list[Problem] = []
+        self.warnings: list[Problem] = []
+
+    def read(self, tables: dict[str, Any]) -> ConfigFile:
+        self._drop_legacy(tables, LEGACY_TOP_LEVEL, str(self.path))
+        modules = tables.pop("module", None)
+        fields = {}
+        for name, model in (("server", Server), ("limits", Limits), ("cache", Cache), ("log", Log)):
+            fields[name] = self._table(model, name, tables.pop(name, {}))
+        fields["environment"] = self._environment(tables.pop("environment", {}))
+        for name in tables:
+            self._problem(str(self.path), f"{name}: unknown key{_nearest(name, Config)}")
+        module = tuple(self._modules(modules, fields["limits"]))
+        config = Config.model_construct(module=module, **fields)
+        return ConfigFile(self.path, config, tuple(self.problems), tuple(self.warnings))
+
+    def _table(self, model: type[M], name: str, table: object) -> M:
+        override = self._validate(model, self.overrides.get(name, {}), "command line", f"{name}.")
+        if override and isinstance(table, dict):
+            table = table | {key: getattr(override, key) for key in override.model_fields_set}
+        return self._validate(model, table, str(self.path), f"{name}.") or model()
+
+    def _environment(self, table: object) -> dict[str, str]:
+        valid = self._validate(_EnvironmentTable, {"environment": table}, str(self.path), "")
+        own = valid.environment if valid else {}
+        return own | {name: str(value) for name, value in self.overrides.get("environment", {}).items()}
+
+    def _modules(self, modules: object, limits: Limits) -> Iterator[ModuleConfig]:
+        if not isinstance(modules, list) or not all(isinstance(table, dict) for table in modules):
+            what = "has no [[module]] table" if modules is None else "module is not a list of [[module]] tables"
+            self._problem(str(self.path), f'{what}; write [[module]] with route = "/..." and module = "file.wasm"')
+            return
+        defaults = limits.model_dump(exclude_unset=True)
+        for number, table in enumerate(modules, start=1):
+            route = f" ({table['route']})" if isinstance(table.get("route"), str) else ""
+            where = f"{self.path}: [[module]] {number}{route}"
+            self._drop_legacy(table, LEGACY_MODULE, where)
+            own_limits = table.get("limits", {})
+            if isinstance(own_limits, dict):
+                table = table | {"limits": defaults | own_limits}
+            module = self._validate(ModuleConfig, table, where, "")
+            if module:
+                yield module
+
+    def _drop_legacy(self, table: dict[str, Any], legacy: Mapping[str, str], where: str) -> None:
+        for name, advice in legacy.items():
+            if table.pop(name, None) is not None:
+                self.warnings.append(Problem(where, f"{name}: an old key without effect; {advice}"))
+
+    def _validate(self, model: type[M], table: object, where: str, prefix: str) -> M | None:
+        """`table` as a model; what is wrong is noted and left out, so that start-up can check the rest."""
+        try:
+            return model.model_validate(table)
+        except ValidationError as error:
+            details = error.errors()
+        for detail in details:
+            self._problem(where, _explain(detail, model, prefix))
+        wrong = {detail["loc"][0] for detail in details if detail["loc"]}
+        right = {key: value for key, value in table.items() if key not in wrong} if isinstance(table, dict) else {}
+        try:
+            return model.model_validate(right)
+        except ValidationError:
+            return None
+
+    def _problem(self, where: str, what: str) -> None:
+        self.problems.append(Problem(where, what))
+
+
+def _explain(detail: ErrorDetails, model: type[BaseModel], prefix: str) -> str:
+    """One pydantic error in the words of the file: key, value, what is wrong, what to write."""
+    loc = [part for part in detail["loc"] if part != "[key]"]
+    key = (prefix + ".".join(str(part) for part in loc)).rstrip(".")
+    kind, value = detail["type"], detail["input"]
+    if kind == "extra_forbidden":
+        return f"{key}: unknown key{_nearest(str(loc[-1]), _model_at(model, loc[:-1]))}"
+    if kind == "missing":
+        return f"{key}: missing; it has no default"
+    what = {
+        "value_error": detail["msg"].removeprefix("Value error, "),
+        "byte_size": 'not a size; write for example "16MiB"',
+        "byte_size_unit": 'not a size; write for example "16MiB"',
+        "float_type": 'not a duration; write for example "30s"',
+        "string_type": "must be text in quotes",
+    }.get(kind, detail["msg"][:1].lower() + detail["msg"][1:])
+    if value is None or isinstance(value, (dict, list)):
+        return f"{key}: {what}"
+    return f"{key} = {_toml(value)}: {what}"
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+def _nearest(name: str, model: type[BaseModel] | None) -> str:
+    names = list(model.model_fields) if model else []
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    if close:
+        return f"; did you mean {close[0]}?"
+    return f"; valid keys are {', '.join(names)}" if names else ""
+
+
+def _model_at(model: type[BaseModel], loc: Sequence[int | str]) -> type[BaseModel] | None:
+    """The model that the key path `loc` leads to."""
+    found: type[BaseModel] | None = model
+    for part in loc:
+        field = found.model_fields.get(str(part)) if found else None
+        if field is not None:
+            found = next(iter(nested_models(field.annotation)), None)
+    return found
+
+
+def nested_models(annotation: object) -> Iterator[type[BaseModel]]:
+    """The models inside a field's annotation: `dict[str, Volume]` holds Volume."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    elif get_origin(annotation) in (Annotated, Union, types.UnionType, dict, tuple, list):
+        for argument in get_args(annotation):
+            yield from nested_models(argument)

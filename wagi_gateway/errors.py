@@ -1,0 +1,132 @@
+"""The errors this package raises.
+
+    GatewayError
+    ├── StartupError            what start-up found wrong: every problem, not the first   (exit code 3)
+    └── RequestError            one request cannot be answered by its module              (carries an HTTP status)
+        ├── BadRequest          400  the request breaks HTTP or cannot become CGI variables
+        ├── NotFound            404  no route matches
+        ├── RequestTimeout      408  the body did not arrive in time
+        ├── BodyTooLarge        413  the body is over `limits.body`
+        ├── UriTooLong          414  the request target is over its bound
+        ├── FieldsTooLarge      431  environment and arguments are over their bound
+        ├── GuestFailed         500  the guest trapped, exited without a response or could not be instantiated
+        ├── BadOutput           502  the guest's output is not a valid CGI response
+        ├── AtCapacity          503  no sandbox is free and the queue is full
+        └── OutOfTime           504  the guest ran into `limits.time` before its header block was complete
+
+A `RequestError`'s text is for the log; the client is told the status and `public` alone (spec: no host path, backtrace
+or guest output in an error body).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class GatewayError(Exception):
+    """The root of everything raised on purpose."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong with a configuration or a module: where, what, and what to do about it.
+
+    `str(problem)` reads `modules.toml: [[module]] 2 (/hello): limits.time: "soon" is not a duration; …`.
+    """
+
+    where: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}" if self.where else self.what
+
+
+class StartupError(GatewayError):
+    """The server cannot start; `problems` holds every reason that was found."""
+
+    exit_code = 3
+
+    def __init__(self, *problems: Problem) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = problems
+
+
+class RequestError(GatewayError):
+    """A request ends with `status`; the message goes to the log and `public` to the client."""
+
+    status = 500
+    public = "Internal Server Error"
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+class BadRequest(RequestError):
+    """The request breaks HTTP or cannot be expressed as CGI meta-variables."""
+
+    status = 400
+    public = "Bad Request"
+
+
+class NotFound(RequestError):
+    """No route matches; WAGI answers with an empty body, and so do we."""
+
+    status = 404
+    public = ""
+
+
+class RequestTimeout(RequestError):
+    """The request body did not arrive within `limits.body_time`."""
+
+    status = 408
+    public = "Request Timeout: the request body did not arrive in time"
+    headers = ((b"connection", b"close"),)
+
+
+class BodyTooLarge(RequestError):
+    """The request body is larger than `limits.body`."""
+
+    status = 413
+    public = "Content Too Large"
+    headers = ((b"connection", b"close"),)
+
+
+class UriTooLong(RequestError):
+    """The request target is over its bound."""
+
+    status = 414
+    public = "URI Too Long"
+
+
+class FieldsTooLarge(RequestError):
+    """The request's header fields would make an environment over its bound."""
+
+    status = 431
+    public = "Request Header Fields Too Large"
+
+
+class GuestFailed(RequestError):
+    """The guest trapped, exited without a response or could not be instantiated."""
+
+    status = 500
+    public = "Internal Server Error: the module failed"
+
+
+class BadOutput(RequestError):
+    """The guest's output is not a valid CGI response (RFC 3875 section 6)."""
+
+    status = 502
+    public = "Bad Gateway: the module's output is not a valid CGI response"
+
+
+class AtCapacity(RequestError):
+    """No sandbox became free: the module's queue is full or the wait was too long."""
+
+    status = 503
+    public = "Service Unavailable: the module is at capacity"
+    headers = ((b"retry-after", b"1"),)
+
+
+class OutOfTime(RequestError):
+    """The guest ran into `limits.time` before its header block was complete."""
+
+    status = 504
+    public = "Gateway Timeout: the module took too long"
