@@ -1,0 +1,251 @@
+"""The meta-variables and arguments of one request: values in, values out (RFC 3875 section 4, WAGI's additions)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import AddressValueError, IPv6Address
+
+from .. import __version__
+from ..errors import BadRequest, FieldsTooLarge, UriTooLong
+from ..router import RouteMatch
+
+Environ = dict[bytes, bytes]
+Headers = Iterable[tuple[bytes, bytes]]
+
+SERVER_SOFTWARE = b"wagi-gateway/" + __version__.encode()
+MAX_TARGET = 8 * 1024
+"""Bytes of path and query; a longer target is answered with 414."""
+MAX_ENVIRON = 64 * 1024
+"""Bytes of environment and arguments together; a request that needs more is answered with 431."""
+
+META_VARIABLES = frozenset(
+    "AUTH_TYPE CONTENT_LENGTH CONTENT_TYPE GATEWAY_INTERFACE HTTPS PATH_INFO PATH_TRANSLATED QUERY_STRING REMOTE_ADDR"
+    " REMOTE_HOST REMOTE_IDENT REMOTE_PORT REMOTE_USER REQUEST_METHOD REQUEST_SCHEME REQUEST_URI SCRIPT_NAME SERVER_NAME"
+    " SERVER_PORT SERVER_PROTOCOL SERVER_SOFTWARE X_FULL_URL X_MATCHED_ROUTE X_RAW_PATH_INFO X_REQUEST_ID".split()
+)
+"""The names a request defines; an operator's environment must not."""
+
+# Credentials the gateway is not asked to hand on (RFC 3875 section 9.2), fields that concern the connection alone
+# (RFC 9110 section 7.6.1), CONTENT_LENGTH's twin, and Proxy: HTTP_PROXY would steer a guest's client (CVE-2016-5385).
+_WITHHELD = frozenset(
+    b"authorization proxy-authorization connection content-length keep-alive proxy proxy-connection te trailer"
+    b" transfer-encoding upgrade".split()
+)
+# "_" is not in the set: X_Forwarded_For would take X-Forwarded-For's variable.
+_FIELD_NAME = re.compile(rb"[a-z0-9-]+")
+_TARGET_CONTROL = re.compile(rb"[\x00-\x20\x7f]")
+_FIELD_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_HOST = re.compile(
+    rb"(?P<name>\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+)(?::(?P<port>\d{0,5}))?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RequestHead:
+    """A request without its body, as it came over the wire: bytes stay bytes."""
+
+    method: str
+    raw_path: bytes
+    query: bytes
+    http_version: str
+    scheme: str
+    headers: tuple[tuple[bytes, bytes], ...]
+    """Names in lower case, values as received, in order."""
+    client: tuple[str, int] | None
+    server: tuple[str, int | None] | None
+    request_id: str
+
+    def values(self, name: bytes) -> list[bytes]:
+        """Every value of one field, in order."""
+        return [value for key, value in self.headers if key == name]
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """Host and port of a Host header: the name keeps an IPv6 literal's brackets, the port may be unknown."""
+
+    name: bytes
+    port: bytes
+
+    @classmethod
+    def parse(cls, value: bytes) -> Authority:
+        """`host`, `host:port` or `[v6]:port` (RFC 3986 section 3.2.2, without user information).
+
+        Raises BadRequest.
+        """
+        match = _HOST.fullmatch(value)
+        if not match:
+            raise BadRequest(f"the Host header {value[:100]!r} is not a host")
+        name, port = match["name"], match["port"] or b""
+        if port and not 0 < int(port) < 65536:
+            raise BadRequest(f"the Host header {value[:100]!r} has no valid port")
+        if name.startswith(b"["):
+            try:
+                IPv6Address(name[1:-1].decode())
+            except AddressValueError:
+                raise BadRequest(f"the Host header {value[:100]!r} has no valid IPv6 address") from None
+        return cls(name, port)
+
+
+_parse_authority = lru_cache(maxsize=1024)(Authority.parse)
+
+
+@lru_cache(maxsize=1024)
+def _variable_name(field: bytes) -> bytes | None:
+    """The meta-variable of a header field, or None for a field that must not become one (RFC 3875 section 4.1.18)."""
+    if field in _WITHHELD or not _FIELD_NAME.fullmatch(field):
+        return None
+    return b"HTTP_" + field.upper().replace(b"-", b"_")
+
+
+def build_environ(
+    request: RequestHead,
+    match: RouteMatch[object],
+    *,
+    content_length: int,
+    operator: Mapping[bytes, bytes],
+    hostname: Authority | None = None,
+) -> Environ:
+    """The whole environment of one guest: the operator's variables, the meta-variables, then the header fields.
+
+    `operator` holds no name of META_VARIABLES; its `HTTP_*` names win over header fields. Raises BadRequest for header
+    fields that cannot be expressed, FieldsTooLarge over MAX_ENVIRON.
+    """
+    _check_target(request)
+    fields = _fields(request.headers)
+    authority, host_known = _authority(request, fields, hostname)
+    https = request.scheme == "https"
+    port = authority.port or (b"443" if https else b"80")
+    path_query = match.path + (b"?" + request.query if request.query else b"")
+    address = _address(request.client)
+    scheme = b"https" if https else b"http"
+
+    environ: Environ = {
+        # The request (RFC 3875 section 4.1)
+        b"GATEWAY_INTERFACE": b"CGI/1.1",
+        b"SERVER_SOFTWARE": SERVER_SOFTWARE,
+        b"SERVER_PROTOCOL": _PROTOCOL.get(request.http_version) or b"HTTP/" + request.http_version.encode(),
+        b"SERVER_NAME": authority.name,
+        b"SERVER_PORT": port,
+        b"REQUEST_METHOD": request.method.encode(),
+        b"SCRIPT_NAME": match.script_name,
+        b"PATH_INFO": match.path_info,
+        b"PATH_TRANSLATED": match.path_info,  # WAGI's; a host's paths are never told
+        b"QUERY_STRING": request.query,
+        b"CONTENT_LENGTH": b"%d" % content_length,
+        b"CONTENT_TYPE": _content_type(request),
+        b"REMOTE_ADDR": address,
+        b"REMOTE_HOST": address,
+        b"REMOTE_USER": b"",  # the gateway authenticates nobody
+        b"AUTH_TYPE": b"",
+        # What Apache, lighttpd and Go add
+        b"REQUEST_URI": request.raw_path + (b"?" + request.query if request.query else b""),
+        b"REQUEST_SCHEME": scheme,
+        # WAGI's
+        b"X_FULL_URL": b"%s://%s:%s%s" % (scheme, authority.name, port, path_query),
+        b"X_MATCHED_ROUTE": match.pattern.encode(),
+        b"X_RAW_PATH_INFO": match.raw_path_info,
+        # Ours
+        b"X_REQUEST_ID": request.request_id.encode(),
+    }
+    if https:
+        environ[b"HTTPS"] = b"on"
+    if request.client and request.client[1]:
+        environ[b"REMOTE_PORT"] = b"%d" % request.client[1]
+    if not host_known:
+        fields.pop(b"HTTP_HOST", None)
+    environ = {**operator, **fields, **operator, **environ} if operator else {**fields, **environ}
+    if sum(map(len, environ)) + sum(map(len, environ.values())) > MAX_ENVIRON:
+        raise FieldsTooLarge(f"the request would need more than {MAX_ENVIRON} bytes of environment")
+    return environ
+
+
+def _check_target(request: RequestHead) -> None:
+    target = request.raw_path + request.query
+    if len(target) > MAX_TARGET:
+        raise UriTooLong(f"the request target has {len(target)} bytes, more than {MAX_TARGET}")
+    if _TARGET_CONTROL.search(target):
+        raise BadRequest("the request target contains a control character or a blank")
+    for part in () if target.isascii() else (request.raw_path, request.query):
+        try:
+            part.decode("utf-8")
+        except UnicodeDecodeError:
+            raise BadRequest("the request target contains octets that are neither encoded nor UTF-8") from None
+
+
+_PROTOCOL = {"1.1": b"HTTP/1.1", "1.0": b"HTTP/1.0", "2": b"HTTP/2.0", "3": b"HTTP/3.0"}
+
+
+def _fields(headers: Headers) -> Environ:
+    """Header fields as HTTP_* variables; repeated ones are joined in order (RFC 3875 section 4.1.18)."""
+    fields: Environ = {}
+    for field, value in headers:
+        name = _variable_name(field)
+        if name is None:
+            continue
+        if _FIELD_CONTROL.search(value):
+            raise BadRequest(f"the header field {field.decode('latin-1')} contains a control character")
+        if not value.isascii():
+            value = _utf8(value)
+        if name in fields:
+            fields[name] += (b"; " if name == b"HTTP_COOKIE" else b", ") + value
+        else:
+            fields[name] = value
+    return fields
+
+
+def _utf8(value: bytes) -> bytes:
+    """A guest's environment is UTF-8 or nothing (wasmtime refuses all of it), so ISO-8859-1 is converted."""
+    try:
+        value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value.decode("latin-1").encode("utf-8")
+    return value
+
+
+def _authority(request: RequestHead, fields: Environ, hostname: Authority | None) -> tuple[Authority, bool]:
+    """The authority the client asked for and whether it named one (RFC 9110 section 7.2)."""
+    hosts = request.values(b"host")
+    if len(hosts) > 1:
+        raise BadRequest("the request has more than one Host header")
+    if hosts and hosts[0]:
+        return _parse_authority(hosts[0]), True
+    if not hosts and request.http_version == "1.1":
+        raise BadRequest("the HTTP/1.1 request has no Host header")
+    if hostname:
+        return hostname, False
+    name, port = request.server or ("localhost", None)
+    return Authority(b"[%s]" % name.encode() if ":" in name else name.encode(), b"%d" % (port or 0) if port else b""), False
+
+
+def _content_type(request: RequestHead) -> bytes:
+    values = request.values(b"content-type")
+    if len(set(values)) > 1:
+        raise BadRequest("the request has two differing Content-Type headers")
+    return _utf8(values[0]) if values else b""
+
+
+def _address(client: tuple[str, int] | None) -> bytes:
+    """A numeric address without port, brackets or zone; a peer on a UNIX socket is this host."""
+    return client[0].partition("%")[0].encode() if client else b"127.0.0.1"
+
+
+def build_argv(template: str | None, path: bytes, query: bytes) -> list[bytes]:
+    """The argument vector as WAGI makes it: the request path, then the query's items, undecoded.
+
+    A template has `${SCRIPT_NAME}` replaced by the path and `${ARGS}` by the query's items, and is then split on white
+    space; there is no shell and no quoting. Empty items vanish.
+
+    >>> build_argv(None, b"/e", b"a=1&&b")
+    [b'/e', b'a=1', b'b']
+    >>> build_argv("python /app.py ${ARGS}", b"/e", b"a=1&b")
+    [b'python', b'/app.py', b'a=1', b'b']
+    """
+    items = [item for item in query.split(b"&") if item]
+    if template is None:
+        return [path, *items]
+    text = template.encode().replace(b"${SCRIPT_NAME}", path).replace(b"${ARGS}", b" ".join(items))
+    return text.split()
