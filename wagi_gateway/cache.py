@@ -1,0 +1,101 @@
+"""Precompiled artefacts on disk: machine code, so kept where nobody else can write and checked before it is loaded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+from filelock import BaseFileLock, FileLock
+
+
+class CacheRefused(Exception):
+    """The directory cannot be used; the text says why and what to do."""
+
+
+class ArtefactCache:
+    """A directory of artefacts. Owner and mode are checked when it is opened and again for each file.
+
+    An artefact's digest is verified once; a note beside it remembers the file's identity (inode, size, times), so that
+    later loads cost one `stat`. Whatever changes the file changes its ctime and has it verified again.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        """Creates `directory` if need be. Raises CacheRefused."""
+        self.directory = directory
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            status = directory.lstat()
+        except OSError as error:
+            raise CacheRefused(f"{directory} cannot be made a cache directory: {error.strerror}") from None
+        if not stat.S_ISDIR(status.st_mode):
+            raise CacheRefused(f"{directory} is not a directory; choose another one")
+        if reason := _unsafe(status):
+            raise CacheRefused(f"{directory} {reason}; choose a directory of your own, with mode 0700")
+        if not os.access(directory, os.W_OK | os.X_OK):
+            raise CacheRefused(f"{directory} is not writable; change its mode or choose another one")
+
+    def lock(self, key: str) -> BaseFileLock:
+        """Held while `key` is compiled, so that processes that start together compile once."""
+        return FileLock(self.directory / f"{key}.lock", mode=0o600)
+
+    def find(self, key: str) -> Path | None:
+        """The artefact of `key`, or None if there is none that may be loaded."""
+        path = self._artefact(key)
+        try:
+            status = path.lstat()
+            note = json.loads(self._note(key).read_text())
+        except (OSError, ValueError):
+            return None
+        if not stat.S_ISREG(status.st_mode) or _unsafe(status) or not isinstance(note, dict):
+            return None
+        if note.get("identity") != _identity(status):
+            with path.open("rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != note.get("sha256"):
+                    return None
+            self._write(self._note(key), _note(note["sha256"], status))
+        return path
+
+    def store(self, key: str, artefact: bytes | bytearray) -> Path:
+        """Writes the artefact of `key`; a reader sees all of it or nothing. Raises OSError."""
+        path = self._artefact(key)
+        self._write(path, artefact)
+        self._write(self._note(key), _note(hashlib.sha256(artefact).hexdigest(), path.lstat()))
+        return path
+
+    def _artefact(self, key: str) -> Path:
+        return self.directory / f"{key}.cwasm"
+
+    def _note(self, key: str) -> Path:
+        return self.directory / f"{key}.json"
+
+    def _write(self, path: Path, data: bytes | bytearray) -> None:
+        handle, name = tempfile.mkstemp(dir=self.directory, prefix=".new-")
+        try:
+            with open(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(handle)
+            os.replace(name, path)
+        except BaseException:
+            os.unlink(name)
+            raise
+
+
+def _unsafe(status: os.stat_result) -> str | None:
+    if status.st_uid != os.geteuid():
+        return f"belongs to user {status.st_uid}, not to user {os.geteuid()} who runs this"
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return f"is writable by others (mode {stat.S_IMODE(status.st_mode):04o})"
+    return None
+
+
+def _identity(status: os.stat_result) -> list[int]:
+    return [status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+
+
+def _note(digest: str, status: os.stat_result) -> bytes:
+    return json.dumps({"sha256": digest, "identity": _identity(status)}).encode()

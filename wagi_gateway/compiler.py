@@ -1,0 +1,212 @@
+"""Bytes become a precompiled artefact on disk and a warm module in memory: what of wasmtime happens before requests."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import mmap
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import wasmtime
+from wasmtime import _bindings
+
+from .cache import ArtefactCache
+from .errors import Problem, StartupError
+from .sources.file import WasmSource
+
+WASMTIME_VERSION = importlib.metadata.version("wasmtime")
+
+_MAX_WASM_STACK = 1024 * 1024
+_MEMORY_RESERVATION = (4 << 30) + (64 << 20)  # a 32-bit memory with its guards, in bytes
+_COMPONENT = b"\0asm\x0d\x00\x01\x00"
+
+DefineHost = Callable[[wasmtime.Linker], None]
+OnCompile = Callable[[WasmSource], AbstractContextManager[object]]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """What the pooling allocator reserves; virtual address space, not memory."""
+
+    slots: int
+    max_memory: int
+    memories: int
+    tables: int
+    table_elements: int
+
+
+@dataclass(frozen=True, slots=True)
+class WarmModule:
+    """A module that is compiled, linked and ready to be instantiated for a request."""
+
+    name: str
+    digest: str
+    instance_pre: wasmtime.InstancePre
+    functions: frozenset[str]
+    """Exports that take nothing and return nothing: what can be an entrypoint."""
+    exports: tuple[str, ...]
+    is_reactor: bool
+    """Whether `_initialize` is to be called before the entrypoint (WASI application ABI)."""
+
+
+def create_engine(settings: EngineSettings) -> tuple[wasmtime.Engine, str | None]:
+    """An engine whose instances come from a pool, or else, with a warning, from the system one by one."""
+    if reason := _pool_refused(settings):
+        warning = f"sandboxes are allocated one by one, which is slower: {reason}; lower concurrency in [server]"
+        return wasmtime.Engine(_configure(settings, pooling=False)), warning
+    return wasmtime.Engine(_configure(settings, pooling=True)), None
+
+
+def _pool_refused(settings: EngineSettings) -> str | None:
+    """Tries the reservation first, because wasmtime's C API ends the process where it fails."""
+    size = settings.slots * (settings.memories * _MEMORY_RESERVATION + settings.tables * settings.table_elements * 16)
+    try:
+        mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=0).close()
+    except (OSError, OverflowError, ValueError) as error:
+        return f"{settings.slots} sandboxes need {size >> 30} GiB of address space ({error})"
+    return None
+
+
+def _configure(settings: EngineSettings, *, pooling: bool) -> wasmtime.Config:
+    config = wasmtime.Config()
+    config.epoch_interruption = True
+    config.max_wasm_stack = _MAX_WASM_STACK
+    config.wasm_multi_memory = True
+    # A wait on shared memory would sleep beyond every deadline.
+    config.shared_memory = False
+    if pooling:
+        pool = _bindings.wasmtime_pooling_allocation_config_new()
+        for name, value in {
+            "total_core_instances": settings.slots,
+            "total_memories": settings.slots * settings.memories,
+            "total_tables": settings.slots * settings.tables,
+            "max_memories_per_module": settings.memories,
+            "max_tables_per_module": settings.tables,
+            "table_elements": settings.table_elements,
+            "max_memory_size": settings.max_memory,
+            "max_core_instance_size": 4 * 2**20,
+            "linear_memory_keep_resident": 256 * 2**10,
+            "table_keep_resident": 64 * 2**10,
+        }.items():
+            getattr(_bindings, f"wasmtime_pooling_allocation_config_{name}_set")(pool, value)
+        _bindings.wasmtime_pooling_allocation_strategy_set(config.ptr(), pool)
+        _bindings.wasmtime_pooling_allocation_config_delete(pool)
+    return config
+
+
+class Compiler:
+    """Loads each module once: from the cache if it holds the artefact, else compiled, and kept there."""
+
+    def __init__(
+        self,
+        engine: wasmtime.Engine,
+        define_host: DefineHost,
+        cache: ArtefactCache | None = None,
+        on_compile: OnCompile | None = None,
+    ) -> None:
+        """`define_host` adds the host functions to the linker; `on_compile` is entered around a long compile."""
+        self.engine = engine
+        self.warnings: list[str] = []
+        self._cache = cache
+        self._on_compile = on_compile or (lambda source: nullcontext())
+        self._warm: dict[str, WarmModule] = {}
+        self._linker = wasmtime.Linker(engine)
+        self._linker.allow_shadowing = True
+        self._linker.define_wasi()
+        define_host(self._linker)
+
+    def load(self, source: WasmSource) -> WarmModule:
+        """The warm module of a source; asked again for the same bytes, the same. Raises StartupError."""
+        if source.digest not in self._warm:
+            module = self._module(source)
+            self._check_imports(module)
+            self._warm[source.digest] = self._warm_up(source, module)
+        return self._warm[source.digest]
+
+    def _module(self, source: WasmSource) -> wasmtime.Module:
+        if self._cache is None:
+            return self._compile(source)
+        key = f"{source.digest}-{WASMTIME_VERSION}-{_SETTINGS_DIGEST}"
+        if module := self._cached(self._cache, key):
+            return module
+        try:
+            with self._cache.lock(key):
+                if module := self._cached(self._cache, key):  # compiled by another process meanwhile
+                    return module
+                module = self._compile(source)
+                self._cache.store(key, module.serialize())
+        except OSError as error:
+            self.warnings.append(f"{self._cache.directory}: the cache cannot be written ({error.strerror})")
+            return module or self._compile(source)
+        # Mapped from the file, the machine code is shared by all workers.
+        return self._cached(self._cache, key) or module
+
+    def _cached(self, cache: ArtefactCache, key: str) -> wasmtime.Module | None:
+        path = cache.find(key)
+        if path is None:
+            return None
+        try:
+            return wasmtime.Module.deserialize_file(self.engine, str(path))
+        except wasmtime.WasmtimeError as error:
+            self.warnings.append(f"{path}: compiled again, because: {_first_line(error)}")
+            return None
+
+    def _compile(self, source: WasmSource) -> wasmtime.Module:
+        data: bytes | bytearray = source.data
+        if data.startswith(_COMPONENT):
+            raise _refuse("is a WebAssembly component; build a core module for WASI preview 1 (wasm32-wasip1)")
+        try:
+            if source.path.suffix == ".wat":
+                data = wasmtime.wat2wasm(data)
+            elif not data.startswith(b"\0asm"):
+                raise _refuse("is not a WebAssembly module; name a .wasm or .wat file")
+            with self._on_compile(source):
+                return wasmtime.Module(self.engine, bytes(data))
+        except wasmtime.WasmtimeError as error:
+            raise _refuse(f"does not compile: {_lines(error)}") from None
+
+    def _check_imports(self, module: wasmtime.Module) -> None:
+        store = wasmtime.Store(self.engine)
+        problems = []
+        for wanted in module.imports:
+            try:
+                self._linker.get(store, wanted.module, wanted.name or "")
+            except wasmtime.WasmtimeError:
+                problems.append(
+                    Problem("", f"imports {wanted.module}.{wanted.name}, which this gateway does not provide")
+                )
+        if problems:
+            raise StartupError(*problems)
+
+    def _warm_up(self, source: WasmSource, module: wasmtime.Module) -> WarmModule:
+        try:
+            instance_pre = self._linker.instantiate_pre(module)
+        except wasmtime.WasmtimeError as error:
+            raise _refuse(f"cannot be linked: {_lines(error)}") from None
+        functions = frozenset(
+            export.name
+            for export in module.exports
+            if isinstance(export.type, wasmtime.FuncType) and not export.type.params and not export.type.results
+        )
+        exports = tuple(export.name for export in module.exports if isinstance(export.type, wasmtime.FuncType))
+        return WarmModule(
+            source.path.name, source.digest, instance_pre, functions, exports, is_reactor="_initialize" in functions
+        )
+
+
+def _refuse(what: str) -> StartupError:
+    return StartupError(Problem("", what))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
+
+
+def _lines(error: Exception) -> str:
+    return "; ".join(line.strip() for line in str(error).splitlines() if line.strip())
+
+
+# wasmtime compares an artefact's compiler settings itself; the digest only keeps different ones apart on disk.
+_SETTINGS_DIGEST = hashlib.sha256(f"epoch,multi-memory,stack={_MAX_WASM_STACK}".encode()).hexdigest()[:12]

@@ -1,0 +1,1 @@
+"""A module reference becomes bytes and their digest."""
