@@ -1,0 +1,8 @@
+"""One guest invocation: a fresh store and instance, limits, deadline, stdin, stdout pipe and stderr."""
+
+from .execution import Execution
+from .gate import Gate, Places
+from .invocation import Invocation, Outcome
+from .sandbox import Sandbox
+
+__all__ = ["Execution", "Gate", "Invocation", "Outcome", "Places", "Sandbox"]

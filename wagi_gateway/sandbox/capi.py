@@ -1,0 +1,202 @@
+"""The hot path: one invocation as a dozen calls of wasmtime's C API.
+
+wasmtime-py's classes cost several times what the guest does, so this module speaks to the library they are made of.
+It is bound to one release's ABI; `pyproject.toml` pins it and `check_abi` refuses another.
+
+Calls that take a microsecond keep the GIL (`PyDLL`); those that run guest code or free its memory release it (`CDLL`),
+so guests run in parallel on threads.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import time
+from ctypes import POINTER, byref, c_bool, c_char_p, c_int, c_int64, c_size_t, c_uint8, c_uint64, c_void_p
+from typing import Any
+
+import wasmtime
+from wasmtime import _bindings
+
+from ..compiler import WASMTIME_VERSION
+from .invocation import Invocation, Outcome, current
+from .pipes import descriptor_path
+
+ABI_VERSION = "50.0.1"
+
+_P = c_void_p
+_keep_gil = ctypes.PyDLL(_bindings.dll._name)
+_release_gil = ctypes.CDLL(_bindings.dll._name)
+
+
+def _bind(library: ctypes.CDLL, name: str, result: Any, *arguments: Any) -> Any:
+    function = library[name]
+    function.restype, function.argtypes = result, arguments
+    return function
+
+
+_config_new = _bind(_keep_gil, "wasi_config_new", _P)
+_config_delete = _bind(_keep_gil, "wasi_config_delete", None, _P)
+_set_argv = _bind(_keep_gil, "wasi_config_set_argv", c_bool, _P, c_size_t, _P)
+_set_env = _bind(_keep_gil, "wasi_config_set_env", c_bool, _P, c_size_t, _P, _P)
+_set_stdin_bytes = _bind(_keep_gil, "wasi_config_set_stdin_bytes", None, _P, _P)
+_set_stdin_file = _bind(_keep_gil, "wasi_config_set_stdin_file", c_bool, _P, c_char_p)
+_set_stdout_file = _bind(_keep_gil, "wasi_config_set_stdout_file", c_bool, _P, c_char_p)
+_set_stderr_file = _bind(_keep_gil, "wasi_config_set_stderr_file", c_bool, _P, c_char_p)
+_preopen_dir = _bind(_keep_gil, "wasi_config_preopen_dir", c_bool, _P, c_char_p, c_char_p, c_bool)
+_byte_vec_new = _bind(_keep_gil, "wasm_byte_vec_new", None, _P, c_size_t, c_char_p)
+_byte_vec_delete = _bind(_keep_gil, "wasm_byte_vec_delete", None, _P)
+
+_store_new = _bind(_keep_gil, "wasmtime_store_new", _P, _P, _P, _P)
+_store_context = _bind(_keep_gil, "wasmtime_store_context", _P, _P)
+_store_limiter = _bind(_keep_gil, "wasmtime_store_limiter", None, _P, c_int64, c_int64, c_int64, c_int64, c_int64)
+_store_delete = _bind(_release_gil, "wasmtime_store_delete", None, _P)
+_set_wasi = _bind(_keep_gil, "wasmtime_context_set_wasi", _P, _P, _P)
+_set_deadline = _bind(_keep_gil, "wasmtime_context_set_epoch_deadline", None, _P, c_uint64)
+
+_instantiate = _bind(_release_gil, "wasmtime_instance_pre_instantiate", _P, _P, _P, _P, _P)
+_export_get = _bind(_keep_gil, "wasmtime_instance_export_get", c_bool, _P, _P, c_char_p, c_size_t, _P)
+_call = _bind(_release_gil, "wasmtime_func_call_unchecked", _P, _P, _P, _P, c_size_t, _P)
+
+_error_new = _bind(_keep_gil, "wasmtime_error_new", _P, c_char_p)
+_error_message = _bind(_keep_gil, "wasmtime_error_message", None, _P, _P)
+_error_exit_status = _bind(_keep_gil, "wasmtime_error_exit_status", c_bool, _P, _P)
+_error_delete = _bind(_keep_gil, "wasmtime_error_delete", None, _P)
+_trap_message = _bind(_keep_gil, "wasm_trap_message", None, _P, _P)
+_trap_delete = _bind(_keep_gil, "wasm_trap_delete", None, _P)
+
+_EpochCallback = ctypes.CFUNCTYPE(c_size_t, _P, _P, POINTER(c_uint64), POINTER(c_uint8))
+_epoch_callback = _bind(_keep_gil, "wasmtime_store_epoch_deadline_callback", None, _P, _EpochCallback, _P, _P)
+_CONTINUE = 0
+
+
+@_EpochCallback
+def _on_epoch(_context: int, _data: int, delta: Any, update: Any) -> int:
+    """Called on the guest's thread at each tick it lives to see: goes on, or ends it with an error."""
+    if current.invocation is None or current.invocation.must_stop():
+        return int(_error_new(b"stopped by the gateway"))
+    delta[0] = 1
+    update[0] = _CONTINUE
+    return 0
+
+
+class AbiMismatch(Exception):
+    """The installed wasmtime is not the release these calls were written for."""
+
+
+def check_abi() -> None:
+    """Refuses a wasmtime with another ABI, which would end in memory corruption rather than in an error.
+
+    Raises AbiMismatch.
+    """
+    if WASMTIME_VERSION != ABI_VERSION:
+        raise AbiMismatch(
+            f"wasmtime {WASMTIME_VERSION} is installed, {ABI_VERSION} is needed: pip install wasmtime=={ABI_VERSION}"
+        )
+
+
+class Failure(Exception):
+    """The guest could not be given what it needs, such as a descriptor or a volume."""
+
+
+def run(engine: wasmtime.Engine, invocation: Invocation, stdout: bytes, stderr: bytes) -> Outcome:
+    """Runs one guest to its end on this thread; `stdout` and `stderr` are paths of pipes. Never raises."""
+    invocation.begin()
+    current.invocation = invocation
+    store = _store_new(engine.ptr(), None, None)
+    try:
+        context = _store_context(store)
+        _limit(store, context, invocation)
+        try:
+            _give_wasi(context, invocation, stdout, stderr)
+        except Failure as failure:
+            kind, code, message = "failed", 0, str(failure)
+        else:
+            kind, code, message = _run(context, invocation)
+    finally:
+        _store_delete(store)
+        current.invocation = None
+    seconds = (time.monotonic_ns() - invocation.started_ns) / 1e9
+    if invocation.stop_reason is not None and kind != "exit":
+        return Outcome("stopped", message=invocation.stop_reason, seconds=seconds)
+    return Outcome(kind, code, message, seconds)  # type: ignore[arg-type]
+
+
+def _limit(store: int, context: int, invocation: Invocation) -> None:
+    limits = invocation.limits
+    _store_limiter(store, limits.memory, limits.table_elements, 1, limits.tables, limits.memories)
+    _epoch_callback(store, _on_epoch, None, None)
+    _set_deadline(context, 1)
+
+
+def _give_wasi(context: int, invocation: Invocation, stdout: bytes, stderr: bytes) -> None:
+    config = _config_new()
+    try:
+        argv, environ = invocation.argv, invocation.environ
+        strings, count = c_char_p * len(environ), len(environ)
+        if not _set_argv(config, len(argv), (c_char_p * len(argv))(*argv)):
+            raise Failure("the arguments are not UTF-8")
+        if not _set_env(config, count, strings(*environ), strings(*environ.values())):
+            raise Failure("the environment is not UTF-8")
+        if isinstance(invocation.stdin, int):
+            if not _set_stdin_file(config, descriptor_path(invocation.stdin)):
+                raise Failure("the spooled request body cannot be opened")
+        elif invocation.stdin:
+            body = _bindings.wasm_byte_vec_t()
+            _byte_vec_new(byref(body), len(invocation.stdin), invocation.stdin)
+            _set_stdin_bytes(config, byref(body))
+        if not (_set_stdout_file(config, stdout) and _set_stderr_file(config, stderr)):
+            raise Failure("no descriptor is free for the guest's output")
+        for host, guest, writable in invocation.volumes:
+            if not _preopen_dir(config, host, guest, writable):
+                raise Failure(f"the volume {guest.decode()} cannot be opened")
+    except Failure:
+        _config_delete(config)
+        raise
+    if error := _set_wasi(context, config):
+        raise Failure(_take_error(error))
+
+
+def _run(context: int, invocation: Invocation) -> tuple[str, int, str]:
+    instance, trap = _bindings.wasmtime_instance_t(), _P()
+    error = _instantiate(invocation.module.instance_pre.ptr(), context, byref(instance), byref(trap))
+    if ended := _ended(error, trap):
+        return ended
+    if invocation.entrypoint is None:
+        return "exit", 0, ""
+    entrypoints = (b"_initialize", invocation.entrypoint) if invocation.module.is_reactor else (invocation.entrypoint,)
+    extern = _bindings.wasmtime_extern_t()
+    for name in entrypoints:
+        if not _export_get(context, byref(instance), name, len(name), byref(extern)):
+            return "failed", 0, f"there is no export {name.decode()}"
+        error = _call(context, byref(extern.of.func), None, 0, byref(trap))
+        if ended := _ended(error, trap):
+            return ended
+    return "exit", 0, ""
+
+
+def _ended(error: int | None, trap: c_void_p) -> tuple[str, int, str] | None:
+    if trap:
+        message = _bindings.wasm_byte_vec_t()
+        _trap_message(trap, byref(message))
+        _trap_delete(trap)
+        return "trap", 0, _take_text(message)
+    if error:
+        status = c_int()
+        if _error_exit_status(error, byref(status)):
+            _error_delete(error)
+            return "exit", status.value, ""
+        return "failed", 0, _take_error(error)
+    return None
+
+
+def _take_error(error: int) -> str:
+    message = _bindings.wasm_byte_vec_t()
+    _error_message(error, byref(message))
+    _error_delete(error)
+    return _take_text(message)
+
+
+def _take_text(vector: Any) -> str:
+    text = ctypes.string_at(vector.data, vector.size).rstrip(b"\0").decode("utf-8", "replace")
+    _byte_vec_delete(byref(vector))
+    return text

@@ -1,0 +1,73 @@
+"""`poll_oneoff`, WASI's sleep, in place of wasmtime's: one that ends with the guest's time.
+
+wasmtime's own waits as long as the guest asks, and an epoch does not wake it. Source: WASI preview 1, `poll_oneoff`.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+
+import wasmtime
+
+from .invocation import Invocation, current
+
+_SUCCESS, _FAULT, _INVALID = 0, 21, 28
+_CLOCK, _FD_READ, _FD_WRITE = 0, 1, 2
+_REALTIME, _MONOTONIC = 0, 1
+_ABSOLUTE = 1
+
+_SUBSCRIPTION = struct.Struct("<QB7xI4xQQH6x")  # userdata, tag, clock id or descriptor, timeout, precision, flags
+_EVENT = struct.Struct("<QHB5xQH6x")  # userdata, errno, type, bytes ready, flags
+_COUNT = struct.Struct("<I")
+_MAX_SUBSCRIPTIONS = 1024
+
+
+def define_poll_oneoff(linker: wasmtime.Linker) -> None:
+    """Replaces wasmtime's `poll_oneoff` in a linker that allows shadowing."""
+    i32 = wasmtime.ValType.i32()
+    function_type = wasmtime.FuncType([i32, i32, i32, i32], [i32])
+    linker.define_func("wasi_snapshot_preview1", "poll_oneoff", function_type, _poll_oneoff, access_caller=True)
+
+
+def _poll_oneoff(caller: wasmtime.Caller, subscriptions: int, events: int, count: int, written: int) -> int:
+    invocation, memory = current.invocation, caller.get("memory")
+    if invocation is None or not isinstance(memory, wasmtime.Memory):
+        return _FAULT
+    subscriptions, events, count, written = (value & 0xFFFFFFFF for value in (subscriptions, events, count, written))
+    if not 0 < count <= _MAX_SUBSCRIPTIONS:
+        return _INVALID
+    size = memory.data_len(caller)
+    if max(subscriptions + count * _SUBSCRIPTION.size, events + count * _EVENT.size, written + _COUNT.size) > size:
+        return _FAULT
+    wanted = list(_SUBSCRIPTION.iter_unpack(memory.read(caller, subscriptions, subscriptions + count * 48)))
+    happened = _poll(invocation, wanted)
+    memory.write(caller, b"".join(happened), events)
+    memory.write(caller, _COUNT.pack(len(happened)), written)
+    return _SUCCESS
+
+
+def _poll(invocation: Invocation, wanted: list[tuple[int, int, int, int, int, int]]) -> list[bytes]:
+    """The events of the subscriptions, after waiting for the first clock if nothing is ready now."""
+    # Standard input is a spooled body and files do not block, so a descriptor is always ready.
+    ready = [_EVENT.pack(userdata, _SUCCESS, tag, 1, 0) for userdata, tag, *_ in wanted if tag in (_FD_READ, _FD_WRITE)]
+    ready += [
+        _EVENT.pack(userdata, _INVALID, tag, 0, 0)
+        for userdata, tag, clock, *_ in wanted
+        if tag > _FD_WRITE or (tag == _CLOCK and clock not in (_REALTIME, _MONOTONIC))
+    ]
+    if ready:
+        return ready
+    waits = [_nanoseconds(invocation, clock, timeout, flags) for _, _, clock, timeout, _, flags in wanted]
+    first = min(waits)
+    if first > 0:
+        invocation.sleep(first / 1e9)
+    return [_EVENT.pack(sub[0], _SUCCESS, _CLOCK, 0, 0) for sub, wait in zip(wanted, waits, strict=True) if wait <= first]
+
+
+def _nanoseconds(invocation: Invocation, clock: int, timeout: int, flags: int) -> int:
+    """How long a clock subscription has to wait; wasmtime's monotonic clock starts with the guest."""
+    if not flags & _ABSOLUTE:
+        return timeout
+    now = time.time_ns() if clock == _REALTIME else time.monotonic_ns() - invocation.started_ns
+    return timeout - now

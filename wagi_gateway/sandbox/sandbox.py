@@ -1,0 +1,102 @@
+"""The sandboxes of one worker: slots that are reused, one epoch ticker, and an end to all of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable
+
+import wasmtime
+
+from ..errors import AtCapacity
+from .capi import check_abi
+from .execution import Execution
+from .invocation import Invocation
+from .slot import Slot
+from .threads import Threads
+
+_TICK = 0.05
+"""Seconds between epochs: how late a stop reaches a guest that computes."""
+_CLOSE = 5.0
+"""Seconds that guests have to end when the sandbox is closed."""
+
+
+class Sandbox:
+    """Starts invocations on one event loop, between its `async with`'s begin and end."""
+
+    def __init__(self, engine: wasmtime.Engine) -> None:
+        """Raises AbiMismatch."""
+        check_abi()
+        self._engine = engine
+        self._threads = Threads()
+        self._idle: list[Slot] = []
+        self._running: set[Execution] = set()
+        self._is_closing = False
+        self._none_runs = asyncio.Event()
+        self._end_ticker = threading.Event()
+        self._ticker = threading.Thread(target=self._tick, name="epoch", daemon=True)
+
+    async def __aenter__(self) -> Sandbox:
+        self._ticker.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stops every guest and waits for their end; one that is stuck in a system call is left behind."""
+        self._is_closing = True
+        for execution in list(self._running):
+            execution.stop("shutdown")
+        if self._running:
+            await asyncio.wait([asyncio.ensure_future(self._none_runs.wait())], timeout=_CLOSE)
+        self._end_ticker.set()
+        await asyncio.to_thread(self._ticker.join)
+        self._threads.close()
+        while self._idle:
+            self._idle.pop().close()
+
+    def start(
+        self,
+        invocation: Invocation,
+        *,
+        on_slow: Callable[[], None] = lambda: None,
+        on_end: Callable[[Execution], None] = lambda execution: None,
+    ) -> Execution:
+        """Starts a guest; `on_slow` is called if it does not end at once, `on_end` when it has ended.
+
+        Raises AtCapacity when the system has no descriptor or thread left.
+        """
+        try:
+            slot = self._idle.pop() if self._idle else Slot(asyncio.get_running_loop())
+        except OSError as error:
+            raise AtCapacity(f"no pipe for a sandbox: {error}") from None
+
+        def slow() -> None:
+            with contextlib.suppress(RuntimeError):  # no more threads to be had: guests wait for each other
+                self._threads.grow(len(self._running))
+            on_slow()
+
+        def ended() -> None:
+            self._running.discard(execution)
+            if not self._running:
+                self._none_runs.set()
+            on_end(execution)
+
+        execution = Execution(self._engine, invocation, slot, on_slow=slow, on_end=ended, on_idle=self._take_back)
+        try:
+            self._threads.submit(execution.run)
+        except RuntimeError as error:
+            execution.cancel()
+            raise AtCapacity(f"no thread for a sandbox: {error}") from None
+        self._running.add(execution)
+        self._none_runs.clear()
+        return execution
+
+    def _take_back(self, slot: Slot) -> None:
+        if slot.is_broken or self._is_closing:
+            slot.close()
+        else:
+            self._idle.append(slot)
+
+    def _tick(self) -> None:
+        while not self._end_ticker.wait(_TICK):
+            self._engine.increment_epoch()

@@ -1,0 +1,44 @@
+"""The two pipes a guest writes to, used by one guest after the other."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+
+from .pipes import descriptor_path, open_pipe
+from .stderr import StderrReader
+
+_STDOUT_CAPACITY = 256 * 1024
+
+
+class Slot:
+    """Reading ends for the gateway, paths for the guest.
+
+    The writing ends stay open, so that the pipes outlive each guest: standard output is complete when the guest has
+    ended and the pipe is empty.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Raises OSError where the system has no descriptor left."""
+        with contextlib.ExitStack() as stack:
+            self.stdout, self._stdout_writer = open_pipe(stack, _STDOUT_CAPACITY)
+            self._stderr, self._stderr_writer = open_pipe(stack)
+            stack.pop_all()
+        self.stdout_path = descriptor_path(self._stdout_writer)
+        self.stderr_path = descriptor_path(self._stderr_writer)
+        self.stderr_reader = StderrReader(loop, self._stderr)
+        self.is_broken = False
+
+    def break_stdout(self) -> None:
+        """Frees a guest that is blocked in a write to standard output: it gets EPIPE. The slot is not used again."""
+        if not self.is_broken:
+            self.is_broken = True
+            os.close(self.stdout)
+
+    def close(self) -> None:
+        """Closes the pipes. No guest is running."""
+        self.break_stdout()
+        self.stderr_reader.close()
+        for descriptor in (self._stdout_writer, self._stderr, self._stderr_writer):
+            os.close(descriptor)
