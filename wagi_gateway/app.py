@@ -1,0 +1,56 @@
+"""The Starlette application: health, the gateway, and what happens between start and stop."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from .config import ConfigFile, read_config
+from .gateway import Gateway
+from .sandbox import Sandbox
+from .startup import Site, load
+
+
+def create_app(config: str | Path | ConfigFile | Site) -> Starlette:
+    """The application for a `modules.toml`, its contents, or a site that is loaded already; for any ASGI server.
+
+    Raises StartupError with every problem there is.
+    """
+    if isinstance(config, (str, Path)):
+        config = read_config(Path(config))
+    site = load(config) if isinstance(config, ConfigFile) else config
+    gateway = Gateway(site)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with Sandbox(site.engine) as sandbox:
+            gateway.sandbox = sandbox
+            try:
+                yield
+            finally:
+                gateway.sandbox = None
+
+    # ASGI applications rather than functions, so that they answer any method, as WAGI's health check does.
+    routes = [Route("/healthz", PlainTextResponse("OK")), Route("/readyz", _Ready(gateway))]
+    app = Starlette(routes=routes, lifespan=lifespan)
+    app.router.redirect_slashes = False
+    app.router.default = gateway
+    return app
+
+
+class _Ready:
+    """200 while every module is warm and guests can run, else 503."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_ready = self._gateway.sandbox is not None
+        response = PlainTextResponse("OK") if is_ready else PlainTextResponse("not ready", status_code=503)
+        await response(scope, receive, send)

@@ -1,0 +1,27 @@
+"""One line for each request."""
+
+from __future__ import annotations
+
+import logging
+
+from ..cgi.environ import RequestHead
+from .log import ACCESS
+
+logger = logging.getLogger(ACCESS)
+
+
+def log_access(
+    request: RequestHead, *, route: str, status: int, size: int, seconds: float, guest_seconds: float | None
+) -> None:
+    """Logs a request that has ended. Status 499 stands for a client that left before there was one (nginx's)."""
+    fields: dict[str, object] = {
+        "status": status,
+        "route": route,
+        "bytes": size,
+        "ms": round(seconds * 1000, 3),
+        "guest_ms": None if guest_seconds is None else round(guest_seconds * 1000, 3),
+        "client": request.client[0] if request.client else "-",
+        "id": request.request_id,
+    }
+    target = request.raw_path + (b"?" + request.query if request.query else b"")
+    logger.info("%s %s", request.method, target.decode("latin-1"), extra={"fields": fields})

@@ -1,0 +1,42 @@
+"""A guest's standard error becomes log lines while it is written."""
+
+from __future__ import annotations
+
+import logging
+
+from .log import GUEST
+
+_MAX_LINE = 8 * 1024
+"""Bytes after which a line without an end is logged as it is."""
+
+logger = logging.getLogger(GUEST)
+
+
+class GuestLog:
+    """Splits what arrives into lines, each logged with the guest's route and request id."""
+
+    def __init__(self, route: str, request_id: str) -> None:
+        self._extra = {"fields": {"route": route, "id": request_id}}
+        self._partial = b""
+
+    def feed(self, data: bytes) -> None:
+        """Logs the complete lines in what has come so far."""
+        *lines, self._partial = (self._partial + data).split(b"\n")
+        for line in lines:
+            self._log(line)
+        while len(self._partial) >= _MAX_LINE:
+            self._log(self._partial[:_MAX_LINE])
+            self._partial = self._partial[_MAX_LINE:]
+
+    def close(self, dropped: int = 0) -> None:
+        """The guest has ended: logs an unfinished line and how many bytes the limit kept out."""
+        if self._partial:
+            self._log(self._partial)
+            self._partial = b""
+        if dropped:
+            logger.warning("%d more bytes of standard error were dropped (limits.stderr)", dropped, extra=self._extra)
+
+    def _log(self, line: bytes) -> None:
+        for start in range(0, len(line) or 1, _MAX_LINE):
+            text = line[start : start + _MAX_LINE].removesuffix(b"\r").decode("utf-8", "backslashreplace")
+            logger.info("%s", text, extra=self._extra)

@@ -1,0 +1,94 @@
+"""The log on standard error: one line a record, as text or JSON, with nothing in it that a terminal would obey."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+
+from ..config import Log
+
+logger = logging.getLogger("wagi_gateway")
+
+ACCESS = "wagi_gateway.access"
+GUEST = "wagi_gateway.guest"
+
+
+def configure(settings: Log) -> None:
+    """Sends the gateway's and uvicorn's records to standard error in the chosen format."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if settings.format == "json" else TextFormatter())
+    logger.handlers[:] = [handler]
+    logger.setLevel(settings.level.upper())
+    logger.propagate = False
+    logging.getLogger(ACCESS).disabled = not settings.access
+    uvicorn = logging.getLogger("uvicorn")
+    uvicorn.handlers[:] = [handler]
+    uvicorn.setLevel(logging.WARNING)
+    uvicorn.propagate = False
+    error = logging.getLogger("uvicorn.error")
+    error.filters[:] = [_is_news]
+
+
+def configure_for_run() -> None:
+    """For one invocation at a terminal: messages alone, the guest's lines as it wrote them."""
+    configure(Log(access=False))
+    logger.handlers[0].setFormatter(_MessageFormatter())
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """A response that was cut off on purpose has its own line already; uvicorn's says less."""
+    return record.msg != "ASGI callable returned without completing response."
+
+
+class _MessageFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        origin = "" if record.name == GUEST else f"{record.levelname.lower()}: "
+        return origin + escape(record.getMessage())
+
+
+class TextFormatter(logging.Formatter):
+    """`2026-11-22T12:00:00.000Z INFO message key=value …`"""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record's line."""
+        fields = "".join(f" {key}={escape(str(value))}" for key, value in _fields(record).items())
+        origin = "guest: " if record.name == GUEST else ""
+        line = f"{_time(record)} {record.levelname:<7} {origin}{escape(record.getMessage())}{fields}"
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+class JsonFormatter(logging.Formatter):
+    """One object a line: time, level, logger, message and the record's fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record's line."""
+        line: dict[str, object] = {
+            "time": _time(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": escape(record.getMessage()),
+        }
+        line |= {key: escape(value) if isinstance(value, str) else value for key, value in _fields(record).items()}
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+def escape(text: str) -> str:
+    r"""Text without control characters, line breaks or direction marks: they appear as `\x1b` and the like."""
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
+    )
+
+
+def _fields(record: logging.LogRecord) -> dict[str, object]:
+    fields = getattr(record, "fields", {})
+    return fields if isinstance(fields, dict) else {}
+
+
+def _time(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{int(record.msecs):03d}Z"

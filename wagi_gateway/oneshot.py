@@ -1,0 +1,121 @@
+"""One request to one module without a server, through the same gateway that serves."""
+
+from __future__ import annotations
+
+import asyncio
+import http
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+from urllib.parse import quote
+
+from starlette.types import Message
+
+from .config import ConfigFile, config_from_tables
+from .errors import Problem, StartupError
+from .gateway import Gateway
+from .sandbox import Sandbox
+from .startup import Site
+
+_HEADER = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)[ \t]*:[ \t]*(.*)")
+
+
+@dataclass(frozen=True, slots=True)
+class OneShot:
+    """What the command line says of the request and its module."""
+
+    module: str
+    path: str
+    query: str
+    method: str
+    headers: tuple[str, ...]
+    body: bytes
+    environment: dict[str, str]
+    volumes: tuple[str, ...]
+    entrypoint: str
+    argv: str | None
+
+    def config_file(self, cache_directory: str | None) -> ConfigFile:
+        """The configuration of a site with this one module. Raises StartupError."""
+        module: dict[str, object] = {"route": "/...", "module": self.module, "entrypoint": self.entrypoint}
+        module["volumes"] = dict(_volume(text) for text in self.volumes)
+        module["environment"] = self.environment
+        if self.argv is not None:
+            module["argv"] = self.argv
+        tables: dict[str, object] = {"module": [module], "server": {"concurrency": 1}, "log": {"access": False}}
+        if cache_directory:
+            tables["cache"] = {"directory": cache_directory}
+        return config_from_tables(Path.cwd() / "command line", tables)
+
+    def scope(self) -> dict[str, object]:
+        """The request as ASGI has it. Raises StartupError for a header that is none."""
+        headers = [_header(text) for text in self.headers]
+        names = {name for name, _ in headers}
+        if b"host" not in names:
+            headers.insert(0, (b"host", b"localhost"))
+        if self.body and b"content-length" not in names:
+            headers.append((b"content-length", b"%d" % len(self.body)))
+        path = self.path if self.path.startswith("/") else f"/{self.path}"
+        return {
+            "type": "http",
+            "method": self.method,
+            "path": path,
+            "raw_path": quote(path, safe="/%!$&'()*+,;=:@~-._").encode(),
+            "query_string": quote(self.query, safe="/%!$&'()*+,;=:@~-._?").encode(),
+            "http_version": "1.1",
+            "scheme": "http",
+            "headers": headers,
+            "client": ("127.0.0.1", 0),
+            "server": ("localhost", 80),
+        }
+
+
+def run_once(site: Site, request: OneShot, output: IO[bytes]) -> int:
+    """Writes the response, head and body, to `output` and returns its status."""
+    return asyncio.run(_run_once(site, request, output))
+
+
+async def _run_once(site: Site, request: OneShot, output: IO[bytes]) -> int:
+    statuses = []
+    sent = iter([{"type": "http.request", "body": request.body, "more_body": False}])
+
+    async def receive() -> Message:
+        message = next(sent, None)
+        if message is None:
+            await asyncio.Event().wait()  # this client never leaves
+        return message or {}
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+            output.write(_head(message))
+        else:
+            output.write(message["body"])
+        output.flush()
+
+    gateway = Gateway(site)
+    async with Sandbox(site.engine) as gateway.sandbox:
+        await gateway(request.scope(), receive, send)
+    return int(statuses[0])
+
+
+def _head(message: Message) -> bytes:
+    status = http.HTTPStatus(message["status"]) if message["status"] in set(http.HTTPStatus) else None
+    line = f"HTTP/1.1 {message['status']} {status.phrase if status else ''}".rstrip()
+    fields = b"".join(b"%s: %s\r\n" % field for field in message["headers"])
+    return line.encode() + b"\r\n" + fields + b"\r\n"
+
+
+def _header(text: str) -> tuple[bytes, bytes]:
+    match = _HEADER.fullmatch(text)
+    if not match:
+        raise StartupError(Problem("--header", f'"{text}": write "Name: value"'))
+    return match[1].lower().encode(), match[2].strip().encode()
+
+
+def _volume(text: str) -> tuple[str, object]:
+    guest, equals, host = text.partition("=")
+    if not equals or not guest or not host:
+        raise StartupError(Problem("--volume", f'"{text}": write GUEST=HOST or GUEST=HOST:ro'))
+    return guest, {"path": host.removesuffix(":ro"), "read_only": host.endswith(":ro")}
