@@ -28,7 +28,8 @@ async def read_body(spool: Spool, request: RequestHead, receive: Receive, limits
         async with asyncio.timeout(limits.body_time):
             await _spool(spool, receive, limits.body)
     except TimeoutError:
-        raise RequestTimeout(f"the request body did not arrive within limits.body_time ({limits.body_time:g} s)") from None
+        what = f"the request body did not arrive within limits.body_time ({limits.body_time:g} s)"
+        raise RequestTimeout(what) from None
     except OSError as error:
         raise AtCapacity(f"the request body cannot be spooled: {error.strerror}") from None
 

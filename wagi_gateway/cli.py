@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from . import __version__, server
 from .config import Config, ConfigFile, Overrides, read_config
@@ -30,7 +30,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-_out = Console(highlight=False, soft_wrap=True)
+# In a file or a pipe a table is as wide as it needs to be.
+_out = Console(highlight=False, width=None if sys.stdout.isatty() else 10_000)
 _err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 _LONG_COMPILE = 1_000_000
@@ -63,7 +64,9 @@ def _root(
 @app.command()
 def serve(
     config: ConfigPath,
-    listen: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Address to serve on (server.listen).")] = None,
+    listen: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Address to serve on (server.listen).")
+    ] = None,
     workers: Annotated[int | None, typer.Option(metavar="N", help="Processes that serve (server.workers).")] = None,
     env: Variables = None,
     env_file: Annotated[
@@ -75,7 +78,7 @@ def serve(
 ) -> None:
     """Serve the modules of CONFIG."""
     with _problems(exit_code=3):
-        overrides = {
+        overrides: Overrides = {
             "server": _given(listen=listen, workers=workers),
             "log": _given(format=log_format),
             "cache": _given(directory=_absolute(cache_dir)),
@@ -84,7 +87,7 @@ def serve(
         file = read_config(config, overrides)
         log.configure(file.config.log)
         site = _load(file)
-        _warn(site)
+        _warn(site.warnings)
         listener = server.bind(site.config.server)
     for pattern, endpoint in site.routes:
         print(f"{server.url(listener)}{pattern.text} -> {endpoint.config.module} ({endpoint.entrypoint})")
@@ -94,14 +97,18 @@ def serve(
 @app.command()
 def check(config: ConfigPath, cache_dir: CacheDir = None) -> None:
     """Load, link and try everything in CONFIG, without serving it. Exits with 1 if a start would fail."""
-    with _problems(exit_code=1):
+    problems: Sequence[Problem] = ()
+    findings = []
+    try:
         site = _load(read_config(config, {"cache": _given(directory=_absolute(cache_dir))}))
-        _warn(site)
-        table = Table("route", "module", "entrypoint", "result")
-        for pattern, endpoint in site.routes:
-            table.add_row(pattern.text, endpoint.config.module, endpoint.entrypoint, "ok")
-        _out.print(table)
-        print(f"{config}: {len(site.routes)} routes, no problems")
+        findings = [("ok", p.text, f"{e.config.module} ({e.entrypoint})") for p, e in site.routes]
+        warnings: Sequence[Problem] = site.warnings
+    except StartupError as error:
+        problems, warnings = error.problems, error.warnings
+    findings += [("warning", warning.where, warning.what) for warning in warnings]
+    findings += [("error", problem.where, problem.what) for problem in problems]
+    _print_table(("result", "where", "what"), findings)
+    raise typer.Exit(1 if problems else 0)
 
 
 @app.command()
@@ -109,19 +116,19 @@ def routes(config: ConfigPath, cache_dir: CacheDir = None) -> None:
     """List the routes of CONFIG with what their modules may use."""
     with _problems(exit_code=1):
         site = _load(read_config(config, {"cache": _given(directory=_absolute(cache_dir))}))
-    table = Table("route", "module", "entrypoint", "time", "memory", "concurrency", "allowed hosts")
-    for pattern, endpoint in site.routes:
-        limits = endpoint.limits
-        table.add_row(
+    rows = [
+        (
             pattern.text,
             endpoint.config.module,
             endpoint.entrypoint,
-            f"{limits.time:g} s",
-            limits.memory.human_readable(),
-            str(limits.concurrency),
+            f"{endpoint.limits.time:g} s",
+            endpoint.limits.memory.human_readable(),
+            str(endpoint.limits.concurrency),
             ", ".join(endpoint.config.allowed_hosts or ()) or "none",
         )
-    _out.print(table)
+        for pattern, endpoint in site.routes
+    ]
+    _print_table(("route", "module", "entrypoint", "time", "memory", "concurrency", "allowed hosts"), rows)
 
 
 @app.command()
@@ -163,7 +170,7 @@ def run(
             argv=argv,
         )
         site = _load(request.config_file(_absolute(cache_dir)))
-        _warn(site)
+        _warn(site.warnings)
         status = run_once(site, request, sys.stdout.buffer)
     raise typer.Exit(0 if status < 400 else status // 100)
 
@@ -179,6 +186,7 @@ def _problems(*, exit_code: int) -> Iterator[None]:
     try:
         yield
     except StartupError as error:
+        _warn(error.warnings)
         for problem in error.problems:
             _err.print(f"error: {log.escape(str(problem))}", markup=False)
         raise typer.Exit(exit_code) from None
@@ -203,8 +211,17 @@ def _load(file: ConfigFile) -> Site:
         return load(file, compiling)
 
 
-def _warn(site: Site) -> None:
-    for warning in site.warnings:
+def _print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    table = Table()
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(log.escape(cell)) for cell in row))
+    _out.print(table)
+
+
+def _warn(warnings: Iterable[Problem]) -> None:
+    for warning in warnings:
         _err.print(f"warning: {log.escape(str(warning))}", markup=False)
 
 

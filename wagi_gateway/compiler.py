@@ -110,7 +110,7 @@ class Compiler:
         self.engine = engine
         self.warnings: list[str] = []
         self._cache = cache
-        self._on_compile = on_compile or (lambda source: nullcontext())
+        self._on_compile = on_compile or (lambda _source: nullcontext())
         self._warm: dict[str, WarmModule] = {}
         self._linker = wasmtime.Linker(engine)
         self._linker.allow_shadowing = True
@@ -154,16 +154,16 @@ class Compiler:
             return None
 
     def _compile(self, source: WasmSource) -> wasmtime.Module:
-        data: bytes | bytearray = source.data
+        data = source.data
         if data.startswith(_COMPONENT):
             raise _refuse("is a WebAssembly component; build a core module for WASI preview 1 (wasm32-wasip1)")
         try:
             if source.path.suffix == ".wat":
-                data = wasmtime.wat2wasm(data)
+                data = bytes(wasmtime.wat2wasm(data))
             elif not data.startswith(b"\0asm"):
                 raise _refuse("is not a WebAssembly module; name a .wasm or .wat file")
             with self._on_compile(source):
-                return wasmtime.Module(self.engine, bytes(data))
+                return wasmtime.Module(self.engine, data)
         except wasmtime.WasmtimeError as error:
             raise _refuse(f"does not compile: {_lines(error)}") from None
 

@@ -285,17 +285,21 @@ class _Reader:
     def read(self, tables: dict[str, Any]) -> ConfigFile:
         self._drop_legacy(tables, LEGACY_TOP_LEVEL, str(self.path))
         modules = tables.pop("module", None)
-        fields = {}
-        for name, model in (("server", Server), ("limits", Limits), ("cache", Cache), ("log", Log)):
-            fields[name] = self._table(model, name, tables.pop(name, {}))
-        fields["environment"] = self._environment(tables.pop("environment", {}))
+        limits = self._table(Limits, "limits", tables)
+        config = Config.model_construct(
+            module=tuple(self._modules(modules, limits)),
+            environment=self._environment(tables.pop("environment", {})),
+            server=self._table(Server, "server", tables),
+            limits=limits,
+            cache=self._table(Cache, "cache", tables),
+            log=self._table(Log, "log", tables),
+        )
         for name in tables:
             self._problem(str(self.path), f"{name}: unknown key{_nearest(name, Config)}")
-        module = tuple(self._modules(modules, fields["limits"]))
-        config = Config.model_construct(module=module, **fields)
         return ConfigFile(self.path, config, tuple(self.problems), tuple(self.warnings))
 
-    def _table(self, model: type[M], name: str, table: object) -> M:
+    def _table(self, model: type[M], name: str, tables: dict[str, Any]) -> M:
+        table = tables.pop(name, {})
         override = self._validate(model, self.overrides.get(name, {}), "command line", f"{name}.")
         if override and isinstance(table, dict):
             table = table | {key: getattr(override, key) for key in override.model_fields_set}

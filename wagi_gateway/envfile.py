@@ -17,7 +17,7 @@ def parse_variable(text: str) -> tuple[str, str]:
     """
     name, equals, value = text.partition("=")
     name, value = name.strip(), value.strip()
-    if not equals or not name:
+    if not equals or not name or any(character.isspace() for character in name):
         raise ValueError("write NAME=VALUE")
     if "\0" in text:
         raise ValueError("a variable must not contain NUL")
@@ -27,7 +27,7 @@ def parse_variable(text: str) -> tuple[str, str]:
 
 
 def parse_env_file(path: Path) -> dict[str, str]:
-    """The variables of a file; empty lines and lines that begin with `#` are passed over.
+    """The variables of a file; empty lines, comments (`#`) and the shell's `export` are passed over.
 
     Raises StartupError with every line that is wrong.
     """
@@ -42,7 +42,7 @@ def parse_env_file(path: Path) -> dict[str, str]:
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         try:
-            name, value = parse_variable(line)
+            name, value = parse_variable(line.strip().removeprefix("export "))
             variables[name] = value
         except ValueError as error:
             problems.append(Problem(f"{path}:{number}", f'"{line.strip()}": {error}'))

@@ -20,6 +20,7 @@ or guest output in an error body).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -42,13 +43,14 @@ class Problem:
 
 
 class StartupError(GatewayError):
-    """The server cannot start; `problems` holds every reason that was found."""
+    """The server cannot start; `problems` holds every reason that was found, `warnings` what is doubtful besides."""
 
     exit_code = 3
 
-    def __init__(self, *problems: Problem) -> None:
+    def __init__(self, *problems: Problem, warnings: Iterable[Problem] = ()) -> None:
         super().__init__("\n".join(map(str, problems)))
         self.problems = problems
+        self.warnings = tuple(warnings)
 
 
 class RequestError(GatewayError):

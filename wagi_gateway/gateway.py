@@ -52,11 +52,7 @@ class Gateway:
             await send({"type": "websocket.close"})
             return
         request = _request_head(scope, self._request_id())
-        exchange = _Exchange(self, request, receive, Reply(request, send))
-        try:
-            await exchange.answer()
-        finally:
-            exchange.log()
+        await _Exchange(self, request, receive, Reply(request, send)).answer()
 
     def gate(self, endpoint: Endpoint) -> Gate:
         """The gate that all routes of the endpoint's module share."""
@@ -75,6 +71,10 @@ class _Exchange:
         self.route = "-"
         self.execution: Execution | None = None
         self.watch: asyncio.Task[None] | None = None
+        self.failure: str | None = None
+        """What the client was told instead of a response, in the words of the log."""
+        self.seconds = 0.0
+        self.is_answered = False
 
     async def answer(self) -> None:
         """Answers the request, whatever happens on the way."""
@@ -85,11 +85,14 @@ class _Exchange:
             self.route = match.pattern
             await self._run(match)
         except ClientDisconnect:
-            pass
+            self.failure = "the client went away"
         except RequestError as error:
-            self._note(logging.INFO if error.status < 500 else logging.WARNING, f"{error.status}: {error}")
+            self.failure = f"{error.status}: {error}"
             if not self.reply.is_started:
                 await self.reply.fail(error)
+        finally:
+            self.is_answered = True
+            self._log_when_over()
 
     async def _run(self, match: RouteMatch[Endpoint]) -> None:
         endpoint, request, server = match.target, self.request, self.gateway.site.config.server
@@ -129,7 +132,7 @@ class _Exchange:
         def ended(execution: Execution) -> None:
             gate.leave()
             log.close(execution.stderr_dropped)
-            self._note_end(execution)
+            self._log_when_over()
 
         sandbox = self.gateway.sandbox
         try:
@@ -159,6 +162,8 @@ class _Exchange:
             if head := block.feed(data):
                 return head, block.rest
         self._check_end(execution)
+        if execution.failure():
+            raise GuestFailed(f"{execution.failure()} before its header block was complete")
         block.close()
         raise BadOutput("the output has no header block")
 
@@ -174,9 +179,7 @@ class _Exchange:
         if _is_good(execution):
             await self.reply.end()
 
-    async def _respond_at_end(
-        self, execution: Execution, head: ResponseHead, body: bytes, *, bodiless: bool
-    ) -> None:
+    async def _respond_at_end(self, execution: Execution, head: ResponseHead, body: bytes, *, bodiless: bool) -> None:
         """Answers once the guest has ended: nothing is sent on, or the client (HTTP/1.0) knows no chunks."""
         with Spool(self.gateway.site.config.server.body_memory) as spool:
             while body:
@@ -207,13 +210,6 @@ class _Exchange:
                 raise AtCapacity(execution.failure())
         raise GuestFailed(execution.failure())
 
-    def _note_end(self, execution: Execution) -> None:
-        """What the client cannot be told any more, or need not be told."""
-        failure = execution.failure()
-        if failure and self.reply.is_started and execution.stop_reason != "disconnect":
-            cut = "" if self.reply.is_ended else "; the response was cut off"
-            self._note(logging.WARNING, failure + cut)
-
     def _watch_client(self) -> None:
         """The guest takes its time: from now on a client that leaves ends it."""
         self.watch = asyncio.get_running_loop().create_task(self._stop_when_gone())
@@ -236,18 +232,25 @@ class _Exchange:
             gone.cancel()
             waiting.cancel()
 
-    def _note(self, level: int, message: str) -> None:
-        logger.log(level, "%s", message, extra={"fields": {"route": self.route, "id": self.request.request_id}})
-
-    def log(self) -> None:
-        """The request's line in the access log."""
+    def _log_when_over(self) -> None:
+        """Logs the request once it is answered and its guest has ended, whichever comes last."""
+        self.seconds = self.seconds or (time.perf_counter() - self.started if self.is_answered else 0.0)
         outcome = self.execution.outcome if self.execution else None
+        if not self.is_answered or (self.execution and not outcome):
+            return
+        failure = self.failure or (self.execution.failure() if self.execution else None)
+        if failure and self.reply.is_started and not self.reply.is_ended:
+            failure += "; the response was cut off"
+        if failure:
+            level = logging.INFO if self.reply.status < 500 and self.failure else logging.WARNING
+            fields = {"route": self.route, "id": self.request.request_id}
+            logger.log(level, "%s", failure, extra={"fields": fields})
         log_access(
             self.request,
             route=self.route,
             status=self.reply.status or 499,
             size=self.reply.size,
-            seconds=time.perf_counter() - self.started,
+            seconds=self.seconds,
             guest_seconds=outcome.seconds if outcome else None,
         )
 

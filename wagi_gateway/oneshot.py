@@ -46,7 +46,7 @@ class OneShot:
         tables: dict[str, object] = {"module": [module], "server": {"concurrency": 1}, "log": {"access": False}}
         if cache_directory:
             tables["cache"] = {"directory": cache_directory}
-        return config_from_tables(Path.cwd() / "command line", tables)
+        return config_from_tables(Path("command line"), tables)
 
     def scope(self) -> dict[str, object]:
         """The request as ASGI has it. Raises StartupError for a header that is none."""

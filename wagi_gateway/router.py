@@ -11,6 +11,7 @@ from urllib.parse import quote, unquote_to_bytes
 from .errors import BadRequest
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
@@ -126,10 +127,10 @@ class RoutePattern:
 
 
 @dataclass(frozen=True, slots=True)
-class RouteMatch(Generic[T]):
+class RouteMatch(Generic[T_co]):
     """A request path that found its route: everything CGI needs to know of the path."""
 
-    target: T
+    target: T_co
     pattern: str
     script_name: bytes
     path: bytes

@@ -74,7 +74,7 @@ def _create_worker_app(file: ConfigFile) -> object:
 
 def _uvicorn_config(app: Callable[[], object], settings: Server) -> uvicorn.Config:
     return uvicorn.Config(
-        app,  # type: ignore[arg-type]
+        app,
         factory=True,
         loop="uvloop",
         http="httptools",

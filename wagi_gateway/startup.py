@@ -92,7 +92,7 @@ class _Loader:
         self._check_routes(routes)
         self.warnings += [Problem("", text) for text in self.compiler.warnings]
         if self.problems:
-            raise StartupError(*self.problems)
+            raise StartupError(*self.problems, warnings=self.warnings)
         return Site(self.config, engine, hostname, Router(routes), routes, self.warnings)
 
     def _open_cache(self) -> ArtefactCache | None:
@@ -263,7 +263,7 @@ class _Loader:
                 self.warnings.append(Problem(where, f"{pattern.text} is built in and wins over this route"))
             other = taken.setdefault((pattern.key, pattern.is_prefix), (pattern, endpoint))
             if other[1] is not endpoint:
-                what = f"the route {pattern.text} is taken by [[module]] {other[1].number + 1}; each route is served once"
+                what = f"the route {pattern.text} is taken by [[module]] {other[1].number + 1}; give it another one"
                 self.problems.append(Problem(where, what))
 
 

@@ -23,8 +23,9 @@ MAX_ENVIRON = 64 * 1024
 
 META_VARIABLES = frozenset(
     "AUTH_TYPE CONTENT_LENGTH CONTENT_TYPE GATEWAY_INTERFACE HTTPS PATH_INFO PATH_TRANSLATED QUERY_STRING REMOTE_ADDR"
-    " REMOTE_HOST REMOTE_IDENT REMOTE_PORT REMOTE_USER REQUEST_METHOD REQUEST_SCHEME REQUEST_URI SCRIPT_NAME SERVER_NAME"
-    " SERVER_PORT SERVER_PROTOCOL SERVER_SOFTWARE X_FULL_URL X_MATCHED_ROUTE X_RAW_PATH_INFO X_REQUEST_ID".split()
+    " REMOTE_HOST REMOTE_IDENT REMOTE_PORT REMOTE_USER REQUEST_METHOD REQUEST_SCHEME REQUEST_URI SCRIPT_NAME"
+    " SERVER_NAME SERVER_PORT SERVER_PROTOCOL SERVER_SOFTWARE X_FULL_URL X_MATCHED_ROUTE X_RAW_PATH_INFO"
+    " X_REQUEST_ID".split()
 )
 """The names a request defines; an operator's environment must not."""
 
@@ -116,7 +117,7 @@ def build_environ(
     """
     _check_target(request)
     fields = _fields(request.headers)
-    authority, host_known = _authority(request, fields, hostname)
+    authority, host_known = _authority(request, hostname)
     https = request.scheme == "https"
     port = authority.port or (b"443" if https else b"80")
     path_query = match.path + (b"?" + request.query if request.query else b"")
@@ -206,7 +207,7 @@ def _utf8(value: bytes) -> bytes:
     return value
 
 
-def _authority(request: RequestHead, fields: Environ, hostname: Authority | None) -> tuple[Authority, bool]:
+def _authority(request: RequestHead, hostname: Authority | None) -> tuple[Authority, bool]:
     """The authority the client asked for and whether it named one (RFC 9110 section 7.2)."""
     hosts = request.values(b"host")
     if len(hosts) > 1:
@@ -218,7 +219,8 @@ def _authority(request: RequestHead, fields: Environ, hostname: Authority | None
     if hostname:
         return hostname, False
     name, port = request.server or ("localhost", None)
-    return Authority(b"[%s]" % name.encode() if ":" in name else name.encode(), b"%d" % (port or 0) if port else b""), False
+    host = f"[{name}]" if ":" in name else name
+    return Authority(host.encode(), b"%d" % port if port else b""), False
 
 
 def _content_type(request: RequestHead) -> bytes:

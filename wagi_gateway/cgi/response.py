@@ -52,7 +52,8 @@ class HeaderBlock:
         start = max(len(self._buffer) - 2, 0)
         self._buffer = self._buffer + data if self._buffer else data
         end, rest = _end_of_block(self._buffer, start)
-        if end < 0 and len(self._buffer) > self._limit or end > self._limit:
+        # An end at the limit is seen two bytes later ("\n\r\n"), whatever the pieces.
+        if end > self._limit or (end < 0 and len(self._buffer) >= self._limit + 3):
             raise BadOutput(f"the header block is longer than {self._limit} bytes")
         if end < 0:
             return None

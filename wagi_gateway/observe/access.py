@@ -19,7 +19,7 @@ def log_access(
         "route": route,
         "bytes": size,
         "ms": round(seconds * 1000, 3),
-        "guest_ms": None if guest_seconds is None else round(guest_seconds * 1000, 3),
+        **({} if guest_seconds is None else {"guest_ms": round(guest_seconds * 1000, 3)}),
         "client": request.client[0] if request.client else "-",
         "id": request.request_id,
     }

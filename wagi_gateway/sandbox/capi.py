@@ -3,8 +3,8 @@
 wasmtime-py's classes cost several times what the guest does, so this module speaks to the library they are made of.
 It is bound to one release's ABI; `pyproject.toml` pins it and `check_abi` refuses another.
 
-Calls that take a microsecond keep the GIL (`PyDLL`); those that run guest code or free its memory release it (`CDLL`),
-so guests run in parallel on threads.
+Calls that take microseconds keep the GIL (`PyDLL`), because handing it to and fro costs more; those that run guest code
+release it (`CDLL`), so guests run in parallel on threads.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import ctypes
 import time
 from ctypes import POINTER, byref, c_bool, c_char_p, c_int, c_int64, c_size_t, c_uint8, c_uint64, c_void_p
-from typing import Any
+from typing import Any, Literal
 
 import wasmtime
 from wasmtime import _bindings
@@ -23,9 +23,15 @@ from .pipes import descriptor_path
 
 ABI_VERSION = "50.0.1"
 
+_QUICK = 0.001
+"""Seconds."""
+
+_Ended = tuple[Literal["exit", "trap", "stopped", "failed"], int, str]
+
 _P = c_void_p
-_keep_gil = ctypes.PyDLL(_bindings.dll._name)
-_release_gil = ctypes.CDLL(_bindings.dll._name)
+_library = _bindings.dll._name  # type: ignore[attr-defined]
+_keep_gil = ctypes.PyDLL(_library)
+_release_gil = ctypes.CDLL(_library)
 
 
 def _bind(library: ctypes.CDLL, name: str, result: Any, *arguments: Any) -> Any:
@@ -50,6 +56,7 @@ _store_new = _bind(_keep_gil, "wasmtime_store_new", _P, _P, _P, _P)
 _store_context = _bind(_keep_gil, "wasmtime_store_context", _P, _P)
 _store_limiter = _bind(_keep_gil, "wasmtime_store_limiter", None, _P, c_int64, c_int64, c_int64, c_int64, c_int64)
 _store_delete = _bind(_release_gil, "wasmtime_store_delete", None, _P)
+_store_delete_quickly = _bind(_keep_gil, "wasmtime_store_delete", None, _P)
 _set_wasi = _bind(_keep_gil, "wasmtime_context_set_wasi", _P, _P, _P)
 _set_deadline = _bind(_keep_gil, "wasmtime_context_set_epoch_deadline", None, _P, c_uint64)
 
@@ -69,7 +76,7 @@ _epoch_callback = _bind(_keep_gil, "wasmtime_store_epoch_deadline_callback", Non
 _CONTINUE = 0
 
 
-@_EpochCallback
+@_EpochCallback  # type: ignore[untyped-decorator]
 def _on_epoch(_context: int, _data: int, delta: Any, update: Any) -> int:
     """Called on the guest's thread at each tick it lives to see: goes on, or ends it with an error."""
     if current.invocation is None or current.invocation.must_stop():
@@ -94,31 +101,21 @@ def check_abi() -> None:
         )
 
 
-class Failure(Exception):
-    """The guest could not be given what it needs, such as a descriptor or a volume."""
-
-
 def run(engine: wasmtime.Engine, invocation: Invocation, stdout: bytes, stderr: bytes) -> Outcome:
     """Runs one guest to its end on this thread; `stdout` and `stderr` are paths of pipes. Never raises."""
     invocation.begin()
     current.invocation = invocation
     store = _store_new(engine.ptr(), None, None)
-    try:
-        context = _store_context(store)
-        _limit(store, context, invocation)
-        try:
-            _give_wasi(context, invocation, stdout, stderr)
-        except Failure as failure:
-            kind, code, message = "failed", 0, str(failure)
-        else:
-            kind, code, message = _run(context, invocation)
-    finally:
-        _store_delete(store)
-        current.invocation = None
+    context = _store_context(store)
+    _limit(store, context, invocation)
+    kind, code, message = _give_wasi(context, invocation, stdout, stderr) or _run(context, invocation)
     seconds = (time.monotonic_ns() - invocation.started_ns) / 1e9
+    # A guest that was quick has touched little memory, so freeing it is too.
+    (_store_delete_quickly if seconds < _QUICK else _store_delete)(store)
+    current.invocation = None
     if invocation.stop_reason is not None and kind != "exit":
-        return Outcome("stopped", message=invocation.stop_reason, seconds=seconds)
-    return Outcome(kind, code, message, seconds)  # type: ignore[arg-type]
+        kind, message = "stopped", invocation.stop_reason
+    return Outcome(kind, code, message, seconds)
 
 
 def _limit(store: int, context: int, invocation: Invocation) -> None:
@@ -128,35 +125,36 @@ def _limit(store: int, context: int, invocation: Invocation) -> None:
     _set_deadline(context, 1)
 
 
-def _give_wasi(context: int, invocation: Invocation, stdout: bytes, stderr: bytes) -> None:
+def _give_wasi(context: int, invocation: Invocation, stdout: bytes, stderr: bytes) -> _Ended | None:
+    """Everything the guest is given; an end before the beginning where it cannot be had."""
     config = _config_new()
-    try:
-        argv, environ = invocation.argv, invocation.environ
-        strings, count = c_char_p * len(environ), len(environ)
-        if not _set_argv(config, len(argv), (c_char_p * len(argv))(*argv)):
-            raise Failure("the arguments are not UTF-8")
-        if not _set_env(config, count, strings(*environ), strings(*environ.values())):
-            raise Failure("the environment is not UTF-8")
-        if isinstance(invocation.stdin, int):
-            if not _set_stdin_file(config, descriptor_path(invocation.stdin)):
-                raise Failure("the spooled request body cannot be opened")
-        elif invocation.stdin:
-            body = _bindings.wasm_byte_vec_t()
-            _byte_vec_new(byref(body), len(invocation.stdin), invocation.stdin)
-            _set_stdin_bytes(config, byref(body))
-        if not (_set_stdout_file(config, stdout) and _set_stderr_file(config, stderr)):
-            raise Failure("no descriptor is free for the guest's output")
-        for host, guest, writable in invocation.volumes:
-            if not _preopen_dir(config, host, guest, writable):
-                raise Failure(f"the volume {guest.decode()} cannot be opened")
-    except Failure:
+    argv, environ = invocation.argv, invocation.environ
+    strings, count = c_char_p * len(environ), len(environ)
+    failure = None
+    if not _set_argv(config, len(argv), (c_char_p * len(argv))(*argv)):
+        failure = "the arguments are not UTF-8"
+    elif not _set_env(config, count, strings(*environ), strings(*environ.values())):
+        failure = "the environment is not UTF-8"
+    elif not (_set_stdout_file(config, stdout) and _set_stderr_file(config, stderr)):
+        failure = "no descriptor is free for the guest's output"
+    elif isinstance(invocation.stdin, int):
+        if not _set_stdin_file(config, descriptor_path(invocation.stdin)):
+            failure = "the spooled request body cannot be opened"
+    elif invocation.stdin:
+        body = _bindings.wasm_byte_vec_t()
+        _byte_vec_new(byref(body), len(invocation.stdin), invocation.stdin)
+        _set_stdin_bytes(config, byref(body))
+    for host, guest, is_writable in invocation.volumes:
+        if not _preopen_dir(config, host, guest, is_writable):
+            failure = f"the volume {guest.decode()} cannot be opened"
+    if failure:
         _config_delete(config)
-        raise
-    if error := _set_wasi(context, config):
-        raise Failure(_take_error(error))
+    elif error := _set_wasi(context, config):
+        failure = _take_error(error)
+    return ("failed", 0, failure) if failure else None
 
 
-def _run(context: int, invocation: Invocation) -> tuple[str, int, str]:
+def _run(context: int, invocation: Invocation) -> _Ended:
     instance, trap = _bindings.wasmtime_instance_t(), _P()
     error = _instantiate(invocation.module.instance_pre.ptr(), context, byref(instance), byref(trap))
     if ended := _ended(error, trap):
@@ -174,7 +172,7 @@ def _run(context: int, invocation: Invocation) -> tuple[str, int, str]:
     return "exit", 0, ""
 
 
-def _ended(error: int | None, trap: c_void_p) -> tuple[str, int, str] | None:
+def _ended(error: int | None, trap: c_void_p) -> _Ended | None:
     if trap:
         message = _bindings.wasm_byte_vec_t()
         _trap_message(trap, byref(message))

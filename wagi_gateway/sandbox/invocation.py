@@ -63,10 +63,11 @@ class Invocation:
         environ: Environ,
         stdin: bytes | int = b"",
         volumes: tuple[tuple[bytes, bytes, bool], ...] = (),
-        on_stderr: Callable[[bytes], None] = lambda data: None,
+        on_stderr: Callable[[bytes], None] = lambda _data: None,
     ) -> None:
-        """Without an `entrypoint` the module is instantiated and no more. `stdin` is the body itself or the descriptor of a file that holds it; `volumes` are (host directory, guest
-        path, writable); `on_stderr` is called on the event loop with what the guest writes, as it comes."""
+        """Without an `entrypoint` the module is instantiated and no more. `stdin` is the body itself or the descriptor
+        of a file that holds it; `volumes` are (host directory, guest path, writable); `on_stderr` is called on the
+        event loop with what the guest writes, as it comes."""
         self.module = module
         self.entrypoint = entrypoint
         self.limits = limits

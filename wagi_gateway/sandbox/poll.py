@@ -62,7 +62,8 @@ def _poll(invocation: Invocation, wanted: list[tuple[int, int, int, int, int, in
     first = min(waits)
     if first > 0:
         invocation.sleep(first / 1e9)
-    return [_EVENT.pack(sub[0], _SUCCESS, _CLOCK, 0, 0) for sub, wait in zip(wanted, waits, strict=True) if wait <= first]
+    due = [subscription for subscription, wait in zip(wanted, waits, strict=True) if wait <= first]
+    return [_EVENT.pack(userdata, _SUCCESS, _CLOCK, 0, 0) for userdata, *_ in due]
 
 
 def _nanoseconds(invocation: Invocation, clock: int, timeout: int, flags: int) -> int:

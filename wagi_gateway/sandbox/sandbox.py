@@ -59,7 +59,7 @@ class Sandbox:
         invocation: Invocation,
         *,
         on_slow: Callable[[], None] = lambda: None,
-        on_end: Callable[[Execution], None] = lambda execution: None,
+        on_end: Callable[[Execution], None] = lambda _execution: None,
     ) -> Execution:
         """Starts a guest; `on_slow` is called if it does not end at once, `on_end` when it has ended.
 

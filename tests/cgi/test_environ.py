@@ -1,0 +1,252 @@
+"""The environment and arguments of a guest (RFC 3875 section 4; spec: cgi.md A1, A4; wagi.md Environment)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wagi_gateway.cgi.environ import (
+    META_VARIABLES,
+    SERVER_SOFTWARE,
+    Authority,
+    Environ,
+    RequestHead,
+    build_argv,
+    build_environ,
+)
+from wagi_gateway.errors import BadRequest, FieldsTooLarge, RequestError, UriTooLong
+from wagi_gateway.router import RoutePattern, Router
+
+HOST = (b"host", b"h:81")
+REQUEST = RequestHead(
+    method="GET",
+    raw_path=b"/e/foo",
+    query=b"a=b&c",
+    http_version="1.1",
+    scheme="http",
+    headers=(HOST,),
+    client=("192.0.2.7", 4711),
+    server=("127.0.0.1", 3000),
+    request_id="r1",
+)
+
+
+def environ(
+    *headers: tuple[bytes, bytes],
+    request: RequestHead = REQUEST,
+    route: str = "/e/...",
+    operator: Environ | None = None,
+    hostname: Authority | None = None,
+    length: int = 0,
+) -> Environ:
+    """The environment of a request with these header fields added."""
+    match = Router([(RoutePattern(route), None)]).match(request.raw_path)
+    assert match is not None
+    request = replace(request, headers=request.headers + headers)
+    return build_environ(request, match, content_length=length, operator=operator or {}, hostname=hostname)
+
+
+def test_the_whole_environment() -> None:
+    assert environ((b"cookie", b"a=1"), (b"x-foo", b"1"), length=5) == {
+        b"AUTH_TYPE": b"",
+        b"CONTENT_LENGTH": b"5",
+        b"CONTENT_TYPE": b"",
+        b"GATEWAY_INTERFACE": b"CGI/1.1",
+        b"HTTP_COOKIE": b"a=1",
+        b"HTTP_HOST": b"h:81",
+        b"HTTP_X_FOO": b"1",
+        b"PATH_INFO": b"/foo",
+        b"PATH_TRANSLATED": b"/foo",
+        b"QUERY_STRING": b"a=b&c",
+        b"REMOTE_ADDR": b"192.0.2.7",
+        b"REMOTE_HOST": b"192.0.2.7",
+        b"REMOTE_PORT": b"4711",
+        b"REMOTE_USER": b"",
+        b"REQUEST_METHOD": b"GET",
+        b"REQUEST_SCHEME": b"http",
+        b"REQUEST_URI": b"/e/foo?a=b&c",
+        b"SCRIPT_NAME": b"/e",
+        b"SERVER_NAME": b"h",
+        b"SERVER_PORT": b"81",
+        b"SERVER_PROTOCOL": b"HTTP/1.1",
+        b"SERVER_SOFTWARE": SERVER_SOFTWARE,
+        b"X_FULL_URL": b"http://h:81/e/foo?a=b&c",
+        b"X_MATCHED_ROUTE": b"/e/...",
+        b"X_RAW_PATH_INFO": b"/foo",
+        b"X_REQUEST_ID": b"r1",
+    }
+
+
+def test_every_meta_variable_is_known_as_one() -> None:
+    https = replace(REQUEST, scheme="https")
+    names = {name.decode() for name in environ(request=https) if not name.startswith(b"HTTP_")}
+    assert names == META_VARIABLES - {"REMOTE_IDENT"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "name", "value"),
+    [
+        ([(b"cookie", b"a=1"), (b"cookie", b"b=2")], b"HTTP_COOKIE", b"a=1; b=2"),
+        ([(b"x-f", b"1"), (b"x-f", b"2")], b"HTTP_X_F", b"1, 2"),
+        ([(b"x-f", b"")], b"HTTP_X_F", b""),
+        ([(b"x-f", "é".encode())], b"HTTP_X_F", "é".encode()),
+        ([(b"x-f", b"\xe9")], b"HTTP_X_F", "é".encode()),
+        ([(b"x-f", b"a\tb")], b"HTTP_X_F", b"a\tb"),
+        ([(b"content-type", b"Multipart/X; B=1")], b"CONTENT_TYPE", b"Multipart/X; B=1"),
+        ([(b"content-type", b"Multipart/X; B=1")], b"HTTP_CONTENT_TYPE", b"Multipart/X; B=1"),
+        ([(b"x-forwarded-for", b"6.6.6.6")], b"REMOTE_ADDR", b"192.0.2.7"),
+        ([(b"x-request-id", b"theirs")], b"X_REQUEST_ID", b"r1"),
+    ],
+)
+def test_header_fields(headers: list[tuple[bytes, bytes]], name: bytes, value: bytes) -> None:
+    assert environ(*headers)[name] == value
+
+
+@pytest.mark.parametrize(
+    ("field", "variable"),
+    [
+        (b"proxy", b"HTTP_PROXY"),  # CVE-2016-5385
+        (b"authorization", b"HTTP_AUTHORIZATION"),
+        (b"proxy-authorization", b"HTTP_PROXY_AUTHORIZATION"),
+        (b"content-length", b"HTTP_CONTENT_LENGTH"),
+        (b"transfer-encoding", b"HTTP_TRANSFER_ENCODING"),
+        (b"connection", b"HTTP_CONNECTION"),
+        (b"keep-alive", b"HTTP_KEEP_ALIVE"),
+        (b"te", b"HTTP_TE"),
+        (b"trailer", b"HTTP_TRAILER"),
+        (b"upgrade", b"HTTP_UPGRADE"),
+        (b"proxy-connection", b"HTTP_PROXY_CONNECTION"),
+        (b"x_forwarded_for", b"HTTP_X_FORWARDED_FOR"),
+        (b"x.y", b"HTTP_X_Y"),
+        (b"x'y", b"HTTP_X_Y"),
+        (b"x+z", b"HTTP_X_Z"),
+    ],
+)
+def test_withheld(field: bytes, variable: bytes) -> None:
+    with_field = environ((field, b"evil"))
+    assert variable not in with_field
+    assert b"evil" not in with_field.values()
+
+
+@pytest.mark.parametrize(
+    ("host", "name", "port"),
+    [
+        (b"foo.com", b"foo.com", b"80"),
+        (b"foo.com:8080", b"foo.com", b"8080"),
+        (b"foo.com:", b"foo.com", b"80"),
+        (b"[::1]:81", b"[::1]", b"81"),
+        (b"[::1]", b"[::1]", b"80"),
+        (b"192.0.2.1:1", b"192.0.2.1", b"1"),
+    ],
+)
+def test_host(host: bytes, name: bytes, port: bytes) -> None:
+    result = environ(request=replace(REQUEST, headers=((b"host", host),)))
+    assert (result[b"SERVER_NAME"], result[b"SERVER_PORT"], result[b"HTTP_HOST"]) == (name, port, host)
+    assert result[b"X_FULL_URL"] == b"http://" + name + b":" + port + b"/e/foo?a=b&c"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [((b"host", host),) for host in (b"a b", b"u@h", b"h:99999", b"h:8a", b"h/../x", b"[::1", b"h?x", b"[v]", b"h:0")]
+    + [(), (HOST, HOST), (HOST, (b"host", b"other"))],
+)
+def test_refused_host(headers: tuple[tuple[bytes, bytes], ...]) -> None:
+    with pytest.raises(BadRequest, match="Host"):
+        environ(request=replace(REQUEST, headers=headers))
+
+
+def test_http_1_0_without_host() -> None:
+    old = replace(REQUEST, http_version="1.0", headers=())
+    result = environ(request=old)
+    assert (result[b"SERVER_NAME"], result[b"SERVER_PORT"], result[b"SERVER_PROTOCOL"]) == (
+        b"127.0.0.1",
+        b"3000",
+        b"HTTP/1.0",
+    )
+    assert b"HTTP_HOST" not in result
+    named = environ(request=old, hostname=Authority(b"name", b"8080"))
+    assert (named[b"SERVER_NAME"], named[b"SERVER_PORT"]) == (b"name", b"8080")
+
+
+def test_https() -> None:
+    result = environ(request=replace(REQUEST, scheme="https", headers=((b"host", b"h"),)))
+    assert (result[b"HTTPS"], result[b"SERVER_PORT"], result[b"REQUEST_SCHEME"]) == (b"on", b"443", b"https")
+
+
+@pytest.mark.parametrize(
+    ("client", "address"),
+    [(None, b"127.0.0.1"), (("fe80::1%eth0", 9), b"fe80::1"), (("192.0.2.7", 0), b"192.0.2.7")],
+    ids=["UNIX socket", "zone", "no port"],
+)
+def test_client(client: tuple[str, int] | None, address: bytes) -> None:
+    result = environ(request=replace(REQUEST, client=client))
+    assert result[b"REMOTE_ADDR"] == result[b"REMOTE_HOST"] == address
+    assert (b"REMOTE_PORT" in result) == bool(client and client[1])
+
+
+def test_the_operator_wins_over_header_fields_but_not_over_the_request() -> None:
+    operator = {b"HTTP_X_KEY": b"ours", b"MODE": b"test"}
+    result = environ((b"x-key", b"theirs"), operator=operator)
+    assert (result[b"HTTP_X_KEY"], result[b"MODE"], result[b"PATH_INFO"]) == (b"ours", b"test", b"/foo")
+
+
+@pytest.mark.parametrize("value", [b"a\x01b", b"a\nb", b"a\x7f", b"\x00"])
+def test_control_characters_in_a_field(value: bytes) -> None:
+    with pytest.raises(BadRequest, match="control character"):
+        environ((b"x-f", value))
+
+
+def test_two_content_types() -> None:
+    with pytest.raises(BadRequest, match="Content-Type"):
+        environ((b"content-type", b"a/b"), (b"content-type", b"c/d"))
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"query": b"a" * 9000}, UriTooLong),
+        ({"query": b"a\x00"}, BadRequest),
+        ({"query": b"a b"}, BadRequest),
+        ({"query": b"\xff"}, BadRequest),
+        ({"headers": (HOST, *((b"x-%d" % number, b"v" * 1000) for number in range(70)))}, FieldsTooLarge),
+    ],
+)
+def test_bounds(change: dict[str, bytes], error: type[RequestError]) -> None:
+    with pytest.raises(error):
+        environ(request=replace(REQUEST, **change))  # type: ignore[arg-type]
+
+
+@given(
+    st.lists(st.tuples(st.binary(min_size=1, max_size=20).map(bytes.lower), st.binary(max_size=50)), max_size=8),
+    st.binary(max_size=50),
+)
+def test_any_request_is_an_environment_wasmtime_takes_or_refused(
+    headers: list[tuple[bytes, bytes]], query: bytes
+) -> None:
+    try:
+        result = environ(*headers, request=replace(REQUEST, query=query))
+    except RequestError:
+        return
+    for name, value in result.items():
+        assert b"\0" not in name + value
+        assert b"=" not in name
+        (name + value).decode("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("template", "query", "argv"),
+    [
+        (None, b"foo=bar&b=1", [b"/x", b"foo=bar", b"b=1"]),
+        (None, b"foo+b%61r", [b"/x", b"foo+b%61r"]),
+        (None, b"", [b"/x"]),
+        (None, b"a&&b", [b"/x", b"a", b"b"]),
+        ("interp main", b"-s", [b"interp", b"main"]),
+        ("${SCRIPT_NAME} -x  ${ARGS}", b"a&b=1", [b"/x", b"-x", b"a", b"b=1"]),
+        ("", b"a", []),
+    ],
+)
+def test_argv(template: str | None, query: bytes, argv: list[bytes]) -> None:
+    assert build_argv(template, b"/x", query) == argv

@@ -1,0 +1,179 @@
+"""A guest's header block (RFC 3875 section 6; spec: cgi.md A5 and the rows R01-R35)."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wagi_gateway.cgi.response import HeaderBlock, ResponseHead
+from wagi_gateway.errors import BadOutput
+
+CT = b"Content-Type: text/plain\n"
+
+
+def parse(output: bytes, limit: int = 65536) -> tuple[ResponseHead, bytes]:
+    """The head and body of a complete output."""
+    block = HeaderBlock(limit)
+    head = block.feed(output)
+    if head is None:
+        block.close()
+        raise AssertionError("close() returned")
+    return head, block.rest
+
+
+@pytest.mark.parametrize(
+    "output",
+    [CT + b"\nhi", b"Content-Type: text/plain\r\n\r\nhi", b"content-TYPE:text/plain \n\r\nhi"],
+    ids=["LF", "CRLF", "mixed"],
+)
+def test_line_endings(output: bytes) -> None:
+    assert parse(output) == (ResponseHead(200, ((b"content-type", b"text/plain"),), None), b"hi")
+
+
+@pytest.mark.parametrize("body", [b"", b"\n\n", b"\r\n\r\nx: y\n\n", bytes(range(256))])
+def test_the_body_is_untouched(body: bytes) -> None:
+    assert parse(CT + b"\n" + body)[1] == body
+
+
+@pytest.mark.parametrize(
+    ("block", "status"),
+    [
+        (CT, 200),
+        (b"Status: 404 Nope\n" + CT, 404),
+        (b"status:404\n" + CT, 404),
+        (b"Status: 404\n", 404),
+        (b"Status: 201\n", 201),
+        (b"Location: http://a.example/p#f\n", 302),
+        (b"Location: http://a.example/\nStatus: 303\n", 303),
+        (b"Status: 200\nLocation: http://a.example/\n", 200),
+        (b"Location:\n" + CT, 200),
+        (b"Status:\n" + CT, 200),
+    ],
+)
+def test_status(block: bytes, status: int) -> None:
+    assert parse(block + b"\n")[0].status == status
+
+
+@pytest.mark.parametrize(
+    "status", [b"abc", b"30", b"0200", b"2000", b"99", b"600", b"-20", b"20 0", b"100", b"2\xb200"]
+)
+def test_bad_status(status: bytes) -> None:
+    with pytest.raises(BadOutput, match="Status"):
+        parse(CT + b"Status: " + status + b"\n\n")
+
+
+@pytest.mark.parametrize(
+    ("output", "reason"),
+    [
+        (b"", "printed nothing"),
+        (CT, "before the empty line"),
+        (b"Content-Type", "before the empty line"),
+        (b"\nHello", "begins with an empty line"),
+        (b"\r\nHello", "begins with an empty line"),
+        (b"\n\n", "begins with an empty line"),
+        (b"Hello world\n\n", "no colon"),
+        (CT + b"no colon here\nX-A: 1\n\n", "no colon"),
+        (b"HTTP/1.1 200 OK\n" + CT + b"\n", "NPH"),
+        (b"X-A: 1\n\n<html>", "none of Content-Type"),
+        (b"Content-Type : text/plain\n\n", "not a field name"),
+        (CT + b"X A: 1\n\n", "not a field name"),
+        (CT + b": v\n\n", "not a field name"),
+        (CT + b"X(: 1\n\n", "not a field name"),
+        (b"\xef\xbb\xbf" + CT + b"\n", "not a field name"),
+        (CT + b" folded: 1\n\n", "not a field name"),
+        (CT + b"\tfolded\n\n", "no colon"),
+        (CT + b"X-A: a\rSet-Cookie: e=1\n\n", "control character"),
+        (CT + b"X-A: a\x00b\n\n", "control character"),
+        (CT + b"X-A: \x1b[2J\n\n", "control character"),
+        (CT + b"X-A: 1\r\r\n\n", "control character"),
+        (CT + b"Transfer-Encoding: chunked\n\n", "Transfer-Encoding"),
+        (CT + b"Content-Type: text/html\n\n", "two differing content-type"),
+        (b"Status: 200\nStatus: 404\n\n", "two differing status"),
+        (b"Location: /a\nLocation: /b\n\n", "two differing location"),
+    ],
+)
+def test_violations(output: bytes, reason: str) -> None:
+    with pytest.raises(BadOutput, match=reason):
+        parse(output)
+
+
+@pytest.mark.parametrize(
+    "output",
+    [CT + b"X-Long: " + b"a" * 2000 + b"\n\n", b"a" * 2000, (b"X-A: 1\n" * 300) + b"\n"],
+    ids=["line", "no end", "many"],
+)
+def test_limit(output: bytes) -> None:
+    with pytest.raises(BadOutput, match="longer than 1024"):
+        parse(output, limit=1024)
+
+
+def test_repeated_fields_are_kept_in_order() -> None:
+    block = b"Set-Cookie: a=1\nLink: x\nSet-Cookie: b=2\nLink: y\nSet-Cookie: c=3\n"
+    assert parse(CT + block + b"\n")[0].headers[1:] == (
+        (b"set-cookie", b"a=1"),
+        (b"link", b"x"),
+        (b"set-cookie", b"b=2"),
+        (b"link", b"y"),
+        (b"set-cookie", b"c=3"),
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    b"Connection Keep-Alive Proxy-Connection Proxy-Authenticate TE Trailer Upgrade Date Server X-Accel-Redirect"
+    b" X-Sendfile X-LIGHTTPD-send-file Status".split(),
+)
+def test_fields_a_guest_cannot_set(name: bytes) -> None:
+    value = b"200" if name == b"Status" else b"x"
+    assert parse(CT + name + b": " + value + b"\n\n")[0].headers == ((b"content-type", b"text/plain"),)
+
+
+def test_content_length_is_advice() -> None:
+    head, _ = parse(CT + b"Content-Length: 2\n\n123456")
+    assert (head.content_length, head.headers) == (b"2", ((b"content-type", b"text/plain"),))
+
+
+def test_octets_pass() -> None:
+    assert parse(CT + b"X-A: \xe9 \n\n")[0].headers[1] == (b"x-a", b"\xe9")
+
+
+@pytest.mark.parametrize("end", [b"\n\n", b"\n\r\n"], ids=["LF", "CRLF"])
+@pytest.mark.parametrize("excess", [-1, 0, 1])
+def test_the_limit_is_the_same_for_every_split(end: bytes, excess: int) -> None:
+    output = CT + b"X: "
+    output += b"a" * (128 + excess - len(output)) + end + b"body"
+    outcomes = {str(outcome(split(output, [cut]))) for cut in range(len(output))}
+    assert len(outcomes) == 1
+    assert ("longer than" in outcomes.pop()) == (excess > 0)
+
+
+@given(st.binary(), st.lists(st.integers(min_value=0, max_value=200)))
+def test_pieces_do_not_matter(output: bytes, cuts: list[int]) -> None:
+    assert outcome([output]) == outcome(split(output, cuts))
+
+
+@given(st.lists(st.sampled_from([b"\n", b"\r", b":", b" ", b"Status", b"200", b"Content-Type", b"a", b"\x00"])))
+def test_any_block_is_a_response_or_refused(pieces: list[bytes]) -> None:
+    result = outcome([b"".join(pieces)])
+    if isinstance(result, tuple):
+        for name, value in result[0].headers:
+            assert not {*b"\r\n\0"}.intersection(name + value)
+            assert name not in (b"transfer-encoding", b"content-length", b"connection")
+
+
+def split(data: bytes, cuts: list[int]) -> list[bytes]:
+    edges = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
+    return [data[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+
+
+def outcome(pieces: list[bytes]) -> tuple[ResponseHead, bytes] | str:
+    block = HeaderBlock(128)
+    try:
+        for number, piece in enumerate(pieces):
+            if head := block.feed(piece):
+                return head, block.rest + b"".join(pieces[number + 1 :])
+        block.close()
+    except BadOutput as error:
+        return str(error)
+    raise AssertionError("close() returned")

@@ -1,0 +1,76 @@
+"""Guests in WAT, each as small as what it shows."""
+
+from __future__ import annotations
+
+_FD_WRITE = '(import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))'
+_FD_READ = '(import "wasi_snapshot_preview1" "fd_read" (func $fd_read (param i32 i32 i32 i32) (result i32)))'
+_EXIT = '(import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))'
+_POLL = '(import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))'
+
+# Writes $length bytes at $at to descriptor $fd, whatever the pieces the system takes them in.
+_WRITE = """
+ (func $write (param $fd i32) (param $at i32) (param $length i32)
+  (loop $more
+   (i32.store (i32.const 0) (local.get $at)) (i32.store (i32.const 4) (local.get $length))
+   (if (call $fd_write (local.get $fd) (i32.const 0) (i32.const 1) (i32.const 8)) (then (return)))
+   (local.set $at (i32.add (local.get $at) (i32.load (i32.const 8))))
+   (local.set $length (i32.sub (local.get $length) (i32.load (i32.const 8))))
+   (br_if $more (local.get $length))))
+"""
+
+
+def wat_string(data: bytes) -> str:
+    """Bytes as a WAT string literal."""
+    return '"' + "".join(f"\\{octet:02x}" for octet in data) + '"'
+
+
+def says(output: bytes, *, then: str = "", imports: str = "", stderr: bytes = b"", repeat: str = "") -> str:
+    """A guest that writes `stderr` and `output`, then runs the instructions `then`; `repeat` runs for ever."""
+    pages = (len(output) + len(stderr) + 1024) // 65536 + 2
+    loop = f"(loop $forever {repeat} (br $forever))" if repeat else ""
+    return f"""(module {_FD_WRITE} {imports}
+ (memory (export "memory") {pages})
+ (data (i32.const 1024) {wat_string(output)})
+ (data (i32.const {1024 + len(output)}) {wat_string(stderr)})
+ {_WRITE}
+ (func (export "_start")
+  {f"(call $write (i32.const 2) (i32.const {1024 + len(output)}) (i32.const {len(stderr)}))" if stderr else ""}
+  {f"(call $write (i32.const 1) (i32.const 1024) (i32.const {len(output)}))" if output else ""}
+  {then} {loop}))"""
+
+
+def exits(code: int, output: bytes = b"") -> str:
+    """A guest that writes `output` and calls proc_exit."""
+    return says(output, then=f"(call $exit (i32.const {code}))", imports=_EXIT)
+
+
+def sleeps(nanoseconds: int, output: bytes = b"", then_says: bytes = b"") -> str:
+    """A guest that writes `output`, sleeps in poll_oneoff, and then writes the rest."""
+    both = output + then_says
+    return f"""(module {_FD_WRITE} {_POLL}
+ (memory (export "memory") {len(both) // 65536 + 2})
+ (data (i32.const 1024) {wat_string(both)})
+ {_WRITE}
+ (func (export "_start")
+  {f"(call $write (i32.const 1) (i32.const 1024) (i32.const {len(output)}))" if output else ""}
+  (i32.store (i32.const 128) (i32.const 1)) (i64.store (i32.const 136) (i64.const {nanoseconds}))
+  (drop (call $poll (i32.const 112) (i32.const 256) (i32.const 1) (i32.const 300)))
+  {f"(call $write (i32.const 1) (i32.const {1024 + len(output)}) (i32.const {len(then_says)}))" if then_says else ""}))"""
+
+
+CONTENT_TYPE = b"content-type: text/plain\n\n"
+HELLO = says(CONTENT_TYPE + b"hello world\n")
+LOOP = '(module (memory (export "memory") 1) (func (export "_start") (loop (br 0))))'
+TRAP = '(module (memory (export "memory") 1) (func (export "_start") unreachable))'
+NO_OUTPUT = '(module (memory (export "memory") 1) (func (export "_start")))'
+STACK_OVERFLOW = '(module (memory (export "memory") 1) (func $again (export "_start") (call $again)))'
+SLEEP = sleeps(3600 * 10**9)
+MEMORY_BOMB = says(
+    b"",
+    imports="",
+    then="(loop $grow (br_if $grow (i32.ne (memory.grow (i32.const 256)) (i32.const -1)))) unreachable",
+)
+ENDLESS_STDOUT = says(CONTENT_TYPE, repeat="(call $write (i32.const 1) (i32.const 1024) (i32.const 65536))")
+ENDLESS_STDERR = says(
+    CONTENT_TYPE + b"x" * 60000 + b"\n", repeat="(call $write (i32.const 2) (i32.const 1060) (i32.const 59000))"
+)

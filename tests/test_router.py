@@ -1,0 +1,142 @@
+"""Which route wins, and how a path divides (DESIGN.md section 4; spec: cgi.md A1)."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wagi_gateway.errors import BadRequest
+from wagi_gateway.router import RoutePattern, Router, decode_path_info, normalize
+
+
+def router(*patterns: str) -> Router[str]:
+    return Router((RoutePattern(text), text) for text in patterns)
+
+
+EVERYTHING = router("/", "/...", "/e/...", "/e/x/...", "/x", "/foo/", "/café/...", "/a%20b")
+
+
+@pytest.mark.parametrize(
+    ("path", "route", "script_name", "path_info"),
+    [
+        (b"/", "/", b"/", b""),
+        (b"/x", "/x", b"/x", b""),
+        (b"/x/", "/...", b"", b"/x/"),
+        (b"/e", "/e/...", b"/e", b""),
+        (b"/e/", "/e/...", b"/e", b"/"),
+        (b"/e/b", "/e/...", b"/e", b"/b"),
+        (b"/ebar", "/...", b"", b"/ebar"),
+        (b"/e/x", "/e/x/...", b"/e/x", b""),
+        (b"/e/x/y/../z", "/e/x/...", b"/e/x", b"/z"),
+        (b"/e/../x", "/x", b"/x", b""),
+        (b"/e/%2e%2E/x", "/x", b"/x", b""),
+        (b"/e/./b", "/e/...", b"/e", b"/b"),
+        (b"/e/b/..", "/e/...", b"/e", b"/"),
+        (b"/%78", "/x", b"/x", b""),
+        (b"//x", "/...", b"", b"//x"),
+        (b"/e//b", "/e/...", b"/e", b"//b"),
+        (b"/e/a%2Fb", "/e/...", b"/e", b"/a/b"),
+        (b"/e%2Fx", "/...", b"", b"/e/x"),
+        (b"/e/test%3brun", "/e/...", b"/e", b"/test;run"),
+        (b"/e/%252e", "/e/...", b"/e", b"/%2e"),
+        (b"/e/a%zz%4", "/e/...", b"/e", b"/a%zz%4"),
+        (b"/e/a+b", "/e/...", b"/e", b"/a+b"),
+        (b"/caf%c3%a9/z", "/café/...", "/café".encode(), b"/z"),
+        (b"/caf%C3%A9", "/café/...", "/café".encode(), b""),
+        (b"/a%20b", "/a%20b", b"/a b", b""),
+        (b"/foo/", "/foo/", b"/foo/", b""),
+        (b"/foo", "/...", b"", b"/foo"),
+        (b"/E/b", "/...", b"", b"/E/b"),
+        (b"/.well-known/x", "/...", b"", b"/.well-known/x"),
+    ],
+)
+def test_match(path: bytes, route: str, script_name: bytes, path_info: bytes) -> None:
+    match = EVERYTHING.match(path)
+    assert match is not None
+    assert (match.target, match.script_name, match.path_info) == (route, script_name, path_info)
+
+
+def test_no_match() -> None:
+    assert router("/a", "/b/...").match(b"/c") is None
+
+
+def test_raw_path_info_is_as_sent() -> None:
+    match = EVERYTHING.match(b"/e/test%3brun%2fx")
+    assert match is not None
+    assert match.raw_path_info == b"/test%3brun%2fx"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [b"/../x", b"/e/../../x", b"/%2e%2e/x", b"*", b"", b"http://h/x", b"/e/%00", b"/e/%0d%0aX:", b"/e/%7f", b"/e/%FF"]
+    + [b"/e/%C0%AF", b"/e/a%2f..%2fb", b"/e/a%2f%2e%2e", b"/e/\xff"],
+)
+def test_refused(path: bytes) -> None:
+    with pytest.raises(BadRequest):
+        EVERYTHING.match(path)
+
+
+@pytest.mark.parametrize("text", ["", "x", "x/...", "/a/../b", "/a/./b", "/a?b", "/a#b", "/a\nb"])
+def test_bad_patterns(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        RoutePattern(text)
+
+
+@pytest.mark.parametrize(
+    ("parent", "child", "joined"),
+    [
+        ("/exactparentslash/", "/exact", "/exactparentslash/exact"),
+        ("/", "/exact", "/exact"),
+        ("/a/...", "/b/...", "/a/b/..."),
+        ("/a", "b", "/a/b"),
+        ("/...", "/b", "/b"),
+        ("/foo", "/...", "/foo/..."),
+    ],
+)
+def test_join(parent: str, child: str, joined: str) -> None:
+    assert RoutePattern(parent).join(child).text == joined
+
+
+def test_duplicates_are_refused() -> None:
+    with pytest.raises(ValueError, match="taken"):
+        router("/a", "/%61")
+
+
+def test_order_does_not_matter() -> None:
+    forwards, backwards = router("/...", "/a/...", "/a/b"), router("/a/b", "/a/...", "/...")
+    for path in (b"/a/b", b"/a/c", b"/c"):
+        one, other = forwards.match(path), backwards.match(path)
+        assert one is not None
+        assert other is not None
+        assert one.target == other.target
+
+
+@given(st.binary().map(lambda tail: b"/" + tail))
+def test_any_path_is_matched_or_refused(path: bytes) -> None:
+    try:
+        match = EVERYTHING.match(path)
+    except BadRequest:
+        return
+    assert match is not None
+    assert b"\0" not in match.path_info
+    assert not {b".", b".."}.intersection(match.path_info.split(b"/"))
+    match.path_info.decode("utf-8")
+
+
+@given(st.binary())
+def test_normalizing_twice_changes_nothing(tail: bytes) -> None:
+    try:
+        once = normalize(b"/" + tail)
+    except BadRequest:
+        return
+    # An escape that appears only once another one is decoded is data, not an escape (decode once).
+    if b"%" not in once:
+        assert normalize(once) == once
+
+
+@given(st.text(alphabet=st.characters(blacklist_categories=["Cc", "Cs"], blacklist_characters="/.")))
+def test_decoding_undoes_encoding(text: str) -> None:
+    from urllib.parse import quote
+
+    assert decode_path_info(quote("/" + text).encode()) == ("/" + text).encode()

@@ -1,0 +1,5 @@
+"""`python -m wagi_gateway`."""
+
+from .cli import main
+
+main()
