@@ -4,7 +4,7 @@ from __future__ import annotations
 
 _FD_WRITE = '(import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))'
 _FD_READ = '(import "wasi_snapshot_preview1" "fd_read" (func $fd_read (param i32 i32 i32 i32) (result i32)))'
-_EXIT = '(import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))'
+PROC_EXIT = '(import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))'
 _POLL = '(import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))'
 
 # Writes $length bytes at $at to descriptor $fd, whatever the pieces the system takes them in.
@@ -41,7 +41,7 @@ def says(output: bytes, *, then: str = "", imports: str = "", stderr: bytes = b"
 
 def exits(code: int, output: bytes = b"") -> str:
     """A guest that writes `output` and calls proc_exit."""
-    return says(output, then=f"(call $exit (i32.const {code}))", imports=_EXIT)
+    return says(output, then=f"(call $exit (i32.const {code}))", imports=PROC_EXIT)
 
 
 def sleeps(nanoseconds: int, output: bytes = b"", then_says: bytes = b"") -> str:

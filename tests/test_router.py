@@ -69,8 +69,8 @@ def test_raw_path_info_is_as_sent() -> None:
 
 @pytest.mark.parametrize(
     "path",
-    [b"/../x", b"/e/../../x", b"/%2e%2e/x", b"*", b"", b"http://h/x", b"/e/%00", b"/e/%0d%0aX:", b"/e/%7f", b"/e/%FF"]
-    + [b"/e/%C0%AF", b"/e/a%2f..%2fb", b"/e/a%2f%2e%2e", b"/e/\xff"],
+    b"/../x /e/../../x /%2e%2e/x * http://h/x /e/%00 /e/%0d%0aX: /e/%7f /e/%FF /e/%C0%AF /e/a%2f..%2fb /e/a%2f%2e%2e"
+    b" /e/\xff".split(),
 )
 def test_refused(path: bytes) -> None:
     with pytest.raises(BadRequest):

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from . import __version__, server
+from .cgi.environ import META_VARIABLES
 from .config import Config, ConfigFile, Overrides, read_config
 from .envfile import parse_env_file, parse_variable
 from .errors import Problem, StartupError
@@ -239,6 +240,8 @@ def _environment(files: list[Path], variables: list[str]) -> dict[str, str]:
             environment |= [parse_variable(variable)]
         except ValueError as error:
             problems.append(Problem("--env", f'"{variable}": {error}'))
+    for name in META_VARIABLES.intersection(environment):
+        problems.append(Problem("--env or --env-file", f"{name}: the request sets this variable; choose another name"))
     if problems:
         raise StartupError(*problems)
     return environment

@@ -172,6 +172,8 @@ class Server(_Model):
     """Open connections of one worker; further ones are answered with 503."""
     keep_alive: Duration = Field(75.0, ge=1, le=3600)
     """Time an idle connection is kept, in whole seconds; longer than a reverse proxy keeps its own."""
+    head_time: Duration = Field(30.0, gt=0, le=3600)
+    """Time in which a request's head must arrive; then the connection is closed."""
     send_timeout: Duration = Field(60.0, ge=1, le=3600)
     """Time a client may leave sent data unacknowledged before its connection is dropped (Linux)."""
     shutdown_grace: Duration = Field(30.0, ge=0, le=3600)
@@ -339,7 +341,7 @@ class _Reader:
         except ValidationError as error:
             details = error.errors()
         for detail in details:
-            self._problem(where, _explain(detail, model, prefix))
+            self._problem(where, _explain(detail, model, prefix, table))
         wrong = {detail["loc"][0] for detail in details if detail["loc"]}
         right = {key: value for key, value in table.items() if key not in wrong} if isinstance(table, dict) else {}
         try:
@@ -351,11 +353,11 @@ class _Reader:
         self.problems.append(Problem(where, what))
 
 
-def _explain(detail: ErrorDetails, model: type[BaseModel], prefix: str) -> str:
+def _explain(detail: ErrorDetails, model: type[BaseModel], prefix: str, table: object) -> str:
     """One pydantic error in the words of the file: key, value, what is wrong, what to write."""
     loc = [part for part in detail["loc"] if part != "[key]"]
     key = (prefix + ".".join(str(part) for part in loc)).rstrip(".")
-    kind, value = detail["type"], detail["input"]
+    kind, value = detail["type"], _written(table, detail)
     if kind == "extra_forbidden":
         return f"{key}: unknown key{_nearest(str(loc[-1]), _model_at(model, loc[:-1]))}"
     if kind == "missing":
@@ -370,6 +372,15 @@ def _explain(detail: ErrorDetails, model: type[BaseModel], prefix: str) -> str:
     if value is None or isinstance(value, (dict, list)):
         return f"{key}: {what}"
     return f"{key} = {_toml(value)}: {what}"
+
+
+def _written(table: object, detail: ErrorDetails) -> object:
+    """The value as it stands in the file: a bound is checked on what was made of it."""
+    for part in detail["loc"]:
+        if not isinstance(table, dict) or part not in table:
+            return detail["input"]
+        table = table[part]
+    return table
 
 
 def _toml(value: object) -> str:

@@ -90,6 +90,10 @@ class _Exchange:
             self.failure = f"{error.status}: {error}"
             if not self.reply.is_started:
                 await self.reply.fail(error)
+        except asyncio.CancelledError:  # the server's patience with requests in flight is over
+            self.failure = "the server is stopping"
+            if not self.reply.is_started:
+                await self.reply.fail(AtCapacity(self.failure))
         finally:
             self.is_answered = True
             self._log_when_over()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import functools
 import resource
+import signal
 import socket
 from collections.abc import Callable
 
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
+from . import protocol
 from .app import create_app
 from .cgi.environ import SERVER_SOFTWARE
 from .config import ConfigFile, Server, parse_listen
@@ -27,10 +29,10 @@ def bind(settings: Server) -> socket.socket:
     """The listening socket. Raises StartupError."""
     host, port = parse_listen(settings.listen)
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
+        family, kind, number, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        listener = socket.socket(family, kind, protocol)
+        listener = socket.socket(family, kind, number)
     except OSError as error:
         raise StartupError(Problem("", f"server.listen: {host} is no address of this host: {error.strerror}")) from None
     try:
@@ -58,11 +60,18 @@ def run(file: ConfigFile, site: Site, listener: socket.socket, on_ready: OnReady
     """Serves until a signal ends it. `site` is served by this process if it is the only worker."""
     _raise_descriptor_limit()
     settings = file.config.server
+    # uvicorn raises the signal that ended it again; a stop that was asked for is a success.
+    signal.signal(signal.SIGTERM, _exit)
+    signal.signal(signal.SIGINT, _exit)
     if settings.workers == 1:
         _Server(_uvicorn_config(functools.partial(create_app, site), settings), on_ready).run([listener])
     else:
         app = functools.partial(_create_worker_app, file)
         _Supervisor(_uvicorn_config(app, settings), [listener], on_ready).run()
+
+
+def _exit(*_: object) -> None:
+    raise SystemExit(0)
 
 
 def _create_worker_app(file: ConfigFile) -> object:
@@ -72,12 +81,12 @@ def _create_worker_app(file: ConfigFile) -> object:
     return create_app(file)
 
 
-def _uvicorn_config(app: Callable[[], object], settings: Server) -> uvicorn.Config:
-    return uvicorn.Config(
+def _uvicorn_config(app: Callable[[], object], settings: Server) -> protocol.Config:
+    return protocol.Config(
         app,
+        head_time=settings.head_time,
         factory=True,
         loop="uvloop",
-        http="httptools",
         ws="none",
         lifespan="on",
         workers=settings.workers,

@@ -1,0 +1,131 @@
+"""Who may run now, who waits, and who is turned away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+
+import pytest
+
+from wagi_gateway.errors import AtCapacity
+from wagi_gateway.sandbox import Gate, Places
+
+
+def run(test: Coroutine[None, None, None]) -> None:
+    asyncio.run(test)
+
+
+def gate(places: Places, concurrency: int = 1, queue: int = 9, queue_time: float = 60) -> Gate:
+    return Gate(places, concurrency, queue, queue_time)
+
+
+async def waiting(gate: Gate) -> asyncio.Task[None]:
+    """A request that waits at the gate by now."""
+    task = asyncio.create_task(gate.enter())
+    await asyncio.sleep(0)
+    return task
+
+
+def test_in_order_of_arrival() -> None:
+    async def test() -> None:
+        one = gate(Places(9))
+        assert one.try_enter()
+        tasks = [await waiting(one) for _ in range(3)]
+        for number, task in enumerate(tasks):
+            assert [other.done() for other in tasks] == [index < number for index in range(3)]
+            one.leave()
+            await task
+
+    run(test())
+
+
+def test_nobody_overtakes_the_queue() -> None:
+    async def test() -> None:
+        places = Places(1)
+        one, other = gate(places, concurrency=2), gate(places)
+        assert other.try_enter()
+        task = await waiting(one)
+        assert not one.try_enter()
+        other.leave()
+        await task
+
+    run(test())
+
+
+def test_a_full_queue() -> None:
+    async def test() -> None:
+        one = gate(Places(9), queue=1)
+        assert one.try_enter()
+        task = await waiting(one)
+        with pytest.raises(AtCapacity, match="1 requests wait"):
+            await one.enter()
+        one.leave()
+        await task
+
+    run(test())
+
+
+def test_a_long_wait() -> None:
+    async def test() -> None:
+        one = gate(Places(9), queue_time=0.01)
+        assert one.try_enter()
+        with pytest.raises(AtCapacity, match="no place became free"):
+            await one.enter()
+        one.leave()
+        assert one.try_enter()
+
+    run(test())
+
+
+@pytest.mark.parametrize("moment", ["before its turn", "in its turn"])
+def test_a_request_that_gives_up_takes_no_place(moment: str) -> None:
+    async def test() -> None:
+        one = gate(Places(1))
+        assert one.try_enter()
+        task = await waiting(one)
+        if moment == "in its turn":
+            one.leave()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        if moment == "before its turn":
+            one.leave()
+        assert one.try_enter()
+        assert not one.try_enter()
+
+    run(test())
+
+
+def test_modules_take_turns_when_places_are_short() -> None:
+    async def test() -> None:
+        places = Places(1)
+        greedy, modest = gate(places, concurrency=9), gate(places)
+        assert greedy.try_enter()
+        crowd = [await waiting(greedy) for _ in range(3)]
+        single = await waiting(modest)
+        greedy.leave()
+        await crowd[0]
+        greedy.leave()
+        await single
+        modest.leave()
+        await crowd[1]
+        greedy.leave()
+        await crowd[2]
+
+    run(test())
+
+
+def test_one_modules_crowd_leaves_the_others_alone() -> None:
+    async def test() -> None:
+        places = Places(4)
+        crowded, calm = gate(places, concurrency=2), gate(places, concurrency=2)
+        assert crowded.try_enter()
+        assert crowded.try_enter()
+        tasks = [await waiting(crowded) for _ in range(5)]
+        assert calm.try_enter()
+        assert calm.try_enter()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    run(test())
