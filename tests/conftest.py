@@ -101,15 +101,16 @@ def wait_until(condition: Callable[[], bool], timeout: float = 10.0, message: Ca
 @contextmanager
 def running(
     directory: Path,
-    config: str,
+    config: str | Path,
     *arguments: str,
     cache: Path | None = None,
     environment: dict[str, str] | None = None,
     preexec: Callable[[], None] | None = None,
 ) -> Iterator[Server]:
-    """Serves a `modules.toml` with this text; files it names lie in `directory`."""
-    path = directory / "modules.toml"
-    path.write_text(textwrap.dedent(config))
+    """Serves a `modules.toml` with this text, the files it names in `directory`; or one that is there already."""
+    path = config if isinstance(config, Path) else directory / "modules.toml"
+    if isinstance(config, str):
+        path.write_text(textwrap.dedent(config))
     cache_arguments = ["--cache-dir", str(cache)] if cache else []
     command = [sys.executable, "-m", "wagi_gateway", "serve", str(path), "--listen", "127.0.0.1:0", *cache_arguments]
     log_path = directory / "log"

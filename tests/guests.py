@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-_FD_WRITE = '(import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))'
-_FD_READ = '(import "wasi_snapshot_preview1" "fd_read" (func $fd_read (param i32 i32 i32 i32) (result i32)))'
+FD_WRITE = '(import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))'
+FD_READ = '(import "wasi_snapshot_preview1" "fd_read" (func $fd_read (param i32 i32 i32 i32) (result i32)))'
 PROC_EXIT = '(import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))'
-_POLL = '(import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))'
+POLL = '(import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))'
 
 # Writes $length bytes at $at to descriptor $fd, whatever the pieces the system takes them in.
 _WRITE = """
@@ -28,7 +28,7 @@ def says(output: bytes, *, then: str = "", imports: str = "", stderr: bytes = b"
     """A guest that writes `stderr` and `output`, then runs the instructions `then`; `repeat` runs for ever."""
     pages = (len(output) + len(stderr) + 1024) // 65536 + 2
     loop = f"(loop $forever {repeat} (br $forever))" if repeat else ""
-    return f"""(module {_FD_WRITE} {imports}
+    return f"""(module {FD_WRITE} {imports}
  (memory (export "memory") {pages})
  (data (i32.const 1024) {wat_string(output)})
  (data (i32.const {1024 + len(output)}) {wat_string(stderr)})
@@ -46,16 +46,16 @@ def exits(code: int, output: bytes = b"") -> str:
 
 def sleeps(nanoseconds: int, output: bytes = b"", then_says: bytes = b"") -> str:
     """A guest that writes `output`, sleeps in poll_oneoff, and then writes the rest."""
-    both = output + then_says
-    return f"""(module {_FD_WRITE} {_POLL}
- (memory (export "memory") {len(both) // 65536 + 2})
- (data (i32.const 1024) {wat_string(both)})
+    end = 1024 + len(output)
+    return f"""(module {FD_WRITE} {POLL}
+ (memory (export "memory") {(len(output) + len(then_says)) // 65536 + 2})
+ (data (i32.const 1024) {wat_string(output + then_says)})
  {_WRITE}
  (func (export "_start")
   {f"(call $write (i32.const 1) (i32.const 1024) (i32.const {len(output)}))" if output else ""}
   (i32.store (i32.const 128) (i32.const 1)) (i64.store (i32.const 136) (i64.const {nanoseconds}))
   (drop (call $poll (i32.const 112) (i32.const 256) (i32.const 1) (i32.const 300)))
-  {f"(call $write (i32.const 1) (i32.const {1024 + len(output)}) (i32.const {len(then_says)}))" if then_says else ""}))"""
+  {f"(call $write (i32.const 1) (i32.const {end}) (i32.const {len(then_says)}))" if then_says else ""}))"""
 
 
 CONTENT_TYPE = b"content-type: text/plain\n\n"
@@ -72,5 +72,6 @@ MEMORY_BOMB = says(
 )
 ENDLESS_STDOUT = says(CONTENT_TYPE, repeat="(call $write (i32.const 1) (i32.const 1024) (i32.const 65536))")
 ENDLESS_STDERR = says(
-    CONTENT_TYPE + b"x" * 60000 + b"\n", repeat="(call $write (i32.const 2) (i32.const 1060) (i32.const 59000))"
+    CONTENT_TYPE + b"x" * 60000 + b"\n",
+    repeat="(call $write (i32.const 2) (i32.const 1060) (i32.const 59000))",
 )

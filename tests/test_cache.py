@@ -70,6 +70,14 @@ def test_a_copied_cache_is_verified_once_and_used(directory: Path, tmp_path: Pat
     assert (copy.directory / "k.json").read_bytes() == after
 
 
+def test_another_ones_artefact_is_not_found(directory: Path) -> None:
+    cache = ArtefactCache(directory)
+    for suffix in (".cwasm", ".json"):
+        (directory / f"k{suffix}").write_bytes(cache.store("other", b"code").with_suffix(suffix).read_bytes())
+        (directory / f"k{suffix}").chmod(0o600)
+    assert cache.find("k") is None
+
+
 def test_a_failed_write_leaves_nothing(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = ArtefactCache(directory)
 

@@ -50,20 +50,20 @@ class ArtefactCache:
             note = json.loads(self._note(key).read_text())
         except (OSError, ValueError):
             return None
-        if not stat.S_ISREG(status.st_mode) or _unsafe(status) or not isinstance(note, dict):
+        if not stat.S_ISREG(status.st_mode) or _unsafe(status) or not isinstance(note, dict) or note.get("key") != key:
             return None
         if note.get("identity") != _identity(status):
             with path.open("rb") as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() != note.get("sha256"):
                     return None
-            self._write(self._note(key), _note(note["sha256"], status))
+            self._write(self._note(key), _note(key, note["sha256"], status))
         return path
 
     def store(self, key: str, artefact: bytes | bytearray) -> Path:
         """Writes the artefact of `key`; a reader sees all of it or nothing. Raises OSError."""
         path = self._artefact(key)
         self._write(path, artefact)
-        self._write(self._note(key), _note(hashlib.sha256(artefact).hexdigest(), path.lstat()))
+        self._write(self._note(key), _note(key, hashlib.sha256(artefact).hexdigest(), path.lstat()))
         return path
 
     def _artefact(self, key: str) -> Path:
@@ -97,5 +97,5 @@ def _identity(status: os.stat_result) -> list[int]:
     return [status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 
-def _note(digest: str, status: os.stat_result) -> bytes:
-    return json.dumps({"sha256": digest, "identity": _identity(status)}).encode()
+def _note(key: str, digest: str, status: os.stat_result) -> bytes:
+    return json.dumps({"key": key, "sha256": digest, "identity": _identity(status)}).encode()

@@ -165,6 +165,9 @@ class Compiler:
             with self._on_compile(source):
                 return wasmtime.Module(self.engine, data)
         except wasmtime.WasmtimeError as error:
+            if "pooling allocator" in str(error):
+                advice = "raise memory, memories, tables or table_elements in limits"
+                raise _refuse(f"needs more than its limits allow ({_lines(error)}); {advice}") from None
             raise _refuse(f"does not compile: {_lines(error)}") from None
 
     def _check_imports(self, module: wasmtime.Module) -> None:
@@ -205,7 +208,9 @@ def _first_line(error: Exception) -> str:
 
 
 def _lines(error: Exception) -> str:
-    return "; ".join(line.strip() for line in str(error).splitlines() if line.strip())
+    """wasmtime's message and its causes on one line."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return ": ".join(line for line in lines if line and line != "Caused by:")
 
 
 # wasmtime compares an artefact's compiler settings itself; the digest only keeps different ones apart on disk.

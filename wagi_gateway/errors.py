@@ -88,7 +88,6 @@ class BodyTooLarge(RequestError):
 
     status = 413
     public = "Content Too Large"
-    headers = ((b"connection", b"close"),)
 
 
 class UriTooLong(RequestError):

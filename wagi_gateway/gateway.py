@@ -8,6 +8,7 @@ import logging
 import secrets
 import time
 from collections.abc import Awaitable
+from contextlib import ExitStack
 from typing import TypeVar
 
 from starlette.requests import ClientDisconnect
@@ -79,28 +80,34 @@ class _Exchange:
     async def answer(self) -> None:
         """Answers the request, whatever happens on the way."""
         try:
+            await self._answer()
+        except ClientDisconnect:
+            self.failure = "the client went away"
+        finally:
+            self.is_answered = True
+            self._log_when_over()
+
+    async def _answer(self) -> None:
+        try:
             match = self.gateway.site.router.match(self.request.raw_path)
             if match is None:
                 raise NotFound("no route matches")
             self.route = match.pattern
             await self._run(match)
-        except ClientDisconnect:
-            self.failure = "the client went away"
         except RequestError as error:
-            self.failure = f"{error.status}: {error}"
-            if not self.reply.is_started:
-                await self.reply.fail(error)
+            await self._fail(error)
         except asyncio.CancelledError:  # the server's patience with requests in flight is over
-            self.failure = "the server is stopping"
-            if not self.reply.is_started:
-                await self.reply.fail(AtCapacity(self.failure))
-        finally:
-            self.is_answered = True
-            self._log_when_over()
+            await self._fail(AtCapacity("the server is stopping"))
+
+    async def _fail(self, error: RequestError) -> None:
+        self.failure = f"{error.status}: {error}"
+        if not self.reply.is_started:
+            await self.reply.fail(error)
 
     async def _run(self, match: RouteMatch[Endpoint]) -> None:
         endpoint, request, server = match.target, self.request, self.gateway.site.config.server
-        with Spool(server.body_memory) as body:
+        with ExitStack() as resources:
+            body = resources.enter_context(Spool(server.body_memory))
             await read_body(body, request, self.receive, endpoint.limits)
             environ = build_environ(
                 request,
@@ -120,7 +127,7 @@ class _Exchange:
                 volumes=endpoint.volumes,
                 on_stderr=log.feed,
             )
-            execution = await self._start(invocation, self.gateway.gate(endpoint), log)
+            execution = await self._start(invocation, self.gateway.gate(endpoint), log, resources)
             try:
                 await self._respond(execution)
             finally:
@@ -128,24 +135,29 @@ class _Exchange:
                 if self.watch:
                     self.watch.cancel()
 
-    async def _start(self, invocation: Invocation, gate: Gate, log: GuestLog) -> Execution:
-        """Starts the guest, in its turn. Raises AtCapacity, ClientDisconnect."""
+    async def _start(self, invocation: Invocation, gate: Gate, log: GuestLog, resources: ExitStack) -> Execution:
+        """Starts the guest, in its turn; it owns `resources` from then on, for it may outlive the request.
+
+        Raises AtCapacity, ClientDisconnect.
+        """
+        if self.gateway.sandbox is None:
+            raise AtCapacity("the server is not running")
         if not gate.try_enter():
             await self._unless_gone(gate.enter())
+        owned = ExitStack()
+        owned.callback(gate.leave)
 
         def ended(execution: Execution) -> None:
-            gate.leave()
+            owned.close()
             log.close(execution.stderr_dropped)
             self._log_when_over()
 
-        sandbox = self.gateway.sandbox
         try:
-            if sandbox is None:
-                raise AtCapacity("the server is not running")
-            self.execution = sandbox.start(invocation, on_slow=self._watch_client, on_end=ended)
+            self.execution = self.gateway.sandbox.start(invocation, on_slow=self._watch_client, on_end=ended)
         except AtCapacity:
-            gate.leave()
+            owned.close()
             raise
+        owned.push(resources.pop_all())
         return self.execution
 
     async def _respond(self, execution: Execution) -> None:

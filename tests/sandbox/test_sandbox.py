@@ -1,0 +1,239 @@
+"""One guest at a time, in every way it can end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests import guests
+from wagi_gateway.compiler import Compiler, EngineSettings, WarmModule, create_engine
+from wagi_gateway.config import Limits
+from wagi_gateway.errors import AtCapacity
+from wagi_gateway.outbound import define_outbound
+from wagi_gateway.sandbox import Execution, Invocation, Sandbox, capi
+from wagi_gateway.sandbox.poll import define_poll_oneoff
+from wagi_gateway.sources.file import WasmSource
+
+ENGINE, _ = create_engine(EngineSettings(slots=16, max_memory=256 * 2**20, memories=2, tables=4, table_elements=1000))
+
+
+def _define(linker: object) -> None:
+    define_poll_oneoff(linker)  # type: ignore[arg-type]
+    define_outbound(linker)  # type: ignore[arg-type]
+
+
+COMPILER = Compiler(ENGINE, _define)
+
+
+def warm(wat: str) -> WarmModule:
+    return COMPILER.load(WasmSource(Path("guest.wat"), wat.encode(), wat))
+
+
+def invocation(
+    wat: str,
+    *,
+    stdin: bytes | int = b"",
+    on_stderr: Callable[[bytes], None] = lambda _: None,
+    **limits: object,
+) -> Invocation:
+    return Invocation(
+        warm(wat),
+        b"_start",
+        limits=Limits.model_validate(limits),
+        argv=[b"/x"],
+        environ={b"A": b"b"},
+        stdin=stdin,
+        on_stderr=on_stderr,
+    )
+
+
+def run(guest: Invocation) -> tuple[bytes, Execution]:
+    """The guest's output and its execution, once it has ended."""
+
+    async def main() -> tuple[bytes, Execution]:
+        async with Sandbox(ENGINE) as sandbox:
+            ended = asyncio.Event()
+            execution = sandbox.start(guest, on_end=lambda _: ended.set())
+            output = b""
+            while data := await execution.read():
+                output += data
+            execution.release()
+            await asyncio.wait_for(ended.wait(), 5)
+            return output, execution
+
+    return asyncio.run(main())
+
+
+def test_output() -> None:
+    output, execution = run(invocation(guests.HELLO))
+    assert output.endswith(b"hello world\n")
+    assert execution.is_complete
+    assert execution.failure() is None
+
+
+@pytest.mark.parametrize(
+    ("wat", "failure"),
+    [
+        (guests.exits(0), None),
+        (guests.exits(3), "the guest exited with code 3"),
+        (guests.TRAP, "trap: wasm `unreachable` instruction executed"),
+        (guests.STACK_OVERFLOW, "trap: call stack exhausted"),
+        (guests.LOOP, "the guest ran into limits.time (0.2 s)"),
+        (guests.SLEEP, "the guest ran into limits.time (0.2 s)"),
+        (guests.ENDLESS_STDOUT, "the guest printed more than limits.stdout (1000000 bytes)"),
+        (guests.ENDLESS_STDERR, "the guest ran into limits.time (0.2 s)"),
+    ],
+)
+def test_ends(wat: str, failure: str | None) -> None:
+    _, execution = run(invocation(wat, time=0.2, stdout=1_000_000))
+    assert execution.failure() == failure
+
+
+def test_memory_is_bounded() -> None:
+    _, execution = run(invocation(guests.MEMORY_BOMB, memory="32MiB"))
+    assert execution.failure() == "trap: wasm `unreachable` instruction executed"
+
+
+def test_a_blocked_guest_is_stopped() -> None:
+    async def main() -> str | None:
+        async with Sandbox(ENGINE) as sandbox:
+            ended = asyncio.Event()
+            execution = sandbox.start(invocation(guests.ENDLESS_STDOUT, time=0.2), on_end=lambda _: ended.set())
+            await asyncio.wait_for(ended.wait(), 2)  # nobody reads
+            return execution.failure()
+
+    assert asyncio.run(main()) == "the guest ran into limits.time (0.2 s)"
+
+
+@pytest.mark.parametrize("wat", [guests.LOOP, guests.SLEEP, guests.ENDLESS_STDOUT, guests.ENDLESS_STDERR])
+def test_closing_ends_every_guest(wat: str) -> None:
+    async def main() -> list[str | None]:
+        async with Sandbox(ENGINE) as sandbox:
+            slow = asyncio.Event()
+            executions = [sandbox.start(invocation(wat), on_slow=slow.set) for _ in range(3)]
+            await slow.wait()
+        return [execution.failure() for execution in executions]
+
+    assert asyncio.run(asyncio.wait_for(main(), 5)) == ["the server is stopping"] * 3
+
+
+def test_slots_are_clean_after_every_end() -> None:
+    async def main() -> None:
+        async with Sandbox(ENGINE) as sandbox:
+            for wat in (guests.HELLO, guests.TRAP, guests.ENDLESS_STDOUT, guests.exits(1, b"x" * 100_000)):
+                execution = sandbox.start(invocation(wat, time=0.1))
+                await execution.read()
+                execution.release()
+                output = b""
+                execution = sandbox.start(invocation(guests.HELLO))
+                while data := await execution.read():
+                    output += data
+                assert output == guests.CONTENT_TYPE + b"hello world\n"
+                execution.release()
+
+    asyncio.run(main())
+
+
+def test_descriptors_are_given_back() -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    for wat in (guests.HELLO, guests.LOOP, guests.ENDLESS_STDOUT):
+        run(invocation(wat, time=0.1))
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_no_descriptor_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with Sandbox(ENGINE) as sandbox:
+
+            def exhausted() -> tuple[int, int]:
+                raise OSError(24, "Too many open files")
+
+            monkeypatch.setattr(os, "pipe", exhausted)
+            with pytest.raises(AtCapacity, match="Too many open files"):
+                sandbox.start(invocation(guests.HELLO))
+            monkeypatch.undo()
+            assert (await sandbox.start(invocation(guests.HELLO)).read()).endswith(b"hello world\n")
+
+    asyncio.run(main())
+
+
+def test_stderr_is_live_and_limited() -> None:
+    seen: list[bytes] = []
+    _, execution = run(invocation(guests.ENDLESS_STDERR, on_stderr=seen.append, time=0.3, stderr=100_000))
+    assert sum(map(len, seen)) == 100_000
+    assert execution.stderr_dropped > 0
+
+
+CAT = f"""(module {guests.FD_READ} {guests.FD_WRITE} (memory (export "memory") 1)
+ (func (export "_start") (loop $more
+  (i32.store (i32.const 0) (i32.const 64)) (i32.store (i32.const 4) (i32.const 4096))
+  (drop (call $fd_read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)))
+  (i32.store (i32.const 4) (i32.load (i32.const 8)))
+  (if (i32.load (i32.const 8)) (then
+   (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 12))) (br $more))))))"""
+
+
+@pytest.mark.parametrize("body", [b"", b"abc", bytes(range(256)) * 8192], ids=["empty", "short", "2 MiB"])
+@pytest.mark.parametrize("kind", ["bytes", "file"])
+def test_stdin(tmp_path: Path, body: bytes, kind: str) -> None:
+    path = tmp_path / "body"
+    path.write_bytes(body)
+    with path.open("rb") as file:
+        output, _ = run(invocation(CAT, stdin=body if kind == "bytes" else file.fileno()))
+    assert output == body
+
+
+def poll(*subscriptions: bytes, count: int | None = None) -> str:
+    """A guest that prints poll_oneoff's errno, the number of events and the first event."""
+    data = b"".join(subscriptions)
+    return f"""(module {guests.FD_WRITE} {guests.POLL} (memory (export "memory") 1)
+     (data (i32.const 1024) {guests.wat_string(data)})
+     (func (export "_start")
+      (i32.store (i32.const 0) (i32.const 16)) (i32.store (i32.const 4) (i32.const 40))
+      (i32.store (i32.const 16) (call $poll (i32.const 1024) (i32.const 24) (i32.const
+       {len(subscriptions) if count is None else count}) (i32.const 20)))
+      (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))"""
+
+
+def clock(userdata: int, nanoseconds: int, *, clock_id: int = 1, absolute: bool = False) -> bytes:
+    return struct.pack("<QB7xI4xQQH6x", userdata, 0, clock_id, nanoseconds, 0, absolute)
+
+
+def descriptor(userdata: int, tag: int, number: int) -> bytes:
+    return struct.pack("<QB7xI28x", userdata, tag, number)
+
+
+@pytest.mark.parametrize(
+    ("wat", "answer"),
+    [
+        (poll(clock(7, 1)), (0, 1, 7, 0, 0)),
+        (poll(clock(7, 10**9), clock(8, 1)), (0, 1, 8, 0, 0)),
+        (poll(clock(7, 1, absolute=True)), (0, 1, 7, 0, 0)),
+        (poll(clock(7, 1, clock_id=0, absolute=True)), (0, 1, 7, 0, 0)),
+        (poll(clock(7, 10**12), descriptor(9, 1, 0)), (0, 1, 9, 0, 1)),
+        (poll(descriptor(9, 2, 1)), (0, 1, 9, 0, 2)),
+        (poll(clock(7, 1, clock_id=9)), (0, 1, 7, 28, 0)),
+        (poll(), (28, 0, 0, 0, 0)),
+        (poll(clock(7, 1), count=5000), (28, 0, 0, 0, 0)),
+        (poll(clock(7, 1), count=-1), (28, 0, 0, 0, 0)),
+        (poll(clock(7, 1), count=1024).replace("$poll (i32.const 1024)", "$poll (i32.const 65000)"), (21, 0, 0, 0, 0)),
+    ],
+    ids=(
+        "relative|first of two|past|past realtime|stdin is ready|stdout is ready|no such clock|none|too many|negative"
+        "|out of memory"
+    ).split("|"),
+)
+def test_poll_oneoff(wat: str, answer: tuple[int, ...]) -> None:
+    output, _ = run(invocation(wat, time=2))
+    assert struct.unpack("<IIQHB", output[:19]) == answer
+
+
+def test_another_wasmtime_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capi, "WASMTIME_VERSION", "49.0.0")
+    with pytest.raises(capi.AbiMismatch, match=r"wasmtime 49\.0\.0 is installed, 50"):
+        Sandbox(ENGINE)
