@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import httpx
 import pytest
-from starlette.testclient import TestClient
+from starlette.applications import Starlette
 
 from tests import guests
 from tests.conftest import wait_until
 from wagi_gateway.app import create_app
-from wagi_gateway.config import read_config
+from wagi_gateway.config import ConfigFile, read_config
 from wagi_gateway.errors import StartupError
+from wagi_gateway.startup import Site, load
 
 CONFIG = '[cache]\ndirectory = "cache"\n[[module]]\nroute = "/hello"\nmodule = "hello.wat"\n'
 
@@ -29,19 +32,29 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("kind", ["path", "text", "file"])
-def test_lifespan(path: Path, kind: str) -> None:
-    app = create_app({"path": path, "text": str(path), "file": read_config(path)}[kind])
-    with TestClient(app) as client:
-        assert client.get("/readyz").status_code == 200
-        assert client.get("/hello").text == "hello world\n"
+def get(app: Starlette, *paths: str, is_up: bool = True) -> list[httpx.Response]:
+    """The answers of an application within, or before, its lifespan."""
+
+    async def main() -> list[httpx.Response]:
+        transport = httpx.ASGITransport(app)
+        async with AsyncExitStack() as stack:
+            if is_up:
+                await stack.enter_async_context(app.router.lifespan_context(app))
+            client = await stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url="http://h"))
+            return [await client.get(path) for path in paths]
+
+    return asyncio.run(main())
+
+
+@pytest.mark.parametrize("of", [str, Path, read_config, lambda path: load(read_config(path))])
+def test_what_an_application_is_made_of(path: Path, of: Callable[[Path], str | Path | ConfigFile | Site]) -> None:
+    ready, hello = get(create_app(of(path)), "/readyz", "/hello")
+    assert (ready.status_code, hello.text) == (200, "hello world\n")
 
 
 def test_before_the_lifespan_it_is_not_ready(path: Path) -> None:
-    client = TestClient(create_app(path))
-    assert client.get("/healthz").text == "OK"
-    assert client.get("/readyz").status_code == 503
-    assert client.get("/hello").status_code == 503
+    health, ready, hello = get(create_app(path), "/healthz", "/readyz", "/hello", is_up=False)
+    assert (health.text, ready.status_code, hello.status_code) == ("OK", 503, 503)
 
 
 def test_problems_are_raised(path: Path) -> None:
