@@ -17,7 +17,7 @@ from starlette.applications import Starlette
 from tests import guests
 from tests.conftest import wait_until
 from wagi_gateway.app import create_app
-from wagi_gateway.config import ConfigFile, read_config
+from wagi_gateway.configfile import ConfigFile, read_config
 from wagi_gateway.errors import StartupError
 from wagi_gateway.startup import Site, load
 

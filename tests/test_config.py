@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from wagi_gateway.config import Config, ConfigFile, Limits, Overrides, parse_duration, parse_listen, read_config
+from wagi_gateway.config import Config, Limits, parse_duration, parse_listen
+from wagi_gateway.configfile import ConfigFile, Overrides, read_config
 from wagi_gateway.errors import StartupError
 
 MINIMAL = '[[module]]\nroute = "/x"\nmodule = "x.wasm"\n'

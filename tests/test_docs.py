@@ -21,7 +21,8 @@ from tests.conftest import ROOT
 from wagi_gateway.cgi.environ import META_VARIABLES, RequestHead, build_environ
 from wagi_gateway.cgi.response import HeaderBlock
 from wagi_gateway.cli import app
-from wagi_gateway.config import Config, Limits, config_from_tables, nested_models
+from wagi_gateway.config import Config, Limits, nested_models
+from wagi_gateway.configfile import config_from_tables
 from wagi_gateway.errors import BadOutput
 from wagi_gateway.reference import configuration_reference
 from wagi_gateway.router import RouteMatch

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests import guests
-from wagi_gateway.config import read_config
+from wagi_gateway.configfile import read_config
 from wagi_gateway.errors import StartupError
 from wagi_gateway.startup import Site, load
 

@@ -11,7 +11,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from .config import ConfigFile, read_config
+from .configfile import ConfigFile, read_config
 from .gateway import Gateway
 from .sandbox import Sandbox
 from .startup import Site, load

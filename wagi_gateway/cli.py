@@ -17,7 +17,8 @@ from rich.text import Text
 
 from . import __version__, server
 from .cgi.environ import META_VARIABLES
-from .config import Config, ConfigFile, Overrides, read_config
+from .config import Config
+from .configfile import ConfigFile, Overrides, read_config
 from .envfile import parse_env_file, parse_variable
 from .errors import Problem, StartupError
 from .observe import log

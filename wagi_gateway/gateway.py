@@ -74,6 +74,7 @@ class _Exchange:
         self.watch: asyncio.Task[None] | None = None
         self.failure: str | None = None
         """What the client was told instead of a response, in the words of the log."""
+        self.level = logging.WARNING
         self.seconds = 0.0
         self.is_answered = False
 
@@ -83,6 +84,7 @@ class _Exchange:
             await self._answer()
         except ClientDisconnect:
             self.failure = "the client went away"
+            self.level = logging.INFO
         finally:
             self.is_answered = True
             self._log_when_over()
@@ -100,8 +102,11 @@ class _Exchange:
             await self._fail(AtCapacity("the server is stopping"))
 
     async def _fail(self, error: RequestError) -> None:
-        self.failure = f"{error.status}: {error}"
-        if not self.reply.is_started:
+        self.level = logging.WARNING if error.status >= 500 else logging.INFO
+        if self.reply.is_started:
+            self.failure = str(error)
+        else:
+            self.failure = f"{error.status}: {error}"
             await self.reply.fail(error)
 
     async def _run(self, match: RouteMatch[Endpoint]) -> None:
@@ -258,9 +263,8 @@ class _Exchange:
         if failure and self.reply.is_started and not self.reply.is_ended:
             failure += "; the response was cut off"
         if failure:
-            level = logging.INFO if self.reply.status < 500 and self.failure else logging.WARNING
             fields = {"route": self.route, "id": self.request.request_id}
-            logger.log(level, "%s", failure, extra={"fields": fields})
+            logger.log(self.level, "%s", failure, extra={"fields": fields})
         log_access(
             self.request,
             route=self.route,

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from starlette.types import Message
 
-from .config import ConfigFile, config_from_tables
+from .configfile import ConfigFile, config_from_tables
 from .errors import Problem, StartupError
 from .gateway import Gateway
 from .sandbox import Sandbox

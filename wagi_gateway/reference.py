@@ -48,8 +48,8 @@ seconds.
 
 **Which value wins.** An option of `wagi-gateway serve` wins over the file: `--listen` and `--workers` over `[server]`,
 `--log-format` over `log.format`, `--cache-dir` over `cache.directory`. A `[[module]]`'s own `limits` win over
-`[limits]`, key by key. For one variable, the module's `environment` wins over `--env`, that over `--env-file`, and that
-over `[environment]`. No setting is read from the gateway's own environment.
+`[limits]`, key by key. For one variable, `--env` wins over `--env-file`, that over the module's own `environment`, and
+that over `[environment]`. No setting is read from the gateway's own environment.
 
 **Mistakes.** A key that is not listed here is an error, and the message names the nearest one that is. All mistakes are
 reported at once. Keys of WAGI that have no meaning any more are accepted with a warning:

@@ -15,7 +15,8 @@ from uvicorn.supervisors import Multiprocess
 from . import protocol
 from .app import create_app
 from .cgi.environ import SERVER_SOFTWARE
-from .config import ConfigFile, Server, parse_listen
+from .config import Server, parse_listen
+from .configfile import ConfigFile
 from .errors import Problem, StartupError
 from .observe import log
 from .startup import Site

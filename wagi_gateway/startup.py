@@ -16,7 +16,8 @@ from platformdirs import user_cache_path
 from .cache import ArtefactCache, CacheRefused
 from .cgi.environ import META_VARIABLES, Authority, Environ
 from .compiler import Compiler, EngineSettings, OnCompile, WarmModule, create_engine
-from .config import Config, ConfigFile, Limits, ModuleConfig
+from .config import Config, Limits, ModuleConfig
+from .configfile import ConfigFile
 from .errors import BadRequest, Problem, StartupError
 from .observe.guest import GuestLog
 from .outbound import define_outbound

@@ -19,7 +19,7 @@ SERVER_SOFTWARE = b"wagi-gateway/" + __version__.encode()
 MAX_TARGET = 8 * 1024
 """Bytes of path and query; a longer target is answered with 414."""
 MAX_ENVIRON = 64 * 1024
-"""Bytes of environment and arguments together; a request that needs more is answered with 431."""
+"""Bytes of the environment; a request that needs more is answered with 431."""
 
 META_VARIABLES = frozenset(
     "AUTH_TYPE CONTENT_LENGTH CONTENT_TYPE GATEWAY_INTERFACE HTTPS PATH_INFO PATH_TRANSLATED QUERY_STRING REMOTE_ADDR"

@@ -1,0 +1,212 @@
+"""Reads a `modules.toml`: what is valid of it becomes a Config, what is wrong is said in the words of the file."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from .config import (
+    LEGACY_MODULE,
+    LEGACY_TOP_LEVEL,
+    Cache,
+    Config,
+    Environment,
+    Limits,
+    Log,
+    ModuleConfig,
+    Server,
+    Table,
+    nested_models,
+)
+from .errors import Problem, StartupError
+
+
+class _EnvironmentTable(Table):
+    environment: Environment = Field(default_factory=dict)
+
+
+M = TypeVar("M", bound=Table)
+
+Overrides = Mapping[str, Mapping[str, object]]
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigFile:
+    """A configuration as it was read: what is valid of it, and what is wrong or doubtful."""
+
+    path: Path
+    config: Config
+    problems: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+
+    @property
+    def base(self) -> Path:
+        """The directory that relative paths start from."""
+        return self.path.parent
+
+
+def read_config(path: Path, overrides: Overrides | None = None) -> ConfigFile:
+    """Reads a `modules.toml`; values of `overrides` (table → key → value) win over the file.
+
+    A mistake does not end the reading: what is valid is kept, so that start-up can find the rest. Raises StartupError
+    when there is nothing to read.
+    """
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise StartupError(Problem(str(path), f"cannot be read: {error.strerror}")) from None
+    except UnicodeDecodeError:
+        raise StartupError(Problem(str(path), "is not UTF-8 text; a modules.toml is wanted here")) from None
+    except tomllib.TOMLDecodeError as error:
+        raise StartupError(Problem(str(path), f"is not valid TOML: {error}")) from None
+    return config_from_tables(path, tables, overrides)
+
+
+def config_from_tables(path: Path, tables: dict[str, Any], overrides: Overrides | None = None) -> ConfigFile:
+    """The tables of a `modules.toml` as a configuration; `path` names it in messages and is where paths start."""
+    return _Reader(path, overrides or {}).read(tables)
+
+
+class _Reader:
+    def __init__(self, path: Path, overrides: Overrides) -> None:
+        self.path = path
+        self.overrides = overrides
+        self.problems: list[Problem] = []
+        self.warnings: list[Problem] = []
+
+    def read(self, tables: dict[str, Any]) -> ConfigFile:
+        self._drop_legacy(tables, LEGACY_TOP_LEVEL, str(self.path))
+        modules = tables.pop("module", None)
+        limits = self._table(Limits, "limits", tables)
+        config = Config.model_construct(
+            module=tuple(self._modules(modules, limits)),
+            environment=self._environment(tables.pop("environment", {})),
+            server=self._table(Server, "server", tables),
+            limits=limits,
+            cache=self._table(Cache, "cache", tables),
+            log=self._table(Log, "log", tables),
+        )
+        for name in tables:
+            self._problem(str(self.path), f"{name}: unknown key{_nearest(name, Config)}")
+        return ConfigFile(self.path, config, tuple(self.problems), tuple(self.warnings))
+
+    def _table(self, model: type[M], name: str, tables: dict[str, Any]) -> M:
+        table = tables.pop(name, {})
+        override = self._validate(model, self.overrides.get(name, {}), "command line", f"{name}.")
+        if override and isinstance(table, dict):
+            table = table | {key: getattr(override, key) for key in override.model_fields_set}
+        return self._validate(model, table, str(self.path), f"{name}.") or model()
+
+    def _environment(self, table: object) -> dict[str, str]:
+        valid = self._validate(_EnvironmentTable, {"environment": table}, str(self.path), "")
+        return (valid.environment if valid else {}) | self._given_environment()
+
+    def _given_environment(self) -> dict[str, str]:
+        return {name: str(value) for name, value in self.overrides.get("environment", {}).items()}
+
+    def _modules(self, modules: object, limits: Limits) -> Iterator[ModuleConfig]:
+        if not isinstance(modules, list) or not all(isinstance(table, dict) for table in modules):
+            what = "has no [[module]] table" if modules is None else "module is not a list of [[module]] tables"
+            self._problem(str(self.path), f'{what}; write [[module]] with route = "/..." and module = "file.wasm"')
+            return
+        defaults = limits.model_dump(exclude_unset=True)
+        for number, table in enumerate(modules, start=1):
+            route = f" ({table['route']})" if isinstance(table.get("route"), str) else ""
+            where = f"{self.path}: [[module]] {number}{route}"
+            self._drop_legacy(table, LEGACY_MODULE, where)
+            own_limits = table.get("limits", {})
+            if isinstance(own_limits, dict):
+                table = table | {"limits": defaults | own_limits}
+            module = self._validate(ModuleConfig, table, where, "", substitute={"route": f"/{number}"})
+            if module:
+                environment = module.environment | self._given_environment()
+                yield module.model_copy(update={"environment": environment})
+
+    def _drop_legacy(self, table: dict[str, Any], legacy: Mapping[str, str], where: str) -> None:
+        for name, advice in legacy.items():
+            if table.pop(name, None) is not None:
+                self.warnings.append(Problem(where, f"{name}: an old key without effect; {advice}"))
+
+    def _validate(
+        self, model: type[M], table: object, where: str, prefix: str, substitute: Mapping[str, object] | None = None
+    ) -> M | None:
+        """`table` as a model; what is wrong is noted and left out, so that start-up can check the rest.
+
+        `substitute` stands in for keys that are needed and not there.
+        """
+        try:
+            return model.model_validate(table)
+        except ValidationError as error:
+            details = error.errors()
+        for detail in details:
+            self._problem(where, _explain(detail, model, prefix, table))
+        wrong = {detail["loc"][0] for detail in details if detail["loc"]}
+        right = {key: value for key, value in table.items() if key not in wrong} if isinstance(table, dict) else {}
+        try:
+            return model.model_validate({**(substitute or {}), **right})
+        except ValidationError:
+            return None
+
+    def _problem(self, where: str, what: str) -> None:
+        self.problems.append(Problem(where, what))
+
+
+def _explain(detail: ErrorDetails, model: type[BaseModel], prefix: str, table: object) -> str:
+    """One pydantic error in the words of the file: key, value, what is wrong, what to write."""
+    loc = [part for part in detail["loc"] if part != "[key]"]
+    key = (prefix + ".".join(str(part) for part in loc)).rstrip(".")
+    kind, value = detail["type"], _written(table, detail)
+    if kind == "extra_forbidden":
+        return f"{key}: unknown key{_nearest(str(loc[-1]), _model_at(model, loc[:-1]))}"
+    if kind == "missing":
+        return f"{key}: missing; it has no default"
+    what = {
+        "value_error": detail["msg"].removeprefix("Value error, "),
+        "byte_size": 'not a size; write for example "16MiB"',
+        "byte_size_unit": 'not a size; write for example "16MiB"',
+        "float_type": 'not a duration; write for example "30s"',
+        "string_type": "must be text in quotes",
+    }.get(kind, detail["msg"][:1].lower() + detail["msg"][1:])
+    if value is None or isinstance(value, (dict, list)):
+        return f"{key}: {what}"
+    return f"{key} = {_toml(value)}: {what}"
+
+
+def _written(table: object, detail: ErrorDetails) -> object:
+    """The value as it stands in the file: a bound is checked on what was made of it."""
+    for part in detail["loc"]:
+        if not isinstance(table, dict) or part not in table:
+            return detail["input"]
+        table = table[part]
+    return table
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+def _nearest(name: str, model: type[BaseModel] | None) -> str:
+    names = list(model.model_fields) if model else []
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    if close:
+        return f"; did you mean {close[0]}?"
+    return f"; valid keys are {', '.join(names)}" if names else ""
+
+
+def _model_at(model: type[BaseModel], loc: Sequence[int | str]) -> type[BaseModel] | None:
+    """The model that the key path `loc` leads to."""
+    found: type[BaseModel] | None = model
+    for part in loc:
+        field = found.model_fields.get(str(part)) if found else None
+        if field is not None:
+            found = next(iter(nested_models(field.annotation)), None)
+    return found
