@@ -9,8 +9,25 @@ from starlette.types import Receive
 
 from .cgi.environ import RequestHead
 from .config import Limits
-from .errors import AtCapacity, BodyTooLarge, RequestTimeout
+from .errors import AtCapacity, BadFraming, BodyTooLarge, RequestTimeout
 from .spool import Spool
+
+
+def check_framing(request: RequestHead) -> None:
+    """Refuses a body whose end two readers could see in two places: request smuggling (RFC 9112 section 6.3).
+
+    Raises BadFraming.
+    """
+    codings = request.values(b"transfer-encoding")
+    lengths = request.values(b"content-length")
+    if codings and lengths:
+        raise BadFraming("the request has both Transfer-Encoding and Content-Length")
+    if codings and request.http_version == "1.0":
+        raise BadFraming("the HTTP/1.0 request has a Transfer-Encoding")
+    if codings and [coding.lower() for coding in codings] != [b"chunked"]:
+        raise BadFraming(f"the request has a Transfer-Encoding other than chunked: {b', '.join(codings)[:80]!r}")
+    if len(set(lengths)) > 1 or not all(length.isdigit() for length in lengths):
+        raise BadFraming(f"the request has no single Content-Length: {b', '.join(lengths)[:80]!r}")
 
 
 async def read_body(spool: Spool, request: RequestHead, receive: Receive, limits: Limits) -> None:
@@ -20,7 +37,7 @@ async def read_body(spool: Spool, request: RequestHead, receive: Receive, limits
     ClientDisconnect for an upload that was broken off, AtCapacity when it cannot be stored.
     """
     declared = request.values(b"content-length")
-    if declared and declared[0].isdigit() and int(declared[0]) > limits.body:
+    if declared and int(declared[0]) > limits.body:
         raise BodyTooLarge(f"the request body has {declared[0].decode()} bytes, more than limits.body ({limits.body})")
     if request.http_version.startswith("1.") and declared in ([], [b"0"]) and not request.values(b"transfer-encoding"):
         return

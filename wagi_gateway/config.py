@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import types
 from collections.abc import Iterator
+from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Literal, Union, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, WithJsonSchema
@@ -79,8 +80,9 @@ class Limits(Table):
     """What one module may use. `[limits]` holds the defaults; `limits` inside a `[[module]]` overrides them."""
 
     time: Duration = Field(30.0, gt=0, le=86400)
-    """Wall time of one request in the sandbox, streaming included; a guest that loops, sleeps or is blocked is stopped
-    alike. Before the header block is complete the client gets 504, after it the response is cut off."""
+    """Wall time of one request from the moment it is let in, streaming included; a guest that loops, sleeps or is
+    blocked is stopped alike. Before the header block is complete the client gets 504, after it the response is cut
+    off."""
     memory: Size = Field(ByteSize(256 * 2**20), ge=64 * 2**10, le=4 * 2**30)
     """Size to which a guest's linear memory may grow; `memory.grow` fails beyond it."""
     memories: int = Field(1, ge=1, le=16)
@@ -128,7 +130,11 @@ class ModuleConfig(Table):
     """Exported function that is called for each request."""
     argv: str | None = None
     """Template of the argument vector, split on white space; `${SCRIPT_NAME}` stands for the request path and `${ARGS}`
-    for the query's items. Without a template: the path, then each `&`-separated item of the query."""
+    for the query's items. Without `${ARGS}` the guest gets no item."""
+    argv_mode: Literal["wagi", "rfc3875", "none"] = "wagi"
+    """Arguments of a module without a template. `wagi`: the path, then each `&`-separated item of the query, undecoded.
+    `rfc3875`: of a GET or HEAD whose query has no `=`, the decoded words between `+`. `none`: the path alone, which
+    is right for an interpreter that would take `?-x` for an option."""
     volumes: dict[str, Annotated[Volume, BeforeValidator(_volume_from_string)]] = Field(default_factory=dict)
     """Directories the guest may open: `{ "/guest" = "host/dir" }`, or `{ path = "host/dir", read_only = true }`."""
     environment: Environment = Field(default_factory=dict)
@@ -139,6 +145,17 @@ class ModuleConfig(Table):
     """Outbound responses one request may hold open. Without effect in this version, which denies every call."""
     limits: Limits = Field(default_factory=Limits)
     """What this module's guests may use, where it differs from `[limits]`."""
+    encoded_slashes: Literal["decode", "reject"] = "decode"
+    """What becomes of `%2F` below a `/prefix/...`: decoded in PATH_INFO, or answered with 404."""
+    local_redirects: Literal["internal", "client"] = "internal"
+    """What becomes of a response that is a `Location: /path` and nothing else: the request is answered by that path's
+    module (RFC 3875 section 6.2.2), or, as WAGI does, the client is sent there with 302."""
+    pass_authorization: bool = False
+    """Whether the guest sees the Authorization header, as HTTP_AUTHORIZATION."""
+    front_end_headers: bool = False
+    """Whether the guest may command the front server: X-Accel-*, X-Sendfile* and X-LIGHTTPD-* reach it."""
+    strict_exit: bool = False
+    """Whether an exit code other than 0 makes a complete response a failure (500); else it is delivered."""
 
 
 class Server(Table):
@@ -149,6 +166,9 @@ class Server(Table):
     hostname: str | None = None
     """`HOST[:PORT]` for SERVER_NAME and SERVER_PORT of a request without a Host header (HTTP/1.0). Without it, the
     listening address."""
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Addresses or networks of the reverse proxies in front. From them alone X-Forwarded-For, -Proto and -Port are
+    believed, for REMOTE_ADDR, HTTPS and SERVER_PORT."""
     workers: int = Field(1, ge=1, le=256)
     """Processes that serve; each has its own sandboxes and limits, all share the cache."""
     concurrency: int = Field(256, ge=1, le=4096)

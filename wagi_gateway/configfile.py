@@ -173,6 +173,8 @@ def _explain(detail: ErrorDetails, model: type[BaseModel], prefix: str, table: o
         "byte_size_unit": 'not a size; write for example "16MiB"',
         "float_type": 'not a duration; write for example "30s"',
         "string_type": "must be text in quotes",
+        "ip_v4_network": 'not an address or network; write for example "10.0.0.0/8" or "127.0.0.1"',
+        "ip_v6_network": 'not an address or network; write for example "10.0.0.0/8" or "127.0.0.1"',
     }.get(kind, detail["msg"][:1].lower() + detail["msg"][1:])
     if value is None or isinstance(value, (dict, list)):
         return f"{key}: {what}"

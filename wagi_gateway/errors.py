@@ -4,7 +4,9 @@
     ├── StartupError            what start-up found wrong: every problem, not the first   (exit code 3)
     └── RequestError            one request cannot be answered by its module              (carries an HTTP status)
         ├── BadRequest          400  the request breaks HTTP or cannot become CGI variables
+        │   └── BadFraming      400  where its body ends is ambiguous, so the connection is closed
         ├── NotFound            404  no route matches
+        ├── MethodNotAllowed    405  TRACE, which no guest may answer
         ├── RequestTimeout      408  the body did not arrive in time
         ├── BodyTooLarge        413  the body is over `limits.body`
         ├── UriTooLong          414  the request target is over its bound
@@ -66,6 +68,20 @@ class BadRequest(RequestError):
 
     status = 400
     public = "Bad Request"
+
+
+class BadFraming(BadRequest):
+    """Where the request's body ends is ambiguous; what follows on the connection cannot be trusted."""
+
+    headers = ((b"connection", b"close"),)
+
+
+class MethodNotAllowed(RequestError):
+    """TRACE, which would tell a script what the browser keeps from it."""
+
+    status = 405
+    public = "Method Not Allowed"
+    headers = ((b"allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),)
 
 
 class NotFound(RequestError):

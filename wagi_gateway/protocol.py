@@ -90,6 +90,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self.cycle.keep_alive = False
         else:
             super().on_headers_complete()
+            if not self.url.startswith(b"/"):  # uvicorn leaves the authority of an absolute target out
+                self.scope["raw_path"] = self.url.partition(b"?")[0]
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body is there."""

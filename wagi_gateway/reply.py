@@ -9,7 +9,7 @@ from .cgi.environ import RequestHead
 from .cgi.response import ResponseHead
 from .errors import RequestError
 
-_NO_LENGTH = frozenset((204, 304))
+_BODILESS = frozenset((204, 205, 304))
 
 
 class Reply:
@@ -29,16 +29,17 @@ class Reply:
         self._request_id = (b"x-request-id", request.request_id.encode())
 
     async def whole(self, head: ResponseHead, body: bytes | None) -> None:
-        """A complete response; without a body (None) there is no Content-Length but the one the status asks for."""
-        if head.status in _NO_LENGTH:
-            await self.start(head)
-        elif head.status == 205:  # RFC 9110 section 15.3.6
-            await self.start(head, length=0)
-        elif body is None:
-            await self.start(head)
-        else:
-            await self.start(head, length=len(body))
-        await self.send(b"" if body is None or head.status in (204, 205, 304) else body, is_last=True)
+        """A complete response; a body of None is one that is not sent and whose length nobody knows."""
+        await self.start(head, length=self._length(head, body))
+        await self.send(b"" if head.status in _BODILESS else body or b"", is_last=True)
+
+    def _length(self, head: ResponseHead, body: bytes | None) -> int | None:
+        """The Content-Length of a complete response (RFC 9110 sections 8.6 and 15.3.6)."""
+        if head.status in _BODILESS:
+            return 0 if head.status == 205 else None
+        if self._is_head and not body:  # the guest may know what a GET would have brought
+            return int(head.content_length) if head.content_length and head.content_length.isdigit() else None
+        return None if body is None else len(body)
 
     async def start(self, head: ResponseHead, length: int | None = None) -> None:
         """Status and header fields; without a `length` the server frames the body."""

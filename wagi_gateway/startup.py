@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ from .sandbox.capi import AbiMismatch, check_abi
 from .sandbox.poll import define_poll_oneoff
 from .sources.file import WasmSource, read_module, resolve
 
+# Programs that take options to run other code than the operator's (CVE-2012-1823).
+_INTERPRETER = re.compile(r"(php|python|ruby|perl|lua|node|quickjs|qjs|micropython|sh|bash|busybox)\b", re.IGNORECASE)
 BUILT_IN = ("/healthz", "/readyz")
 _MAX_ROUTES_OUTPUT = 1024 * 1024
 
@@ -135,6 +138,9 @@ class _Loader:
         if config.allowed_hosts:
             what = "allowed_hosts: outbound HTTP is not available in this version; every call is denied"
             self.warnings.append(Problem(where, what))
+        if config.argv is None and config.argv_mode == "wagi" and _INTERPRETER.match(Path(config.module).stem):
+            what = 'a query such as "?-x" becomes an option of this interpreter; set argv, or argv_mode = "none"'
+            self.warnings.append(Problem(where, f'module = "{config.module}": {what}'))
         pattern = self._pattern(where, config.route)
         volumes = self._volumes(where, config)
         module = self._module(where, config)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from wagi_gateway.cgi.environ import (
     META_VARIABLES,
     SERVER_SOFTWARE,
+    ArgvMode,
     Authority,
     Environ,
     RequestHead,
@@ -210,6 +211,7 @@ def test_two_content_types() -> None:
         ({"query": b"a" * 9000}, UriTooLong),
         ({"query": b"a\x00"}, BadRequest),
         ({"query": b"a b"}, BadRequest),
+        ({"query": b"a#b"}, BadRequest),
         ({"query": b"\xff"}, BadRequest),
         ({"headers": (HOST, *((b"x-%d" % number, b"v" * 1000) for number in range(70)))}, FieldsTooLarge),
     ],
@@ -237,16 +239,35 @@ def test_any_request_is_an_environment_wasmtime_takes_or_refused(
 
 
 @pytest.mark.parametrize(
-    ("template", "query", "argv"),
+    ("template", "mode", "query", "argv"),
     [
-        (None, b"foo=bar&b=1", [b"/x", b"foo=bar", b"b=1"]),
-        (None, b"foo+b%61r", [b"/x", b"foo+b%61r"]),
-        (None, b"", [b"/x"]),
-        (None, b"a&&b", [b"/x", b"a", b"b"]),
-        ("interp main", b"-s", [b"interp", b"main"]),
-        ("${SCRIPT_NAME} -x  ${ARGS}", b"a&b=1", [b"/x", b"-x", b"a", b"b=1"]),
-        ("", b"a", []),
+        (None, "wagi", b"foo=bar&b=1", [b"/x", b"foo=bar", b"b=1"]),
+        (None, "wagi", b"foo+b%61r", [b"/x", b"foo+b%61r"]),
+        (None, "wagi", b"", [b"/x"]),
+        (None, "wagi", b"a&&b", [b"/x", b"a", b"b"]),
+        (None, "rfc3875", b"foo+b%61r", [b"/x", b"foo", b"bar"]),
+        (None, "rfc3875", b"foo=bar", [b"/x"]),
+        (None, "rfc3875", b"a%3Db", [b"/x", b"a=b"]),
+        (None, "rfc3875", b"a+%00", [b"/x"]),
+        (None, "rfc3875", b"%C3+%A9", [b"/x"]),
+        (None, "rfc3875", b"", [b"/x"]),
+        (None, "none", b"-s", [b"/x"]),
+        ("interp main", "wagi", b"-s", [b"interp", b"main"]),
+        ("${SCRIPT_NAME} -x  ${ARGS}", "wagi", b"a&b=1", [b"/x", b"-x", b"a", b"b=1"]),
+        ("", "wagi", b"a", []),
     ],
 )
-def test_argv(template: str | None, query: bytes, argv: list[bytes]) -> None:
-    assert build_argv(template, b"/x", query) == argv
+def test_argv(template: str | None, mode: ArgvMode, query: bytes, argv: list[bytes]) -> None:
+    assert build_argv(template, mode, replace(REQUEST, query=query), b"/x") == argv
+
+
+def test_search_words_are_for_get_and_head() -> None:
+    assert build_argv(None, "rfc3875", replace(REQUEST, method="POST", query=b"a+b"), b"/x") == [b"/x"]
+
+
+def test_authorization_is_passed_when_asked_for() -> None:
+    request = replace(REQUEST, headers=(HOST, (b"authorization", b"Basic dTpw")))
+    match = Router([(RoutePattern("/e/..."), None)]).match(request.raw_path)
+    assert match is not None
+    result = build_environ(request, match, content_length=0, operator={}, pass_authorization=True)
+    assert result[b"HTTP_AUTHORIZATION"] == b"Basic dTpw"

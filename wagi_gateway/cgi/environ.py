@@ -7,11 +7,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import AddressValueError, IPv6Address
+from typing import Literal
+from urllib.parse import unquote_to_bytes
 
 from .. import __version__
 from ..errors import BadRequest, FieldsTooLarge, UriTooLong
 from ..router import RouteMatch
 
+ArgvMode = Literal["wagi", "rfc3875", "none"]
 Environ = dict[bytes, bytes]
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -37,7 +40,7 @@ _WITHHELD = frozenset(
 )
 # "_" is not in the set: X_Forwarded_For would take X-Forwarded-For's variable.
 _FIELD_NAME = re.compile(rb"[a-z0-9-]+")
-_TARGET_CONTROL = re.compile(rb"[\x00-\x20\x7f]")
+_NOT_TARGET = re.compile(rb"[\x00-\x20\x7f#]")
 _FIELD_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _HOST = re.compile(
     rb"(?P<name>\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+)(?::(?P<port>\d{0,5}))?"
@@ -58,6 +61,8 @@ class RequestHead:
     client: tuple[str, int] | None
     server: tuple[str, int | None] | None
     request_id: str
+    forwarded_port: bytes | None = None
+    """The port the client used, where a trusted proxy tells it."""
 
     def values(self, name: bytes) -> list[bytes]:
         """Every value of one field, in order."""
@@ -109,6 +114,7 @@ def build_environ(
     content_length: int,
     operator: Mapping[bytes, bytes],
     hostname: Authority | None = None,
+    pass_authorization: bool = False,
 ) -> Environ:
     """The whole environment of one guest: the operator's variables, the meta-variables, then the header fields.
 
@@ -117,9 +123,11 @@ def build_environ(
     """
     _check_target(request)
     fields = _fields(request.headers)
+    if pass_authorization and (credentials := request.values(b"authorization")):
+        fields[b"HTTP_AUTHORIZATION"] = _field_value(b"authorization", credentials[0])
     authority, host_known = _authority(request, hostname)
     https = request.scheme == "https"
-    port = authority.port or (b"443" if https else b"80")
+    port = request.forwarded_port or authority.port or (b"443" if https else b"80")
     path_query = match.path + (b"?" + request.query if request.query else b"")
     address = _address(request.client)
     scheme = b"https" if https else b"http"
@@ -168,13 +176,10 @@ def _check_target(request: RequestHead) -> None:
     target = request.raw_path + request.query
     if len(target) > MAX_TARGET:
         raise UriTooLong(f"the request target has {len(target)} bytes, more than {MAX_TARGET}")
-    if _TARGET_CONTROL.search(target):
-        raise BadRequest("the request target contains a control character or a blank")
-    for part in () if target.isascii() else (request.raw_path, request.query):
-        try:
-            part.decode("utf-8")
-        except UnicodeDecodeError:
-            raise BadRequest("the request target contains octets that are neither encoded nor UTF-8") from None
+    if _NOT_TARGET.search(target):
+        raise BadRequest("the request target contains a control character, a blank or a fragment")
+    if not (_is_utf8(request.raw_path) and _is_utf8(request.query)):
+        raise BadRequest("the request target contains octets that are neither encoded nor UTF-8")
 
 
 _PROTOCOL = {"1.1": b"HTTP/1.1", "1.0": b"HTTP/1.0", "2": b"HTTP/2.0", "3": b"HTTP/3.0"}
@@ -187,10 +192,7 @@ def _fields(headers: Headers) -> Environ:
         name = _variable_name(field)
         if name is None:
             continue
-        if _FIELD_CONTROL.search(value):
-            raise BadRequest(f"the header field {field.decode('latin-1')} contains a control character")
-        if not value.isascii():
-            value = _utf8(value)
+        value = _field_value(field, value)
         if name in fields:
             fields[name] += (b"; " if name == b"HTTP_COOKIE" else b", ") + value
         else:
@@ -198,13 +200,21 @@ def _fields(headers: Headers) -> Environ:
     return fields
 
 
-def _utf8(value: bytes) -> bytes:
+def _field_value(field: bytes, value: bytes) -> bytes:
     """A guest's environment is UTF-8 or nothing (wasmtime refuses all of it), so ISO-8859-1 is converted."""
+    if _FIELD_CONTROL.search(value):
+        raise BadRequest(f"the header field {field.decode('latin-1')} contains a control character")
+    return value if _is_utf8(value) else value.decode("latin-1").encode("utf-8")
+
+
+def _is_utf8(value: bytes) -> bool:
+    if value.isascii():
+        return True
     try:
         value.decode("utf-8")
     except UnicodeDecodeError:
-        return value.decode("latin-1").encode("utf-8")
-    return value
+        return False
+    return True
 
 
 def _authority(request: RequestHead, hostname: Authority | None) -> tuple[Authority, bool]:
@@ -227,7 +237,7 @@ def _content_type(request: RequestHead) -> bytes:
     values = request.values(b"content-type")
     if len(set(values)) > 1:
         raise BadRequest("the request has two differing Content-Type headers")
-    return _utf8(values[0]) if values else b""
+    return _field_value(b"content-type", values[0]) if values else b""
 
 
 def _address(client: tuple[str, int] | None) -> bytes:
@@ -235,19 +245,28 @@ def _address(client: tuple[str, int] | None) -> bytes:
     return client[0].partition("%")[0].encode() if client else b"127.0.0.1"
 
 
-def build_argv(template: str | None, path: bytes, query: bytes) -> list[bytes]:
-    """The argument vector as WAGI makes it: the request path, then the query's items, undecoded.
+def build_argv(template: str | None, mode: ArgvMode, request: RequestHead, path: bytes) -> list[bytes]:
+    """The argument vector: from a template, or the request path and what `mode` makes of the query.
 
-    A template has `${SCRIPT_NAME}` replaced by the path and `${ARGS}` by the query's items, and is then split on white
-    space; there is no shell and no quoting. Empty items vanish.
-
-    >>> build_argv(None, b"/e", b"a=1&&b")
-    [b'/e', b'a=1', b'b']
-    >>> build_argv("python /app.py ${ARGS}", b"/e", b"a=1&b")
-    [b'python', b'/app.py', b'a=1', b'b']
+    In a template `${SCRIPT_NAME}` is replaced by the path and `${ARGS}` by the query's items, undecoded, and then it is
+    split on white space; there is no shell and no quoting. Empty items vanish.
     """
-    items = [item for item in query.split(b"&") if item]
-    if template is None:
-        return [path, *items]
-    text = template.encode().replace(b"${SCRIPT_NAME}", path).replace(b"${ARGS}", b" ".join(items))
-    return text.split()
+    if template is not None:
+        text = template.encode().replace(b"${SCRIPT_NAME}", path)
+        return text.replace(b"${ARGS}", b" ".join(_items(request.query))).split()
+    if mode == "wagi":
+        return [path, *_items(request.query)]
+    return [path, *(_search_words(request) if mode == "rfc3875" else ())]
+
+
+def _items(query: bytes) -> list[bytes]:
+    return [item for item in query.split(b"&") if item]
+
+
+def _search_words(request: RequestHead) -> list[bytes]:
+    """The search words of an indexed query (RFC 3875 section 4.4): all, or none if one cannot be an argument."""
+    if request.method not in ("GET", "HEAD") or b"=" in request.query or not request.query:
+        return []
+    words = [unquote_to_bytes(word) for word in request.query.split(b"+")]
+    together = b" ".join(words)
+    return words if b"\0" not in together and _is_utf8(together) else []

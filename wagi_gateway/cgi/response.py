@@ -31,6 +31,8 @@ class ResponseHead:
     headers: tuple[tuple[bytes, bytes], ...]
     content_length: bytes | None
     """The guest's own Content-Length, which is advice alone: the gateway counts (RFC 3875 section 6.3)."""
+    local_redirect: bytes | None = None
+    """The path and query of a Location that is all there is, which the gateway answers itself (RFC 3875 6.2.2)."""
 
 
 class HeaderBlock:
@@ -42,8 +44,10 @@ class HeaderBlock:
     (200, b'hello')
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, *, front_end_headers: bool = False) -> None:
+        """`limit` bounds the block in bytes; `front_end_headers` lets the guest command a front server."""
         self._limit = limit
+        self._front_end_headers = front_end_headers
         self._buffer = b""
         self.rest = b""
 
@@ -58,7 +62,7 @@ class HeaderBlock:
         if end < 0:
             return None
         self.rest = self._buffer[rest:]
-        return parse_block(self._buffer[:end])
+        return parse_block(self._buffer[:end], front_end_headers=self._front_end_headers)
 
     def close(self) -> None:
         """The output has ended before an empty line did. Always raises BadOutput, with the reason."""
@@ -77,7 +81,7 @@ def _end_of_block(buffer: bytes, start: int) -> tuple[int, int]:
     return bare, bare + 2 if bare >= 0 else -1
 
 
-def parse_block(block: bytes) -> ResponseHead:
+def parse_block(block: bytes, *, front_end_headers: bool = False) -> ResponseHead:
     """A header block without its empty line as a response head (RFC 3875 section 6.3). Raises BadOutput."""
     if not block:
         raise BadOutput("the output begins with an empty line; a header block is wanted first")
@@ -94,12 +98,17 @@ def parse_block(block: bytes) -> ResponseHead:
             raise BadOutput("Transfer-Encoding is the gateway's to set")
         if name == b"content-length":
             content_length = value
-        if not (name in _SINGLE or name in _HOP_BY_HOP or name in _GATEWAY_OWN or name.startswith(_FRONT_END)):
+        if name.startswith(_FRONT_END) and not front_end_headers:
+            continue
+        if not (name in _SINGLE or name in _HOP_BY_HOP or name in _GATEWAY_OWN):
             headers.append((name, value))
     if not single:
         raise BadOutput("none of Content-Type, Location and Status is there")
+    is_local = len(fields) == 1 and single.get(b"location", b"").startswith(b"/") and b"#" not in single[b"location"]
     headers[:0] = [(name, single[name]) for name in (b"content-type", b"location") if name in single]
-    return ResponseHead(_status(single), tuple(headers), content_length)
+    return ResponseHead(
+        _status(single), tuple(headers), content_length, local_redirect=single[b"location"] if is_local else None
+    )
 
 
 def _parse_line(line: bytes) -> tuple[bytes, bytes]:

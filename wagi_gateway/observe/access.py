@@ -11,9 +11,19 @@ logger = logging.getLogger(ACCESS)
 
 
 def log_access(
-    request: RequestHead, *, route: str, status: int, size: int, seconds: float, guest_seconds: float | None
+    request: RequestHead,
+    *,
+    route: str,
+    status: int,
+    size: int,
+    seconds: float,
+    guest_seconds: float | None,
+    reason: str | None,
 ) -> None:
-    """Logs a request that has ended. Status 499 stands for a client that left before there was one (nginx's)."""
+    """Logs a request that has ended, with the reason where its module did not answer it.
+
+    Status 499 stands for a client that left before there was one (nginx's).
+    """
     fields: dict[str, object] = {
         "status": status,
         "route": route,
@@ -23,5 +33,7 @@ def log_access(
         "client": request.client[0] if request.client else "-",
         "id": request.request_id,
     }
+    if reason:
+        fields["reason"] = reason
     target = request.raw_path + (b"?" + request.query if request.query else b"")
     logger.info("%s %s", request.method, target.decode("latin-1"), extra={"fields": fields})

@@ -10,6 +10,7 @@ _MAX_LINE = 8 * 1024
 """Bytes after which a line without an end is logged as it is."""
 
 logger = logging.getLogger(GUEST)
+server_logger = logging.getLogger("wagi_gateway")
 
 
 class GuestLog:
@@ -34,7 +35,9 @@ class GuestLog:
             self._log(self._partial)
             self._partial = b""
         if dropped:
-            logger.warning("%d more bytes of standard error were dropped (limits.stderr)", dropped, extra=self._extra)
+            server_logger.warning(
+                "%d more bytes of standard error were dropped (limits.stderr)", dropped, extra=self._extra
+            )
 
     def _log(self, line: bytes) -> None:
         for start in range(0, len(line) or 1, _MAX_LINE):

@@ -53,7 +53,7 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The record's line."""
-        fields = "".join(f" {key}={escape(str(value))}" for key, value in _fields(record).items())
+        fields = "".join(f" {key}={_quote(escape(str(value)))}" for key, value in _fields(record).items())
         origin = "guest: " if record.name == GUEST else ""
         line = f"{_time(record)} {record.levelname:<7} {origin}{escape(record.getMessage())}{fields}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
@@ -83,6 +83,10 @@ def escape(text: str) -> str:
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
     )
+
+
+def _quote(value: str) -> str:
+    return json.dumps(value, ensure_ascii=False) if " " in value or '"' in value else value
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:

@@ -1,0 +1,75 @@
+"""What trusted proxies say of the client: X-Forwarded-For, -Proto and -Port (spec: cgi.md A2)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network, ip_address
+
+from .environ import RequestHead
+
+Network = IPv4Network | IPv6Network
+
+_HOP = re.compile(
+    rb"\[(?P<v6>[0-9A-Fa-f:.]+)\](?::(?P<v6port>\d{1,5}))?|(?P<v4>[\d.]+)(?::(?P<v4port>\d{1,5}))?|(?P<bare>.+)"
+)
+
+
+def apply_forwarded(request: RequestHead, trusted: tuple[Network, ...]) -> RequestHead:
+    """The request as the client made it, where the peer is a trusted proxy; else the request as it is.
+
+    The client is the right-most hop of X-Forwarded-For that is not trusted itself: what stands left of it is what the
+    client claims. A hop that is no address, a scheme other than http and https, and a port out of range are ignored.
+    """
+    if not trusted or request.client is None or not _is_trusted(request.client[0], trusted):
+        return request
+    scheme = _last(request, b"x-forwarded-proto").lower()
+    port = _last(request, b"x-forwarded-port")
+    return replace(
+        request,
+        client=_client(request, trusted) or request.client,
+        scheme=scheme.decode() if scheme in (b"http", b"https") else request.scheme,
+        forwarded_port=port if port.isdigit() and 0 < int(port[:6]) < 65536 else None,
+    )
+
+
+def _client(request: RequestHead, trusted: tuple[Network, ...]) -> tuple[str, int] | None:
+    client = None
+    for hop in reversed(_items(request, b"x-forwarded-for")):
+        client = _parse_hop(hop)
+        if client is None or not _is_trusted(client[0], trusted):
+            break
+    return client
+
+
+def _parse_hop(hop: bytes) -> tuple[str, int] | None:
+    """`192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]` or `[2001:db8::1]:80`; the port may be 0 for none."""
+    match = _HOP.fullmatch(hop)
+    if not match:
+        return None
+    address = match["v6"] or match["v4"] or match["bare"]
+    port = int(match["v6port"] or match["v4port"] or 0)
+    try:
+        return (str(ip_address(address.decode("ascii"))), port) if port < 65536 else None
+    except ValueError:
+        return None
+
+
+@lru_cache(maxsize=1024)
+def _is_trusted(address: str, trusted: tuple[Network, ...]) -> bool:
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return False
+    parsed = getattr(parsed, "ipv4_mapped", None) or parsed
+    return any(parsed in network for network in trusted)
+
+
+def _items(request: RequestHead, name: bytes) -> list[bytes]:
+    return [item.strip(b" \t") for value in request.values(name) for item in value.split(b",")]
+
+
+def _last(request: RequestHead, name: bytes) -> bytes:
+    """The value the nearest proxy wrote."""
+    return (_items(request, name) or [b""])[-1]
