@@ -149,7 +149,7 @@ def test_every_mistake_is_one(block: Block) -> None:
 
 
 def test_every_block_is_of_a_known_kind() -> None:
-    known = {*"c console go json mermaid python rust sh text toml ts wat".split(), "toml invalid"}
+    known = {*"c console go json mermaid nginx python rust sh text toml ts wat".split(), "toml invalid"}
     assert {language for page in PAGES for language, _ in _BLOCK.findall(page.read_text())} <= known
 
 

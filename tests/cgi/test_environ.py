@@ -213,6 +213,7 @@ def test_two_content_types() -> None:
         ({"query": b"a b"}, BadRequest),
         ({"query": b"a#b"}, BadRequest),
         ({"query": b"\xff"}, BadRequest),
+        ({"headers": (HOST, *((b"x-%d" % number, b"") for number in range(256)))}, FieldsTooLarge),
         ({"headers": (HOST, *((b"x-%d" % number, b"v" * 1000) for number in range(70)))}, FieldsTooLarge),
     ],
 )
@@ -255,10 +256,16 @@ def test_any_request_is_an_environment_wasmtime_takes_or_refused(
         ("interp main", "wagi", b"-s", [b"interp", b"main"]),
         ("${SCRIPT_NAME} -x  ${ARGS}", "wagi", b"a&b=1", [b"/x", b"-x", b"a", b"b=1"]),
         ("", "wagi", b"a", []),
+        ("interp ${SCRIPT_NAME}", "wagi", b"-s", [b"interp", b"/x"]),
     ],
 )
 def test_argv(template: str | None, mode: ArgvMode, query: bytes, argv: list[bytes]) -> None:
     assert build_argv(template, mode, replace(REQUEST, query=query), b"/x") == argv
+
+
+def test_a_path_is_no_template() -> None:
+    request = replace(REQUEST, query=b"-s")
+    assert build_argv("interp ${SCRIPT_NAME}", "wagi", request, b"/${ARGS}") == [b"interp", b"/${ARGS}"]
 
 
 def test_search_words_are_for_get_and_head() -> None:

@@ -23,6 +23,8 @@ MAX_TARGET = 8 * 1024
 """Bytes of path and query; a longer target is answered with 414."""
 MAX_ENVIRON = 64 * 1024
 """Bytes of the environment; a request that needs more is answered with 431."""
+MAX_FIELDS = 256
+"""Header fields; a request with more is answered with 431."""
 
 META_VARIABLES = frozenset(
     "AUTH_TYPE CONTENT_LENGTH CONTENT_TYPE GATEWAY_INTERFACE HTTPS PATH_INFO PATH_TRANSLATED QUERY_STRING REMOTE_ADDR"
@@ -40,6 +42,7 @@ _WITHHELD = frozenset(
 )
 # "_" is not in the set: X_Forwarded_For would take X-Forwarded-For's variable.
 _FIELD_NAME = re.compile(rb"[a-z0-9-]+")
+_PLACEHOLDER = re.compile(rb"\$\{(?:SCRIPT_NAME|ARGS)\}")
 _NOT_TARGET = re.compile(rb"[\x00-\x20\x7f#]")
 _FIELD_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _HOST = re.compile(
@@ -122,6 +125,8 @@ def build_environ(
     fields that cannot be expressed, FieldsTooLarge over MAX_ENVIRON.
     """
     _check_target(request)
+    if len(request.headers) > MAX_FIELDS:
+        raise FieldsTooLarge(f"the request has {len(request.headers)} header fields, more than {MAX_FIELDS}")
     fields = _fields(request.headers)
     if pass_authorization and (credentials := request.values(b"authorization")):
         fields[b"HTTP_AUTHORIZATION"] = _field_value(b"authorization", credentials[0])
@@ -252,8 +257,9 @@ def build_argv(template: str | None, mode: ArgvMode, request: RequestHead, path:
     split on white space; there is no shell and no quoting. Empty items vanish.
     """
     if template is not None:
-        text = template.encode().replace(b"${SCRIPT_NAME}", path)
-        return text.replace(b"${ARGS}", b" ".join(_items(request.query))).split()
+        values = {b"${SCRIPT_NAME}": path, b"${ARGS}": b" ".join(_items(request.query))}
+        # In one pass: a path that says ${ARGS} is no template.
+        return _PLACEHOLDER.sub(lambda found: values[found[0]], template.encode()).split()
     if mode == "wagi":
         return [path, *_items(request.query)]
     return [path, *(_search_words(request) if mode == "rfc3875" else ())]
