@@ -103,7 +103,7 @@ def test_a_link_is_refused(directory: Path, tmp_path: Path) -> None:
     directory.parent.mkdir()
     (tmp_path / "elsewhere").mkdir()
     directory.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(CacheRefused, match="is not a directory"):
+    with pytest.raises(CacheRefused, match="is a symbolic link"):
         ArtefactCache(directory)
 
 

@@ -468,9 +468,9 @@ def prints_routes(lines: str, then: str = "") -> str:
 
 BAD = {
     "empty": (prints_routes(""), "it printed nothing; a line is a path and an entrypoint"),
-    "blank": (prints_routes("/one one\n  \n"), '_routes printed "  "'),
-    "one-column": (prints_routes("/one\n"), '_routes printed "/one"'),
-    "three-columns": (prints_routes("/one one two\n"), '_routes printed "/one one two"'),
+    "blank": (prints_routes("/one one\n  \n"), '_routes: it printed "  "'),
+    "one-column": (prints_routes("/one\n"), '_routes: it printed "/one"'),
+    "three-columns": (prints_routes("/one one two\n"), '_routes: it printed "/one one two"'),
     "exit-1": (prints_routes("/one one\n", "(call $exit (i32.const 1))"), "the guest exited with code 1"),
     "trap": (prints_routes("/one one\n", "unreachable"), "unreachable"),
     "loop": (prints_routes("/one one\n", "(loop (br 0))"), "limits.time"),

@@ -44,7 +44,7 @@ FUNCTIONS = '(module (func (export "go")) (func (export "add") (param i32)) (mem
         (
             '(module (import "wasi_snapshot_preview1" "fd_write" (func)))',
             "",
-            'module = "m.wat": cannot be linked: ',
+            'module = "m.wat": imports wasi_snapshot_preview1.fd_write with another signature',
         ),
         (
             '(module (memory (export "memory") 5000) (func (export "_start")))',
@@ -135,9 +135,9 @@ def test_dynamic_routes_may_end_with_proc_exit(tmp_path: Path) -> None:
     ("lines", "problem"),
     [
         (b"", "_routes: it printed nothing"),
-        (b"/one\n", '_routes printed "/one"'),
-        (b"/one one two\n", '_routes printed "/one one two"'),
-        (b"  \n/one one\n", '_routes printed "  "'),
+        (b"/one\n", '_routes: it printed "/one"'),
+        (b"/one one two\n", '_routes: it printed "/one one two"'),
+        (b"  \n/one one\n", '_routes: it printed "  "'),
         (b"/one three\n", '_routes /one = "three": there is no such export'),
     ],
 )

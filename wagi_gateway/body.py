@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
 from .cgi.environ import RequestHead
 from .config import Limits
-from .errors import AtCapacity, BadFraming, BodyTooLarge, RequestTimeout
+from .errors import BadFraming, BodyTooLarge, ClientDisconnect, RequestTimeout
 from .spool import Spool
 
 
@@ -34,7 +33,7 @@ async def read_body(spool: Spool, request: RequestHead, receive: Receive, limits
     """Reads the whole body into `spool`.
 
     Raises BodyTooLarge (from the declared length, before anything is read and `100 Continue` is sent), RequestTimeout,
-    ClientDisconnect for an upload that was broken off, AtCapacity when it cannot be stored.
+    ClientDisconnect for an upload that was broken off, AtCapacity when there is no room for it.
     """
     declared = request.values(b"content-length")
     if declared and int(declared[0]) > limits.body:
@@ -47,8 +46,6 @@ async def read_body(spool: Spool, request: RequestHead, receive: Receive, limits
     except TimeoutError:
         what = f"the request body did not arrive within limits.body_time ({limits.body_time:g} s)"
         raise RequestTimeout(what) from None
-    except OSError as error:
-        raise AtCapacity(f"the request body cannot be spooled: {error.strerror}") from None
 
 
 async def _spool(spool: Spool, receive: Receive, limit: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -31,6 +32,8 @@ class ArtefactCache:
             status = directory.lstat()
         except OSError as error:
             raise CacheRefused(f"{directory} cannot be made a cache directory: {error.strerror}") from None
+        if stat.S_ISLNK(status.st_mode):
+            raise CacheRefused(f"{directory} is a symbolic link; name the directory itself")
         if not stat.S_ISDIR(status.st_mode):
             raise CacheRefused(f"{directory} is not a directory; choose another one")
         if reason := _unsafe(status):
@@ -56,8 +59,13 @@ class ArtefactCache:
             with path.open("rb") as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() != note.get("sha256"):
                     return None
-            self._write(self._note(key), _note(key, note["sha256"], status))
+            with contextlib.suppress(OSError):  # a full disk: the next load verifies again
+                self._write(self._note(key), _note(key, note["sha256"], status))
         return path
+
+    def has(self, key: str) -> bool:
+        """Whether there is a file where the artefact of `key` should be."""
+        return self._artefact(key).exists()
 
     def store(self, key: str, artefact: bytes | bytearray) -> Path:
         """Writes the artefact of `key`; a reader sees all of it or nothing. Raises OSError."""

@@ -7,9 +7,10 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
+from pydantic import ByteSize
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -17,12 +18,12 @@ from rich.text import Text
 
 from . import __version__, server
 from .cgi.environ import META_VARIABLES
-from .config import Config
+from .config import Config, as_written
 from .configfile import ConfigFile, Overrides, read_config
 from .envfile import parse_env_file, parse_variable
 from .errors import Problem, StartupError
 from .observe import log
-from .oneshot import OneShot, run_once
+from .oneshot import OneShot, load_once, run_once
 from .sources.file import WasmSource
 from .startup import Site, load
 
@@ -69,13 +70,15 @@ def serve(
     listen: Annotated[
         str | None, typer.Option(metavar="HOST:PORT", help="Address to serve on (server.listen).")
     ] = None,
-    workers: Annotated[int | None, typer.Option(metavar="N", help="Processes that serve (server.workers).")] = None,
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", min=1, max=256, help="Processes that serve (server.workers).")
+    ] = None,
     env: Variables = None,
     env_file: Annotated[
         list[Path] | None,
         typer.Option("--env-file", metavar="FILE", help="File of NAME=VALUE lines; repeatable, --env wins."),
     ] = None,
-    log_format: Annotated[str | None, typer.Option(metavar="text|json", help="Format of the log (log.format).")] = None,
+    log_format: Annotated[Literal["text", "json"] | None, typer.Option(help="Format of the log (log.format).")] = None,
     cache_dir: CacheDir = None,
 ) -> None:
     """Serve the modules of CONFIG."""
@@ -89,7 +92,8 @@ def serve(
         file = read_config(config, overrides)
         log.configure(file.config.log)
         site = _load(file)
-        _warn(site.warnings)
+        for warning in site.warnings:
+            log.logger.warning("%s", warning)
         listener = server.bind(site.config.server)
     for pattern, endpoint in site.routes:
         print(f"{server.url(listener)}{pattern.text} -> {endpoint.config.module} ({endpoint.entrypoint})")
@@ -123,8 +127,8 @@ def routes(config: ConfigPath, cache_dir: CacheDir = None) -> None:
             pattern.text,
             endpoint.config.module,
             endpoint.entrypoint,
-            f"{endpoint.limits.time:g} s",
-            endpoint.limits.memory.human_readable(),
+            as_written(endpoint.limits.time, float),
+            as_written(endpoint.limits.memory, ByteSize),
             str(endpoint.limits.concurrency),
             ", ".join(endpoint.config.allowed_hosts or ()) or "none",
         )
@@ -143,7 +147,10 @@ def run(
         list[str] | None, typer.Option("--header", "-H", metavar="NAME: VALUE", help="Header field; repeatable.")
     ] = None,
     data: Annotated[str | None, typer.Option(help="Body: text, @FILE, or - for standard input.")] = None,
-    env: Variables = None,
+    env: Annotated[
+        list[str] | None,
+        typer.Option("--env", "-e", metavar="NAME=VALUE", help="Environment variable of the guest; repeatable."),
+    ] = None,
     volume: Annotated[
         list[str] | None,
         typer.Option("--volume", metavar="GUEST=HOST[:ro]", help="Directory the guest may open; repeatable."),
@@ -171,7 +178,7 @@ def run(
             entrypoint=entrypoint,
             argv=argv,
         )
-        site = _load(request.config_file(_absolute(cache_dir)))
+        site = load_once(request, _absolute(cache_dir), _load)
         _warn(site.warnings)
         status = run_once(site, request, sys.stdout.buffer)
     raise typer.Exit(0 if status < 400 else status // 100)

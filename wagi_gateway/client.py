@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from starlette.requests import ClientDisconnect
 from starlette.types import Receive
+
+from .errors import ClientDisconnect
 
 T = TypeVar("T")
 

@@ -18,7 +18,7 @@ from .sources.file import WasmSource
 
 WASMTIME_VERSION = importlib.metadata.version("wasmtime")
 
-_MAX_WASM_STACK = 1024 * 1024
+MAX_WASM_STACK = 1024 * 1024
 _MEMORY_RESERVATION = (4 << 30) + (64 << 20)  # a 32-bit memory with its guards, in bytes
 _COMPONENT = b"\0asm\x0d\x00\x01\x00"
 
@@ -72,7 +72,7 @@ def _pool_refused(settings: EngineSettings) -> str | None:
 def _configure(settings: EngineSettings, *, pooling: bool) -> wasmtime.Config:
     config = wasmtime.Config()
     config.epoch_interruption = True
-    config.max_wasm_stack = _MAX_WASM_STACK
+    config.max_wasm_stack = MAX_WASM_STACK
     config.wasm_multi_memory = True
     # A wait on shared memory would sleep beyond every deadline.
     config.shared_memory = False
@@ -146,6 +146,8 @@ class Compiler:
     def _cached(self, cache: ArtefactCache, key: str) -> wasmtime.Module | None:
         path = cache.find(key)
         if path is None:
+            if cache.has(key):
+                self.warnings.append(f"{cache.directory}: the artefact {key} was changed; it is compiled again")
             return None
         try:
             return wasmtime.Module.deserialize_file(self.engine, str(path))
@@ -174,12 +176,14 @@ class Compiler:
         store = wasmtime.Store(self.engine)
         problems = []
         for wanted in module.imports:
+            name = f"{wanted.module}.{wanted.name}"
             try:
-                self._linker.get(store, wanted.module, wanted.name or "")
+                offered = self._linker.get(store, wanted.module, wanted.name or "")
             except wasmtime.WasmtimeError:
-                problems.append(
-                    Problem("", f"imports {wanted.module}.{wanted.name}, which this gateway does not provide")
-                )
+                problems.append(Problem("", f"imports {name}, which this gateway does not provide"))
+                continue
+            if isinstance(offered, wasmtime.Func) and _signature(offered.type(store)) != _signature(wanted.type):
+                problems.append(Problem("", f"imports {name} with another signature than this gateway provides"))
         if problems:
             raise StartupError(*problems)
 
@@ -199,6 +203,12 @@ class Compiler:
         )
 
 
+def _signature(type_: object) -> tuple[list[str], list[str]] | None:
+    if not isinstance(type_, wasmtime.FuncType):
+        return None
+    return [str(value) for value in type_.params], [str(value) for value in type_.results]
+
+
 def _refuse(what: str) -> StartupError:
     return StartupError(Problem("", what))
 
@@ -214,4 +224,4 @@ def _lines(error: Exception) -> str:
 
 
 # wasmtime compares an artefact's compiler settings itself; the digest only keeps different ones apart on disk.
-_SETTINGS_DIGEST = hashlib.sha256(f"epoch,multi-memory,stack={_MAX_WASM_STACK}".encode()).hexdigest()[:12]
+_SETTINGS_DIGEST = hashlib.sha256(f"epoch,multi-memory,stack={MAX_WASM_STACK}".encode()).hexdigest()[:12]

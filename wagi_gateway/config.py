@@ -6,9 +6,20 @@ import re
 import types
 from collections.abc import Iterator
 from ipaddress import IPv4Network, IPv6Network
-from typing import Annotated, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    WithJsonSchema,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -63,7 +74,8 @@ Duration = Annotated[
     BeforeValidator(parse_duration),
     WithJsonSchema({"type": ["string", "number"], "pattern": r"^\d+(\.\d+)?(ms|s|m|h)$"}),
 ]
-Size = Annotated[ByteSize, WithJsonSchema({"type": ["string", "integer"], "pattern": r"^\d+(\.\d+)?\s*[KMGT]?i?B?$"})]
+_SIZE_PATTERN = r"^\s*\d*\.?\d+\s*(([kKmMgGtTpPeE][iI]?)?[bB])?$"
+Size = Annotated[ByteSize, WithJsonSchema({"type": ["string", "integer"], "pattern": _SIZE_PATTERN})]
 Listen = Annotated[str, AfterValidator(_check_listen)]
 Environment = dict[
     Annotated[str, AfterValidator(_check_variable_name)], Annotated[str, AfterValidator(_check_variable_value)]
@@ -76,6 +88,28 @@ class Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
+LEGACY_TOP_LEVEL = {
+    "default_host": "set hostname in [server]",
+    "bindle_server": "bindles are gone; name a file",
+}
+LEGACY_MODULE = {
+    "bindle_server": "bindles are gone; name a file in module",
+    "default_host": "set hostname in [server]",
+    "host": "every host name is served; let the front server choose by name",
+    "repository": "name the module's file in module",
+}
+
+
+def _with_legacy(keys: dict[str, str]) -> ConfigDict:
+    """The schema knows the keys that are accepted with a warning."""
+
+    def extend(schema: dict[str, Any]) -> None:
+        for name, advice in keys.items():
+            schema["properties"][name] = {"deprecated": True, "description": f"An old key without effect; {advice}."}
+
+    return ConfigDict(json_schema_extra=extend)
+
+
 class Limits(Table):
     """What one module may use. `[limits]` holds the defaults; `limits` inside a `[[module]]` overrides them."""
 
@@ -84,7 +118,8 @@ class Limits(Table):
     blocked is stopped alike. Before the header block is complete the client gets 504, after it the response is cut
     off."""
     memory: Size = Field(ByteSize(256 * 2**20), ge=64 * 2**10, le=4 * 2**30)
-    """Size to which a guest's linear memory may grow; `memory.grow` fails beyond it."""
+    """Size to which a guest's linear memory may grow; `memory.grow` fails beyond it. A heap of WebAssembly's garbage
+    collector counts by itself, up to the same size."""
     memories: int = Field(1, ge=1, le=16)
     """Linear memories a module may have; `memory` holds for each of them."""
     tables: int = Field(4, ge=1, le=16)
@@ -100,7 +135,7 @@ class Limits(Table):
     stdout: Size = Field(ByteSize(2**30), ge=1024)
     """Bytes a guest may print; beyond it the guest is stopped and the response is cut off."""
     stderr: Size = Field(ByteSize(2**20), ge=0)
-    """Bytes of one request's stderr that reach the log; the rest is counted and dropped."""
+    """Bytes of one request's stderr that reach the log, each line counting for 256 more; the rest is dropped."""
     concurrency: int = Field(16, ge=1, le=4096)
     """Requests of this module that run at the same time."""
     queue: int = Field(64, ge=0, le=100_000)
@@ -112,6 +147,11 @@ class Limits(Table):
 class Volume(Table):
     """A directory of the host that the guest sees under another name."""
 
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """A path alone stands for the table."""
+        return {"anyOf": [{"type": "string", "minLength": 1}, handler(core)]}
+
     path: str = Field(min_length=1)
     """The directory on the host; relative to the file that names it."""
     read_only: bool = False
@@ -120,6 +160,8 @@ class Volume(Table):
 
 class ModuleConfig(Table):
     """One `[[module]]`: a route and the module that answers it."""
+
+    model_config = _with_legacy(LEGACY_MODULE)
 
     route: str = Field(min_length=1)
     """Path this module answers: `/exact`, or `/prefix/...` for the path and everything below it. The most specific
@@ -184,6 +226,9 @@ class Server(Table):
     """Time a client may leave sent data unacknowledged before its connection is dropped (Linux)."""
     shutdown_grace: Duration = Field(30.0, ge=0, le=3600)
     """Time requests in flight have to finish after SIGTERM, in whole seconds."""
+    spool: Size = Field(ByteSize(2 * 2**30), ge=2**20)
+    """Bytes that one worker holds of all request bodies together, and of responses to HTTP/1.0 clients, which are
+    complete before they are sent; beyond it 503."""
     body_memory: Size = Field(ByteSize(2**20), ge=0)
     """Size up to which a request body is kept in memory; a larger one goes to a temporary file."""
 
@@ -212,6 +257,8 @@ class Log(Table):
 class Config(Table):
     """A whole `modules.toml`."""
 
+    model_config = _with_legacy(LEGACY_TOP_LEVEL)
+
     module: tuple[ModuleConfig, ...] = Field(default=(), min_length=1)
     """The `[[module]]` tables."""
     environment: Environment = Field(default_factory=dict)
@@ -226,16 +273,21 @@ class Config(Table):
     """What is written to standard error."""
 
 
-LEGACY_TOP_LEVEL = {
-    "default_host": "set hostname in [server]",
-    "bindle_server": "bindles are gone; name a file",
-}
-LEGACY_MODULE = {
-    "bindle_server": "bindles are gone; name a file in module",
-    "default_host": "set hostname in [server]",
-    "host": "every host name is served; let the front server choose by name",
-    "repository": "name the module's file in module",
-}
+_UNITS = (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
+
+
+def as_written(value: object, annotation: object) -> str:
+    """A value of a field as one writes it in the file: `16MiB`, `30s`, `true`, `"text"`; units without their quotes."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f'"{value}"'
+    if annotation is ByteSize and isinstance(value, (int, float)):
+        unit, size = next(((unit, size) for unit, size in _UNITS if value % size == 0), ("B", 1))
+        return f"{int(value) // size}{unit}"
+    if annotation is float and isinstance(value, (int, float)):
+        return f"{value / 3600:g}h" if value and value % 3600 == 0 else f"{value:g}s"
+    return str(value)
 
 
 def nested_models(annotation: object) -> Iterator[type[BaseModel]]:

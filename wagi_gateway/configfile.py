@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,6 +23,7 @@ from .config import (
     ModuleConfig,
     Server,
     Table,
+    as_written,
     nested_models,
 )
 from .errors import Problem, StartupError
@@ -59,7 +60,7 @@ def read_config(path: Path, overrides: Overrides | None = None) -> ConfigFile:
     when there is nothing to read.
     """
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise StartupError(Problem(str(path), f"cannot be read: {error.strerror}")) from None
     except UnicodeDecodeError:
@@ -147,8 +148,7 @@ class _Reader:
             details = error.errors()
         for detail in details:
             self._problem(where, _explain(detail, model, prefix, table))
-        wrong = {detail["loc"][0] for detail in details if detail["loc"]}
-        right = {key: value for key, value in table.items() if key not in wrong} if isinstance(table, dict) else {}
+        right = _without(table, [detail["loc"] for detail in details])
         try:
             return model.model_validate({**(substitute or {}), **right})
         except ValidationError:
@@ -156,6 +156,39 @@ class _Reader:
 
     def _problem(self, where: str, what: str) -> None:
         self.problems.append(Problem(where, what))
+
+
+_WORDS = {
+    "byte_size": 'not a size; write for example "16MiB"',
+    "byte_size_unit": 'not a size; write for example "16MiB"',
+    "float_type": 'not a duration; write for example "30s"',
+    "string_type": "must be text in quotes",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "dict_type": "must be a table",
+    "model_type": "must be a table",
+    "tuple_type": "must be a list in brackets",
+    "string_too_short": "must not be empty",
+    "ip_v4_network": 'not an address or network; write for example "10.0.0.0/8" or "127.0.0.1"',
+    "ip_v6_network": 'not an address or network; write for example "10.0.0.0/8" or "127.0.0.1"',
+}
+
+
+def _without(table: object, wrong: Iterable[tuple[int | str, ...]]) -> dict[str, Any]:
+    """The table without what is wrong: a key of a table inside it, where it is that one alone."""
+    right = (
+        {key: dict(value) if isinstance(value, dict) else value for key, value in table.items()}
+        if isinstance(table, dict)
+        else {}
+    )
+    for outer, *inner in (loc for loc in wrong if loc):
+        if inner and isinstance(right.get(str(outer)), dict):
+            right[str(outer)].pop(inner[0], None)
+        else:
+            right.pop(str(outer), None)
+    return right
 
 
 def _explain(detail: ErrorDetails, model: type[BaseModel], prefix: str, table: object) -> str:
@@ -167,15 +200,11 @@ def _explain(detail: ErrorDetails, model: type[BaseModel], prefix: str, table: o
         return f"{key}: unknown key{_nearest(str(loc[-1]), _model_at(model, loc[:-1]))}"
     if kind == "missing":
         return f"{key}: missing; it has no default"
-    what = {
-        "value_error": detail["msg"].removeprefix("Value error, "),
-        "byte_size": 'not a size; write for example "16MiB"',
-        "byte_size_unit": 'not a size; write for example "16MiB"',
-        "float_type": 'not a duration; write for example "30s"',
-        "string_type": "must be text in quotes",
-        "ip_v4_network": 'not an address or network; write for example "10.0.0.0/8" or "127.0.0.1"',
-        "ip_v6_network": 'not an address or network; write for example "10.0.0.0/8" or "127.0.0.1"',
-    }.get(kind, detail["msg"][:1].lower() + detail["msg"][1:])
+    what = _WORDS.get(kind) or detail["msg"].removeprefix("Value error, ")
+    for bound, words in (("le", "at most"), ("ge", "at least"), ("gt", "more than")):
+        if (limit := detail.get("ctx", {}).get(bound)) is not None:
+            what = f"must be {words} {as_written(limit, _annotation_at(model, loc))}"
+    what = what[:1].lower() + what[1:]
     if value is None or isinstance(value, (dict, list)):
         return f"{key}: {what}"
     return f"{key} = {_toml(value)}: {what}"
@@ -202,6 +231,13 @@ def _nearest(name: str, model: type[BaseModel] | None) -> str:
     if close:
         return f"; did you mean {close[0]}?"
     return f"; valid keys are {', '.join(names)}" if names else ""
+
+
+def _annotation_at(model: type[BaseModel], loc: Sequence[int | str]) -> object:
+    """The type of the field that the key path `loc` leads to."""
+    parent = _model_at(model, loc[:-1])
+    field = parent.model_fields.get(str(loc[-1])) if parent and loc else None
+    return field.annotation if field else None
 
 
 def _model_at(model: type[BaseModel], loc: Sequence[int | str]) -> type[BaseModel] | None:

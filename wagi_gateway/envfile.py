@@ -19,8 +19,8 @@ def parse_variable(text: str) -> tuple[str, str]:
     name, value = name.strip(), value.strip()
     if not equals or not name or any(character.isspace() for character in name):
         raise ValueError("write NAME=VALUE")
-    if "\0" in text:
-        raise ValueError("a variable must not contain NUL")
+    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError("a variable must be UTF-8 text without NUL")
     if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
         value = value[1:-1]
     return name, value

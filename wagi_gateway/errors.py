@@ -2,6 +2,7 @@
 
     GatewayError
     ├── StartupError            what start-up found wrong: every problem, not the first   (exit code 3)
+    ├── ClientDisconnect        the client went away; nobody is left to be answered
     └── RequestError            one request cannot be answered by its module              (carries an HTTP status)
         ├── BadRequest          400  the request breaks HTTP or cannot become CGI variables
         │   └── BadFraming      400  where its body ends is ambiguous, so the connection is closed
@@ -53,6 +54,10 @@ class StartupError(GatewayError):
         super().__init__("\n".join(map(str, problems)))
         self.problems = problems
         self.warnings = tuple(warnings)
+
+
+class ClientDisconnect(GatewayError):
+    """The client went away; nobody is left to be answered."""
 
 
 class RequestError(GatewayError):

@@ -8,11 +8,10 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 
-from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
 from .body import check_framing, read_body
-from .cgi.environ import RequestHead, build_argv, build_environ
+from .cgi.environ import RequestHead, build_argv, build_environ, check_target
 from .cgi.redirect import MAX_REDIRECTS, redirected
 from .cgi.response import HeaderBlock, ResponseHead
 from .client import Client
@@ -20,24 +19,28 @@ from .errors import (
     AtCapacity,
     BadOutput,
     BadRequest,
+    BodyTooLarge,
+    ClientDisconnect,
     GuestFailed,
     MethodNotAllowed,
     NotFound,
     OutOfTime,
     RequestError,
+    UriTooLong,
 )
 from .observe.access import log_access
 from .observe.guest import GuestLog
 from .reply import Reply
 from .router import RouteMatch
 from .sandbox import Execution, Gate, Invocation, Sandbox
-from .spool import Spool
+from .spool import Spool, SpoolRoom
 from .startup import Endpoint, Site
 
 logger = logging.getLogger("wagi_gateway")
 
-_BODILESS = frozenset((204, 205, 304))
 _ALLOW = MethodNotAllowed.headers
+_CLIENT_CLOSED_REQUEST = 499
+"""nginx's status for a client that left before there was one."""
 
 
 class Exchange:
@@ -48,6 +51,7 @@ class Exchange:
         site: Site,
         sandbox: Sandbox | None,
         gates: Sequence[Gate],
+        room: SpoolRoom,
         request: RequestHead,
         receive: Receive,
         reply: Reply,
@@ -56,6 +60,7 @@ class Exchange:
         self._site = site
         self._sandbox = sandbox
         self._gates = gates
+        self._room = room
         self._request = request
         self._receive = receive
         self._client = Client(receive)
@@ -102,27 +107,25 @@ class Exchange:
             self._failure = str(error)
         else:
             self._failure = f"{error.status}: {error}" if self._is_serious else str(error)
-            await self._reply.fail(error)
+            # A client that waits for `100 Continue` may send its body now, or another request: nobody could tell.
+            is_waiting = bool(self._request.values(b"expect")) and isinstance(error, BodyTooLarge)
+            await self._reply.fail(error, close=is_waiting)
 
     async def _dispatch(self) -> None:
         """Finds the module and has it answer; a local redirect finds the next one."""
-        request = self._request
-        with ExitStack() as resources:
-            location = await self._run(request, self._match(request), resources)
-        for _ in range(MAX_REDIRECTS):
-            if location is None:
-                return
-            request = redirected(request, location)
+        location = await self._run(self._request)
+        redirects = 0
+        while location is not None:
+            redirects += 1
+            if redirects > MAX_REDIRECTS:
+                raise BadOutput(f"more than {MAX_REDIRECTS} local redirects, the last to {location[:100]!r}")
             try:
-                match = self._match(request)
-            except BadRequest as error:
-                raise BadOutput(f"the local redirect to {location[:100]!r} leads nowhere: {error}") from None
-            with ExitStack() as resources:
-                location = await self._run(request, match, resources)
-        if location is not None:
-            raise BadOutput(f"more than {MAX_REDIRECTS} local redirects, the last to {location[:100]!r}")
+                location = await self._run(redirected(self._request, location))
+            except (BadRequest, UriTooLong) as error:
+                raise BadOutput(f"a local redirect leads nowhere: {error}") from None
 
     def _match(self, request: RequestHead) -> RouteMatch[Endpoint]:
+        check_target(request)
         match = self._site.router.match(request.raw_path)
         if match is None:
             raise NotFound("no route matches")
@@ -131,32 +134,35 @@ class Exchange:
             raise NotFound("the path has an encoded slash (encoded_slashes)")
         return match
 
-    async def _run(self, request: RequestHead, match: RouteMatch[Endpoint], resources: ExitStack) -> bytes | None:
-        """Runs the matched module and sends its response on; a local redirect is returned instead."""
+    async def _run(self, request: RequestHead) -> bytes | None:
+        """Runs the module the request is for and sends its response on; a local redirect is returned instead."""
+        match = self._match(request)
         endpoint = match.target
-        body = resources.enter_context(Spool(self._site.config.server.body_memory))
-        if request is self._request:
-            await read_body(body, request, self._receive, endpoint.limits)
         environ = build_environ(
             request,
             match,
-            content_length=body.size,
+            content_length=0,
             operator=endpoint.operator,
             hostname=self._site.hostname,
             pass_authorization=endpoint.config.pass_authorization,
         )
-        log = GuestLog(match.pattern, request.request_id)
-        invocation = Invocation(
-            endpoint.module,
-            endpoint.entrypoint.encode(),
-            limits=endpoint.limits,
-            argv=build_argv(endpoint.config.argv, endpoint.config.argv_mode, request, match.path),
-            environ=environ,
-            stdin=body.content(),
-            volumes=endpoint.volumes,
-            on_stderr=log.feed,
-        )
-        execution = await self._start(invocation, self._gates[endpoint.number], log, resources)
+        with ExitStack() as resources:
+            body = resources.enter_context(Spool(self._room))
+            if request is self._request:
+                await read_body(body, request, self._receive, endpoint.limits)
+                environ[b"CONTENT_LENGTH"] = b"%d" % body.size
+            log = GuestLog(match.pattern, request.request_id)
+            invocation = Invocation(
+                endpoint.module,
+                endpoint.entrypoint.encode(),
+                limits=endpoint.limits,
+                argv=build_argv(endpoint.config.argv, endpoint.config.argv_mode, request, match.path),
+                environ=environ,
+                stdin=body.content(),
+                volumes=endpoint.volumes,
+                on_stderr=log.feed,
+            )
+            execution = await self._start(invocation, self._gates[endpoint.number], log, resources)
         try:
             return await self._respond(execution, endpoint)
         finally:
@@ -200,16 +206,18 @@ class Exchange:
             if not body:
                 self._check_end(execution, endpoint)
                 return head.local_redirect
-        bodiless = self._request.method == "HEAD" or head.status in _BODILESS
-        if not execution.is_complete and (bodiless or self._request.http_version == "1.0"):
-            await self._respond_at_end(execution, endpoint, head, body)
-        elif execution.is_complete:
+        if execution.is_complete:
             self._check_end(execution, endpoint)
             self._check_length(head, len(body))
             await self._reply.whole(head, body)
+        elif self._is_bodiless(head) or self._request.http_version == "1.0":
+            await self._respond_at_end(execution, endpoint, head, body)
         else:
             await self._stream(execution, head, body)
         return None
+
+    def _is_bodiless(self, head: ResponseHead) -> bool:
+        return head.is_bodiless or self._request.method == "HEAD"
 
     async def _read_head(self, execution: Execution, endpoint: Endpoint) -> tuple[ResponseHead, bytes]:
         block = HeaderBlock(endpoint.limits.header_block, front_end_headers=endpoint.config.front_end_headers)
@@ -225,26 +233,25 @@ class Exchange:
     async def _stream(self, execution: Execution, head: ResponseHead, body: bytes) -> None:
         """Sends what comes as it comes; a guest that fails on the way leaves a response that is visibly cut off."""
         await self._reply.start(head)
-        while True:
-            if body:
-                await self._reply.send(body)
-            body = await execution.read()
-            if not body:
-                break
+        if body:
+            await self._reply.send(body)
+        while body := await execution.read():
+            await self._reply.send(body)
         if _is_good(execution):
             self._check_length(head, self._reply.size)
             await self._reply.end()
 
     async def _respond_at_end(self, execution: Execution, endpoint: Endpoint, head: ResponseHead, body: bytes) -> None:
         """Answers once the guest has ended: the body is not sent on, or the client (HTTP/1.0) knows no chunks."""
-        bodiless = self._request.method == "HEAD" or head.status in _BODILESS
-        with Spool(self._site.config.server.body_memory) as spool:
-            while body:
-                if not bodiless:
-                    await _write(spool, body)
-                body = await execution.read()
+        is_bodiless = self._is_bodiless(head)
+        with Spool(self._room) as spool:
+            if not is_bodiless:
+                await spool.write(body)
+            while body := await execution.read():
+                if not is_bodiless:
+                    await spool.write(body)
             self._check_end(execution, endpoint)
-            if bodiless:
+            if is_bodiless:
                 await self._reply.whole(head, None)
                 return
             self._check_length(head, spool.size)
@@ -262,10 +269,14 @@ class Exchange:
                 raise ClientDisconnect
             case "time":
                 raise OutOfTime(execution.failure())
+            case "descriptors":
+                raise AtCapacity(execution.failure())
             case "stdout":
                 raise BadOutput(execution.failure())
             case "shutdown":
                 raise AtCapacity(execution.failure())
+        if execution.outcome and execution.outcome.kind == "starved":
+            raise AtCapacity(execution.failure())
         raise GuestFailed(execution.failure())
 
     def _check_length(self, head: ResponseHead, length: int) -> None:
@@ -282,28 +293,23 @@ class Exchange:
         if not self._is_answered or (self._execution and not outcome):
             return
         failure = self._failure or (self._execution.failure() if self._execution else None)
+        has_left = self._failure is None and self._execution and self._execution.stop_reason == "disconnect"
+        is_serious = self._is_serious and not has_left
         if failure and self._reply.is_started and not self._reply.is_ended:
             failure += "; the response was cut off"
-        if failure and self._is_serious:
+        if failure and is_serious:
             self._warn(failure)
         log_access(
             self._request,
             route=self._route,
-            status=self._reply.status or 499,
+            status=self._reply.status or _CLIENT_CLOSED_REQUEST,
             size=self._reply.size,
             seconds=self._seconds,
             guest_seconds=outcome.seconds if outcome else None,
-            reason=None if self._is_serious else failure,
+            reason=None if is_serious else failure,
         )
 
 
 def _is_good(execution: Execution) -> bool:
     """Whether what the guest printed is its whole answer: an exit code other than 0 does not make it less so."""
     return execution.is_complete and execution.outcome is not None and execution.outcome.kind == "exit"
-
-
-async def _write(spool: Spool, data: bytes) -> None:
-    try:
-        await spool.write(data)
-    except OSError as error:
-        raise AtCapacity(f"the response cannot be spooled: {error.strerror}") from None

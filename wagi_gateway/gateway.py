@@ -13,6 +13,7 @@ from .cgi.forwarded import apply_forwarded
 from .exchange import Exchange
 from .reply import Reply
 from .sandbox import Gate, Places, Sandbox
+from .spool import SpoolRoom
 from .startup import Site
 
 _ABSOLUTE_FORM = re.compile(rb"https?://([^/]*)(.*)", re.IGNORECASE | re.DOTALL)
@@ -28,7 +29,9 @@ class Gateway:
         self._request_ids = itertools.count(1)
         # Different for each worker and start, so that ids differ at the price of a counter.
         self._request_id_prefix = secrets.token_hex(5)
-        places = Places(site.config.server.concurrency)
+        server = site.config.server
+        self._spool_room = SpoolRoom(server.spool, server.body_memory)
+        places = Places(server.concurrency)
         self._gates = [
             Gate(places, module.limits.concurrency, module.limits.queue, module.limits.queue_time)
             for module in site.config.module
@@ -41,7 +44,8 @@ class Gateway:
             return
         request_id = f"{self._request_id_prefix}{next(self._request_ids):08x}"
         request = apply_forwarded(_request_head(scope, request_id), self.site.config.server.trusted_proxies)
-        exchange = Exchange(self.site, self.sandbox, self._gates, request, receive, Reply(request, send))
+        reply = Reply(request, send)
+        exchange = Exchange(self.site, self.sandbox, self._gates, self._spool_room, request, receive, reply)
         await exchange.answer()
 
 
@@ -49,13 +53,10 @@ def _request_head(scope: Scope, request_id: str) -> RequestHead:
     raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
     # A copy, because a server may go on appending to the list while the body is read.
     headers = tuple(scope["headers"])
-    if absolute := _ABSOLUTE_FORM.fullmatch(raw_path):
-        # The authority of the target replaces Host (RFC 9112 section 3.2.2).
-        raw_path = absolute[2] or b"/"
-        headers = ((b"host", absolute[1]), *(field for field in headers if field[0] != b"host"))
+    absolute = _ABSOLUTE_FORM.fullmatch(raw_path)
     return RequestHead(
         method=scope["method"],
-        raw_path=raw_path,
+        raw_path=(absolute[2] or b"/") if absolute else raw_path,
         query=scope["query_string"],
         http_version=scope["http_version"],
         scheme=scope["scheme"],
@@ -63,4 +64,5 @@ def _request_head(scope: Scope, request_id: str) -> RequestHead:
         client=scope.get("client"),
         server=scope.get("server"),
         request_id=request_id,
+        target_authority=absolute[1] if absolute else None,
     )

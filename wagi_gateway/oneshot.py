@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -18,6 +19,7 @@ from .gateway import Gateway
 from .sandbox import Sandbox
 from .startup import Site
 
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _HEADER = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)[ \t]*:[ \t]*(.*)")
 
 
@@ -51,6 +53,8 @@ class OneShot:
     def scope(self) -> dict[str, object]:
         """The request as ASGI has it. Raises StartupError for a header that is none."""
         headers = [_header(text) for text in self.headers]
+        if not _TOKEN.fullmatch(self.method):
+            raise StartupError(Problem("--method", f'"{self.method}": write a method such as GET'))
         names = {name for name, _ in headers}
         if b"host" not in names:
             headers.insert(0, (b"host", b"localhost"))
@@ -69,6 +73,19 @@ class OneShot:
             "client": ("127.0.0.1", 0),
             "server": ("localhost", 80),
         }
+
+
+def load_once(request: OneShot, cache_directory: str | None, load: Callable[[ConfigFile], Site]) -> Site:
+    """The site of this one module. Raises StartupError, in the words of the command line."""
+    try:
+        site = load(request.config_file(cache_directory))
+    except StartupError as error:
+        problems = [Problem("", problem.what.removeprefix("module = ")) for problem in error.problems]
+        raise StartupError(*problems, warnings=error.warnings) from None
+    if not any(pattern.text == "/..." for pattern, _ in site.routes):
+        raise StartupError(*(Problem("", warning.what) for warning in site.warnings))
+    site.warnings = [Problem("", warning.what) for warning in site.warnings]
+    return site
 
 
 def run_once(site: Site, request: OneShot, output: IO[bytes]) -> int:

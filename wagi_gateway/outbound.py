@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+
 import wasmtime
+
+from .sandbox.invocation import current
 
 MODULE = "wasi_experimental_http"
 
@@ -22,5 +26,10 @@ def define_outbound(linker: wasmtime.Linker) -> None:
     """Adds the import module, so that modules which may call out can be loaded whether or not they are allowed to."""
     i32 = wasmtime.ValType.i32()
     for name, count in _PARAMETERS.items():
-        answer = _RESULTS[name]
-        linker.define_func(MODULE, name, wasmtime.FuncType([i32] * count, [i32]), lambda *_, answer=answer: answer)
+        linker.define_func(MODULE, name, wasmtime.FuncType([i32] * count, [i32]), functools.partial(_deny, name))
+
+
+def _deny(name: str, *_: int) -> int:
+    if current.invocation is not None:
+        current.invocation.count_host_call()
+    return _RESULTS[name]

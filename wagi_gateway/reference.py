@@ -12,7 +12,7 @@ from annotated_types import Ge, Gt, Le, MinLen
 from pydantic import BaseModel, ByteSize
 from pydantic.fields import FieldInfo
 
-from .config import LEGACY_MODULE, LEGACY_TOP_LEVEL, Config, nested_models
+from .config import LEGACY_MODULE, LEGACY_TOP_LEVEL, Config, as_written, nested_models
 
 _PREFACE = """\
 # Configuration
@@ -56,7 +56,6 @@ reported at once. Keys of WAGI that have no meaning any more are accepted with a
 """
 
 _HEAD = "| key | value | default | meaning |\n|---|---|---|---|\n"
-_UNITS = (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
 
 
 def configuration_reference() -> str:
@@ -122,11 +121,11 @@ def _bounds(field: FieldInfo) -> Iterator[str]:
     for bound in field.metadata:
         match bound:
             case Gt(gt=value):
-                yield f"more than {_human(value, field)}"
+                yield f"more than {as_written(value, field.annotation)}"
             case Ge(ge=value) if value:
-                yield f"at least {_human(value, field)}"
+                yield f"at least {as_written(value, field.annotation)}"
             case Le(le=value):
-                yield f"at most {_human(value, field)}"
+                yield f"at most {as_written(value, field.annotation)}"
             case MinLen(1):
                 yield "not empty"
 
@@ -139,23 +138,7 @@ def _default(field: FieldInfo) -> str:
         return "none"
     if isinstance(value, (dict, tuple)):
         return "required" if field.metadata else "empty"
-    return f"`{_human(value, field)}`"
-
-
-def _human(value: object, field: FieldInfo) -> str:
-    """A value as one writes it in the file: `16MiB`, `30s`, `true`, `"text"`; units without their quotes."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        return f'"{value}"'
-    if isinstance(value, (int, float)):
-        match _kind(field):
-            case "size":
-                unit, size = next(((unit, size) for unit, size in _UNITS if value % size == 0), ("B", 1))
-                return f"{int(value) // size}{unit}"
-            case "duration":
-                return f"{value / 3600:g}h" if value % 3600 == 0 else f"{value:g}s"
-    return str(value)
+    return f"`{as_written(value, field.annotation)}`"
 
 
 def _sentence(text: str | None) -> str:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from starlette.requests import ClientDisconnect
+import re
+
 from starlette.types import Message, Send
 
 from .cgi.environ import RequestHead
 from .cgi.response import ResponseHead
-from .errors import RequestError
+from .errors import ClientDisconnect, RequestError
 
-_BODILESS = frozenset((204, 205, 304))
+_LENGTH = re.compile(rb"\d{1,15}")
 
 
 class Reply:
@@ -31,14 +32,15 @@ class Reply:
     async def whole(self, head: ResponseHead, body: bytes | None) -> None:
         """A complete response; a body of None is one that is not sent and whose length nobody knows."""
         await self.start(head, length=self._length(head, body))
-        await self.send(b"" if head.status in _BODILESS else body or b"", is_last=True)
+        await self.send(b"" if head.is_bodiless else body or b"", is_last=True)
 
     def _length(self, head: ResponseHead, body: bytes | None) -> int | None:
         """The Content-Length of a complete response (RFC 9110 sections 8.6 and 15.3.6)."""
-        if head.status in _BODILESS:
+        if head.is_bodiless:
             return 0 if head.status == 205 else None
         if self._is_head and not body:  # the guest may know what a GET would have brought
-            return int(head.content_length) if head.content_length and head.content_length.isdigit() else None
+            own = head.content_length or b""
+            return int(own) if _LENGTH.fullmatch(own) else None
         return None if body is None else len(body)
 
     async def start(self, head: ResponseHead, length: int | None = None) -> None:
@@ -50,9 +52,9 @@ class Reply:
         await self._pass({"type": "http.response.start", "status": head.status, "headers": headers})
 
     async def send(self, body: bytes, *, is_last: bool = False) -> None:
-        """A piece of the body."""
-        if not self._is_head:
-            self.size += len(body)
+        """A piece of the body; to a HEAD it is not sent (RFC 9110 section 9.3.2)."""
+        body = b"" if self._is_head else body
+        self.size += len(body)
         self.is_ended = self.is_ended or is_last
         await self._pass({"type": "http.response.body", "body": body, "more_body": not is_last})
 
@@ -70,8 +72,9 @@ class Reply:
                 raise
             raise ClientDisconnect from None
 
-    async def fail(self, error: RequestError) -> None:
+    async def fail(self, error: RequestError, *, close: bool = False) -> None:
         """The response to a request that its module does not answer: short, and silent about the inside."""
         body = f"{error.public}\n".encode() if error.public else b""
         content_type = ((b"content-type", b"text/plain; charset=utf-8"),) if body else ()
-        await self.whole(ResponseHead(error.status, (*content_type, *error.headers), None), body)
+        connection = ((b"connection", b"close"),) if close else ()
+        await self.whole(ResponseHead(error.status, (*content_type, *error.headers, *connection), None), body)

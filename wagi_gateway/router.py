@@ -154,6 +154,7 @@ class Router(Generic[T]):
             if key in table:
                 raise ValueError(f"the route {pattern.text} is taken by {table[key][0]}")
             table[key] = (pattern.text, pattern.script_name, target)
+        self._longest_prefix = max(map(len, self._prefix), default=-1)
 
     def match(self, raw_path: bytes) -> RouteMatch[T] | None:
         """The route of a raw request path. Raises BadRequest for a path no guest may see."""
@@ -163,6 +164,8 @@ class Router(Generic[T]):
             pattern, script_name, target = found
             return RouteMatch(target, pattern, script_name, path, b"", b"")
         end = len(key)
+        if end > self._longest_prefix:
+            end = key.rfind(b"/", 0, self._longest_prefix + 1)
         while end >= 0:
             if found := self._prefix.get(key[:end]):
                 pattern, script_name, target = found

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import multiprocessing
+import os
 import resource
 import signal
 import socket
+import threading
 from collections.abc import Callable
 
 import uvicorn
+from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
+from uvicorn.supervisors.multiprocess import Process
 
 from . import protocol
 from .app import create_app
@@ -61,25 +66,40 @@ def run(file: ConfigFile, site: Site, listener: socket.socket, on_ready: OnReady
     """Serves until a signal ends it. `site` is served by this process if it is the only worker."""
     _raise_descriptor_limit()
     settings = file.config.server
-    # uvicorn raises the signal that ended it again; a stop that was asked for is a success.
-    signal.signal(signal.SIGTERM, _exit)
-    signal.signal(signal.SIGINT, _exit)
-    if settings.workers == 1:
-        _Server(_uvicorn_config(functools.partial(create_app, site), settings), on_ready).run([listener])
-    else:
+    if settings.workers > 1:
         app = functools.partial(_create_worker_app, file)
         _Supervisor(_uvicorn_config(app, settings), [listener], on_ready).run()
+        return
+    server = _Server(_uvicorn_config(functools.partial(create_app, site), settings), on_ready)
 
+    def stop(*_: object) -> None:
+        server.should_exit = True
 
-def _exit(*_: object) -> None:
-    raise SystemExit(0)
+    # uvicorn raises the signal that ended it again; a stop that was asked for is a success.
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    server.run([listener])
 
 
 def _create_worker_app(file: ConfigFile) -> object:
     """Called in each worker process, which begins with nothing but the configuration."""
     log.configure(file.config.log)
     _raise_descriptor_limit()
-    return create_app(file)
+    threading.Thread(target=_follow_supervisor, name="supervisor", daemon=True).start()
+    try:
+        return create_app(file)
+    except StartupError as error:
+        for problem in error.problems:
+            log.logger.error("%s", problem)
+        raise SystemExit(STARTUP_FAILURE) from None
+
+
+def _follow_supervisor() -> None:
+    """A worker whose supervisor was killed would hold the port for ever."""
+    supervisor = multiprocessing.parent_process()
+    if supervisor is not None:
+        supervisor.join()
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _uvicorn_config(app: Callable[[], object], settings: Server) -> protocol.Config:
@@ -121,9 +141,16 @@ class _Supervisor(Multiprocess):
 
     def init_processes(self) -> None:
         super().init_processes()
-        timeout = self.config.timeout_worker_healthcheck
-        if all(process.wait_until_ready(timeout, self.should_exit) for process in self.processes):
+        if all(map(self._comes_up, self.processes)):
             self._on_ready(url(self.sockets[0]))
+
+    def _comes_up(self, process: Process) -> bool:
+        """Waits for a worker, however long it compiles, unless it dies or a signal ends the wait."""
+        while not process.wait_until_ready(1.0, self.should_exit):
+            self.handle_signals()
+            if self.should_exit.is_set() or not process.process.is_alive():
+                return False
+        return True
 
 
 def _raise_descriptor_limit() -> None:

@@ -7,16 +7,26 @@ import tempfile
 from collections.abc import AsyncIterator
 from typing import IO
 
+from .errors import AtCapacity
+
 _CHUNK = 256 * 1024
 
 
-class Spool:
-    """An unnamed store that grows; closing it frees what it holds."""
+class SpoolRoom:
+    """What all spools of one worker hold together: clients decide how many there are, the operator how much."""
 
-    def __init__(self, memory: int) -> None:
-        """Up to `memory` bytes are kept in memory."""
+    def __init__(self, total: int, memory: int) -> None:
+        """`total` bytes of all spools; of each up to `memory` bytes are kept in memory."""
+        self.free = total
+        self.memory = memory
+
+
+class Spool:
+    """An unnamed store that grows; leaving its `with` frees what it holds."""
+
+    def __init__(self, room: SpoolRoom) -> None:
         self.size = 0
-        self._memory = memory
+        self._room = room
         self._chunks: list[bytes] = []
         self._file: IO[bytes] | None = None
 
@@ -24,15 +34,22 @@ class Spool:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._room.free += self.size
         if self._file is not None:
             self._file.close()
 
     async def write(self, data: bytes) -> None:
-        """Appends. Raises OSError when the disk is full."""
+        """Appends. Raises AtCapacity when the room or the disk is full."""
+        if len(data) > self._room.free:
+            raise AtCapacity("the bodies of all requests together are over server.spool")
+        self._room.free -= len(data)
         self.size += len(data)
         self._chunks.append(data)
-        if self.size > self._memory:
-            await asyncio.to_thread(self._flush)
+        if self.size > self._room.memory:
+            try:
+                await asyncio.to_thread(self._flush)
+            except OSError as error:
+                raise AtCapacity(f"a body cannot be spooled: {error.strerror}") from None
 
     def content(self) -> bytes | int:
         """Everything: as bytes, or as the descriptor of a file that holds it."""

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -20,10 +18,9 @@ from .compiler import Compiler, EngineSettings, OnCompile, WarmModule, create_en
 from .config import Config, Limits, ModuleConfig
 from .configfile import ConfigFile
 from .errors import BadRequest, Problem, StartupError
-from .observe.guest import GuestLog
 from .outbound import define_outbound
+from .probe import instantiate, print_routes
 from .router import RoutePattern, Router
-from .sandbox import Invocation, Sandbox
 from .sandbox.capi import AbiMismatch, check_abi
 from .sandbox.poll import define_poll_oneoff
 from .sources.file import WasmSource, read_module, resolve
@@ -31,7 +28,6 @@ from .sources.file import WasmSource, read_module, resolve
 # Programs that take options to run other code than the operator's (CVE-2012-1823).
 _INTERPRETER = re.compile(r"(php|python|ruby|perl|lua|node|quickjs|qjs|micropython|sh|bash|busybox)\b", re.IGNORECASE)
 BUILT_IN = ("/healthz", "/readyz")
-_MAX_ROUTES_OUTPUT = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,6 +76,7 @@ class _Loader:
         self.on_compile = on_compile
         self.sources: dict[Path, WasmSource] = {}
         self.tried: set[tuple[str, Limits]] = set()
+        self.claims: list[tuple[str, int, RoutePattern]] = []
 
     def load(self) -> Site:
         try:
@@ -89,11 +86,12 @@ class _Loader:
         engine, warning = create_engine(_engine_settings(self.config))
         if warning:
             self.warnings.append(Problem("", warning))
-        self.compiler = Compiler(engine, _define_host, self._open_cache(), self.on_compile)
+        self.cache = self._open_cache()
+        self.compiler = Compiler(engine, _define_host, self.cache, self.on_compile)
         hostname = self._hostname()
         self._check_environment(str(self.file.path), self.config.environment)
         routes = [route for number, _ in enumerate(self.config.module) for route in self._module_routes(number)]
-        self._check_routes(routes)
+        self._check_claims()
         self.warnings += [Problem("", text) for text in self.compiler.warnings]
         if self.problems:
             raise StartupError(*self.problems, warnings=self.warnings)
@@ -135,42 +133,52 @@ class _Loader:
         config = self.config.module[number]
         where = f"{self.file.path}: [[module]] {number + 1} ({config.route})"
         self._check_environment(where, config.environment)
+        self._warn_of(where, config)
+        pattern = self._pattern(where, config.route)
+        volumes = self._volumes(where, config)
+        module = self._module(where, config)
+        if pattern is None or module is None or not self._instantiates(where, config, module):
+            self.claims += [(where, number, pattern)] if pattern else []
+            return
+        printed = list(self._printed_routes(where, config, module, pattern))
+        if self._has_entrypoint(where, module, "entrypoint", config.entrypoint, is_needed=not printed):
+            printed.insert(0, (pattern, config.entrypoint))
+        operator = {
+            name.encode(): value.encode() for name, value in (self.config.environment | config.environment).items()
+        }
+        # Of two lines for one route the last counts, and any of them before the module's own.
+        for route, entrypoint in dict(printed).items():
+            self.claims.append((where, number, route))
+            yield route, Endpoint(number, config, module, entrypoint, operator, volumes)
+
+    def _printed_routes(
+        self, where: str, config: ModuleConfig, module: WarmModule, parent: RoutePattern
+    ) -> Iterator[tuple[RoutePattern, str]]:
+        if "_routes" not in module.functions:
+            return
+        pairs, problems = print_routes(self.compiler.engine, module, config.limits, config.route)
+        self.problems += [Problem(where, f"_routes: {problem}") for problem in problems]
+        for path, entrypoint in pairs:
+            pattern = self._pattern(f"{where}: _routes", path, parent=parent)
+            if pattern and self._has_entrypoint(where, module, f"_routes {path}", entrypoint):
+                yield pattern, entrypoint
+
+    def _warn_of(self, where: str, config: ModuleConfig) -> None:
+        """What is allowed and probably not meant."""
         if config.allowed_hosts:
             what = "allowed_hosts: outbound HTTP is not available in this version; every call is denied"
             self.warnings.append(Problem(where, what))
         if config.argv is None and config.argv_mode == "wagi" and _INTERPRETER.match(Path(config.module).stem):
             what = 'a query such as "?-x" becomes an option of this interpreter; set argv, or argv_mode = "none"'
             self.warnings.append(Problem(where, f'module = "{config.module}": {what}'))
-        pattern = self._pattern(where, config.route)
-        volumes = self._volumes(where, config)
-        module = self._module(where, config)
-        if module is None or pattern is None or not self._instantiates(where, config, module):
-            return
-        operator = {
-            name.encode(): value.encode() for name, value in (self.config.environment | config.environment).items()
-        }
-        endpoint = Endpoint(number, config, module, config.entrypoint, operator, volumes)
-        printed = list(self._printed_routes(where, endpoint)) if "_routes" in module.functions else []
-        routes: dict[str, tuple[RoutePattern, Endpoint]] = {}
-        if self._has_entrypoint(where, module, "entrypoint", config.entrypoint, is_needed=not printed):
-            routes[pattern.text] = (pattern, endpoint)
-        for path, entrypoint in printed:
-            child = self._pattern(f"{where}: _routes", path, parent=pattern)
-            if child and self._has_entrypoint(where, module, f"_routes {path}", entrypoint):
-                if child.text in routes:
-                    self.warnings.append(Problem(where, f"_routes prints {child.text} again; the last line counts"))
-                routes[child.text] = (
-                    child,
-                    Endpoint(number, config, module, entrypoint, operator, volumes),
-                )
-        yield from routes.values()
+        if "..." in config.route.removesuffix("/..."):
+            what = f'route = "{config.route}": "..." stands for everything below at the end only, after a slash'
+            self.warnings.append(Problem(where, what))
 
     def _pattern(self, where: str, text: str, parent: RoutePattern | None = None) -> RoutePattern | None:
         try:
             return parent.join(text) if parent else RoutePattern(text)
-        except ValueError as error:
-            self.problems.append(Problem(where, f'route = "{text}": {error}'))
-        except BadRequest as error:
+        except (ValueError, BadRequest) as error:
             self.problems.append(Problem(where, f'route = "{text}": {error}'))
         return None
 
@@ -191,6 +199,9 @@ class _Loader:
                 self.problems.append(Problem(where, f"{key}: {resolved.path} cannot be read"))
             elif not guest or "\0" in guest:
                 self.problems.append(Problem(where, f'{key}: write the guest\'s path, such as "/data"'))
+            elif self.cache and not volume.read_only and _overlap(resolved.path, self.cache.directory):
+                what = f"holds the cache {self.cache.directory}, whose files the server runs; set read_only = true"
+                self.problems.append(Problem(where, f"{key}: {what}"))
             volumes.append((os.fsencode(resolved.path), guest.encode(), not volume.read_only))
         return tuple(volumes)
 
@@ -213,14 +224,12 @@ class _Loader:
 
     def _instantiates(self, where: str, config: ModuleConfig, module: WarmModule) -> bool:
         """Tries the module once under its limits, so that what cannot run is found now."""
-        if (module.digest, config.limits) in self.tried:
-            return True
-        invocation = Invocation(module, None, limits=config.limits, argv=[], environ={})
-        _, ended = _run(self.compiler.engine, invocation)
-        if ended is not None:
-            self.problems.append(Problem(where, f'module = "{config.module}": cannot be instantiated: {ended}'))
-            return False
-        self.tried.add((module.digest, config.limits))
+        if (module.digest, config.limits) not in self.tried:
+            if failure := instantiate(self.compiler.engine, module, config.limits):
+                what = f'module = "{config.module}": cannot be instantiated: {failure}'
+                self.problems.append(Problem(where, what))
+                return False
+            self.tried.add((module.digest, config.limits))
         return True
 
     def _has_entrypoint(
@@ -242,36 +251,21 @@ class _Loader:
             self.warnings.append(Problem(where, f"{problem.what}; only its _routes are served"))
         return False
 
-    def _printed_routes(self, where: str, endpoint: Endpoint) -> Iterator[tuple[str, str]]:
-        """Calls `_routes` and reads the lines it prints: a path and an entrypoint each."""
-        log = GuestLog(endpoint.config.route, "startup")
-        invocation = Invocation(
-            endpoint.module, b"_routes", limits=endpoint.limits, argv=[], environ={}, on_stderr=log.feed
-        )
-        output, ended = _run(self.compiler.engine, invocation)
-        log.close()
-        if ended is None and not output.strip():
-            ended = "it printed nothing; a line is a path and an entrypoint"
-        if ended is not None:
-            self.problems.append(Problem(where, f"_routes: {ended}"))
-            return
-        for line in output.decode("utf-8", "backslashreplace").split("\n"):
-            columns = line.split()
-            if len(columns) == 2:
-                yield columns[0], columns[1]
-            elif line:
-                self.problems.append(Problem(where, f'_routes printed "{line}"; a line is a path and an entrypoint'))
-
-    def _check_routes(self, routes: list[tuple[RoutePattern, Endpoint]]) -> None:
-        taken: dict[tuple[bytes, bool], tuple[RoutePattern, Endpoint]] = {}
-        for pattern, endpoint in routes:
-            where = f"{self.file.path}: [[module]] {endpoint.number + 1} ({endpoint.config.route})"
+    def _check_claims(self) -> None:
+        """Each route belongs to one module, also where one of two cannot be loaded."""
+        taken: dict[tuple[bytes, bool], int] = {}
+        for where, number, pattern in self.claims:
             if pattern.text in BUILT_IN:
                 self.warnings.append(Problem(where, f"{pattern.text} is built in and wins over this route"))
-            other = taken.setdefault((pattern.key, pattern.is_prefix), (pattern, endpoint))
-            if other[1] is not endpoint:
-                what = f"the route {pattern.text} is taken by [[module]] {other[1].number + 1}; give it another one"
+            other = taken.setdefault((pattern.key, pattern.is_prefix), number)
+            if other != number:
+                what = f"the route {pattern.text} is taken by [[module]] {other + 1}; give it another one"
                 self.problems.append(Problem(where, what))
+
+
+def _overlap(one: Path, other: Path) -> bool:
+    one, other = one.resolve(), other.resolve()
+    return one.is_relative_to(other) or other.is_relative_to(one)
 
 
 def _define_host(linker: wasmtime.Linker) -> None:
@@ -288,23 +282,3 @@ def _engine_settings(config: Config) -> EngineSettings:
         tables=max(limit.tables for limit in limits),
         table_elements=max(limit.table_elements for limit in limits),
     )
-
-
-def _run(engine: wasmtime.Engine, invocation: Invocation) -> tuple[bytes, str | None]:
-    """Runs a guest outside of any request: its output, and what went wrong."""
-
-    async def run() -> tuple[bytes, str | None]:
-        async with Sandbox(engine) as sandbox:
-            execution = sandbox.start(invocation)
-            output = b""
-            while data := await execution.read():
-                output += data
-                if len(output) > _MAX_ROUTES_OUTPUT:
-                    execution.stop("stdout")
-            reason = execution.failure()
-            execution.release()
-            return output, reason
-
-    # Its own thread, because a server may load a site while its loop runs.
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, run()).result()

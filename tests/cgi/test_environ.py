@@ -17,6 +17,7 @@ from wagi_gateway.cgi.environ import (
     RequestHead,
     build_argv,
     build_environ,
+    check_target,
 )
 from wagi_gateway.errors import BadRequest, FieldsTooLarge, RequestError, UriTooLong
 from wagi_gateway.router import RoutePattern, Router
@@ -47,6 +48,7 @@ def environ(
     match = Router([(RoutePattern(route), None)]).match(request.raw_path)
     assert match is not None
     request = replace(request, headers=request.headers + headers)
+    check_target(request)
     return build_environ(request, match, content_length=length, operator=operator or {}, hostname=hostname)
 
 

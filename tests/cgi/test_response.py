@@ -164,6 +164,33 @@ def test_any_block_is_a_response_or_refused(pieces: list[bytes]) -> None:
             assert name not in (b"transfer-encoding", b"content-length", b"connection")
 
 
+_TOKEN = st.text("abcdefghijklmnopqrstuvwxyz0123456789!#$%&'*+-.^_`|~", min_size=1, max_size=20).map(str.encode)
+_VALUE = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=40).map(str.encode)
+_NOT_OURS = ("status", "location", "content-", "date", "server", "connection", "keep-alive", "te", "trailer", "upgrade")
+
+
+def _is_passed_on(field: tuple[bytes, bytes]) -> bool:
+    name = field[0].decode()
+    return not name.startswith(
+        (*_NOT_OURS, "transfer-encoding", "proxy-", "x-accel-", "x-sendfile", "x-lighttpd-", "x-r")
+    )
+
+
+@given(
+    st.integers(min_value=200, max_value=599),
+    _VALUE,
+    st.lists(st.tuples(_TOKEN, _VALUE).filter(_is_passed_on), max_size=10),
+    st.sampled_from([b"\n", b"\r\n"]),
+    st.binary(max_size=100),
+)
+def test_what_is_printed_is_parsed(
+    status: int, content_type: bytes, fields: list[tuple[bytes, bytes]], end: bytes, body: bytes
+) -> None:
+    head = ResponseHead(status, ((b"content-type", content_type), *fields), None)
+    lines = [b"Status: %d" % status, *(name + b": " + value for name, value in head.headers)]
+    assert parse(end.join([*lines, b"", b""]) + body) == (head, body)
+
+
 def split(data: bytes, cuts: list[int]) -> list[bytes]:
     edges = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
     return [data[start:end] for start, end in pairwise(edges)]

@@ -23,6 +23,8 @@ MAX_TARGET = 8 * 1024
 """Bytes of path and query; a longer target is answered with 414."""
 MAX_ENVIRON = 64 * 1024
 """Bytes of the environment; a request that needs more is answered with 431."""
+MAX_NAME = 256
+"""Bytes of a field's name or a host; a longer name becomes no variable, a longer host is answered with 400."""
 MAX_FIELDS = 256
 """Header fields; a request with more is answered with 431."""
 
@@ -64,6 +66,8 @@ class RequestHead:
     client: tuple[str, int] | None
     server: tuple[str, int | None] | None
     request_id: str
+    target_authority: bytes | None = None
+    """The authority of a target in absolute form, which counts instead of Host (RFC 9112 section 3.2.2)."""
     forwarded_port: bytes | None = None
     """The port the client used, where a trusted proxy tells it."""
 
@@ -124,7 +128,6 @@ def build_environ(
     `operator` holds no name of META_VARIABLES; its `HTTP_*` names win over header fields. Raises BadRequest for header
     fields that cannot be expressed, FieldsTooLarge over MAX_ENVIRON.
     """
-    _check_target(request)
     if len(request.headers) > MAX_FIELDS:
         raise FieldsTooLarge(f"the request has {len(request.headers)} header fields, more than {MAX_FIELDS}")
     fields = _fields(request.headers)
@@ -171,13 +174,16 @@ def build_environ(
         environ[b"REMOTE_PORT"] = b"%d" % request.client[1]
     if not host_known:
         fields.pop(b"HTTP_HOST", None)
+    elif request.target_authority is not None:
+        fields[b"HTTP_HOST"] = request.target_authority
     environ = {**operator, **fields, **operator, **environ} if operator else {**fields, **environ}
     if sum(map(len, environ)) + sum(map(len, environ.values())) > MAX_ENVIRON:
         raise FieldsTooLarge(f"the request would need more than {MAX_ENVIRON} bytes of environment")
     return environ
 
 
-def _check_target(request: RequestHead) -> None:
+def check_target(request: RequestHead) -> None:
+    """Looks at path and query before anything is done with them. Raises UriTooLong, BadRequest."""
     target = request.raw_path + request.query
     if len(target) > MAX_TARGET:
         raise UriTooLong(f"the request target has {len(target)} bytes, more than {MAX_TARGET}")
@@ -194,7 +200,8 @@ def _fields(headers: Headers) -> Environ:
     """Header fields as HTTP_* variables; repeated ones are joined in order (RFC 3875 section 4.1.18)."""
     fields: Environ = {}
     for field, value in headers:
-        name = _variable_name(field)
+        # What is kept in memory is the client's choice, so it is short.
+        name = _variable_name(field) if len(field) <= MAX_NAME else None
         if name is None:
             continue
         value = _field_value(field, value)
@@ -227,15 +234,20 @@ def _authority(request: RequestHead, hostname: Authority | None) -> tuple[Author
     hosts = request.values(b"host")
     if len(hosts) > 1:
         raise BadRequest("the request has more than one Host header")
-    if hosts and hosts[0]:
-        return _parse_authority(hosts[0]), True
+    if max(map(len, (*hosts, request.target_authority or b""))) > MAX_NAME:
+        raise BadRequest(f"the request names a host of more than {MAX_NAME} bytes")
     if not hosts and request.http_version == "1.1":
         raise BadRequest("the HTTP/1.1 request has no Host header")
+    host = _parse_authority(hosts[0]) if hosts and hosts[0] else None
+    if request.target_authority is not None:
+        return _parse_authority(request.target_authority), True
+    if host:
+        return host, True
     if hostname:
         return hostname, False
     name, port = request.server or ("localhost", None)
-    host = f"[{name}]" if ":" in name else name
-    return Authority(host.encode(), b"%d" % port if port else b""), False
+    address = f"[{name}]" if ":" in name else name
+    return Authority(address.encode(), b"%d" % port if port else b""), False
 
 
 def _content_type(request: RequestHead) -> bytes:

@@ -11,6 +11,7 @@ from .environ import RequestHead
 
 Network = IPv4Network | IPv6Network
 
+_PORT = re.compile(rb"[1-9]\d{0,4}")
 _HOP = re.compile(
     rb"\[(?P<v6>[0-9A-Fa-f:.]+)\](?::(?P<v6port>\d{1,5}))?|(?P<v4>[\d.]+)(?::(?P<v4port>\d{1,5}))?|(?P<bare>.+)"
 )
@@ -30,7 +31,7 @@ def apply_forwarded(request: RequestHead, trusted: tuple[Network, ...]) -> Reque
         request,
         client=_client(request, trusted) or request.client,
         scheme=scheme.decode() if scheme in (b"http", b"https") else request.scheme,
-        forwarded_port=port if port.isdigit() and 0 < int(port[:6]) < 65536 else None,
+        forwarded_port=port if _PORT.fullmatch(port) and int(port) < 65536 else None,
     )
 
 
@@ -49,6 +50,8 @@ def _parse_hop(hop: bytes) -> tuple[str, int] | None:
     if not match:
         return None
     address = match["v6"] or match["v4"] or match["bare"]
+    if b"%" in address:  # a zone means nothing to anybody else, and may hold any text
+        return None
     port = int(match["v6port"] or match["v4port"] or 0)
     try:
         return (str(ip_address(address.decode("ascii"))), port) if port < 65536 else None

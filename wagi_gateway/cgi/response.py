@@ -34,6 +34,11 @@ class ResponseHead:
     local_redirect: bytes | None = None
     """The path and query of a Location that is all there is, which the gateway answers itself (RFC 3875 6.2.2)."""
 
+    @property
+    def is_bodiless(self) -> bool:
+        """Whether the status forbids a body (RFC 9110 sections 15.3.5, 15.3.6 and 15.4.5)."""
+        return self.status in (204, 205, 304)
+
 
 class HeaderBlock:
     """Reads a header block as it arrives, in pieces of any size; what follows the first empty line is `rest`.
@@ -48,21 +53,21 @@ class HeaderBlock:
         """`limit` bounds the block in bytes; `front_end_headers` lets the guest command a front server."""
         self._limit = limit
         self._front_end_headers = front_end_headers
-        self._buffer = b""
+        self._buffer = bytearray()
         self.rest = b""
 
     def feed(self, data: bytes) -> ResponseHead | None:
         """The head once the block is complete. Raises BadOutput for a block that is no CGI response."""
         start = max(len(self._buffer) - 2, 0)
-        self._buffer = self._buffer + data if self._buffer else data
+        self._buffer += data
         end, rest = _end_of_block(self._buffer, start)
         # An end at the limit is seen two bytes later ("\n\r\n"), whatever the pieces.
         if end > self._limit or (end < 0 and len(self._buffer) >= self._limit + 3):
             raise BadOutput(f"the header block is longer than {self._limit} bytes")
         if end < 0:
             return None
-        self.rest = self._buffer[rest:]
-        return parse_block(self._buffer[:end], front_end_headers=self._front_end_headers)
+        self.rest = bytes(self._buffer[rest:])
+        return parse_block(bytes(self._buffer[:end]), front_end_headers=self._front_end_headers)
 
     def close(self) -> None:
         """The output has ended before an empty line did. Always raises BadOutput, with the reason."""
@@ -71,7 +76,7 @@ class HeaderBlock:
         raise BadOutput("the output ended before the empty line that ends the header block")
 
 
-def _end_of_block(buffer: bytes, start: int) -> tuple[int, int]:
+def _end_of_block(buffer: bytearray, start: int) -> tuple[int, int]:
     """Where the block's last line ends and where the body begins; (-1, -1) while there is no empty line."""
     if buffer.startswith((b"\n", b"\r\n")):
         return 0, buffer.index(b"\n") + 1

@@ -7,6 +7,9 @@ import logging
 from ..cgi.environ import RequestHead
 from .log import ACCESS
 
+_MAX_TARGET = 1024
+"""Bytes of a target that are logged."""
+
 logger = logging.getLogger(ACCESS)
 
 
@@ -20,10 +23,7 @@ def log_access(
     guest_seconds: float | None,
     reason: str | None,
 ) -> None:
-    """Logs a request that has ended, with the reason where its module did not answer it.
-
-    Status 499 stands for a client that left before there was one (nginx's).
-    """
+    """Logs a request that has ended, with the reason where its module did not answer it."""
     fields: dict[str, object] = {
         "status": status,
         "route": route,
@@ -36,4 +36,4 @@ def log_access(
     if reason:
         fields["reason"] = reason
     target = request.raw_path + (b"?" + request.query if request.query else b"")
-    logger.info("%s %s", request.method, target.decode("latin-1"), extra={"fields": fields})
+    logger.info("%s %s", request.method, target[:_MAX_TARGET].decode("latin-1"), extra={"fields": fields})

@@ -12,13 +12,13 @@ from __future__ import annotations
 import ctypes
 import time
 from ctypes import POINTER, byref, c_bool, c_char_p, c_int, c_int64, c_size_t, c_uint8, c_uint64, c_void_p
-from typing import Any, Literal
+from typing import Any
 
 import wasmtime
 from wasmtime import _bindings
 
 from ..compiler import WASMTIME_VERSION
-from .invocation import Invocation, Outcome, current
+from .invocation import End, Invocation, Outcome, current
 from .pipes import descriptor_path
 
 ABI_VERSION = "50.0.1"
@@ -26,7 +26,7 @@ ABI_VERSION = "50.0.1"
 _QUICK = 0.001
 """Seconds."""
 
-_Ended = tuple[Literal["exit", "trap", "stopped", "failed"], int, str]
+_Ended = tuple[End, int, str]
 
 _P = c_void_p
 _library = _bindings.dll._name  # type: ignore[attr-defined]
@@ -153,7 +153,7 @@ def _give_wasi(context: int, invocation: Invocation, stdout: bytes, stderr: byte
         _config_delete(config)
     elif error := _set_wasi(context, config):
         failure = _take_error(error)
-    return ("failed", 0, failure) if failure else None
+    return ("starved", 0, failure) if failure else None
 
 
 def _run(context: int, invocation: Invocation) -> _Ended:

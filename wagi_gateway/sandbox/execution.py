@@ -20,6 +20,7 @@ _STOPPED: dict[StopReason, str] = {
     "stdout": "the guest printed more than limits.stdout ({limits.stdout} bytes)",
     "disconnect": "the client went away",
     "shutdown": "the server is stopping",
+    "descriptors": "the server ran out of descriptors, and the guest has a volume to open files in",
 }
 
 
@@ -120,7 +121,10 @@ class Execution:
     def run(self) -> None:
         """The guest's whole life, on a thread. Never raises."""
         slot = self._slot
-        outcome = capi.run(self._engine, self.invocation, slot.stdout_path, slot.stderr_path)
+        try:
+            outcome = capi.run(self._engine, self.invocation, slot.stdout_path, slot.stderr_path)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the request must end and its place be given back
+            outcome = Outcome("failed", message=f"{type(error).__name__}: {error}")
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
             self._loop.call_soon_threadsafe(self._end, outcome)
 

@@ -12,18 +12,23 @@ from ..cgi.environ import Environ
 from ..compiler import WarmModule
 from ..config import Limits
 
-StopReason = Literal["time", "stdout", "disconnect", "shutdown"]
+StopReason = Literal["time", "stdout", "disconnect", "shutdown", "descriptors"]
+End = Literal["exit", "trap", "stopped", "failed", "starved"]
+
+_FREE_HOST_CALLS = 1000
+_HOST_CALL_PAUSE = 0.001
+"""Seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How an invocation ended.
 
-    `exit` with the guest's exit code, `trap` with wasmtime's message, `stopped` with the StopReason, or `failed` where
-    the guest could not be run at all.
+    `exit` with the guest's exit code, `trap` with wasmtime's message, `stopped` with the StopReason, `failed` where the
+    guest could not be run at all, or `starved` where the system had not what it needs.
     """
 
-    kind: Literal["exit", "trap", "stopped", "failed"]
+    kind: End
     code: int = 0
     message: str = ""
     seconds: float = 0.0
@@ -39,6 +44,7 @@ class Invocation:
     """One run of one guest. Everything but `stop` belongs to the thread that runs it."""
 
     __slots__ = (
+        "_host_calls",
         "_wakeup",
         "argv",
         "deadline",
@@ -80,6 +86,7 @@ class Invocation:
         self.deadline = 0.0
         self.stop_reason: StopReason | None = None
         self._wakeup: threading.Event | None = None
+        self._host_calls = 0
 
     def begin(self) -> None:
         """The guest's time starts."""
@@ -106,6 +113,12 @@ class Invocation:
         if not self.must_stop():
             self._wakeup.wait(max(0.0, min(seconds, self.deadline - time.monotonic())))
             self.must_stop()
+
+    def count_host_call(self) -> None:
+        """Slows a guest that does nothing but call the host: such a call holds the lock every request needs."""
+        self._host_calls += 1
+        if self._host_calls > _FREE_HOST_CALLS:
+            time.sleep(_HOST_CALL_PAUSE)
 
 
 class _Current(threading.local):

@@ -29,9 +29,9 @@ def descriptor_path(descriptor: int) -> bytes:
     return b"/dev/fd/%d" % descriptor
 
 
-def read_available(descriptor: int) -> bytes:
-    """What a non-blocking descriptor holds, up to CHUNK bytes; nothing if nothing is there."""
+def read_available(descriptor: int, size: int = CHUNK) -> bytes:
+    """What a non-blocking descriptor holds, up to `size` bytes; nothing if nothing is there."""
     try:
-        return os.read(descriptor, CHUNK)
+        return os.read(descriptor, size)
     except BlockingIOError:
         return b""

@@ -20,7 +20,7 @@ _ABSOLUTE = 1
 _SUBSCRIPTION = struct.Struct("<QB7xI4xQQH6x")  # userdata, tag, clock id or descriptor, timeout, precision, flags
 _EVENT = struct.Struct("<QHB5xQH6x")  # userdata, errno, type, bytes ready, flags
 _COUNT = struct.Struct("<I")
-_MAX_SUBSCRIPTIONS = 1024
+_MAX_SUBSCRIPTIONS = 128
 
 
 def define_poll_oneoff(linker: wasmtime.Linker) -> None:
@@ -34,6 +34,7 @@ def _poll_oneoff(caller: wasmtime.Caller, subscriptions: int, events: int, count
     invocation, memory = current.invocation, caller.get("memory")
     if invocation is None or not isinstance(memory, wasmtime.Memory):
         return _FAULT
+    invocation.count_host_call()
     subscriptions, events, count, written = (value & 0xFFFFFFFF for value in (subscriptions, events, count, written))
     if not 0 < count <= _MAX_SUBSCRIPTIONS:
         return _INVALID

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import resource
 import threading
 from collections.abc import Callable
 
@@ -18,6 +20,8 @@ from .threads import Threads
 
 _TICK = 0.05
 """Seconds between epochs: how late a stop reaches a guest that computes."""
+_MAX_IDLE = 64
+"""Slots that are kept for the next guest."""
 _CLOSE = 5.0
 """Seconds that guests have to end when the sandbox is closed."""
 
@@ -35,9 +39,12 @@ class Sandbox:
         self._is_closing = False
         self._none_runs = asyncio.Event()
         self._end_ticker = threading.Event()
+        self._probe = -1
+        self._descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._ticker = threading.Thread(target=self._tick, name="epoch", daemon=True)
 
     async def __aenter__(self) -> Sandbox:
+        self._probe = os.open(os.devnull, os.O_RDONLY)
         self._ticker.start()
         return self
 
@@ -50,6 +57,7 @@ class Sandbox:
             await asyncio.wait([asyncio.ensure_future(self._none_runs.wait())], timeout=_CLOSE)
         self._end_ticker.set()
         await asyncio.to_thread(self._ticker.join)
+        os.close(self._probe)
         self._threads.close()
         while self._idle:
             self._idle.pop().close()
@@ -92,11 +100,28 @@ class Sandbox:
         return execution
 
     def _take_back(self, slot: Slot) -> None:
-        if slot.is_broken or self._is_closing:
+        if slot.is_broken or self._is_closing or len(self._idle) >= _MAX_IDLE:
             slot.close()
         else:
             self._idle.append(slot)
 
     def _tick(self) -> None:
         while not self._end_ticker.wait(_TICK):
+            if self._descriptors_are_short():
+                self._stop_openers()
             self._engine.increment_epoch()
+
+    def _stop_openers(self) -> None:
+        """A guest with a volume may open files without end, and wasmtime has no bound for it."""
+        for execution in list(self._running):
+            if execution.invocation.volumes:
+                execution.invocation.stop("descriptors")
+
+    def _descriptors_are_short(self) -> bool:
+        """Whether more than half of this process's descriptors are in use; the lowest free one tells."""
+        try:
+            lowest = os.dup(self._probe)
+        except OSError:
+            return True
+        os.close(lowest)
+        return lowest > self._descriptors // 2

@@ -7,12 +7,16 @@ import asyncio
 from .invocation import Invocation
 from .pipes import read_available
 
+_CHUNK = 2 * 1024
+"""Bytes read at once: what is logged between two turns of the event loop."""
+_LINE = 256
+"""Bytes a line costs besides its own: its time, route and id in the log."""
 _PAUSE = 0.01
 """Seconds between readings once a guest is over its limit: that slows the guest, not the gateway."""
 
 
 class StderrReader:
-    """Hands what a guest writes to `Invocation.on_stderr`, up to `limits.stderr` bytes; the rest is counted.
+    """Hands what a guest writes to `Invocation.on_stderr`, as far as `limits.stderr` goes; the rest is counted.
 
     It stays registered with the event loop from one guest to the next, so a guest that writes nothing costs nothing.
     """
@@ -21,45 +25,60 @@ class StderrReader:
         self._loop = loop
         self._descriptor = descriptor
         self._invocation: Invocation | None = None
-        self._size = 0
-        self._is_open = True
+        self._room = 0
+        self._dropped = 0
+        self._pause: asyncio.TimerHandle | None = None
         loop.add_reader(descriptor, self._ready)
 
     def attach(self, invocation: Invocation) -> None:
         """What comes from now on is `invocation`'s."""
         self._invocation = invocation
-        self._size = 0
+        self._room = invocation.limits.stderr
+        self._dropped = 0
 
     def detach(self) -> int:
         """The guest has ended: takes what is left and returns how many bytes were over the limit."""
-        while data := read_available(self._descriptor):
+        while data := read_available(self._descriptor, _CHUNK):
             self._take(data)
-        dropped = self._excess()
+        self._resume()
         self._invocation = None
-        return dropped
+        return self._dropped
 
     def close(self) -> None:
         """The descriptor is about to be closed."""
-        self._is_open = False
+        self._resume()
         self._loop.remove_reader(self._descriptor)
 
     def _ready(self) -> None:
-        self._take(read_available(self._descriptor))
-        if self._excess():
+        self._take(read_available(self._descriptor, _CHUNK))
+        if self._dropped and self._pause is None:
             self._loop.remove_reader(self._descriptor)
-            self._loop.call_later(_PAUSE, self._resume)
+            self._pause = self._loop.call_later(_PAUSE, self._drain)
+
+    def _drain(self) -> None:
+        self._take(read_available(self._descriptor))
+        self._pause = self._loop.call_later(_PAUSE, self._drain)
 
     def _resume(self) -> None:
-        if self._is_open:
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
             self._loop.add_reader(self._descriptor, self._ready)
 
     def _take(self, data: bytes) -> None:
         if self._invocation is None:
             return
-        room = max(0, self._invocation.limits.stderr - self._size)
-        self._size += len(data)
-        if kept := data[:room]:
+        kept = self._affordable(data)
+        self._dropped += len(data) - len(kept)
+        if kept:
             self._invocation.on_stderr(kept)
 
-    def _excess(self) -> int:
-        return max(0, self._size - self._invocation.limits.stderr) if self._invocation else 0
+    def _affordable(self, data: bytes) -> bytes:
+        """The beginning of `data` that the limit has room for, and takes it out of the room."""
+        end = 0
+        while end < len(data) and self._room:
+            newline = data.find(b"\n", end)
+            cost = (newline + 1 if newline >= 0 else len(data)) - end
+            end += min(cost, self._room)
+            self._room = max(0, self._room - cost - (_LINE if newline >= 0 else 0))
+        return data[:end]

@@ -7,6 +7,10 @@ import threading
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
+from ..compiler import MAX_WASM_STACK
+
+_STACK = MAX_WASM_STACK + 3 * 2**20
+"""Bytes of a thread's stack: what a guest may use of it before it traps, and what the calls around it need."""
 _IDLE = 10.0
 """Seconds after which a thread beyond the first few ends."""
 
@@ -28,13 +32,21 @@ class Threads:
     def submit(self, job: Callable[[], None]) -> None:
         """Has `job`, which must not raise, run soon. Raises RuntimeError if there is no thread and none can be had."""
         if self._count < self._few:
-            self.grow(self._count + 1)
+            try:
+                self.grow(self._count + 1)
+            except RuntimeError:
+                if not self._count:
+                    raise
         self._jobs.put(job)
 
     def grow(self, count: int) -> None:
         """Has at least `count` threads. Raises RuntimeError where the system gives no more."""
         while self._count < count:
-            threading.Thread(target=self._work, name="guest", daemon=True).start()
+            default = threading.stack_size(_STACK)
+            try:
+                threading.Thread(target=self._work, name="guest", daemon=True).start()
+            finally:
+                threading.stack_size(default)
             with self._lock:
                 self._count += 1
 

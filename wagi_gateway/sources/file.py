@@ -59,6 +59,8 @@ def resolve(reference: str, base: Path) -> Resolved:
 def read_module(path: Path) -> WasmSource:
     """Reads a module. Raises StartupError."""
     try:
+        if path.exists() and not path.is_file():  # a pipe or a device would be read for ever
+            raise StartupError(Problem("", f"{path} is not a file"))
         data = path.read_bytes()
     except FileNotFoundError:
         raise StartupError(Problem("", f"there is no file {path}")) from None
