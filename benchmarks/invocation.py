@@ -25,7 +25,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from wagi_gateway.cgi.environ import RequestHead, build_environ
+from wagi_gateway.cgi.environ import RequestHead, build_argv, build_environ
+from wagi_gateway.cgi.response import HeaderBlock
 from wagi_gateway.configfile import config_from_tables
 from wagi_gateway.sandbox import Invocation, Sandbox, capi
 from wagi_gateway.sandbox.pipes import descriptor_path, open_pipe, read_available
@@ -34,6 +35,7 @@ from wagi_gateway.startup import Site, load
 GUEST = Path(__file__).parent.parent / "samples" / "wat" / "hello.wat"
 ROUTE = "/hello"
 CONNECTIONS = 16
+OUTPUT = b"content-type: text/plain\n\nhello world\n"
 REQUEST = RequestHead(
     method="GET",
     raw_path=ROUTE.encode(),
@@ -63,20 +65,24 @@ def main() -> None:
     invocation = _maker(site)
     bare_loop = [_bare_loop(site, invocation, options.invocations) for _ in range(options.rounds + 1)][1:]
     sandbox = [asyncio.run(_sandbox(site, invocation, options.invocations)) for _ in range(options.rounds + 1)][1:]
+    cgi = [_cgi(site, options.invocations) for _ in range(options.rounds + 1)][1:]
     uvicorn, gateway = _http(options.rounds, options.seconds)
     ratios = [ours / theirs for ours, theirs in zip(gateway, uvicorn, strict=True)]
+    shares = [cost * rate / 1e6 for cost, rate in zip(cgi, gateway, strict=True)]
 
     print(_machine())
     print(f"load average before: {load_before:.1f}")
     print(
         f"{options.rounds} rounds of {options.invocations} invocations and {options.seconds} s wrk -c{CONNECTIONS} -t1"
     )
-    print(f"\n{'':44}{'median':>9}{'min':>9}{'max':>9}")
+    print(f"\n{'':46}{'median':>9}{'min':>9}{'max':>9}")
     _row("sandbox alone: capi.run, µs", bare_loop, 1)
     _row("sandbox: start, read and release, µs", sandbox, 1)
+    _row("CGI: environment, arguments, header block, µs", cgi, 1)
     _row("HTTP: bare uvicorn, requests/s", uvicorn, 0)
     _row("HTTP: wagi-gateway, 1 worker, requests/s", gateway, 0)
     _row("HTTP: wagi-gateway / bare uvicorn", ratios, 2)
+    _row("CGI: share of a request", shares, 3)
 
 
 def _options() -> argparse.Namespace:
@@ -99,6 +105,18 @@ def _maker(site: Site) -> Callable[[], Invocation]:
     environ = build_environ(REQUEST, match, content_length=0, operator=endpoint.operator)
     entrypoint = endpoint.entrypoint.encode()
     return lambda: Invocation(endpoint.module, entrypoint, limits=endpoint.limits, argv=[match.path], environ=environ)
+
+
+def _cgi(site: Site, count: int) -> float:
+    """Microseconds for what is pure CGI in a request: its environment and arguments, and the response's head."""
+    begin = time.perf_counter()
+    for _ in range(count):
+        match = site.router.match(REQUEST.raw_path)
+        assert match
+        build_environ(REQUEST, match, content_length=0, operator=match.target.operator)
+        build_argv(None, "wagi", REQUEST, match.path)
+        assert HeaderBlock(65536).feed(OUTPUT)
+    return (time.perf_counter() - begin) / count * 1e6
 
 
 def _bare_loop(site: Site, invocation: Callable[[], Invocation], count: int) -> float:
@@ -177,7 +195,7 @@ def _processor() -> str:
 
 def _row(name: str, values: list[float], digits: int) -> None:
     numbers = (statistics.median(values), min(values), max(values))
-    print(f"{name:44}" + "".join(f"{number:>9,.{digits}f}" for number in numbers))
+    print(f"{name:46}" + "".join(f"{number:>9,.{digits}f}" for number in numbers))
 
 
 if __name__ == "__main__":
