@@ -1,0 +1,133 @@
+"""A real nginx in front of the gateway, without privileges and with everything of its own in one directory."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import wait_until
+
+Address = tuple[str, int]
+
+# The configuration of docs/behind-a-proxy.md: nothing of what a client says about itself is passed on.
+_CONFIG = """
+daemon off;
+pid {directory}/nginx.pid;
+error_log {directory}/error.log warn;
+worker_processes 1;
+{user}
+events {{ worker_connections 256; }}
+http {{
+  access_log off;
+  client_body_temp_path {directory}/body;
+  proxy_temp_path {directory}/proxy;
+  fastcgi_temp_path {directory}/fastcgi;
+  uwsgi_temp_path {directory}/uwsgi;
+  scgi_temp_path {directory}/scgi;
+  client_max_body_size 64m;
+  upstream gateway {{ server {gateway}; keepalive 4; }}
+{servers}
+}}
+"""
+_SERVER = """
+  server {{
+    listen {host}:{port};
+    location / {{
+      proxy_pass http://gateway;
+      proxy_http_version {version};
+      proxy_set_header Connection "";
+      proxy_set_header Host $http_host;
+      proxy_set_header Proxy "";
+      proxy_set_header X-Forwarded-For $remote_addr;
+      proxy_set_header X-Forwarded-Proto {scheme};
+      proxy_set_header X-Forwarded-Port {public_port};
+    }}
+    location /internal/ {{ internal; alias {directory}/internal/; }}
+  }}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Nginx:
+    """A running nginx and what it listens on."""
+
+    plain: Address
+    """As a client without TLS sees it."""
+    secure: Address
+    """As if TLS had ended here: the gateway is told `https` and 8443."""
+    old: Address
+    """Speaks HTTP/1.0 to the gateway, as nginx does unless it is told otherwise."""
+
+
+def nginx_command() -> str:
+    """The path of nginx; its absence fails the test rather than skipping it."""
+    found = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+    if not found:
+        pytest.fail("nginx is not installed: install the Debian package nginx-light (or nginx)", pytrace=False)
+    return found
+
+
+def _free_address() -> Address:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return "127.0.0.1", int(probe.getsockname()[1])
+
+
+@contextmanager
+def nginx_before(gateway: Address, directory: Path) -> Iterator[Nginx]:
+    """Runs nginx as a child in the foreground until the context ends."""
+    command = nginx_command()
+    nginx = Nginx(_free_address(), _free_address(), _free_address())
+    (directory / "internal").mkdir()
+    (directory / "internal" / "secret").write_text("only nginx may say so\n")
+    config = directory / "nginx.conf"
+    config.write_text(_config(nginx, gateway, directory))
+    with (directory / "stderr").open("w") as stderr:
+        process = subprocess.Popen([command, "-p", str(directory), "-c", str(config)], stderr=stderr)
+    try:
+        wait_until(
+            lambda: process.poll() is not None or all(map(_accepts, (nginx.plain, nginx.secure, nginx.old))),
+            message=(directory / "stderr").read_text,
+        )
+        assert process.poll() is None, (directory / "stderr").read_text()
+        yield nginx
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(10)
+
+
+def _config(nginx: Nginx, gateway: Address, directory: Path) -> str:
+    listeners = [
+        (nginx.plain, "$scheme", "$server_port", "1.1"),
+        (nginx.secure, "https", "8443", "1.1"),
+        (nginx.old, "$scheme", "$server_port", "1.0"),
+    ]
+    servers = [
+        _SERVER.format(
+            host=host, port=port, scheme=scheme, public_port=public_port, version=version, directory=directory
+        )
+        for (host, port), scheme, public_port, version in listeners
+    ]
+    # Started by root, its workers would be another user's and not find their directories.
+    user = f"user {pwd.getpwuid(0).pw_name};" if os.geteuid() == 0 else ""
+    return _CONFIG.format(
+        directory=directory, gateway=f"{gateway[0]}:{gateway[1]}", user=user, servers="".join(servers)
+    )
+
+
+def _accepts(address: Address) -> bool:
+    try:
+        socket.create_connection(address, 1).close()
+    except OSError:
+        return False
+    return True
