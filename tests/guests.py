@@ -8,7 +8,7 @@ PROC_EXIT = '(import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32
 POLL = '(import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))'
 
 # Writes $length bytes at $at to descriptor $fd, whatever the pieces the system takes them in.
-_WRITE = """
+WRITE = """
  (func $write (param $fd i32) (param $at i32) (param $length i32)
   (loop $more
    (i32.store (i32.const 0) (local.get $at)) (i32.store (i32.const 4) (local.get $length))
@@ -32,7 +32,7 @@ def says(output: bytes, *, then: str = "", imports: str = "", stderr: bytes = b"
  (memory (export "memory") {pages})
  (data (i32.const 1024) {wat_string(output)})
  (data (i32.const {1024 + len(output)}) {wat_string(stderr)})
- {_WRITE}
+ {WRITE}
  (func (export "_start")
   {f"(call $write (i32.const 2) (i32.const {1024 + len(output)}) (i32.const {len(stderr)}))" if stderr else ""}
   {f"(call $write (i32.const 1) (i32.const 1024) (i32.const {len(output)}))" if output else ""}
@@ -50,7 +50,7 @@ def sleeps(nanoseconds: int, output: bytes = b"", then_says: bytes = b"") -> str
     return f"""(module {FD_WRITE} {POLL}
  (memory (export "memory") {(len(output) + len(then_says)) // 65536 + 2})
  (data (i32.const 1024) {wat_string(output + then_says)})
- {_WRITE}
+ {WRITE}
  (func (export "_start")
   {f"(call $write (i32.const 1) (i32.const 1024) (i32.const {len(output)}))" if output else ""}
   (i32.store (i32.const 128) (i32.const 1)) (i64.store (i32.const 136) (i64.const {nanoseconds}))
