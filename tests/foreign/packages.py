@@ -62,6 +62,7 @@ def _run(program: str, *arguments: str, work: Path, environ: Environ) -> str:
     executable = shutil.which(program, path=environ["PATH"])
     assert executable, f"{program} is neither in samples/.venv-samples nor on the system"
     command = [executable, *arguments]
-    finished = subprocess.run(command, cwd=work, env=environ, capture_output=True, text=True, timeout=FETCH)
+    trusting = {**environ, "NODE_USE_SYSTEM_CA": "1"}  # as pip does
+    finished = subprocess.run(command, cwd=work, env=trusting, capture_output=True, text=True, timeout=FETCH)
     assert finished.returncode == 0, f"{' '.join(command)}: {finished.stderr}{finished.stdout}"
     return finished.stdout
