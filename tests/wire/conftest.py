@@ -103,7 +103,8 @@ def site(
     parser: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, cache: Path
 ) -> Iterator[Server]:
     """A site that trusts no proxy: ENV at /e/... and /x, and the `ROUTES` of every test file."""
-    modules = {item.module: None for item in request.session.items if isinstance(item, pytest.Function)}
+    collected = (item.module for item in request.session.items if isinstance(item, pytest.Function))
+    modules = {module: None for module in collected if module.__name__.startswith(__package__)}
     routes = {route.path: route for route in COMMON}
     for route in (route for module in modules for route in getattr(module, "ROUTES", ())):
         assert routes.setdefault(route.path, route) == route, f"{route.path} is there twice"
