@@ -70,6 +70,8 @@ class Exchange:
         self._is_answered = False
         self._route = "-"
         self._execution: Execution | None = None
+        self._unanswered = 500
+        """The status in the log where the client got none."""
         self._failure: str | None = None
         """What the client was told instead of a response, in the words of the log."""
         self._is_serious = True
@@ -82,6 +84,7 @@ class Exchange:
         except ClientDisconnect:
             self._failure = "the client went away"
             self._is_serious = False
+            self._unanswered = _CLIENT_CLOSED_REQUEST
         finally:
             self._is_answered = True
             self._seconds = time.perf_counter() - self._started
@@ -302,7 +305,7 @@ class Exchange:
         log_access(
             self._request,
             route=self._route,
-            status=self._reply.status or _CLIENT_CLOSED_REQUEST,
+            status=self._reply.status or self._unanswered,
             size=self._reply.size,
             seconds=self._seconds,
             guest_seconds=outcome.seconds if outcome else None,
