@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
+
 import httpx
 import pytest
 
@@ -163,6 +165,75 @@ def test_a_body_that_is_too_large(hello_server: Server) -> None:
     for _ in range(2):
         response = hello_server.post("/hello", b"x" * (17 * 2**20))
         assert (response.status_code, response.text) == (413, "Content Too Large\n")
+
+
+@pytest.mark.parametrize("connection", ["keep-alive", "close"])
+@pytest.mark.parametrize(("path", "status"), [("/hello", 413), ("/nothing", 404)])
+def test_a_client_sees_why_its_body_is_refused(hello_server: Server, path: str, status: int, connection: str) -> None:
+    for _ in range(3):
+        client = http.client.HTTPConnection(*hello_server.address, timeout=10)
+        client.request("POST", path, b"x" * (20 * 2**20), {"Connection": connection})
+        assert client.getresponse().status == status
+        client.close()
+
+
+@pytest.mark.parametrize(
+    "request_head",
+    [
+        b"POST /hello HTTP/1.1\r\nHost: h\r\nContent-Length: " + b"0" * 5000 + b"3",
+        b"GET /hello",
+        b"GET /hello HTTP/2.0\r\nHost: h",
+        b"OPTIONS * HTTP/1.1\r\nHost: a\r\nHost: b",
+        b"GET /nothing HTTP/1.1\r\nHost: a\r\nHost: b",
+        b"GET /hello#a?b HTTP/1.1\r\nHost: h",
+    ],
+    ids=["long length", "HTTP/0.9", "HTTP/2.0", "options", "no route", "fragment"],
+)
+def test_requests_that_break_http(hello_server: Server, request_head: bytes) -> None:
+    assert hello_server.exchange(request_head + b"\r\nConnection: close\r\n\r\n").startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize("target", [b"/hello", b"http://h/hello", b"h:80"])
+def test_connect_is_not_answered(hello_server: Server, target: bytes) -> None:
+    answer = hello_server.exchange(b"CONNECT " + target + b" HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+    assert answer[:12] in (b"HTTP/1.1 405", b"HTTP/1.1 400")
+    assert b"hello world" not in answer
+
+
+def test_an_absolute_target_without_a_path(hello_server: Server) -> None:
+    answer = hello_server.exchange(b"GET http://h?x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 404 ")
+
+
+STREAM = guests.sleeps(1_500_000_000, guests.CONTENT_TYPE + b"begun ", b"ended")
+
+
+@pytest.mark.parametrize(
+    "stray", [b"\r\n", b"GET /x HT", b"\x00garbage\r\n\r\n"], ids=["CRLF", "half a head", "garbage"]
+)
+def test_what_comes_during_an_answer_does_not_spoil_it(serve: Serve, stray: bytes) -> None:
+    server = serve('[server]\nhead_time = "500ms"\n' + module("/stream", "stream.wat"), stream=STREAM)
+    with server.connect() as connection:
+        connection.sendall(b"GET /stream HTTP/1.1\r\nHost: h\r\n\r\n")
+        answer = connection.recv(4096)
+        connection.sendall(stray)
+        while data := connection.recv(4096):
+            answer += data
+    assert answer.count(b"HTTP/1.1") == 1
+    assert answer.endswith(b"6\r\nbegun \r\n5\r\nended\r\n0\r\n\r\n")
+
+
+def test_a_guest_that_fails_after_a_local_redirect_is_logged(serve: Serve) -> None:
+    config = module("/r", "r.wat") + module("/x", "x.wat")
+    server = serve(config, r=guests.exits(3, b"location: /x\n\n"), x=guests.HELLO)
+    assert server.get("/r").text == "hello world\n"
+    server.wait_for_log("WARNING the guest exited with code 3 route=/r ")
+
+
+def test_withheld_fields_are_named_at_level_debug(serve: Serve) -> None:
+    server = serve('[log]\nlevel = "debug"\n' + module("/r", "r.wat"), r=guests.HELLO)
+    server.get("/r", headers={"X_Odd": "1", "Proxy": "2"})
+    server.wait_for_log("DEBUG .*withheld from the guest: .*x_odd, proxy")
 
 
 def test_a_pipelined_request_ends_the_connection(hello_server: Server) -> None:

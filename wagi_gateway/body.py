@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import re
 
 from starlette.types import Receive
 
@@ -10,6 +12,29 @@ from .cgi.environ import RequestHead
 from .config import Limits
 from .errors import BadFraming, BodyTooLarge, ClientDisconnect, RequestTimeout
 from .spool import Spool
+
+_VERSIONS = ("1.1", "1.0", "2", "3")
+_LENGTH = re.compile(rb"\d{1,18}")
+_LINGER, _LINGER_IDLE = 30.0, 2.0
+"""Seconds in which a client may finish sending a body nobody wants, and for which it may be silent meanwhile."""
+
+
+def has_body(request: RequestHead) -> bool:
+    """Whether a body may follow the head; of HTTP/2 and later only the server knows."""
+    if not request.http_version.startswith("1."):
+        return True
+    return bool(request.values(b"transfer-encoding")) or request.values(b"content-length") not in ([], [b"0"])
+
+
+async def discard_body(receive: Receive) -> None:
+    """Reads what is left of a refused body, while it comes: closing with unread data would reset the connection, and
+    the client, or the proxy between, would never see the answer."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_LINGER):
+            more = True
+            while more:
+                message = await asyncio.wait_for(receive(), _LINGER_IDLE)
+                more = message["type"] == "http.request" and message.get("more_body", False)
 
 
 def check_framing(request: RequestHead) -> None:
@@ -25,7 +50,9 @@ def check_framing(request: RequestHead) -> None:
         raise BadFraming("the HTTP/1.0 request has a Transfer-Encoding")
     if codings and [coding.lower() for coding in codings] != [b"chunked"]:
         raise BadFraming(f"the request has a Transfer-Encoding other than chunked: {b', '.join(codings)[:80]!r}")
-    if len(set(lengths)) > 1 or not all(length.isdigit() for length in lengths):
+    if request.http_version not in _VERSIONS:
+        raise BadFraming(f"the request speaks HTTP/{request.http_version}, which nobody here does")
+    if len(set(lengths)) > 1 or not all(map(_LENGTH.fullmatch, lengths)):
         raise BadFraming(f"the request has no single Content-Length: {b', '.join(lengths)[:80]!r}")
 
 
@@ -38,7 +65,7 @@ async def read_body(spool: Spool, request: RequestHead, receive: Receive, limits
     declared = request.values(b"content-length")
     if declared and int(declared[0]) > limits.body:
         raise BodyTooLarge(f"the request body has {declared[0].decode()} bytes, more than limits.body ({limits.body})")
-    if request.http_version.startswith("1.") and declared in ([], [b"0"]) and not request.values(b"transfer-encoding"):
+    if not has_body(request):
         return
     try:
         async with asyncio.timeout(limits.body_time):

@@ -230,7 +230,8 @@ class Server(Table):
     """Bytes that one worker holds of all request bodies together, and of responses to HTTP/1.0 clients, which are
     complete before they are sent; beyond it 503."""
     body_memory: Size = Field(ByteSize(2**20), ge=0)
-    """Size up to which a request body is kept in memory; a larger one goes to a temporary file."""
+    """Size up to which a request body, or a response to an HTTP/1.0 client, is kept in memory; a larger one goes to a
+    temporary file."""
 
 
 class Cache(Table):

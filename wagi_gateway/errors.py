@@ -7,11 +7,11 @@
         ├── BadRequest          400  the request breaks HTTP or cannot become CGI variables
         │   └── BadFraming      400  where its body ends is ambiguous, so the connection is closed
         ├── NotFound            404  no route matches
-        ├── MethodNotAllowed    405  TRACE, which no guest may answer
+        ├── MethodNotAllowed    405  TRACE and CONNECT, which no guest may answer
         ├── RequestTimeout      408  the body did not arrive in time
         ├── BodyTooLarge        413  the body is over `limits.body`
         ├── UriTooLong          414  the request target is over its bound
-        ├── FieldsTooLarge      431  environment and arguments are over their bound
+        ├── FieldsTooLarge      431  the header fields are over their bounds
         ├── GuestFailed         500  the guest trapped, exited without a response or could not be instantiated
         ├── BadOutput           502  the guest's output is not a valid CGI response
         ├── AtCapacity          503  no sandbox is free and the queue is full
@@ -82,7 +82,7 @@ class BadFraming(BadRequest):
 
 
 class MethodNotAllowed(RequestError):
-    """TRACE, which would tell a script what the browser keeps from it."""
+    """TRACE, which would tell a script what the browser keeps from it, and CONNECT, which is for proxies."""
 
     status = 405
     public = "Method Not Allowed"

@@ -10,21 +10,19 @@ from contextlib import ExitStack
 
 from starlette.types import Receive
 
-from .body import check_framing, read_body
-from .cgi.environ import RequestHead, build_argv, build_environ, check_target
+from .body import check_framing, discard_body, has_body, read_body
+from .cgi.environ import RequestHead, build_argv, build_environ, check_target, find_authority, withheld
 from .cgi.redirect import MAX_REDIRECTS, redirected
-from .cgi.response import HeaderBlock, ResponseHead
+from .cgi.response import ResponseHead
 from .client import Client
+from .delivery import Delivery
 from .errors import (
     AtCapacity,
     BadOutput,
     BadRequest,
-    BodyTooLarge,
     ClientDisconnect,
-    GuestFailed,
     MethodNotAllowed,
     NotFound,
-    OutOfTime,
     RequestError,
     UriTooLong,
 )
@@ -65,8 +63,10 @@ class Exchange:
         self._receive = receive
         self._client = Client(receive)
         self._reply = reply
+        self._delivery = Delivery(request, reply, room, self._warn)
         self._started = time.perf_counter()
         self._seconds = 0.0
+        self._is_body_read = not has_body(request)
         self._is_answered = False
         self._route = "-"
         self._execution: Execution | None = None
@@ -93,8 +93,9 @@ class Exchange:
     async def _answer(self) -> None:
         try:
             check_framing(self._request)
-            if self._request.method == "TRACE":
-                raise MethodNotAllowed("TRACE is not answered")
+            find_authority(self._request, self._site.hostname)
+            if self._request.method in ("TRACE", "CONNECT"):
+                raise MethodNotAllowed(f"{self._request.method} is not answered")
             if self._request.method == "OPTIONS" and self._request.raw_path == b"*":
                 await self._reply.whole(ResponseHead(200, _ALLOW, None), b"")
                 return
@@ -110,9 +111,19 @@ class Exchange:
             self._failure = str(error)
         else:
             self._failure = f"{error.status}: {error}" if self._is_serious else str(error)
+            await self._refuse(error)
+
+    async def _refuse(self, error: RequestError) -> None:
+        """Sends the answer so that the client sees it, also while it still sends a body nobody reads."""
+        if self._is_body_read:
+            await self._reply.fail(error)
+        elif self._request.values(b"expect"):
             # A client that waits for `100 Continue` may send its body now, or another request: nobody could tell.
-            is_waiting = bool(self._request.values(b"expect")) and isinstance(error, BodyTooLarge)
-            await self._reply.fail(error, close=is_waiting)
+            await self._reply.fail(error, close=True)
+        else:
+            await self._reply.fail(error, is_last=False)
+            await discard_body(self._receive)
+            await self._reply.end()
 
     async def _dispatch(self) -> None:
         """Finds the module and has it answer; a local redirect finds the next one."""
@@ -149,10 +160,13 @@ class Exchange:
             hostname=self._site.hostname,
             pass_authorization=endpoint.config.pass_authorization,
         )
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug("withheld from the guest: %s", b", ".join(withheld(request)).decode("latin-1") or "nothing")
         with ExitStack() as resources:
             body = resources.enter_context(Spool(self._room))
             if request is self._request:
                 await read_body(body, request, self._receive, endpoint.limits)
+                self._is_body_read = True
                 environ[b"CONTENT_LENGTH"] = b"%d" % body.size
             log = GuestLog(match.pattern, request.request_id)
             invocation = Invocation(
@@ -167,7 +181,7 @@ class Exchange:
             )
             execution = await self._start(invocation, self._gates[endpoint.number], log, resources)
         try:
-            return await self._respond(execution, endpoint)
+            return await self._delivery.respond(execution, endpoint)
         finally:
             execution.release()
             self._client.forget()
@@ -180,7 +194,7 @@ class Exchange:
         if self._sandbox is None:
             raise AtCapacity("the server is not running")
         if not gate.try_enter():
-            await self._client.unless_gone(gate.enter())
+            await self._wait(gate)
         owned = ExitStack()
         owned.callback(gate.leave)
 
@@ -201,91 +215,15 @@ class Exchange:
         self._execution = execution
         return execution
 
-    async def _respond(self, execution: Execution, endpoint: Endpoint) -> bytes | None:
-        """Reads the guest's output and sends it on. Raises RequestError before the response has begun."""
-        head, body = await self._read_head(execution, endpoint)
-        if head.local_redirect and endpoint.config.local_redirects == "internal":
-            body = body or await execution.read()
-            if not body:
-                self._check_end(execution, endpoint)
-                return head.local_redirect
-        if execution.is_complete:
-            self._check_end(execution, endpoint)
-            self._check_length(head, len(body))
-            await self._reply.whole(head, body)
-        elif self._is_bodiless(head) or self._request.http_version == "1.0":
-            await self._respond_at_end(execution, endpoint, head, body)
-        else:
-            await self._stream(execution, head, body)
-        return None
-
-    def _is_bodiless(self, head: ResponseHead) -> bool:
-        return head.is_bodiless or self._request.method == "HEAD"
-
-    async def _read_head(self, execution: Execution, endpoint: Endpoint) -> tuple[ResponseHead, bytes]:
-        block = HeaderBlock(endpoint.limits.header_block, front_end_headers=endpoint.config.front_end_headers)
-        while data := await execution.read():
-            if head := block.feed(data):
-                return head, block.rest
-        self._check_end(execution, endpoint)
-        if execution.failure():
-            raise GuestFailed(f"{execution.failure()} before its header block was complete")
-        block.close()
-        raise BadOutput("the output has no header block")
-
-    async def _stream(self, execution: Execution, head: ResponseHead, body: bytes) -> None:
-        """Sends what comes as it comes; a guest that fails on the way leaves a response that is visibly cut off."""
-        await self._reply.start(head)
-        if body:
-            await self._reply.send(body)
-        while body := await execution.read():
-            await self._reply.send(body)
-        if _is_good(execution):
-            self._check_length(head, self._reply.size)
-            await self._reply.end()
-
-    async def _respond_at_end(self, execution: Execution, endpoint: Endpoint, head: ResponseHead, body: bytes) -> None:
-        """Answers once the guest has ended: the body is not sent on, or the client (HTTP/1.0) knows no chunks."""
-        is_bodiless = self._is_bodiless(head)
-        with Spool(self._room) as spool:
-            if not is_bodiless:
-                await spool.write(body)
-            while body := await execution.read():
-                if not is_bodiless:
-                    await spool.write(body)
-            self._check_end(execution, endpoint)
-            if is_bodiless:
-                await self._reply.whole(head, None)
-                return
-            self._check_length(head, spool.size)
-            await self._reply.start(head, length=spool.size)
-            async for piece in spool.chunks():
-                await self._reply.send(piece)
-            await self._reply.end()
-
-    def _check_end(self, execution: Execution, endpoint: Endpoint) -> None:
-        """Raises what the client is told of a guest that did not end well before its response began."""
-        if _is_good(execution) and not (endpoint.config.strict_exit and execution.failure()):
-            return
-        match execution.stop_reason:
-            case "disconnect":
-                raise ClientDisconnect
-            case "time":
-                raise OutOfTime(execution.failure())
-            case "descriptors":
-                raise AtCapacity(execution.failure())
-            case "stdout":
-                raise BadOutput(execution.failure())
-            case "shutdown":
-                raise AtCapacity(execution.failure())
-        if execution.outcome and execution.outcome.kind == "starved":
-            raise AtCapacity(execution.failure())
-        raise GuestFailed(execution.failure())
-
-    def _check_length(self, head: ResponseHead, length: int) -> None:
-        """Notes a guest that counts wrong; the gateway's count is the one that is sent."""
-        if head.content_length not in (None, b"%d" % length) and self._request.method != "HEAD":
-            self._warn(f"the guest's Content-Length is {head.content_length!r}, its body has {length} bytes")
+    async def _wait(self, gate: Gate) -> None:
+        """Waits for a place as long as the client does."""
+        entering = asyncio.ensure_future(gate.enter())
+        try:
+            await self._client.unless_gone(entering)
+        except BaseException:
+            if entering.done() and not entering.cancelled() and entering.exception() is None:
+                gate.leave()  # the place came in the moment of giving up
+            raise
 
     def _warn(self, message: str) -> None:
         logger.warning("%s", message, extra={"fields": {"route": self._route, "id": self._request.request_id}})
@@ -311,8 +249,3 @@ class Exchange:
             guest_seconds=outcome.seconds if outcome else None,
             reason=None if is_serious else failure,
         )
-
-
-def _is_good(execution: Execution) -> bool:
-    """Whether what the guest printed is its whole answer: an exit code other than 0 does not make it less so."""
-    return execution.is_complete and execution.outcome is not None and execution.outcome.kind == "exit"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 import uvicorn
@@ -20,6 +21,8 @@ _TOO_LARGE = (
     b"content-type: text/plain; charset=utf-8\r\ncontent-length: 32\r\nconnection: close\r\n\r\n"
     b"Request Header Fields Too Large\n"
 )
+
+_EMPTY_PATH = re.compile(rb"https?://[^/?#]*(?![^?#])", re.IGNORECASE)
 
 
 class Config(uvicorn.Config):
@@ -68,11 +71,11 @@ class BoundedProtocol(HttpToolsProtocol):
         super().data_received(data)
         if self._unfinished > MAX_HEAD and not self.transport.is_closing():
             self.logger.warning("A request's head or trailers are larger than %d bytes.", MAX_HEAD)
-            if self._in_head and (self.cycle is None or self.cycle.response_complete):
+            if self._in_head and self._is_idle():
                 self._refuse()
             else:
                 self.transport.close()
-        elif self._in_head and self._unfinished and self._head_timer is None:
+        elif self._in_head and self._unfinished and self._head_timer is None and self._is_idle():
             self._start_head_timer()
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -85,13 +88,14 @@ class BoundedProtocol(HttpToolsProtocol):
         self._unfinished = 0
         self._in_head = False
         self._stop_head_timer()
-        if self.cycle is not None and not self.cycle.response_complete:
-            self._is_deaf = True
-            self.cycle.keep_alive = False
-        else:
-            super().on_headers_complete()
-            if not self.url.startswith(b"/"):  # uvicorn leaves the authority of an absolute target out
-                self.scope["raw_path"] = self.url.partition(b"?")[0]
+        if not self._is_idle() and not self._is_all_sent():
+            self._ignore_the_rest()
+            return
+        if absolute := _EMPTY_PATH.match(self.url):  # which uvicorn cannot read
+            self.url = absolute[0] + b"/" + self.url[absolute.end() :]
+        super().on_headers_complete()
+        if not self.url.startswith(b"/") or b"#" in self.url:  # uvicorn leaves out the authority and the fragment
+            self.scope["raw_path"] = self.url.partition(b"?")[0]
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body is there."""
@@ -109,8 +113,33 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """What is left of a body that was refused is thrown away, for a while, so that the client reads the answer."""
         super().on_response_complete()
-        if not self._in_head:
+        if not self._in_head or self._unfinished:
             self._start_head_timer()
+
+    def send_400_response(self, msg: str) -> None:
+        """What cannot be parsed is answered; but not in the middle of the answer to the request before it."""
+        is_in_body = not self._is_idle() and self.cycle.more_body and not self.cycle.response_started
+        if self._is_idle() or is_in_body:
+            super().send_400_response(msg)
+        else:
+            self._ignore_the_rest()
+
+    def _is_idle(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def _is_all_sent(self) -> bool:
+        """Whether the client has its whole answer, although the request's end is still awaited: uvicorn lets the next
+        request wait for that."""
+        return (
+            self.cycle.response_started
+            and self.cycle.chunked_encoding is False
+            and not self.cycle.expected_content_length
+        )
+
+    def _ignore_the_rest(self) -> None:
+        """Closes the connection after the answer that is under way; until then what comes is thrown away."""
+        self._is_deaf = True
+        self.cycle.keep_alive = False
 
     def _refuse(self) -> None:
         """Answers a head that is too large. Closing at once would reset the connection, and the answer be lost."""

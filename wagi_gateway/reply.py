@@ -29,10 +29,13 @@ class Reply:
         self._is_head = request.method == "HEAD"
         self._request_id = (b"x-request-id", request.request_id.encode())
 
-    async def whole(self, head: ResponseHead, body: bytes | None) -> None:
-        """A complete response; a body of None is one that is not sent and whose length nobody knows."""
+    async def whole(self, head: ResponseHead, body: bytes | None, *, is_last: bool = True) -> None:
+        """A complete response; a body of None is one that is not sent and whose length nobody knows.
+
+        Unless it `is_last`, the server is told later that there is no more.
+        """
         await self.start(head, length=self._length(head, body))
-        await self.send(b"" if head.is_bodiless else body or b"", is_last=True)
+        await self.send(b"" if head.is_bodiless else body or b"", is_last=is_last)
 
     def _length(self, head: ResponseHead, body: bytes | None) -> int | None:
         """The Content-Length of a complete response (RFC 9110 sections 8.6 and 15.3.6)."""
@@ -72,9 +75,10 @@ class Reply:
                 raise
             raise ClientDisconnect from None
 
-    async def fail(self, error: RequestError, *, close: bool = False) -> None:
+    async def fail(self, error: RequestError, *, close: bool = False, is_last: bool = True) -> None:
         """The response to a request that its module does not answer: short, and silent about the inside."""
         body = f"{error.public}\n".encode() if error.public else b""
         content_type = ((b"content-type", b"text/plain; charset=utf-8"),) if body else ()
         connection = ((b"connection", b"close"),) if close else ()
-        await self.whole(ResponseHead(error.status, (*content_type, *error.headers, *connection), None), body)
+        head = ResponseHead(error.status, (*content_type, *error.headers, *connection), None)
+        await self.whole(head, body, is_last=is_last)

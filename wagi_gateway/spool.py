@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import tempfile
 from collections.abc import AsyncIterator
 from typing import IO
@@ -36,7 +37,8 @@ class Spool:
     def __exit__(self, *_: object) -> None:
         self._room.free += self.size
         if self._file is not None:
-            self._file.close()
+            with contextlib.suppress(OSError):  # what did not fit the disk is tried once more, and is not needed
+                self._file.close()
 
     async def write(self, data: bytes) -> None:
         """Appends. Raises AtCapacity when the room or the disk is full."""

@@ -140,6 +140,7 @@ def test_withheld(field: bytes, variable: bytes) -> None:
         (b"foo.com", b"foo.com", b"80"),
         (b"foo.com:8080", b"foo.com", b"8080"),
         (b"foo.com:", b"foo.com", b"80"),
+        (b"foo.com:00080", b"foo.com", b"80"),
         (b"[::1]:81", b"[::1]", b"81"),
         (b"[::1]", b"[::1]", b"80"),
         (b"192.0.2.1:1", b"192.0.2.1", b"1"),
@@ -181,8 +182,13 @@ def test_https() -> None:
 
 @pytest.mark.parametrize(
     ("client", "address"),
-    [(None, b"127.0.0.1"), (("fe80::1%eth0", 9), b"fe80::1"), (("192.0.2.7", 0), b"192.0.2.7")],
-    ids=["UNIX socket", "zone", "no port"],
+    [
+        (None, b"127.0.0.1"),
+        (("::ffff:192.0.2.7", 9), b"192.0.2.7"),
+        (("fe80::1%eth0", 9), b"fe80::1"),
+        (("192.0.2.7", 0), b"192.0.2.7"),
+    ],
+    ids=["UNIX socket", "mapped", "zone", "no port"],
 )
 def test_client(client: tuple[str, int] | None, address: bytes) -> None:
     result = environ(request=replace(REQUEST, client=client))

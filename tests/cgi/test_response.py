@@ -123,12 +123,29 @@ def test_repeated_fields_are_kept_in_order() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    b"Connection Keep-Alive Proxy-Connection Proxy-Authenticate TE Trailer Upgrade Date Server X-Accel-Redirect"
+    b"Connection Keep-Alive Proxy-Connection Proxy-Status TE Trailer Upgrade Date Server X-Accel-Redirect"
     b" X-Sendfile X-LIGHTTPD-send-file Status".split(),
 )
 def test_fields_a_guest_cannot_set(name: bytes) -> None:
     value = b"200" if name == b"Status" else b"x"
     assert parse(CT + name + b": " + value + b"\n\n")[0].headers == ((b"content-type", b"text/plain"),)
+
+
+@pytest.mark.parametrize(
+    ("block", "local", "location"),
+    [
+        (b"Location: /x?q=1", b"/x?q=1", b"/x?q=1"),
+        (b"Location: /x\nX-A:", b"/x", b"/x"),
+        (b"Location: //h/x", b"//h/x", b"/.//h/x"),
+        (b"Location: //h/x\nSet-Cookie: a=1", None, b"/.//h/x"),
+        (b"Location: /x#f", None, b"/x#f"),
+        (b"Location: /x\nStatus: 303", None, b"/x"),
+        (b"Location: http://h/x", None, b"http://h/x"),
+    ],
+)
+def test_locations(block: bytes, local: bytes | None, location: bytes) -> None:
+    head = parse(block + b"\n\n")[0]
+    assert (head.local_redirect, dict(head.headers)[b"location"]) == (local, location)
 
 
 def test_content_length_is_advice() -> None:

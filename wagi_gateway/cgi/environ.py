@@ -100,7 +100,7 @@ class Authority:
                 IPv6Address(name[1:-1].decode())
             except AddressValueError:
                 raise BadRequest(f"the Host header {value[:100]!r} has no valid IPv6 address") from None
-        return cls(name, port)
+        return cls(name, b"%d" % int(port) if port else b"")
 
 
 _parse_authority = lru_cache(maxsize=1024)(Authority.parse)
@@ -133,7 +133,7 @@ def build_environ(
     fields = _fields(request.headers)
     if pass_authorization and (credentials := request.values(b"authorization")):
         fields[b"HTTP_AUTHORIZATION"] = _field_value(b"authorization", credentials[0])
-    authority, host_known = _authority(request, hostname)
+    authority, host_known = find_authority(request, hostname)
     https = request.scheme == "https"
     port = request.forwarded_port or authority.port or (b"443" if https else b"80")
     path_query = match.path + (b"?" + request.query if request.query else b"")
@@ -176,7 +176,7 @@ def build_environ(
         fields.pop(b"HTTP_HOST", None)
     elif request.target_authority is not None:
         fields[b"HTTP_HOST"] = request.target_authority
-    environ = {**operator, **fields, **operator, **environ} if operator else {**fields, **environ}
+    environ = {**fields, **operator, **environ}
     if sum(map(len, environ)) + sum(map(len, environ.values())) > MAX_ENVIRON:
         raise FieldsTooLarge(f"the request would need more than {MAX_ENVIRON} bytes of environment")
     return environ
@@ -194,6 +194,11 @@ def check_target(request: RequestHead) -> None:
 
 
 _PROTOCOL = {"1.1": b"HTTP/1.1", "1.0": b"HTTP/1.0", "2": b"HTTP/2.0", "3": b"HTTP/3.0"}
+
+
+def withheld(request: RequestHead) -> list[bytes]:
+    """The names of the header fields that become no variable, for those who wonder where one is."""
+    return [field for field, _ in request.headers if len(field) > MAX_NAME or _variable_name(field) is None]
 
 
 def _fields(headers: Headers) -> Environ:
@@ -229,8 +234,8 @@ def _is_utf8(value: bytes) -> bool:
     return True
 
 
-def _authority(request: RequestHead, hostname: Authority | None) -> tuple[Authority, bool]:
-    """The authority the client asked for and whether it named one (RFC 9110 section 7.2)."""
+def find_authority(request: RequestHead, hostname: Authority | None) -> tuple[Authority, bool]:
+    """The authority the client asked for and whether it named one (RFC 9110 section 7.2). Raises BadRequest."""
     hosts = request.values(b"host")
     if len(hosts) > 1:
         raise BadRequest("the request has more than one Host header")
@@ -259,7 +264,10 @@ def _content_type(request: RequestHead) -> bytes:
 
 def _address(client: tuple[str, int] | None) -> bytes:
     """A numeric address without port, brackets or zone; a peer on a UNIX socket is this host."""
-    return client[0].partition("%")[0].encode() if client else b"127.0.0.1"
+    if client is None:
+        return b"127.0.0.1"
+    address = client[0].partition("%")[0]
+    return (address.removeprefix("::ffff:") if "." in address else address).encode()
 
 
 def build_argv(template: str | None, mode: ArgvMode, request: RequestHead, path: bytes) -> list[bytes]:

@@ -54,7 +54,8 @@ def _parse_hop(hop: bytes) -> tuple[str, int] | None:
         return None
     port = int(match["v6port"] or match["v4port"] or 0)
     try:
-        return (str(ip_address(address.decode("ascii"))), port) if port < 65536 else None
+        parsed = ip_address(address.decode("ascii"))
+        return (str(getattr(parsed, "ipv4_mapped", None) or parsed), port) if port < 65536 else None
     except ValueError:
         return None
 

@@ -12,12 +12,11 @@ _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _STATUS = re.compile(rb"([2-5]\d\d)(?:[ \t].*)?", re.DOTALL)
 
 # They describe one connection, and this one is the gateway's (RFC 9110 section 7.6.1).
-_HOP_BY_HOP = frozenset(
-    b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer upgrade".split()
-)
+_HOP_BY_HOP = frozenset(b"connection keep-alive te trailer upgrade".split())
 # The gateway writes its own (RFC 3875 section 6.3.4).
 _GATEWAY_OWN = frozenset(b"date server content-length x-request-id".split())
 # Orders to a front server, which a guest must not give: X-Accel-Redirect opens nginx's internal locations.
+_PROXY = b"proxy-"
 _FRONT_END = (b"x-accel-", b"x-sendfile", b"x-lighttpd-")
 
 _SINGLE = (b"status", b"location", b"content-type")
@@ -105,15 +104,18 @@ def parse_block(block: bytes, *, front_end_headers: bool = False) -> ResponseHea
             content_length = value
         if name.startswith(_FRONT_END) and not front_end_headers:
             continue
-        if not (name in _SINGLE or name in _HOP_BY_HOP or name in _GATEWAY_OWN):
+        if not (name in _SINGLE or name in _HOP_BY_HOP or name in _GATEWAY_OWN or name.startswith(_PROXY)):
             headers.append((name, value))
     if not single:
         raise BadOutput("none of Content-Type, Location and Status is there")
-    is_local = len(fields) == 1 and single.get(b"location", b"").startswith(b"/") and b"#" not in single[b"location"]
+    is_alone = sum(bool(value) for _, value in fields) == 1
+    is_local = is_alone and single.get(b"location", b"").startswith(b"/") and b"#" not in single[b"location"]
+    local_redirect = single[b"location"] if is_local else None
+    if single.get(b"location", b"").startswith(b"//"):
+        # A path, as everything after a slash is here; a browser would take it for a host (RFC 3986 section 4.2).
+        single[b"location"] = b"/." + single[b"location"]
     headers[:0] = [(name, single[name]) for name in (b"content-type", b"location") if name in single]
-    return ResponseHead(
-        _status(single), tuple(headers), content_length, local_redirect=single[b"location"] if is_local else None
-    )
+    return ResponseHead(_status(single), tuple(headers), content_length, local_redirect=local_redirect)
 
 
 def _parse_line(line: bytes) -> tuple[bytes, bytes]:
