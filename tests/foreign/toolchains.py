@@ -1,0 +1,21 @@
+"""The compilers of the samples, for modules that are built by the tests."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from tests.conftest import ROOT
+
+SAMPLES = ROOT / "samples"
+
+Toolchains = Callable[[], Mapping[str, str]]
+"""Gives an environment in which npm, go and zig are found."""
+
+
+def build_c(source: str, module: Path, toolchains: Toolchains, *flags: str) -> None:
+    """Compiles a source of tests/foreign to a module."""
+    zig = ["python", "-m", "ziglang", "cc", "-target", "wasm32-wasi", "-Os", "-s", *flags]
+    command = [*zig, "-o", str(module), str(ROOT / "tests/foreign" / source)]
+    subprocess.run(command, env=toolchains(), check=True, timeout=120)
