@@ -25,7 +25,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from wagi_gateway.cgi.environ import RequestHead, build_argv, build_environ
+from wagi_gateway.cgi.environ import RequestHead, build_argv, build_environ, find_authority
 from wagi_gateway.cgi.response import HeaderBlock
 from wagi_gateway.configfile import config_from_tables
 from wagi_gateway.sandbox import Invocation, Sandbox, capi
@@ -102,7 +102,7 @@ def _maker(site: Site) -> Callable[[], Invocation]:
     match = site.router.match(REQUEST.raw_path)
     assert match
     endpoint = match.target
-    environ = build_environ(REQUEST, match, content_length=0, operator=endpoint.operator)
+    environ = build_environ(REQUEST, match, authority=find_authority(REQUEST), operator=endpoint.operator)
     entrypoint = endpoint.entrypoint.encode()
     return lambda: Invocation(endpoint.module, entrypoint, limits=endpoint.limits, argv=[match.path], environ=environ)
 
@@ -113,7 +113,7 @@ def _cgi(site: Site, count: int) -> float:
     for _ in range(count):
         match = site.router.match(REQUEST.raw_path)
         assert match
-        build_environ(REQUEST, match, content_length=0, operator=match.target.operator)
+        build_environ(REQUEST, match, authority=find_authority(REQUEST), operator=match.target.operator)
         build_argv(None, "wagi", REQUEST, match.path)
         assert HeaderBlock(65536).feed(OUTPUT)
     return (time.perf_counter() - begin) / count * 1e6

@@ -18,7 +18,7 @@ from typer.main import get_command
 
 import wagi_gateway
 from tests.conftest import ROOT
-from wagi_gateway.cgi.environ import META_VARIABLES, RequestHead, build_environ
+from wagi_gateway.cgi.environ import META_VARIABLES, RequestHead, build_environ, find_authority
 from wagi_gateway.cgi.response import HeaderBlock
 from wagi_gateway.cli import app
 from wagi_gateway.config import Config, Limits, nested_models
@@ -166,7 +166,7 @@ def test_every_variable_of_a_request_is_described() -> None:
         request_id="1",
     )
     match = RouteMatch(None, "/...", b"", b"/", b"/", b"/")
-    environ = build_environ(request, match, content_length=0, operator={})
+    environ = build_environ(request, match, authority=find_authority(request), operator={})
     section = ENVIRONMENT.read_text().partition("## The request")[2].partition("\n## ")[0]
     described = set(re.findall(r"^\| `([A-Z_]+)` \|", section, re.MULTILINE))
     assert described == {name.decode() for name in environ} == META_VARIABLES - {"REMOTE_IDENT"}

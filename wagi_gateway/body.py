@@ -57,7 +57,7 @@ def check_framing(request: RequestHead) -> None:
 
 
 async def read_body(spool: Spool, request: RequestHead, receive: Receive, limits: Limits) -> None:
-    """Reads the whole body into `spool`.
+    """Reads the whole body of a request that has one into `spool`.
 
     Raises BodyTooLarge (from the declared length, before anything is read and `100 Continue` is sent), RequestTimeout,
     ClientDisconnect for an upload that was broken off, AtCapacity when there is no room for it.
@@ -65,8 +65,6 @@ async def read_body(spool: Spool, request: RequestHead, receive: Receive, limits
     declared = request.values(b"content-length")
     if declared and int(declared[0]) > limits.body:
         raise BodyTooLarge(f"the request body has {declared[0].decode()} bytes, more than limits.body ({limits.body})")
-    if not has_body(request):
-        return
     try:
         async with asyncio.timeout(limits.body_time):
             await _spool(spool, receive, limits.body)

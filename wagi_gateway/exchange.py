@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from starlette.types import Receive
 
 from .body import check_framing, discard_body, has_body, read_body
-from .cgi.environ import RequestHead, build_argv, build_environ, check_target, find_authority, withheld
+from .cgi.environ import FoundAuthority, RequestHead, build_argv, build_environ, check_target, find_authority, withheld
 from .cgi.redirect import MAX_REDIRECTS, redirected
 from .cgi.response import ResponseHead
 from .client import Client
@@ -93,13 +93,13 @@ class Exchange:
     async def _answer(self) -> None:
         try:
             check_framing(self._request)
-            find_authority(self._request, self._site.hostname)
+            authority = find_authority(self._request, self._site.hostname)
             if self._request.method in ("TRACE", "CONNECT"):
                 raise MethodNotAllowed(f"{self._request.method} is not answered")
             if self._request.method == "OPTIONS" and self._request.raw_path == b"*":
                 await self._reply.whole(ResponseHead(200, _ALLOW, None), b"")
                 return
-            await self._dispatch()
+            await self._dispatch(authority)
         except RequestError as error:
             await self._fail(error)
         except asyncio.CancelledError:  # the server's patience with requests in flight is over
@@ -125,16 +125,16 @@ class Exchange:
             await discard_body(self._receive)
             await self._reply.end()
 
-    async def _dispatch(self) -> None:
+    async def _dispatch(self, authority: FoundAuthority) -> None:
         """Finds the module and has it answer; a local redirect finds the next one."""
-        location = await self._run(self._request)
+        location = await self._run(self._request, authority)
         redirects = 0
         while location is not None:
             redirects += 1
             if redirects > MAX_REDIRECTS:
                 raise BadOutput(f"more than {MAX_REDIRECTS} local redirects, the last to {location[:100]!r}")
             try:
-                location = await self._run(redirected(self._request, location))
+                location = await self._run(redirected(self._request, location), authority)
             except (BadRequest, UriTooLong) as error:
                 raise BadOutput(f"a local redirect leads nowhere: {error}") from None
 
@@ -148,23 +148,22 @@ class Exchange:
             raise NotFound("the path has an encoded slash (encoded_slashes)")
         return match
 
-    async def _run(self, request: RequestHead) -> bytes | None:
+    async def _run(self, request: RequestHead, authority: FoundAuthority) -> bytes | None:
         """Runs the module the request is for and sends its response on; a local redirect is returned instead."""
         match = self._match(request)
         endpoint = match.target
         environ = build_environ(
             request,
             match,
-            content_length=0,
+            authority=authority,
             operator=endpoint.operator,
-            hostname=self._site.hostname,
             pass_authorization=endpoint.config.pass_authorization,
         )
         if logger.isEnabledFor(logging.DEBUG):
             logger.debug("withheld from the guest: %s", b", ".join(withheld(request)).decode("latin-1") or "nothing")
         with ExitStack() as resources:
             body = resources.enter_context(Spool(self._room))
-            if request is self._request:
+            if not self._is_body_read:
                 await read_body(body, request, self._receive, endpoint.limits)
                 self._is_body_read = True
                 environ[b"CONTENT_LENGTH"] = b"%d" % body.size

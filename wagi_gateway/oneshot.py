@@ -83,7 +83,7 @@ def load_once(request: OneShot, cache_directory: str | None, load: Callable[[Con
         problems = [Problem("", problem.what.removeprefix("module = ")) for problem in error.problems]
         raise StartupError(*problems, warnings=error.warnings) from None
     if not any(pattern.text == "/..." for pattern, _ in site.routes):
-        raise StartupError(*(Problem("", warning.what) for warning in site.warnings))
+        raise StartupError(Problem("--entrypoint", f'"{request.entrypoint}": there is no such export'))
     site.warnings = [Problem("", warning.what) for warning in site.warnings]
     return site
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -122,7 +122,7 @@ class _Loader:
             self.problems.append(Problem(str(self.file.path), what))
             return None
 
-    def _check_environment(self, where: str, names: Iterator[str] | dict[str, str]) -> None:
+    def _check_environment(self, where: str, names: Iterable[str]) -> None:
         for name in names:
             if name in META_VARIABLES:
                 what = f"environment.{name}: the request sets this variable; choose another name"

@@ -18,6 +18,7 @@ from wagi_gateway.cgi.environ import (
     build_argv,
     build_environ,
     check_target,
+    find_authority,
 )
 from wagi_gateway.errors import BadRequest, FieldsTooLarge, RequestError, UriTooLong
 from wagi_gateway.router import RoutePattern, Router
@@ -42,20 +43,20 @@ def environ(
     route: str = "/e/...",
     operator: Environ | None = None,
     hostname: Authority | None = None,
-    length: int = 0,
 ) -> Environ:
     """The environment of a request with these header fields added."""
     match = Router([(RoutePattern(route), None)]).match(request.raw_path)
     assert match is not None
     request = replace(request, headers=request.headers + headers)
     check_target(request)
-    return build_environ(request, match, content_length=length, operator=operator or {}, hostname=hostname)
+    authority = find_authority(request, hostname)
+    return build_environ(request, match, authority=authority, operator=operator or {})
 
 
 def test_the_whole_environment() -> None:
-    assert environ((b"cookie", b"a=1"), (b"x-foo", b"1"), length=5) == {
+    assert environ((b"cookie", b"a=1"), (b"x-foo", b"1")) == {
         b"AUTH_TYPE": b"",
-        b"CONTENT_LENGTH": b"5",
+        b"CONTENT_LENGTH": b"0",
         b"CONTENT_TYPE": b"",
         b"GATEWAY_INTERFACE": b"CGI/1.1",
         b"HTTP_COOKIE": b"a=1",
@@ -284,5 +285,5 @@ def test_authorization_is_passed_when_asked_for() -> None:
     request = replace(REQUEST, headers=(HOST, (b"authorization", b"Basic dTpw")))
     match = Router([(RoutePattern("/e/..."), None)]).match(request.raw_path)
     assert match is not None
-    result = build_environ(request, match, content_length=0, operator={}, pass_authorization=True)
+    result = build_environ(request, match, authority=find_authority(request), operator={}, pass_authorization=True)
     assert result[b"HTTP_AUTHORIZATION"] == b"Basic dTpw"

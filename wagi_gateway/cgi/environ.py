@@ -103,6 +103,9 @@ class Authority:
         return cls(name, b"%d" % int(port) if port else b"")
 
 
+FoundAuthority = tuple[Authority, bool]
+"""Where the client wanted to go, and whether it said so."""
+
 _parse_authority = lru_cache(maxsize=1024)(Authority.parse)
 
 
@@ -118,24 +121,24 @@ def build_environ(
     request: RequestHead,
     match: RouteMatch[object],
     *,
-    content_length: int,
+    authority: FoundAuthority,
     operator: Mapping[bytes, bytes],
-    hostname: Authority | None = None,
     pass_authorization: bool = False,
 ) -> Environ:
     """The whole environment of one guest: the operator's variables, the meta-variables, then the header fields.
 
-    `operator` holds no name of META_VARIABLES; its `HTTP_*` names win over header fields. Raises BadRequest for header
-    fields that cannot be expressed, FieldsTooLarge over MAX_ENVIRON.
+    CONTENT_LENGTH is `0` until the body is there. `authority` is what `find_authority` found; `operator` holds no name
+    of META_VARIABLES, and its `HTTP_*` names win over header fields. Raises BadRequest for header fields that cannot be
+    expressed, FieldsTooLarge over the bounds.
     """
     if len(request.headers) > MAX_FIELDS:
         raise FieldsTooLarge(f"the request has {len(request.headers)} header fields, more than {MAX_FIELDS}")
     fields = _fields(request.headers)
     if pass_authorization and (credentials := request.values(b"authorization")):
         fields[b"HTTP_AUTHORIZATION"] = _field_value(b"authorization", credentials[0])
-    authority, host_known = find_authority(request, hostname)
+    host, is_named = authority
     https = request.scheme == "https"
-    port = request.forwarded_port or authority.port or (b"443" if https else b"80")
+    port = request.forwarded_port or host.port or (b"443" if https else b"80")
     path_query = match.path + (b"?" + request.query if request.query else b"")
     address = _address(request.client)
     scheme = b"https" if https else b"http"
@@ -145,14 +148,14 @@ def build_environ(
         b"GATEWAY_INTERFACE": b"CGI/1.1",
         b"SERVER_SOFTWARE": SERVER_SOFTWARE,
         b"SERVER_PROTOCOL": _PROTOCOL.get(request.http_version) or b"HTTP/" + request.http_version.encode(),
-        b"SERVER_NAME": authority.name,
+        b"SERVER_NAME": host.name,
         b"SERVER_PORT": port,
         b"REQUEST_METHOD": request.method.encode(),
         b"SCRIPT_NAME": match.script_name,
         b"PATH_INFO": match.path_info,
         b"PATH_TRANSLATED": match.path_info,  # WAGI's; a host's paths are never told
         b"QUERY_STRING": request.query,
-        b"CONTENT_LENGTH": b"%d" % content_length,
+        b"CONTENT_LENGTH": b"0",
         b"CONTENT_TYPE": _content_type(request),
         b"REMOTE_ADDR": address,
         b"REMOTE_HOST": address,
@@ -162,7 +165,7 @@ def build_environ(
         b"REQUEST_URI": request.raw_path + (b"?" + request.query if request.query else b""),
         b"REQUEST_SCHEME": scheme,
         # WAGI's
-        b"X_FULL_URL": b"%s://%s:%s%s" % (scheme, authority.name, port, path_query),
+        b"X_FULL_URL": b"%s://%s:%s%s" % (scheme, host.name, port, path_query),
         b"X_MATCHED_ROUTE": match.pattern.encode(),
         b"X_RAW_PATH_INFO": match.raw_path_info,
         # Ours
@@ -172,7 +175,7 @@ def build_environ(
         environ[b"HTTPS"] = b"on"
     if request.client and request.client[1]:
         environ[b"REMOTE_PORT"] = b"%d" % request.client[1]
-    if not host_known:
+    if not is_named:
         fields.pop(b"HTTP_HOST", None)
     elif request.target_authority is not None:
         fields[b"HTTP_HOST"] = request.target_authority
@@ -234,7 +237,7 @@ def _is_utf8(value: bytes) -> bool:
     return True
 
 
-def find_authority(request: RequestHead, hostname: Authority | None) -> tuple[Authority, bool]:
+def find_authority(request: RequestHead, hostname: Authority | None = None) -> FoundAuthority:
     """The authority the client asked for and whether it named one (RFC 9110 section 7.2). Raises BadRequest."""
     hosts = request.values(b"host")
     if len(hosts) > 1:

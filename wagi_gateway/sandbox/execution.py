@@ -148,7 +148,7 @@ class Execution:
         excess = self.stdout_size - self.invocation.limits.stdout
         if excess <= 0:
             return data
-        self.invocation.stop("stdout")
+        self.invocation.stop("stdout")  # also of a guest that has ended: its output is cut off all the same
         self.stop("stdout")
         return data[:-excess]
 

@@ -54,7 +54,8 @@ class Sandbox:
         for execution in list(self._running):
             execution.stop("shutdown")
         if self._running:
-            await asyncio.wait([asyncio.ensure_future(self._none_runs.wait())], timeout=_CLOSE)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._none_runs.wait(), _CLOSE)
         self._end_ticker.set()
         await asyncio.to_thread(self._ticker.join)
         os.close(self._probe)
