@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,14 +12,20 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, Serve, Server, running
+from tests.outbound.farm import Target
 
 TEXT = "text/plain; charset=utf-8"
 
 
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Server]:
+    """The samples, with a proxy that is not there for what would leave this machine."""
     directory = tmp_path_factory.mktemp("samples")
-    with running(directory, ROOT / "modules.toml", cache=cache) as server:
+    text = (ROOT / "modules.toml").read_text().replace('"samples/', f'"{ROOT}/samples/')
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        proxy = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    (directory / "modules.toml").write_text(f'{text}\n[outbound]\nproxy = "{proxy}"\n')
+    with running(directory, directory / "modules.toml", cache=cache) as server:
         yield server
 
 
@@ -51,9 +58,9 @@ def test_the_index_links_every_route_that_is_served(samples: Server) -> None:
     index = samples.get("/")
     assert index.headers["content-type"] == "text/html; charset=utf-8"
     links = re.findall(r'href="([^"]+)"', index.text)
-    assert {link for link in links if samples.get(link).status_code >= 500} == {"/http-example"}
+    assert {link for link in links if samples.get(link).status_code >= 500} == {"/http-example", "/fetch"}
     assert {link.split("/")[1].partition("?")[0] for link in links} == {
-        "hello", "error", "env", "echo", "http-example", "log", "greet",
+        "hello", "error", "env", "echo", "http-example", "fetch", "log", "greet",
     }  # fmt: skip
 
 
@@ -68,10 +75,35 @@ def test_log_lines_carry_route_and_request_id(samples: Server) -> None:
     ]
 
 
-def test_an_outbound_request_is_denied_in_words(samples: Server) -> None:
-    response = samples.get("/http-example")
+HTTP_EXAMPLE = ROOT / "samples/c/http-example.wasm"
+
+
+def test_an_outbound_request_is_denied_in_words(serve: Serve) -> None:
+    response = serve(f'[[module]]\nroute = "/http-example"\nmodule = "{HTTP_EXAMPLE}"').get("/http-example")
     assert (response.status_code, response.headers["content-type"]) == (502, "text/plain")
     assert re.fullmatch(r"outbound request denied: .+ \(wasi_experimental_http error 7\)\n", response.text)
+
+
+def test_an_outbound_request_that_fails_says_so(samples: Server) -> None:
+    response = samples.get("/http-example")
+    assert (response.status_code, response.headers["content-type"]) == (502, "text/plain")
+    assert re.fullmatch(r"outbound request failed: .+ \(wasi_experimental_http error 11\)\n", response.text)
+
+
+def test_fetch_shows_another_service(serve: Serve) -> None:
+    with Target() as target:
+        server = serve(
+            f'''
+            [[module]]
+            route = "/fetch"
+            module = "{ROOT}/samples/assemblyscript/fetch.wasm"
+            allowed_hosts = ["{target.url}"]
+            environment = {{ URL = "{target.url}/hello" }}
+            '''
+        )
+        text = server.get("/fetch").text
+    assert text.startswith(f"{target.url}/hello answered 200 (text/plain")
+    assert text.endswith("hello from the target\n\n")
 
 
 def test_env_shows_the_whole_request(samples: Server) -> None:

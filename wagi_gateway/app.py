@@ -35,6 +35,7 @@ def create_app(config: str | Path | ConfigFile | Site) -> Starlette:
                 yield
             finally:
                 gateway.sandbox = None
+        site.close()
 
     # ASGI applications rather than functions, so that they answer any method, as WAGI's health check does.
     routes = [Route("/healthz", PlainTextResponse("OK")), Route("/readyz", _Ready(gateway))]

@@ -108,6 +108,7 @@ def check(config: ConfigPath, cache_dir: CacheDir = None) -> None:
     try:
         site = _load(read_config(config, {"cache": _given(directory=_absolute(cache_dir))}))
         findings = [("ok", p.text, f"{e.config.module} ({e.entrypoint})") for p, e in site.routes]
+        findings += [("may call", route, what) for route, what in site.permissions()]
         warnings: Sequence[Problem] = site.warnings
     except StartupError as error:
         problems, warnings = error.problems, error.warnings
@@ -155,6 +156,10 @@ def run(
         list[str] | None,
         typer.Option("--volume", metavar="GUEST=HOST[:ro]", help="Directory the guest may open; repeatable."),
     ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ENTRY", help="Host the guest may call, as in allowed_hosts; repeatable."),
+    ] = None,
     entrypoint: Annotated[str, typer.Option(help="Exported function to call.")] = "_start",
     argv: Annotated[str | None, typer.Option(help="Template of the argument vector, as in modules.toml.")] = None,
     cache_dir: CacheDir = None,
@@ -175,6 +180,7 @@ def run(
             body=_read_data(data),
             environment=_environment([], env or []),
             volumes=tuple(volume or ()),
+            allowed_hosts=tuple(allow_host or ()),
             entrypoint=entrypoint,
             argv=argv,
         )

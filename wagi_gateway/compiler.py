@@ -49,6 +49,8 @@ class WarmModule:
     exports: tuple[str, ...]
     is_reactor: bool
     """Whether `_initialize` is to be called before the entrypoint (WASI application ABI)."""
+    imports: frozenset[str]
+    """The import modules it needs, such as `wasi_snapshot_preview1`."""
 
 
 def create_engine(settings: EngineSettings) -> tuple[wasmtime.Engine, str | None]:
@@ -199,7 +201,13 @@ class Compiler:
         )
         exports = tuple(export.name for export in module.exports if isinstance(export.type, wasmtime.FuncType))
         return WarmModule(
-            source.path.name, source.digest, instance_pre, functions, exports, is_reactor="_initialize" in functions
+            source.path.name,
+            source.digest,
+            instance_pre,
+            functions,
+            exports,
+            is_reactor="_initialize" in functions,
+            imports=frozenset(wanted.module for wanted in module.imports),
         )
 
 

@@ -16,10 +16,14 @@ from pydantic import (
     ConfigDict,
     Field,
     GetJsonSchemaHandler,
+    SecretStr,
     WithJsonSchema,
 )
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
+
+from .outbound.policy import AllowedHost
+from .outbound.proxy import Proxy
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -63,6 +67,16 @@ def _check_variable_value(value: str) -> str:
     if "\0" in value:
         raise ValueError("a variable's value must not contain NUL")
     return value
+
+
+def _check_allowed_host(entry: str) -> str:
+    AllowedHost.parse(entry)
+    return entry
+
+
+def _check_proxy(proxy: SecretStr) -> SecretStr:
+    Proxy.parse(proxy.get_secret_value())
+    return proxy
 
 
 def _volume_from_string(value: object) -> object:
@@ -142,6 +156,20 @@ class Limits(Table):
     """Requests that wait for one of those places; the next is answered with 503 and Retry-After."""
     queue_time: Duration = Field(10.0, gt=0, le=3600)
     """Time a request waits for its place; then 503."""
+    http_time: Duration = Field(20.0, gt=0, le=86400)
+    """Time of one outbound call, from the look-up of the name to the last byte of the response's body, redirects
+    included; never longer than the request's own `time`. Shorter than that, so that a guest can say what went wrong."""
+    http_connect_time: Duration = Field(10.0, gt=0, le=3600)
+    """Time of it in which the connection must stand, TLS included."""
+    http_request: Size = Field(ByteSize(16 * 2**20), ge=0)
+    """Size of the body of an outbound request; a larger one is not sent."""
+    http_response: Size = Field(ByteSize(64 * 2**20), ge=0)
+    """Size of the body of an outbound response; a larger one ends in an error. The gateway holds no more of it than
+    64KiB at a time."""
+    http_headers: Size = Field(ByteSize(64 * 2**10), ge=256, le=96 * 2**10)
+    """Size of the header fields of an outbound request, and of an outbound response."""
+    http_calls: int = Field(1000, ge=0)
+    """Outbound calls one request may make."""
 
 
 class Volume(Table):
@@ -181,10 +209,16 @@ class ModuleConfig(Table):
     """Directories the guest may open: `{ "/guest" = "host/dir" }`, or `{ path = "host/dir", read_only = true }`."""
     environment: Environment = Field(default_factory=dict)
     """Environment variables for this module's guests; a name CGI gives a meaning to is refused."""
-    allowed_hosts: tuple[str, ...] | None = None
-    """Hosts the guest may call through `wasi_experimental_http`. This version denies every call."""
-    http_max_concurrency: int | None = Field(None, ge=0)
-    """Outbound responses one request may hold open. Without effect in this version, which denies every call."""
+    allowed_hosts: tuple[Annotated[str, AfterValidator(_check_allowed_host)], ...] | None = None
+    """Hosts the guest may call through `wasi_experimental_http`: `"https://api.example.com"`, with a port if it is not
+    the usual one; `"api.example.com"` for http and https; `"*.example.com"` for every name below it, and
+    `"insecure:allow-all"`, both at public addresses only. Every redirect is checked too. Without it every call is
+    denied."""
+    allow_private_networks: bool = False
+    """Whether wildcards and `insecure:allow-all` reach private, loopback, link-local and other addresses that are not
+    public, among them the cloud's metadata. A host that `allowed_hosts` names may have any address."""
+    http_max_concurrency: int = Field(16, ge=0)
+    """Outbound responses one request may hold open."""
     limits: Limits = Field(default_factory=Limits)
     """What this module's guests may use, where it differs from `[limits]`."""
     encoded_slashes: Literal["decode", "reject"] = "decode"
@@ -234,6 +268,16 @@ class Server(Table):
     temporary file."""
 
 
+class Outbound(Table):
+    """`[outbound]`: the way of the calls that guests make."""
+
+    proxy: Annotated[SecretStr, AfterValidator(_check_proxy)] | None = None
+    """HTTP proxy for all calls, `http://[user:password@]host[:port]`. It resolves the names, so wildcards and
+    `insecure:allow-all` need `allow_private_networks`. Proxy variables of the gateway's environment have no effect."""
+    ca_file: str | None = Field(None, min_length=1)
+    """File of certificate authorities (PEM) that are trusted besides the system's; relative to this file."""
+
+
 class Cache(Table):
     """`[cache]`: precompiled modules on disk."""
 
@@ -268,6 +312,8 @@ class Config(Table):
     """The listening socket and the process."""
     limits: Limits = Field(default_factory=Limits)
     """What a module may use, where it sets nothing itself."""
+    outbound: Outbound = Field(default_factory=Outbound)
+    """The way of the calls that guests make."""
     cache: Cache = Field(default_factory=Cache)
     """Precompiled modules on disk."""
     log: Log = Field(default_factory=Log)

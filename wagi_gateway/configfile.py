@@ -7,9 +7,9 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
 from .config import (
@@ -21,6 +21,7 @@ from .config import (
     Limits,
     Log,
     ModuleConfig,
+    Outbound,
     Server,
     Table,
     as_written,
@@ -91,6 +92,7 @@ class _Reader:
             environment=self._environment(tables.pop("environment", {})),
             server=self._table(Server, "server", tables),
             limits=limits,
+            outbound=self._table(Outbound, "outbound", tables),
             cache=self._table(Cache, "cache", tables),
             log=self._table(Log, "log", tables),
         )
@@ -205,9 +207,13 @@ def _explain(detail: ErrorDetails, model: type[BaseModel], prefix: str, table: o
         if (limit := detail.get("ctx", {}).get(bound)) is not None:
             what = f"must be {words} {as_written(limit, _annotation_at(model, loc))}"
     what = what[:1].lower() + what[1:]
-    if value is None or isinstance(value, (dict, list)):
+    if value is None or isinstance(value, (dict, list)) or _is_secret(_annotation_at(model, loc)):
         return f"{key}: {what}"
     return f"{key} = {_toml(value)}: {what}"
+
+
+def _is_secret(annotation: object) -> bool:
+    return annotation is SecretStr or any(map(_is_secret, get_args(annotation)))
 
 
 def _written(table: object, detail: ErrorDetails) -> object:

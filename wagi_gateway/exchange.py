@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import time
 from collections.abc import Sequence
@@ -27,7 +28,9 @@ from .errors import (
     UriTooLong,
 )
 from .observe.access import log_access
+from .observe.call import log_call
 from .observe.guest import GuestLog
+from .outbound.session import Session
 from .reply import Reply
 from .router import RouteMatch
 from .sandbox import Execution, Gate, Invocation, Sandbox
@@ -168,6 +171,10 @@ class Exchange:
                 self._is_body_read = True
                 environ[b"CONTENT_LENGTH"] = b"%d" % body.size
             log = GuestLog(match.pattern, request.request_id)
+            outbound = None
+            if endpoint.outbound:
+                outbound = Session(endpoint.outbound, functools.partial(log_call, match.pattern, request.request_id))
+                resources.callback(outbound.end)
             invocation = Invocation(
                 endpoint.module,
                 endpoint.entrypoint.encode(),
@@ -177,6 +184,7 @@ class Exchange:
                 stdin=body.content(),
                 volumes=endpoint.volumes,
                 on_stderr=log.feed,
+                outbound=outbound,
             )
             execution = await self._start(invocation, self._gates[endpoint.number], log, resources)
         try:

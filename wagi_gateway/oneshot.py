@@ -35,6 +35,7 @@ class OneShot:
     body: bytes
     environment: dict[str, str]
     volumes: tuple[str, ...]
+    allowed_hosts: tuple[str, ...]
     entrypoint: str
     argv: str | None
 
@@ -43,6 +44,7 @@ class OneShot:
         module: dict[str, object] = {"route": "/...", "module": self.module, "entrypoint": self.entrypoint}
         module["volumes"] = dict(_volume(text) for text in self.volumes)
         module["environment"] = self.environment
+        module["allowed_hosts"] = list(self.allowed_hosts)
         if self.argv is not None:
             module["argv"] = self.argv
         tables: dict[str, object] = {"module": [module], "server": {"concurrency": 1}, "log": {"access": False}}

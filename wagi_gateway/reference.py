@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Literal, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, MinLen
-from pydantic import BaseModel, ByteSize
+from pydantic import BaseModel, ByteSize, SecretStr
 from pydantic.fields import FieldInfo
 
 from .config import LEGACY_MODULE, LEGACY_TOP_LEVEL, Config, as_written, nested_models
@@ -113,7 +113,7 @@ def _kind(field: FieldInfo) -> str:
     if get_origin(annotation) is dict:
         return "table of strings"
     types = {annotation, *get_args(annotation)}
-    names = {bool: "boolean", int: "integer", float: "duration", ByteSize: "size", str: "string"}
+    names = {bool: "boolean", int: "integer", float: "duration", ByteSize: "size", str: "string", SecretStr: "string"}
     return next((word for kind, word in names.items() if kind in types), "array of strings")
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
+import ssl
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -18,9 +20,13 @@ from .compiler import Compiler, EngineSettings, OnCompile, WarmModule, create_en
 from .config import Config, Limits, ModuleConfig
 from .configfile import ConfigFile
 from .errors import BadRequest, Problem, StartupError
-from .outbound import define_outbound
+from .outbound.client import Client
+from .outbound.policy import AllowedHost, Policy
+from .outbound.proxy import Proxy
 from .probe import instantiate, print_routes
 from .router import RoutePattern, Router
+from .sandbox.calls import MODULE as CALLS
+from .sandbox.calls import define_calls
 from .sandbox.capi import AbiMismatch, check_abi
 from .sandbox.poll import define_poll_oneoff
 from .sources.file import WasmSource, read_module, resolve
@@ -43,6 +49,8 @@ class Endpoint:
     """The operator's environment variables."""
     volumes: tuple[tuple[bytes, bytes, bool], ...]
     """Host directory, guest path, writable."""
+    outbound: Client | None
+    """What its guests call out through; None for a module that does not know how to."""
 
     @property
     def limits(self) -> Limits:
@@ -60,6 +68,19 @@ class Site:
     router: Router[Endpoint]
     routes: list[tuple[RoutePattern, Endpoint]]
     warnings: list[Problem] = field(default_factory=list)
+
+    def permissions(self) -> Iterator[tuple[str, str]]:
+        """What the guests of each `[[module]]` may call, in words: its route and one thing it may call."""
+        for module in self.config.module:
+            for entry in map(AllowedHost.parse, module.allowed_hosts or ()):
+                words = entry.describe(allow_private_networks=module.allow_private_networks)
+                yield module.route, f'"{entry.text}": {words}'
+
+    def close(self) -> None:
+        """Closes the connections its guests have used."""
+        for _, endpoint in self.routes:
+            if endpoint.outbound:
+                endpoint.outbound.close()
 
 
 def load(file: ConfigFile, on_compile: OnCompile | None = None) -> Site:
@@ -143,13 +164,14 @@ class _Loader:
         printed = list(self._printed_routes(where, config, module, pattern))
         if self._has_entrypoint(where, module, "entrypoint", config.entrypoint, is_needed=not printed):
             printed.insert(0, (pattern, config.entrypoint))
+        outbound = self._outbound(config) if CALLS in module.imports else None
         operator = {
             name.encode(): value.encode() for name, value in (self.config.environment | config.environment).items()
         }
         # Of two lines for one route the last counts, and any of them before the module's own.
         for route, entrypoint in dict(printed).items():
             self.claims.append((where, number, route))
-            yield route, Endpoint(number, config, module, entrypoint, operator, volumes)
+            yield route, Endpoint(number, config, module, entrypoint, operator, volumes, outbound)
 
     def _printed_routes(
         self, where: str, config: ModuleConfig, module: WarmModule, parent: RoutePattern
@@ -165,9 +187,13 @@ class _Loader:
 
     def _warn_of(self, where: str, config: ModuleConfig) -> None:
         """What is allowed and probably not meant."""
-        if config.allowed_hosts:
-            what = "allowed_hosts: outbound HTTP is not available in this version; every call is denied"
-            self.warnings.append(Problem(where, what))
+        for entry in map(AllowedHost.parse, config.allowed_hosts or ()):
+            if entry.ignored:
+                what = f'"{entry.text}" permits all of the host; "{entry.ignored}" is not compared'
+                self.warnings.append(Problem(where, f"allowed_hosts: {what}"))
+            elif not entry.is_exact and self.config.outbound.proxy and not config.allow_private_networks:
+                what = f'"{entry.text}" permits no name, because outbound.proxy resolves it'
+                self.warnings.append(Problem(where, f"allowed_hosts: {what}; set allow_private_networks = true"))
         if config.argv is None and config.argv_mode == "wagi" and _INTERPRETER.match(Path(config.module).stem):
             what = 'a query such as "?-x" becomes an option of this interpreter; set argv, or argv_mode = "none"'
             self.warnings.append(Problem(where, f'module = "{config.module}": {what}'))
@@ -204,6 +230,31 @@ class _Loader:
                 self.problems.append(Problem(where, f"{key}: {what}"))
             volumes.append((os.fsencode(resolved.path), guest.encode(), not volume.read_only))
         return tuple(volumes)
+
+    @functools.cached_property
+    def _ssl_context(self) -> ssl.SSLContext:
+        """Whom outbound calls trust: the system's certificate authorities and the operator's."""
+        context = ssl.create_default_context()
+        if ca_file := self.config.outbound.ca_file:
+            path = self.file.base / ca_file
+            try:
+                context.load_verify_locations(path)
+            except OSError as error:
+                is_read = isinstance(error, ssl.SSLError)
+                what = "holds no certificate in PEM form" if is_read else f"cannot be read: {error.strerror}"
+                self.problems.append(Problem(str(self.file.path), f'outbound.ca_file = "{ca_file}": {path} {what}'))
+        return context
+
+    def _outbound(self, config: ModuleConfig) -> Client:
+        hosts = config.allowed_hosts or ()
+        proxy = self.config.outbound.proxy
+        return Client(
+            Policy(hosts, allow_private_networks=config.allow_private_networks),
+            config.limits,
+            config.http_max_concurrency,
+            ssl_context=self._ssl_context if hosts else None,
+            proxy=Proxy.parse(proxy.get_secret_value()) if proxy else None,
+        )
 
     def _module(self, where: str, config: ModuleConfig) -> WarmModule | None:
         key = f'module = "{config.module}"'
@@ -270,7 +321,7 @@ def _overlap(one: Path, other: Path) -> bool:
 
 def _define_host(linker: wasmtime.Linker) -> None:
     define_poll_oneoff(linker)
-    define_outbound(linker)
+    define_calls(linker)
 
 
 def _engine_settings(config: Config) -> EngineSettings:

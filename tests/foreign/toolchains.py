@@ -15,7 +15,7 @@ Toolchains = Callable[[], Mapping[str, str]]
 
 
 def build_c(source: str, module: Path, toolchains: Toolchains, *flags: str) -> None:
-    """Compiles a source of tests/foreign to a module."""
+    """Compiles a C source below tests/ to a module."""
     zig = ["python", "-m", "ziglang", "cc", "-target", "wasm32-wasi", "-Os", "-s", *flags]
-    command = [*zig, "-o", str(module), str(ROOT / "tests/foreign" / source)]
+    command = [*zig, "-o", str(module), str(ROOT / "tests" / source)]
     subprocess.run(command, env=toolchains(), check=True, timeout=120)

@@ -9,22 +9,23 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import wasmtime
 
 from tests import guests
 from wagi_gateway.compiler import Compiler, EngineSettings, WarmModule, create_engine
 from wagi_gateway.config import Limits
 from wagi_gateway.errors import AtCapacity
-from wagi_gateway.outbound import define_outbound
 from wagi_gateway.sandbox import Execution, Invocation, Sandbox, capi
+from wagi_gateway.sandbox.calls import define_calls
 from wagi_gateway.sandbox.poll import define_poll_oneoff
 from wagi_gateway.sources.file import WasmSource
 
 ENGINE, _ = create_engine(EngineSettings(slots=16, max_memory=256 * 2**20, memories=2, tables=4, table_elements=1000))
 
 
-def _define(linker: object) -> None:
-    define_poll_oneoff(linker)  # type: ignore[arg-type]
-    define_outbound(linker)  # type: ignore[arg-type]
+def _define(linker: wasmtime.Linker) -> None:
+    define_poll_oneoff(linker)
+    define_calls(linker)
 
 
 COMPILER = Compiler(ENGINE, _define)

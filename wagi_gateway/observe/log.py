@@ -12,6 +12,7 @@ from ..config import Log
 logger = logging.getLogger("wagi_gateway")
 
 ACCESS = "wagi_gateway.access"
+CALLS = "wagi_gateway.calls"
 GUEST = "wagi_gateway.guest"
 
 
@@ -45,7 +46,9 @@ def _is_news(record: logging.LogRecord) -> bool:
 class _MessageFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         origin = "" if record.name == GUEST else f"{record.levelname.lower()}: "
-        return origin + escape(record.getMessage())
+        fields = _fields(record)
+        outcome = fields.get("reason") or fields.get("status")
+        return origin + escape(record.getMessage() + (f": {outcome}" if outcome else ""))
 
 
 class TextFormatter(logging.Formatter):

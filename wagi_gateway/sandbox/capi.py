@@ -115,6 +115,7 @@ def run(engine: wasmtime.Engine, invocation: Invocation, stdout: bytes, stderr: 
     # A guest that was quick has touched little memory, so freeing it is too.
     (_store_delete_quickly if seconds < _QUICK else _store_delete)(store)
     current.invocation = None
+    invocation.end()
     if invocation.stop_reason is not None and kind != "exit":
         kind, message = "stopped", invocation.stop_reason
     return Outcome(kind, code, message, seconds)

@@ -20,7 +20,7 @@ _STOPPED: dict[StopReason, str] = {
     "stdout": "the guest printed more than limits.stdout ({limits.stdout} bytes)",
     "disconnect": "the client went away",
     "shutdown": "the server is stopping",
-    "descriptors": "the server ran out of descriptors, and the guest has a volume to open files in",
+    "descriptors": "the server ran out of descriptors, and the guest may open files or connections",
 }
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
+import os
+import select
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
 from ..cgi.environ import Environ
 from ..compiler import WarmModule
 from ..config import Limits
+from ..outbound.session import Session
 
 StopReason = Literal["time", "stdout", "disconnect", "shutdown", "descriptors"]
 End = Literal["exit", "trap", "stopped", "failed", "starved"]
@@ -41,10 +46,13 @@ class Outcome:
 
 
 class Invocation:
-    """One run of one guest. Everything but `stop` belongs to the thread that runs it."""
+    """One run of one guest. Everything but `stop` and `wake` belongs to the thread that runs it."""
 
     __slots__ = (
+        "_has_waited",
         "_host_calls",
+        "_is_woken",
+        "_lock",
         "_wakeup",
         "argv",
         "deadline",
@@ -53,6 +61,8 @@ class Invocation:
         "limits",
         "module",
         "on_stderr",
+        "on_wait",
+        "outbound",
         "started_ns",
         "stdin",
         "stop_reason",
@@ -70,10 +80,11 @@ class Invocation:
         stdin: bytes | int = b"",
         volumes: tuple[tuple[bytes, bytes, bool], ...] = (),
         on_stderr: Callable[[bytes], None] = lambda _data: None,
+        outbound: Session | None = None,
     ) -> None:
         """Without an `entrypoint` the module is instantiated and no more. `stdin` is the body itself or the descriptor
         of a file that holds it; `volumes` are (host directory, guest path, writable); `on_stderr` is called on the
-        event loop with what the guest writes, as it comes."""
+        event loop with what the guest writes, as it comes; without `outbound` every call is denied."""
         self.module = module
         self.entrypoint = entrypoint
         self.limits = limits
@@ -82,23 +93,42 @@ class Invocation:
         self.stdin = stdin
         self.volumes = volumes
         self.on_stderr = on_stderr
+        self.outbound = outbound
+        self.on_wait: Callable[[], None] = lambda: None
+        """Called on the guest's thread before it waits for the first time."""
         self.started_ns = 0
         self.deadline = 0.0
         self.stop_reason: StopReason | None = None
-        self._wakeup: threading.Event | None = None
         self._host_calls = 0
+        self._has_waited = False
+        self._is_woken = False
+        self._lock = threading.Lock()
+        self._wakeup = -1
 
     def begin(self) -> None:
         """The guest's time starts."""
         self.started_ns = time.monotonic_ns()
         self.deadline = self.started_ns / 1e9 + self.limits.time
 
+    def end(self) -> None:
+        """The guest has ended: it is not woken any more."""
+        with self._lock:
+            if self._wakeup >= 0:
+                os.close(self._wakeup)
+                self._wakeup = -1
+
     def stop(self, reason: StopReason) -> None:
-        """Has the guest stopped at the next epoch, or at once if it sleeps. May be called from any thread."""
+        """Has the guest stopped at the next epoch, or at once if it waits. May be called from any thread."""
         if self.stop_reason is None:
             self.stop_reason = reason
-        if self._wakeup is not None:
-            self._wakeup.set()
+        self.wake()
+
+    def wake(self) -> None:
+        """Ends a wait, the next one if there is none. May be called from any thread."""
+        with self._lock:
+            self._is_woken = True
+            if self._wakeup >= 0:
+                os.eventfd_write(self._wakeup, 1)
 
     def must_stop(self) -> bool:
         """Whether the guest has to end; asked at each epoch."""
@@ -106,19 +136,58 @@ class Invocation:
             self.stop_reason = "time"
         return self.stop_reason is not None
 
-    def sleep(self, seconds: float) -> None:
-        """Sleeps on the guest's behalf: never beyond its deadline, and not at all once it has to end."""
-        # Made before stop_reason is looked at: stop() sets the reason before it looks for the event.
-        self._wakeup = self._wakeup or threading.Event()
-        if not self.must_stop():
-            self._wakeup.wait(max(0.0, min(seconds, self.deadline - time.monotonic())))
-            self.must_stop()
+    def wait(self, seconds: float, descriptor: int = -1, events: int = 0) -> bool:
+        """Waits on the guest's behalf until a descriptor is ready for the events of poll(2), or until it is woken.
+
+        Some seconds at most, never beyond its deadline, and not at all once it has to end. Whether it came to that.
+        """
+        if not self._has_waited:
+            self._has_waited = True
+            self.on_wait()
+        # Made before stop_reason is looked at: stop() sets the reason before it looks for the descriptor.
+        if not self._open_wakeup() or self.must_stop():
+            return False
+        if self._take_wake():
+            return True
+        poll = select.poll()
+        poll.register(self._wakeup, select.POLLIN)
+        if descriptor >= 0:
+            poll.register(descriptor, events)
+        seconds = max(0.0, min(seconds, self.deadline - time.monotonic()))
+        ready = poll.poll(math.ceil(seconds * 1000))
+        self._take_wake()
+        return not self.must_stop() and bool(ready)
 
     def count_host_call(self) -> None:
         """Slows a guest that does nothing but call the host: such a call holds the lock every request needs."""
         self._host_calls += 1
         if self._host_calls > _FREE_HOST_CALLS:
             time.sleep(_HOST_CALL_PAUSE)
+
+
+    def forgive_host_call(self) -> None:
+        """The last call of the host was more than that."""
+        self._host_calls -= 1
+
+    def _take_wake(self) -> bool:
+        with self._lock:
+            if not self._is_woken:
+                return False
+            self._is_woken = False
+            with suppress(BlockingIOError):  # woken before there was a descriptor
+                os.eventfd_read(self._wakeup)
+            return True
+
+    def _open_wakeup(self) -> bool:
+        if self._wakeup < 0:
+            try:
+                wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+            except OSError:
+                self.stop("descriptors")
+                return False
+            with self._lock:
+                self._wakeup = wakeup
+        return True
 
 
 class _Current(threading.local):

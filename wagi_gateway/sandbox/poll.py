@@ -62,7 +62,7 @@ def _poll(invocation: Invocation, wanted: list[tuple[int, int, int, int, int, in
     waits = [_nanoseconds(invocation, clock, timeout, flags) for _, _, clock, timeout, _, flags in wanted]
     first = min(waits)
     if first > 0:
-        invocation.sleep(first / 1e9)
+        invocation.wait(first / 1e9)
     due = [subscription for subscription, wait in zip(wanted, waits, strict=True) if wait <= first]
     return [_EVENT.pack(userdata, _SUCCESS, _CLOCK, 0, 0) for userdata, *_ in due]
 

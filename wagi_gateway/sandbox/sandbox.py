@@ -79,9 +79,12 @@ class Sandbox:
         except OSError as error:
             raise AtCapacity(f"no pipe for a sandbox: {error}") from None
 
-        def slow() -> None:
+        def grow() -> None:
             with contextlib.suppress(RuntimeError):  # no more threads to be had: guests wait for each other
                 self._threads.grow(len(self._running))
+
+        def slow() -> None:
+            grow()
             on_slow()
 
         def ended() -> None:
@@ -91,6 +94,7 @@ class Sandbox:
             on_end(execution)
 
         execution = Execution(self._engine, invocation, slot, on_slow=slow, on_end=ended, on_idle=self._take_back)
+        invocation.on_wait = grow
         try:
             self._threads.submit(execution.run)
         except RuntimeError as error:
@@ -113,9 +117,10 @@ class Sandbox:
             self._engine.increment_epoch()
 
     def _stop_openers(self) -> None:
-        """A guest with a volume may open files without end, and wasmtime has no bound for it."""
+        """A guest with a volume may open files without end, and wasmtime has no bound for it; one that calls out, many
+        connections."""
         for execution in list(self._running):
-            if execution.invocation.volumes:
+            if execution.invocation.volumes or execution.invocation.outbound:
                 execution.invocation.stop("descriptors")
 
     def _descriptors_are_short(self) -> bool:

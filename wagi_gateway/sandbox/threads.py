@@ -40,14 +40,15 @@ class Threads:
         self._jobs.put(job)
 
     def grow(self, count: int) -> None:
-        """Has at least `count` threads. Raises RuntimeError where the system gives no more."""
-        while self._count < count:
-            default = threading.stack_size(_STACK)
-            try:
-                threading.Thread(target=self._work, name="guest", daemon=True).start()
-            finally:
-                threading.stack_size(default)
-            with self._lock:
+        """Has at least `count` threads. May be called from any thread. Raises RuntimeError where the system gives no
+        more."""
+        with self._lock:
+            while self._count < count:
+                default = threading.stack_size(_STACK)
+                try:
+                    threading.Thread(target=self._work, name="guest", daemon=True).start()
+                finally:
+                    threading.stack_size(default)
                 self._count += 1
 
     def close(self) -> None:

@@ -1,0 +1,1 @@
+"""Outbound HTTP: guests that call, and servers to be called."""

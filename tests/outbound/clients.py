@@ -1,0 +1,134 @@
+"""Guests that call out: by the header of samples/c, by the binding of samples/assemblyscript, and by neither."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from tests.conftest import Server
+from tests.foreign.packages import Compiled
+from tests.foreign.toolchains import SAMPLES, Toolchains, build_c
+
+SMALL, LARGE = 4096, 65536
+"""Bytes into which the published clients look a header up; LARGE is the Rust one's second try."""
+
+_HERE = Path(__file__).parent
+_SAMPLE = SAMPLES / "assemblyscript"
+# The collector of this compiler stumbles over as-wasi's Descriptor, a number in the clothes of an object; so none.
+_INDEPENDENT = Compiled(
+    (_HERE / "independent.ts", _HERE / "package.json"),
+    ("--binaryFile", "built.wasm", "--optimizeLevel", "2", "--runtime", "stub", "--use", "abort=wasi_abort"),
+)
+_BINDING = Compiled(
+    (
+        _HERE / "binding.ts",
+        *(_SAMPLE / name for name in ("wasi_experimental_http.ts", "asconfig.json", "package.json")),
+    ),
+    ("--outFile", "built.wasm"),
+)
+
+
+def build_clients(directory: Path, toolchains: Toolchains) -> None:
+    """Puts `caller.wasm`, `independent.wasm` and `binding.wasm` there; their sources say what they do."""
+    build_c("outbound/caller.c", directory / "caller.wasm", toolchains, "-I", str(SAMPLES / "c"))
+    for name, module in (("independent.wasm", _INDEPENDENT), ("binding.wasm", _BINDING)):
+        (directory / name).symlink_to(module.build(toolchains))
+
+
+def script(server: Server, *lines: str | bytes, path: str = "/caller") -> list[list[str]]:
+    """The words of each line that `caller.wasm` prints when these lines are its input."""
+    text = b"\n".join(line if isinstance(line, bytes) else line.encode() for line in lines)
+    response = server.post(path, text)
+    assert response.status_code == 200, response.text
+    return [line.split(" ") for line in response.text.splitlines()]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One call that a guest is to make."""
+
+    method: str
+    url: str
+    header: str = ""
+    """A line for the request."""
+    body: bytes = b""
+    look_up: str = ""
+    """A header of the response to look up."""
+    room: int = 0
+    """Size of the buffer for it; 0 stands for SMALL, and LARGE if that is too small."""
+    part: int = SMALL
+    """Size of the buffer for parts of the body."""
+    held: int = 0
+    """Responses that are opened before and stay open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the guest was told: the error of `req`, and if that is 0 what followed."""
+
+    error: int
+    status: int = 0
+    look_up: tuple[int, str] | None = None
+    """Error and value of the header look-up."""
+    size: int = 0
+    digest: int = 0
+
+    @classmethod
+    def of(cls, status: int, body: bytes, look_up: tuple[int, str] | None = None) -> Answer:
+        """A call that succeeded."""
+        return cls(0, status, look_up, len(body), fnv(body))
+
+
+def fnv(data: bytes) -> int:
+    """FNV-1a of 32 bits."""
+    digest = 2166136261
+    for byte in data:
+        digest = (digest ^ byte) * 16777619 & 0xFFFFFFFF
+    return digest
+
+
+class Client(Protocol):
+    """Makes a call through a guest."""
+
+    def __call__(self, server: Server, asked: Asked) -> Answer:
+        """What the guest was told."""
+
+
+def c_client(server: Server, asked: Asked) -> Answer:
+    """Makes the call through `caller.wasm`."""
+    rooms = [asked.room] if asked.room else [SMALL, LARGE]
+    results = script(
+        server,
+        *[f"req GET {asked.url}"] * asked.held,
+        *[f"header {asked.header}"] * bool(asked.header),
+        b"body " + asked.body,
+        f"req {asked.method} {asked.url}",
+        *[f"get {asked.look_up} {room}" for room in rooms if asked.look_up],
+        f"drain {asked.part}",
+        "close",
+    )
+    error, status = (int(word) for word in results[asked.held][1:3])
+    if error:
+        return Answer(error)
+    tried = [(int(words[1]), words[3]) for words in results if words[0] == "get"]
+    look_up = next((answer for answer in tried if answer[0] != 4), tried[-1]) if tried else None
+    (drained,) = (words for words in results if words[0] == "drain")
+    assert (drained[1], results[-1]) == ("0", ["close", "0"])
+    return Answer(0, status, look_up, int(drained[2]), int(drained[3]))
+
+
+def independent_client(server: Server, asked: Asked) -> Answer:
+    """Makes the call through `independent.wasm`."""
+    settings = {"send": asked.header, "look-up": asked.look_up, "room": asked.room, "part": asked.part}
+    headers = {f"x-{name}": str(value) for name, value in {**settings, "open": asked.held}.items() if value}
+    url = f"{server.url}/independent?{asked.url}"
+    response = server.client.request(asked.method, url, content=asked.body, headers=headers)
+    assert response.status_code == 200, response.text
+    if error := int(response.headers["x-error"]):
+        return Answer(error)
+    look_up = None
+    if asked.look_up:
+        code, _, value = response.headers["x-look-up"].partition(" ")
+        look_up = (int(code), value)
+    return Answer.of(int(response.headers["x-status"]), response.content, look_up)

@@ -1,0 +1,247 @@
+"""Real HTTP servers on loopback addresses for guests to call: they remember who connected and what was asked."""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import ssl
+import sys
+import threading
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+from urllib.parse import parse_qs, parse_qsl, urlsplit
+
+from tests.conftest import wait_until
+
+_TICK = 0.02
+"""Seconds between two looks whether the client has gone or the target is to end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A request as it arrived; `target` is what stood in the request line, names of headers are in lower case."""
+
+    method: str
+    target: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+    def header(self, name: str) -> str | None:
+        """The value of a header, repeats joined by a comma."""
+        return ", ".join(value for other, value in self.headers if other == name) or None
+
+
+def pattern(size: int) -> bytes:
+    """Bytes in which a part that is lost, repeated or moved shows: 251 is prime."""
+    return (bytes(range(251)) * (size // 251 + 1))[:size]
+
+
+@dataclass(slots=True)
+class Target:
+    """An HTTP/1.1 server with kept connections on a port of its own, over TLS if it gets a context.
+
+    | path                             | answer to any method                                                         |
+    |----------------------------------|------------------------------------------------------------------------------|
+    | `/hello`                         | `hello from the target`                                                      |
+    | `/echo`                          | the request's body and content type; its method in `x-method`                |
+    | `/big?size=N`                    | `pattern(N)`; in chunks, without Content-Length, with `&chunked`             |
+    | `/status/CODE`                   | that status                                                                  |
+    | `/redirect?to=URL&status=302`    | `location: URL`; without one to itself                                       |
+    | `/headers?size=N&name=value`     | these headers, one for each pair, `x-size` with N bytes; values are Latin-1  |
+    | `/slow?seconds=S`                | `slow`, after that time                                                      |
+    | `/drip`                          | a byte at a time, without end                                                |
+    """
+
+    host: str = "127.0.0.1"
+    tls: ssl.SSLContext | None = None
+    requests: list[Received] = field(default_factory=list)
+    hung_up: int = 0
+    """Clients that left before `/slow` or `/drip` had answered."""
+    errors: list[BaseException] = field(default_factory=list)
+    """What went wrong in the target itself."""
+    _accepted: list[tuple[Any, ...]] = field(default_factory=list)
+    _probes: int = 0
+    _server: _Server = field(init=False)
+    _thread: threading.Thread = field(init=False)
+
+    def __enter__(self) -> Self:
+        self._server = _Server(self)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(_TICK,))
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.end()
+        self._thread.join()
+        assert not self.errors, self.errors
+
+    @property
+    def port(self) -> int:
+        """Its port."""
+        return self._server.server_port
+
+    @property
+    def url(self) -> str:
+        """Scheme, host and port: `http://127.0.0.1:40001`, which is also an entry of `allowed_hosts`."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self.tls else 'http'}://{host}:{self.port}"
+
+    def connections(self) -> int:
+        """How many connections were made so far, those that nobody has accepted yet included."""
+        before = len(self._accepted)
+        self._probes += 1
+        with socket.create_connection((self.host, self.port), timeout=10) as probe:
+            # Connections are accepted in the order in which they were made.
+            wait_until(lambda: probe.getsockname() in self._accepted[before:])
+        return len(self._accepted) - self._probes
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = False
+    request_queue_size = 256
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.ending = threading.Event()
+        self._open: set[socket.socket] = set()
+        self.address_family = socket.AF_INET6 if ":" in target.host else socket.AF_INET
+        super().__init__((target.host, 0), _Handler)
+
+    def server_bind(self) -> None:
+        # Without the look-up of the host's name that HTTPServer does.
+        self.socket.bind(self.server_address)
+        self.server_address = self.socket.getsockname()
+        self.server_name, self.server_port = self.target.host, self.server_address[1]
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        connection, peer = super().get_request()
+        self.target._accepted.append(peer)
+        return connection, peer
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        # In the connection's own thread, so that nobody waits for another one's handshake.
+        connection = self.target.tls.wrap_socket(request, server_side=True) if self.target.tls else request
+        self._open.add(connection)
+        try:
+            if not self.ending.is_set():
+                super().finish_request(connection, client_address)
+        finally:
+            self._open.discard(connection)
+            connection.close()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
+        error = sys.exception()
+        if error and not isinstance(error, OSError):  # a client may leave when it likes; ssl.SSLError is an OSError too
+            self.target.errors.append(error)
+
+    def end(self) -> None:
+        self.ending.set()
+        self.shutdown()
+        for connection in tuple(self._open):
+            _shut(connection)
+        self.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1
+    timeout = 60
+    server: _Server
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("do_"):
+            return self._answer
+        raise AttributeError(name)
+
+    def _answer(self) -> None:
+        body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        headers = tuple((name.lower(), value) for name, value in self.headers.items())
+        self.server.target.requests.append(Received(self.command, self.path, headers, body))
+        url = urlsplit(self.path)
+        query = {name: values[-1] for name, values in parse_qs(url.query, keep_blank_values=True).items()}
+        match url.path.split("/")[1:]:
+            case ["hello"]:
+                self._send(b"hello from the target\n")
+            case ["echo"]:
+                kind = self.headers.get("content-type", "application/octet-stream")
+                self._send(body, headers=[("x-method", self.command), ("content-type", kind)])
+            case ["big"]:
+                self._send(pattern(int(query["size"])), chunked="chunked" in query)
+            case ["status", code]:
+                self._send(b"" if code in ("204", "304") else f"status {code}\n".encode(), int(code))
+            case ["redirect"]:
+                status = int(query.get("status", 302))
+                self._send(b"elsewhere\n", status, headers=[("location", query.get("to", self.path))])
+            case ["headers"]:
+                pairs = parse_qsl(url.query, keep_blank_values=True, encoding="latin-1")
+                self._send(
+                    b"", headers=[("x-size", "x" * int(v)) if name == "size" else (name, v) for name, v in pairs]
+                )
+            case ["slow"]:
+                if self._waits(float(query["seconds"])):
+                    self._send(b"slow\n")
+            case ["drip"]:
+                self._drip()
+            case _:
+                self._send(b"no such path\n", 404)
+
+    def _send(
+        self, body: bytes, status: int = 200, headers: list[tuple[str, str]] | None = None, *, chunked: bool = False
+    ) -> None:
+        # Without Date and Server, so that a test can name every header.
+        self.send_response_only(status)
+        for name, value in headers or [("content-type", "text/plain")]:
+            self.send_header(name, value)
+        if chunked:
+            self.send_header("transfer-encoding", "chunked")
+        elif status not in (204, 304):
+            self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        if self.command == "HEAD":
+            return
+        if not chunked:
+            self.wfile.write(body)
+            return
+        for start in range(0, len(body), 10_000):
+            part = body[start : start + 10_000]
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(part), part))
+        self.wfile.write(b"0\r\n\r\n")
+
+    def _drip(self) -> None:
+        self.send_response_only(200)
+        self.send_header("transfer-encoding", "chunked")
+        self.end_headers()
+        self.close_connection = True
+        while True:
+            try:
+                self.wfile.write(b"1\r\n.\r\n")
+                self.wfile.flush()
+            except OSError:
+                self.server.target.hung_up += 1
+                raise
+            if not self._waits(_TICK):
+                return
+
+    def _waits(self, seconds: float) -> bool:
+        """Whether the client waited that long too; one that sends anything has left, for its request is complete."""
+        left = seconds
+        while left > 0 and not self.server.ending.is_set():
+            readable, _, _ = select.select([self.connection], [], [], min(left, _TICK))
+            if readable:
+                self.close_connection = True
+                self.server.target.hung_up += 1
+                return False
+            left -= _TICK
+        self.close_connection = self.close_connection or self.server.ending.is_set()
+        return not self.server.ending.is_set()
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        """Nothing: the tests read `requests`."""
+
+
+def _shut(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # the client was faster
+        connection.shutdown(socket.SHUT_RDWR)

@@ -1,0 +1,111 @@
+"""What the guests of one module call out through: its policy, its connections, its bounds, its counters."""
+
+from __future__ import annotations
+
+import ssl
+import threading
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import httpcore2
+
+from ..config import Limits
+from .destination import Destination
+from .errors import DestinationNotAllowed
+from .network import Dial, Network, dial
+from .policy import Policy
+from .proxy import Proxy
+from .resolver import Lookup, Resolver, look_up
+
+_KEPT = 8
+"""Idle connections that are kept for the next call."""
+_KEEP = 30.0
+"""Seconds after which an idle connection is not used again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call that is over, for the log and the counters."""
+
+    method: str
+    origin: str
+    """Scheme, host and port of the last request, or what the guest wrote where it is no URL."""
+    outcome: str
+    """`answered`, or why not: `denied`, `refused`, `failed`, `timeout`, `stopped`."""
+    status: int | None
+    reason: str
+    seconds: float
+    sent: int
+    """Bytes of the request body, counted once."""
+    received: int
+    """Bytes of the response body the gateway read."""
+    redirects: int
+
+
+OnCall = Callable[[Call], None]
+
+
+class Client:
+    """Serves all guests of one module; no connection is ever used for another module."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        limits: Limits,
+        max_open: int,
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        proxy: Proxy | None = None,
+        lookup: Lookup = look_up,
+        dial: Dial = dial,
+    ) -> None:
+        """`max_open` is `http_max_concurrency`, `ssl_context` knows whom to trust; `lookup` and `dial` are the system's
+        resolver and network."""
+        self.limits = limits
+        self.max_open = max_open
+        self.calls: Counter[str] = Counter()
+        """Calls that are over, by outcome."""
+        self._policy = policy
+        self._is_proxied = proxy is not None
+        self._lock = threading.Lock()
+        network = Network(policy, Resolver(lookup), is_proxied=self._is_proxied, dial=dial)
+        self._pool = httpcore2.ConnectionPool(
+            ssl_context=ssl_context,
+            proxy=_httpcore_proxy(proxy) if proxy else None,
+            max_connections=None,
+            max_keepalive_connections=_KEPT,
+            keepalive_expiry=_KEEP,
+            network_backend=network,
+        )
+
+    def check(self, destination: Destination) -> bool:
+        """Lets a destination pass; whether it may be reached at public addresses alone.
+
+        Raises DestinationNotAllowed.
+        """
+        public_only = self._policy.check(destination)
+        if public_only and self._is_proxied and destination.address is None:
+            raise DestinationNotAllowed(
+                f"{destination.origin} would be resolved by the proxy, so that nobody knows whether its address is "
+                "public; name the host in allowed_hosts, or set allow_private_networks"
+            )
+        return public_only
+
+    def send(self, request: httpcore2.Request) -> httpcore2.Response:
+        """The response's head; its body is read by whoever has it. Raises httpcore2's errors and OutboundError."""
+        return self._pool.handle_request(request)
+
+    def count(self, call: Call) -> None:
+        """Counts a call that is over."""
+        with self._lock:
+            self.calls[call.outcome] += 1
+
+    def close(self) -> None:
+        """Closes the connections that were kept."""
+        self._pool.close()
+
+
+def _httpcore_proxy(proxy: Proxy) -> httpcore2.Proxy:
+    url = httpcore2.URL(scheme="http", host=proxy.host, port=proxy.port, target="/")
+    return httpcore2.Proxy(url, auth=proxy.auth)

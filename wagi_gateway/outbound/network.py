@@ -1,0 +1,151 @@
+"""The sockets under httpcore: connected to the address that was checked, and never blocked beyond a guest's time."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import os
+import select
+import socket
+import ssl
+from collections.abc import Callable, Iterable
+from ipaddress import IPv6Address
+from typing import Any, TypeVar
+
+import httpcore2
+
+from .destination import Address
+from .errors import DestinationNotAllowed, OutOfTime
+from .patience import Patience
+from .policy import Policy
+from .resolver import Resolver
+
+T = TypeVar("T")
+Dial = Callable[[Address, int, Patience], socket.socket]
+
+
+def dial(address: Address, port: int, patience: Patience) -> socket.socket:
+    """A connected socket. Raises OSError, OutOfTime, CallStopped."""
+    family = socket.AF_INET6 if isinstance(address, IPv6Address) else socket.AF_INET
+    connection = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        connection.setblocking(False)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        while (error := connection.connect_ex((str(address), port))) in (errno.EINPROGRESS, errno.EALREADY):
+            patience.until_writable(connection.fileno(), connecting=True)
+        if error not in (0, errno.EISCONN):
+            raise OSError(error, os.strerror(error))
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+class Network(httpcore2.NetworkBackend):
+    """Connects for one module: each name is resolved once, and what it resolves to is checked before it is used."""
+
+    def __init__(self, policy: Policy, resolver: Resolver, *, is_proxied: bool = False, dial: Dial = dial) -> None:
+        """With `is_proxied` all connections lead to the operator's proxy, which resolves and connects itself."""
+        self._policy = policy
+        self._resolver = resolver
+        self._is_proxied = is_proxied
+        self._dial = dial
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: Any = None,
+        local_address: str | None = None,  # noqa: ARG002
+        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,  # noqa: ARG002
+    ) -> httpcore2.NetworkStream:
+        """A stream to the first address that is permitted and answers; `timeout` is the call's Patience."""
+        patience: Patience = timeout
+        patience.begin_connect()
+        failure: Exception | None = None
+        addresses = self._resolver.resolve(host.strip("[]"), patience)
+        for index, address in enumerate(addresses):
+            patience.begin_attempt(len(addresses) - index)
+            try:
+                if patience.public_only and not self._is_proxied:
+                    self._policy.check_address(address)
+                return Stream(self._dial(address, port, patience))
+            except DestinationNotAllowed as denied:
+                failure = failure or denied
+            except OSError as error:
+                failure = httpcore2.ConnectError(f"{address}: {error.strerror or error}")
+            except OutOfTime as error:
+                failure = error
+        raise failure or httpcore2.ConnectError(f"{host} has no address")
+
+
+class Stream(httpcore2.NetworkStream):
+    """A connected socket, plain or with TLS, that waits as a guest may."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._socket = connection
+
+    def read(self, max_bytes: int, timeout: Any = None) -> bytes:
+        """What has come, at least a byte unless the other side has ended."""
+        try:
+            return self._do(functools.partial(self._socket.recv, max_bytes), timeout, select.POLLIN)
+        except OSError as error:
+            raise httpcore2.ReadError(_said(error)) from None
+
+    def write(self, buffer: bytes, timeout: Any = None) -> None:
+        """Sends all of it."""
+        sent = 0
+        try:
+            while sent < len(buffer):
+                piece = memoryview(buffer)[sent:]
+                sent += self._do(functools.partial(self._socket.send, piece), timeout, select.POLLOUT)
+        except OSError as error:
+            raise httpcore2.WriteError(_said(error)) from None
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: Any = None
+    ) -> httpcore2.NetworkStream:
+        """The same connection with TLS, once the other side has proved to be `server_hostname`."""
+        name = (server_hostname or "").strip("[]")
+        try:
+            self._socket = ssl_context.wrap_socket(self._socket, server_hostname=name, do_handshake_on_connect=False)
+            self._do(self._socket.do_handshake, timeout, select.POLLIN, connecting=True)
+        except (OSError, ValueError) as error:
+            self.close()
+            raise httpcore2.ConnectError(f"{name}: {_said(error)}") from None
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def close(self) -> None:
+        """Closes the connection; nothing is waited for."""
+        self._socket.close()
+
+    def get_extra_info(self, info: str) -> Any:
+        """What httpcore asks of a stream: whether an idle connection was closed by the other side, and its TLS."""
+        if info == "is_readable":
+            return self._is_readable()
+        return self._socket if info == "ssl_object" and isinstance(self._socket, ssl.SSLSocket) else None
+
+    def _is_readable(self) -> bool:
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        return bool(poll.poll(0))
+
+    def _do(self, operation: Callable[[], T], patience: Patience, events: int, *, connecting: bool = False) -> T:
+        while True:
+            try:
+                return operation()
+            except ssl.SSLWantReadError:
+                patience.until_readable(self._socket.fileno(), connecting=connecting)
+            except ssl.SSLWantWriteError:
+                patience.until_writable(self._socket.fileno(), connecting=connecting)
+            except BlockingIOError:
+                patience.until_ready(self._socket.fileno(), events, connecting=connecting)
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {error.verify_message}"
+    return getattr(error, "strerror", None) or str(error)

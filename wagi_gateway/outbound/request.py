@@ -1,0 +1,81 @@
+"""A request as the guest describes it, and what becomes of it at a redirect."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from .destination import Destination
+from .errors import InvalidEncoding, InvalidMethod
+
+MAX_REDIRECTS = 10
+
+Fields = Sequence[tuple[bytes, bytes]]
+
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_VALUE = re.compile(r"[\t\x20-\x7e]*")
+_MAX_METHOD = 64
+
+# The gateway's to set: where the request goes, where its body ends, and what holds for one connection. A guest that
+# could would reach another virtual host than the one that was checked, or smuggle a second request.
+_GATEWAYS = frozenset(
+    "host content-length transfer-encoding connection keep-alive proxy-connection proxy-authorization te trailer "
+    "upgrade expect".split()
+)
+_CREDENTIALS = frozenset((b"authorization", b"cookie"))
+_OF_THE_BODY = (b"content-", b"digest")
+_DEFAULTS = ((b"accept", b"*/*"), (b"user-agent", b"wagi-gateway"))
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Method, fields and body, whatever the destination."""
+
+    method: str
+    fields: Fields
+    body: bytes
+
+    def headers(self, destination: Destination) -> list[tuple[bytes, bytes]]:
+        """The header fields that are sent to a destination."""
+        names = {name for name, _ in self.fields}
+        headers = [(b"host", destination.authority.encode()), *self.fields]
+        headers += [default for default in _DEFAULTS if default[0] not in names]
+        if destination.authorization and b"authorization" not in names:
+            headers.append((b"authorization", destination.authorization))
+        if self.body or self.method not in ("GET", "HEAD", "OPTIONS", "DELETE"):
+            headers.append((b"content-length", b"%d" % len(self.body)))
+        return headers
+
+    def redirected(self, status: int, from_: Destination, to: Destination) -> Request:
+        """What follows a redirect (RFC 9110 section 15.4): credentials stay with their origin."""
+        request = self
+        if (status == 303 and self.method != "HEAD") or (status in (301, 302) and self.method == "POST"):
+            fields = [field for field in self.fields if not field[0].startswith(_OF_THE_BODY)]
+            request = Request("GET", fields, b"")
+        if to.origin != from_.origin:
+            request = replace(request, fields=[field for field in request.fields if field[0] not in _CREDENTIALS])
+        return request
+
+
+def check_method(method: str) -> str:
+    """Any token in the guest's own case. Raises InvalidMethod."""
+    if len(method) > _MAX_METHOD or not _TOKEN.fullmatch(method):
+        raise InvalidMethod(f"{method[:_MAX_METHOD]!r} is no method")
+    if method.upper() == "CONNECT":
+        raise InvalidMethod("CONNECT would make a tunnel")
+    return method
+
+
+def parse_fields(text: str) -> Fields:
+    """Header lines `name:value`: the last of a name counts, and those that are the gateway's to set are left out.
+
+    Raises InvalidEncoding.
+    """
+    fields: dict[str, str] = {}
+    for line in text.removesuffix("\n").split("\n") if text else ():
+        name, colon, value = line.removesuffix("\r").partition(":")
+        if not colon or not _TOKEN.fullmatch(name) or not _VALUE.fullmatch(value):
+            raise InvalidEncoding(f"the header line {line[:100]!r} is not name:value in ASCII")
+        fields[name.lower()] = value.strip(" \t")
+    return [(name.encode(), value.encode()) for name, value in fields.items() if name not in _GATEWAYS]

@@ -1,0 +1,72 @@
+"""A response a guest holds open: its head, and its body as the guest reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import cast
+
+import httpcore2
+
+from .errors import RequestFailed
+
+_READ_AT_ONCE = 64 * 1024
+"""Bytes of a body that is read with its head, so that its connection is free for the next call."""
+
+
+class OpenResponse:
+    """Its body comes piece by piece, bounded, so that a guest may read more than the gateway would hold."""
+
+    def __init__(self, response: httpcore2.Response, max_size: int, *, is_head: bool) -> None:
+        """Reads a small body. Raises RequestFailed for a body that is announced to be over `max_size`, and what
+        httpcore2 raises."""
+        self.status = response.status
+        self.headers = [(name.lower(), value) for name, value in response.headers]
+        self.received = 0
+        """Bytes of the body that were read so far."""
+        self._response = response
+        self._max_size = max_size
+        self._pieces = iter(cast(Iterable[bytes], response.stream))
+        self._pending = memoryview(b"")
+        self._has_ended = False
+        try:
+            self._read_small_body(is_bodiless=is_head or response.status in (204, 304))
+        except BaseException:
+            self.close()
+            raise
+
+    def value(self, name: bytes) -> bytes | None:
+        """The first value of a header."""
+        return next((value for other, value in self.headers if other == name), None)
+
+    def read(self, size: int) -> memoryview:
+        """The next bytes, at most `size`; none at the end. Raises RequestFailed, and what httpcore2 raises."""
+        while not self._pending and not self._has_ended:
+            self._pending = memoryview(self._next())
+        piece, self._pending = self._pending[:size], self._pending[size:]
+        return piece
+
+    def close(self) -> None:
+        """Gives the connection back; one with a body that nobody read to its end is closed."""
+        self._has_ended = True
+        self._response.close()
+
+    def _read_small_body(self, *, is_bodiless: bool) -> None:
+        length = self.value(b"content-length") or b""
+        size = 0 if is_bodiless else int(length) if length.isdigit() else None
+        if size is not None and size > self._max_size:
+            raise RequestFailed(f"the response has {size} bytes, limits.http_response are {self._max_size}")
+        if size is not None and size <= _READ_AT_ONCE:
+            body = b""
+            while not self._has_ended:
+                body += self._next()
+            self._pending = memoryview(body)
+
+    def _next(self) -> bytes:
+        piece = next(self._pieces, None)
+        if piece is None:
+            self.close()
+            return b""
+        self.received += len(piece)
+        if self.received > self._max_size:
+            raise RequestFailed(f"the response has more than limits.http_response ({self._max_size} bytes)")
+        return piece

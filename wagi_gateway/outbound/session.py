@@ -1,0 +1,257 @@
+"""The outbound calls of one request: its open responses by handle, and the rules a call goes through."""
+
+from __future__ import annotations
+
+import re
+import time
+from contextlib import suppress
+from typing import Protocol
+
+import httpcore2
+
+from .client import Call, Client, OnCall
+from .destination import Destination
+from .errors import (
+    BodyFailed,
+    HeaderNotFound,
+    InvalidHandle,
+    InvalidUrl,
+    OutboundError,
+    OutOfTime,
+    RequestFailed,
+    TooManySessions,
+)
+from .patience import Guest, Patience
+from .request import MAX_REDIRECTS, Request, check_method, parse_fields
+from .response import OpenResponse
+
+_REDIRECTS = frozenset((301, 302, 303, 307, 308))
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_IDEMPOTENT = frozenset("GET HEAD OPTIONS TRACE PUT DELETE".split())
+
+_FOREIGN_ERRORS = (
+    httpcore2.NetworkError,
+    httpcore2.ProtocolError,
+    httpcore2.ProxyError,
+    httpcore2.TimeoutException,
+    httpcore2.UnsupportedProtocol,
+)
+
+
+class Parts(Protocol):
+    """A call as the guest describes it; each part is read when its turn comes, and may raise OutboundError."""
+
+    def url(self) -> str:
+        """Where to."""
+
+    def method(self) -> str:
+        """How."""
+
+    def body(self) -> bytes:
+        """What is sent."""
+
+    def headers(self) -> str:
+        """Lines of `name:value`."""
+
+
+class _Open:
+    """An open response and what is known of its call."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._started = time.perf_counter()
+        self._is_over = False
+        self.failure: OutboundError | None = None
+        self.origin = "-"
+        self.method = "-"
+        self.sent = 0
+        self.redirects = 0
+        self.response: OpenResponse | None = None
+
+    def end(self, error: OutboundError | None = None) -> None:
+        """The call is over, and logged once."""
+        if not self._is_over:
+            self._is_over = True
+            self.failure = error
+            self._session.record(
+                Call(
+                    method=self.method,
+                    origin=self.origin,
+                    outcome=error.outcome if error else "answered",
+                    status=self.response.status if self.response else None,
+                    reason=str(error) if error else "",
+                    seconds=time.perf_counter() - self._started,
+                    sent=self.sent,
+                    received=self.response.received if self.response else 0,
+                    redirects=self.redirects,
+                )
+            )
+
+
+class Session:
+    """Belongs to one invocation and its thread; `end` is called once the guest has ended."""
+
+    __slots__ = ("_client", "_count", "_cursor", "_on_call", "_open")
+
+    def __init__(self, client: Client, on_call: OnCall) -> None:
+        """`on_call` is called on the guest's thread with each call that is over."""
+        self._client = client
+        self._on_call = on_call
+        self._open: dict[int, _Open] = {}
+        self._cursor = 0
+        self._count = 0
+
+    def request(self, parts: Parts, guest: Guest) -> tuple[int, int]:
+        """Makes a call: the status and the handle of the response. Raises OutboundError."""
+        call = _Open(self)
+        try:
+            self._admit()
+            return self._request(call, parts, guest)
+        except OutboundError as error:
+            if call.method == "-":
+                with suppress(OutboundError):
+                    call.method = check_method(parts.method())
+            call.end(error)
+            raise
+
+    def close(self, handle: int) -> None:
+        """Gives a response back; one that is not open is no error."""
+        if call := self._open.pop(handle, None):
+            self._close(call)
+
+    def header(self, handle: int, name: str) -> bytes:
+        """The first value of a response header. Raises InvalidHandle, HeaderNotFound."""
+        value = self._find(handle)[1].value(name.lower().encode())
+        if value is None:
+            raise HeaderNotFound(name)
+        return value
+
+    def headers(self, handle: int) -> bytes:
+        """All response headers as lines `name:value`. Raises InvalidHandle, BodyFailed."""
+        lines = b"".join(b"%b:%b\n" % header for header in self._find(handle)[1].headers)
+        try:
+            is_text = not _CONTROL.search(lines.decode())
+        except UnicodeDecodeError:
+            is_text = False
+        if not is_text:
+            raise BodyFailed("a response header is not text")
+        return lines
+
+    def require(self, handle: int) -> None:
+        """Raises InvalidHandle."""
+        self._find(handle)
+
+    def read(self, handle: int, size: int) -> memoryview:
+        """The next bytes of a response body, at most `size`; none at its end. Raises InvalidHandle, BodyFailed."""
+        call, response = self._find(handle)
+        if call.failure is None:
+            try:
+                return response.read(size)
+            except (OutboundError, *_FOREIGN_ERRORS) as error:
+                response.close()
+                call.end(_translated(error))
+        raise BodyFailed(str(call.failure))
+
+    def end(self) -> None:
+        """The guest has ended: whatever it left open is closed."""
+        while self._open:
+            self._close(self._open.popitem()[1])
+
+    def record(self, call: Call) -> None:
+        """Logs and counts a call that is over."""
+        self._client.count(call)
+        self._on_call(call)
+
+    def _admit(self) -> None:
+        if len(self._open) >= self._client.max_open:
+            raise TooManySessions(f"{len(self._open)} responses are open (http_max_concurrency)")
+        self._count += 1
+        if self._count > self._client.limits.http_calls:
+            raise TooManySessions(f"more than limits.http_calls ({self._client.limits.http_calls}) in one request")
+
+    def _request(self, call: _Open, parts: Parts, guest: Guest) -> tuple[int, int]:
+        limits = self._client.limits
+        url = parts.url()
+        try:
+            destination = Destination.parse(url)
+        except ValueError as error:
+            raise InvalidUrl(f"{url[:100]!r}: {error}") from None
+        call.origin = destination.origin
+        public_only = self._client.check(destination)
+        call.method = check_method(parts.method())
+        body = parts.body()
+        request = Request(call.method, parse_fields(parts.headers()), body)
+        call.sent = len(body)
+        patience = Patience(guest, limits.http_time, limits.http_connect_time)
+        try:
+            call.response = self._follow(call, request, destination, patience, public_only=public_only)
+        except _FOREIGN_ERRORS as error:
+            raise _translated(error) from None
+        while self._cursor in self._open:
+            self._cursor += 1
+        self._open[self._cursor] = call
+        return call.response.status, self._cursor
+
+    def _follow(
+        self, call: _Open, request: Request, destination: Destination, patience: Patience, *, public_only: bool
+    ) -> OpenResponse:
+        """The response at the end of the redirects."""
+        while True:
+            patience.begin_hop(public_only=public_only)
+            response = self._send(request, destination, patience)
+            location = response.value(b"location") if response.status in _REDIRECTS else None
+            if location is None:
+                return response
+            response.close()
+            if call.redirects == MAX_REDIRECTS:
+                raise RequestFailed(f"more than {MAX_REDIRECTS} redirects")
+            call.redirects += 1
+            try:
+                target = Destination.parse(location.decode(), destination)
+            except ValueError:
+                raise RequestFailed(f"a redirect to {location[:100]!r}, which is no URL") from None
+            call.origin = target.origin
+            public_only = self._client.check(target)
+            request, destination = request.redirected(response.status, destination, target), target
+
+    def _send(self, request: Request, destination: Destination, patience: Patience) -> OpenResponse:
+        host = f"[{destination.host}]" if ":" in destination.host else destination.host
+        outgoing = httpcore2.Request(
+            request.method,
+            httpcore2.URL(scheme=destination.scheme, host=host, port=destination.port, target=destination.target),
+            headers=request.headers(destination),
+            content=request.body,
+            extensions={"timeout": dict.fromkeys(("connect", "read", "write"), patience)},
+        )
+        try:
+            response = self._client.send(outgoing)
+        except (httpcore2.NetworkError, httpcore2.RemoteProtocolError):
+            # The other side may have closed a kept connection just as it was used (RFC 9112 section 9.3.1).
+            if patience.has_connected or request.method not in _IDEMPOTENT:
+                raise
+            response = self._client.send(outgoing)
+        size = sum(len(name) + len(value) + 4 for name, value in response.headers)
+        if size > self._client.limits.http_headers:
+            response.close()
+            raise RequestFailed(f"the response's headers have {size} bytes (limits.http_headers)")
+        return OpenResponse(response, self._client.limits.http_response, is_head=request.method == "HEAD")
+
+    def _find(self, handle: int) -> tuple[_Open, OpenResponse]:
+        call = self._open.get(handle)
+        if call is None or call.response is None:
+            raise InvalidHandle(f"no response is open under the handle {handle}")
+        return call, call.response
+
+    def _close(self, call: _Open) -> None:
+        if call.response:
+            call.response.close()
+        call.end()
+
+
+def _translated(error: Exception) -> OutboundError:
+    """A foreign error as one of ours."""
+    if isinstance(error, OutboundError):
+        return error
+    if isinstance(error, httpcore2.TimeoutException):
+        return OutOfTime(str(error))
+    return RequestFailed(str(error) or type(error).__name__)
