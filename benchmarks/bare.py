@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 
 import uvicorn
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 BODY = b"hello world\n"
 
@@ -17,11 +17,11 @@ async def constant(_scope: Scope, _receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": BODY})
 
 
-def main() -> None:
+def serve(app: ASGIApp) -> None:
     """Serves on a port of its own, with the settings `wagi-gateway serve` gives uvicorn."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
     config = uvicorn.Config(
-        constant,
+        app,
         loop="uvloop",
         http="httptools",
         ws="none",
@@ -36,4 +36,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    serve(constant)

@@ -70,19 +70,19 @@ def main() -> None:
     ratios = [ours / theirs for ours, theirs in zip(gateway, uvicorn, strict=True)]
     shares = [cost * rate / 1e6 for cost, rate in zip(cgi, gateway, strict=True)]
 
-    print(_machine())
+    print(machine("wasmtime", "uvicorn", "uvloop"))
     print(f"load average before: {load_before:.1f}")
     print(
         f"{options.rounds} rounds of {options.invocations} invocations and {options.seconds} s wrk -c{CONNECTIONS} -t1"
     )
     print(f"\n{'':46}{'median':>9}{'min':>9}{'max':>9}")
-    _row("sandbox alone: capi.run, µs", bare_loop, 1)
-    _row("sandbox: start, read and release, µs", sandbox, 1)
-    _row("CGI: environment, arguments, header block, µs", cgi, 1)
-    _row("HTTP: bare uvicorn, requests/s", uvicorn, 0)
-    _row("HTTP: wagi-gateway, 1 worker, requests/s", gateway, 0)
-    _row("HTTP: wagi-gateway / bare uvicorn", ratios, 2)
-    _row("CGI: share of a request", shares, 3)
+    row("sandbox alone: capi.run, µs", bare_loop, 1)
+    row("sandbox: start, read and release, µs", sandbox, 1)
+    row("CGI: environment, arguments, header block, µs", cgi, 1)
+    row("HTTP: bare uvicorn, requests/s", uvicorn, 0)
+    row("HTTP: wagi-gateway, 1 worker, requests/s", gateway, 0)
+    row("HTTP: wagi-gateway / bare uvicorn", ratios, 2)
+    row("CGI: share of a request", shares, 3)
 
 
 def _options() -> argparse.Namespace:
@@ -149,21 +149,21 @@ def _http(rounds: int, seconds: int) -> tuple[list[float], list[float]]:
         config = Path(directory, "modules.toml")
         config.write_text(f'[[module]]\nroute = "{ROUTE}"\nmodule = "{GUEST}"\n[log]\naccess = false\n')
         serve = ["wagi_gateway", "serve", str(config), "--listen", "127.0.0.1:0", "--cache-dir", f"{directory}/cache"]
-        uvicorn = stack.enter_context(_serving("benchmarks.bare"))
-        gateway = stack.enter_context(_serving(*serve))
-        turns = [(_wrk(uvicorn, seconds), _wrk(gateway, seconds)) for _ in range(rounds + 1)][1:]
+        uvicorn = stack.enter_context(serving("benchmarks.bare"))
+        gateway = stack.enter_context(serving(*serve))
+        turns = [(wrk(uvicorn + ROUTE, seconds), wrk(gateway + ROUTE, seconds)) for _ in range(rounds + 1)][1:]
     return [turn[0] for turn in turns], [turn[1] for turn in turns]
 
 
 @contextlib.contextmanager
-def _serving(*module: str) -> Iterator[str]:
+def serving(*module: str) -> Iterator[str]:
     """The URL of a server that runs in a process of its own."""
     process = subprocess.Popen([sys.executable, "-m", *module], stdout=subprocess.PIPE, text=True, cwd=GUEST.parents[2])
     try:
         assert process.stdout
         for line in process.stdout:
             if line.startswith("Ready: serving on "):
-                yield line.split()[-1] + ROUTE
+                yield line.split()[-1]
                 return
         raise SystemExit(f"benchmarks: {module[0]} does not start")
     finally:
@@ -171,7 +171,7 @@ def _serving(*module: str) -> Iterator[str]:
         process.communicate()
 
 
-def _wrk(url: str, seconds: int) -> float:
+def wrk(url: str, seconds: int) -> float:
     """Requests per second."""
     command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", url]
     report = subprocess.run(command, check=True, capture_output=True, text=True).stdout
@@ -181,8 +181,9 @@ def _wrk(url: str, seconds: int) -> float:
     return float(found[1])
 
 
-def _machine() -> str:
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("wasmtime", "uvicorn", "uvloop"))
+def machine(*packages: str) -> str:
+    """What was measured on, with the versions of these packages."""
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
     return f"{platform.python_implementation()} {platform.python_version()}, {versions}\n{_processor()}"
 
 
@@ -193,7 +194,8 @@ def _processor() -> str:
     return f"{os.cpu_count()} x {platform.machine()}, {platform.system()} {platform.release()}"
 
 
-def _row(name: str, values: list[float], digits: int) -> None:
+def row(name: str, values: list[float], digits: int) -> None:
+    """Prints a line of the table."""
     numbers = (statistics.median(values), min(values), max(values))
     print(f"{name:46}" + "".join(f"{number:>9,.{digits}f}" for number in numbers))
 

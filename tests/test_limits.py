@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import socket
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 
 from tests import guests
 from tests.conftest import Server, running
+from tests.outbound.farm import Target
 from wagi_gateway.config import Limits
 from wagi_gateway.configfile import config_from_tables
 from wagi_gateway.errors import StartupError
@@ -34,6 +37,43 @@ def grows(instructions: str, fields: str = "") -> str:
     """A guest that says "well" if `instructions` leave something else than -1, and traps otherwise."""
     check = f"(if (i32.eq {instructions} (i32.const -1)) (then unreachable))"
     return module_with(fields).replace('(func (export "_start")', f'(func (export "_start") {check}', 1)
+
+
+def calls(url: str, *, count: int = 1, header: int = 0, body: int = 0) -> str:
+    """A guest that calls a URL so many times, reads each answer to its end, and says which error came last.
+
+    With a header line and a body of these sizes.
+    """
+    ends = "(br_if $end (local.get $error))"
+    return f"""(module {guests.FD_WRITE}
+     (import "wasi_experimental_http" "req"
+      (func $req (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
+     (import "wasi_experimental_http" "body_read" (func $body_read (param i32 i32 i32 i32) (result i32)))
+     (import "wasi_experimental_http" "close" (func $close (param i32) (result i32)))
+     (memory (export "memory") 4)
+     (data (i32.const 1024) {guests.wat_string(guests.CONTENT_TYPE + b"00")})
+     (data (i32.const 2048) "POST") (data (i32.const 4096) {guests.wat_string(url.encode())})
+     (data (i32.const 16384) {guests.wat_string(b"x:" + b"y" * (header - 2) if header else b"")})
+     {guests.WRITE}
+     (func (export "_start") (local $error i32) (local $left i32)
+      (local.set $left (i32.const {count}))
+      (block $end
+       (loop $next
+        (local.set $error (call $req (i32.const 4096) (i32.const {len(url)}) (i32.const 2048) (i32.const 4)
+         (i32.const 16384) (i32.const {header}) (i32.const 65536) (i32.const {body}) (i32.const 8) (i32.const 16)))
+        {ends}
+        (loop $more
+         (local.set $error
+          (call $body_read (i32.load (i32.const 16)) (i32.const 131072) (i32.const 4096) (i32.const 24)))
+         {ends}
+         (br_if $more (i32.load (i32.const 24))))
+        (drop (call $close (i32.load (i32.const 16))))
+        (br_if $next (local.tee $left (i32.sub (local.get $left) (i32.const 1))))))
+      (i32.store8 (i32.const {1024 + len(guests.CONTENT_TYPE)})
+       (i32.add (i32.const 48) (i32.div_u (local.get $error) (i32.const 10))))
+      (i32.store8 (i32.const {1025 + len(guests.CONTENT_TYPE)})
+       (i32.add (i32.const 48) (i32.rem_u (local.get $error) (i32.const 10))))
+      (call $write (i32.const 1) (i32.const 1024) (i32.const {len(guests.CONTENT_TYPE) + 2}))))"""
 
 
 WAIT = guests.sleeps(500 * MS, b"", WELL)
@@ -83,10 +123,38 @@ SITE: dict[str, tuple[str, dict[str, object]]] = {
 }
 
 
-def table(route: str, guest: str, limits: dict[str, object]) -> str:
+def outbound(target: str, silent: str) -> dict[str, tuple[str, dict[str, object]]]:
+    """Like SITE, with the texts of the guests: `target` is a server, and at `silent` nobody says anything."""
+    return {
+        "http_time/within": (calls(f"{target}/slow?seconds=0.1"), {"http_time": "5s"}),
+        "http_time/beyond": (calls(f"{target}/slow?seconds=10"), {"http_time": "200ms"}),
+        "http_time/beyond-dripping": (calls(f"{target}/drip"), {"http_time": "200ms"}),
+        "http_time/beyond-redirected": (
+            calls(f"{target}/redirect?status=307&to={target}/slow?seconds=10"),
+            {"http_time": "200ms"},
+        ),
+        "http_connect_time/within": (calls(f"{target}/slow?seconds=0.3"), {"http_connect_time": "200ms"}),
+        "http_connect_time/beyond": (calls(silent), {"http_connect_time": "200ms"}),
+        "http_request/within": (calls(f"{target}/hello", body=1024), {"http_request": 1024}),
+        "http_request/beyond": (calls(f"{target}/hello", body=1025), {"http_request": 1024}),
+        "http_response/within": (calls(f"{target}/big?size=100000"), {"http_response": 100_000}),
+        "http_response/beyond": (calls(f"{target}/big?size=100001"), {"http_response": 100_000}),
+        "http_response/within-chunked": (calls(f"{target}/big?size=100000&chunked"), {"http_response": 100_000}),
+        "http_response/beyond-chunked": (calls(f"{target}/big?size=100001&chunked"), {"http_response": 100_000}),
+        "http_response/beyond-endless": (calls(f"{target}/drip"), {"http_response": 10}),
+        "http_headers/within": (calls(f"{target}/hello", header=256), {"http_headers": 256}),
+        "http_headers/beyond": (calls(f"{target}/hello", header=257), {"http_headers": 256}),
+        "http_headers/within-response": (calls(f"{target}/headers?size={256 - 29}"), {"http_headers": 256}),
+        "http_headers/beyond-response": (calls(f"{target}/headers?size={257 - 29}"), {"http_headers": 256}),
+        "http_calls/within": (calls(f"{target}/hello", count=3), {"http_calls": 3}),
+        "http_calls/beyond": (calls(f"{target}/hello", count=4), {"http_calls": 3}),
+    }
+
+
+def table(route: str, guest: str, limits: dict[str, object], more: str = "") -> str:
     """A `[[module]]` with these limits."""
     inline = ", ".join(f"{name} = {json.dumps(value)}" for name, value in limits.items())
-    return f'[[module]]\nroute = "/{route}"\nmodule = "{guest}.wat"\nlimits = {{ {inline} }}\n'
+    return f'[[module]]\nroute = "/{route}"\nmodule = "{guest}.wat"\nlimits = {{ {inline} }}\n{more}'
 
 
 @pytest.fixture(scope="module")
@@ -96,8 +164,14 @@ def site(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Serv
     for name, text in GUESTS.items():
         (directory / f"{name}.wat").write_text(text)
     config = "".join(table(route, guest, limits) for route, (guest, limits) in SITE.items())
-    with running(directory, config, cache=cache) as server:
-        yield server
+    with Target() as target, socket.create_server(("127.0.0.1", 0)) as listener:
+        silent = f"https://127.0.0.1:{listener.getsockname()[1]}"
+        for route, (text, limits) in outbound(target.url, silent).items():
+            name = route.replace("/", "_")
+            (directory / f"{name}.wat").write_text(text)
+            config += table(route, name, limits, f"allowed_hosts = {[target.url, silent]}\n")
+        with running(directory, config, cache=cache) as server:
+            yield server
 
 
 def statuses(site: Server, route: str, count: int) -> list[int]:
@@ -110,6 +184,13 @@ def statuses(site: Server, route: str, count: int) -> list[int]:
 def status(site: Server, route: str) -> int:
     """The status of one request."""
     return site.get(f"/{route}").status_code
+
+
+def error(site: Server, route: str) -> int:
+    """What a guest that calls out was told last."""
+    response = site.get(f"/{route}")
+    assert response.status_code == 200
+    return int(response.text)
 
 
 def does_not_start(tmp_path: Path, guest: str, **limits: int) -> str:
@@ -196,6 +277,54 @@ def test_queue(site: Server) -> None:
 def test_queue_time(site: Server) -> None:
     assert statuses(site, "queue_time/within", 2) == [200, 200]
     assert statuses(site, "queue_time/beyond", 2) == [200, 503]
+
+
+def test_http_time(site: Server) -> None:
+    assert error(site, "http_time/within") == 0
+    begin = time.monotonic()
+    assert error(site, "http_time/beyond") == 11
+    assert error(site, "http_time/beyond-dripping") == 12
+    assert error(site, "http_time/beyond-redirected") == 11
+    assert 0.6 <= time.monotonic() - begin < 3
+    for side in ("", "-dripping", "-redirected"):
+        reason = r"not done within limits\.http_time \(0\.2 s\)"
+        site.wait_for_log(rf'outcome=timeout .*route=/http_time/beyond{side} .*reason="{reason}"')
+
+
+def test_http_connect_time(site: Server) -> None:
+    assert error(site, "http_connect_time/within") == 0
+    assert error(site, "http_connect_time/beyond") == 11
+    reason = r"no connection within limits\.http_connect_time \(0\.2 s\)"
+    site.wait_for_log(rf'outcome=timeout .*route=/http_connect_time/beyond .*reason="{reason}"')
+
+
+def test_http_request(site: Server) -> None:
+    assert error(site, "http_request/within") == 0
+    assert error(site, "http_request/beyond") == 11
+    site.wait_for_log(r"route=/http_request/beyond .*1025 bytes, limits\.http_request are 1024")
+
+
+def test_http_response(site: Server) -> None:
+    assert error(site, "http_response/within") == 0
+    assert error(site, "http_response/within-chunked") == 0
+    assert error(site, "http_response/beyond") == 11
+    assert error(site, "http_response/beyond-chunked") == 12
+    assert error(site, "http_response/beyond-endless") == 12
+    for side in ("", "-chunked", "-endless"):
+        site.wait_for_log(rf"outcome=failed .*route=/http_response/beyond{side} .*limits\.http_response")
+
+
+def test_http_headers(site: Server) -> None:
+    for side in ("", "-response"):
+        assert error(site, f"http_headers/within{side}") == 0
+        assert error(site, f"http_headers/beyond{side}") == 11
+        site.wait_for_log(rf"route=/http_headers/beyond{side} .*limits\.http_headers")
+
+
+def test_http_calls(site: Server) -> None:
+    assert error(site, "http_calls/within") == 0
+    assert error(site, "http_calls/beyond") == 13
+    site.wait_for_log(r"route=/http_calls/beyond .*more than limits\.http_calls \(3\) in one request")
 
 
 @pytest.mark.parametrize("name", Limits.model_fields)

@@ -13,7 +13,7 @@ __all__ = ["caller", "toolchains"]
 
 
 @pytest.fixture(scope="session")
-def caller(tmp_path_factory: pytest.TempPathFactory, toolchains: Toolchains) -> Path:  # noqa: F811 - the fixture above
+def caller(tmp_path_factory: pytest.TempPathFactory, toolchains: Toolchains) -> Path:
     """The module of `caller.c`, the guest that is told by its input what to call."""
     module = tmp_path_factory.mktemp("caller") / "caller.wasm"
     build_c("outbound/caller.c", module, toolchains, "-I", str(SAMPLES / "c"))

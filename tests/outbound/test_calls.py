@@ -1,4 +1,4 @@
-"""The import module `wasi_experimental_http` in a served gateway: codes and their order, redirects, what a target sees."""
+"""The import module `wasi_experimental_http` in a served gateway: codes, redirects, what a target sees."""
 
 from __future__ import annotations
 
@@ -356,8 +356,8 @@ def test_methods_and_bodies_behind_a_redirect(site: Site, status: int, method: s
     url = f"{site.target.url}/redirect?status={status}&to={site.other.url}/echo"
     fields = {"content-type": "text/x-test", "content-language": "la", "digest": "x", "x-mine": "1"}
     body = b"" if method in ("GET", "HEAD") else b"body"
-    lines = [*(f"header {name}:{value}" for name, value in fields.items()), b"body " + body, f"req {method} {url}"]
-    assert codes(script(site.gateway, *lines)) == [0]
+    lines = [f"header {name}:{value}" for name, value in fields.items()]
+    assert codes(script(site.gateway, *lines, b"body " + body, f"req {method} {url}")) == [0]
     first, second = last(site.target), last(site.other)
     assert (first.method, first.body, second.method) == (method, body, then)
     assert second.body == (body if then == method else b"")

@@ -242,9 +242,7 @@ def test_a_client_that_leaves_ends_the_call(site: Site, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["slow", "drip", "handshake"])
-def test_the_end_of_the_server_ends_the_call(
-    site: Site, name: str, tmp_path: Path, cache: Path, caller: Path
-) -> None:
+def test_the_end_of_the_server_ends_the_call(site: Site, name: str, tmp_path: Path, cache: Path, caller: Path) -> None:
     config = f"""
         [server]
         shutdown_grace = "1s"
@@ -292,7 +290,7 @@ def test_many_that_wait_hold_up_nobody(site: Site, tmp_path: Path, cache: Path, 
             for client in clients:
                 client.close()
             wait_until(lambda: site.hung_up("slow") == hung_up + 64)
-        gateway.wait_for_log(r"(?s)(POST /caller status=499.*){64}")
+        wait_until(lambda: gateway.log.count("POST /caller status=499") == 64)
 
 
 # A look-up cannot be made to hang from outside, so these run a guest alone.
@@ -396,7 +394,7 @@ def test_look_ups_that_hang_are_bounded(hanging: Hanging) -> None:
     assert hanging.asked == 64
 
 
-@pytest.mark.parametrize("error", [OSError("no"), UnicodeError("no"), ValueError("no"), KeyError("no")])
+@pytest.mark.parametrize("error", [OSError("no"), UnicodeError("no")], ids=["os", "unicode"])
 def test_a_look_up_that_fails_oddly_is_not_waited_for(error: Exception) -> None:
     def fail(_name: str) -> list[str]:
         raise error

@@ -159,6 +159,12 @@ NAMES = [
     ("mixed", "xn--bcher-kva.straße.example", "http://BÜCHER.xn--strae-oqa.EXAMPLE/", ANYWHERE),
     ("underscore", "_a.example", "http://_a.example/", ANYWHERE),
     ("hyphens", "a--b.example", "http://a--b.example/", ANYWHERE),
+    ("empty-label-before", "*.example.com example.com", "http://.example.com/", INVALID),
+    ("empty-label-encoded", "*.example.com example.com", "http://%2eexample.com/", INVALID),
+    ("empty-label-ideographic", "*.example.com example.com", "http://。example.com/", INVALID),
+    ("empty-label-inside", "*.example.com", "http://a..example.com/", INVALID),
+    ("empty-label-after", "*.example.com example.com", "http://example.com../", INVALID),
+    ("empty-label-after-an-address", "127.0.0.1", "http://127.0.0.1../", INVALID),
     ("one-label", "intranet", "http://intranet/", ANYWHERE),
     ("very-long-path", "example.com", f"http://example.com/{'a' * 60_000}", ANYWHERE),
     ("very-long-userinfo", "example.com", f"http://{'a' * 60_000}@example.com/", ANYWHERE),
@@ -364,6 +370,7 @@ ADDRESSES = [
     ("v6-nat64-metadata", "[64:ff9b::169.254.169.254]", False),
     ("v6-nat64-azure", "[64:ff9b::168.63.129.16]", False),
     ("v6-nat64-local", "[64:ff9b:1::808:808]", False),
+    ("v6-6to4-public", "[2002:5db8:d822::1]", False),
     ("v6-6to4-loopback", "[2002:7f00:1::]", False),
     ("v6-6to4-private", "[2002:a00:1::1]", False),
     ("v6-6to4-metadata", "[2002:a9fe:a9fe::1]", False),
@@ -442,8 +449,8 @@ def test_a_mapped_address_is_public_where_the_other_is() -> None:
 # IANA's special-purpose address registries, in the state of 2025-10, and what else is not unicast.
 IANA_4 = """0.0.0.0/8 0.0.0.0/32 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.0.0.0/24
 192.0.0.0/29 192.0.0.8/32 192.0.0.9/32 192.0.0.10/32 192.0.0.170/32 192.0.0.171/32 192.0.2.0/24 192.31.196.0/24
-192.52.193.0/24 192.88.99.0/24 192.88.99.2/32 192.168.0.0/16 192.175.48.0/24 198.18.0.0/15 198.51.100.0/24 203.0.113.0/24
-240.0.0.0/4 255.255.255.255/32 224.0.0.0/4"""
+192.52.193.0/24 192.88.99.0/24 192.88.99.2/32 192.168.0.0/16 192.175.48.0/24 198.18.0.0/15 198.51.100.0/24
+203.0.113.0/24 240.0.0.0/4 255.255.255.255/32 224.0.0.0/4"""
 IANA_6 = """::1/128 ::/128 ::ffff:0:0/96 64:ff9b::/96 64:ff9b:1::/48 100::/64 100:0:0:1::/64 2001::/23 2001::/32
 2001:1::1/128 2001:1::2/128 2001:1::3/128 2001:2::/48 2001:3::/32 2001:4:112::/48 2001:10::/28 2001:20::/28 2001:30::/28
 2001:db8::/32 2002::/16 2620:4f:8000::/48 3fff::/20 5f00::/16 fc00::/7 fe80::/10 fec0::/10 ff00::/8"""
@@ -490,10 +497,10 @@ def test_public_addresses_are_global(address: Address) -> None:
 @given(st.ip_addresses(v=4))
 def test_an_embedded_address_is_no_more_public_than_itself(address: IPv4Address) -> None:
     number = int(address)
-    for prefix, shift in (("::ffff:0:0", 0), ("64:ff9b::", 0), ("2002::", 80)):
-        outer = IPv6Address(int(IPv6Address(prefix)) + (number << shift))
-        assert not is_public(outer) or is_public(address)
-    assert not is_public(IPv6Address(number))
+    for prefix in ("::ffff:0:0", "64:ff9b::"):
+        assert is_public(IPv6Address(int(IPv6Address(prefix)) + number)) == is_public(address)
+    for prefix, shift in (("::", 0), ("::ffff:0:0:0", 0), ("2002::", 80), ("2001::", 64)):
+        assert not is_public(IPv6Address(int(IPv6Address(prefix)) + (number << shift)))
 
 
 HOSTS = st.one_of(
@@ -544,6 +551,10 @@ def test_nothing_but_the_host_is_permitted(host: str, other: str) -> None:
         pytest.param("*.*.example.com", id="two-stars"),
         pytest.param("*.", id="star-and-nothing"),
         pytest.param("*..", id="star-and-dots"),
+        pytest.param(".example.com", id="dot-before"),
+        pytest.param("example.com..", id="dots-after"),
+        pytest.param("a..example.com", id="dots-inside"),
+        pytest.param("*..com", id="star-and-two-dots"),
         pytest.param("*.127.0.0.1", id="subdomains-of-an-address"),
         pytest.param("*.1", id="subdomains-of-a-number"),
         pytest.param("*.[::1]", id="subdomains-of-an-IPv6-address"),
@@ -576,6 +587,8 @@ def test_nothing_but_the_host_is_permitted(host: str, other: str) -> None:
         pytest.param("[fe80::1%eth0]", id="v6-zone"),
         pytest.param("[example.com]", id="bracketed-name"),
         pytest.param("127.0.0.256", id="v4-too-large"),
+        pytest.param("10.0.0.0/8", id="network"),
+        pytest.param("[fd00::]/8", id="v6-network"),
         pytest.param("insecure:allow-al", id="allow-all-misspelt"),
         pytest.param("Insecure:Allow-All", id="allow-all-upper-case"),
         pytest.param("insecure:allow-all/", id="allow-all-slash"),

@@ -14,8 +14,10 @@ from ..config import Limits
 from .destination import Destination
 from .errors import DestinationNotAllowed
 from .network import Dial, Network, dial
+from .patience import Patience
 from .policy import Policy
 from .proxy import Proxy
+from .request import Request
 from .resolver import Lookup, Resolver, look_up
 
 _KEPT = 8
@@ -67,16 +69,14 @@ class Client:
         self.calls: Counter[str] = Counter()
         """Calls that are over, by outcome."""
         self._policy = policy
-        self._is_proxied = proxy is not None
+        self._proxy = proxy
         self._lock = threading.Lock()
-        network = Network(policy, Resolver(lookup), is_proxied=self._is_proxied, dial=dial)
         self._pool = httpcore2.ConnectionPool(
             ssl_context=ssl_context,
-            proxy=_httpcore_proxy(proxy) if proxy else None,
             max_connections=None,
             max_keepalive_connections=_KEPT,
             keepalive_expiry=_KEEP,
-            network_backend=network,
+            network_backend=Network(policy, Resolver(lookup), proxy=proxy, dial=dial),
         )
 
     def check(self, destination: Destination) -> bool:
@@ -85,16 +85,29 @@ class Client:
         Raises DestinationNotAllowed.
         """
         public_only = self._policy.check(destination)
-        if public_only and self._is_proxied and destination.address is None:
+        if public_only and self._proxy and destination.address is None:
             raise DestinationNotAllowed(
                 f"{destination.origin} would be resolved by the proxy, so that nobody knows whether its address is "
                 "public; name the host in allowed_hosts, or set allow_private_networks"
             )
         return public_only
 
-    def send(self, request: httpcore2.Request) -> httpcore2.Response:
+    def send(self, request: Request, destination: Destination, patience: Patience) -> httpcore2.Response:
         """The response's head; its body is read by whoever has it. Raises httpcore2's errors and OutboundError."""
-        return self._pool.handle_request(request)
+        headers, target = request.headers(destination), destination.target
+        if self._proxy and destination.scheme == "http":
+            headers += self._proxy.fields
+            target = destination.origin.encode() + target
+        host = f"[{destination.host}]" if ":" in destination.host else destination.host
+        return self._pool.handle_request(
+            httpcore2.Request(
+                request.method,
+                httpcore2.URL(scheme=destination.scheme, host=host, port=destination.port, target=target),
+                headers=headers,
+                content=request.body,
+                extensions={"timeout": dict.fromkeys(("connect", "read", "write"), patience)},
+            )
+        )
 
     def count(self, call: Call) -> None:
         """Counts a call that is over."""
@@ -104,8 +117,3 @@ class Client:
     def close(self) -> None:
         """Closes the connections that were kept."""
         self._pool.close()
-
-
-def _httpcore_proxy(proxy: Proxy) -> httpcore2.Proxy:
-    url = httpcore2.URL(scheme="http", host=proxy.host, port=proxy.port, target="/")
-    return httpcore2.Proxy(url, auth=proxy.auth)

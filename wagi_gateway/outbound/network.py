@@ -18,7 +18,9 @@ from .destination import Address
 from .errors import DestinationNotAllowed, OutOfTime
 from .patience import Patience
 from .policy import Policy
+from .proxy import Proxy
 from .resolver import Resolver
+from .tunnel import open_tunnel
 
 T = TypeVar("T")
 Dial = Callable[[Address, int, Patience], socket.socket]
@@ -44,11 +46,11 @@ def dial(address: Address, port: int, patience: Patience) -> socket.socket:
 class Network(httpcore2.NetworkBackend):
     """Connects for one module: each name is resolved once, and what it resolves to is checked before it is used."""
 
-    def __init__(self, policy: Policy, resolver: Resolver, *, is_proxied: bool = False, dial: Dial = dial) -> None:
-        """With `is_proxied` all connections lead to the operator's proxy, which resolves and connects itself."""
+    def __init__(self, policy: Policy, resolver: Resolver, *, proxy: Proxy | None = None, dial: Dial = dial) -> None:
+        """With a `proxy` all connections lead to it, and it resolves and connects itself."""
         self._policy = policy
         self._resolver = resolver
-        self._is_proxied = is_proxied
+        self._proxy = proxy
         self._dial = dial
 
     def connect_tcp(
@@ -62,12 +64,24 @@ class Network(httpcore2.NetworkBackend):
         """A stream to the first address that is permitted and answers; `timeout` is the call's Patience."""
         patience: Patience = timeout
         patience.begin_connect()
+        if self._proxy is None:
+            return self._connect(host.strip("[]"), port, patience, public_only=patience.public_only)
+        stream = self._connect(self._proxy.host, self._proxy.port, patience, public_only=False)
+        if patience.is_secure:
+            try:
+                open_tunnel(stream, self._proxy, f"{host}:{port}", patience)
+            except BaseException:
+                stream.close()
+                raise
+        return stream
+
+    def _connect(self, host: str, port: int, patience: Patience, *, public_only: bool) -> Stream:
         failure: Exception | None = None
-        addresses = self._resolver.resolve(host.strip("[]"), patience)
+        addresses = self._resolver.resolve(host, patience)
         for index, address in enumerate(addresses):
             patience.begin_attempt(len(addresses) - index)
             try:
-                if patience.public_only and not self._is_proxied:
+                if public_only:
                     self._policy.check_address(address)
                 return Stream(self._dial(address, port, patience))
             except DestinationNotAllowed as denied:
@@ -135,6 +149,7 @@ class Stream(httpcore2.NetworkStream):
 
     def _do(self, operation: Callable[[], T], patience: Patience, events: int, *, connecting: bool = False) -> T:
         while True:
+            patience.check()
             try:
                 return operation()
             except ssl.SSLWantReadError:

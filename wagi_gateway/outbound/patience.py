@@ -37,6 +37,7 @@ class Patience:
         "_deadline",
         "guest",
         "has_connected",
+        "is_secure",
         "public_only",
         "time",
     )
@@ -46,15 +47,18 @@ class Patience:
         self.time = seconds
         self.public_only = True
         """Whether the destination may be reached at public addresses alone."""
+        self.is_secure = False
+        """Whether the destination is spoken to over TLS."""
         self.has_connected = False
         """Whether the request went out on a connection of its own, and not on one that was kept."""
         self._deadline = time.monotonic() + seconds
         self._connect_time = connect_seconds
         self._connect_deadline = self._connected_by = self._deadline
 
-    def begin_hop(self, *, public_only: bool) -> None:
+    def begin_hop(self, *, public_only: bool, is_secure: bool) -> None:
         """The next request of the call: the first, or one that follows a redirect."""
         self.public_only = public_only
+        self.is_secure = is_secure
         self.has_connected = False
 
     def begin_connect(self) -> None:
@@ -67,16 +71,23 @@ class Patience:
         now = time.monotonic()
         self._connected_by = now + (self._connect_deadline - now) / addresses_left
 
+    def check(self) -> None:
+        """For an operation that need not wait: another side that never lets it wait would go on for ever.
+
+        Raises OutOfTime, CallStopped.
+        """
+        if self.guest.must_stop():
+            raise CallStopped("the guest had to end")
+        if time.monotonic() >= self._deadline:
+            raise OutOfTime(f"not done within limits.http_time ({self.time:g} s)")
+
     def until_ready(self, descriptor: int, events: int, *, connecting: bool = False) -> None:
         """Waits for a descriptor, or with -1 until the guest is woken. Raises OutOfTime, CallStopped."""
         deadline = self._connected_by if connecting else self._deadline
         if not self.guest.wait(deadline - time.monotonic(), descriptor, events):
-            if self.guest.must_stop():
-                raise CallStopped("the guest had to end")
-            if time.monotonic() >= deadline:
-                if connecting and self._connect_deadline < self._deadline:
-                    raise OutOfTime(f"no connection within limits.http_connect_time ({self._connect_time:g} s)")
-                raise OutOfTime(f"not done within limits.http_time ({self.time:g} s)")
+            self.check()
+            if connecting and time.monotonic() >= deadline:
+                raise OutOfTime(f"no connection within limits.http_connect_time ({self._connect_time:g} s)")
 
     def until_readable(self, descriptor: int, *, connecting: bool = False) -> None:
         """Waits for something to read. Raises OutOfTime, CallStopped."""

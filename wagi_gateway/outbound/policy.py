@@ -63,6 +63,8 @@ class AllowedHost:
         if is_subdomains and address_of(host):
             raise ValueError(f"an address has no subdomains; {VALID_FORMS}")
         ignored = match["rest"] or ""
+        if address_of(host) and re.fullmatch(r"/\d+", ignored):
+            raise ValueError(f"a network is no host; {VALID_FORMS}")
         return cls(text, host, scheme, port, is_subdomains, "" if ignored == "/" else ignored)
 
     @property

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from dataclasses import dataclass
-from urllib.parse import unquote
+from urllib.parse import unquote_to_bytes
 
 import ada_url
+
+Fields = list[tuple[bytes, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """An HTTP proxy: requests for http go to it, those for https through it with CONNECT."""
+    """An HTTP proxy: requests for http are sent to it, those for https through a tunnel (RFC 9110 section 9.3.6)."""
 
     host: str
     port: int
-    auth: tuple[str, str] | None
+    fields: Fields
+    """What it wants to see in the header of each request."""
 
     @classmethod
     def parse(cls, text: str) -> Proxy:
@@ -26,5 +30,8 @@ class Proxy:
             raise ValueError(problem) from None
         if url.protocol != "http:" or url.pathname != "/" or url.search or url.hash:
             raise ValueError(problem)
-        auth = (unquote(url.username), unquote(url.password)) if url.username or url.password else None
-        return cls(url.hostname, int(url.port or 80), auth)
+        fields: Fields = []
+        if url.username or url.password:
+            credentials = unquote_to_bytes(url.username) + b":" + unquote_to_bytes(url.password)
+            fields.append((b"proxy-authorization", b"Basic " + b64encode(credentials)))
+        return cls(url.hostname.strip("[]"), int(url.port or 80), fields)

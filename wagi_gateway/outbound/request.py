@@ -73,9 +73,9 @@ def parse_fields(text: str) -> Fields:
     Raises InvalidEncoding.
     """
     fields: dict[str, str] = {}
-    for line in text.removesuffix("\n").split("\n") if text else ():
+    for number, line in enumerate(text.removesuffix("\n").split("\n") if text else (), start=1):
         name, colon, value = line.removesuffix("\r").partition(":")
         if not colon or not _TOKEN.fullmatch(name) or not _VALUE.fullmatch(value):
-            raise InvalidEncoding(f"the header line {line[:100]!r} is not name:value in ASCII")
+            raise InvalidEncoding(f"header line {number} is not name:value in ASCII")
         fields[name.lower()] = value.strip(" \t")
     return [(name.encode(), value.encode()) for name, value in fields.items() if name not in _GATEWAYS]

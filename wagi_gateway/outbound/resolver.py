@@ -38,12 +38,12 @@ class Resolver:
             return [address]
         if not self._free.acquire(blocking=False):
             raise httpcore2.ConnectError(f"{host}: too many names are being looked up")
-        answer: list[list[str] | OSError] = []
+        answer: list[list[str] | Exception] = []
 
         def work() -> None:
             try:
                 answer.append(self._lookup(host))
-            except OSError as error:
+            except Exception as error:  # noqa: BLE001 - it belongs to the guest's thread, which waits for it
                 answer.append(error)
             finally:
                 self._free.release()
@@ -56,7 +56,7 @@ class Resolver:
             raise httpcore2.ConnectError(f"{host}: {error}") from None
         while not answer:
             patience.until_ready(-1, 0, connecting=True)
-        if isinstance(answer[0], OSError):
-            raise httpcore2.ConnectError(f"{host}: {answer[0].strerror or answer[0]}")
+        if isinstance(answer[0], Exception):
+            raise httpcore2.ConnectError(f"{host}: {getattr(answer[0], 'strerror', None) or answer[0]}")
         # The link of a link-local address is a matter of this host; such an address is reached by entry only.
         return [ip_address(address) for address in dict.fromkeys(answer[0])]

@@ -66,6 +66,7 @@ class _Open:
         self.method = "-"
         self.sent = 0
         self.redirects = 0
+        self.status: int | None = None
         self.response: OpenResponse | None = None
 
     def end(self, error: OutboundError | None = None) -> None:
@@ -78,7 +79,7 @@ class _Open:
                     method=self.method,
                     origin=self.origin,
                     outcome=error.outcome if error else "answered",
-                    status=self.response.status if self.response else None,
+                    status=self.status,
                     reason=str(error) if error else "",
                     seconds=time.perf_counter() - self._started,
                     sent=self.sent,
@@ -174,8 +175,9 @@ class Session:
         url = parts.url()
         try:
             destination = Destination.parse(url)
-        except ValueError as error:
-            raise InvalidUrl(f"{url[:100]!r}: {error}") from None
+        except ValueError:
+            # Not quoted, like every path and query: tokens live there.
+            raise InvalidUrl(f"the URL ({len(url)} characters) cannot be parsed or names no host") from None
         call.origin = destination.origin
         public_only = self._client.check(destination)
         call.method = check_method(parts.method())
@@ -197,8 +199,8 @@ class Session:
     ) -> OpenResponse:
         """The response at the end of the redirects."""
         while True:
-            patience.begin_hop(public_only=public_only)
-            response = self._send(request, destination, patience)
+            patience.begin_hop(public_only=public_only, is_secure=destination.scheme == "https")
+            response = self._send(call, request, destination, patience)
             location = response.value(b"location") if response.status in _REDIRECTS else None
             if location is None:
                 return response
@@ -206,30 +208,24 @@ class Session:
             if call.redirects == MAX_REDIRECTS:
                 raise RequestFailed(f"more than {MAX_REDIRECTS} redirects")
             call.redirects += 1
+            call.status = None
             try:
                 target = Destination.parse(location.decode(), destination)
             except ValueError:
-                raise RequestFailed(f"a redirect to {location[:100]!r}, which is no URL") from None
+                raise RequestFailed("a redirect to what is no URL") from None
             call.origin = target.origin
             public_only = self._client.check(target)
             request, destination = request.redirected(response.status, destination, target), target
 
-    def _send(self, request: Request, destination: Destination, patience: Patience) -> OpenResponse:
-        host = f"[{destination.host}]" if ":" in destination.host else destination.host
-        outgoing = httpcore2.Request(
-            request.method,
-            httpcore2.URL(scheme=destination.scheme, host=host, port=destination.port, target=destination.target),
-            headers=request.headers(destination),
-            content=request.body,
-            extensions={"timeout": dict.fromkeys(("connect", "read", "write"), patience)},
-        )
+    def _send(self, call: _Open, request: Request, destination: Destination, patience: Patience) -> OpenResponse:
         try:
-            response = self._client.send(outgoing)
+            response = self._client.send(request, destination, patience)
         except (httpcore2.NetworkError, httpcore2.RemoteProtocolError):
             # The other side may have closed a kept connection just as it was used (RFC 9112 section 9.3.1).
             if patience.has_connected or request.method not in _IDEMPOTENT:
                 raise
-            response = self._client.send(outgoing)
+            response = self._client.send(request, destination, patience)
+        call.status = response.status
         size = sum(len(name) + len(value) + 4 for name, value in response.headers)
         if size > self._client.limits.http_headers:
             response.close()

@@ -164,7 +164,6 @@ class Invocation:
         if self._host_calls > _FREE_HOST_CALLS:
             time.sleep(_HOST_CALL_PAUSE)
 
-
     def forgive_host_call(self) -> None:
         """The last call of the host was more than that."""
         self._host_calls -= 1

@@ -62,9 +62,15 @@ def _poll(invocation: Invocation, wanted: list[tuple[int, int, int, int, int, in
     waits = [_nanoseconds(invocation, clock, timeout, flags) for _, _, clock, timeout, _, flags in wanted]
     first = min(waits)
     if first > 0:
-        invocation.wait(first / 1e9)
+        _sleep(invocation, first / 1e9)
     due = [subscription for subscription, wait in zip(wanted, waits, strict=True) if wait <= first]
     return [_EVENT.pack(userdata, _SUCCESS, _CLOCK, 0, 0) for userdata, *_ in due]
+
+
+def _sleep(invocation: Invocation, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not invocation.must_stop() and (left := end - time.monotonic()) > 0:
+        invocation.wait(left)  # it may be woken by what was meant for an earlier wait
 
 
 def _nanoseconds(invocation: Invocation, clock: int, timeout: int, flags: int) -> int:

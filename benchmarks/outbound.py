@@ -1,0 +1,176 @@
+"""What an outbound call costs: a GET that a guest makes, beside the same GET made with httpx.
+
+    python -m benchmarks.outbound              # half a minute; needs wrk (Debian: apt-get install wrk)
+
+The target is `benchmarks.bare` in a process of its own, on loopback. One request after the other, over one connection:
+httpx alone, a module that calls nobody, the same module with one call, and now and then with many. They take turns with
+each request, so that caches are as cold, and the machine as busy, for one as for the other; the first turn warms up and
+does not count. What a call adds to a request, and what one of many calls costs, may be 1.5 times what httpx takes. Then
+wrk asks for a module whose target takes 2 ms to answer: guests that wait must not hold up others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from .invocation import CONNECTIONS, machine, row, serving, wrk
+from .slow import DELAY
+
+TARGET = 1.5
+"""Times the cost of httpx that a call may take."""
+MANY = 100
+"""Calls of the module that makes many."""
+
+# Calls the URL so many times, reads each answer to its end, and traps if one is not there.
+GUEST = """(module
+ (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
+ (import "wasi_experimental_http" "req"
+  (func $req (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
+ (import "wasi_experimental_http" "body_read" (func $body_read (param i32 i32 i32 i32) (result i32)))
+ (import "wasi_experimental_http" "close" (func $close (param i32) (result i32)))
+ (memory (export "memory") 1)
+ (data (i32.const 64) "\\00\\04\\00\\00\\26\\00\\00\\00")
+ (data (i32.const 256) "GET") (data (i32.const 512) "{url}")
+ (data (i32.const 1024) "content-type: text/plain\\n\\nhello world\\n")
+ (func (export "_start") (local $left i32)
+  (local.set $left (i32.const {count}))
+  (block $done
+   (br_if $done (i32.eqz (local.get $left)))
+   (loop $next
+    (if (call $req (i32.const 512) (i32.const {size}) (i32.const 256) (i32.const 3) (i32.const 0) (i32.const 0)
+     (i32.const 0) (i32.const 0) (i32.const 8) (i32.const 16)) (then unreachable))
+    (loop $more
+     (if (call $body_read (i32.load (i32.const 16)) (i32.const 2048) (i32.const 4096) (i32.const 24))
+      (then unreachable))
+     (br_if $more (i32.load (i32.const 24))))
+    (drop (call $close (i32.load (i32.const 16))))
+    (br_if $next (local.tee $left (i32.sub (local.get $left) (i32.const 1))))))
+  (drop (call $fd_write (i32.const 1) (i32.const 64) (i32.const 1) (i32.const 72)))))
+"""
+
+
+@dataclass(slots=True)
+class Times:
+    """Microseconds, the median of each turn."""
+
+    httpx: list[float] = field(default_factory=list)
+    none: list[float] = field(default_factory=list)
+    """A request to the module that calls nobody."""
+    one: list[float] = field(default_factory=list)
+    many: list[float] = field(default_factory=list)
+
+    @property
+    def added(self) -> list[float]:
+        """What one call adds to a request."""
+        return [one - none for one, none in zip(self.one, self.none, strict=True)]
+
+    @property
+    def of_many(self) -> list[float]:
+        """What one of many calls costs."""
+        return [(many - none) / MANY for many, none in zip(self.many, self.none, strict=True)]
+
+
+def main() -> None:
+    """Measures and prints one table; exits with 1 where a call costs too much."""
+    options = _options()
+    if shutil.which("wrk") is None:
+        sys.exit("benchmarks: wrk is not installed (Debian: apt-get install wrk)")
+    load_before = os.getloadavg()[0]
+    times, (alone, late, prompt) = _measure(options.turns, options.requests, options.seconds)
+    ratios = {
+        "a call added to a request / httpx": _ratios(times.added, times.httpx),
+        f"one of {MANY} calls in a request / httpx": _ratios(times.of_many, times.httpx),
+    }
+    print(machine("wasmtime", "httpcore2", "httpx", "uvicorn"))
+    print(f"load average before: {load_before:.1f}")
+    print(f"{options.turns} turns of {options.requests} requests each, and {options.seconds} s wrk -c{CONNECTIONS} -t1")
+    print(f"\n{'':46}{'median':>9}{'min':>9}{'max':>9}")
+    row("GET by httpx alone, µs", times.httpx, 0)
+    row("request to a module that calls nobody, µs", times.none, 0)
+    row("request to a module with one call, µs", times.one, 0)
+    row("what the call added, µs", times.added, 0)
+    row(f"one of {MANY} calls in a request, µs", times.of_many, 0)
+    for name, values in ratios.items():
+        row(name, values, 2)
+    row(f"wrk: target that takes {DELAY * 1000:g} ms, requests/s", alone, 0)
+    row("wrk: module that calls it, requests/s", late, 0)
+    row("wrk: module that calls a prompt one, requests/s", prompt, 0)
+    missed = [name for name, values in ratios.items() if statistics.median(values) > options.target]
+    for name in missed:
+        print(f"\nmissed: {name} is over {options.target:g}")
+    sys.exit(bool(missed))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.outbound", description="What an outbound call costs.")
+    parser.add_argument("--turns", type=int, default=15, help="how often each is measured")
+    parser.add_argument("--requests", type=int, default=300, help="how many requests each time")
+    parser.add_argument("--seconds", type=int, default=2, help="how long wrk runs each time")
+    parser.add_argument("--target", type=float, default=TARGET, help="the ratio that must not be exceeded")
+    return parser.parse_args()
+
+
+def _measure(turns: int, requests: int, seconds: int) -> tuple[Times, list[list[float]]]:
+    """The times of each turn; requests per second of the slow target, of a module that calls it, and of one that calls
+    the prompt target."""
+    times = Times()
+    with tempfile.TemporaryDirectory() as directory, contextlib.ExitStack() as stack:
+        target = stack.enter_context(serving("benchmarks.bare"))
+        late = stack.enter_context(serving("benchmarks.slow"))
+        config = "[log]\naccess = false\nlevel = 'warning'\n"
+        for name, url, count in (("none", target, 0), ("one", target, 1), ("many", target, MANY), ("late", late, 1)):
+            url += "/hello"
+            Path(directory, f"{name}.wat").write_text(GUEST.format(url=url, size=len(url), count=count))
+            config += f'[[module]]\nroute = "/{name}"\nmodule = "{name}.wat"\nallowed_hosts = ["{target}", "{late}"]\n'
+        file = Path(directory, "modules.toml")
+        file.write_text(config)
+        serve = ["wagi_gateway", "serve", str(file), "--listen", "127.0.0.1:0", "--cache-dir", f"{directory}/cache"]
+        gateway = stack.enter_context(serving(*serve))
+        with httpx.Client(trust_env=False) as to_target, httpx.Client(trust_env=False) as to_gateway:
+            asked = (
+                (times.httpx, to_target, f"{target}/hello", 1),
+                (times.none, to_gateway, f"{gateway}/none", 1),
+                (times.one, to_gateway, f"{gateway}/one", 1),
+                (times.many, to_gateway, f"{gateway}/many", MANY),
+            )
+            for turn in range(turns + 1):
+                found: list[list[float]] = [[] for _ in asked]
+                for number in range(requests):
+                    for values, (_, client, url, every) in zip(found, asked, strict=True):
+                        if number % every == 0:
+                            values.append(_time(client, url))
+                if turn:
+                    for values, (medians, *_) in zip(found, asked, strict=True):
+                        medians.append(statistics.median(values))
+        urls = (f"{late}/hello", f"{gateway}/late", f"{gateway}/one")
+        rates = [[wrk(url, seconds) for url in urls] for _ in range(3)][1:]
+    return times, [list(values) for values in zip(*rates, strict=True)]
+
+
+def _time(client: httpx.Client, url: str) -> float:
+    """Microseconds for a request."""
+    begin = time.perf_counter()
+    response = client.get(url)
+    seconds = time.perf_counter() - begin
+    if response.text != "hello world\n":
+        raise SystemExit(f"benchmarks: {url} answered {response.status_code}: {response.text}")
+    return seconds * 1e6
+
+
+def _ratios(values: list[float], by: list[float]) -> list[float]:
+    return [value / other for value, other in zip(values, by, strict=True)]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,22 @@
+"""What `benchmarks.bare` answers, 2 ms later. Run it with `python -m benchmarks.slow`."""
+
+from __future__ import annotations
+
+import asyncio
+
+from starlette.types import Receive, Scope, Send
+
+from .bare import constant, serve
+
+DELAY = 0.002
+"""Seconds."""
+
+
+async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+    """The answer, after a while."""
+    await asyncio.sleep(DELAY)
+    await constant(scope, receive, send)
+
+
+if __name__ == "__main__":
+    serve(slow)
