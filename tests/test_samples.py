@@ -10,9 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trustme
 
 from tests.conftest import ROOT, Serve, Server, running
 from tests.outbound.farm import Target
+from tests.outbound.test_proxy import Forward
+from tests.outbound.test_tls import context
 
 TEXT = "text/plain; charset=utf-8"
 
@@ -88,6 +91,22 @@ def test_an_outbound_request_that_fails_says_so(samples: Server) -> None:
     response = samples.get("/http-example")
     assert (response.status_code, response.headers["content-type"]) == (502, "text/plain")
     assert re.fullmatch(r"outbound request failed: .+ \(wasi_experimental_http error 11\)\n", response.text)
+
+
+def test_the_articles_outbound_request_works(tmp_path: Path, cache: Path) -> None:
+    """Its service is no more, so a proxy leads to another one that can prove to be it."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    with (
+        Target(tls=context(authority.issue_cert("api.brigade.sh"))) as service,
+        Forward(authorization=None, ports={443: service.port}) as proxy,
+    ):
+        text = (ROOT / "modules.toml").read_text().replace('"samples/', f'"{ROOT}/samples/')
+        text += f'\n[outbound]\nproxy = "http://127.0.0.1:{proxy.port}"\nca_file = "ca.pem"\n'
+        with running(tmp_path, text, cache=cache) as server:
+            response = server.get("/http-example")
+    assert (response.status_code, response.text) == (200, "https://api.brigade.sh/healthz answered 200\n\nOK")
+    assert service.requests[0].header("host") == "api.brigade.sh"
 
 
 def test_fetch_shows_another_service(serve: Serve) -> None:

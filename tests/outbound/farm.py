@@ -45,6 +45,7 @@ class Target:
     | path                             | answer to any method                                                         |
     |----------------------------------|------------------------------------------------------------------------------|
     | `/hello`                         | `hello from the target`                                                      |
+    | `/healthz`                       | `OK`                                                                         |
     | `/echo`                          | the request's body and content type; its method in `x-method`                |
     | `/big?size=N`                    | `pattern(N)`; in chunks, without Content-Length, with `&chunked`             |
     | `/status/CODE`                   | that status                                                                  |
@@ -165,6 +166,8 @@ class _Handler(BaseHTTPRequestHandler):
         match url.path.split("/")[1:]:
             case ["hello"]:
                 self._send(b"hello from the target\n")
+            case ["healthz"]:
+                self._send(b"OK")
             case ["echo"]:
                 kind = self.headers.get("content-type", "application/octet-stream")
                 self._send(body, headers=[("x-method", self.command), ("content-type", kind)])

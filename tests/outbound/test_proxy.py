@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import select
 import socket
+import ssl
 import threading
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -19,6 +21,12 @@ from tests.conftest import Server, running
 from tests.outbound.clients import script
 from tests.outbound.farm import Target
 from tests.outbound.test_tls import SERVES_NOTHING, context, refused
+from wagi_gateway.config import Limits
+from wagi_gateway.outbound.client import Client
+from wagi_gateway.outbound.errors import RequestFailed
+from wagi_gateway.outbound.policy import Policy
+from wagi_gateway.outbound.proxy import Proxy
+from wagi_gateway.outbound.session import Session
 
 PASSWORD = "pass word:+"
 AUTHORIZATION = "Basic " + b64encode(f"operator:{PASSWORD}".encode()).decode()
@@ -30,7 +38,9 @@ REFUSAL = b"HTTP/1.1 407 Proxy Authentication Required\r\nconnection: close\r\nc
 class Forward:
     """A forward proxy: absolute-form and CONNECT, one request a connection; its names lead to 127.0.0.1."""
 
-    authorization: str = AUTHORIZATION
+    authorization: str | None = AUTHORIZATION
+    ports: Mapping[int, int] = field(default_factory=dict)
+    """Where a port leads that is not one of this machine."""
     heads: list[list[str]] = field(default_factory=list)
     """The lines of each request's head, as it arrived."""
     _listener: socket.socket = field(init=False)
@@ -73,11 +83,13 @@ class Forward:
             lines = head.decode("latin-1").split("\r\n")
             self.heads.append(lines)
             method, target, _ = lines[0].split(" ")
-            if f"proxy-authorization: {self.authorization}".lower() not in map(str.lower, lines):
+            wanted = self.authorization and f"proxy-authorization: {self.authorization}".lower()
+            if wanted and wanted not in map(str.lower, lines):
                 client.sendall(REFUSAL)
                 return
             authority = target if method == "CONNECT" else target.split("/")[2]
-            with socket.create_connection(("127.0.0.1", int(authority.rpartition(":")[2]))) as server:
+            port = int(authority.rpartition(":")[2])
+            with socket.create_connection(("127.0.0.1", self.ports.get(port, port))) as server:
                 if method == "CONNECT":
                     client.sendall(b"HTTP/1.1 200 Connected\r\n\r\n")
                     relay(client, server)
@@ -258,6 +270,64 @@ def test_a_password_in_any_script(tmp_path: Path, cache: Path, caller: Path) -> 
         """
         with running(tmp_path, config, cache=cache) as gateway:
             assert script(gateway, f"req GET {target.url}/hello")[0][:3] == ["req", "0", "200"]
+
+
+class Waiter:
+    """A guest that has time."""
+
+    def wait(self, seconds: float, descriptor: int, events: int) -> bool:
+        poll = select.poll()
+        poll.register(descriptor, events)
+        return bool(poll.poll(seconds * 1000))
+
+    def wake(self) -> None:
+        """Nobody does."""
+
+    def must_stop(self) -> bool:
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Get:
+    """A GET."""
+
+    to: str
+
+    def url(self) -> str:
+        return self.to
+
+    def method(self) -> str:
+        return "GET"
+
+    def body(self) -> bytes:
+        return b""
+
+    def headers(self) -> str:
+        return ""
+
+
+def test_a_handshake_that_fails_leaves_nothing_behind() -> None:
+    def call(times: int) -> int:
+        for _ in range(times):
+            session = Session(client, lambda call: outcomes.append(call.outcome))
+            with pytest.raises(RequestFailed, match="certificate"):
+                session.request(Get(f"https://named.test:{stranger.port}/hello"), Waiter())
+            session.end()
+        gc.collect()
+        return sum(type(thing).__module__.startswith("httpcore2") for thing in gc.get_objects())
+
+    outcomes: list[str] = []
+    with Target(tls=context(trustme.CA().issue_cert("named.test"))) as stranger, Forward() as proxy:
+        client = Client(
+            Policy([f"https://named.test:{stranger.port}"]),
+            Limits(),
+            1,
+            ssl_context=ssl.create_default_context(),
+            proxy=Proxy.parse(f"http://operator:pass%20word%3A+@127.0.0.1:{proxy.port}"),
+        )
+        assert call(5) >= call(20)
+        client.close()
+    assert outcomes == ["failed"] * 25
 
 
 # Start-up

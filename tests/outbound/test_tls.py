@@ -139,6 +139,7 @@ def refused(directory: Path, config: str, *, command: str = "serve") -> str:
         ("empty.pem", "holds no certificate in PEM form"),
         ("modules.toml", "holds no certificate in PEM form"),
         ("", "ca_file"),
+        pytest.param("a\\u0000b", "null byte", id="nul"),
     ],
 )
 def test_a_bad_ca_file_is_an_error_at_start_up(tmp_path: Path, ca_file: str, said: str, command: str) -> None:

@@ -23,5 +23,5 @@ def log_call(route: str, request_id: str, call: Call) -> None:
         "id": request_id,
         **({"reason": call.reason} if call.reason else {}),
     }
-    level = logging.INFO if call.outcome == "answered" else logging.WARNING
+    level = logging.INFO if call.outcome in ("answered", "stopped") else logging.WARNING
     logger.log(level, "call %s %s", call.method, call.origin, extra={"fields": fields})

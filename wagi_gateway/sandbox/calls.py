@@ -6,8 +6,6 @@ written little-endian. Source: wasi-experimental-http 0.10, which modules in the
 
 from __future__ import annotations
 
-import functools
-import logging
 import struct
 from collections.abc import Callable
 
@@ -24,7 +22,8 @@ from ..outbound.errors import (
     RequestFailed,
 )
 from ..outbound.session import Session
-from .invocation import Invocation, current
+from .host import HostFunction, Memory, OutOfBounds, define
+from .invocation import Invocation
 
 MODULE = "wasi_experimental_http"
 
@@ -34,28 +33,25 @@ _PIECE = 64 * 1024
 _MANY = 1024
 """Bytes a read has to move to be no mere call of the host."""
 
-logger = logging.getLogger("wagi_gateway")
-
 
 class _MemoryAccess(OutboundError):
     code = _MEMORY_ACCESS
 
 
 class _Memory:
-    """A guest's linear memory during one call of the host."""
+    """A guest's memory, with the errors of this import module."""
 
-    __slots__ = ("_caller", "_memory", "_size")
+    __slots__ = ("_memory",)
 
-    def __init__(self, caller: wasmtime.Caller, memory: wasmtime.Memory) -> None:
-        self._caller = caller
+    def __init__(self, memory: Memory) -> None:
         self._memory = memory
-        self._size = memory.data_len(caller)
 
     def read(self, start: int, size: int) -> bytes:
         """Raises BufferTooSmall where the memory ends before."""
-        if start + size > self._size:
-            raise BufferTooSmall("an address lies outside the guest's memory")
-        return bytes(self._memory.read(self._caller, start, start + size))
+        try:
+            return self._memory.read(start, size)
+        except OutOfBounds:
+            raise BufferTooSmall("an address lies outside the guest's memory") from None
 
     def text(self, start: int, size: int) -> str:
         """Raises BufferTooSmall, NotUtf8."""
@@ -66,14 +62,15 @@ class _Memory:
 
     def check(self, start: int, size: int) -> None:
         """Raises _MemoryAccess where nothing can be written."""
-        if start + size > self._size:
-            raise _MemoryAccess("an address lies outside the guest's memory")
+        try:
+            self._memory.check(start, size)
+        except OutOfBounds:
+            raise _MemoryAccess("an address lies outside the guest's memory") from None
 
-    def write(self, start: int, data: bytes | memoryview) -> None:
+    def write(self, start: int, data: bytes) -> None:
         """Raises _MemoryAccess."""
         self.check(start, len(data))
-        if data:  # wasmtime refuses to write nothing at the very end
-            self._memory.write(self._caller, bytes(data), start)
+        self._memory.write(start, data)
 
     def write_u16(self, start: int, value: int) -> None:
         """Raises _MemoryAccess."""
@@ -173,7 +170,7 @@ def _body_read(
     count = 0
     try:
         while count < size and (piece := session.read(handle, min(size - count, _PIECE))):
-            memory.write(buffer + count, piece)
+            memory.write(buffer + count, bytes(piece))
             count += len(piece)
     except BodyFailed:
         if not count:
@@ -183,41 +180,31 @@ def _body_read(
         invocation.forgive_host_call()
 
 
-_FUNCTIONS: dict[str, tuple[_Function, int]] = {
-    "req": (_req, 10),
-    "close": (_close, 1),
-    "header_get": (_header_get, 6),
-    "headers_get_all": (_headers_get_all, 4),
-    "body_read": (_body_read, 4),
-}
-
-
 def define_calls(linker: wasmtime.Linker) -> None:
     """Adds the import module, so that modules which may call out can be loaded whether or not they are allowed to."""
-    i32 = wasmtime.ValType.i32()
-    for name, (function, count) in _FUNCTIONS.items():
-        function_type = wasmtime.FuncType([i32] * count, [i32])
-        linker.define_func(MODULE, name, function_type, functools.partial(_call, function), access_caller=True)
+    for name, function, parameters in _FUNCTIONS:
+        define(linker, MODULE, name, parameters, function, failed=BodyFailed.code)
 
 
-def _call(function: _Function, caller: wasmtime.Caller, *arguments: int) -> int:
-    """Runs a function for the guest on this thread; never raises, because what a host function raises ends in a
-    variable that all threads share."""
-    invocation = current.invocation
-    try:
-        if invocation is None:
-            return DestinationNotAllowed.code
-        invocation.count_host_call()
-        memory = caller.get("memory")
+def _host(function: _Function) -> HostFunction:
+    def call(invocation: Invocation, memory: Memory | None, arguments: list[int]) -> int:
         if invocation.outbound is None:
             return DestinationNotAllowed.code  # a guest that runs at start-up
-        if not isinstance(memory, wasmtime.Memory):
+        if memory is None:
             return _MEMORY_NOT_FOUND
-        unsigned = (argument & 0xFFFFFFFF for argument in arguments)
-        function(_Memory(caller, memory), invocation.outbound, invocation, *unsigned)
-    except OutboundError as error:
-        return error.code
-    except Exception:
-        logger.exception("an outbound call failed in the gateway")
-        return BodyFailed.code
-    return _OK
+        try:
+            function(_Memory(memory), invocation.outbound, invocation, *arguments)
+        except OutboundError as error:
+            return error.code
+        return _OK
+
+    return call
+
+
+_FUNCTIONS = (
+    ("req", _host(_req), 10),
+    ("close", _host(_close), 1),
+    ("header_get", _host(_header_get), 6),
+    ("headers_get_all", _host(_headers_get_all), 4),
+    ("body_read", _host(_body_read), 4),
+)

@@ -40,6 +40,11 @@ def _bind(library: ctypes.CDLL, name: str, result: Any, *arguments: Any) -> Any:
     return function
 
 
+def bind(name: str, result: Any, *arguments: Any) -> Any:
+    """A function of the C API that takes microseconds: called with the GIL kept."""
+    return _bind(_keep_gil, name, result, *arguments)
+
+
 _config_new = _bind(_keep_gil, "wasi_config_new", _P)
 _config_delete = _bind(_keep_gil, "wasi_config_delete", None, _P)
 _set_argv = _bind(_keep_gil, "wasi_config_set_argv", c_bool, _P, c_size_t, _P)

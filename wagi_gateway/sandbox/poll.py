@@ -10,7 +10,8 @@ import time
 
 import wasmtime
 
-from .invocation import Invocation, current
+from .host import Memory, OutOfBounds, define
+from .invocation import Invocation
 
 _SUCCESS, _FAULT, _INVALID = 0, 21, 28
 _CLOCK, _FD_READ, _FD_WRITE = 0, 1, 2
@@ -25,26 +26,24 @@ _MAX_SUBSCRIPTIONS = 128
 
 def define_poll_oneoff(linker: wasmtime.Linker) -> None:
     """Replaces wasmtime's `poll_oneoff` in a linker that allows shadowing."""
-    i32 = wasmtime.ValType.i32()
-    function_type = wasmtime.FuncType([i32, i32, i32, i32], [i32])
-    linker.define_func("wasi_snapshot_preview1", "poll_oneoff", function_type, _poll_oneoff, access_caller=True)
+    define(linker, "wasi_snapshot_preview1", "poll_oneoff", 4, _poll_oneoff, failed=_FAULT)
 
 
-def _poll_oneoff(caller: wasmtime.Caller, subscriptions: int, events: int, count: int, written: int) -> int:
-    invocation, memory = current.invocation, caller.get("memory")
-    if invocation is None or not isinstance(memory, wasmtime.Memory):
-        return _FAULT
-    invocation.count_host_call()
-    subscriptions, events, count, written = (value & 0xFFFFFFFF for value in (subscriptions, events, count, written))
+def _poll_oneoff(invocation: Invocation, memory: Memory | None, arguments: list[int]) -> int:
+    subscriptions, events, count, written = arguments
     if not 0 < count <= _MAX_SUBSCRIPTIONS:
         return _INVALID
-    size = memory.data_len(caller)
-    if max(subscriptions + count * _SUBSCRIPTION.size, events + count * _EVENT.size, written + _COUNT.size) > size:
+    if memory is None:
         return _FAULT
-    wanted = list(_SUBSCRIPTION.iter_unpack(memory.read(caller, subscriptions, subscriptions + count * 48)))
-    happened = _poll(invocation, wanted)
-    memory.write(caller, b"".join(happened), events)
-    memory.write(caller, _COUNT.pack(len(happened)), written)
+    try:
+        wanted = memory.read(subscriptions, count * _SUBSCRIPTION.size)
+        memory.check(events, count * _EVENT.size)
+        memory.check(written, _COUNT.size)
+    except OutOfBounds:
+        return _FAULT
+    happened = _poll(invocation, list(_SUBSCRIPTION.iter_unpack(wanted)))
+    memory.write(events, b"".join(happened))
+    memory.write(written, _COUNT.pack(len(happened)))
     return _SUCCESS
 
 
