@@ -111,6 +111,8 @@ class _Loader:
         self.compiler = Compiler(engine, _define_host, self.cache, self.on_compile)
         hostname = self._hostname()
         self._check_environment(str(self.file.path), self.config.environment)
+        if self.config.outbound.ca_file:
+            self._ssl_context  # noqa: B018 - a bad file is a mistake even while nobody calls out
         routes = [route for number, _ in enumerate(self.config.module) for route in self._module_routes(number)]
         self._check_claims()
         self.warnings += [Problem("", text) for text in self.compiler.warnings]
@@ -239,9 +241,10 @@ class _Loader:
             path = self.file.base / ca_file
             try:
                 context.load_verify_locations(path)
-            except OSError as error:
+            except (OSError, ValueError) as error:
                 is_read = isinstance(error, ssl.SSLError)
-                what = "holds no certificate in PEM form" if is_read else f"cannot be read: {error.strerror}"
+                reason = getattr(error, "strerror", None) or error
+                what = "holds no certificate in PEM form" if is_read else f"cannot be read: {reason}"
                 self.problems.append(Problem(str(self.file.path), f'outbound.ca_file = "{ca_file}": {path} {what}'))
         return context
 

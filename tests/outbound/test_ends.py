@@ -223,7 +223,7 @@ def test_the_guests_deadline_ends_its_call(site: Site, name: str) -> None:
     if name != "connect":
         wait_until(lambda: site.hung_up(name) > hung_up, LATE)
     request_id = response.headers["x-request-id"]
-    site.gateway.wait_for_log(rf"WARNING .*call GET \S+ outcome=(stopped|timeout) .*id={request_id}")
+    site.gateway.wait_for_log(rf"call GET \S+ outcome=(stopped|timeout) .*id={request_id}")
     site.gateway.wait_for_log(rf"504: the guest ran into limits\.time \(0\.5 s\) route=/hasty id={request_id}")
 
 

@@ -10,15 +10,14 @@ import httpcore2
 from .errors import RequestFailed
 
 _READ_AT_ONCE = 64 * 1024
-"""Bytes of a body that is read with its head, so that its connection is free for the next call."""
+"""Bytes of a body that is read with its head."""
 
 
 class OpenResponse:
     """Its body comes piece by piece, bounded, so that a guest may read more than the gateway would hold."""
 
     def __init__(self, response: httpcore2.Response, max_size: int, *, is_head: bool) -> None:
-        """Reads a small body. Raises RequestFailed for a body that is announced to be over `max_size`, and what
-        httpcore2 raises."""
+        """The body may have `max_size` bytes; `is_head` is a response to HEAD, which has none."""
         self.status = response.status
         self.headers = [(name.lower(), value) for name, value in response.headers]
         self.received = 0
@@ -28,11 +27,7 @@ class OpenResponse:
         self._pieces = iter(cast(Iterable[bytes], response.stream))
         self._pending = memoryview(b"")
         self._has_ended = False
-        try:
-            self._read_small_body(is_bodiless=is_head or response.status in (204, 304))
-        except BaseException:
-            self.close()
-            raise
+        self._is_bodiless = is_head or response.status in (204, 304)
 
     def value(self, name: bytes) -> bytes | None:
         """The first value of a header."""
@@ -50,9 +45,11 @@ class OpenResponse:
         self._has_ended = True
         self._response.close()
 
-    def _read_small_body(self, *, is_bodiless: bool) -> None:
+    def prepare(self) -> None:
+        """Reads a small body, so that its connection is free for the next call. Raises RequestFailed for one that is
+        announced to be too large, and what httpcore2 raises."""
         length = self.value(b"content-length") or b""
-        size = 0 if is_bodiless else int(length) if length.isdigit() else None
+        size = 0 if self._is_bodiless else int(length) if length.isdigit() else None
         if size is not None and size > self._max_size:
             raise RequestFailed(f"the response has {size} bytes, limits.http_response are {self._max_size}")
         if size is not None and size <= _READ_AT_ONCE:

@@ -70,7 +70,9 @@ class _Open:
         self.response: OpenResponse | None = None
 
     def end(self, error: OutboundError | None = None) -> None:
-        """The call is over, and logged once."""
+        """The call is over, its connection given back, and logged once."""
+        if self.response:
+            self.response.close()
         if not self._is_over:
             self._is_over = True
             self.failure = error
@@ -118,7 +120,7 @@ class Session:
     def close(self, handle: int) -> None:
         """Gives a response back; one that is not open is no error."""
         if call := self._open.pop(handle, None):
-            self._close(call)
+            call.end()
 
     def header(self, handle: int, name: str) -> bytes:
         """The first value of a response header. Raises InvalidHandle, HeaderNotFound."""
@@ -149,14 +151,13 @@ class Session:
             try:
                 return response.read(size)
             except (OutboundError, *_FOREIGN_ERRORS) as error:
-                response.close()
                 call.end(_translated(error))
         raise BodyFailed(str(call.failure))
 
     def end(self) -> None:
         """The guest has ended: whatever it left open is closed."""
         while self._open:
-            self._close(self._open.popitem()[1])
+            self._open.popitem()[1].end()
 
     def record(self, call: Call) -> None:
         """Logs and counts a call that is over."""
@@ -186,13 +187,13 @@ class Session:
         call.sent = len(body)
         patience = Patience(guest, limits.http_time, limits.http_connect_time)
         try:
-            call.response = self._follow(call, request, destination, patience, public_only=public_only)
+            response = self._follow(call, request, destination, patience, public_only=public_only)
         except _FOREIGN_ERRORS as error:
             raise _translated(error) from None
         while self._cursor in self._open:
             self._cursor += 1
         self._open[self._cursor] = call
-        return call.response.status, self._cursor
+        return response.status, self._cursor
 
     def _follow(
         self, call: _Open, request: Request, destination: Destination, patience: Patience, *, public_only: bool
@@ -226,22 +227,20 @@ class Session:
                 raise
             response = self._client.send(request, destination, patience)
         call.status = response.status
+        call.response = None
         size = sum(len(name) + len(value) + 4 for name, value in response.headers)
         if size > self._client.limits.http_headers:
             response.close()
             raise RequestFailed(f"the response's headers have {size} bytes (limits.http_headers)")
-        return OpenResponse(response, self._client.limits.http_response, is_head=request.method == "HEAD")
+        call.response = OpenResponse(response, self._client.limits.http_response, is_head=request.method == "HEAD")
+        call.response.prepare()
+        return call.response
 
     def _find(self, handle: int) -> tuple[_Open, OpenResponse]:
         call = self._open.get(handle)
         if call is None or call.response is None:
             raise InvalidHandle(f"no response is open under the handle {handle}")
         return call, call.response
-
-    def _close(self, call: _Open) -> None:
-        if call.response:
-            call.response.close()
-        call.end()
 
 
 def _translated(error: Exception) -> OutboundError:
