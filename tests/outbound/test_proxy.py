@@ -314,7 +314,7 @@ def test_a_handshake_that_fails_leaves_nothing_behind() -> None:
                 session.request(Get(f"https://named.test:{stranger.port}/hello"), Waiter())
             session.end()
         gc.collect()
-        return sum(type(thing).__module__.startswith("httpcore2") for thing in gc.get_objects())
+        return sum(str(type(thing).__module__).startswith("httpcore2") for thing in gc.get_objects())
 
     outcomes: list[str] = []
     with Target(tls=context(trustme.CA().issue_cert("named.test"))) as stranger, Forward() as proxy:

@@ -32,7 +32,7 @@ COMPILER = Compiler(ENGINE, _define)
 
 
 def warm(wat: str) -> WarmModule:
-    return COMPILER.load(WasmSource(Path("guest.wat"), wat.encode(), wat))
+    return COMPILER.load(WasmSource("guest.wat", wat.encode(), wat))
 
 
 def invocation(

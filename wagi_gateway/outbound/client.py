@@ -7,10 +7,10 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import httpcore2
 
-from ..config import Limits
 from .destination import Destination
 from .errors import DestinationNotAllowed
 from .network import Dial, Network, dial
@@ -20,10 +20,14 @@ from .proxy import Proxy
 from .request import Request
 from .resolver import Lookup, Resolver, look_up
 
+if TYPE_CHECKING:  # config reads entries with the policy of this room
+    from ..config import Limits
+
 _KEPT = 8
 """Idle connections that are kept for the next call."""
 _KEEP = 30.0
 """Seconds after which an idle connection is not used again."""
+_IDEMPOTENT = frozenset("GET HEAD OPTIONS TRACE PUT DELETE".split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,19 +98,29 @@ class Client:
 
     def send(self, request: Request, destination: Destination, patience: Patience) -> httpcore2.Response:
         """The response's head; its body is read by whoever has it. Raises httpcore2's errors and OutboundError."""
+        outgoing = self._outgoing(request, destination, patience)
+        stale = _KEPT if request.method in _IDEMPOTENT else 0
+        while True:
+            try:
+                return self._pool.handle_request(outgoing)
+            except (httpcore2.NetworkError, httpcore2.RemoteProtocolError):
+                # The other side may have closed kept connections, this one just as it was used (RFC 9112, 9.3.1).
+                if patience.has_connected or not stale:
+                    raise
+                stale -= 1
+
+    def _outgoing(self, request: Request, destination: Destination, patience: Patience) -> httpcore2.Request:
         headers, target = request.headers(destination), destination.target
         if self._proxy and destination.scheme == "http":
             headers += self._proxy.fields
             target = destination.origin.encode() + target
         host = f"[{destination.host}]" if ":" in destination.host else destination.host
-        return self._pool.handle_request(
-            httpcore2.Request(
-                request.method,
-                httpcore2.URL(scheme=destination.scheme, host=host, port=destination.port, target=target),
-                headers=headers,
-                content=request.body,
-                extensions={"timeout": dict.fromkeys(("connect", "read", "write"), patience)},
-            )
+        return httpcore2.Request(
+            request.method,
+            httpcore2.URL(scheme=destination.scheme, host=host, port=destination.port, target=target),
+            headers=headers,
+            content=request.body,
+            extensions={"timeout": dict.fromkeys(("connect", "read", "write"), patience)},
         )
 
     def count(self, call: Call) -> None:

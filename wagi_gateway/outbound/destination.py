@@ -11,6 +11,9 @@ import ada_url
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
+_MAX_NAME = 253
+"""Characters (RFC 1035 section 2.3.4, without the length octets at both ends)."""
+
 Address = IPv4Address | IPv6Address
 
 
@@ -58,7 +61,7 @@ class Destination:
     def authority(self) -> str:
         """Host and port as in a Host header."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == DEFAULT_PORTS.get(self.scheme) else f"{host}:{self.port}"
+        return host if self.port == DEFAULT_PORTS.get(self.scheme, 0) else f"{host}:{self.port}"
 
     @property
     def origin(self) -> str:
@@ -70,13 +73,13 @@ def canonical_host(host: str) -> str:
     """One text for one host: what a WHATWG parser leaves different is made the same.
 
     `example.com.` is `example.com`, `[::ffff:7f00:1]` is `127.0.0.1`, and `[::1]` is `::1`. Raises ValueError for a
-    name with an empty label, which some resolvers forgive.
+    name with an empty label, which some resolvers forgive, and for one that is longer than the DNS allows.
     """
     if host.startswith("["):
         address = IPv6Address(host[1:-1])
         return str(address.ipv4_mapped or address)
     name = host.removesuffix(".")
-    if not all(name.split(".")):
+    if not all(name.split(".")) or len(name) > _MAX_NAME:
         raise ValueError("the URL names no host")
     return name
 

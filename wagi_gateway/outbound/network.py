@@ -34,7 +34,7 @@ def dial(address: Address, port: int, patience: Patience) -> socket.socket:
         connection.setblocking(False)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         while (error := connection.connect_ex((str(address), port))) in (errno.EINPROGRESS, errno.EALREADY):
-            patience.until_writable(connection.fileno(), connecting=True)
+            patience.until_writable(connection.fileno())
         if error not in (0, errno.EISCONN):
             raise OSError(error, os.strerror(error))
     except BaseException:
@@ -65,9 +65,12 @@ class Network(httpcore2.NetworkBackend):
         patience: Patience = timeout
         patience.begin_connect()
         if self._proxy is None:
-            return self._connect(host.strip("[]"), port, patience, public_only=patience.public_only)
-        stream = self._connect(self._proxy.host, self._proxy.port, patience, public_only=False)
-        if patience.is_secure:
+            stream = self._connect(host.strip("[]"), port, patience, public_only=patience.public_only)
+        else:
+            stream = self._connect(self._proxy.host, self._proxy.port, patience, public_only=False)
+        if not patience.is_secure:
+            patience.end_connect()
+        elif self._proxy:
             try:
                 open_tunnel(stream, self._proxy, f"{host}:{port}", patience)
             except BaseException:
@@ -83,13 +86,16 @@ class Network(httpcore2.NetworkBackend):
             try:
                 if public_only:
                     self._policy.check_address(address)
-                return Stream(self._dial(address, port, patience))
+                connection = self._dial(address, port, patience)
             except DestinationNotAllowed as denied:
                 failure = failure or denied
             except OSError as error:
                 failure = httpcore2.ConnectError(f"{address}: {error.strerror or error}")
             except OutOfTime as error:
                 failure = error
+            else:
+                patience.end_attempt()
+                return Stream(connection)
         raise failure or httpcore2.ConnectError(f"{host} has no address")
 
 
@@ -123,7 +129,8 @@ class Stream(httpcore2.NetworkStream):
         name = (server_hostname or "").strip("[]")
         try:
             self._socket = ssl_context.wrap_socket(self._socket, server_hostname=name, do_handshake_on_connect=False)
-            self._do(self._socket.do_handshake, timeout, select.POLLIN, connecting=True)
+            self._do(self._socket.do_handshake, timeout, select.POLLIN)
+            timeout.end_connect()
         except (OSError, ValueError) as error:
             self.close()
             raise httpcore2.ConnectError(f"{name}: {_said(error)}") from None
@@ -147,17 +154,17 @@ class Stream(httpcore2.NetworkStream):
         poll.register(self._socket, select.POLLIN)
         return bool(poll.poll(0))
 
-    def _do(self, operation: Callable[[], T], patience: Patience, events: int, *, connecting: bool = False) -> T:
+    def _do(self, operation: Callable[[], T], patience: Patience, events: int) -> T:
         while True:
             patience.check()
             try:
                 return operation()
             except ssl.SSLWantReadError:
-                patience.until_readable(self._socket.fileno(), connecting=connecting)
+                patience.until_readable(self._socket.fileno())
             except ssl.SSLWantWriteError:
-                patience.until_writable(self._socket.fileno(), connecting=connecting)
+                patience.until_writable(self._socket.fileno())
             except BlockingIOError:
-                patience.until_ready(self._socket.fileno(), events, connecting=connecting)
+                patience.until_ready(self._socket.fileno(), events)
 
 
 def _said(error: Exception) -> str:

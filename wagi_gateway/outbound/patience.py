@@ -33,8 +33,8 @@ class Patience:
     __slots__ = (
         "_connect_deadline",
         "_connect_time",
-        "_connected_by",
         "_deadline",
+        "_step_deadline",
         "guest",
         "has_connected",
         "is_secure",
@@ -53,23 +53,33 @@ class Patience:
         """Whether the request went out on a connection of its own, and not on one that was kept."""
         self._deadline = time.monotonic() + seconds
         self._connect_time = connect_seconds
-        self._connect_deadline = self._connected_by = self._deadline
+        self._connect_deadline = self._step_deadline = self._deadline
 
     def begin_hop(self, *, public_only: bool, is_secure: bool) -> None:
         """The next request of the call: the first, or one that follows a redirect."""
         self.public_only = public_only
         self.is_secure = is_secure
         self.has_connected = False
+        self._step_deadline = self._deadline
 
     def begin_connect(self) -> None:
-        """Connecting has a time of its own, TLS included."""
+        """Connecting has a time of its own, until the connection can be used: proxy and TLS included."""
         self.has_connected = True
-        self._connect_deadline = self._connected_by = min(self._deadline, time.monotonic() + self._connect_time)
+        self._connect_deadline = min(self._deadline, time.monotonic() + self._connect_time)
+        self._step_deadline = self._connect_deadline
 
     def begin_attempt(self, addresses_left: int) -> None:
         """One address after the other is tried; each has its share of the time that is left."""
         now = time.monotonic()
-        self._connected_by = now + (self._connect_deadline - now) / addresses_left
+        self._step_deadline = now + (self._connect_deadline - now) / addresses_left
+
+    def end_attempt(self) -> None:
+        """An address has answered: what follows has all the time that is left for connecting."""
+        self._step_deadline = self._connect_deadline
+
+    def end_connect(self) -> None:
+        """The connection can be used."""
+        self._step_deadline = self._deadline
 
     def check(self) -> None:
         """For an operation that need not wait: another side that never lets it wait would go on for ever.
@@ -78,21 +88,22 @@ class Patience:
         """
         if self.guest.must_stop():
             raise CallStopped("the guest had to end")
-        if time.monotonic() >= self._deadline:
+        now = time.monotonic()
+        if now >= self._deadline:
             raise OutOfTime(f"not done within limits.http_time ({self.time:g} s)")
+        if now >= self._step_deadline:
+            share = "" if self._step_deadline == self._connect_deadline else "its share of "
+            raise OutOfTime(f"no connection within {share}limits.http_connect_time ({self._connect_time:g} s)")
 
-    def until_ready(self, descriptor: int, events: int, *, connecting: bool = False) -> None:
+    def until_ready(self, descriptor: int, events: int) -> None:
         """Waits for a descriptor, or with -1 until the guest is woken. Raises OutOfTime, CallStopped."""
-        deadline = self._connected_by if connecting else self._deadline
-        if not self.guest.wait(deadline - time.monotonic(), descriptor, events):
+        if not self.guest.wait(self._step_deadline - time.monotonic(), descriptor, events):
             self.check()
-            if connecting and time.monotonic() >= deadline:
-                raise OutOfTime(f"no connection within limits.http_connect_time ({self._connect_time:g} s)")
 
-    def until_readable(self, descriptor: int, *, connecting: bool = False) -> None:
+    def until_readable(self, descriptor: int) -> None:
         """Waits for something to read. Raises OutOfTime, CallStopped."""
-        self.until_ready(descriptor, select.POLLIN, connecting=connecting)
+        self.until_ready(descriptor, select.POLLIN)
 
-    def until_writable(self, descriptor: int, *, connecting: bool = False) -> None:
+    def until_writable(self, descriptor: int) -> None:
         """Waits for room to write. Raises OutOfTime, CallStopped."""
-        self.until_ready(descriptor, select.POLLOUT, connecting=connecting)
+        self.until_ready(descriptor, select.POLLOUT)

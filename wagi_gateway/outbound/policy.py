@@ -109,6 +109,8 @@ class Policy:
         Raises DestinationNotAllowed.
         """
         permitting = [entry for entry in self.entries if entry.permits(destination)]
+        if destination.scheme not in DEFAULT_PORTS:
+            raise DestinationNotAllowed(f"a guest can call http and https, not {destination.scheme}")
         if not permitting:
             raise DestinationNotAllowed(f"{destination.origin} is not in allowed_hosts")
         public_only = not self._allow_private_networks and not any(entry.is_exact for entry in permitting)

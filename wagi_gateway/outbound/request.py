@@ -20,8 +20,7 @@ _MAX_METHOD = 64
 # The gateway's to set: where the request goes, where its body ends, and what holds for one connection. A guest that
 # could would reach another virtual host than the one that was checked, or smuggle a second request.
 _GATEWAYS = frozenset(
-    "host content-length transfer-encoding connection keep-alive proxy-connection proxy-authorization te trailer "
-    "upgrade expect".split()
+    "host content-length transfer-encoding connection keep-alive te trailer upgrade expect proxy".split()
 )
 _CREDENTIALS = frozenset((b"authorization", b"cookie"))
 _OF_THE_BODY = (b"content-", b"digest")
@@ -78,4 +77,9 @@ def parse_fields(text: str) -> Fields:
         if not colon or not _TOKEN.fullmatch(name) or not _VALUE.fullmatch(value):
             raise InvalidEncoding(f"header line {number} is not name:value in ASCII")
         fields[name.lower()] = value.strip(" \t")
-    return [(name.encode(), value.encode()) for name, value in fields.items() if name not in _GATEWAYS]
+    return [(name.encode(), value.encode()) for name, value in fields.items() if not _is_gateways(name)]
+
+
+def _is_gateways(name: str) -> bool:
+    name = name.replace("_", "-")  # as servers do that make variables of fields
+    return name in _GATEWAYS or name.startswith("proxy-")

@@ -55,7 +55,7 @@ class Resolver:
             self._free.release()
             raise httpcore2.ConnectError(f"{host}: {error}") from None
         while not answer:
-            patience.until_ready(-1, 0, connecting=True)
+            patience.until_ready(-1, 0)
         if isinstance(answer[0], Exception):
             raise httpcore2.ConnectError(f"{host}: {getattr(answer[0], 'strerror', None) or answer[0]}")
         # The link of a link-local address is a matter of this host; such an address is reached by entry only.

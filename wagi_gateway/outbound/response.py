@@ -26,7 +26,8 @@ class OpenResponse:
         self._max_size = max_size
         self._pieces = iter(cast(Iterable[bytes], response.stream))
         self._pending = memoryview(b"")
-        self._has_ended = False
+        self.has_ended = False
+        """Whether nothing more comes from the network."""
         self._is_bodiless = is_head or response.status in (204, 304)
 
     def value(self, name: bytes) -> bytes | None:
@@ -35,14 +36,14 @@ class OpenResponse:
 
     def read(self, size: int) -> memoryview:
         """The next bytes, at most `size`; none at the end. Raises RequestFailed, and what httpcore2 raises."""
-        while not self._pending and not self._has_ended:
+        while not self._pending and not self.has_ended:
             self._pending = memoryview(self._next())
         piece, self._pending = self._pending[:size], self._pending[size:]
         return piece
 
     def close(self) -> None:
         """Gives the connection back; one with a body that nobody read to its end is closed."""
-        self._has_ended = True
+        self.has_ended = True
         self._response.close()
 
     def prepare(self) -> None:
@@ -54,7 +55,7 @@ class OpenResponse:
             raise RequestFailed(f"the response has {size} bytes, limits.http_response are {self._max_size}")
         if size is not None and size <= _READ_AT_ONCE:
             body = b""
-            while not self._has_ended:
+            while not self.has_ended:
                 body += self._next()
             self._pending = memoryview(body)
 

@@ -27,8 +27,6 @@ from .response import OpenResponse
 
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_IDEMPOTENT = frozenset("GET HEAD OPTIONS TRACE PUT DELETE".split())
-
 _FOREIGN_ERRORS = (
     httpcore2.NetworkError,
     httpcore2.ProtocolError,
@@ -106,6 +104,9 @@ class Session:
 
     def request(self, parts: Parts, guest: Guest) -> tuple[int, int]:
         """Makes a call: the status and the handle of the response. Raises OutboundError."""
+        self._count += 1
+        if self._count > self._client.limits.http_calls + 1:
+            raise TooManySessions("too many calls")  # the first was logged
         call = _Open(self)
         try:
             self._admit()
@@ -149,7 +150,10 @@ class Session:
         call, response = self._find(handle)
         if call.failure is None:
             try:
-                return response.read(size)
+                data = response.read(size)
+                if response.has_ended:
+                    call.end()
+                return data
             except (OutboundError, *_FOREIGN_ERRORS) as error:
                 call.end(_translated(error))
         raise BodyFailed(str(call.failure))
@@ -167,7 +171,6 @@ class Session:
     def _admit(self) -> None:
         if len(self._open) >= self._client.max_open:
             raise TooManySessions(f"{len(self._open)} responses are open (http_max_concurrency)")
-        self._count += 1
         if self._count > self._client.limits.http_calls:
             raise TooManySessions(f"more than limits.http_calls ({self._client.limits.http_calls}) in one request")
 
@@ -193,6 +196,8 @@ class Session:
         while self._cursor in self._open:
             self._cursor += 1
         self._open[self._cursor] = call
+        if response.has_ended:
+            call.end()
         return response.status, self._cursor
 
     def _follow(
@@ -219,13 +224,7 @@ class Session:
             request, destination = request.redirected(response.status, destination, target), target
 
     def _send(self, call: _Open, request: Request, destination: Destination, patience: Patience) -> OpenResponse:
-        try:
-            response = self._client.send(request, destination, patience)
-        except (httpcore2.NetworkError, httpcore2.RemoteProtocolError):
-            # The other side may have closed a kept connection just as it was used (RFC 9112 section 9.3.1).
-            if patience.has_connected or request.method not in _IDEMPOTENT:
-                raise
-            response = self._client.send(request, destination, patience)
+        response = self._client.send(request, destination, patience)
         call.status = response.status
         call.response = None
         size = sum(len(name) + len(value) + 4 for name, value in response.headers)

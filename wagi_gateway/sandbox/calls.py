@@ -30,7 +30,7 @@ MODULE = "wasi_experimental_http"
 _OK, _MEMORY_NOT_FOUND, _MEMORY_ACCESS = 0, 2, 3
 _MAX_URL = 64 * 1024
 _PIECE = 64 * 1024
-_MANY = 1024
+_MANY = 256
 """Bytes a read has to move to be no mere call of the host."""
 
 
@@ -52,6 +52,10 @@ class _Memory:
             return self._memory.read(start, size)
         except OutOfBounds:
             raise BufferTooSmall("an address lies outside the guest's memory") from None
+
+    def require(self, start: int, size: int) -> None:
+        """Raises BufferTooSmall where the memory ends before."""
+        self.read(start + size, 0)
 
     def text(self, start: int, size: int) -> str:
         """Raises BufferTooSmall, NotUtf8."""
@@ -94,25 +98,28 @@ class _Parts:
 
     def url(self) -> str:
         start, size = self._url
+        self._memory.require(start, size)
         if size > _MAX_URL:
-            self._memory.read(start, 0)
             raise InvalidUrl(f"the URL has {size} bytes, {_MAX_URL} are allowed")
         return self._memory.text(start, size)
 
     def method(self) -> str:
         start, size = self._method
+        self._memory.require(start, size)
         if size > _PIECE:
             raise InvalidMethod(f"the method has {size} bytes")
         return self._memory.text(start, size)
 
     def body(self) -> bytes:
         start, size = self._body
+        self._memory.require(start, size)
         if size > self._limits.http_request:
             raise RequestFailed(f"the request has {size} bytes, limits.http_request are {self._limits.http_request}")
         return self._memory.read(start, size)
 
     def headers(self) -> str:
         start, size = self._headers
+        self._memory.require(start, size)
         if size > self._limits.http_headers:
             raise RequestFailed(f"the headers have {size} bytes, limits.http_headers are {self._limits.http_headers}")
         return self._memory.text(start, size)
@@ -144,6 +151,7 @@ def _header_get(
     size: int,
     written_at: int,
 ) -> None:
+    session.require(handle)
     if name_size > _PIECE:
         raise BufferTooSmall(f"a header's name has {name_size} bytes")
     _give(memory, session.header(handle, memory.text(name, name_size)), buffer, size, written_at)
