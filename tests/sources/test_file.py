@@ -44,7 +44,7 @@ def test_the_working_directory_is_wagis_way(tmp_path: Path, monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("reference", "advice"),
     [
-        ("oci:registry.example/x:1", "not supported yet"),
+        ("oci:registry.example/x:1", "does not come from a registry"),
         ("bindle:x/1.0.0", "bindles are gone"),
         ("https://h/x.wasm", "not fetched over HTTP"),
         ("gopher:x", "unknown scheme"),

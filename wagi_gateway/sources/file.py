@@ -13,7 +13,7 @@ from ..errors import Problem, StartupError
 # One letter is a Windows drive, not a scheme.
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
 _ADVICE = {
-    "oci": "references to registries are not supported yet; fetch the module and name its file",
+    "oci": "a directory does not come from a registry; name it by its path",
     "bindle": "bindles are gone; name the module's file",
     "http": "modules are not fetched over HTTP; fetch the module and name its file",
     "https": "modules are not fetched over HTTP; fetch the module and name its file",
@@ -24,10 +24,13 @@ _ADVICE = {
 class WasmSource:
     """A module as its author built it."""
 
-    path: Path
+    name: str
+    """What messages call it: the file's name, or what stood behind `oci:`."""
     data: bytes
     digest: str
     """SHA-256 of `data`, in lower-case hex."""
+    image: str | None = None
+    """The reference it came by, pinned to what it stands for now: `oci:…@sha256:…`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,4 +69,4 @@ def read_module(path: Path) -> WasmSource:
         raise StartupError(Problem("", f"there is no file {path}")) from None
     except OSError as error:
         raise StartupError(Problem("", f"{path} cannot be read: {error.strerror}")) from None
-    return WasmSource(path, data, hashlib.sha256(data).hexdigest())
+    return WasmSource(path.name, data, hashlib.sha256(data).hexdigest())

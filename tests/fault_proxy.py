@@ -1,0 +1,275 @@
+"""A proxy that makes mistakes on purpose, in front of a registry; without one, a server that is told its answers."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import socket
+import ssl
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+
+_TICK = 0.02
+"""Seconds between two bytes of a slow answer, and between two looks whether all is over."""
+_HOP_BY_HOP = ("connection", "transfer-encoding", "date", "server")
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A request; names of headers are in lower case."""
+
+    method: str
+    path: str
+    """With the query."""
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def authorization(self) -> str | None:
+        """What it says of who asks."""
+        return self.headers.get("authorization")
+
+    @property
+    def is_blob(self) -> bool:
+        """Whether a blob is fetched."""
+        return self.method == "GET" and "/blobs/sha" in self.path
+
+    @property
+    def is_manifest(self) -> bool:
+        """Whether it is about a manifest."""
+        return "/manifests/" in self.path
+
+
+@dataclass(slots=True)
+class Answer:
+    """A response. A body that is not bytes is sent piece by piece."""
+
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes | Iterable[bytes] = b""
+    length: int | None = None
+    """The Content-Length that is claimed, where it is not the body's; -1: none, the end of the connection ends it."""
+
+
+Fault = Callable[[Received, "FaultProxy"], Answer | None]
+"""The answer instead of the registry's, or None for the registry's own."""
+Which = Callable[[Received], bool]
+
+
+@dataclass(slots=True)
+class FaultProxy:
+    """Passes requests to the plain registry at `upstream`, but for those that a fault answers."""
+
+    upstream: str = ""
+    tls: ssl.SSLContext | None = None
+    host: str = "127.0.0.1"
+    received: list[Received] = field(default_factory=list)
+    connections: int = 0
+    errors: list[BaseException] = field(default_factory=list)
+    """What went wrong in the proxy itself."""
+    ending: threading.Event = field(default_factory=threading.Event)
+    _faults: list[tuple[Which, Fault, list[int]]] = field(default_factory=list)
+    _server: _Server = field(init=False)
+    _thread: threading.Thread = field(init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __enter__(self) -> Self:
+        self._server = _Server(self)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(_TICK,))
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.end()
+        self._thread.join()
+        assert not self.errors, self.errors
+
+    @property
+    def address(self) -> str:
+        """`127.0.0.1:PORT`."""
+        return f"{self.host}:{self._server.server_port}"
+
+    @property
+    def url(self) -> str:
+        """Scheme, host and port."""
+        return f"{'https' if self.tls else 'http'}://{self.address}"
+
+    @property
+    def downloads(self) -> list[str]:
+        """The digests of the blobs that were asked for."""
+        return [request.path.rpartition("/")[2] for request in self.received if request.is_blob]
+
+    def fault(self, which: Which, fault: Fault, times: int = sys.maxsize) -> Self:
+        """The next `times` requests of this kind get this instead; earlier faults come first."""
+        self._faults.append((which, fault, [times]))
+        return self
+
+    def answer(self, request: Received) -> Answer:
+        """What is sent."""
+        with self._lock:
+            self.received.append(request)
+            faults = []
+            for which, fault, left in self._faults:
+                if left[0] and which(request):
+                    faults.append((fault, left))
+        for fault, left in faults:
+            if answer := fault(request, self):
+                left[0] -= 1
+                return answer
+        return self.genuine(request)
+
+    def genuine(self, request: Received) -> Answer:
+        """What the registry says."""
+        assert self.upstream, f"no answer to {request.method} {request.path}"
+        connection = http.client.HTTPConnection(self.upstream, timeout=10)
+        with contextlib.closing(connection):
+            headers = {name: value for name, value in request.headers.items() if name not in _HOP_BY_HOP}
+            connection.request(request.method, request.path, request.body or None, headers)
+            response = connection.getresponse()
+            passed = {name: value for name, value in response.getheaders() if name.lower() not in _HOP_BY_HOP}
+            length = passed.pop("Content-Length", None)
+            body = response.read()
+            return Answer(response.status, passed, body, int(length) if length and request.method == "HEAD" else None)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = False
+    request_queue_size = 128
+
+    def __init__(self, proxy: FaultProxy) -> None:
+        self.proxy = proxy
+        self._open: set[socket.socket] = set()
+        super().__init__((proxy.host, 0), _Handler)
+
+    def server_bind(self) -> None:
+        # Without the look-up of the host's name that HTTPServer does.
+        self.socket.bind(self.server_address)
+        self.server_name, self.server_port = self.proxy.host, self.socket.getsockname()[1]
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        self.proxy.connections += 1
+        # In the connection's own thread, so that nobody waits for another one's handshake.
+        connection = self.proxy.tls.wrap_socket(request, server_side=True) if self.proxy.tls else request
+        self._open.add(connection)
+        try:
+            if not self.proxy.ending.is_set():
+                super().finish_request(connection, client_address)
+        finally:
+            self._open.discard(connection)
+            connection.close()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
+        error = sys.exception()
+        if error and not isinstance(error, OSError):  # a client may leave when it likes; ssl.SSLError is an OSError too
+            self.proxy.errors.append(error)
+
+    def end(self) -> None:
+        self.proxy.ending.set()
+        for connection in list(self._open):
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
+        self.shutdown()
+        self.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: _Server
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def _serve(self) -> None:
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        body = self.rfile.read(int(headers.get("content-length", 0)))
+        answer = self.server.proxy.answer(Received(self.command, self.path, headers, body))
+        self.send_response(answer.status)
+        for name, value in answer.headers.items():
+            self.send_header(name, value)
+        pieces = [answer.body] if isinstance(answer.body, bytes) else answer.body
+        length = len(answer.body) if answer.length is None and isinstance(answer.body, bytes) else answer.length
+        if length is not None and length >= 0 and "Transfer-Encoding" not in answer.headers:
+            self.send_header("Content-Length", str(length))
+        self.end_headers()
+        if self.command != "HEAD":
+            with contextlib.suppress(OSError):
+                for piece in pieces:
+                    self.wfile.write(piece)
+        if not isinstance(answer.body, bytes) or (answer.length is not None and self.command != "HEAD"):
+            self.close_connection = True
+
+    do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = _serve  # noqa: N815
+
+
+def refusing(status: int, body: bytes = b"", **headers: str) -> Fault:
+    """This status; underscores in names of headers stand for hyphens."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return lambda _request, _proxy: Answer(status, named, body)
+
+
+def truncated(size: int = 50, *, framing: str = "length") -> Fault:
+    """The first bytes of what was asked for; the connection ends as if nothing were wrong, or with half a chunk."""
+
+    def fault(request: Received, proxy: FaultProxy) -> Answer:
+        genuine = proxy.genuine(request)
+        assert isinstance(genuine.body, bytes)
+        part = genuine.body[:size]
+        if framing == "chunked":
+            chunk = b"%x\r\n%s\r\n" % (len(part), part)
+            return Answer(200, {**genuine.headers, "Transfer-Encoding": "chunked"}, iter([chunk]))
+        return Answer(200, genuine.headers, part, len(genuine.body) if framing == "length" else -1)
+
+    return fault
+
+
+def tampered(request: Received, proxy: FaultProxy) -> Answer:
+    """The right length, one byte changed."""
+    genuine = proxy.genuine(request)
+    assert isinstance(genuine.body, bytes)
+    return Answer(200, genuine.headers, bytes([genuine.body[0] ^ 1]) + genuine.body[1:])
+
+
+def slow(request: Received, proxy: FaultProxy) -> Answer:
+    """What was asked for, byte by byte: never so slow that a read would time out."""
+    genuine = proxy.genuine(request)
+    assert isinstance(genuine.body, bytes)
+    return Answer(200, genuine.headers, _dripping(genuine.body, proxy), len(genuine.body))
+
+
+def stalled(request: Received, proxy: FaultProxy) -> Answer:
+    """Some bytes, then none until the test is over."""
+    genuine = proxy.genuine(request)
+    assert isinstance(genuine.body, bytes)
+
+    def body() -> Iterator[bytes]:
+        yield bytes(genuine.body)[:10]  # type: ignore[arg-type]
+        proxy.ending.wait()
+
+    return Answer(200, genuine.headers, body(), len(genuine.body))
+
+
+def endless(request: Received, proxy: FaultProxy) -> Answer:  # noqa: ARG001
+    """More bytes than anybody wants, without saying how many."""
+
+    def body() -> Iterator[bytes]:
+        while not proxy.ending.is_set():
+            yield bytes(65536)
+
+    return Answer(200, {}, body())
+
+
+def redirected(target: str, status: int = 307) -> Fault:
+    """The same path at another server, with a signature."""
+    return lambda request, _proxy: Answer(status, {"Location": f"{target}{request.path}?signature=SIGNATURE"})
+
+
+def _dripping(body: bytes, proxy: FaultProxy) -> Iterator[bytes]:
+    for byte in body:
+        if proxy.ending.wait(_TICK):
+            return
+        yield bytes([byte])

@@ -1,0 +1,101 @@
+"""Programs that keep credentials: `docker-credential-NAME get`, with the registry on standard input.
+
+See https://github.com/docker/docker-credential-helpers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import selectors
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+from typing import IO, cast
+
+HELPER_TIME = 10.0
+"""Seconds a helper may take; some ask a cloud's metadata service."""
+HELPER_OUTPUT = 64 * 1024
+"""Bytes a helper may print."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+# The protocol has no code for it: this line, and a failure, is how a helper says that it has nothing.
+_NOT_FOUND = b"credentials not found in native keychain"
+
+
+class HelperFailed(Exception):
+    """The helper gave no answer that can be used; the text never holds what it printed."""
+
+
+def ask_helper(
+    name: str, server: str, environ: Mapping[str, str], timeout: float = HELPER_TIME
+) -> tuple[str, str] | None:
+    """User name and secret that `docker-credential-NAME` keeps for `server`, or None. Raises HelperFailed."""
+    program = f"docker-credential-{name}"
+    if not _NAME.fullmatch(name):
+        raise HelperFailed(f"{name!r} is not the name of a credential helper")
+    path = shutil.which(program, path=environ.get("PATH", os.defpath))
+    if not path:
+        raise HelperFailed(f"the credential helper {program} is not on the PATH")
+    code, output = _run(path, program, server, environ, timeout)
+    if code != 0:
+        if output.lstrip().startswith(_NOT_FOUND):
+            return None
+        raise HelperFailed(f"{program} failed with exit code {code}; `echo {server} | {program} get` shows why")
+    try:
+        answer = json.loads(output)
+        username, secret = answer["Username"], answer["Secret"]
+    except (ValueError, RecursionError, KeyError, TypeError):
+        username = secret = None
+    if not isinstance(username, str) or not isinstance(secret, str):
+        raise HelperFailed(f"{program} printed something else than JSON with Username and Secret")
+    return (username, secret) if secret else None
+
+
+def _run(path: str, program: str, server: str, environ: Mapping[str, str], timeout: float) -> tuple[int, bytes]:
+    """Exit code and output. After a failure nothing of it is left running."""
+    deadline = time.monotonic() + timeout
+    try:
+        process = subprocess.Popen(  # noqa: S603 - the user's configuration names it
+            [path, "get"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # may hold anything; nobody has asked to see it
+            env=dict(environ),
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise HelperFailed(f"{program} cannot be run: {error.strerror}") from None
+    stdin, stdout = cast(IO[bytes], process.stdin), cast(IO[bytes], process.stdout)
+    with stdout:
+        try:
+            with contextlib.suppress(BrokenPipeError), stdin:
+                stdin.write(f"{server}\n".encode())  # fits the pipe, so it does not block
+            output = _read(stdout.fileno(), program, deadline)
+            return process.wait(max(0.0, deadline - time.monotonic())), output
+        except BaseException as error:
+            os.killpg(process.pid, signal.SIGKILL)  # a child of the helper may live as long
+            process.wait()
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise HelperFailed(f"{program} did not answer in {timeout:g} s") from None
+            raise
+
+
+def _read(pipe: int, program: str, deadline: float) -> bytes:
+    """What comes until the pipe is closed."""
+    output = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(pipe, selectors.EVENT_READ)
+        while True:
+            if not selector.select(max(0.0, deadline - time.monotonic())):
+                raise subprocess.TimeoutExpired(program, 0)
+            piece = os.read(pipe, HELPER_OUTPUT)
+            if not piece:
+                return output
+            output += piece
+            if len(output) > HELPER_OUTPUT:
+                raise HelperFailed(f"{program} printed more than {HELPER_OUTPUT // 1024} KiB")
