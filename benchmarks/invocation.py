@@ -30,7 +30,8 @@ from wagi_gateway.cgi.response import HeaderBlock
 from wagi_gateway.configfile import config_from_tables
 from wagi_gateway.sandbox import Invocation, Sandbox, capi
 from wagi_gateway.sandbox.pipes import descriptor_path, open_pipe, read_available
-from wagi_gateway.startup import Site, load
+from wagi_gateway.site import Site
+from wagi_gateway.startup import load
 
 GUEST = Path(__file__).parent.parent / "samples" / "wat" / "hello.wat"
 ROUTE = "/hello"

@@ -19,7 +19,8 @@ from tests.conftest import wait_until
 from wagi_gateway.app import create_app
 from wagi_gateway.configfile import ConfigFile, read_config
 from wagi_gateway.errors import StartupError
-from wagi_gateway.startup import Site, load
+from wagi_gateway.site import Site
+from wagi_gateway.startup import load
 
 CONFIG = '[cache]\ndirectory = "cache"\n[[module]]\nroute = "/hello"\nmodule = "hello.wat"\n'
 

@@ -164,7 +164,7 @@ from wagi_gateway.startup import load
 
 @contextmanager
 def compiling(source):
-    print("compiled", source.path.name)
+    print("compiled", source.name)
     yield
 
 load(read_config(Path(sys.argv[1]), {"cache": {"directory": sys.argv[2]}}), compiling)

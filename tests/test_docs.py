@@ -70,7 +70,8 @@ def prose(page: Path) -> str:
 
 def commands() -> Iterator[str]:
     """Every command line of wagi-gateway: after the prompt, in shell blocks, and in code spans."""
-    lines = [line.removeprefix("$ ") for block in blocks("sh") for line in block.text.splitlines()]
+    texts = [block.text.replace("\\\n", " ") for block in blocks("sh")]
+    lines = [line.strip().removeprefix("$ ") for text in texts for line in text.splitlines()]
     lines += [line[2:] for block in blocks("console") for line in block.text.splitlines() if line.startswith("$ ")]
     lines += [span for page in PAGES for span in _CODE.findall(prose(page))]
     return (line for line in lines if line.startswith("wagi-gateway "))
@@ -133,6 +134,8 @@ def test_every_command_exists(line: str) -> None:
     assert isinstance(command, TyperGroup)
     if not arguments[0].startswith("-"):
         command = command.commands[arguments.pop(0)]
+    if isinstance(command, TyperGroup) and arguments and not arguments[0].startswith("-"):
+        command = command.commands[arguments.pop(0)]
     options = {"--help", *(option for parameter in command.params for option in parameter.opts)}
     assert {word for word in arguments if word.startswith("-")} <= options
 
@@ -143,13 +146,23 @@ def test_every_configuration_is_valid(block: Block) -> None:
     assert (*file.problems, *file.warnings) == ()
 
 
+@pytest.mark.parametrize("block", blocks("toml settings"), ids=str)
+def test_every_settings_file_is_valid(block: Block) -> None:
+    file = config_from_tables(Path("gateway.toml"), tomllib.loads(block.text) | {"module": []})
+    assert (*file.problems, *file.warnings) == ()
+
+
 @pytest.mark.parametrize("block", blocks("toml invalid"), ids=str)
 def test_every_mistake_is_one(block: Block) -> None:
     assert config_from_tables(Path("modules.toml"), tomllib.loads(block.text)).problems
 
 
 def test_every_block_is_of_a_known_kind() -> None:
-    known = {*"c console go json mermaid nginx python rust sh text toml ts wat".split(), "toml invalid"}
+    known = {
+        *"c console go json mermaid nginx python rust sh text toml ts wat".split(),
+        "toml invalid",
+        "toml settings",
+    }
     assert {language for page in PAGES for language, _ in _BLOCK.findall(page.read_text())} <= known
 
 

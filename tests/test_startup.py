@@ -9,7 +9,8 @@ import pytest
 from tests import guests
 from wagi_gateway.configfile import read_config
 from wagi_gateway.errors import StartupError
-from wagi_gateway.startup import Site, load
+from wagi_gateway.site import Site
+from wagi_gateway.startup import load
 
 
 def site(directory: Path, config: str, **wat: str) -> Site:

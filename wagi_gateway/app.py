@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -14,7 +14,8 @@ from starlette.types import Receive, Scope, Send
 from .configfile import ConfigFile, read_config
 from .gateway import Gateway
 from .sandbox import Sandbox
-from .startup import Site, load
+from .site import Site
+from .startup import load
 
 
 def create_app(config: str | Path | ConfigFile | Site) -> Starlette:
@@ -29,13 +30,13 @@ def create_app(config: str | Path | ConfigFile | Site) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        async with Sandbox(site.engine) as sandbox:
-            gateway.sandbox = sandbox
-            try:
-                yield
-            finally:
-                gateway.sandbox = None
-        site.close()
+        with closing(site):
+            async with Sandbox(site.engine) as sandbox:
+                gateway.sandbox = sandbox
+                try:
+                    yield
+                finally:
+                    gateway.sandbox = None
 
     # ASGI applications rather than functions, so that they answer any method, as WAGI's health check does.
     routes = [Route("/healthz", PlainTextResponse("OK")), Route("/readyz", _Ready(gateway))]

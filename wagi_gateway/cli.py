@@ -4,28 +4,36 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 from pydantic import ByteSize
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
-from rich.text import Text
 
-from . import __version__, server
+from . import __version__, cli_registry, server
 from .cgi.environ import META_VARIABLES
 from .config import Config, as_written
-from .configfile import ConfigFile, Overrides, read_config
+from .configfile import Overrides, read_config
 from .envfile import parse_env_file, parse_variable
 from .errors import Problem, StartupError
 from .observe import log
 from .oneshot import OneShot, load_once, run_once
-from .sources.file import WasmSource
-from .startup import Site, load
+from .pod.manifest import read_pod
+from .pod.toml import write_toml
+from .terminal import (
+    AuthFile,
+    CacheDir,
+    ConfigPath,
+    SettingsFile,
+    given,
+    load_site,
+    print_table,
+    problems,
+    settings,
+    warn,
+)
 
 app = typer.Typer(
     help="Serve WebAssembly command-line programs over HTTP: CGI for WebAssembly, one fresh sandbox per request.",
@@ -33,17 +41,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-# In a file or a pipe a table is as wide as it needs to be.
-_out = Console(highlight=False, width=None if sys.stdout.isatty() else 10_000)
-_err = Console(stderr=True, highlight=False, soft_wrap=True)
-
-_LONG_COMPILE = 1_000_000
-"""Bytes of a module from which on its compilation takes long enough to be shown."""
-
-ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="The modules.toml.", show_default=False)]
-CacheDir = Annotated[
-    str | None, typer.Option("--cache-dir", metavar="DIR", help="Where compiled modules are kept (cache.directory).")
-]
 Variables = Annotated[
     list[str] | None,
     typer.Option("--env", "-e", metavar="NAME=VALUE", help="Environment variable for every module; repeatable."),
@@ -79,19 +76,20 @@ def serve(
         typer.Option("--env-file", metavar="FILE", help="File of NAME=VALUE lines; repeatable, --env wins."),
     ] = None,
     log_format: Annotated[Literal["text", "json"] | None, typer.Option(help="Format of the log (log.format).")] = None,
+    settings_file: SettingsFile = None,
     cache_dir: CacheDir = None,
+    auth_file: AuthFile = None,
 ) -> None:
     """Serve the modules of CONFIG."""
-    with _problems(exit_code=3):
-        overrides: Overrides = {
-            "server": _given(listen=listen, workers=workers),
-            "log": _given(format=log_format),
-            "cache": _given(directory=_absolute(cache_dir)),
+    with problems(exit_code=3):
+        overrides: Overrides = settings(cache_dir, auth_file) | {
+            "server": given(listen=listen, workers=workers),
+            "log": given(format=log_format),
             "environment": _environment(env_file or [], env or []),
         }
-        file = read_config(config, overrides)
+        file = read_config(config, overrides, settings_file)
         log.configure(file.config.log)
-        site = _load(file)
+        site = load_site(file)
         for warning in site.warnings:
             log.logger.warning("%s", warning)
         listener = server.bind(site.config.server)
@@ -101,28 +99,33 @@ def serve(
 
 
 @app.command()
-def check(config: ConfigPath, cache_dir: CacheDir = None) -> None:
+def check(
+    config: ConfigPath, settings_file: SettingsFile = None, cache_dir: CacheDir = None, auth_file: AuthFile = None
+) -> None:
     """Load, link and try everything in CONFIG, without serving it. Exits with 1 if a start would fail."""
-    problems: Sequence[Problem] = ()
+    mistakes: Sequence[Problem] = ()
     findings = []
     try:
-        site = _load(read_config(config, {"cache": _given(directory=_absolute(cache_dir))}))
-        findings = [("ok", p.text, f"{e.config.module} ({e.entrypoint})") for p, e in site.routes]
-        findings += [("may call", route, what) for route, what in site.permissions()]
-        warnings: Sequence[Problem] = site.warnings
+        with closing(load_site(read_config(config, settings(cache_dir, auth_file), settings_file))) as site:
+            findings = [("ok", p.text, f"{e.config.module} ({e.entrypoint})") for p, e in site.routes]
+            findings += [("may call", route, what) for route, what in site.permissions()]
+            warnings: Sequence[Problem] = site.warnings
     except StartupError as error:
-        problems, warnings = error.problems, error.warnings
+        mistakes, warnings = error.problems, error.warnings
     findings += [("warning", warning.where, warning.what) for warning in warnings]
-    findings += [("error", problem.where, problem.what) for problem in problems]
-    _print_table(("result", "where", "what"), findings)
-    raise typer.Exit(1 if problems else 0)
+    findings += [("error", mistake.where, mistake.what) for mistake in mistakes]
+    print_table(("result", "where", "what"), findings)
+    raise typer.Exit(1 if mistakes else 0)
 
 
 @app.command()
-def routes(config: ConfigPath, cache_dir: CacheDir = None) -> None:
+def routes(
+    config: ConfigPath, settings_file: SettingsFile = None, cache_dir: CacheDir = None, auth_file: AuthFile = None
+) -> None:
     """List the routes of CONFIG with what their modules may use."""
-    with _problems(exit_code=1):
-        site = _load(read_config(config, {"cache": _given(directory=_absolute(cache_dir))}))
+    with problems(exit_code=1):
+        site = load_site(read_config(config, settings(cache_dir, auth_file), settings_file))
+    site.close()
     rows = [
         (
             pattern.text,
@@ -135,12 +138,14 @@ def routes(config: ConfigPath, cache_dir: CacheDir = None) -> None:
         )
         for pattern, endpoint in site.routes
     ]
-    _print_table(("route", "module", "entrypoint", "time", "memory", "concurrency", "allowed hosts"), rows)
+    print_table(("route", "module", "entrypoint", "time", "memory", "concurrency", "allowed hosts"), rows)
 
 
 @app.command()
 def run(
-    module: Annotated[str, typer.Argument(metavar="MODULE", help="The .wasm or .wat file.", show_default=False)],
+    module: Annotated[
+        str, typer.Argument(metavar="MODULE", help="The .wasm or .wat file, or oci:REFERENCE.", show_default=False)
+    ],
     path: Annotated[str, typer.Option(help="Path of the request.")] = "/",
     query: Annotated[str, typer.Option(help="Query, without the question mark.")] = "",
     method: Annotated[str | None, typer.Option(help="Method; POST if there is --data, else GET.")] = None,
@@ -163,13 +168,14 @@ def run(
     entrypoint: Annotated[str, typer.Option(help="Exported function to call.")] = "_start",
     argv: Annotated[str | None, typer.Option(help="Template of the argument vector, as in modules.toml.")] = None,
     cache_dir: CacheDir = None,
+    auth_file: AuthFile = None,
 ) -> None:
     """Run MODULE for one request, without a server.
 
     The response goes to standard output and the guest's standard error to standard error. Exits with 0 for a status
     below 400, with 4 and 5 for the 400s and 500s, and with 3 if the module cannot be run.
     """
-    with _problems(exit_code=3):
+    with problems(exit_code=3):
         log.configure_for_run()
         request = OneShot(
             module=module,
@@ -184,60 +190,35 @@ def run(
             entrypoint=entrypoint,
             argv=argv,
         )
-        site = load_once(request, _absolute(cache_dir), _load)
-        _warn(site.warnings)
-        status = run_once(site, request, sys.stdout.buffer)
+        with closing(load_once(request, settings(cache_dir, auth_file), load_site)) as site:
+            warn(site.warnings)
+            status = run_once(site, request, sys.stdout.buffer)
     raise typer.Exit(0 if status < 400 else status // 100)
+
+
+@app.command()
+def convert(
+    pod: Annotated[Path, typer.Argument(metavar="POD.yaml", help="A Kubernetes Pod manifest.", show_default=False)],
+) -> None:
+    """Print the modules.toml that does what a Krustlet Pod manifest does."""
+    with problems(exit_code=1):
+        file = read_pod(pod)
+        if file.problems:
+            raise StartupError(*file.problems, warnings=file.warnings)
+    warn(file.warnings)
+    print(write_toml(file.tables, [f"container {name}" for name in file.containers]), end="")
+
+
+app.command()(cli_registry.pull)
+app.command()(cli_registry.push)
+app.command()(cli_registry.inspect)
+app.add_typer(cli_registry.cache, name="cache")
 
 
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of modules.toml, for editors."""
     print(json.dumps(Config.model_json_schema(), indent=2))
-
-
-@contextmanager
-def _problems(*, exit_code: int) -> Iterator[None]:
-    try:
-        yield
-    except StartupError as error:
-        _warn(error.warnings)
-        for problem in error.problems:
-            _err.print(f"error: {log.escape(str(problem))}", markup=False)
-        raise typer.Exit(exit_code) from None
-
-
-def _load(file: ConfigFile) -> Site:
-    if not _err.is_terminal:
-        return load(file)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=_err, transient=True) as progress:
-
-        @contextmanager
-        def compiling(source: WasmSource) -> Iterator[None]:
-            if len(source.data) < _LONG_COMPILE:
-                yield
-                return
-            size = len(source.data) / 1e6
-            task = progress.add_task(f"Compiling {source.path.name} ({size:.0f} MB)", total=None)
-            yield
-            progress.remove_task(task)
-
-        return load(file, compiling)
-
-
-def _print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    table = Table()
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(log.escape(cell)) for cell in row))
-    _out.print(table)
-
-
-def _warn(warnings: Iterable[Problem]) -> None:
-    for warning in warnings:
-        _err.print(f"warning: {log.escape(str(warning))}", markup=False)
 
 
 def _environment(files: list[Path], variables: list[str]) -> dict[str, str]:
@@ -272,12 +253,3 @@ def _read_data(data: str | None) -> bytes:
         except OSError as error:
             raise StartupError(Problem("--data", f"{data[1:]} cannot be read: {error.strerror}")) from None
     return data.encode()
-
-
-def _given(**values: object) -> dict[str, object]:
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _absolute(directory: str | None) -> str | None:
-    """A directory of the command line is relative to where the command was given, not to the file."""
-    return None if directory is None else str(Path(directory).absolute())

@@ -162,9 +162,9 @@ class Compiler:
         if data.startswith(_COMPONENT):
             raise _refuse("is a WebAssembly component; build a core module for WASI preview 1 (wasm32-wasip1)")
         try:
-            if source.path.suffix == ".wat":
-                data = bytes(wasmtime.wat2wasm(data))
-            elif not data.startswith(b"\0asm"):
+            if not data.startswith(b"\0asm"):
+                data = bytes(wasmtime.wat2wasm(data)) if source.name.endswith(".wat") else b""
+            if not data:
                 raise _refuse("is not a WebAssembly module; name a .wasm or .wat file")
             with self._on_compile(source):
                 return wasmtime.Module(self.engine, data)
@@ -201,7 +201,7 @@ class Compiler:
         )
         exports = tuple(export.name for export in module.exports if isinstance(export.type, wasmtime.FuncType))
         return WarmModule(
-            source.path.name,
+            source.name,
             source.digest,
             instance_pre,
             functions,

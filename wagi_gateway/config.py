@@ -18,6 +18,7 @@ from pydantic import (
     GetJsonSchemaHandler,
     SecretStr,
     WithJsonSchema,
+    model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
@@ -94,6 +95,9 @@ Listen = Annotated[str, AfterValidator(_check_listen)]
 Environment = dict[
     Annotated[str, AfterValidator(_check_variable_name)], Annotated[str, AfterValidator(_check_variable_value)]
 ]
+
+
+PullPolicy = Literal["always", "if-not-present", "never"]
 
 
 class Table(BaseModel):
@@ -173,17 +177,25 @@ class Limits(Table):
 
 
 class Volume(Table):
-    """A directory of the host that the guest sees under another name."""
+    """A directory that the guest sees under a name of its own; `path` or `temporary` says which."""
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         """A path alone stands for the table."""
         return {"anyOf": [{"type": "string", "minLength": 1}, handler(core)]}
 
-    path: str = Field(min_length=1)
+    path: str | None = Field(None, min_length=1)
     """The directory on the host; relative to the file that names it."""
+    temporary: str | None = Field(None, min_length=1)
+    """Name of an empty directory that is made at start and removed at the end; modules that use one name share it."""
     read_only: bool = False
     """Whether the guest may change nothing in it."""
+
+    @model_validator(mode="after")
+    def _check_kind(self) -> Volume:
+        if (self.path is None) == (self.temporary is None):
+            raise ValueError('write path = "host/dir", or temporary = "name"')
+        return self
 
 
 class ModuleConfig(Table):
@@ -195,7 +207,12 @@ class ModuleConfig(Table):
     """Path this module answers: `/exact`, or `/prefix/...` for the path and everything below it. The most specific
     route wins, whatever the order in the file."""
     module: str = Field(min_length=1)
-    """The module: a path or `file:` URL of a `.wasm` or `.wat` file, relative to this file."""
+    """The module: a path or `file:` URL of a `.wasm` or `.wat` file, relative to this file, or a reference to a
+    registry, `oci:registry/repository:tag` or `oci:registry/repository@sha256:…`."""
+    pull_policy: PullPolicy | None = None
+    """When a registry is asked for the module. `always`: at each start. `if-not-present`: when it is not on this
+    machine yet. `never`: not at all. Without it, as in Kubernetes, `always` for the tag `latest` and where there is
+    neither tag nor digest, else `if-not-present`."""
     entrypoint: str = Field("_start", min_length=1)
     """Exported function that is called for each request."""
     argv: str | None = None
@@ -206,7 +223,8 @@ class ModuleConfig(Table):
     `rfc3875`: of a GET or HEAD whose query has no `=`, the decoded words between `+`. `none`: the path alone, which
     is right for an interpreter that would take `?-x` for an option."""
     volumes: dict[str, Annotated[Volume, BeforeValidator(_volume_from_string)]] = Field(default_factory=dict)
-    """Directories the guest may open: `{ "/guest" = "host/dir" }`, or `{ path = "host/dir", read_only = true }`."""
+    """Directories the guest may open: `{ "/guest" = "host/dir" }`, or `{ path = "host/dir", read_only = true }`, or
+    `{ temporary = "name" }`."""
     environment: Environment = Field(default_factory=dict)
     """Environment variables for this module's guests; a name CGI gives a meaning to is refused."""
     allowed_hosts: tuple[Annotated[str, AfterValidator(_check_allowed_host)], ...] | None = None
@@ -278,6 +296,25 @@ class Outbound(Table):
     """File of certificate authorities (PEM) that are trusted besides the system's; relative to this file."""
 
 
+class RegistryConfig(Table):
+    """`[registries]`: how OCI registries are spoken to, each in a table of its own: `[registries."HOST"]`."""
+
+    insecure: bool | None = None
+    """Whether it speaks plain HTTP. Without it, a registry on a loopback address does unless it has a `ca_file`, and no
+    other."""
+    ca_file: str | None = Field(None, min_length=1)
+    """File of certificate authorities (PEM) that are trusted besides the system's; relative to this file."""
+    mirror: str | None = Field(None, min_length=1)
+    """`HOST[:PORT][/PREFIX]` of a registry that is asked first, under the same name behind the prefix; it has a table
+    of its own if it needs one."""
+    username: str | None = Field(None, min_length=1)
+    """User name; without it the credentials of `docker login` are used."""
+    password_file: str | None = Field(None, min_length=1)
+    """File that holds the password or token; relative to this file."""
+    password_env: str | None = Field(None, min_length=1)
+    """Variable of the gateway's environment that holds it, in place of a file."""
+
+
 class Cache(Table):
     """`[cache]`: precompiled modules on disk."""
 
@@ -285,7 +322,10 @@ class Cache(Table):
     """Whether compiled modules are kept on disk. Without it every start compiles again."""
     directory: str | None = None
     """Where they are kept, relative to this file; without it the user's cache directory. Loading one runs its machine
-    code, so the directory must belong to the user and not be writable by others, or it is not used."""
+    code, so the directory must belong to the user and not be writable by others, or it is not used. Modules from
+    registries are in `registry` in there, also while `enabled` is false."""
+    max_module: Size = Field(ByteSize(256 * 2**20), ge=1024)
+    """Size of a module from a registry; a larger one is not downloaded."""
 
 
 class Log(Table):
@@ -314,6 +354,11 @@ class Config(Table):
     """What a module may use, where it sets nothing itself."""
     outbound: Outbound = Field(default_factory=Outbound)
     """The way of the calls that guests make."""
+    registries: dict[str, RegistryConfig] = Field(default_factory=dict)
+    """How OCI registries are spoken to, by `host` or `host:port`; most need no table."""
+    auth_file: str | None = Field(None, min_length=1)
+    """File of credentials for registries, as `docker login` and `podman login` write it; relative to this file. Without
+    it `REGISTRY_AUTH_FILE` names one, or the usual places are searched."""
     cache: Cache = Field(default_factory=Cache)
     """Precompiled modules on disk."""
     log: Log = Field(default_factory=Log)

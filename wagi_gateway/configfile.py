@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -22,16 +23,26 @@ from .config import (
     Log,
     ModuleConfig,
     Outbound,
+    RegistryConfig,
     Server,
     Table,
     as_written,
     nested_models,
 )
 from .errors import Problem, StartupError
+from .pod.manifest import PodFile, read_pod
 
 
 class _EnvironmentTable(Table):
     environment: Environment = Field(default_factory=dict)
+
+
+class _RegistriesTable(Table):
+    registries: dict[str, RegistryConfig] = Field(default_factory=dict)
+
+
+class _AuthFileKey(Table):
+    auth_file: str | None = Field(None, min_length=1)
 
 
 M = TypeVar("M", bound=Table)
@@ -47,33 +58,72 @@ class ConfigFile:
     config: Config
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
+    containers: tuple[str, ...] = ()
+    """The container each `[[module]]` stands for, in a Pod manifest."""
+    settings: Path | None = None
+    """The file with the tables a Pod manifest has no place for."""
 
     @property
     def base(self) -> Path:
-        """The directory that relative paths start from."""
-        return self.path.parent
+        """The directory that relative paths start from; those of a Pod manifest are absolute."""
+        return (self.settings or self.path).parent
+
+    def where(self, number: int) -> str:
+        """What messages call a `[[module]]`, counted from 0."""
+        if self.containers:
+            return f"{self.path}: container {self.containers[number]}"
+        return f"{self.path}: [[module]] {number + 1} ({self.config.module[number].route})"
 
 
-def read_config(path: Path, overrides: Overrides | None = None) -> ConfigFile:
-    """Reads a `modules.toml`; values of `overrides` (table → key → value) win over the file.
+def read_config(path: Path, overrides: Overrides | None = None, settings: Path | None = None) -> ConfigFile:
+    """Reads a `modules.toml` or a Pod manifest; values of `overrides` (table → key → value) win over the file.
+
+    `settings` names a TOML file with the tables a Pod manifest has no place for.
 
     A mistake does not end the reading: what is valid is kept, so that start-up can find the rest. Raises StartupError
     when there is nothing to read.
     """
+    if path.suffix in (".yaml", ".yml"):
+        return _config_from_pod(read_pod(path), path, overrides, settings)
+    if settings:
+        raise StartupError(Problem("--settings", f"goes with a Pod manifest; {path} has its own tables"))
+    return config_from_tables(path, read_toml(path), overrides)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file. Raises StartupError."""
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise StartupError(Problem(str(path), f"cannot be read: {error.strerror}")) from None
     except UnicodeDecodeError:
         raise StartupError(Problem(str(path), "is not UTF-8 text; a modules.toml is wanted here")) from None
     except tomllib.TOMLDecodeError as error:
         raise StartupError(Problem(str(path), f"is not valid TOML: {error}")) from None
-    return config_from_tables(path, tables, overrides)
 
 
 def config_from_tables(path: Path, tables: dict[str, Any], overrides: Overrides | None = None) -> ConfigFile:
     """The tables of a `modules.toml` as a configuration; `path` names it in messages and is where paths start."""
     return _Reader(path, overrides or {}).read(tables)
+
+
+def _config_from_pod(pod: PodFile, path: Path, overrides: Overrides | None, settings: Path | None) -> ConfigFile:
+    if not pod.containers:
+        raise StartupError(*pod.problems, warnings=pod.warnings)
+    tables = read_toml(settings) if settings else {}
+    if "module" in tables:
+        raise StartupError(Problem(str(settings), "[[module]]: the modules are those of the Pod manifest; remove it"))
+    for name, table in copy.deepcopy(pod.tables).items():
+        both = isinstance(table, dict) and isinstance(tables.get(name), dict)
+        tables[name] = table | tables[name] if both else table
+    file = config_from_tables(path, tables, overrides)
+    return replace(
+        file,
+        problems=pod.problems + file.problems,
+        warnings=pod.warnings + file.warnings,
+        containers=pod.containers,
+        settings=settings,
+    )
 
 
 class _Reader:
@@ -93,6 +143,8 @@ class _Reader:
             server=self._table(Server, "server", tables),
             limits=limits,
             outbound=self._table(Outbound, "outbound", tables),
+            registries=self._registries(tables),
+            auth_file=self._auth_file(tables),
             cache=self._table(Cache, "cache", tables),
             log=self._table(Log, "log", tables),
         )
@@ -110,6 +162,16 @@ class _Reader:
     def _environment(self, table: object) -> dict[str, str]:
         valid = self._validate(_EnvironmentTable, {"environment": table}, str(self.path), "")
         return (valid.environment if valid else {}) | self._given_environment()
+
+    def _registries(self, tables: dict[str, Any]) -> dict[str, RegistryConfig]:
+        table = {"registries": tables.pop("registries", {})}
+        valid = self._validate(_RegistriesTable, table, str(self.path), "")
+        return valid.registries if valid else {}
+
+    def _auth_file(self, tables: dict[str, Any]) -> str | None:
+        table = {key: tables.pop(key) for key in ("auth_file",) if key in tables} | dict(self.overrides.get("", {}))
+        valid = self._validate(_AuthFileKey, table, str(self.path), "")
+        return valid.auth_file if valid else None
 
     def _given_environment(self) -> dict[str, str]:
         return {name: str(value) for name, value in self.overrides.get("environment", {}).items()}
@@ -196,7 +258,8 @@ def _without(table: object, wrong: Iterable[tuple[int | str, ...]]) -> dict[str,
 def _explain(detail: ErrorDetails, model: type[BaseModel], prefix: str, table: object) -> str:
     """One pydantic error in the words of the file: key, value, what is wrong, what to write."""
     loc = [part for part in detail["loc"] if part != "[key]"]
-    key = (prefix + ".".join(str(part) for part in loc)).rstrip(".")
+    # An item of a list is known by its value.
+    key = (prefix + ".".join(part for part in loc if isinstance(part, str))).rstrip(".")
     kind, value = detail["type"], _written(table, detail)
     if kind == "extra_forbidden":
         return f"{key}: unknown key{_nearest(str(loc[-1]), _model_at(model, loc[:-1]))}"

@@ -9,8 +9,8 @@ from .cgi.response import HeaderBlock, ResponseHead
 from .errors import AtCapacity, BadOutput, ClientDisconnect, GuestFailed, OutOfTime
 from .reply import Reply
 from .sandbox import Execution
+from .site import Endpoint
 from .spool import Spool, SpoolRoom
-from .startup import Endpoint
 
 
 class Delivery:

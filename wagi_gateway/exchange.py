@@ -34,8 +34,8 @@ from .outbound.session import Session
 from .reply import Reply
 from .router import RouteMatch
 from .sandbox import Execution, Gate, Invocation, Sandbox
+from .site import Endpoint, Site
 from .spool import Spool, SpoolRoom
-from .startup import Endpoint, Site
 
 logger = logging.getLogger("wagi_gateway")
 

@@ -13,8 +13,8 @@ from .cgi.forwarded import apply_forwarded
 from .exchange import Exchange
 from .reply import Reply
 from .sandbox import Gate, Places, Sandbox
+from .site import Site
 from .spool import SpoolRoom
-from .startup import Site
 
 _ABSOLUTE_FORM = re.compile(rb"https?://([^/]*)(.*)", re.IGNORECASE | re.DOTALL)
 

@@ -13,11 +13,11 @@ from urllib.parse import quote
 
 from starlette.types import Message
 
-from .configfile import ConfigFile, config_from_tables
+from .configfile import ConfigFile, Overrides, config_from_tables
 from .errors import Problem, StartupError
 from .gateway import Gateway
 from .sandbox import Sandbox
-from .startup import Site
+from .site import Site
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _HEADER = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)[ \t]*:[ \t]*(.*)")
@@ -39,7 +39,7 @@ class OneShot:
     entrypoint: str
     argv: str | None
 
-    def config_file(self, cache_directory: str | None) -> ConfigFile:
+    def config_file(self, settings: Overrides) -> ConfigFile:
         """The configuration of a site with this one module. Raises StartupError."""
         module: dict[str, object] = {"route": "/...", "module": self.module, "entrypoint": self.entrypoint}
         module["volumes"] = dict(_volume(text) for text in self.volumes)
@@ -48,9 +48,7 @@ class OneShot:
         if self.argv is not None:
             module["argv"] = self.argv
         tables: dict[str, object] = {"module": [module], "server": {"concurrency": 1}, "log": {"access": False}}
-        if cache_directory:
-            tables["cache"] = {"directory": cache_directory}
-        return config_from_tables(Path("command line"), tables)
+        return config_from_tables(Path("command line"), tables, settings)
 
     def scope(self) -> dict[str, object]:
         """The request as ASGI has it. Raises StartupError for a header that is none."""
@@ -77,12 +75,12 @@ class OneShot:
         }
 
 
-def load_once(request: OneShot, cache_directory: str | None, load: Callable[[ConfigFile], Site]) -> Site:
+def load_once(request: OneShot, settings: Overrides, load: Callable[[ConfigFile], Site]) -> Site:
     """The site of this one module. Raises StartupError, in the words of the command line."""
     try:
-        site = load(request.config_file(cache_directory))
+        site = load(request.config_file(settings))
     except StartupError as error:
-        problems = [Problem("", problem.what.removeprefix("module = ")) for problem in error.problems]
+        problems = [Problem("", _in_words_of_the_command_line(problem.what)) for problem in error.problems]
         raise StartupError(*problems, warnings=error.warnings) from None
     if not any(pattern.text == "/..." for pattern, _ in site.routes):
         raise StartupError(Problem("--entrypoint", f'"{request.entrypoint}": there is no such export'))
@@ -124,6 +122,10 @@ def _head(message: Message) -> bytes:
     line = f"HTTP/1.1 {message['status']} {status.phrase if status else ''}".rstrip()
     fields = b"".join(b"%s: %s\r\n" % field for field in message["headers"])
     return line.encode() + b"\r\n" + fields + b"\r\n"
+
+
+def _in_words_of_the_command_line(what: str) -> str:
+    return re.sub("^allowed_hosts = ", "--allow-host ", what.removeprefix("module = "))
 
 
 def _header(text: str) -> tuple[bytes, bytes]:

@@ -106,15 +106,25 @@ def _row(name: str, field: FieldInfo) -> str:
 def _kind(field: FieldInfo) -> str:
     """The type in the words of TOML."""
     annotation = field.annotation
-    if get_origin(annotation) is Literal:
-        return " or ".join(f'`"{choice}"`' for choice in get_args(annotation))
     if any(nested_models(annotation)):
         return "tables" if get_origin(annotation) is tuple else "table"
     if get_origin(annotation) is dict:
         return "table of strings"
-    types = {annotation, *get_args(annotation)}
     names = {bool: "boolean", int: "integer", float: "duration", ByteSize: "size", str: "string", SecretStr: "string"}
-    return next((word for kind, word in names.items() if kind in types), "array of strings")
+    for kind in _types(annotation):
+        if get_origin(kind) is Literal:
+            return " or ".join(f'`"{choice}"`' for choice in get_args(kind))
+        if get_origin(kind) is tuple:
+            return "array of strings"
+        if isinstance(kind, type) and kind in names:
+            return names[kind]
+    raise TypeError(f"no word for {annotation}")
+
+
+def _types(annotation: object) -> Iterator[object]:
+    yield annotation
+    for argument in get_args(annotation):
+        yield from _types(argument)
 
 
 def _bounds(field: FieldInfo) -> Iterator[str]:

@@ -24,7 +24,7 @@ from .config import Server, parse_listen
 from .configfile import ConfigFile
 from .errors import Problem, StartupError
 from .observe import log
-from .startup import Site
+from .site import Site
 
 _BACKLOG = 2048
 
@@ -67,8 +67,9 @@ def run(file: ConfigFile, site: Site, listener: socket.socket, on_ready: OnReady
     _raise_descriptor_limit()
     settings = file.config.server
     if settings.workers > 1:
-        app = functools.partial(_create_worker_app, file)
-        _Supervisor(_uvicorn_config(app, settings), [listener], on_ready).run()
+        app = functools.partial(_create_worker_app, site.pinned(file))
+        with contextlib.closing(site):
+            _Supervisor(_uvicorn_config(app, settings), [listener], on_ready).run()
         return
     server = _Server(_uvicorn_config(functools.partial(create_app, site), settings), on_ready)
 

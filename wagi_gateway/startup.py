@@ -7,15 +7,16 @@ import os
 import re
 import ssl
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import wasmtime
 from platformdirs import user_cache_path
 
 from .cache import ArtefactCache, CacheRefused
-from .cgi.environ import META_VARIABLES, Authority, Environ
+from .cgi.environ import META_VARIABLES, Authority
 from .compiler import Compiler, EngineSettings, OnCompile, WarmModule, create_engine
 from .config import Config, Limits, ModuleConfig
 from .configfile import ConfigFile
@@ -29,73 +30,49 @@ from .sandbox.calls import MODULE as CALLS
 from .sandbox.calls import define_calls
 from .sandbox.capi import AbiMismatch, check_abi
 from .sandbox.poll import define_poll_oneoff
-from .sources.file import WasmSource, read_module, resolve
+from .site import Endpoint, Site
+from .sources.errors import RegistryError
+from .sources.file import WasmSource, resolve
+from .sources.modules import ModuleSources, is_image
+from .trust import create_context
+
+if TYPE_CHECKING:
+    from .sources.oci import OnProgress
 
 # Programs that take options to run other code than the operator's (CVE-2012-1823).
 _INTERPRETER = re.compile(r"(php|python|ruby|perl|lua|node|quickjs|qjs|micropython|sh|bash|busybox)\b", re.IGNORECASE)
 BUILT_IN = ("/healthz", "/readyz")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Endpoint:
-    """What a route leads to: a warm module, the function to call, and what its guests are given."""
-
-    number: int
-    """Which `[[module]]` it belongs to; routes of one share its concurrency."""
-    config: ModuleConfig
-    module: WarmModule
-    entrypoint: str
-    operator: Environ
-    """The operator's environment variables."""
-    volumes: tuple[tuple[bytes, bytes, bool], ...]
-    """Host directory, guest path, writable."""
-    outbound: Client | None
-    """What its guests call out through; None for a module that does not know how to."""
-
-    @property
-    def limits(self) -> Limits:
-        """What a guest may use."""
-        return self.config.limits
-
-
-@dataclass(slots=True)
-class Site:
-    """Everything a worker serves; immutable once loaded."""
-
-    config: Config
-    engine: wasmtime.Engine
-    hostname: Authority | None
-    router: Router[Endpoint]
-    routes: list[tuple[RoutePattern, Endpoint]]
-    warnings: list[Problem] = field(default_factory=list)
-
-    def permissions(self) -> Iterator[tuple[str, str]]:
-        """What the guests of each `[[module]]` may call, in words: its route and one thing it may call."""
-        for module in self.config.module:
-            for entry in map(AllowedHost.parse, module.allowed_hosts or ()):
-                words = entry.describe(allow_private_networks=module.allow_private_networks)
-                yield module.route, f'"{entry.text}": {words}'
-
-    def close(self) -> None:
-        """Closes the connections its guests have used."""
-        for _, endpoint in self.routes:
-            if endpoint.outbound:
-                endpoint.outbound.close()
-
-
-def load(file: ConfigFile, on_compile: OnCompile | None = None) -> Site:
+def load(file: ConfigFile, on_compile: OnCompile | None = None, on_pull: OnProgress | None = None) -> Site:
     """Loads a site. Raises StartupError with every problem there is, those of the file included."""
-    return _Loader(file, on_compile).load()
+    loader = _Loader(file, on_compile, on_pull)
+    try:
+        return loader.load()
+    except StartupError:
+        for directory in loader.temporary.values():
+            directory.cleanup()
+        raise
+
+
+def cache_directory(file: ConfigFile) -> Path:
+    """Where compiled modules are kept, and modules from registries."""
+    directory = file.config.cache.directory
+    if directory:
+        return file.base.absolute() / directory
+    return user_cache_path("wagi-gateway", appauthor=False) / "modules"
 
 
 class _Loader:
-    def __init__(self, file: ConfigFile, on_compile: OnCompile | None) -> None:
+    def __init__(self, file: ConfigFile, on_compile: OnCompile | None, on_pull: OnProgress | None) -> None:
         self.file = file
         self.config = file.config
         self.problems = list(file.problems)
         self.warnings = list(file.warnings)
         self.on_compile = on_compile
-        self.sources: dict[Path, WasmSource] = {}
+        self.on_pull = on_pull
+        self.cache_directory = cache_directory(file)
+        self.temporary: dict[str, TemporaryDirectory[str]] = {}
         self.tried: set[tuple[str, Limits]] = set()
         self.claims: list[tuple[str, int, RoutePattern]] = []
 
@@ -109,28 +86,23 @@ class _Loader:
             self.warnings.append(Problem("", warning))
         self.cache = self._open_cache()
         self.compiler = Compiler(engine, _define_host, self.cache, self.on_compile)
+        self.sources = ModuleSources(self.config, self.file.base, self.cache_directory, self.on_pull)
         hostname = self._hostname()
         self._check_environment(str(self.file.path), self.config.environment)
         if self.config.outbound.ca_file:
             self._ssl_context  # noqa: B018 - a bad file is a mistake even while nobody calls out
         routes = [route for number, _ in enumerate(self.config.module) for route in self._module_routes(number)]
         self._check_claims()
-        self.warnings += [Problem("", text) for text in self.compiler.warnings]
+        self.warnings += [*self.sources.warnings, *(Problem("", text) for text in self.compiler.warnings)]
         if self.problems:
             raise StartupError(*self.problems, warnings=self.warnings)
-        return Site(self.config, engine, hostname, Router(routes), routes, self.warnings)
+        return Site(self.config, engine, hostname, Router(routes), routes, self.warnings, self.temporary)
 
     def _open_cache(self) -> ArtefactCache | None:
-        settings = self.config.cache
-        if not settings.enabled:
+        if not self.config.cache.enabled:
             return None
-        directory = (
-            self.file.base.absolute() / settings.directory
-            if settings.directory
-            else user_cache_path("wagi-gateway", appauthor=False) / "modules"
-        )
         try:
-            return ArtefactCache(directory)
+            return ArtefactCache(self.cache_directory)
         except CacheRefused as refused:
             self.warnings.append(Problem("cache", f"{refused}; until then every start compiles the modules again"))
             return None
@@ -154,13 +126,14 @@ class _Loader:
     def _module_routes(self, number: int) -> Iterator[tuple[RoutePattern, Endpoint]]:
         """The routes of one `[[module]]`: its own, and those its `_routes` prints."""
         config = self.config.module[number]
-        where = f"{self.file.path}: [[module]] {number + 1} ({config.route})"
+        where = self.file.where(number)
         self._check_environment(where, config.environment)
         self._warn_of(where, config)
         pattern = self._pattern(where, config.route)
         volumes = self._volumes(where, config)
-        module = self._module(where, config)
-        if pattern is None or module is None or not self._instantiates(where, config, module):
+        source = self._source(where, config)
+        module = self._module(where, config, source) if source else None
+        if pattern is None or source is None or module is None or not self._instantiates(where, config, module):
             self.claims += [(where, number, pattern)] if pattern else []
             return
         printed = list(self._printed_routes(where, config, module, pattern))
@@ -173,7 +146,7 @@ class _Loader:
         # Of two lines for one route the last counts, and any of them before the module's own.
         for route, entrypoint in dict(printed).items():
             self.claims.append((where, number, route))
-            yield route, Endpoint(number, config, module, entrypoint, operator, volumes, outbound)
+            yield route, Endpoint(number, config, module, entrypoint, operator, volumes, outbound, source.image)
 
     def _printed_routes(
         self, where: str, config: ModuleConfig, module: WarmModule, parent: RoutePattern
@@ -213,6 +186,9 @@ class _Loader:
     def _volumes(self, where: str, config: ModuleConfig) -> tuple[tuple[bytes, bytes, bool], ...]:
         volumes = []
         for guest, volume in config.volumes.items():
+            if volume.path is None:
+                volumes.append((self._temporary(volume.temporary or ""), guest.encode(), not volume.read_only))
+                continue
             key = f'volumes."{guest}" = "{volume.path}"'
             try:
                 resolved = resolve(volume.path, self.file.base)
@@ -227,26 +203,29 @@ class _Loader:
                 self.problems.append(Problem(where, f"{key}: {resolved.path} cannot be read"))
             elif not guest or "\0" in guest:
                 self.problems.append(Problem(where, f'{key}: write the guest\'s path, such as "/data"'))
-            elif self.cache and not volume.read_only and _overlap(resolved.path, self.cache.directory):
-                what = f"holds the cache {self.cache.directory}, whose files the server runs; set read_only = true"
+            elif self._uses_cache() and not volume.read_only and _overlap(resolved.path, self.cache_directory):
+                what = f"holds the cache {self.cache_directory}, whose files the server runs; set read_only = true"
                 self.problems.append(Problem(where, f"{key}: {what}"))
             volumes.append((os.fsencode(resolved.path), guest.encode(), not volume.read_only))
         return tuple(volumes)
 
+    def _temporary(self, name: str) -> bytes:
+        if name not in self.temporary:
+            self.temporary[name] = TemporaryDirectory(prefix="wagi-gateway-", ignore_cleanup_errors=True)
+        return os.fsencode(self.temporary[name].name)
+
+    def _uses_cache(self) -> bool:
+        return self.cache is not None or any(is_image(module.module) for module in self.config.module)
+
     @functools.cached_property
-    def _ssl_context(self) -> ssl.SSLContext:
-        """Whom outbound calls trust: the system's certificate authorities and the operator's."""
-        context = ssl.create_default_context()
-        if ca_file := self.config.outbound.ca_file:
-            path = self.file.base / ca_file
-            try:
-                context.load_verify_locations(path)
-            except (OSError, ValueError) as error:
-                is_read = isinstance(error, ssl.SSLError)
-                reason = getattr(error, "strerror", None) or error
-                what = "holds no certificate in PEM form" if is_read else f"cannot be read: {reason}"
-                self.problems.append(Problem(str(self.file.path), f'outbound.ca_file = "{ca_file}": {path} {what}'))
-        return context
+    def _ssl_context(self) -> ssl.SSLContext | None:
+        """Whom outbound calls trust; None where that cannot be known."""
+        ca_file = self.config.outbound.ca_file
+        try:
+            return create_context(self.file.base / ca_file if ca_file else None)
+        except ValueError as error:
+            self.problems.append(Problem(str(self.file.path), f'outbound.ca_file = "{ca_file}": {error}'))
+            return None
 
     def _outbound(self, config: ModuleConfig) -> Client:
         hosts = config.allowed_hosts or ()
@@ -259,21 +238,28 @@ class _Loader:
             proxy=Proxy.parse(proxy.get_secret_value()) if proxy else None,
         )
 
-    def _module(self, where: str, config: ModuleConfig) -> WarmModule | None:
+    def _source(self, where: str, config: ModuleConfig) -> WasmSource | None:
         key = f'module = "{config.module}"'
         try:
-            resolved = resolve(config.module, self.file.base)
-        except ValueError as error:
-            self.problems.append(Problem(where, f"{key}: {error}"))
-            return None
-        if resolved.warning:
-            self.warnings.append(Problem(where, f"{key}: {resolved.warning}"))
-        try:
-            if resolved.path not in self.sources:
-                self.sources[resolved.path] = read_module(resolved.path)
-            return self.compiler.load(self.sources[resolved.path])
+            source, warnings = self.sources.read(config)
         except StartupError as error:
             self.problems += [Problem(where, f"{key}: {problem.what}") for problem in error.problems]
+        except RegistryError as error:
+            self.problems.append(Problem(where, f"{key}: {error.what}"))
+        except ValueError as error:
+            self.problems.append(Problem(where, f"{key}: {error}"))
+        else:
+            self.warnings += [Problem(where, f"{key}: {warning}") for warning in warnings]
+            return source
+        return None
+
+    def _module(self, where: str, config: ModuleConfig, source: WasmSource) -> WarmModule | None:
+        try:
+            return self.compiler.load(source)
+        except StartupError as error:
+            self.problems += [
+                Problem(where, f'module = "{config.module}": {problem.what}') for problem in error.problems
+            ]
             return None
 
     def _instantiates(self, where: str, config: ModuleConfig, module: WarmModule) -> bool:

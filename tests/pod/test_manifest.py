@@ -1358,10 +1358,9 @@ def _check(path: Path, content: bytes) -> None:
     assert file.problems or file.containers
     tables = deepcopy(file.tables)
     for table in tables.get("module", ()):
-        ModuleConfig.model_validate({key: value for key, value in table.items() if key not in _NOT_YET})
+        ModuleConfig.model_validate(table)
 
 
-_NOT_YET = {"pull_policy", "volumes"}
 _SETTINGS = settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
 
 

@@ -1,0 +1,92 @@
+"""What a worker serves: every route with its warm module, and what its guests are given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from tempfile import TemporaryDirectory
+
+import wasmtime
+
+from .cgi.environ import Authority, Environ
+from .compiler import WarmModule
+from .config import Config, Limits, ModuleConfig, Volume
+from .configfile import ConfigFile
+from .errors import Problem
+from .outbound.client import Client
+from .outbound.policy import AllowedHost
+from .router import RoutePattern, Router
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Endpoint:
+    """What a route leads to: a warm module, the function to call, and what its guests are given."""
+
+    number: int
+    """Which `[[module]]` it belongs to; routes of one share its concurrency."""
+    config: ModuleConfig
+    module: WarmModule
+    entrypoint: str
+    operator: Environ
+    """The operator's environment variables."""
+    volumes: tuple[tuple[bytes, bytes, bool], ...]
+    """Host directory, guest path, writable."""
+    outbound: Client | None
+    """What its guests call out through; None for a module that does not know how to."""
+    image: str | None
+    """The pinned reference of a module that came from a registry."""
+
+    @property
+    def limits(self) -> Limits:
+        """What a guest may use."""
+        return self.config.limits
+
+
+@dataclass(slots=True)
+class Site:
+    """Everything a worker serves; immutable once loaded."""
+
+    config: Config
+    engine: wasmtime.Engine
+    hostname: Authority | None
+    router: Router[Endpoint]
+    routes: list[tuple[RoutePattern, Endpoint]]
+    warnings: list[Problem] = field(default_factory=list)
+    temporary: dict[str, TemporaryDirectory[str]] = field(default_factory=dict)
+    """The directories of temporary volumes."""
+
+    def pinned(self, file: ConfigFile) -> ConfigFile:
+        """The same configuration for other processes: with the very modules and temporary directories of this site."""
+        images = {endpoint.number: endpoint.image for _, endpoint in self.routes if endpoint.image}
+        modules = tuple(
+            module.model_copy(
+                update={
+                    "module": images.get(number, module.module),
+                    "volumes": {guest: self._shared(volume) for guest, volume in module.volumes.items()},
+                }
+            )
+            for number, module in enumerate(file.config.module)
+        )
+        return replace(file, config=file.config.model_copy(update={"module": modules}))
+
+    def _shared(self, volume: Volume) -> Volume:
+        if volume.temporary is None:
+            return volume
+        return Volume(path=self.temporary[volume.temporary].name, read_only=volume.read_only)
+
+    def permissions(self) -> Iterator[tuple[str, str]]:
+        """What the guests of each `[[module]]` may call, in words: its route and one thing it may call."""
+        for module in self.config.module:
+            for entry in map(AllowedHost.parse, module.allowed_hosts or ()):
+                words = entry.describe(allow_private_networks=module.allow_private_networks)
+                if self.config.outbound.proxy and not entry.is_exact and not module.allow_private_networks:
+                    words = "addresses that are public, and no name, because outbound.proxy resolves it"
+                yield module.route, f'"{entry.text}": {words}'
+
+    def close(self) -> None:
+        """Closes the connections its guests have used and removes its temporary directories."""
+        for _, endpoint in self.routes:
+            if endpoint.outbound:
+                endpoint.outbound.close()
+        for directory in self.temporary.values():
+            directory.cleanup()
