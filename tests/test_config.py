@@ -79,6 +79,26 @@ def test_models_are_frozen() -> None:
         ("[servr]\n" + MINIMAL, "modules.toml: servr: unknown key; did you mean server?"),
         ("[server]\nlisen = 1\n" + MINIMAL, "modules.toml: server.lisen: unknown key; did you mean listen?"),
         ('[[module]]\nmodule = "x"\n', "modules.toml: [[module]] 1: route: missing; it has no default"),
+        ("auth_file = 1\n" + MINIMAL, "modules.toml: auth_file = 1: must be text in quotes"),
+        (
+            '[registries."h"]\ninsecur = true\n' + MINIMAL,
+            "modules.toml: registries.h.insecur: unknown key; did you mean",
+        ),
+        ("[registries]\nh = 1\n" + MINIMAL, "modules.toml: registries.h = 1: must be a table"),
+        ("registries = 1\n" + MINIMAL, "modules.toml: registries = 1: must be a table"),
+        (MINIMAL + 'pull_policy = "sometimes"\n', "modules.toml: [[module]] 1 (/x): pull_policy = "),
+        (
+            MINIMAL + 'volumes = { "/d" = { read_only = true } }\n',
+            "modules.toml: [[module]] 1 (/x): volumes./d: write path",
+        ),
+        (
+            MINIMAL + 'volumes = { "/d" = { path = "d", temporary = "t" } }\n',
+            "modules.toml: [[module]] 1 (/x): volumes./d: write path",
+        ),
+        (
+            MINIMAL + 'allowed_hosts = ["a.example", "ftp://b"]\n',
+            'modules.toml: [[module]] 1 (/x): allowed_hosts = "ftp://b": a guest can call http and https',
+        ),
         ('[limits]\ntime = "soon"\n' + MINIMAL, 'modules.toml: limits.time = "soon": not a duration; write'),
         ('[limits]\ntime = "0s"\n' + MINIMAL, 'modules.toml: limits.time = "0s": must be more than 0s'),
         ("[limits]\ntime = true\n" + MINIMAL, "modules.toml: limits.time = true: not a duration; write"),

@@ -22,7 +22,11 @@ MAX_WASM_STACK = 1024 * 1024
 _MEMORY_RESERVATION = (4 << 30) + (64 << 20)  # a 32-bit memory with its guards, in bytes
 _COMPONENT = b"\0asm\x0d\x00\x01\x00"
 
-DefineHost = Callable[[wasmtime.Linker], None]
+# AssemblyScript's runtime names its files in the messages it can end with; its texts are UTF-16.
+_ASSEMBLYSCRIPT = "~lib/".encode("utf-16-le")
+
+DefineHost = Callable[[wasmtime.Linker, bool], None]
+"""Adds host functions to a linker; for a module of AssemblyScript without volumes, another `fd_write` too."""
 OnCompile = Callable[[WasmSource], AbstractContextManager[object]]
 
 
@@ -108,24 +112,35 @@ class Compiler:
         cache: ArtefactCache | None = None,
         on_compile: OnCompile | None = None,
     ) -> None:
-        """`define_host` adds the host functions to the linker; `on_compile` is entered around a long compile."""
+        """`on_compile` is entered around a long compile."""
         self.engine = engine
         self.warnings: list[str] = []
         self._cache = cache
         self._on_compile = on_compile or (lambda _source: nullcontext())
-        self._warm: dict[str, WarmModule] = {}
-        self._linker = wasmtime.Linker(engine)
-        self._linker.allow_shadowing = True
-        self._linker.define_wasi()
-        define_host(self._linker)
+        self._warm: dict[tuple[str, bool], WarmModule] = {}
+        self._define_host = define_host
+        self._linkers: dict[bool, wasmtime.Linker] = {}
 
-    def load(self, source: WasmSource) -> WarmModule:
-        """The warm module of a source; asked again for the same bytes, the same. Raises StartupError."""
-        if source.digest not in self._warm:
+    def load(self, source: WasmSource, *, has_files: bool = False) -> WarmModule:
+        """The warm module of a source; asked again for the same, the same. Raises StartupError.
+
+        `has_files` is a module with volumes.
+        """
+        gathers = not has_files and _ASSEMBLYSCRIPT in source.data  # see sandbox.gather
+        if (source.digest, gathers) not in self._warm:
+            linker = self._linker(gathers=gathers)
             module = self._module(source)
-            self._check_imports(module)
-            self._warm[source.digest] = self._warm_up(source, module)
-        return self._warm[source.digest]
+            self._check_imports(module, linker)
+            self._warm[source.digest, gathers] = self._warm_up(source, module, linker)
+        return self._warm[source.digest, gathers]
+
+    def _linker(self, *, gathers: bool) -> wasmtime.Linker:
+        if gathers not in self._linkers:
+            linker = self._linkers[gathers] = wasmtime.Linker(self.engine)
+            linker.allow_shadowing = True
+            linker.define_wasi()
+            self._define_host(linker, gathers)
+        return self._linkers[gathers]
 
     def _module(self, source: WasmSource) -> wasmtime.Module:
         if self._cache is None:
@@ -174,13 +189,13 @@ class Compiler:
                 raise _refuse(f"needs more than its limits allow ({_lines(error)}); {advice}") from None
             raise _refuse(f"does not compile: {_lines(error)}") from None
 
-    def _check_imports(self, module: wasmtime.Module) -> None:
+    def _check_imports(self, module: wasmtime.Module, linker: wasmtime.Linker) -> None:
         store = wasmtime.Store(self.engine)
         problems = []
         for wanted in module.imports:
             name = f"{wanted.module}.{wanted.name}"
             try:
-                offered = self._linker.get(store, wanted.module, wanted.name or "")
+                offered = linker.get(store, wanted.module, wanted.name or "")
             except wasmtime.WasmtimeError:
                 problems.append(Problem("", f"imports {name}, which this gateway does not provide"))
                 continue
@@ -189,9 +204,9 @@ class Compiler:
         if problems:
             raise StartupError(*problems)
 
-    def _warm_up(self, source: WasmSource, module: wasmtime.Module) -> WarmModule:
+    def _warm_up(self, source: WasmSource, module: wasmtime.Module, linker: wasmtime.Linker) -> WarmModule:
         try:
-            instance_pre = self._linker.instantiate_pre(module)
+            instance_pre = linker.instantiate_pre(module)
         except wasmtime.WasmtimeError as error:
             raise _refuse(f"cannot be linked: {_lines(error)}") from None
         functions = frozenset(

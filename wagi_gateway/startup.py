@@ -29,6 +29,7 @@ from .router import RoutePattern, Router
 from .sandbox.calls import MODULE as CALLS
 from .sandbox.calls import define_calls
 from .sandbox.capi import AbiMismatch, check_abi
+from .sandbox.gather import define_gathering_fd_write
 from .sandbox.poll import define_poll_oneoff
 from .site import Endpoint, Site
 from .sources.errors import RegistryError
@@ -255,7 +256,7 @@ class _Loader:
 
     def _module(self, where: str, config: ModuleConfig, source: WasmSource) -> WarmModule | None:
         try:
-            return self.compiler.load(source)
+            return self.compiler.load(source, has_files=bool(config.volumes))
         except StartupError as error:
             self.problems += [
                 Problem(where, f'module = "{config.module}": {problem.what}') for problem in error.problems
@@ -308,9 +309,11 @@ def _overlap(one: Path, other: Path) -> bool:
     return one.is_relative_to(other) or other.is_relative_to(one)
 
 
-def _define_host(linker: wasmtime.Linker) -> None:
+def _define_host(linker: wasmtime.Linker, gathers: bool) -> None:
     define_poll_oneoff(linker)
     define_calls(linker)
+    if gathers:
+        define_gathering_fd_write(linker)
 
 
 def _engine_settings(config: Config) -> EngineSettings:

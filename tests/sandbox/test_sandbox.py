@@ -17,15 +17,18 @@ from wagi_gateway.config import Limits
 from wagi_gateway.errors import AtCapacity
 from wagi_gateway.sandbox import Execution, Invocation, Sandbox, capi
 from wagi_gateway.sandbox.calls import define_calls
+from wagi_gateway.sandbox.gather import define_gathering_fd_write
 from wagi_gateway.sandbox.poll import define_poll_oneoff
 from wagi_gateway.sources.file import WasmSource
 
 ENGINE, _ = create_engine(EngineSettings(slots=16, max_memory=256 * 2**20, memories=2, tables=4, table_elements=1000))
 
 
-def _define(linker: wasmtime.Linker) -> None:
+def _define(linker: wasmtime.Linker, gathers: bool) -> None:
     define_poll_oneoff(linker)
     define_calls(linker)
+    if gathers:
+        define_gathering_fd_write(linker)
 
 
 COMPILER = Compiler(ENGINE, _define)

@@ -121,6 +121,7 @@ class Execution:
     def run(self) -> None:
         """The guest's whole life, on a thread. Never raises."""
         slot = self._slot
+        self.invocation.outputs = slot.writers
         try:
             outcome = capi.run(self._engine, self.invocation, slot.stdout_path, slot.stderr_path)
         except BaseException as error:  # noqa: BLE001 - whatever it is, the request must end and its place be given back

@@ -63,6 +63,7 @@ class Invocation:
         "on_stderr",
         "on_wait",
         "outbound",
+        "outputs",
         "started_ns",
         "stdin",
         "stop_reason",
@@ -94,6 +95,8 @@ class Invocation:
         self.volumes = volumes
         self.on_stderr = on_stderr
         self.outbound = outbound
+        self.outputs = (-1, -1)
+        """Descriptors of the pipes for standard output and standard error."""
         self.on_wait: Callable[[], None] = lambda: None
         """Called on the guest's thread before it waits for the first time."""
         self.started_ns = 0

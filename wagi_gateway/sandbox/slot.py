@@ -30,6 +30,11 @@ class Slot:
         self.stderr_reader = StderrReader(loop, self._stderr)
         self.is_broken = False
 
+    @property
+    def writers(self) -> tuple[int, int]:
+        """The writing ends, of standard output and standard error."""
+        return self._stdout_writer, self._stderr_writer
+
     def break_stdout(self) -> None:
         """Frees a guest that is blocked in a write to standard output: it gets EPIPE. The slot is not used again."""
         if not self.is_broken:
