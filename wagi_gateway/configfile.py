@@ -113,14 +113,17 @@ def _config_from_pod(pod: PodFile, path: Path, overrides: Overrides | None, sett
     tables = read_toml(settings) if settings else {}
     if "module" in tables:
         raise StartupError(Problem(str(settings), "[[module]]: the modules are those of the Pod manifest; remove it"))
+    # Read by itself first, so that its mistakes are said of it.
+    own = config_from_tables(settings or path, copy.deepcopy(tables) | {"module": []})
+    said = {problem.what for problem in (*own.problems, *own.warnings)}
     for name, table in copy.deepcopy(pod.tables).items():
         both = isinstance(table, dict) and isinstance(tables.get(name), dict)
         tables[name] = table | tables[name] if both else table
     file = config_from_tables(path, tables, overrides)
     return replace(
         file,
-        problems=pod.problems + file.problems,
-        warnings=pod.warnings + file.warnings,
+        problems=pod.problems + own.problems + tuple(one for one in file.problems if one.what not in said),
+        warnings=pod.warnings + own.warnings + tuple(one for one in file.warnings if one.what not in said),
         containers=pod.containers,
         settings=settings,
     )
