@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
+from queue import Empty, SimpleQueue
 from typing import Any, TypedDict, TypeVar
 from urllib.parse import urlsplit
 
@@ -111,13 +114,33 @@ def _check_that_somebody_listens(access: Access, timeout: float, where: str) -> 
     reason: str | None = None
     try:
         port = address.port or (80 if access.is_plain else 443)
-        for *_, found in socket.getaddrinfo(address.hostname, port, type=socket.SOCK_STREAM):
+        for found in _look_up(address.hostname or "", port, timeout):
             # Half the time, so that a dead IPv6 does not hide what IPv4 reaches.
             if time.monotonic() < deadline and (reason := _try_to_connect(found, timeout / 2)) is None:
                 return
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None)
     raise Unreachable(f"{access.host} cannot be reached ({(reason or 'no answer').lower()})", where)
+
+
+def _look_up(host: str, port: int, timeout: float) -> list[tuple[Any, ...]]:
+    """Addresses, from a thread that nobody waits for: a name server may be silent for many seconds. Raises OSError."""
+    answer: SimpleQueue[list[tuple[Any, ...]] | OSError] = SimpleQueue()
+
+    def look_up() -> None:
+        try:
+            answer.put([found for *_, found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)])
+        except OSError as error:
+            answer.put(error)
+
+    threading.Thread(target=look_up, name="look-up", daemon=True).start()
+    try:
+        addresses = answer.get(timeout=timeout)
+    except Empty:
+        raise TimeoutError(errno.ETIMEDOUT, "no answer from the name server") from None
+    if isinstance(addresses, OSError):
+        raise addresses
+    return addresses
 
 
 def _try_to_connect(address: tuple[Any, ...], timeout: float) -> str | None:
