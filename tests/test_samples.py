@@ -13,9 +13,8 @@ import pytest
 import trustme
 
 from tests.conftest import ROOT, Serve, Server, running
-from tests.outbound.farm import Target
+from tests.outbound.farm import Target, certified
 from tests.outbound.test_proxy import Forward
-from tests.outbound.test_tls import context
 
 TEXT = "text/plain; charset=utf-8"
 
@@ -98,7 +97,7 @@ def test_the_articles_outbound_request_works(tmp_path: Path, cache: Path) -> Non
     authority = trustme.CA()
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     with (
-        Target(tls=context(authority.issue_cert("api.brigade.sh"))) as service,
+        Target(tls=certified(authority.issue_cert("api.brigade.sh"))) as service,
         Forward(authorization=None, ports={443: service.port}) as proxy,
     ):
         text = (ROOT / "modules.toml").read_text().replace('"samples/', f'"{ROOT}/samples/')

@@ -1,15 +1,29 @@
-"""Guests that call out: by the header of samples/c, by the binding of samples/assemblyscript, and by neither."""
+"""Guests that call out: by the header of samples/c, by the binding of samples/assemblyscript, in WAT, and by none."""
 
 from __future__ import annotations
 
+import asyncio
+import os
+import select
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from tests.conftest import Server
+from tests import guests
+from tests.conftest import Server, wait_until
 from tests.foreign.packages import Compiled
 from tests.foreign.toolchains import SAMPLES, Toolchains, build_c
+from tests.outbound.farm import Target
+from tests.sandbox.test_sandbox import ENGINE, warm
+from wagi_gateway.config import Limits
+from wagi_gateway.outbound import client
+from wagi_gateway.outbound.client import Call
+from wagi_gateway.outbound.session import Session
+from wagi_gateway.sandbox import Execution, Invocation, Sandbox
 
+REQ = '(import "wasi_experimental_http" "req" (func $req (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))'
 SMALL, LARGE = 4096, 65536
 """Bytes into which the published clients look a header up; LARGE is the Rust one's second try."""
 
@@ -132,3 +146,95 @@ def independent_client(server: Server, asked: Asked) -> Answer:
         code, _, value = response.headers["x-look-up"].partition(" ")
         look_up = (int(code), value)
     return Answer.of(int(response.headers["x-status"]), response.content, look_up)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A gateway whose guests call out, and a server that they may not call."""
+
+    gateway: Server
+    denied: Target
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A call as a guest describes it."""
+
+    to: str
+    by: str = "GET"
+    sent: bytes = b""
+
+    def url(self) -> str:
+        return self.to
+
+    def method(self) -> str:
+        return self.by
+
+    def body(self) -> bytes:
+        return self.sent
+
+    def headers(self) -> str:
+        return ""
+
+
+class Guest:
+    """Waits as an invocation does, and has time."""
+
+    def __init__(self) -> None:
+        self._wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def __del__(self) -> None:
+        os.close(self._wakeup)
+
+    def wait(self, seconds: float, descriptor: int, events: int) -> bool:
+        poll = select.poll()
+        poll.register(self._wakeup, select.POLLIN)
+        if descriptor >= 0:
+            poll.register(descriptor, events)
+        ready = poll.poll(max(0.0, seconds * 1000))
+        if any(number == self._wakeup for number, _ in ready):
+            os.eventfd_read(self._wakeup)
+        return bool(ready)
+
+    def wake(self) -> None:
+        os.eventfd_write(self._wakeup, 1)
+
+    def must_stop(self) -> bool:
+        return False
+
+
+def guest_that_calls(url: bytes, *, imports: str = "", then: str = "") -> str:
+    """A guest that exits with 0 if its `$call` is answered, and else with the error; before that it runs `then`."""
+    return f"""(module {guests.PROC_EXIT} {REQ} {imports}
+     (memory (export "memory") 1)
+     (data (i32.const 1024) {guests.wat_string(url)}) (data (i32.const 512) "GET")
+     (func $call (result i32)
+      (call $req (i32.const 1024) (i32.const {len(url)}) (i32.const 512) (i32.const 3) (i32.const 0) (i32.const 0)
+       (i32.const 0) (i32.const 0) (i32.const 8) (i32.const 16)))
+     (func (export "_start") (local $error i32)
+      (local.set $error (call $call)) {then} (call $exit (local.get $error))))"""
+
+
+def run_alone(
+    wat: str, way_out: client.Client, limits: Limits, until: Callable[[list[Call]], bool] | None = None
+) -> tuple[Execution, list[Call], float]:
+    """How a guest ended, what it called and how long it took; it is left once `until` holds."""
+    calls: list[Call] = []
+
+    async def main() -> tuple[Execution, list[Call], float]:
+        async with Sandbox(ENGINE) as sandbox:
+            ended = asyncio.Event()
+            session = Session(way_out, calls.append)
+            guest = Invocation(warm(wat), b"_start", limits=limits, argv=[b"/"], environ={}, outbound=session)
+            begin = time.monotonic()
+            execution = sandbox.start(guest, on_end=lambda _: ended.set())
+            if until:
+                await asyncio.to_thread(wait_until, lambda: until(calls))
+                execution.release()
+            await asyncio.wait_for(ended.wait(), 10)
+            if not until:
+                execution.release()
+            session.end()
+            return execution, calls, time.monotonic() - begin
+
+    return asyncio.run(main())

@@ -8,10 +8,14 @@ import socket
 import ssl
 import sys
 import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import parse_qs, parse_qsl, urlsplit
+
+import pytest
+import trustme
 
 from tests.conftest import wait_until
 
@@ -248,3 +252,92 @@ class _Handler(BaseHTTPRequestHandler):
 def _shut(connection: socket.socket) -> None:
     with contextlib.suppress(OSError):  # the client was faster
         connection.shutdown(socket.SHUT_RDWR)
+
+
+class Raw:
+    """A server on a loopback port that answers each connection with a function, until the client hangs up."""
+
+    def __init__(self, answer: Callable[[socket.socket], None] | None) -> None:
+        """Without `answer` nobody accepts."""
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        self.accepted = 0
+        """Connections so far."""
+        self.hung_up = 0
+        """Connections that are over."""
+        self._answer = answer
+        self._threads: list[threading.Thread] = []
+        if answer:
+            self._start(self._accept)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Nobody is answered any more; clients that are connected have to hang up."""
+        self.listener.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(10)
+            assert not thread.is_alive()
+        self.listener.close()
+
+    def _start(self, target: Callable[..., None], *arguments: object) -> None:
+        self._threads.append(threading.Thread(target=target, args=arguments, daemon=True))
+        self._threads[-1].start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            self.accepted += 1
+            self._start(self._serve, connection)
+
+    def _serve(self, connection: socket.socket) -> None:
+        assert self._answer
+        with connection:
+            try:
+                self._answer(connection)
+                while connection.recv(65536):
+                    pass
+            except OSError:
+                pass
+            self.hung_up += 1
+
+
+def silent(_connection: socket.socket) -> None:
+    """Says nothing."""
+
+
+@contextlib.contextmanager
+def full_backlog() -> Iterator[str]:
+    """The URL of a port to which no further connection can be made: it is not refused, either."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        waiting: list[socket.socket] = []
+        try:
+            # The first of them that is not connected at once waits for a place in the queue.
+            while len(waiting) < 64:
+                waiting.append(socket.socket())
+                waiting[-1].setblocking(False)
+                waiting[-1].connect_ex(listener.getsockname())
+                if not select.select([], [waiting[-1]], [], 0.1)[1]:
+                    break
+            else:
+                pytest.skip("this system's backlogs are never full")
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            for connection in waiting:
+                connection.close()
+
+
+def certified(certificate: trustme.LeafCert) -> ssl.SSLContext:
+    """A server's context with this certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.configure_cert(context)
+    return context

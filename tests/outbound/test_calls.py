@@ -11,22 +11,19 @@ from pathlib import Path
 import pytest
 
 from tests import guests
-from tests.conftest import Serve, Server, running
-from tests.outbound.clients import script
+from tests.conftest import Serve, running
+from tests.outbound import clients
+from tests.outbound.clients import REQ, script
 from tests.outbound.farm import Received, Target
-
-REQ = '(import "wasi_experimental_http" "req" (func $req (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))'
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
-    """A gateway, and the servers around it."""
+class Site(clients.Site):
+    """And the other servers around it."""
 
-    gateway: Server
     target: Target
     other: Target
     """Permitted too: another origin."""
-    denied: Target
     trap: Target
     """The proxy that the gateway's environment names."""
     closed: str
@@ -58,7 +55,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, cache: Path, caller: Path) ->
         for name in ("http_proxy", "https_proxy", "all_proxy"):
             environment |= {name: trap.url, name.upper(): trap.url}
         with running(directory, config, cache=cache, environment=environment) as gateway:
-            yield Site(gateway, target, other, denied, trap, closed)
+            yield Site(gateway, denied, target, other, trap, closed)
 
 
 def codes(results: list[list[str]]) -> list[int]:
@@ -81,6 +78,7 @@ ORDER = [
     pytest.param("/none", 13, WRONG_URL, WRONG_METHOD, WRONG_HEADERS, WRONG_BODY, id="too-many-open"),
     pytest.param("/caller", 4, WRONG_URL, WRONG_METHOD, WRONG_HEADERS, WRONG_BODY, id="url-outside"),
     pytest.param("/caller", 4, "0xffffffff 0xffffffff", WRONG_METHOD, WRONG_HEADERS, WRONG_BODY, id="url-far-outside"),
+    pytest.param("/caller", 4, "&0 0xffffffff", WRONG_METHOD, WRONG_HEADERS, WRONG_BODY, id="url-ends-outside"),
     pytest.param("/caller", 6, "&230 1", WRONG_METHOD, WRONG_HEADERS, WRONG_BODY, id="url-no-text"),
     pytest.param("/caller", 10, "&240 8", WRONG_METHOD, WRONG_HEADERS, WRONG_BODY, id="url-invalid"),
     pytest.param("/unlisted", 10, "&240 8", WRONG_METHOD, WRONG_HEADERS, WRONG_BODY, id="url-invalid-unlisted"),
@@ -89,11 +87,14 @@ ORDER = [
     pytest.param("/unlisted", 7, URL, WRONG_METHOD, WRONG_HEADERS, WRONG_BODY, id="no-allowed-hosts"),
     pytest.param("/empty", 7, URL, WRONG_METHOD, WRONG_HEADERS, WRONG_BODY, id="empty-allowed-hosts"),
     pytest.param("/caller", 4, URL, WRONG_METHOD, WRONG_HEADERS, WRONG_BODY, id="method-outside"),
+    pytest.param("/caller", 4, URL, "&200 0xffffffff", WRONG_HEADERS, WRONG_BODY, id="method-ends-outside"),
     pytest.param("/caller", 6, URL, "&230 1", WRONG_HEADERS, WRONG_BODY, id="method-no-text"),
     pytest.param("/caller", 8, URL, "&210 3", WRONG_HEADERS, WRONG_BODY, id="method-invalid"),
     pytest.param("/caller", 8, URL, "&200 0", WRONG_HEADERS, WRONG_BODY, id="method-empty"),
     pytest.param("/caller", 4, URL, METHOD, "&220 3", WRONG_BODY, id="body-outside"),
+    pytest.param("/caller", 4, URL, METHOD, "&220 3", "&0 0xffffffff", id="body-ends-outside"),
     pytest.param("/caller", 4, URL, METHOD, WRONG_HEADERS, "&0 0", id="headers-outside"),
+    pytest.param("/caller", 4, URL, METHOD, "&0 0xffffffff", "&0 0", id="headers-end-outside"),
     pytest.param("/caller", 6, URL, METHOD, "&230 1", "&0 0", id="headers-no-text"),
     pytest.param("/caller", 9, URL, METHOD, "&220 3", "&0 0", id="headers-invalid"),
     pytest.param("/caller", 11, "&400 {closed}", METHOD, "&0 0", "&0 0", id="nobody-answers"),
@@ -221,6 +222,12 @@ def test_a_failed_call_leaves_no_handle(site: Site) -> None:
 def test_handles_belong_to_one_request(site: Site) -> None:
     script(site.gateway, f"req GET {site.target.url}/hello")
     assert codes(script(site.gateway, "read 5", "get content-type 100", "close")) == [1, 1, 0]
+
+
+def test_a_handle_counts_before_the_name_of_a_header(site: Site) -> None:
+    giant = "&0 0xffffffff &100 10 &200"
+    lines = [f"raw header_get 0 {giant}", f"req GET {site.target.url}/hello", f"raw header_get 0 {giant}"]
+    assert codes(script(site.gateway, *lines)) == [1, 0, 4]
 
 
 # Modules
@@ -426,6 +433,11 @@ GATEWAYS = (
     ("trailer", "x"),
     ("upgrade", "websocket"),
     ("expect", "100-continue"),
+    ("proxy", "http://evil.example"),
+    ("proxy-foo", "x"),
+    ("proxy_foo", "x"),
+    ("transfer_encoding", "chunked"),
+    ("content_length", "100"),
 )
 
 

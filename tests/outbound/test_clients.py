@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +10,9 @@ from urllib.parse import unquote
 import pytest
 import trustme
 
-from tests.conftest import ROOT, Server, running
+from tests.conftest import ROOT, running
 from tests.foreign.toolchains import Toolchains
+from tests.outbound import clients
 from tests.outbound.clients import (
     LARGE,
     SMALL,
@@ -24,23 +24,21 @@ from tests.outbound.clients import (
     independent_client,
     script,
 )
-from tests.outbound.farm import Target, pattern
+from tests.outbound.farm import Target, certified, pattern
 
 HELLO = b"hello from the target\n"
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
-    """A gateway, and the servers around it."""
+class Site(clients.Site):
+    """And the servers that may be called."""
 
-    gateway: Server
     plain: Target
     secure: Target
     stranger: Target
     """Permitted, but its certificate comes from an authority that the gateway does not know."""
     misnamed: Target
     """Permitted, but its certificate is another host's."""
-    denied: Target
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +49,9 @@ def site(tmp_path_factory: pytest.TempPathFactory, cache: Path, toolchains: Tool
     authority.cert_pem.write_to_path(directory / "ca.pem")
     with (
         Target() as plain,
-        Target(tls=_certified(authority, "127.0.0.1")) as secure,
-        Target(tls=_certified(trustme.CA(), "127.0.0.1")) as stranger,
-        Target(tls=_certified(authority, "other.test")) as misnamed,
+        Target(tls=certified(authority.issue_cert("127.0.0.1"))) as secure,
+        Target(tls=certified(trustme.CA().issue_cert("127.0.0.1"))) as stranger,
+        Target(tls=certified(authority.issue_cert("other.test"))) as misnamed,
         Target() as denied,
     ):
         allowed = [target.url for target in (plain, secure, stranger, misnamed)]
@@ -65,13 +63,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, cache: Path, toolchains: Tool
             config += f'[[module]]\nroute = "/{route}"\nmodule = "{ROOT}/samples/assemblyscript/fetch.wasm"\n'
             config += f'allowed_hosts = {allowed}\nenvironment = {{ URL = "{url}" }}\n'
         with running(directory, config, cache=cache) as gateway:
-            yield Site(gateway, plain, secure, stranger, misnamed, denied)
-
-
-def _certified(authority: trustme.CA, host: str) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert(host).configure_cert(context)
-    return context
+            yield Site(gateway, denied, plain, secure, stranger, misnamed)
 
 
 @pytest.fixture(params=[c_client, independent_client], ids=["c", "assemblyscript"])

@@ -3,85 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-import select
+import resource
 import signal
 import socket
-import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx
 import pytest
 import trustme
 
 from tests import guests
 from tests.conftest import Server, running, wait_until
-from tests.outbound.farm import Target
-from tests.sandbox.test_sandbox import ENGINE, warm
+from tests.outbound.clients import guest_that_calls, run_alone
+from tests.outbound.farm import Raw, Target, certified, full_backlog, silent
 from tests.test_survival import others_answered
+from wagi_gateway.app import create_app
 from wagi_gateway.config import Limits
-from wagi_gateway.outbound.client import Call, Client
+from wagi_gateway.outbound.client import Client
 from wagi_gateway.outbound.policy import Policy
-from wagi_gateway.outbound.session import Session
-from wagi_gateway.sandbox import Execution, Invocation, Sandbox
 
 TIME = 0.5
 """`limits.time` of the hasty route."""
 LATE = 1.0
 """Seconds after which an end would come too late."""
-
-
-class Raw:
-    """A server on a loopback port that answers each connection with a function, until the client hangs up."""
-
-    def __init__(self, answer: Callable[[socket.socket], None] | None) -> None:
-        """Without `answer` nobody accepts."""
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
-        self.accepted = 0
-        self.hung_up = 0
-        self._answer = answer
-        self._threads: list[threading.Thread] = []
-        if answer:
-            self._start(self._accept)
-
-    def close(self) -> None:
-        self.listener.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join(10)
-            assert not thread.is_alive()
-        self.listener.close()
-
-    def _start(self, target: Callable[..., None], *arguments: object) -> None:
-        self._threads.append(threading.Thread(target=target, args=arguments, daemon=True))
-        self._threads[-1].start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self.listener.accept()
-            except OSError:
-                return
-            self.accepted += 1
-            self._start(self._serve, connection)
-
-    def _serve(self, connection: socket.socket) -> None:
-        assert self._answer
-        with connection:
-            try:
-                self._answer(connection)
-                while connection.recv(65536):
-                    pass
-            except OSError:
-                pass
-            self.hung_up += 1
-
-
-def silent(_connection: socket.socket) -> None:
-    """Says nothing."""
 
 
 def interim(connection: socket.socket) -> None:
@@ -103,29 +51,6 @@ def half(connection: socket.socket) -> None:
     """Half of a response's head."""
     connection.recv(65536)
     connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-le")
-
-
-@contextmanager
-def full_backlog() -> Iterator[str]:
-    """The URL of a port to which no further connection can be made: it is not refused, either."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        waiting: list[socket.socket] = []
-        try:
-            # The first of them that is not connected at once waits for a place in the queue.
-            while len(waiting) < 64:
-                waiting.append(socket.socket())
-                waiting[-1].setblocking(False)
-                waiting[-1].connect_ex(listener.getsockname())
-                if not select.select([], [waiting[-1]], [], 0.1)[1]:
-                    break
-            else:
-                pytest.skip("this system's backlogs are never full")
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            for connection in waiting:
-                connection.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,11 +99,13 @@ def site(tmp_path_factory: pytest.TempPathFactory, cache: Path, caller: Path) ->
     (directory / "hello.wat").write_text(guests.HELLO)
     authority = trustme.CA()
     authority.cert_pem.write_to_path(directory / "ca.pem")
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(tls)
     raws = {answer.__name__: Raw(answer) for answer in (silent, interim, framing, half)}
     try:
-        with Target() as target, Target(tls=tls) as secure, full_backlog() as blackhole:
+        with (
+            Target() as target,
+            Target(tls=certified(authority.issue_cert("127.0.0.1"))) as secure,
+            full_backlog() as blackhole,
+        ):
             allowed = [target.url, secure.url, blackhole, *(raw.url for raw in raws.values())]
             allowed.append(raws["silent"].url.replace("http", "https"))
             config = '[outbound]\nca_file = "ca.pem"\n[[module]]\nroute = "/hello"\nmodule = "hello.wat"\n'
@@ -293,43 +220,56 @@ def test_many_that_wait_hold_up_nobody(site: Site, tmp_path: Path, cache: Path, 
         wait_until(lambda: gateway.log.count("POST /caller status=499") == 64)
 
 
+def few_descriptors() -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+
+
+def test_a_guest_that_connects_without_end_is_stopped(site: Site, tmp_path: Path, cache: Path) -> None:
+    again = "(loop $forever (drop (call $call)) (br $forever))"
+    (tmp_path / "caller.wat").write_text(guest_that_calls(f"{site.target.url}/drip".encode(), then=again))
+    config = f"""
+        [[module]]
+        route = "/caller"
+        module = "caller.wat"
+        allowed_hosts = ["{site.target.url}"]
+        http_max_concurrency = 250
+    """
+    hung_up = site.hung_up("drip")
+    with running(tmp_path, config, cache=cache, preexec=few_descriptors) as gateway:
+        before = gateway.descriptors()
+        assert gateway.get("/caller").status_code == 503
+        gateway.wait_for_log(r"503: the server ran out of descriptors.* route=/caller")
+        wait_until(lambda: gateway.descriptors() <= before + 8)
+        assert gateway.get("/healthz").status_code == 200
+    wait_until(lambda: site.hung_up("drip") > hung_up + 50)
+
+
+def test_connections_that_were_kept_end_with_the_server(tmp_path: Path, caller: Path) -> None:
+    def answer(connection: socket.socket) -> None:
+        while connection.recv(65536):
+            connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+
+    async def main() -> None:
+        app = create_app(path)
+        transport = httpx.ASGITransport(app)
+        async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport) as client:
+            for _ in range(2):
+                response = await client.post("http://h/caller", content=f"req GET {target.url}/")
+                assert response.text == "req 0 200 0\n"
+            assert (target.accepted, target.hung_up) == (1, 0)
+        # The application is still there, so that nobody else can have closed them.
+        await asyncio.to_thread(wait_until, lambda: target.hung_up == 1)
+
+    with Raw(answer) as target:
+        path = tmp_path / "modules.toml"
+        module = f'[[module]]\nroute = "/caller"\nmodule = "{caller}"\nallowed_hosts = ["{target.url}"]\n'
+        path.write_text(f'[cache]\ndirectory = "cache"\n{module}')
+        asyncio.run(main())
+
+
 # A look-up cannot be made to hang from outside, so these run a guest alone.
 
-
-def guest_that_calls(url: bytes) -> str:
-    """A guest that exits with 0 if its call is answered, and else with the error."""
-    return f"""(module {guests.PROC_EXIT}
-     (import "wasi_experimental_http" "req"
-      (func $req (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
-     (memory (export "memory") 1)
-     (data (i32.const 1024) {guests.wat_string(url)}) (data (i32.const 512) "GET")
-     (func (export "_start") (call $exit
-      (call $req (i32.const 1024) (i32.const {len(url)}) (i32.const 512) (i32.const 3) (i32.const 0) (i32.const 0)
-       (i32.const 0) (i32.const 0) (i32.const 8) (i32.const 16)))))"""
-
-
-def run_with(
-    client: Client, limits: Limits, until: Callable[[], bool] | None = None
-) -> tuple[Execution, list[Call], float]:
-    """How a guest that calls http://name.test/ ended, what it called and how long it took; it is left once `until`."""
-    calls: list[Call] = []
-
-    async def main() -> tuple[Execution, list[Call], float]:
-        async with Sandbox(ENGINE) as sandbox:
-            ended = asyncio.Event()
-            session = Session(client, calls.append)
-            module = warm(guest_that_calls(b"http://name.test/"))
-            guest = Invocation(module, b"_start", limits=limits, argv=[b"/"], environ={}, outbound=session)
-            begin = time.monotonic()
-            execution = sandbox.start(guest, on_end=lambda _: ended.set())
-            if until:
-                await asyncio.to_thread(wait_until, until)
-                execution.release()
-            await asyncio.wait_for(ended.wait(), 10)
-            session.end()
-            return execution, calls, time.monotonic() - begin
-
-    return asyncio.run(main())
+CALLER = guest_that_calls(b"http://name.test/")
 
 
 @dataclass(slots=True)
@@ -365,7 +305,7 @@ def test_a_look_up_that_hangs_is_not_waited_for(
     hanging: Hanging, limits: dict[str, float], outcome: str, reason: str
 ) -> None:
     client = Client(Policy(["name.test"]), Limits.model_validate(limits), 1, lookup=hanging)
-    execution, calls, took = run_with(client, client.limits)
+    execution, calls, took = run_alone(CALLER, client, client.limits)
     assert 0.3 <= took < 0.3 + LATE
     assert [(call.outcome, call.origin) for call in calls] == [(outcome, "http://name.test")]
     assert reason in calls[0].reason
@@ -377,7 +317,7 @@ def test_a_look_up_that_hangs_is_not_waited_for(
 
 def test_a_look_up_that_hangs_ends_with_the_client(hanging: Hanging) -> None:
     client = Client(Policy(["name.test"]), Limits(), 1, lookup=hanging)
-    execution, calls, took = run_with(client, client.limits, until=lambda: hanging.asked > 0)
+    execution, calls, took = run_alone(CALLER, client, client.limits, until=lambda _: hanging.asked > 0)
     assert took < LATE
     assert (execution.stop_reason, [call.outcome for call in calls]) == ("disconnect", ["stopped"])
 
@@ -386,8 +326,8 @@ def test_look_ups_that_hang_are_bounded(hanging: Hanging) -> None:
     limits = Limits(time=0.05)
     client = Client(Policy(["name.test"]), limits, 1, lookup=hanging)
     for _ in range(64):
-        assert run_with(client, limits)[0].stop_reason == "time"
-    execution, calls, _ = run_with(client, Limits())
+        assert run_alone(CALLER, client, limits)[0].stop_reason == "time"
+    execution, calls, _ = run_alone(CALLER, client, Limits())
     assert execution.outcome
     assert execution.outcome.code == 11
     assert (calls[0].outcome, "too many names" in calls[0].reason) == ("failed", True)
@@ -400,7 +340,7 @@ def test_a_look_up_that_fails_oddly_is_not_waited_for(error: Exception) -> None:
         raise error
 
     client = Client(Policy(["name.test"]), Limits(), 1, lookup=fail)
-    execution, calls, took = run_with(client, client.limits)
+    execution, calls, took = run_alone(CALLER, client, client.limits)
     assert took < LATE
     assert execution.outcome
     assert (execution.outcome.code, calls[0].outcome) == (11, "failed")
@@ -408,6 +348,6 @@ def test_a_look_up_that_fails_oddly_is_not_waited_for(error: Exception) -> None:
 
 def test_a_name_without_address() -> None:
     client = Client(Policy(["name.test"]), Limits(), 1, lookup=lambda _name: [])
-    execution, calls, _ = run_with(client, client.limits)
+    execution, calls, _ = run_alone(CALLER, client, client.limits)
     assert execution.outcome
     assert (execution.outcome.code, calls[0].reason) == (11, "name.test has no address")

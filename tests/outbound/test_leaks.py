@@ -15,13 +15,12 @@ import pytest
 from tests.attacks import together
 from tests.conftest import Server, running, wait_until
 from tests.outbound.farm import Target
+from tests.outbound.test_client import KEPT
 from tests.test_survival import DESCRIPTOR_ROOM
 
 AT_ONCE = 20
 CALLS = 1000
 MEMORY_ROOM = 8 * 2**20
-KEPT = 8
-"""Idle connections the gateway keeps."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,6 @@ made, not from its text.
 
 from __future__ import annotations
 
-import os
-import select
 import socket
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -25,6 +23,7 @@ from hypothesis import strategies as st
 
 from tests import guests
 from tests.conftest import Server, running
+from tests.outbound.clients import Described, Guest
 from tests.outbound.farm import Target
 from wagi_gateway.config import Limits
 from wagi_gateway.outbound import network
@@ -42,48 +41,6 @@ PRIVATE = ("10.0.0.1", "169.254.169.254", "fd00:ec2::254", "::", "0.0.0.0", "255
 BELOW = ("a.wild.test", "b.a.wild.test")
 """What `*.wild.test` is about."""
 NAMES = (*BELOW, "wild.test", "evilwild.test", "a.wild.test.evil.test", "exact.test")
-
-
-class Guest:
-    """Waits as an invocation does."""
-
-    def __init__(self) -> None:
-        self._wakeup = os.eventfd(0, os.EFD_NONBLOCK)
-
-    def wait(self, seconds: float, descriptor: int, events: int) -> bool:
-        poll = select.poll()
-        poll.register(self._wakeup, select.POLLIN)
-        if descriptor >= 0:
-            poll.register(descriptor, events)
-        ready = poll.poll(max(0.0, seconds * 1000))
-        if any(number == self._wakeup for number, _ in ready):
-            os.eventfd_read(self._wakeup)
-        return bool(ready)
-
-    def wake(self) -> None:
-        os.eventfd_write(self._wakeup, 1)
-
-    def must_stop(self) -> bool:
-        return False
-
-
-@dataclass(frozen=True, slots=True)
-class Get:
-    """A call."""
-
-    text: str
-
-    def url(self) -> str:
-        return self.text
-
-    def method(self) -> str:
-        return "GET"
-
-    def body(self) -> bytes:
-        return b""
-
-    def headers(self) -> str:
-        return ""
 
 
 @dataclass(slots=True)
@@ -149,7 +106,7 @@ class World:
         """The status a guest is told, or the number of the error."""
         session = Session(self.client, self.calls.append)
         try:
-            return session.request(Get(url), self.farm.guest)[0]
+            return session.request(Described(url), self.farm.guest)[0]
         except OutboundError as error:
             return error.code
         finally:

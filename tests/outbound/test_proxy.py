@@ -18,9 +18,10 @@ import pytest
 import trustme
 
 from tests.conftest import Server, running
-from tests.outbound.clients import script
-from tests.outbound.farm import Target
-from tests.outbound.test_tls import SERVES_NOTHING, context, refused
+from tests.outbound import clients
+from tests.outbound.clients import Described, Guest, script
+from tests.outbound.farm import Target, certified
+from tests.outbound.test_tls import SERVES_NOTHING, refused
 from wagi_gateway.config import Limits
 from wagi_gateway.outbound.client import Client
 from wagi_gateway.outbound.errors import RequestFailed
@@ -115,15 +116,13 @@ def relay(one: socket.socket, other: socket.socket) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
-    """A gateway behind a proxy."""
+class Site(clients.Site):
+    """The gateway is behind a proxy."""
 
-    gateway: Server
     proxy: Forward
     plain: Target
     secure: Target
     stranger: Target
-    denied: Target
 
 
 @pytest.fixture(scope="module")
@@ -133,8 +132,8 @@ def site(tmp_path_factory: pytest.TempPathFactory, cache: Path, caller: Path) ->
     authority.cert_pem.write_to_path(directory / "ca.pem")
     with (
         Target() as plain,
-        Target(tls=context(authority.issue_cert("named.test"))) as secure,
-        Target(tls=context(trustme.CA().issue_cert("named.test"))) as stranger,
+        Target(tls=certified(authority.issue_cert("named.test"))) as secure,
+        Target(tls=certified(trustme.CA().issue_cert("named.test"))) as stranger,
         Target() as denied,
         Forward() as proxy,
     ):
@@ -154,7 +153,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, cache: Path, caller: Path) ->
             config += f'\n            [[module]]\n            route = "/{route}"\n            module = "{caller}"\n'
             config += "".join(f"            {line}\n" for line in more.split("\n"))
         with running(directory, config, cache=cache) as gateway:
-            yield Site(gateway, proxy, plain, secure, stranger, denied)
+            yield Site(gateway, denied, proxy, plain, secure, stranger)
 
 
 def heads(site: Site, *lines: str | bytes, path: str = "/caller") -> tuple[list[str], list[list[str]]]:
@@ -272,52 +271,18 @@ def test_a_password_in_any_script(tmp_path: Path, cache: Path, caller: Path) -> 
             assert script(gateway, f"req GET {target.url}/hello")[0][:3] == ["req", "0", "200"]
 
 
-class Waiter:
-    """A guest that has time."""
-
-    def wait(self, seconds: float, descriptor: int, events: int) -> bool:
-        poll = select.poll()
-        poll.register(descriptor, events)
-        return bool(poll.poll(seconds * 1000))
-
-    def wake(self) -> None:
-        """Nobody does."""
-
-    def must_stop(self) -> bool:
-        return False
-
-
-@dataclass(frozen=True, slots=True)
-class Get:
-    """A GET."""
-
-    to: str
-
-    def url(self) -> str:
-        return self.to
-
-    def method(self) -> str:
-        return "GET"
-
-    def body(self) -> bytes:
-        return b""
-
-    def headers(self) -> str:
-        return ""
-
-
 def test_a_handshake_that_fails_leaves_nothing_behind() -> None:
     def call(times: int) -> int:
         for _ in range(times):
             session = Session(client, lambda call: outcomes.append(call.outcome))
             with pytest.raises(RequestFailed, match="certificate"):
-                session.request(Get(f"https://named.test:{stranger.port}/hello"), Waiter())
+                session.request(Described(f"https://named.test:{stranger.port}/hello"), Guest())
             session.end()
         gc.collect()
         return sum(str(type(thing).__module__).startswith("httpcore2") for thing in gc.get_objects())
 
     outcomes: list[str] = []
-    with Target(tls=context(trustme.CA().issue_cert("named.test"))) as stranger, Forward() as proxy:
+    with Target(tls=certified(trustme.CA().issue_cert("named.test"))) as stranger, Forward() as proxy:
         client = Client(
             Policy([f"https://named.test:{stranger.port}"]),
             Limits(),

@@ -15,7 +15,7 @@ from wagi_gateway.outbound.errors import InvalidEncoding, InvalidMethod
 from wagi_gateway.outbound.request import Request, check_method, parse_fields
 
 GATEWAYS = """host content-length transfer-encoding connection keep-alive proxy-connection proxy-authorization te
-trailer upgrade expect""".split()
+trailer upgrade expect proxy proxy-foo proxy_foo transfer_encoding content_length""".split()
 
 
 @pytest.mark.parametrize(
@@ -44,6 +44,7 @@ trailer upgrade expect""".split()
             "authorization:Bearer x\ncookie:a=b", [("authorization", "Bearer x"), ("cookie", "a=b")], id="own"
         ),
         pytest.param("hosts:x\nx-host:y", [("hosts", "x"), ("x-host", "y")], id="nearly-the-gateways"),
+        pytest.param("proxied:x\nx_proxy-a:y", [("proxied", "x"), ("x_proxy-a", "y")], id="nearly-a-proxys"),
     ],
 )
 def test_fields(text: str, fields: list[tuple[str, str]]) -> None:

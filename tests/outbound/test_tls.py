@@ -6,6 +6,7 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +16,8 @@ import trustme
 
 from tests.conftest import ROOT, Server, running
 from tests.outbound.clients import script
-from tests.outbound.farm import Target
+from tests.outbound.farm import Target, certified
+from wagi_gateway.trust import create_context
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, cache: Path, caller: Path) ->
         "expired": authority.issue_cert("localhost", "127.0.0.1", not_after=yesterday),
     }
     names: list[str | None] = []
-    targets = {name: Target(tls=context(certificate)) for name, certificate in certificates.items()}
+    targets = {name: Target(tls=certified(certificate)) for name, certificate in certificates.items()}
     tls = targets["named"].tls
     assert tls
     tls.sni_callback = lambda _connection, name, _context: names.append(name)
@@ -60,13 +62,6 @@ def site(tmp_path_factory: pytest.TempPathFactory, cache: Path, caller: Path) ->
     finally:
         for target in targets.values():
             target.__exit__()
-
-
-def context(certificate: trustme.LeafCert) -> ssl.SSLContext:
-    """A server's context with this certificate."""
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    certificate.configure_cert(made)
-    return made
 
 
 @pytest.mark.parametrize(
@@ -101,6 +96,22 @@ def test_what_the_other_side_is_told(site: Site) -> None:
     assert "localhost" in site.names, "the connection may be one that was kept"
     assert set(site.names) <= {"localhost", None}, "an address is no name"
     assert target.requests[-1].header("host") == f"localhost:{target.port}"
+
+
+def test_what_is_spoken_is_settled_once() -> None:
+    """HTTP clients set ALPN for each connection, while OpenSSL copies it for another guest's."""
+    authority = trustme.CA()
+    ours, theirs = create_context(), certified(authority.issue_cert("name.test"))
+    authority.configure_trust(ours)
+    theirs.set_alpn_protocols(["h2", "http/1.1"])
+    ours.set_alpn_protocols(["h2"])
+    one, other = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = ours.wrap_bio(one, other, server_hostname="name.test")
+    server = theirs.wrap_bio(other, one, server_side=True)
+    for side in (client, server, client, server):
+        with suppress(ssl.SSLWantReadError):
+            side.do_handshake()
+    assert (client.version(), server.selected_alpn_protocol()) == ("TLSv1.3", "http/1.1")
 
 
 def test_http_is_not_spoken_to_a_tls_port(site: Site) -> None:

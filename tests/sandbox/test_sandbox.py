@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,9 @@ from tests import guests
 from wagi_gateway.compiler import Compiler, EngineSettings, WarmModule, create_engine
 from wagi_gateway.config import Limits
 from wagi_gateway.errors import AtCapacity
+from wagi_gateway.outbound.client import Client
+from wagi_gateway.outbound.policy import Policy
+from wagi_gateway.outbound.session import Session
 from wagi_gateway.sandbox import Execution, Invocation, Sandbox, capi
 from wagi_gateway.sandbox.calls import define_calls
 from wagi_gateway.sandbox.gather import define_gathering_fd_write
@@ -164,6 +168,23 @@ def test_no_descriptor_left(monkeypatch: pytest.MonkeyPatch) -> None:
             assert (await sandbox.start(invocation(guests.HELLO)).read()).endswith(b"hello world\n")
 
     asyncio.run(main())
+
+
+def test_guests_that_call_out_are_stopped_when_descriptors_are_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> list[str | None]:
+        async with Sandbox(ENGINE) as sandbox:
+            ended = asyncio.Queue[None]()
+            caller, other = invocation(guests.LOOP), invocation(guests.LOOP, time=0.3)
+            caller.outbound = Session(Client(Policy(()), caller.limits, 1), lambda _: None)
+            executions = [sandbox.start(guest, on_end=lambda _: ended.put_nowait(None)) for guest in (caller, other)]
+            for _ in executions:
+                await asyncio.wait_for(ended.get(), 5)
+            for execution in executions:
+                execution.release()
+            return [execution.stop_reason for execution in executions]
+
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (2, 2))
+    assert asyncio.run(main()) == ["descriptors", "time"]
 
 
 def test_stderr_is_live_and_limited() -> None:

@@ -25,6 +25,7 @@ class OpenResponse:
         self._response = response
         self._max_size = max_size
         self._pieces = iter(cast(Iterable[bytes], response.stream))
+        self._size: int | None = None
         self._pending = memoryview(b"")
         self.has_ended = False
         """Whether nothing more comes from the network."""
@@ -50,7 +51,7 @@ class OpenResponse:
         """Reads a small body, so that its connection is free for the next call. Raises RequestFailed for one that is
         announced to be too large, and what httpcore2 raises."""
         length = self.value(b"content-length") or b""
-        size = 0 if self._is_bodiless else int(length) if length.isdigit() else None
+        size = self._size = 0 if self._is_bodiless else int(length) if length.isdigit() else None
         if size is not None and size > self._max_size:
             raise RequestFailed(f"the response has {size} bytes, limits.http_response are {self._max_size}")
         if size is not None and size <= _READ_AT_ONCE:
@@ -67,4 +68,7 @@ class OpenResponse:
         self.received += len(piece)
         if self.received > self._max_size:
             raise RequestFailed(f"the response has more than limits.http_response ({self._max_size} bytes)")
+        if self.received == self._size:
+            next(self._pieces, None)  # the end, which is there already; whoever counts bytes does not ask for it
+            self.close()
         return piece

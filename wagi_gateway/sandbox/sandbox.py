@@ -81,7 +81,7 @@ class Sandbox:
 
         def grow() -> None:
             with contextlib.suppress(RuntimeError):  # no more threads to be had: guests wait for each other
-                self._threads.grow(len(self._running))
+                self._threads.grow(len(self._running) + 1)  # and one for the next
 
         def slow() -> None:
             grow()
@@ -95,12 +95,13 @@ class Sandbox:
 
         execution = Execution(self._engine, invocation, slot, on_slow=slow, on_end=ended, on_idle=self._take_back)
         invocation.on_wait = grow
+        self._running.add(execution)
         try:
             self._threads.submit(execution.run)
         except RuntimeError as error:
+            self._running.discard(execution)
             execution.cancel()
             raise AtCapacity(f"no thread for a sandbox: {error}") from None
-        self._running.add(execution)
         self._none_runs.clear()
         return execution
 

@@ -1,0 +1,102 @@
+"""Connections that are kept for the next call, and what happens where the other side has given them up."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.outbound.clients import Described, Guest
+from tests.outbound.farm import Raw, Target
+from wagi_gateway.config import Limits
+from wagi_gateway.outbound.client import Call, Client
+from wagi_gateway.outbound.errors import RequestFailed
+from wagi_gateway.outbound.policy import Policy
+from wagi_gateway.outbound.session import Session
+
+KEPT = 8
+"""Idle connections the gateway keeps."""
+IDEMPOTENT = ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"]
+
+
+class Once:
+    """Answers the first request of each connection, and hangs up at the second."""
+
+    def __init__(self) -> None:
+        self.methods: list[str] = []
+
+    def __call__(self, connection: socket.socket) -> None:
+        self._receive(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n")
+        self._receive(connection)
+        connection.shutdown(socket.SHUT_RDWR)
+
+    def _receive(self, connection: socket.socket) -> None:
+        data = connection.recv(65536)
+        if data:
+            self.methods.append(data.split()[0].decode())
+
+
+@contextmanager
+def session(*urls: str) -> Iterator[Session]:
+    """A guest's way out to there."""
+    client, calls = Client(Policy(urls), Limits(), 2 * KEPT), list[Call]()
+    made = Session(client, calls.append)
+    try:
+        yield made
+    finally:
+        made.end()
+        client.close()
+
+
+def keep(session: Session, url: str, count: int = KEPT) -> None:
+    """Has as many connections kept: they are made at the same time, because no body is read before the last one."""
+    handles = [session.request(Described(url), Guest())[1] for _ in range(count)]
+    for handle in handles:
+        while session.read(handle, 100):
+            pass
+        session.close(handle)
+
+
+@pytest.mark.parametrize("method", IDEMPOTENT)
+@pytest.mark.parametrize("count", [1, KEPT])
+def test_stale_connections_are_passed_over_until_a_new_one_is_made(method: str, count: int) -> None:
+    once = Once()
+    with Raw(once) as server, session(server.url) as way_out:
+        keep(way_out, server.url, count)
+        assert (server.accepted, len(once.methods)) == (count, count)
+        assert way_out.request(Described(server.url, method), Guest())[0] == 200
+        assert server.accepted == count + 1
+        assert once.methods[count:] == [method] * (count + 1)
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH", "BREW", "get"])
+@pytest.mark.parametrize("body", [b"", b"body"], ids=["empty", "body"])
+def test_what_may_not_happen_twice_is_sent_once(method: str, body: bytes) -> None:
+    once = Once()
+    with Raw(once) as server, session(server.url) as way_out:
+        keep(way_out, server.url)
+        with pytest.raises(RequestFailed):
+            way_out.request(Described(server.url, method, body), Guest())
+        assert server.accepted == KEPT
+        assert once.methods[KEPT:] == [method]
+
+
+def test_a_new_connection_that_fails_is_not_made_again() -> None:
+    def hang_up(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.shutdown(socket.SHUT_RDWR)
+
+    with Raw(hang_up) as server, session(server.url) as way_out:
+        with pytest.raises(RequestFailed):
+            way_out.request(Described(server.url), Guest())
+        assert server.accepted == 1
+
+
+def test_stale_connections_are_passed_over_behind_a_redirect_too() -> None:
+    with Raw(Once()) as server, Target() as target, session(server.url, target.url) as way_out:
+        keep(way_out, server.url)
+        assert way_out.request(Described(f"{target.url}/redirect?to={server.url}"), Guest())[0] == 200
+        assert server.accepted == KEPT + 1

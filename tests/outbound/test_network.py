@@ -1,0 +1,112 @@
+"""How `http_connect_time` is divided: among a name's addresses, and up to the end of what connecting is."""
+
+from __future__ import annotations
+
+import select
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+import trustme
+
+from tests.outbound.clients import Described, Guest
+from tests.outbound.farm import Raw, Target, certified, full_backlog, silent
+from wagi_gateway.config import Limits
+from wagi_gateway.outbound import network
+from wagi_gateway.outbound.client import Client
+from wagi_gateway.outbound.destination import Address
+from wagi_gateway.outbound.errors import OutOfTime
+from wagi_gateway.outbound.patience import Patience
+from wagi_gateway.outbound.policy import Policy
+from wagi_gateway.outbound.proxy import Proxy
+from wagi_gateway.outbound.session import Session
+
+TEN = [f"127.0.0.{number}" for number in range(1, 11)]
+SHORT = Limits(http_connect_time=0.3)
+"""`http_time` is 30 seconds."""
+
+
+class Watched(Guest):
+    """Tells for how long it would wait to read and to write, and that it waits to read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.to_read: list[float] = []
+        self.to_write: list[float] = []
+        self.reads = threading.Event()
+
+    def wait(self, seconds: float, descriptor: int, events: int) -> bool:
+        if events == select.POLLOUT:
+            self.to_write.append(seconds)
+        elif events == select.POLLIN:
+            self.to_read.append(seconds)
+            self.reads.set()
+        return super().wait(seconds, descriptor, events)
+
+
+def test_a_handshake_has_what_is_left_and_no_share_of_an_address(tmp_path: Path) -> None:
+    authority, guest = trustme.CA(), Watched()
+    tls = certified(authority.issue_cert("name.test"))
+
+    def answer(connection: socket.socket) -> None:
+        assert guest.reads.wait(10)
+        with tls.wrap_socket(connection, server_side=True) as secure:
+            secure.recv(65536)
+            secure.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    with Raw(answer) as server:
+        url = server.url.replace("http://127.0.0.1", "https://name.test")
+        trusting = ssl.create_default_context(cafile=tmp_path / "ca.pem")
+        client = Client(Policy([url]), Limits(), 1, ssl_context=trusting, lookup=lambda _: TEN)
+        assert Session(client, lambda _: None).request(Described(url), guest)[0] == 204
+        client.close()
+    assert 9 < guest.to_read[0] <= Limits().http_connect_time
+
+
+def dial_to(blackhole: str, target: Target, dialled: list[str]) -> Callable[[Address, int, Patience], socket.socket]:
+    """A network in which nobody answers but at the last of TEN."""
+
+    def dial(address: Address, _port: int, patience: Patience) -> socket.socket:
+        dialled.append(str(address))
+        port = target.port if str(address) == TEN[-1] else int(blackhole.rpartition(":")[2])
+        return network.dial(ip_address("127.0.0.1"), port, patience)
+
+    return dial
+
+
+def test_an_address_that_is_silent_leaves_time_for_the_next() -> None:
+    dialled: list[str] = []
+    guest = Watched()
+    with full_backlog() as blackhole, Target() as target:
+        dial = dial_to(blackhole, target, dialled)
+        client = Client(Policy(["name.test"]), SHORT, 1, lookup=lambda _: TEN, dial=dial)
+        assert Session(client, lambda _: None).request(Described("http://name.test/hello"), guest)[0] == 200
+        client.close()
+    assert dialled == TEN
+    assert 0 < max(guest.to_write) < 1.01 * SHORT.http_connect_time / len(TEN)
+
+
+@pytest.mark.parametrize("count", [1, 9])
+def test_addresses_that_are_silent_end_with_http_connect_time(count: int) -> None:
+    dialled: list[str] = []
+    with full_backlog() as blackhole, Target() as target:
+        dial = dial_to(blackhole, target, dialled)
+        client = Client(Policy(["name.test"]), SHORT, 1, lookup=lambda _: TEN[:count], dial=dial)
+        with pytest.raises(OutOfTime, match=r"no connection within limits\.http_connect_time \(0\.3 s\)"):
+            Session(client, lambda _: None).request(Described("http://name.test/hello"), Guest())
+    assert dialled == TEN[:count]
+
+
+def test_a_proxy_that_never_opens_a_tunnel_ends_with_http_connect_time() -> None:
+    guest = Watched()
+    with Raw(silent) as proxy:
+        client = Client(Policy(["https://name.test"]), SHORT, 1, proxy=Proxy.parse(proxy.url))
+        with pytest.raises(OutOfTime, match=r"no connection within limits\.http_connect_time \(0\.3 s\)"):
+            Session(client, lambda _: None).request(Described("https://name.test/"), guest)
+        assert proxy.accepted == 1
+    assert guest.to_read[0] <= SHORT.http_connect_time

@@ -1,0 +1,62 @@
+"""Guests wait on threads of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import threading
+
+import pytest
+
+from tests.outbound.clients import guest_that_calls
+from tests.outbound.farm import Raw
+from tests.sandbox.test_sandbox import ENGINE, warm
+from wagi_gateway.config import Limits
+from wagi_gateway.outbound import network
+from wagi_gateway.outbound.client import Client
+from wagi_gateway.outbound.destination import Address
+from wagi_gateway.outbound.patience import Patience
+from wagi_gateway.outbound.policy import Policy
+from wagi_gateway.outbound.session import Session
+from wagi_gateway.sandbox import Execution, Invocation, Sandbox
+
+GUESTS = 8
+
+
+def test_guests_that_wait_for_each_other_all_run_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though there are two threads at first, and nothing happens on the event loop that could make more."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    have_started, all_called = threading.Event(), threading.Barrier(GUESTS + 1)
+
+    def dial(address: Address, port: int, patience: Patience) -> socket.socket:
+        assert have_started.wait(10)
+        return network.dial(address, port, patience)
+
+    def answer(connection: socket.socket) -> None:
+        connection.recv(65536)
+        all_called.wait(10)
+        connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+
+    async def main() -> list[Execution]:
+        async with Sandbox(ENGINE) as sandbox:
+            ended = asyncio.Queue[None]()
+            module = warm(guest_that_calls(target.url.encode()))
+            executions = []
+            for _ in range(GUESTS):
+                session = Session(client, lambda _: None)
+                guest = Invocation(module, b"_start", limits=Limits(), argv=[b"/"], environ={}, outbound=session)
+                executions.append(sandbox.start(guest, on_end=lambda _: ended.put_nowait(None)))
+            have_started.set()
+            all_called.wait(10)
+            for _ in executions:
+                await asyncio.wait_for(ended.get(), 10)
+            for execution in executions:
+                execution.release()
+            return executions
+
+    with Raw(answer) as target:
+        client = Client(Policy([target.url]), Limits(), 1, dial=dial)
+        executions = asyncio.run(main())
+        client.close()
+    assert [execution.failure() for execution in executions] == [None] * GUESTS
