@@ -117,7 +117,7 @@ def test_push_assembles_text(name: str, tmp_path: Path) -> None:
         (["m.wat", "NAME:1", "--annotation", "=x"], "write NAME=VALUE"),
         (["m.wat", "UP/x:1"], "no upper-case letters"),
         (["m.wat", "NAME:ä"], "a tag is"),
-        (["m.wat", "NAME:1", "--config", "nothere.toml"], "nothere.toml: cannot be read"),
+        (["m.wat", "NAME:1", "--settings", "nothere.toml"], "nothere.toml: cannot be read"),
     ],
 )
 def test_push_says_what_is_wrong(name: str, tmp_path: Path, arguments: list[str], message: str) -> None:
@@ -284,7 +284,7 @@ def test_push_and_inspect_take_the_tables_of_a_configuration(private: Registry, 
     """A file that holds nothing else is enough."""
     (tmp_path / "gateway.toml").write_text(f'[registries."{private.address}"]\nca_file = "{private.ca_file}"\n')
     (tmp_path / "auth.json").write_text(config_json(private))
-    options = ["--config", "gateway.toml", "--auth-file", "auth.json"]
+    options = ["--settings", "gateway.toml", "--auth-file", "auth.json"]
     pushed = run("push", HELLO, f"{private.address}/team/new:1", *options, cwd=tmp_path)
     table = run("inspect", f"{private.address}/team/new:1", *options, cwd=tmp_path)
     assert pushed.strip().partition("@")[2] in table
@@ -481,12 +481,12 @@ def test_as_processes(name: str, tmp_path: Path) -> None:
         ("check", ["--settings", "--auth-file", "--cache-dir"]),
         ("routes", ["--settings", "--auth-file", "--cache-dir"]),
         ("run", ["oci:REFERENCE", "--auth-file"]),
-        ("pull", ["CONFIG|REF", "--config", "--settings", "--cache-dir", "--auth-file"]),
-        ("push", ["MODULE", "REF", "--annotation", "--wasm-to-oci", "--config", "--auth-file"]),
-        ("inspect", ["MODULE|REF", "--config", "--cache-dir", "--auth-file"]),
+        ("pull", ["CONFIG|REF", "--settings", "--settings", "--cache-dir", "--auth-file"]),
+        ("push", ["MODULE", "REF", "--annotation", "--wasm-to-oci", "--settings", "--auth-file"]),
+        ("inspect", ["MODULE|REF", "--settings", "--cache-dir", "--auth-file"]),
         ("cache", ["ls", "prune"]),
-        ("cache ls", ["--cache-dir", "--config"]),
-        ("cache prune", ["--max-age", "--max-size", "--cache-dir", "--config"]),
+        ("cache ls", ["--cache-dir", "--settings"]),
+        ("cache prune", ["--max-age", "--max-size", "--cache-dir", "--settings"]),
         ("convert", ["POD.yaml"]),
     ],
 )

@@ -15,7 +15,7 @@ from pydantic import ByteSize
 from . import __version__, cli_registry, server
 from .cgi.environ import META_VARIABLES
 from .config import Config, as_written
-from .configfile import Overrides, read_config
+from .configfile import Overrides, pod_tables, read_config
 from .envfile import parse_env_file, parse_variable
 from .errors import Problem, StartupError
 from .observe import log
@@ -92,9 +92,13 @@ def serve(
         site = load_site(file)
         for warning in site.warnings:
             log.logger.warning("%s", warning)
-        listener = server.bind(site.config.server)
+        try:
+            listener = server.bind(site.config.server)
+        except StartupError:
+            site.close()
+            raise
     for pattern, endpoint in site.routes:
-        print(f"{server.url(listener)}{pattern.text} -> {endpoint.config.module} ({endpoint.entrypoint})")
+        print(f"{server.url(listener)}{pattern.text} -> {endpoint.source} ({endpoint.entrypoint})")
     server.run(file, site, listener, lambda url: print(f"Ready: serving on {url}", flush=True))
 
 
@@ -107,7 +111,7 @@ def check(
     findings = []
     try:
         with closing(load_site(read_config(config, settings(cache_dir, auth_file), settings_file))) as site:
-            findings = [("ok", p.text, f"{e.config.module} ({e.entrypoint})") for p, e in site.routes]
+            findings = [("ok", p.text, f"{e.source} ({e.entrypoint})") for p, e in site.routes]
             findings += [("may call", route, what) for route, what in site.permissions()]
             warnings: Sequence[Problem] = site.warnings
     except StartupError as error:
@@ -129,7 +133,7 @@ def routes(
     rows = [
         (
             pattern.text,
-            endpoint.config.module,
+            endpoint.source,
             endpoint.entrypoint,
             as_written(endpoint.limits.time, float),
             as_written(endpoint.limits.memory, ByteSize),
@@ -167,6 +171,7 @@ def run(
     ] = None,
     entrypoint: Annotated[str, typer.Option(help="Exported function to call.")] = "_start",
     argv: Annotated[str | None, typer.Option(help="Template of the argument vector, as in modules.toml.")] = None,
+    settings_file: SettingsFile = None,
     cache_dir: CacheDir = None,
     auth_file: AuthFile = None,
 ) -> None:
@@ -190,7 +195,7 @@ def run(
             entrypoint=entrypoint,
             argv=argv,
         )
-        with closing(load_once(request, settings(cache_dir, auth_file), load_site)) as site:
+        with closing(load_once(request, settings(cache_dir, auth_file), load_site, settings_file)) as site:
             warn(site.warnings)
             status = run_once(site, request, sys.stdout.buffer)
     raise typer.Exit(0 if status < 400 else status // 100)
@@ -199,14 +204,16 @@ def run(
 @app.command()
 def convert(
     pod: Annotated[Path, typer.Argument(metavar="POD.yaml", help="A Kubernetes Pod manifest.", show_default=False)],
+    settings_file: SettingsFile = None,
 ) -> None:
     """Print the modules.toml that does what a Krustlet Pod manifest does."""
     with problems(exit_code=1):
         file = read_pod(pod)
         if file.problems:
             raise StartupError(*file.problems, warnings=file.warnings)
+        tables = pod_tables(file, settings_file)
     warn(file.warnings)
-    print(write_toml(file.tables, [f"container {name}" for name in file.containers]), end="")
+    print(write_toml(tables, [f"container {name}" for name in file.containers]), end="")
 
 
 app.command()(cli_registry.pull)

@@ -185,7 +185,8 @@ class Volume(Table):
         return {"anyOf": [{"type": "string", "minLength": 1}, handler(core)]}
 
     path: str | None = Field(None, min_length=1)
-    """The directory on the host; relative to the file that names it."""
+    """The directory on the host; relative to the file that names it. It is opened at start: another one in its place
+    is seen after a restart."""
     temporary: str | None = Field(None, min_length=1)
     """Name of an empty directory that is made at start and removed at the end; modules that use one name share it."""
     read_only: bool = False

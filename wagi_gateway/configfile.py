@@ -107,19 +107,25 @@ def config_from_tables(path: Path, tables: dict[str, Any], overrides: Overrides 
     return _Reader(path, overrides or {}).read(tables)
 
 
+def pod_tables(pod: PodFile, settings: Path | None) -> dict[str, Any]:
+    """The tables of a Pod manifest, and those of the file beside it. Raises StartupError."""
+    tables = read_toml(settings) if settings else {}
+    if "module" in tables:
+        raise StartupError(Problem(str(settings), "[[module]]: the modules are those of the Pod manifest; remove it"))
+    for name, table in copy.deepcopy(pod.tables).items():
+        both = isinstance(table, dict) and isinstance(tables.get(name), dict)
+        tables[name] = table | tables[name] if both else table
+    return tables
+
+
 def _config_from_pod(pod: PodFile, path: Path, overrides: Overrides | None, settings: Path | None) -> ConfigFile:
     if not pod.containers:
         raise StartupError(*pod.problems, warnings=pod.warnings)
     tables = read_toml(settings) if settings else {}
-    if "module" in tables:
-        raise StartupError(Problem(str(settings), "[[module]]: the modules are those of the Pod manifest; remove it"))
     # Read by itself first, so that its mistakes are said of it.
-    own = config_from_tables(settings or path, copy.deepcopy(tables) | {"module": []})
+    own = config_from_tables(settings or path, tables | {"module": []})
     said = {problem.what for problem in (*own.problems, *own.warnings)}
-    for name, table in copy.deepcopy(pod.tables).items():
-        both = isinstance(table, dict) and isinstance(tables.get(name), dict)
-        tables[name] = table | tables[name] if both else table
-    file = config_from_tables(path, tables, overrides)
+    file = config_from_tables(path, pod_tables(pod, settings), overrides)
     return replace(
         file,
         problems=pod.problems + own.problems + tuple(one for one in file.problems if one.what not in said),

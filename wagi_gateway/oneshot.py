@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from starlette.types import Message
 
-from .configfile import ConfigFile, Overrides, config_from_tables
+from .configfile import ConfigFile, Overrides, config_from_tables, read_toml
 from .errors import Problem, StartupError
 from .gateway import Gateway
 from .sandbox import Sandbox
@@ -39,7 +39,7 @@ class OneShot:
     entrypoint: str
     argv: str | None
 
-    def config_file(self, settings: Overrides) -> ConfigFile:
+    def config_file(self, overrides: Overrides, settings: Path | None = None) -> ConfigFile:
         """The configuration of a site with this one module. Raises StartupError."""
         module: dict[str, object] = {"route": "/...", "module": self.module, "entrypoint": self.entrypoint}
         module["volumes"] = dict(_volume(text) for text in self.volumes)
@@ -47,8 +47,9 @@ class OneShot:
         module["allowed_hosts"] = list(self.allowed_hosts)
         if self.argv is not None:
             module["argv"] = self.argv
-        tables: dict[str, object] = {"module": [module], "server": {"concurrency": 1}, "log": {"access": False}}
-        return config_from_tables(Path("command line"), tables, settings)
+        tables = read_toml(settings) if settings else {}
+        tables |= {"module": [module], "server": {"concurrency": 1}, "log": {"access": False}}
+        return config_from_tables(settings or Path("command line"), tables, overrides)
 
     def scope(self) -> dict[str, object]:
         """The request as ASGI has it. Raises StartupError for a header that is none."""
@@ -75,10 +76,12 @@ class OneShot:
         }
 
 
-def load_once(request: OneShot, settings: Overrides, load: Callable[[ConfigFile], Site]) -> Site:
+def load_once(
+    request: OneShot, overrides: Overrides, load: Callable[[ConfigFile], Site], settings: Path | None = None
+) -> Site:
     """The site of this one module. Raises StartupError, in the words of the command line."""
     try:
-        site = load(request.config_file(settings))
+        site = load(request.config_file(overrides, settings))
     except StartupError as error:
         problems = [Problem("", _in_words_of_the_command_line(problem.what)) for problem in error.problems]
         raise StartupError(*problems, warnings=error.warnings) from None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from tempfile import TemporaryDirectory
 
 import wasmtime
 
@@ -16,6 +15,10 @@ from .errors import Problem
 from .outbound.client import Client
 from .outbound.policy import AllowedHost
 from .router import RoutePattern, Router
+from .volumes import Volumes
+
+GuestVolume = tuple[bytes, bytes, bool]
+"""Host directory, guest path, writable."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,12 +32,16 @@ class Endpoint:
     entrypoint: str
     operator: Environ
     """The operator's environment variables."""
-    volumes: tuple[tuple[bytes, bytes, bool], ...]
-    """Host directory, guest path, writable."""
+    volumes: tuple[GuestVolume, ...]
     outbound: Client | None
     """What its guests call out through; None for a module that does not know how to."""
     image: str | None
     """The pinned reference of a module that came from a registry."""
+
+    @property
+    def source(self) -> str:
+        """Where the module came from: the file, or the reference with the digest it stands for."""
+        return self.image or self.config.module
 
     @property
     def limits(self) -> Limits:
@@ -52,8 +59,8 @@ class Site:
     router: Router[Endpoint]
     routes: list[tuple[RoutePattern, Endpoint]]
     warnings: list[Problem] = field(default_factory=list)
-    temporary: dict[str, TemporaryDirectory[str]] = field(default_factory=dict)
-    """The directories of temporary volumes."""
+    volumes: Volumes | None = None
+    """The directories that are open for guests."""
 
     def pinned(self, file: ConfigFile) -> ConfigFile:
         """The same configuration for other processes: with the very modules and temporary directories of this site."""
@@ -70,9 +77,9 @@ class Site:
         return replace(file, config=file.config.model_copy(update={"module": modules}))
 
     def _shared(self, volume: Volume) -> Volume:
-        if volume.temporary is None:
+        if volume.temporary is None or self.volumes is None:
             return volume
-        return Volume(path=self.temporary[volume.temporary].name, read_only=volume.read_only)
+        return Volume(path=self.volumes.temporary[volume.temporary].name, read_only=volume.read_only)
 
     def permissions(self) -> Iterator[tuple[str, str]]:
         """What the guests of each `[[module]]` may call, in words: its route and one thing it may call."""
@@ -84,9 +91,9 @@ class Site:
                 yield module.route, f'"{entry.text}": {words}'
 
     def close(self) -> None:
-        """Closes the connections its guests have used and removes its temporary directories."""
+        """Closes the connections its guests have used and its volumes, and removes the temporary ones."""
         for _, endpoint in self.routes:
             if endpoint.outbound:
                 endpoint.outbound.close()
-        for directory in self.temporary.values():
-            directory.cleanup()
+        if self.volumes:
+            self.volumes.close()

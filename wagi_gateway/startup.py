@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import functools
-import os
 import re
 import ssl
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import wasmtime
@@ -18,7 +17,7 @@ from platformdirs import user_cache_path
 from .cache import ArtefactCache, CacheRefused
 from .cgi.environ import META_VARIABLES, Authority
 from .compiler import Compiler, EngineSettings, OnCompile, WarmModule, create_engine
-from .config import Config, Limits, ModuleConfig
+from .config import Config, Limits, ModuleConfig, Volume
 from .configfile import ConfigFile
 from .errors import BadRequest, Problem, StartupError
 from .outbound.client import Client
@@ -31,11 +30,12 @@ from .sandbox.calls import define_calls
 from .sandbox.capi import AbiMismatch, check_abi
 from .sandbox.gather import define_gathering_fd_write
 from .sandbox.poll import define_poll_oneoff
-from .site import Endpoint, Site
+from .site import Endpoint, GuestVolume, Site
 from .sources.errors import RegistryError
-from .sources.file import WasmSource, resolve
+from .sources.file import WasmSource
 from .sources.modules import ModuleSources, is_image
 from .trust import create_context
+from .volumes import OpenVolume, Volumes
 
 if TYPE_CHECKING:
     from .sources.oci import OnProgress
@@ -50,9 +50,8 @@ def load(file: ConfigFile, on_compile: OnCompile | None = None, on_pull: OnProgr
     loader = _Loader(file, on_compile, on_pull)
     try:
         return loader.load()
-    except StartupError:
-        for directory in loader.temporary.values():
-            directory.cleanup()
+    except BaseException:
+        loader.volumes.close()
         raise
 
 
@@ -73,7 +72,7 @@ class _Loader:
         self.on_compile = on_compile
         self.on_pull = on_pull
         self.cache_directory = cache_directory(file)
-        self.temporary: dict[str, TemporaryDirectory[str]] = {}
+        self.volumes = Volumes(file.base)
         self.tried: set[tuple[str, Limits]] = set()
         self.claims: list[tuple[str, int, RoutePattern]] = []
 
@@ -94,10 +93,13 @@ class _Loader:
             self._ssl_context  # noqa: B018 - a bad file is a mistake even while nobody calls out
         routes = [route for number, _ in enumerate(self.config.module) for route in self._module_routes(number)]
         self._check_claims()
+        # Last, because a start that is killed before leaves no temporary directory behind.
+        volumes = self._open_volumes()
+        routes = [(pattern, replace(endpoint, volumes=volumes[endpoint.number])) for pattern, endpoint in routes]
         self.warnings += [*self.sources.warnings, *(Problem("", text) for text in self.compiler.warnings)]
         if self.problems:
             raise StartupError(*self.problems, warnings=self.warnings)
-        return Site(self.config, engine, hostname, Router(routes), routes, self.warnings, self.temporary)
+        return Site(self.config, engine, hostname, Router(routes), routes, self.warnings, self.volumes)
 
     def _open_cache(self) -> ArtefactCache | None:
         if not self.config.cache.enabled:
@@ -131,7 +133,6 @@ class _Loader:
         self._check_environment(where, config.environment)
         self._warn_of(where, config)
         pattern = self._pattern(where, config.route)
-        volumes = self._volumes(where, config)
         source = self._source(where, config)
         module = self._module(where, config, source) if source else None
         if pattern is None or source is None or module is None or not self._instantiates(where, config, module):
@@ -147,7 +148,7 @@ class _Loader:
         # Of two lines for one route the last counts, and any of them before the module's own.
         for route, entrypoint in dict(printed).items():
             self.claims.append((where, number, route))
-            yield route, Endpoint(number, config, module, entrypoint, operator, volumes, outbound, source.image)
+            yield route, Endpoint(number, config, module, entrypoint, operator, (), outbound, source.image)
 
     def _printed_routes(
         self, where: str, config: ModuleConfig, module: WarmModule, parent: RoutePattern
@@ -184,36 +185,49 @@ class _Loader:
             self.problems.append(Problem(where, f'route = "{text}": {error}'))
         return None
 
-    def _volumes(self, where: str, config: ModuleConfig) -> tuple[tuple[bytes, bytes, bool], ...]:
-        volumes = []
-        for guest, volume in config.volumes.items():
-            if volume.path is None:
-                volumes.append((self._temporary(volume.temporary or ""), guest.encode(), not volume.read_only))
-                continue
-            key = f'volumes."{guest}" = "{volume.path}"'
-            try:
-                resolved = resolve(volume.path, self.file.base)
-            except ValueError as error:
-                self.problems.append(Problem(where, f"{key}: {error}"))
-                continue
-            if resolved.warning:
-                self.warnings.append(Problem(where, f"{key}: {resolved.warning}"))
-            if not resolved.path.is_dir():
-                self.problems.append(Problem(where, f"{key}: there is no directory {resolved.path}"))
-            elif not os.access(resolved.path, os.R_OK | os.X_OK):
-                self.problems.append(Problem(where, f"{key}: {resolved.path} cannot be read"))
-            elif not guest or "\0" in guest:
-                self.problems.append(Problem(where, f'{key}: write the guest\'s path, such as "/data"'))
-            elif self._uses_cache() and not volume.read_only and _overlap(resolved.path, self.cache_directory):
-                what = f"holds the cache {self.cache_directory}, whose files the server runs; set read_only = true"
-                self.problems.append(Problem(where, f"{key}: {what}"))
-            volumes.append((os.fsencode(resolved.path), guest.encode(), not volume.read_only))
-        return tuple(volumes)
+    def _open_volumes(self) -> list[tuple[GuestVolume, ...]]:
+        """The volumes of each `[[module]]`."""
+        opened = [
+            [(guest, volume, self._open_volume(number, guest, volume)) for guest, volume in config.volumes.items()]
+            for number, config in enumerate(self.config.module)
+        ]
+        # What lies inside another one can be told when all are open.
+        return [
+            tuple(
+                (directory.host_path, guest.encode(), not volume.read_only)
+                for guest, volume, directory in volumes
+                if directory and self._is_safe(number, guest, volume, directory)
+            )
+            for number, volumes in enumerate(opened)
+        ]
 
-    def _temporary(self, name: str) -> bytes:
-        if name not in self.temporary:
-            self.temporary[name] = TemporaryDirectory(prefix="wagi-gateway-", ignore_cleanup_errors=True)
-        return os.fsencode(self.temporary[name].name)
+    def _open_volume(self, number: int, guest: str, volume: Volume) -> OpenVolume | None:
+        where, key = self.file.where(number), _volume_key(guest, volume)
+        if not guest or "\0" in guest:
+            self.problems.append(Problem(where, f'{key}: write the guest\'s path, such as "/data"'))
+            return None
+        try:
+            directory = self.volumes.open(volume)
+        except (OSError, ValueError) as error:
+            self.problems.append(Problem(where, f"{key}: {error}"))
+            return None
+        finally:
+            if self.volumes.warning:
+                self.warnings.append(Problem(where, f"{key}: {self.volumes.warning}"))
+        return directory
+
+    def _is_safe(self, number: int, guest: str, volume: Volume, directory: OpenVolume) -> bool:
+        where, key = self.file.where(number), _volume_key(guest, volume)
+        try:
+            self.volumes.check(directory)
+        except ValueError as error:
+            self.problems.append(Problem(where, f"{key}: {error}"))
+            return False
+        if self._uses_cache() and not volume.read_only and _overlap(directory.real_path, self.cache_directory):
+            what = f"holds the cache {self.cache_directory}, whose files the server runs; set read_only = true"
+            self.problems.append(Problem(where, f"{key}: {what}"))
+            return False
+        return True
 
     def _uses_cache(self) -> bool:
         return self.cache is not None or any(is_image(module.module) for module in self.config.module)
@@ -302,6 +316,10 @@ class _Loader:
             if other != number:
                 what = f"the route {pattern.text} is taken by [[module]] {other + 1}; give it another one"
                 self.problems.append(Problem(where, what))
+
+
+def _volume_key(guest: str, volume: Volume) -> str:
+    return f'volumes."{guest}" = "{volume.path or volume.temporary}"'
 
 
 def _overlap(one: Path, other: Path) -> bool:

@@ -38,7 +38,7 @@ ConfigPath = Annotated[
 ]
 SettingsFile = Annotated[
     Path | None,
-    typer.Option("--settings", metavar="FILE", help="TOML file with tables for a Pod manifest, such as [registries]."),
+    typer.Option("--settings", metavar="FILE", help="TOML file with [registries], [cache] and other tables."),
 ]
 CacheDir = Annotated[
     str | None,

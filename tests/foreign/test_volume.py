@@ -46,3 +46,24 @@ def test_cat_reads_nothing_outside_of_its_volume(cat: Server, file: str) -> None
     response = cat.get(f"/cat?{file}")
     assert response.status_code == 500
     assert "caf" not in response.text
+
+
+def test_a_volume_that_was_replaced_by_a_link_is_still_the_old_one(
+    toolchains: Toolchains, tmp_path: Path, cache: Path
+) -> None:
+    build_c("foreign/cat.c", tmp_path / "cat.wasm", toolchains)
+    (tmp_path / "www").mkdir()
+    (tmp_path / "www/page").write_bytes(PAGE)
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside/page").write_bytes(b"content-type: text/plain\n\nsecret")
+    config = f"""
+        [[module]]
+        route = "/cat"
+        module = "cat.wasm"
+        argv = "cat ${{ARGS}}"
+        volumes = {{ "/" = "www" }}
+        """
+    with running(tmp_path, config, cache=cache) as server:
+        (tmp_path / "www").rename(tmp_path / "old")
+        (tmp_path / "www").symlink_to("outside")
+        assert server.get("/cat?page").text == "<p>café</p>\n"

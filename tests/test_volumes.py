@@ -1,0 +1,71 @@
+"""Directories for guests: opened once, so that a guest cannot put another one in their place."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from wagi_gateway.config import Volume
+from wagi_gateway.volumes import Volumes
+
+
+@pytest.fixture
+def volumes(tmp_path: Path) -> Iterator[Volumes]:
+    (tmp_path / "data/sub").mkdir(parents=True)
+    (tmp_path / "outside").mkdir()
+    opened = Volumes(tmp_path)
+    yield opened
+    opened.close()
+
+
+def replace_by_a_link(directory: Path, target: str) -> None:
+    directory.rename(directory.with_name("old"))
+    directory.symlink_to(target)
+
+
+def test_a_directory_that_was_replaced_is_still_the_old_one(tmp_path: Path, volumes: Volumes) -> None:
+    sub = volumes.open(Volume(path="data/sub"))
+    (tmp_path / "data/sub/inside").touch()
+    replace_by_a_link(tmp_path / "data/sub", "../outside")
+    assert os.listdir(sub.host_path) == [b"inside"]
+    assert sub.real_path == tmp_path / "data/old"
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+def test_a_link_out_of_a_writable_volume(tmp_path: Path, volumes: Volumes, read_only: bool) -> None:
+    replace_by_a_link(tmp_path / "data/sub", "../outside")
+    sub = volumes.open(Volume(path="data/sub", read_only=True))
+    volumes.open(Volume(path="data", read_only=read_only))
+    if read_only:
+        volumes.check(sub)
+    else:
+        with pytest.raises(ValueError, match="a symbolic link leads it out of the volume"):
+            volumes.check(sub)
+
+
+def test_a_link_that_stays_inside(tmp_path: Path, volumes: Volumes) -> None:
+    (tmp_path / "data/link").symlink_to("sub")
+    volumes.open(Volume(path="data"))
+    volumes.check(volumes.open(Volume(path="data/link")))
+
+
+def test_temporary_directories_are_shared_and_removed(tmp_path: Path) -> None:
+    volumes = Volumes(tmp_path)
+    one, same, other = (volumes.open(Volume(temporary=name)) for name in ("a", "a", "b"))
+    assert (one.path, one.path.is_dir()) == (same.path, True)
+    assert one.path != other.path
+    volumes.close()
+    assert not (one.path.exists() or other.path.exists())
+
+
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [("nowhere", "there is no directory"), ("file", "there is no directory"), ("oci:x/y:1", "does not come from")],
+)
+def test_what_is_no_directory(tmp_path: Path, volumes: Volumes, path: str, problem: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=problem):
+        volumes.open(Volume(path=path))

@@ -1,0 +1,87 @@
+"""The directories that guests may open."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from .config import Volume
+from .sandbox.pipes import descriptor_path
+from .sources.file import resolve
+
+
+@dataclass(frozen=True, slots=True)
+class OpenVolume:
+    """A directory that is open, so that nobody can put another one in its place."""
+
+    descriptor: int
+    path: Path
+    """What was written, made absolute."""
+    read_only: bool
+
+    @property
+    def host_path(self) -> bytes:
+        """Leads to the directory, whatever its path leads to by now."""
+        return descriptor_path(self.descriptor)
+
+    @property
+    def real_path(self) -> Path:
+        """Where it is, without symbolic links."""
+        return Path(os.readlink(f"/proc/self/fd/{self.descriptor}"))
+
+
+class Volumes:
+    """Opens each directory once, and makes the temporary ones. `close` gives both back."""
+
+    def __init__(self, base: Path) -> None:
+        """`base` is where relative paths start."""
+        self.temporary: dict[str, TemporaryDirectory[str]] = {}
+        self.warning: str | None = None
+        """What is doubtful about the last one that was opened."""
+        self._base = base
+        self._descriptors: dict[Path, int] = {}
+        self._open: list[OpenVolume] = []
+
+    def open(self, volume: Volume) -> OpenVolume:
+        """Raises ValueError, which says what is wrong."""
+        self.warning = None
+        path = self._temporary(volume.temporary) if volume.temporary else self._named(volume.path or "")
+        if path not in self._descriptors:
+            self._descriptors[path] = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        opened = OpenVolume(self._descriptors[path], path, volume.read_only)
+        self._open.append(opened)
+        return opened
+
+    def check(self, volume: OpenVolume) -> None:
+        """Raises ValueError for a directory inside a writable volume that a guest has replaced by a symbolic link.
+
+        As CVE-2017-1002101 had it. While the gateway runs the open directory is what counts.
+        """
+        for outer in self._open:
+            is_inside = volume.path != outer.path and volume.path.is_relative_to(outer.path)
+            if is_inside and not outer.read_only and not volume.real_path.is_relative_to(outer.real_path):
+                raise ValueError(f"a symbolic link leads it out of the volume {outer.path}, which guests may write to")
+
+    def close(self) -> None:
+        """Closes and removes."""
+        for descriptor in self._descriptors.values():
+            os.close(descriptor)
+        self._descriptors.clear()
+        for directory in self.temporary.values():
+            directory.cleanup()
+
+    def _temporary(self, name: str) -> Path:
+        if name not in self.temporary:
+            self.temporary[name] = TemporaryDirectory(prefix="wagi-gateway-", ignore_cleanup_errors=True)
+        return Path(self.temporary[name].name)
+
+    def _named(self, text: str) -> Path:
+        resolved = resolve(text, self._base)
+        self.warning = resolved.warning
+        if not resolved.path.is_dir():
+            raise ValueError(f"there is no directory {resolved.path}")
+        if not os.access(resolved.path, os.R_OK | os.X_OK):
+            raise ValueError(f"{resolved.path} cannot be read")
+        return Path(os.path.normpath(resolved.path))
