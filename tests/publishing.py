@@ -52,15 +52,14 @@ def publish(registry: Registry, name: str, module: str | bytes | Path) -> str:
     """Puts a module (WAT, bytes or a file) into a registry as `name`, `team/hello:1`; the digest of its manifest."""
     with tempfile.TemporaryDirectory() as folder:
         directory = Path(folder)
-        path = module if isinstance(module, Path) else directory / "pushed.wasm"
-        if not isinstance(module, Path):
-            path.write_bytes(binary(module) if isinstance(module, str) else module)
+        data = module.read_bytes() if isinstance(module, Path) else module
+        data = binary(data) if isinstance(data, str) else data
         (directory / "password").write_text(PASSWORD)
         ca_file = str(registry.ca_file) if registry.ca_file else None
         login = {"ca_file": ca_file, "username": USERNAME, "password_file": "password"} if ca_file else {}
         tables = {registry.address: RegistryConfig.model_validate(login)}
         puller = Puller(Store(directory / "store"), tables, CredentialSource([], {}, tables, directory), directory)
-        return puller.push(path, ImageReference.parse(f"{registry.address}/{name}"), {})
+        return puller.push(data, "pushed.wasm", ImageReference.parse(f"{registry.address}/{name}"), {})
 
 
 def digest_of(module: bytes) -> str:

@@ -205,3 +205,18 @@ def test_the_schema_knows_every_setting() -> None:
     assert schema["additionalProperties"] is False
     assert set(schema["$defs"]["Limits"]["properties"]) == set(Limits.model_fields)
     assert schema["$defs"]["Limits"]["properties"]["time"]["type"] == ["string", "number"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[registries."user:pass-word@host"]\n',
+        '[registries."http://user:pass-word@host"]\n',
+        '[registries.host]\nmirror = "user:pass-word@host"\n',
+        '[registries.host]\nmirror = "https://user:pass-word@host/x"\n',
+    ],
+)
+def test_no_message_has_a_password_from_before_a_registry(tmp_path: Path, text: str) -> None:
+    (problem,) = problems(tmp_path, text + MINIMAL)
+    assert "pass-word" not in problem
+    assert "is not HOST[:PORT]" in problem

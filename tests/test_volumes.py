@@ -58,7 +58,7 @@ def test_temporary_directories_are_shared_and_removed(tmp_path: Path) -> None:
     assert (one.path, one.path.is_dir()) == (same.path, True)
     assert one.path != other.path
     volumes.close()
-    assert not (one.path.exists() or other.path.exists())
+    assert [directory.path.exists() for directory in (one, other)] == [False, False]
 
 
 @pytest.mark.parametrize(

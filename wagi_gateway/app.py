@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
@@ -16,6 +17,9 @@ from .gateway import Gateway
 from .sandbox import Sandbox
 from .site import Site
 from .startup import load
+
+_TOUCH = 3600.0
+"""Seconds after which modules in the store are used again, for `cache prune`."""
 
 
 def create_app(config: str | Path | ConfigFile | Site) -> Starlette:
@@ -33,9 +37,11 @@ def create_app(config: str | Path | ConfigFile | Site) -> Starlette:
         with closing(site):
             async with Sandbox(site.engine) as sandbox:
                 gateway.sandbox = sandbox
+                keeper = asyncio.create_task(_keep_modules(site))
                 try:
                     yield
                 finally:
+                    keeper.cancel()
                     gateway.sandbox = None
 
     # ASGI applications rather than functions, so that they answer any method, as WAGI's health check does.
@@ -44,6 +50,12 @@ def create_app(config: str | Path | ConfigFile | Site) -> Starlette:
     app.router.redirect_slashes = False
     app.router.default = gateway
     return app
+
+
+async def _keep_modules(site: Site) -> None:
+    while True:
+        await asyncio.sleep(_TOUCH)
+        await asyncio.to_thread(site.touch)
 
 
 class _Ready:

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
@@ -21,13 +20,14 @@ from .errors import Problem, StartupError
 from .sources.directory import DirectoryRefused
 from .sources.errors import RegistryError
 from .sources.file import read_module
-from .sources.modules import create_puller, references
+from .sources.modules import create_puller, is_image, references
 from .sources.reference import ImageReference
 from .startup import cache_directory
 from .terminal import AuthFile, CacheDir, SettingsFile, fail, print_table, problems, pulling, settings, warn
 
 if TYPE_CHECKING:
     from .sources.oci import OnProgress, Puller
+    from .sources.registry import Form
     from .sources.store import Entry, Store
 
 cache = typer.Typer(
@@ -38,10 +38,6 @@ _CORE, _COMPONENT = b"\0asm\1\0\0\0", b"\0asm\r\0\1\0"
 _DAY = 86400.0
 _AGE = re.compile(r"(\d+)d")
 
-Config_ = Annotated[
-    Path | None,
-    typer.Option("--config", metavar="CONFIG", help="A modules.toml with [registries] and [cache] tables."),
-]
 Reference = Annotated[
     str, typer.Argument(metavar="REF", help="registry/repository:tag, with or without oci:", show_default=False)
 ]
@@ -54,7 +50,6 @@ def pull(
             metavar="CONFIG|REF", help="A modules.toml or Pod manifest, or a reference.", show_default=False
         ),
     ],
-    config: Config_ = None,
     settings_file: SettingsFile = None,
     cache_dir: CacheDir = None,
     auth_file: AuthFile = None,
@@ -64,11 +59,12 @@ def pull(
     Each is asked for anew, unless it is pinned by its digest. Exits with 1 if one of them cannot be had, or not kept.
     """
     with problems(exit_code=1):
-        is_file = config is None and (Path(what).suffix in (".toml", ".yaml", ".yml") or Path(what).is_file())
+        is_file = Path(what).suffix in (".toml", ".yaml", ".yml") or Path(what).is_file()
         if is_file:
             file = _checked(read_config(Path(what), settings(cache_dir, auth_file), settings_file))
+            _check_references(file)
         else:
-            file = _settings(config, cache_dir, auth_file)
+            file = _settings(settings_file, cache_dir, auth_file)
         wanted = [one for one, _ in references(file.config.module)] if is_file else [_parse(what)]
         policy: PullPolicy = "always"
         with pulling() as on_progress:
@@ -98,16 +94,16 @@ def push(
     wasm_to_oci: Annotated[
         bool, typer.Option("--wasm-to-oci", help="Push it in the form that WAGI and Krustlet can pull, too.")
     ] = False,
-    config: Config_ = None,
+    settings_file: SettingsFile = None,
     auth_file: AuthFile = None,
 ) -> None:
     """Push MODULE to a registry, as a Wasm OCI artefact of the CNCF's layout; prints the reference with its digest."""
     with problems(exit_code=1):
         target = _parse(reference)
         annotations = dict(_annotation(text) for text in annotation or ())
-        puller = _puller(_settings(config, None, auth_file))
-        with _assembled(module) as binary:
-            digest = puller.push(binary, target, annotations, "wasm-to-oci" if wasm_to_oci else "cncf")
+        puller = _puller(_settings(settings_file, None, auth_file))
+        form: Form = "wasm-to-oci" if wasm_to_oci else "cncf"
+        digest = puller.push(_assembled(module), f"{module.stem}.wasm", target, annotations, form)
     warn(Problem("", text) for text in puller.warnings)
     print(f"{target.with_digest(digest)}")
 
@@ -116,7 +112,7 @@ def inspect(
     what: Annotated[
         str, typer.Argument(metavar="MODULE|REF", help="A .wasm file, or a reference.", show_default=False)
     ],
-    config: Config_ = None,
+    settings_file: SettingsFile = None,
     cache_dir: CacheDir = None,
     auth_file: AuthFile = None,
 ) -> None:
@@ -128,7 +124,7 @@ def inspect(
             source = read_module(path)
             data, digest = source.data, source.digest
         else:
-            file = _settings(config, cache_dir, auth_file)
+            file = _settings(settings_file, cache_dir, auth_file)
             reference = _parse(what)
             with pulling() as on_progress:
                 found = _puller(file, on_progress).inspect(reference, "always", file.config.cache.max_module)
@@ -146,10 +142,10 @@ def inspect(
 
 
 @cache.command("ls")
-def list_(cache_dir: CacheDir = None, config: Config_ = None) -> None:
+def list_(cache_dir: CacheDir = None, settings_file: SettingsFile = None) -> None:
     """List the modules that were pulled, the last used first."""
     with problems(exit_code=1):
-        entries = _store(_settings(config, cache_dir, None)).entries()
+        entries = _store(_settings(settings_file, cache_dir, None)).entries()
     print_table(("reference", "digest", "size", "pulled", "used"), [_row(entry) for entry in entries])
 
 
@@ -162,24 +158,23 @@ def prune(
         str | None, typer.Option(metavar="SIZE", help='Remove the longest unused until this is left: "1GiB".')
     ] = None,
     cache_dir: CacheDir = None,
-    config: Config_ = None,
+    settings_file: SettingsFile = None,
 ) -> None:
     """Remove modules that were pulled; without options, only what is damaged or left over."""
     with problems(exit_code=1):
         age, size = _parse_age(max_age), _parse_size(max_size)
         try:
-            removed = _store(_settings(config, cache_dir, None)).prune(age, size)
+            removed = _store(_settings(settings_file, cache_dir, None)).prune(age, size)
         except OSError as error:
             raise StartupError(Problem("cache", f"{error.filename} cannot be removed: {error.strerror}")) from None
     for entry in removed:
         print(f"{', '.join(entry.tags) or entry.image.reference} removed ({_size(entry.image.size)})")
 
 
-def _settings(config: Path | None, cache_dir: str | None, auth_file: str | None) -> ConfigFile:
+def _settings(path: Path | None, cache_dir: str | None, auth_file: str | None) -> ConfigFile:
     """The settings of a file, whether it has modules or not. Raises StartupError."""
-    tables = read_toml(config) if config else {}
-    path = config or Path("command line")
-    return _checked(config_from_tables(path, tables | {"module": []}, settings(cache_dir, auth_file)))
+    tables = (read_toml(path) if path else {}) | {"module": []}
+    return _checked(config_from_tables(path or Path("command line"), tables, settings(cache_dir, auth_file)))
 
 
 def _checked(file: ConfigFile) -> ConfigFile:
@@ -187,6 +182,21 @@ def _checked(file: ConfigFile) -> ConfigFile:
     if file.problems:
         raise StartupError(*file.problems, warnings=file.warnings)
     return file
+
+
+def _check_references(file: ConfigFile) -> None:
+    """Raises StartupError for references that are none, and for a file without any."""
+    mistakes = []
+    images = [(number, module.module) for number, module in enumerate(file.config.module) if is_image(module.module)]
+    for number, image in images:
+        try:
+            ImageReference.parse(image)
+        except ValueError as error:
+            mistakes.append(Problem(file.where(number), f"module = {error}"))
+    if not images:
+        mistakes.append(Problem(str(file.path), "no module comes from a registry; there is nothing to pull"))
+    if mistakes:
+        raise StartupError(*mistakes)
 
 
 def _puller(file: ConfigFile, on_progress: OnProgress | None = None) -> Puller:
@@ -214,21 +224,15 @@ def _parse(text: str) -> ImageReference:
         raise StartupError(Problem("", str(error))) from None
 
 
-@contextmanager
-def _assembled(module: Path) -> Iterator[Path]:
-    """The module in binary form, and valid. Raises StartupError."""
+def _assembled(module: Path) -> bytes:
+    """The module in binary form, and valid unless it is none of ours. Raises StartupError."""
     data = read_module(module).data
     with _explained(module):
-        if data.startswith(_CORE) or module.suffix == ".wat":
-            binary = data if data.startswith(_CORE) else bytes(wasmtime.wat2wasm(data))
-            wasmtime.Module.validate(wasmtime.Engine(), binary)
-    if module.suffix != ".wat":
-        yield module
-        return
-    with NamedTemporaryFile(suffix=".wasm") as file:
-        file.write(binary)
-        file.flush()
-        yield Path(file.name)
+        if module.suffix == ".wat" and not data.startswith(b"\0asm"):
+            data = bytes(wasmtime.wat2wasm(data))
+        if data.startswith(_CORE):
+            wasmtime.Module.validate(wasmtime.Engine(), data)
+    return data
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from pydantic_core import CoreSchema
 
 from .outbound.policy import AllowedHost
 from .outbound.proxy import Proxy
+from .sources.reference import check_mirror, check_registry
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -305,7 +306,7 @@ class RegistryConfig(Table):
     other."""
     ca_file: str | None = Field(None, min_length=1)
     """File of certificate authorities (PEM) that are trusted besides the system's; relative to this file."""
-    mirror: str | None = Field(None, min_length=1)
+    mirror: Annotated[str, AfterValidator(check_mirror)] | None = None
     """`HOST[:PORT][/PREFIX]` of a registry that is asked first, under the same name behind the prefix; it has a table
     of its own if it needs one."""
     username: str | None = Field(None, min_length=1)
@@ -314,6 +315,9 @@ class RegistryConfig(Table):
     """File that holds the password or token; relative to this file."""
     password_env: str | None = Field(None, min_length=1)
     """Variable of the gateway's environment that holds it, in place of a file."""
+
+
+Registries = dict[Annotated[str, AfterValidator(check_registry)], RegistryConfig]
 
 
 class Cache(Table):
@@ -355,7 +359,7 @@ class Config(Table):
     """What a module may use, where it sets nothing itself."""
     outbound: Outbound = Field(default_factory=Outbound)
     """The way of the calls that guests make."""
-    registries: dict[str, RegistryConfig] = Field(default_factory=dict)
+    registries: Registries = Field(default_factory=dict)
     """How OCI registries are spoken to, by `host` or `host:port`; most need no table."""
     auth_file: str | None = Field(None, min_length=1)
     """File of credentials for registries, as `docker login` and `podman login` write it; relative to this file. Without

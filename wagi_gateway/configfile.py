@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ from .config import (
     Log,
     ModuleConfig,
     Outbound,
+    Registries,
     RegistryConfig,
     Server,
     Table,
@@ -38,7 +40,7 @@ class _EnvironmentTable(Table):
 
 
 class _RegistriesTable(Table):
-    registries: dict[str, RegistryConfig] = Field(default_factory=dict)
+    registries: Registries = Field(default_factory=dict)
 
 
 class _AuthFileKey(Table):
@@ -46,6 +48,8 @@ class _AuthFileKey(Table):
 
 
 M = TypeVar("M", bound=Table)
+
+_USERINFO = re.compile(r'[^\s"/=]+@')
 
 Overrides = Mapping[str, Mapping[str, object]]
 
@@ -174,7 +178,12 @@ class _Reader:
 
     def _registries(self, tables: dict[str, Any]) -> dict[str, RegistryConfig]:
         table = {"registries": tables.pop("registries", {})}
+        before = len(self.problems)
         valid = self._validate(_RegistriesTable, table, str(self.path), "")
+        # Somebody may have put a password before a host.
+        self.problems[before:] = [
+            Problem(problem.where, _USERINFO.sub("…@", problem.what)) for problem in self.problems[before:]
+        ]
         return valid.registries if valid else {}
 
     def _auth_file(self, tables: dict[str, Any]) -> str | None:

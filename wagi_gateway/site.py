@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 import wasmtime
@@ -61,6 +61,8 @@ class Site:
     warnings: list[Problem] = field(default_factory=list)
     volumes: Volumes | None = None
     """The directories that are open for guests."""
+    touch: Callable[[], None] = lambda: None
+    """Notes that its modules are in use, so that nobody removes them from the store."""
 
     def pinned(self, file: ConfigFile) -> ConfigFile:
         """The same configuration for other processes: with the very modules and temporary directories of this site."""

@@ -99,7 +99,9 @@ class _Loader:
         self.warnings += [*self.sources.warnings, *(Problem("", text) for text in self.compiler.warnings)]
         if self.problems:
             raise StartupError(*self.problems, warnings=self.warnings)
-        return Site(self.config, engine, hostname, Router(routes), routes, self.warnings, self.volumes)
+        return Site(
+            self.config, engine, hostname, Router(routes), routes, self.warnings, self.volumes, self.sources.touch
+        )
 
     def _open_cache(self) -> ArtefactCache | None:
         if not self.config.cache.enabled:

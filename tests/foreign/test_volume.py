@@ -56,12 +56,12 @@ def test_a_volume_that_was_replaced_by_a_link_is_still_the_old_one(
     (tmp_path / "www/page").write_bytes(PAGE)
     (tmp_path / "outside").mkdir()
     (tmp_path / "outside/page").write_bytes(b"content-type: text/plain\n\nsecret")
-    config = f"""
+    config = """
         [[module]]
         route = "/cat"
         module = "cat.wasm"
-        argv = "cat ${{ARGS}}"
-        volumes = {{ "/" = "www" }}
+        argv = "cat ${ARGS}"
+        volumes = { "/" = "www" }
         """
     with running(tmp_path, config, cache=cache) as server:
         (tmp_path / "www").rename(tmp_path / "old")

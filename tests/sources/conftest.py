@@ -66,9 +66,7 @@ class User:
 
     def push(self, address: str, data: bytes, version: str = ":1", **annotations: str) -> str:
         """Pushes a module; the manifest's digest."""
-        path = self.home / "pushed.wasm"
-        path.write_bytes(data)
-        return self.puller().push(path, self.reference(address, version), annotations)
+        return self.puller().push(data, "pushed.wasm", self.reference(address, version), annotations)
 
     def pull(self, address: str, policy: PullPolicy = "if-not-present", version: str = ":1") -> Pulled:
         """Pulls with a new puller."""

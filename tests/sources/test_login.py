@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import ssl
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -231,11 +232,28 @@ def test_challenges_without_an_answer(proxy: FaultProxy, header: str, kind: type
         ("Bearer scope=repository:x:pull , Basic", {"bearer": {"scope": "repository:x:pull"}, "basic": {}}),
         (r'Bearer realm="a\"b"', {"bearer": {"realm": 'a"b'}}),
         ('Bearer realm="a", Bearer realm="b"', {"bearer": {"realm": "a"}}),
-        ("a" * 60000, {"a" * 60000: {}}),
+        ("Negotiate abc==, 1, -", {"negotiate": {"abc": "="}}),
     ],
 )
 def test_challenges(header: str, challenges: dict[str, dict[str, str]]) -> None:
     assert read_challenges(header) == challenges
+
+
+@pytest.mark.parametrize("piece", ["1", "-", "a", "a=", "a =", "a ", " ", '"', 'a="', 'a="\\', "a=\\", 'a= "b" '])
+def test_a_challenge_costs_time_in_proportion(piece: str) -> None:
+    start = time.monotonic()
+    read_challenges(f"x {piece * (400_000 // len(piece))}")
+    read_challenges(f'x="{piece * (400_000 // len(piece))}')
+    assert time.monotonic() - start < 0.5
+
+
+def test_a_challenge_that_is_too_long(proxy: FaultProxy) -> None:
+    proxy.fault(lambda _: True, challenging("1" * 60_000))
+    start = time.monotonic()
+    what = "says in 60000 bytes what login it wants; 8192 are allowed"
+    with repository(proxy.address) as own, pytest.raises(Invalid, match=what):
+        own.resolve("1")
+    assert time.monotonic() - start < 0.5
 
 
 def test_a_password_is_for_https(tmp_path: Path) -> None:

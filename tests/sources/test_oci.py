@@ -6,12 +6,13 @@ import base64
 import hashlib
 import json
 import logging
-import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import httpx
 import pytest
@@ -246,6 +247,22 @@ def test_an_interrupt_ends_a_download(user: User, registry: Registry) -> None:
     assert user.files() == set()
 
 
+def test_an_interrupt_ends_the_wait_for_another_process(user: User, registry: Registry) -> None:
+    digest = user.push(registry.address, ONE)
+    main = threading.main_thread().ident
+    assert main
+    with FaultProxy(registry.address) as proxy, user.store.lock(digest):
+
+        def interrupt(_request: Received, _proxy: FaultProxy) -> None:
+            signal.pthread_kill(main, signal.SIGINT)
+
+        proxy.fault(lambda request: request.method == "GET" and request.is_manifest, interrupt)
+        start = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            user.puller().pull_all([(user.reference(proxy.address), "always")], MAX_SIZE)
+        assert time.monotonic() - start < 5
+
+
 def test_progress_is_told(user: User, registry: Registry) -> None:
     data = module("long", 300_000)
     user.push(registry.address, data)
@@ -341,35 +358,87 @@ def test_inspect_shows_the_manifest_offline_too(user: User, registry: Registry) 
     assert offline.pulled.data == ONE
 
 
-def test_inspect_asks_for_a_manifest_that_is_lost(user: User, registry: Registry) -> None:
+def test_inspect_asks_for_a_manifest_that_was_not_kept(user: User, registry: Registry) -> None:
     digest = user.push(registry.address, ONE)
-    user.pull(registry.address)
-    (user.home / "store/blobs/sha256" / digest.removeprefix("sha256:")).unlink()
-    inspection = user.puller().inspect(user.reference(registry.address), "never", MAX_SIZE)
+    user.store.directory.joinpath("images").write_text("")  # where a record should go
+    inspection = user.puller().inspect(user.reference(registry.address), "always", MAX_SIZE)
     assert inspection.manifest.digest == digest
+    assert not inspection.pulled.is_stored
+
+
+def lose(path: Path, _other: Path) -> None:
+    path.unlink()
+
+
+def change(path: Path, _other: Path) -> None:
+    path.write_bytes(path.read_bytes().replace(b"schemaVersion", b"SchemaVersion"))
+
+
+def replace(path: Path, other: Path) -> None:
+    path.write_bytes(other.read_bytes())
+
+
+@pytest.mark.parametrize("spoil", [lose, change, replace])
+@pytest.mark.parametrize("what", ["manifest", "index"])
+def test_what_leads_to_a_module_is_verified(
+    user: User, registry: Registry, what: str, spoil: Callable[[Path, Path], None]
+) -> None:
+    one, two = user.push(registry.address, ONE), user.push(registry.address, TWO, ":2")
+    index = push_index(user, registry.address, ("wasip1", "wasm", one))
+    for version in (":index", ":2"):
+        user.pull(registry.address, version=version)
+    paths = {"manifest": one, "index": index, "other": two}
+    blobs = {name: user.store.path(digest.removeprefix("sha256:")) for name, digest in paths.items()}
+    spoil(blobs[what], blobs["other"])
+    with pytest.raises(NotFound, match=f"what leads from {index} to .* is gone or was changed, so it is not used"):
+        user.pull(registry.address, "never", ":index")
+    assert user.pull(registry.address, version=":index").data == ONE
+    assert user.pull(registry.address, "never", ":index").data == ONE, "it was mended"
+
+
+FORGED = {
+    "the module": ("index", {"module", "size"}),
+    "the manifest": ("index", {"module", "size", "manifest"}),
+    "the way without the index": ("index", {"module", "size", "manifest", "indexes"}),
+    "the module of a manifest": ("manifest", {"module", "size"}),
+    "all of a manifest": ("manifest", {"module", "size", "manifest"}),
+}
+
+
+@pytest.mark.parametrize(("what", "fields"), FORGED.values(), ids=FORGED)
+def test_a_record_that_names_another_stored_module_is_not_believed(
+    user: User, registry: Registry, what: str, fields: set[str]
+) -> None:
+    one, two = user.push(registry.address, ONE), user.push(registry.address, module("other"), ":2")
+    index = push_index(user, registry.address, ("wasip1", "wasm", one))
+    digest = {"index": index, "manifest": one}[what]
+    for version in (f"@{digest}", ":2"):
+        assert user.pull(registry.address, version=version).is_new
+    records = user.store.directory / "images"
+    record, other = (records / f"{each.replace(':', '-')}.json" for each in (digest, two))
+    forged = json.loads(record.read_text()) | {name: json.loads(other.read_text())[name] for name in fields}
+    record.write_text(json.dumps(forged))
+    with pytest.raises(NotFound, match="gone or was changed"):
+        user.pull(registry.address, "never", f"@{digest}")
+    assert user.pull(registry.address, version=f"@{digest}").data == ONE
+
+
+def test_a_push_has_a_name_and_is_the_same_each_time(user: User, registry: Registry) -> None:
+    digests = {user.puller().push(ONE, "hello.wasm", user.reference(registry.address), {"a": "b"}) for _ in range(2)}
+    inspection = user.puller().inspect(user.reference(registry.address), "always", MAX_SIZE)
+    assert digests == {inspection.manifest.digest}
+    assert inspection.manifest.layers[0].annotations == {"org.opencontainers.image.title": "hello.wasm"}
+    assert inspection.manifest.annotations == {"a": "b"}
 
 
 @pytest.mark.parametrize(
     ("content", "version", "text"),
-    [
-        (None, ":1", "cannot be read: No such file or directory"),
-        (b"(module)", ":1", "not a WebAssembly module"),
-        (ONE, "@sha256:" + "0" * 64, "a push names a tag"),
-    ],
-    ids=["missing", "text", "digest"],
+    [(b"(module)", ":1", "not a WebAssembly module"), (ONE, "@sha256:" + "0" * 64, "a push names a tag")],
+    ids=["text", "digest"],
 )
-def test_what_cannot_be_pushed(user: User, registry: Registry, content: bytes | None, version: str, text: str) -> None:
-    path = user.home / "module.wasm"
-    if content:
-        path.write_bytes(content)
+def test_what_cannot_be_pushed(user: User, registry: Registry, content: bytes, version: str, text: str) -> None:
     with pytest.raises(Invalid, match=text):
-        user.puller().push(path, user.reference(registry.address, version), {})
-
-
-def test_a_pipe_is_not_pushed(user: User, registry: Registry) -> None:
-    os.mkfifo(user.home / "pipe")
-    with pytest.raises(Invalid, match="pipe is not a file"):
-        user.puller().push(user.home / "pipe", user.reference(registry.address), {})
+        user.puller().push(content, "module.wasm", user.reference(registry.address, version), {})
 
 
 @pytest.mark.parametrize("prefix", ["", "/hub/cache"])
@@ -433,10 +502,13 @@ def test_a_mirror_that_is_down_is_asked_once(user: User, registry: Registry) -> 
 def test_when_both_fail_both_are_named(user: User, registry: Registry) -> None:
     mirror = nobody_listens()
     user.tables[registry.address] = RegistryConfig(mirror=mirror)
-    with pytest.raises(NotFound) as caught:
+    with pytest.raises(Unreachable) as caught:
         user.pull(registry.address)
-    assert f"{registry.address}/{user.repository}:1" in str(caught.value)
-    assert f"before, the mirror: {registry.address}/{user.repository}:1 at {mirror}" in str(caught.value)
+    reference = f"{registry.address}/{user.repository}:1"
+    assert str(caught.value).startswith(f"{reference}: {registry.address} does not have it")
+    assert f"before, the mirror: {mirror} cannot be reached" in str(caught.value)
+    assert str(caught.value).count(reference) == 1
+    assert reference not in caught.value.what
 
 
 def test_both_are_down_and_the_store_is_warm(user: User, registry: Registry) -> None:
@@ -447,6 +519,24 @@ def test_both_are_down_and_the_store_is_warm(user: User, registry: Registry) -> 
     pulled = user.pull(proxy.address, "always")
     assert pulled.data == ONE
     assert "before, the mirror: " in pulled.warnings[0]
+    assert user.repository not in pulled.warnings[0], "who shows it knows what it is about"
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_the_mirror_is_down_and_the_registry_says_no_and_the_store_is_warm(
+    user: User, registry: Registry, status: int
+) -> None:
+    user.push(registry.address, ONE)
+    with FaultProxy(registry.address) as origin:
+        with FaultProxy(registry.address) as mirror:
+            user.tables[origin.address] = RegistryConfig(mirror=mirror.address)
+            user.pull(origin.address)
+        origin.fault(is_any, refusing(status))
+        pulled = user.pull(origin.address, "always")
+    assert (pulled.data, pulled.is_stale) == (ONE, True)
+    (warning,) = pulled.warnings
+    assert f"before, the mirror: {mirror.address} cannot be reached" in warning
+    assert warning.endswith("; the copy in the store is used")
 
 
 def in_a_table(user: User, address: str) -> None:

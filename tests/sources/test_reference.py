@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from wagi_gateway.sources.reference import ImageReference, is_digest
+from wagi_gateway.sources.reference import ImageReference, check_mirror, check_registry, is_digest
 
 HEX = "0123456789abcdef" * 4
 DIGEST = f"sha256:{HEX}"
@@ -70,15 +70,16 @@ def test_parse(text: str, registry: str, repository: str, tag: str | None, diges
         ("r.io/a:\u0661", "a tag is"),
         ("r.io/a:1:2", "a tag is"),
         (f"r.io/a:{'t' * 129}", "a tag is"),
-        ("r.io/a@sha256:00", "the digest is not"),
-        ("r.io/a@", "the digest is not"),
-        (f"r.io/a@sha256:{HEX.upper()}", "the digest is not"),
-        (f"r.io/a@md5:{HEX[:32]}", "the digest is not"),
-        (f"r.io/a@{DIGEST}@{DIGEST}", "the digest is not"),
+        ("r.io/a@sha256:00", "is no digest"),
+        ("r.io/a@", "is no digest"),
+        (f"r.io/a@sha256:{HEX.upper()}", "is no digest"),
+        (f"r.io/a@md5:{HEX[:32]}", "is no digest"),
+        (f"r.io/a@{DIGEST}@{DIGEST}", "is no digest"),
         ("-r.io/a", "is not the host[:port]"),
         ("r..io/a", "is not the host[:port]"),
         ("r.io:port/a", "is not the host[:port]"),
-        ("user:password@r.io/a", "the digest is not"),
+        ("user:password@r.io/a", "is no digest"),
+        (f"user:password@r.io/a@{DIGEST}", "is no digest"),
         ("[::1/a:1", "is not the host[:port]"),
     ],
 )
@@ -86,6 +87,7 @@ def test_what_is_no_reference(text: str, what: str) -> None:
     with pytest.raises(ValueError, match=re.escape(what)) as raised:
         ImageReference.parse(text)
     assert "for example ghcr.io/team/hello:1" in str(raised.value)
+    assert "password@" not in str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -111,3 +113,40 @@ def test_pinned() -> None:
 @pytest.mark.parametrize("text", [DIGEST + "\n", "sha256:" + "g" * 64, "sha512:" + HEX, "", HEX])
 def test_what_is_no_digest(text: str) -> None:
     assert not is_digest(text)
+
+
+@pytest.mark.parametrize("text", ["ghcr.io", "GHCR.io", "localhost", "registry:5000", "10.0.0.1:5000", "[::1]:5000"])
+def test_hosts(text: str) -> None:
+    assert check_registry(text) == check_mirror(text) == text
+
+
+@pytest.mark.parametrize("text", ["mirror.example.com/hub", "localhost:5000/hub/a_b", "mirror.example.com/hub/"])
+def test_mirrors(text: str) -> None:
+    assert check_mirror(text) == text
+    with pytest.raises(ValueError, match=r'^is not HOST\[:PORT\]; write for example "ghcr\.io"$'):
+        check_registry(text)
+
+
+WRONG_HOSTS = {
+    "empty": ("", ""),
+    "slash": ("/", ""),
+    "two slashes": ("//x", ""),
+    "scheme": ("http://host:5000", "leave the scheme out"),
+    "port": ("host:http", ""),
+    "half an address": ("[::1", ""),
+    "newline": ("host\n", ""),
+    "password": ("user:SECRET@host", "a user name and password have no place here"),
+    "password in a URL": ("https://user:SECRET@host/hub", "a user name and password have no place here"),
+    "password in a prefix": ("host/user:SECRET@hub", "a user name and password have no place here"),
+    "prefix": ("host/Hub", ""),
+    "prefix with dots": ("host/../hub", ""),
+}
+
+
+@pytest.mark.parametrize(("text", "what"), WRONG_HOSTS.values(), ids=WRONG_HOSTS)
+def test_what_is_no_host(text: str, what: str) -> None:
+    for check in (check_registry, check_mirror):
+        with pytest.raises(ValueError, match=r"^is not HOST\[:PORT\]") as raised:
+            check(text)
+        assert what in str(raised.value)
+        assert "SECRET" not in str(raised.value)

@@ -69,12 +69,6 @@ def test_a_mirror_is_asked_first(tmp_path: Path, mirror: str, host: str, prefix:
     assert (second.host, second.prefix, second.credentials) == ("registry-1.docker.io", "", None)
 
 
-@pytest.mark.parametrize("mirror", ["https://mirror.example.com", "/", "//x"])
-def test_a_mirror_that_is_wrong(tmp_path: Path, mirror: str) -> None:
-    with pytest.raises(RegistryError, match=r'\[registries\."ghcr\.io"\]: mirror = ".*": is not HOST'):
-        ways(tmp_path, "ghcr.io/a", {"ghcr.io": RegistryConfig(mirror=mirror)})
-
-
 def test_a_ca_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(RegistryError, match=rf'ca_file = "ca\.pem": there is no file {tmp_path}/ca\.pem'):
         ways(tmp_path, "ghcr.io/a", {"ghcr.io": RegistryConfig(ca_file="ca.pem")})

@@ -8,6 +8,7 @@ import io
 import json
 import re
 import ssl
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from tests.sources.repositories import USER, fetched, layer_of, module, own_home
 from wagi_gateway.sources.access import Access, Credentials
 from wagi_gateway.sources.errors import Invalid, NotFound, RegistryError, TooLarge, Unauthorised, Unreachable
 from wagi_gateway.sources.manifest import MAX_MANIFEST, Descriptor, Manifest, parse_manifest
+from wagi_gateway.sources.patience import Patience
 from wagi_gateway.sources.reference import ImageReference
 from wagi_gateway.sources.registry import Form, Repository
 
@@ -64,15 +66,14 @@ def manifest_of(own: Repository) -> Manifest:
 
 
 @pytest.mark.parametrize("form", ["cncf", "wasm-to-oci"])
-def test_push_and_pull(registry: Registry, form: Form, tmp_path: Path) -> None:
-    (tmp_path / "hello.wasm").write_bytes(MODULE)
+def test_push_and_pull(registry: Registry, form: Form) -> None:
     with repository(registry, f"push/{form}:1") as own:
-        digest = own.push_module(tmp_path / "hello.wasm", annotations={"a": "b"}, form=form)
+        digest = own.push_module(MODULE, annotations={"a": "b"}, form=form, name="hello.wasm")
         assert own.resolve("1")[0] == own.digest_of("1") == digest
         assert own.resolve(digest)[0] == digest
         assert pulled(own) == MODULE
         manifest = manifest_of(own)
-        assert own.push_module(tmp_path / "hello.wasm", "2", {"a": "b"}, form) == digest
+        assert own.push_module(MODULE, "2", {"a": "b"}, form, name="hello.wasm") == digest
     assert manifest.annotations == {"a": "b"}
     assert manifest.layers[0].annotations == {"org.opencontainers.image.title": "hello.wasm"}
 
@@ -335,12 +336,15 @@ def test_a_blob_of_another_size(proxy: FaultProxy) -> None:
         pulled(own)
 
 
-def test_a_blob_that_is_not_wanted(proxy: FaultProxy) -> None:
-    with repository(proxy.address) as own:
+def test_a_blob_that_nobody_wants_any_more(proxy: FaultProxy) -> None:
+    proxy.fault(is_blob, DAMAGED["by-length"])
+    over = threading.Event()
+    access = Access(proxy.address, is_plain=True)
+    with Repository(ImageReference.parse(f"{proxy.address}/team/hello:1"), access, Patience(backoff=60), over) as own:
         layer = layer_of(own)
-        assert fetched(own, layer, max_size=len(MODULE)) == MODULE
-        with pytest.raises(TooLarge, match=f"the layer has {len(MODULE)} bytes; 100 are allowed"):
-            fetched(own, layer, max_size=100)
+        over.set()
+        with pytest.raises(Unreachable, match="it was given up"):
+            fetched(own, layer)
     assert len(proxy.downloads) == 1
 
 

@@ -17,8 +17,11 @@ import requests
 from tests.fault_proxy import Answer, FaultProxy, endless, refusing
 from tests.registry import write_authority
 from tests.sources.repositories import module, own_home, repository  # noqa: F401
+from wagi_gateway.sources.access import Access
 from wagi_gateway.sources.errors import Invalid, RegistryError, Unreachable
 from wagi_gateway.sources.patience import Patience
+from wagi_gateway.sources.reference import ImageReference
+from wagi_gateway.sources.registry import Repository
 from wagi_gateway.sources.session import Session
 
 pytestmark = pytest.mark.usefixtures("own_home")
@@ -36,7 +39,7 @@ def server() -> Iterator[FaultProxy]:
 def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """What would have been waited."""
     pauses: list[float] = []
-    monkeypatch.setattr("wagi_gateway.sources.session.time.sleep", pauses.append)
+    monkeypatch.setattr(Session, "pause", lambda _session, seconds: pauses.append(seconds))
     return pauses
 
 
@@ -96,6 +99,21 @@ def test_retry_after(server: FaultProxy, header: str, pause: float, slept: list[
     assert slept == [pytest.approx(pause, abs=0.1)]
 
 
+def test_a_pause_ends_when_nobody_wants_it(server: FaultProxy) -> None:
+    server.fault(every, refusing(429, Retry_After="20"))
+    over = threading.Event()
+    threading.Timer(0.1, over.set).start()
+    start = time.monotonic()
+    access = Access(server.address, is_plain=True)
+    with (
+        Repository(ImageReference.parse(f"{server.address}/hello"), access, over=over) as own,
+        pytest.raises(Unreachable, match="it was given up"),
+    ):
+        own.resolve("1")
+    assert time.monotonic() - start < 5
+    assert len(server.received) == 1
+
+
 def test_retry_after_a_date(server: FaultProxy, slept: list[float]) -> None:
     server.fault(every, refusing(503, Retry_After=email.utils.formatdate(time.time() + 9, usegmt=True)), times=1)
     server.fault(every, manifest)
@@ -120,13 +138,13 @@ def test_a_registry_that_comes_up(monkeypatch: pytest.MonkeyPatch) -> None:
     host, _, port = address.rpartition(":")
     with contextlib.ExitStack() as stack:
 
-        def start(pause: float) -> None:
+        def start(_session: Session, pause: float) -> None:
             pauses.append(pause)
             if len(pauses) == 2:
                 listener = stack.enter_context(socket.create_server((host, int(port))))
                 stack.callback(serve(listener, ok()).join)
 
-        monkeypatch.setattr("wagi_gateway.sources.session.time.sleep", start)
+        monkeypatch.setattr(Session, "pause", start)
         with repository(address) as own:
             assert own.resolve("1")[1] == MANIFEST
 

@@ -12,25 +12,29 @@ from pathlib import Path
 import pytest
 
 from wagi_gateway.sources.directory import STALE
+from wagi_gateway.sources.errors import Unreachable
 from wagi_gateway.sources.store import Store, StoredImage
 
 TAG = "ghcr.io/team/hello:1"
 
 
-def keep(store: Store, module: bytes, *, digest: str = "", age: float = 0.0, tag: str = "") -> StoredImage:
+def keep(
+    store: Store, module: bytes, *, digest: str = "", age: float = 0.0, tag: str = "", indexes: tuple[bytes, ...] = ()
+) -> StoredImage:
     """Keeps a module that was last used `age` seconds ago."""
     manifest = b"manifest of " + module + digest.encode()
     sha256 = hashlib.sha256(manifest).hexdigest()
     image = StoredImage(
         digest=digest or f"sha256:{sha256}",
         manifest=sha256,
+        indexes=tuple(hashlib.sha256(index).hexdigest() for index in indexes),
         media_type="application/vnd.oci.image.manifest.v1+json",
         module=hashlib.sha256(module).hexdigest(),
         size=len(module),
         reference=TAG,
         pulled=1.5,
     )
-    store.keep(image, module, manifest)
+    store.keep(image, module, (*indexes, manifest))
     if tag:
         store.remember(tag, image.digest)
     then = time.time() - age
@@ -151,6 +155,25 @@ def test_prune_by_age(store: Store) -> None:
     assert store.prune(max_age=50) == []
 
 
+def test_prune_keeps_the_indexes_on_the_way(store: Store) -> None:
+    shared = (b"shared", b"inner")
+    old = keep(store, b"old", digest=f"sha256:{'0' * 64}", age=100, indexes=(b"outer", *shared[1:]))
+    new = keep(store, b"new", digest=f"sha256:{'1' * 64}", indexes=shared)
+    for path in files(store):
+        os.utime(path, (0, time.time() - STALE - 1) if path.parent.name == "sha256" else None)
+    os.utime(store.directory / f"images/{old.digest.replace(':', '-')}.json", (0, 0))
+    assert [entry.image for entry in store.prune(max_age=50)] == [old]
+    assert all(store.blob(index, 100) for index in new.indexes)
+    assert store.blob(old.indexes[0], 100) is None
+
+
+def test_what_is_in_use_is_not_pruned(store: Store) -> None:
+    used, old = keep(store, b"used", age=100), keep(store, b"old", age=100)
+    store.touch([used.digest, "sha256:" + "0" * 64])
+    assert [entry.image for entry in store.prune(max_age=50)] == [old]
+    assert store.blob(used.module, 10) == b"used"
+
+
 def test_prune_by_size(store: Store) -> None:
     images = [keep(store, bytes([number]) * 10, age=number) for number in range(4)]
     assert [entry.image for entry in store.prune(max_size=25)] == images[2:]
@@ -205,6 +228,19 @@ def test_a_lock_is_held_by_one_thread(store: Store) -> None:
         order.append("first")
     thread.join()
     assert order == ["first", "second"]
+
+
+def test_a_wait_for_a_lock_can_be_given_up(store: Store) -> None:
+    def look() -> None:
+        looks.append(time.monotonic())
+        if len(looks) == 3:
+            raise Unreachable("it was given up")
+
+    looks: list[float] = []
+    start = time.monotonic()
+    with store.lock("key"), pytest.raises(Unreachable, match="given up"), store.lock("key", look):
+        raise AssertionError
+    assert looks[-1] - start < 5
 
 
 def test_where_nothing_can_be_locked_work_goes_on(store: Store) -> None:

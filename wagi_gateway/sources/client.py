@@ -10,6 +10,7 @@ import errno
 import json
 import socket
 import ssl
+import threading
 from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
@@ -32,13 +33,15 @@ _MAX_MESSAGE = 200
 class Client(oras.provider.Registry):  # type: ignore[misc]  # oras has no types
     """Speaks for one repository, so that oras's one token is a token for that repository's scope."""
 
-    def __init__(self, access: Access, repository: str, where: str, patience: Patience) -> None:
-        """Raises Unreachable if `access.ca_file` cannot be used."""
+    def __init__(
+        self, access: Access, repository: str, where: str, patience: Patience, over: threading.Event | None = None
+    ) -> None:
+        """`over` ends pauses. Raises Unreachable if `access.ca_file` cannot be used."""
         super().__init__(hostname=access.host, insecure=access.is_plain)
         self.access = access
         self.where = where
         try:
-            self.session: Session = Session(patience, access.ca_file)
+            self.session: Session = Session(patience, access.ca_file, over)
         except RegistryError as error:
             raise error.at(where) from None
         self.auth: Login = Login(access, self.session, repository)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from .errors import Invalid, TooLarge
+from .errors import Invalid, RegistryError, TooLarge
 from .layer import extract_module
 from .manifest import MAX_DEPTH, Manifest, choose_manifest, module_layer, parse_manifest
 from .registry import Repository
@@ -29,16 +30,44 @@ class Image:
     manifest: Manifest
     data: bytes
     """The manifest as it was sent."""
+    indexes: tuple[bytes, ...] = ()
+    """Those that lead from `digest` to it, as they were sent."""
 
 
 def find_image(repository: Repository, digest: str, data: bytes, media_type: str) -> Image:
     """Follows indexes to the manifest of the module. Raises RegistryError."""
+    indexes: list[bytes] = []
     for _ in range(MAX_DEPTH + 1):
         document = parse_manifest(data, media_type)
         if isinstance(document, Manifest):
-            return Image(digest, document, data)
+            return Image(digest, document, data, tuple(indexes))
+        indexes.append(data)
         _, data, media_type = repository.resolve(choose_manifest(document).digest)
     raise Invalid(f"indexes lead to indexes, more than {MAX_DEPTH} times")
+
+
+def leads_to(digest: str, documents: Sequence[bytes], module: bytes) -> bool:
+    """Whether a digest leads to this module by way of indexes and a manifest, each verified against its digest.
+
+    Not verified is that an archive's module is what is in the archive: the store does not keep archives.
+    """
+    try:
+        for data in documents:
+            if not _is(data, digest):
+                return False
+            document = parse_manifest(data, "")
+            if isinstance(document, Manifest):
+                layer, packing = module_layer(document)
+                return data is documents[-1] and (packing != "raw" or _is(module, layer.digest))
+            digest = choose_manifest(document).digest
+    except RegistryError:
+        return False
+    return False
+
+
+def _is(data: bytes, digest: str) -> bool:
+    algorithm, _, value = digest.partition(":")
+    return hashlib.new(algorithm, data).hexdigest() == value
 
 
 def fetch_module(repository: Repository, image: Image, max_size: int, have: Have, on_progress: OnBytes) -> bytes:

@@ -19,8 +19,11 @@ from .errors import Invalid, Unauthorised, Unreachable
 from .reference import DOCKER_HUB, DOCKER_HUB_HOST
 from .session import Session
 
-# A scheme's name, or one of its parameters (RFC 9110 section 11.2).
-_CHALLENGE = re.compile(r'([\w-]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^\s",]+)|([A-Za-z][\w-]*)')
+MAX_CHALLENGE = 8 << 10
+"""Bytes in which a registry says what login it wants; those of the great ones are below 300."""
+# A scheme's name, or with a value one of its parameters (RFC 9110 section 11.2). Nothing is given back once it is taken
+# (`++`, `*+`): a stranger's header costs time in proportion to its length.
+_CHALLENGE = re.compile(r'([\w-]++)(?:\s*+=\s*+("(?:[^"\\]|\\.)*+"|[^\s",]++))?+')
 
 
 class Denied(Exception):
@@ -71,8 +74,12 @@ class Login(TokenAuth):  # type: ignore[misc]  # oras has no types
         """The headers to ask again with, and that they have changed. Raises RegistryError and Denied."""
         if original.status_code == 403:  # a new token would not change that
             raise Denied(original)
-        challenges = read_challenges(original.headers.get("WWW-Authenticate", ""))
+        header = original.headers.get("WWW-Authenticate", "")
         original.close()
+        if len(header) > MAX_CHALLENGE:
+            what = f"{self.access.host} says in {len(header)} bytes what login it wants; {MAX_CHALLENGE} are allowed"
+            raise Invalid(what)
+        challenges = read_challenges(header)
         credentials = self.access.credentials
         if "bearer" in challenges:
             self.token = f"Bearer {self._bearer(challenges['bearer'])}"
@@ -154,11 +161,11 @@ def read_challenges(header: str) -> dict[str, dict[str, str]]:
     """
     challenges: dict[str, dict[str, str]] = {}
     current: dict[str, str] = {}
-    for key, value, scheme in _CHALLENGE.findall(header):
-        if scheme:
-            current = {}
-            challenges.setdefault(scheme.lower(), current)
-        else:
+    for name, value in _CHALLENGE.findall(header):
+        if value:
             text = re.sub(r"\\(.)", r"\1", value[1:-1]) if value.startswith('"') else value
-            current.setdefault(key.lower(), text)
+            current.setdefault(name.lower(), text)
+        elif name[0].isalpha():
+            current = {}
+            challenges.setdefault(name.lower(), current)
     return challenges

@@ -17,6 +17,7 @@ from .reference import ImageReference
 
 if TYPE_CHECKING:  # what speaks to registries is imported where one is named
     from .oci import OnProgress, Puller
+    from .store import Store
 
 _Wanted = tuple[ImageReference, PullPolicy]
 
@@ -49,6 +50,8 @@ class ModuleSources:
         self._files: dict[Path, WasmSource] = {}
         self._images: dict[_Wanted, WasmSource | RegistryError] = {}
         self._image_warnings: dict[_Wanted, tuple[str, ...]] = {}
+        self._store: Store | None = None
+        self._digests: list[str] = []
         wanted = references(config.module)
         if wanted:
             self._pull(config, cache_directory, wanted, on_progress)
@@ -69,10 +72,18 @@ class ModuleSources:
             warnings.append("pull_policy has no effect on a file")
         return self._files[resolved.path], tuple(warnings)
 
+    def touch(self) -> None:
+        """Notes that the modules from registries are in use."""
+        if self._store:
+            self._store.touch(self._digests)
+
     def _pull(
         self, config: Config, cache_directory: Path, wanted: list[_Wanted], on_progress: OnProgress | None
     ) -> None:
+        from .store import Store
+
         try:
+            self._store = Store(cache_directory / "registry")
             puller = create_puller(config, self._base, cache_directory, on_progress)
         except DirectoryRefused as refused:
             raise StartupError(Problem("cache", f"modules from registries have no place: {refused}")) from None
@@ -83,6 +94,7 @@ class ModuleSources:
                 pinned = f"oci:{pulled.reference.with_digest(pulled.manifest_digest)}"
                 self._images[one] = WasmSource(str(pulled.reference), pulled.data, pulled.digest, pinned)
                 self._image_warnings[one] = pulled.warnings
+                self._digests.append(pulled.manifest_digest)
         self.warnings += [Problem("registries", warning) for warning in puller.warnings]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,13 +16,14 @@ from ..config import PullPolicy, RegistryConfig
 from .access import Access
 from .credentials import CredentialSource
 from .errors import Invalid, NotFound, RegistryError, TooLarge, Unreachable
-from .image import Image, fetch_module, find_image
+from .image import Image, fetch_module, find_image, leads_to
 from .manifest import MAX_MANIFEST, Manifest, parse_manifest
+from .patience import Patience
 from .reference import ImageReference
 from .registries import Registries
 from .registry import Form, Repository
 from .store import Store, StoredImage
-from .upstream import Hurry, Upstream, explaining
+from .upstream import Upstream, explaining
 
 AT_ONCE = 4
 """Modules that are pulled side by side."""
@@ -71,9 +73,9 @@ class Puller:
     ) -> None:
         """`base` is where the paths in `registries` start."""
         self._store = store
-        self._upstream = Upstream(Registries(registries, credentials, base))
+        self._over = threading.Event()
+        self._upstream = Upstream(Registries(registries, credentials, base), self._over)
         self._on_progress = on_progress
-        self._is_over = False
 
     @property
     def warnings(self) -> list[str]:
@@ -100,7 +102,7 @@ class Puller:
         except Unreachable as error:
             if not copy:
                 raise
-            warnings.append(f"{error}; the copy in the store is used")
+            warnings.append(f"{error.what}; the copy in the store is used")
             pulled = dataclasses.replace(copy, is_stale=True)
         return dataclasses.replace(pulled, warnings=tuple(warnings))
 
@@ -120,7 +122,7 @@ class Puller:
             try:
                 results = dict(zip(different, threads.map(pull, different), strict=True))
             except BaseException:  # Ctrl-C; the threads would go on to their end
-                self._is_over = True
+                self._over.set()
                 threads.shutdown(cancel_futures=True)
                 raise
         return [results[one] for one in wanted]
@@ -135,24 +137,21 @@ class Puller:
                 return Inspection(pulled, manifest)
         pinned = reference.with_digest(pulled.manifest_digest)  # the store could not be written
 
-        def ask(access: Access, hurry: Hurry) -> Manifest:
-            with Repository(pinned, access, **hurry) as repository:
+        def ask(access: Access, patience: Patience) -> Manifest:
+            with Repository(pinned, access, patience, self._over) as repository:
                 return find_image(repository, *repository.resolve(pinned.version)).manifest
 
         return Inspection(pulled, self._upstream.ask(pinned, ask, []))
 
-    def push(self, module: Path, reference: ImageReference, annotations: Mapping[str, str], form: Form = "cncf") -> str:
-        """Pushes a module; returns the manifest's digest. Raises RegistryError."""
+    def push(
+        self, module: bytes, name: str, reference: ImageReference, annotations: Mapping[str, str], form: Form = "cncf"
+    ) -> str:
+        """Pushes a module as a file of this name; returns the manifest's digest. Raises RegistryError."""
         if reference.digest:
             raise Invalid("a push names a tag; the digest is what comes of it", str(reference))
         access = self._upstream.origin(reference)
-        try:
-            if module.exists() and not module.is_file():  # a pipe or a device would be read for ever
-                raise Invalid(f"{module} is not a file")
-            with explaining(str(reference), access), Repository(reference, access) as repository:
-                return repository.push_module(module, reference.version, annotations, form)
-        except OSError as error:
-            raise Invalid(f"{module} cannot be read: {error.strerror}") from None
+        with explaining(str(reference), access), Repository(reference, access) as repository:
+            return repository.push_module(module, reference.version, annotations, form, name=name)
 
     def _copy(self, reference: ImageReference, max_size: int, warnings: list[str]) -> Pulled | None:
         """What the store has for a reference."""
@@ -170,17 +169,21 @@ class Puller:
         if data is None:
             warnings.append(f"{path} is gone or was changed, so it is not used")
             return None
+        documents = [self._store.blob(sha256, MAX_MANIFEST) for sha256 in (*image.indexes, image.manifest)]
+        if not leads_to(digest, [document for document in documents if document is not None], data):
+            warnings.append(f"what leads from {digest} to {path} is gone or was changed, so it is not used")
+            return None
         return Pulled(reference, path, data, image.module, digest)
 
     def _pull(self, reference: ImageReference, max_size: int, copy: Pulled | None, warnings: list[str]) -> Pulled:
         """The module as a registry has it now; what the store has of it is not downloaded."""
 
-        def pull(access: Access, hurry: Hurry) -> Pulled:
+        def pull(access: Access, patience: Patience) -> Pulled:
             if copy and copy.manifest_digest == self._upstream.digest_now(reference, access):
                 return copy
-            with Repository(reference, access, **hurry) as repository:
+            with Repository(reference, access, patience, self._over) as repository:
                 digest, data, media_type = repository.resolve(reference.version)
-                with self._store.lock(digest):
+                with self._store.lock(digest, self._look):
                     pulled = self._stored(reference, digest, max_size, [])  # another process may have been quicker
                     if not pulled:
                         image = find_image(repository, digest, data, media_type)
@@ -196,8 +199,7 @@ class Puller:
         self, repository: Repository, reference: ImageReference, image: Image, max_size: int, warnings: list[str]
     ) -> Pulled:
         def on_bytes(done: int, total: int) -> None:
-            if self._is_over:
-                raise Unreachable("the download was ended", str(reference))
+            self._look()
             if self._on_progress:
                 self._on_progress(reference, done, total)
 
@@ -205,6 +207,7 @@ class Puller:
         stored = StoredImage(
             digest=image.digest,
             manifest=hashlib.sha256(image.data).hexdigest(),
+            indexes=tuple(hashlib.sha256(index).hexdigest() for index in image.indexes),
             media_type=image.manifest.media_type,
             module=hashlib.sha256(module).hexdigest(),
             size=len(module),
@@ -213,10 +216,15 @@ class Puller:
         )
         is_stored = False
         with self._writing(warnings):
-            self._store.keep(stored, module, image.data)
+            self._store.keep(stored, module, (*image.indexes, image.data))
             is_stored = True
         path = self._store.path(stored.module)
         return Pulled(reference, path, module, stored.module, image.digest, is_new=True, is_stored=is_stored)
+
+    def _look(self) -> None:
+        """Raises Unreachable if nobody wants the modules any more."""
+        if self._over.is_set():
+            raise Unreachable("it was given up")
 
     def _blob(self, digest: str, size: int) -> bytes | None:
         algorithm, _, value = digest.partition(":")

@@ -28,3 +28,7 @@ class Patience:
     def pause(self, attempt: int) -> float:
         """What to wait after the attempt of this number, the first being 0."""
         return min(self.backoff * 2.0**attempt, MAX_BACKOFF) * random.uniform(0.8, 1.2)  # noqa: S311 - no secret
+
+
+PATIENT = Patience()
+"""What a registry gets when there is nothing better to do than to wait for it."""

@@ -46,7 +46,11 @@ class ImageReference:
             name = name[4:].removeprefix("//")
         name, at, digest = name.partition("@")
         if at and not is_digest(digest):
-            raise ValueError(f"{text!r}: the digest is not sha256: and 64 lower-case hex digits; write {_FORMS}")
+            # Without the text: it may be a password.
+            raise ValueError(
+                "what follows '@' is no digest, sha256: and 64 lower-case hex digits; a user name and password have no "
+                f"place here; write {_FORMS}"
+            )
         registry, repository = _split(name)
         repository, colon, tag = repository.partition(":")
         if colon and not _TAG.fullmatch(tag):
@@ -90,6 +94,28 @@ class ImageReference:
 def is_digest(text: str) -> bool:
     """Whether this is a digest whose algorithm we verify."""
     return _DIGEST.fullmatch(text) is not None
+
+
+def check_registry(text: str) -> str:
+    """The same text if it is HOST[:PORT], else raises ValueError, which does not repeat it: it may hold a password."""
+    return _checked(text, text, "", "HOST[:PORT]", "ghcr.io")
+
+
+def check_mirror(text: str) -> str:
+    """The same text if it is HOST[:PORT][/PREFIX], else raises ValueError, which does not repeat it."""
+    host, _, prefix = text.rstrip("/").partition("/")
+    return _checked(text, host, prefix, "HOST[:PORT][/PREFIX]", "mirror.example.com/hub")
+
+
+def _checked(text: str, host: str, prefix: str, form: str, example: str) -> str:
+    if _HOST.fullmatch(host.lower()) and (not prefix or _REPOSITORY.fullmatch(prefix)):
+        return text
+    what = f"is not {form}"
+    if "@" in text:
+        what += "; a user name and password have no place here, set username and password_file in its own table"
+    elif "://" in text:
+        what += "; leave the scheme out and set insecure where it is http"
+    raise ValueError(f'{what}; write for example "{example}"')
 
 
 def _split(name: str) -> tuple[str, str]:

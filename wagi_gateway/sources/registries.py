@@ -32,9 +32,6 @@ class Registries:
         if not table.mirror:
             return [origin]
         host, _, prefix = table.mirror.rstrip("/").partition("/")
-        if not host or "://" in table.mirror:
-            where = f'[registries."{reference.registry}"]: mirror = "{table.mirror}"'
-            raise RegistryError(f'{where}: is not HOST[:PORT][/PREFIX]; write for example "mirror.example.com/hub"')
         return [self._access(host, reference.repository, prefix), origin]
 
     def origin(self, reference: ImageReference) -> Access:

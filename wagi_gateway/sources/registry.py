@@ -9,10 +9,10 @@ import hashlib
 import json
 import os
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal, Self
 
 from .access import Access
@@ -28,7 +28,7 @@ from .manifest import (
     WASM_TO_OCI_CONFIG,
     Descriptor,
 )
-from .patience import Patience
+from .patience import PATIENT, Patience
 from .reference import DOCKER_HUB_HOST, ImageReference, is_digest
 
 if TYPE_CHECKING:
@@ -54,18 +54,14 @@ class Repository:
         self,
         reference: ImageReference,
         access: Access,
-        *,
-        retries: int = 4,
-        backoff: float = 0.5,
-        connect_time: float = 10.0,
-        stall_time: float = 30.0,
-        answer_time: float = 120.0,
-        transfer_time: float = 900.0,
+        patience: Patience = PATIENT,
+        over: threading.Event | None = None,
     ) -> None:
-        """Times are seconds; see `Patience`. With `retries=0` everything is asked for once."""
+        """Once `over` is set, nothing is asked for again."""
         self.reference = reference
         self.access = access
-        self.patience = Patience(retries, backoff, connect_time, stall_time, answer_time, transfer_time)
+        self.patience = patience
+        self._over = over
         self.repository = f"{access.prefix}/{reference.repository}" if access.prefix else reference.repository
 
     def __enter__(self) -> Self:
@@ -116,16 +112,13 @@ class Repository:
         descriptor: Descriptor,
         file: BinaryIO,
         on_progress: OnProgress = lambda done: None,  # noqa: ARG005
-        *,
-        max_size: int | None = None,
     ) -> None:
         """Writes a blob to an empty file, verified, or leaves that empty. Raises RegistryError and `file`'s OSError.
 
-        It is never longer than its descriptor says, and nothing is asked for if that is more than `max_size`.
+        It is never longer than its descriptor says.
         """
-        if max_size is not None and descriptor.size > max_size:
-            raise TooLarge(f"the layer has {descriptor.size} bytes; {max_size} are allowed", self._where)
-        deadline = self._client.session.deadline
+        session = self._client.session
+        deadline = session.deadline
         with deadline.within(self.patience.transfer_time):
             for attempt in range(self.patience.retries + 1):
                 pause = self.patience.pause(attempt)
@@ -138,21 +131,21 @@ class Repository:
                         raise
                 else:
                     return
-                time.sleep(pause)
+                session.pause(pause)
 
     def push_module(
         self,
-        data: bytes | Path,
+        module: bytes,
         tag: str | None = None,
         annotations: Mapping[str, str] | None = None,
         form: Form = "cncf",
+        *,
+        name: str | None = None,
     ) -> str:
         """Pushes a module, under the reference's tag if there is no other; the manifest's digest.
 
-        The same module and annotations have the same digest. Raises RegistryError, and OSError for a file.
+        The same module, name and annotations have the same digest. Raises RegistryError.
         """
-        name = data.name if isinstance(data, Path) else None
-        module = data.read_bytes() if isinstance(data, Path) else data
         _check_module(module, self._where)
         digest = _digest(module)
         config = json.dumps(_cncf_config(digest) if form == "cncf" else {}).encode()
@@ -183,7 +176,7 @@ class Repository:
     def _client(self) -> Client:
         from .client import Client
 
-        return Client(self.access, self.repository, self._where, self.patience)
+        return Client(self.access, self.repository, self._where, self.patience, self._over)
 
     @property
     def _where(self) -> str:
@@ -208,14 +201,14 @@ class Repository:
                 on_progress(done)
         if done < descriptor.size:
             what = f"{self.access.host} ended the layer after {done} of {descriptor.size} bytes; try again"
-            raise _Interrupted(what, self._where)
+            raise Interrupted(what, self._where)
         if f"{checksum.name}:{checksum.hexdigest()}" != descriptor.digest:
             what = f"what {self.access.host} sends is not {descriptor.digest}; it is damaged or forged"
             raise Invalid(what, self._where)
 
     def _repeats(self, error: BaseException) -> int:
         """How often a blob is asked for again; requests that failed as such have been repeated already."""
-        if isinstance(error, _Interrupted):
+        if isinstance(error, Interrupted):
             return self.patience.retries
         return min(1, self.patience.retries) if isinstance(error, Invalid) else 0  # damaged on the way, maybe
 
@@ -235,7 +228,7 @@ class Repository:
                 if self._client.session.deadline.has_passed:
                     raise self._late() from None
                 text = f"{self.access.host} stopped in the middle of {what}, {limit - left} bytes were there; try again"
-                raise _Interrupted(text, self._where) from None
+                raise Interrupted(text, self._where) from None
             if not piece:
                 break
             left -= len(piece)
@@ -261,7 +254,7 @@ class Repository:
                 raise Invalid(f"{self.access.host} names no place to upload to", self._where) from None
 
 
-class _Interrupted(Unreachable):
+class Interrupted(Unreachable):
     """A body ended before its time; asking again may help."""
 
 

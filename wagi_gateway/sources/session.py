@@ -6,7 +6,7 @@ import functools
 import io
 import logging
 import ssl
-import time
+import threading
 from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
 from typing import Any
@@ -41,10 +41,11 @@ for _name in ("urllib3", "oras.logger"):
 class Session(requests.Session):
     """A `requests.Session` for one registry. Raises RegistryError besides what requests raises."""
 
-    def __init__(self, patience: Patience, ca_file: Path | None) -> None:
-        """Raises Unreachable if the file of certificate authorities cannot be used."""
+    def __init__(self, patience: Patience, ca_file: Path | None, over: threading.Event | None = None) -> None:
+        """`over` ends pauses. Raises Unreachable if the file of certificate authorities cannot be used."""
         super().__init__()
         self.patience = patience
+        self._over = over or threading.Event()
         self.deadline = Deadline()
         self.max_redirects = _MAX_REDIRECTS
         self.auth = _as_it_is
@@ -53,6 +54,11 @@ class Session(requests.Session):
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self.mount("https://", _Adapter(self, _trust(ca_file)))
         self.mount("http://", _Adapter(self))
+
+    def pause(self, seconds: float) -> None:
+        """Waits before something is asked for again. Raises Unreachable if nobody wants it any more."""
+        if self._over.wait(seconds):
+            raise Unreachable("it was given up")
 
     def request(self, method: str, url: str, **options: Any) -> requests.Response:  # type: ignore[override]
         data = options.get("data")
@@ -130,7 +136,7 @@ class _Adapter(HTTPAdapter):
                 if response.status_code not in _PASSING or is_last or deadline.left <= pause:
                     return response
                 response.close()
-            time.sleep(pause)
+            self._session.pause(pause)
             if getattr(request, "_body_position", None) is not None:
                 rewind_body(request)
         raise requests.exceptions.ReadTimeout(request=request)

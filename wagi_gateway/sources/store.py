@@ -1,11 +1,16 @@
 """Modules from registries on disk, by what they contain.
 
-    blobs/sha256/<hex>      modules and manifests, named by their SHA-256, which is verified each time one is read
+    blobs/sha256/<hex>      modules, manifests and indexes, named by their SHA-256, which is verified with each reading
     images/<digest>.json    which module the manifest or index of this digest led to
     tags/<hex>.json         which digest a tag had when it was last asked for; named by the reference's SHA-256
     locks/<hex>.lock        held by the process that downloads
 
 Whatever is missing or damaged is as good as not there. A file counts as last used when it was last modified.
+
+Blobs are believed because of their names; that a digest leads to a module, because the indexes and the manifest on the
+way are kept and followed again (`image.leads_to`). Whoever can write here as this user, who might as well change the
+configuration, can still move a tag to another image, which a digest in the reference prevents; delete; and say which
+module came out of an archive (a layer of tar), since archives are not kept.
 """
 
 from __future__ import annotations
@@ -16,14 +21,18 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
+import filelock
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .directory import STALE, PrivateDirectory
+from .manifest import MAX_DEPTH
 
 LOCK_TIME = 960.0
 """Seconds to wait for another process that downloads the same; then both do."""
+_LOOK_TIME = 0.5
+"""Seconds between two looks whether the wait is still wanted."""
 MAX_RECORD = 64 * 1024
 """Bytes of a record."""
 
@@ -42,6 +51,8 @@ class StoredImage(_Record):
     """The manifest's or index's, by which the image is known."""
     manifest: str = Field(pattern=_BLOB)
     """SHA-256 of the manifest that holds the module: this one, or the one chosen from the index."""
+    indexes: tuple[Annotated[str, Field(pattern=_BLOB)], ...] = Field(default=(), max_length=MAX_DEPTH)
+    """SHA-256 of the indexes that lead to that manifest, in their order."""
     media_type: str
     """The manifest's."""
     module: str = Field(pattern=_BLOB)
@@ -101,10 +112,10 @@ class Store:
         tag = self._read(_tag(reference), _Tag)
         return tag.digest if tag and tag.reference == reference else None
 
-    def keep(self, image: StoredImage, module: bytes, manifest: bytes) -> None:
-        """Keeps a module and where it came from. Raises OSError."""
-        self._files.write(_blob(image.module), module)
-        self._files.write(_blob(image.manifest), manifest)
+    def keep(self, image: StoredImage, module: bytes, documents: Iterable[bytes]) -> None:
+        """Keeps a module and where it came from: indexes and manifest. Raises OSError."""
+        for data in (module, *documents):
+            self._files.write(_blob(hashlib.sha256(data).hexdigest()), data)
         self._files.write(_image(image.digest), image.model_dump_json().encode())
 
     def remember(self, reference: str, digest: str) -> None:
@@ -112,12 +123,25 @@ class Store:
         if self.tag(reference) != digest:
             self._files.write(_tag(reference), _Tag(reference=reference, digest=digest).model_dump_json().encode())
 
+    def touch(self, digests: Iterable[str]) -> None:
+        """Notes that the images of these digests (`sha256:…`) are used now, so that `prune` spares them."""
+        for digest in digests:
+            self._files.touch(_image(digest))
+
     @contextlib.contextmanager
-    def lock(self, key: str) -> Iterator[None]:
-        """Held while `key` is downloaded. Where nothing can be locked, each process downloads for itself."""
+    def lock(self, key: str, look: Callable[[], None] = lambda: None) -> Iterator[None]:
+        """Held while `key` is downloaded. Where nothing can be locked, each process downloads for itself.
+
+        `look` is called now and then while another process has it; what it raises ends the wait.
+        """
         with contextlib.ExitStack() as stack:
             with contextlib.suppress(OSError, NotImplementedError):  # read-only, full, patience at its end; no flock
-                stack.enter_context(self._files.lock(f"locks/{_sha256(key)}.lock", LOCK_TIME))
+                lock = self._files.lock(f"locks/{_sha256(key)}.lock", _LOOK_TIME)
+                until = time.monotonic() + LOCK_TIME
+                while not lock.is_locked and time.monotonic() < until:
+                    look()
+                    with contextlib.suppress(filelock.Timeout):
+                        stack.enter_context(lock)
             yield
 
     def entries(self) -> list[Entry]:
@@ -148,9 +172,13 @@ class Store:
             is_old = max_age is not None and entry.used < time.time() - max_age
             is_too_much = max_size is not None and sum(sizes.values()) > max_size
             (removed if removed or is_old or is_too_much else kept).append(entry)
+
+        def blobs(entry: Entry) -> Iterable[str]:
+            return entry.image.module, entry.image.manifest, *entry.image.indexes
+
         self._sweep("images", kept, removed, lambda entry: [_image(entry.image.digest)])
         self._sweep("tags", kept, removed, lambda entry: map(_tag, entry.tags))
-        self._sweep("blobs/sha256", kept, removed, lambda entry: map(_blob, (entry.image.module, entry.image.manifest)))
+        self._sweep("blobs/sha256", kept, removed, lambda entry: map(_blob, blobs(entry)))
         for folder in ("images", "tags", "blobs/sha256", "locks"):
             self._files.remove_stale(folder)
         return removed

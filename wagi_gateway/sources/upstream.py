@@ -10,42 +10,42 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from queue import Empty, SimpleQueue
-from typing import Any, TypedDict, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from .access import Access
 from .errors import NotFound, RegistryError, Unauthorised, Unreachable
+from .patience import PATIENT, Patience
 from .reference import ImageReference
 from .registries import Registries
-from .registry import Repository
+from .registry import Interrupted, Repository
 
 SILENCE = 30.0
 """Seconds for which a registry that did not answer is not asked again, where there is a mirror or a copy instead."""
 
 
-class Hurry(TypedDict, total=False):
-    """What to ask a registry with when there is something better to do than to wait for it."""
-
-    retries: int
-    connect_time: float
-    answer_time: float
-
-
-PATIENT = Hurry()
-MIRROR = Hurry(retries=1, connect_time=5.0)
-WARM = Hurry(retries=0, connect_time=2.0, answer_time=10.0)
+MIRROR = Patience(retries=1, connect_time=5.0)
+WARM = Patience(retries=0, connect_time=2.0, answer_time=10.0)
 """There is a copy at hand."""
 
 T = TypeVar("T")
-Question = Callable[[Access, Hurry], T]
+Question = Callable[[Access, Patience], T]
+
+
+class _Noted(Unreachable):
+    """Who does not answer is known already."""
 
 
 class Upstream:
     """Asks questions of whoever can answer them."""
 
-    def __init__(self, registries: Registries) -> None:
+    def __init__(self, registries: Registries, over: threading.Event) -> None:
+        """Once `over` is set, nobody is asked again."""
         self._registries = registries
+        self._over = over
         self._silent: dict[str, tuple[float, Unreachable]] = {}
+        self._dead: dict[str, Unreachable] = {}
+        """Who did not answer with all patience, and is not asked for another module."""
 
     @property
     def warnings(self) -> list[str]:
@@ -53,28 +53,39 @@ class Upstream:
         return self._registries.warnings
 
     def ask(self, reference: ImageReference, question: Question[T], warnings: list[str]) -> T:
-        """The answer of the first that has one. Raises RegistryError, which says what all of them said."""
+        """The answer of the first that has one. Raises RegistryError, which says what all of them said.
+
+        It is Unreachable if any of them is: that one might have had it, and a copy that is already here may serve.
+        """
         *mirrors, origin = self._registries.ways(reference)
         failures: list[RegistryError] = []
-        for access, hurry in [*((mirror, MIRROR) for mirror in mirrors), (origin, PATIENT)]:
+        said: list[str] = []
+        for access, patience in [*((mirror, MIRROR) for mirror in mirrors), (origin, PATIENT)]:
             try:
-                with explaining(f"{reference} at {access.host}" if access in mirrors else str(reference), access):
-                    answer = self._ask(access, hurry, question)
+                with explaining(str(reference), access):
+                    answer = self._ask(access, patience, question)
             except RegistryError as error:
                 failures.append(error)
+                said.append(error.what if access.host in error.what else f"{access.host}: {error.what}")
             else:
                 # That it does not have everything is what mirrors are like.
-                warnings += [f"mirror: {error}" for error in failures if not isinstance(error, NotFound)]
+                warnings += [
+                    f"mirror: {what}"
+                    for what, error in zip(said, failures, strict=True)
+                    if not isinstance(error, NotFound)
+                ]
                 return answer
-        *before, last = failures
-        raise type(last)("; ".join([str(last), *(f"before, the mirror: {error}" for error in before)]))
+        *before, _ = said
+        last = failures[-1]
+        kind = Unreachable if any(isinstance(error, Unreachable) for error in failures) else type(last)
+        raise kind("; ".join([last.what, *(f"before, the mirror: {what}" for what in before)]), str(reference))
 
     def digest_now(self, reference: ImageReference, access: Access) -> str:
         """What a tag stands for now, for somebody who has a copy and no time. Raises RegistryError."""
 
-        def question(access: Access, hurry: Hurry) -> str:
-            _check_that_somebody_listens(access, hurry["connect_time"], str(reference))
-            with Repository(reference, access, **hurry) as repository:
+        def question(access: Access, patience: Patience) -> str:
+            _check_that_somebody_listens(access, patience.connect_time, str(reference))
+            with Repository(reference, access, patience, self._over) as repository:
                 return repository.digest_of(reference.version)
 
         return self._ask(access, WARM, question)
@@ -83,15 +94,21 @@ class Upstream:
         """The registry itself. Raises RegistryError."""
         return self._registries.origin(reference)
 
-    def _ask(self, access: Access, hurry: Hurry, question: Question[T]) -> T:
+    def _ask(self, access: Access, patience: Patience, question: Question[T]) -> T:
+        if dead := self._dead.get(access.host):
+            raise _Noted(dead.what)  # without its place: it was about another image
         since, silence = self._silent.get(access.host, (0.0, None))
-        if hurry and silence and time.monotonic() < since + SILENCE:
-            raise Unreachable(silence.what)  # it was about another image
+        if patience is not PATIENT and silence and time.monotonic() < since + SILENCE:
+            raise _Noted(silence.what)
         try:
-            return question(access, hurry)
+            return question(access, patience)
+        except _Noted:  # by `digest_now`, with less patience
+            raise
         except Unreachable as error:
             self._silent[access.host] = time.monotonic(), error
-            raise
+            if patience is PATIENT and not isinstance(error, Interrupted):  # that one answers, but for one layer
+                self._dead[access.host] = error
+            raise _Noted(error.what, error.where) from None
 
 
 @contextlib.contextmanager
