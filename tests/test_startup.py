@@ -150,3 +150,10 @@ def test_dynamic_routes_that_do_not_end(tmp_path: Path) -> None:
     wat = routes_module(b"/one one\n", then="(loop (br 0))")
     found = problems(tmp_path, module("/m", "m.wat", 'limits = { time = "200ms" }'), m=wat)
     assert found == ["_routes: the guest ran into limits.time (0.2 s)"]
+
+
+def test_no_message_has_a_password_from_a_reference(tmp_path: Path) -> None:
+    (tmp_path / "modules.toml").write_text('[[module]]\nroute = "/x"\nmodule = "oci:user:pass-word@host/x:1"\n')
+    with pytest.raises(StartupError, match=r"\[\[module\]\] 1 \(/x\): module: ") as refused:
+        load(read_config(tmp_path / "modules.toml"))
+    assert "pass-word" not in str(refused.value)

@@ -7,10 +7,11 @@ import hashlib
 import json
 import os
 import stat
-import tempfile
 from pathlib import Path
 
 from filelock import BaseFileLock, FileLock
+
+from .sources.directory import DirectoryRefused, PrivateDirectory, unsafe
 
 
 class CacheRefused(Exception):
@@ -28,16 +29,9 @@ class ArtefactCache:
         """Creates `directory` if need be. Raises CacheRefused."""
         self.directory = directory
         try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            status = directory.lstat()
-        except OSError as error:
-            raise CacheRefused(f"{directory} cannot be made a cache directory: {error.strerror}") from None
-        if stat.S_ISLNK(status.st_mode):
-            raise CacheRefused(f"{directory} is a symbolic link; name the directory itself")
-        if not stat.S_ISDIR(status.st_mode):
-            raise CacheRefused(f"{directory} is not a directory; choose another one")
-        if reason := _unsafe(status):
-            raise CacheRefused(f"{directory} {reason}; choose a directory of your own, with mode 0700")
+            self._files = PrivateDirectory(directory)
+        except DirectoryRefused as refused:
+            raise CacheRefused(str(refused)) from None
         if not os.access(directory, os.W_OK | os.X_OK):
             raise CacheRefused(f"{directory} is not writable; change its mode or choose another one")
 
@@ -53,14 +47,14 @@ class ArtefactCache:
             note = json.loads(self._note(key).read_text())
         except (OSError, ValueError):
             return None
-        if not stat.S_ISREG(status.st_mode) or _unsafe(status) or not isinstance(note, dict) or note.get("key") != key:
+        if not stat.S_ISREG(status.st_mode) or unsafe(status) or not isinstance(note, dict) or note.get("key") != key:
             return None
         if note.get("identity") != _identity(status):
             with path.open("rb") as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() != note.get("sha256"):
                     return None
             with contextlib.suppress(OSError):  # a full disk: the next load verifies again
-                self._write(self._note(key), _note(key, note["sha256"], status))
+                self._files.write(self._note(key).name, _note(key, note["sha256"], status))
         return path
 
     def has(self, key: str) -> bool:
@@ -70,8 +64,8 @@ class ArtefactCache:
     def store(self, key: str, artefact: bytes | bytearray) -> Path:
         """Writes the artefact of `key`; a reader sees all of it or nothing. Raises OSError."""
         path = self._artefact(key)
-        self._write(path, artefact)
-        self._write(self._note(key), _note(key, hashlib.sha256(artefact).hexdigest(), path.lstat()))
+        self._files.write(path.name, artefact)
+        self._files.write(self._note(key).name, _note(key, hashlib.sha256(artefact).hexdigest(), path.lstat()))
         return path
 
     def _artefact(self, key: str) -> Path:
@@ -79,26 +73,6 @@ class ArtefactCache:
 
     def _note(self, key: str) -> Path:
         return self.directory / f"{key}.json"
-
-    def _write(self, path: Path, data: bytes | bytearray) -> None:
-        handle, name = tempfile.mkstemp(dir=self.directory, prefix=".new-")
-        try:
-            with open(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(handle)
-            os.replace(name, path)
-        except BaseException:
-            os.unlink(name)
-            raise
-
-
-def _unsafe(status: os.stat_result) -> str | None:
-    if status.st_uid != os.geteuid():
-        return f"belongs to user {status.st_uid}, not to user {os.geteuid()} who runs this"
-    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        return f"is writable by others (mode {stat.S_IMODE(status.st_mode):04o})"
-    return None
 
 
 def _identity(status: os.stat_result) -> list[int]:

@@ -264,7 +264,9 @@ class _Loader:
         except RegistryError as error:
             self.problems.append(Problem(where, f"{key}: {error.what}"))
         except ValueError as error:
-            self.problems.append(Problem(where, f"{key}: {error}"))
+            # A malformed reference may hold a password; what of it can be shown, the error shows.
+            what = "module" if is_image(config.module) else key
+            self.problems.append(Problem(where, f"{what}: {error}"))
         else:
             self.warnings += [Problem(where, f"{key}: {warning}") for warning in warnings]
             return source

@@ -41,7 +41,7 @@ class PrivateDirectory:
             raise DirectoryRefused(f"{path} is a symbolic link; name the directory itself")
         if not stat.S_ISDIR(status.st_mode):
             raise DirectoryRefused(f"{path} is not a directory; choose another one")
-        if reason := _unsafe(status):
+        if reason := unsafe(status):
             raise DirectoryRefused(f"{path} {reason}; choose a directory of your own, with mode 0700")
 
     def read(self, name: str, limit: int) -> bytes | None:
@@ -52,7 +52,7 @@ class PrivateDirectory:
             return None
         try:
             status = os.fstat(handle)
-            if not stat.S_ISREG(status.st_mode) or _unsafe(status) or status.st_size > limit:
+            if not stat.S_ISREG(status.st_mode) or unsafe(status) or status.st_size > limit:
                 return None
             with open(handle, "rb", closefd=False) as file:
                 return file.read(limit)
@@ -61,7 +61,7 @@ class PrivateDirectory:
         finally:
             os.close(handle)
 
-    def write(self, name: str, data: bytes) -> None:
+    def write(self, name: str, data: bytes | bytearray) -> None:
         """Writes a file; a reader sees all of it or what was there before. Raises OSError."""
         path = self._place(name)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=_NEW)
@@ -125,7 +125,8 @@ class PrivateDirectory:
         return self.path / name
 
 
-def _unsafe(status: os.stat_result) -> str | None:
+def unsafe(status: os.stat_result) -> str | None:
+    """Why somebody other than this user or root may have changed a file."""
     if status.st_uid not in (0, os.geteuid()):
         return f"belongs to user {status.st_uid}, not to user {os.geteuid()} who runs this"
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
