@@ -383,5 +383,6 @@ REFERENCES = ("127.0.0.1:1/UP:1", "x y", "127.0.0.1:1/x@sha256:12", "")
 def test_what_is_no_reference(tmp_path: Path) -> None:
     lines = failed(tmp_path, "".join(module(f"/{number}", one) for number, one in enumerate(REFERENCES))).splitlines()
     for number, (reference, line) in enumerate(zip(REFERENCES, lines, strict=True)):
-        assert f'[[module]] {number + 1} (/{number}): module = "oci:{reference}": ' in line
+        assert f"[[module]] {number + 1} (/{number}): module: " in line
+        assert repr(f"oci:{reference}") in line or "@" in reference  # which may stand behind a password
         assert "for example ghcr.io/team/hello:1" in line
