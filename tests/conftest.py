@@ -20,6 +20,7 @@ import httpx
 import pytest
 
 from tests import guests
+from tests.registry import Registry, running_registry
 
 ROOT = Path(__file__).parent.parent
 START = 30.0
@@ -189,3 +190,10 @@ def hello_server(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Itera
     config = '[[module]]\nroute = "/hello/..."\nmodule = "hello.wat"\n'
     with running(directory, config, cache=cache) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    """A plain registry, shared by the tests of a file."""
+    with running_registry(tmp_path_factory.mktemp("registry")) as running:
+        yield running

@@ -85,13 +85,6 @@ def user(tmp_path: Path) -> User:
 
 
 @pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    """A registry for everybody, plain."""
-    with running_registry(tmp_path_factory.mktemp("registry")) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def private_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     """A registry with TLS that wants a password."""
     with running_registry(tmp_path_factory.mktemp("private"), tls=True, password=True) as running:
