@@ -23,7 +23,7 @@ def has_body(request: RequestHead) -> bool:
     """Whether a body may follow the head; of HTTP/2 and later only the server knows."""
     if not request.http_version.startswith("1."):
         return True
-    return bool(request.values(b"transfer-encoding")) or request.values(b"content-length") not in ([], [b"0"])
+    return bool(request.values(b"transfer-encoding")) or request.values(b"content-length") not in ((), [b"0"])
 
 
 async def discard_body(receive: Receive) -> None:
@@ -42,16 +42,18 @@ def check_framing(request: RequestHead) -> None:
 
     Raises BadFraming.
     """
+    if request.http_version not in _VERSIONS:
+        raise BadFraming(f"the request speaks HTTP/{request.http_version}, which nobody here does")
     codings = request.values(b"transfer-encoding")
     lengths = request.values(b"content-length")
+    if not codings and not lengths:
+        return
     if codings and lengths:
         raise BadFraming("the request has both Transfer-Encoding and Content-Length")
     if codings and request.http_version == "1.0":
         raise BadFraming("the HTTP/1.0 request has a Transfer-Encoding")
     if codings and [coding.lower() for coding in codings] != [b"chunked"]:
         raise BadFraming(f"the request has a Transfer-Encoding other than chunked: {b', '.join(codings)[:80]!r}")
-    if request.http_version not in _VERSIONS:
-        raise BadFraming(f"the request speaks HTTP/{request.http_version}, which nobody here does")
     if len(set(lengths)) > 1 or not all(map(_LENGTH.fullmatch, lengths)):
         raise BadFraming(f"the request has no single Content-Length: {b', '.join(lengths)[:80]!r}")
 

@@ -7,12 +7,20 @@ import functools
 import logging
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
 
 from starlette.types import Receive
 
 from .body import check_framing, discard_body, has_body, read_body
-from .cgi.environ import FoundAuthority, RequestHead, build_argv, build_environ, check_target, find_authority, withheld
+from .cgi.environ import (
+    Environ,
+    FoundAuthority,
+    RequestHead,
+    build_argv,
+    build_environ,
+    check_target,
+    find_authority,
+    withheld,
+)
 from .cgi.redirect import MAX_REDIRECTS, redirected
 from .cgi.response import ResponseHead
 from .client import Client
@@ -27,10 +35,8 @@ from .errors import (
     RequestError,
     UriTooLong,
 )
+from .lease import Lease
 from .observe.access import log_access
-from .observe.call import log_call
-from .observe.guest import GuestLog
-from .outbound.session import Session
 from .reply import Reply
 from .router import RouteMatch
 from .sandbox import Execution, Gate, Invocation, Sandbox
@@ -64,9 +70,8 @@ class Exchange:
         self._room = room
         self._request = request
         self._receive = receive
-        self._client = Client(receive)
+        self._client: Client | None = None
         self._reply = reply
-        self._delivery = Delivery(request, reply, room, self._warn)
         self._started = time.perf_counter()
         self._seconds = 0.0
         self._is_body_read = not has_body(request)
@@ -83,7 +88,12 @@ class Exchange:
     async def answer(self) -> None:
         """Answers the request, whatever happens on the way."""
         try:
-            await self._answer()
+            try:
+                await self._dispatch()
+            except RequestError as error:
+                await self._fail(error)
+            except asyncio.CancelledError:  # the server's patience with requests in flight is over
+                await self._fail(AtCapacity("the server is stopping"))
         except ClientDisconnect:
             self._failure = "the client went away"
             self._is_serious = False
@@ -92,21 +102,6 @@ class Exchange:
             self._is_answered = True
             self._seconds = time.perf_counter() - self._started
             self._log_when_over()
-
-    async def _answer(self) -> None:
-        try:
-            check_framing(self._request)
-            authority = find_authority(self._request, self._site.hostname)
-            if self._request.method in ("TRACE", "CONNECT"):
-                raise MethodNotAllowed(f"{self._request.method} is not answered")
-            if self._request.method == "OPTIONS" and self._request.raw_path == b"*":
-                await self._reply.whole(ResponseHead(200, _ALLOW, None), b"")
-                return
-            await self._dispatch(authority)
-        except RequestError as error:
-            await self._fail(error)
-        except asyncio.CancelledError:  # the server's patience with requests in flight is over
-            await self._fail(AtCapacity("the server is stopping"))
 
     async def _fail(self, error: RequestError) -> None:
         self._is_serious = error.status >= 500
@@ -128,16 +123,24 @@ class Exchange:
             await discard_body(self._receive)
             await self._reply.end()
 
-    async def _dispatch(self, authority: FoundAuthority) -> None:
+    async def _dispatch(self) -> None:
         """Finds the module and has it answer; a local redirect finds the next one."""
-        location = await self._run(self._request, authority)
+        request = self._request
+        check_framing(request)
+        authority = find_authority(request, self._site.hostname)
+        if request.method in ("TRACE", "CONNECT"):
+            raise MethodNotAllowed(f"{request.method} is not answered")
+        if request.method == "OPTIONS" and request.raw_path == b"*":
+            await self._reply.whole(ResponseHead(200, _ALLOW, None), b"")
+            return
+        location = await self._run(request, authority)
         redirects = 0
         while location is not None:
             redirects += 1
             if redirects > MAX_REDIRECTS:
                 raise BadOutput(f"more than {MAX_REDIRECTS} local redirects, the last to {location[:100]!r}")
             try:
-                location = await self._run(redirected(self._request, location), authority)
+                location = await self._run(redirected(request, location), authority)
             except (BadRequest, UriTooLong) as error:
                 raise BadOutput(f"a local redirect leads nowhere: {error}") from None
 
@@ -164,69 +167,65 @@ class Exchange:
         )
         if logger.isEnabledFor(logging.DEBUG):
             logger.debug("withheld from the guest: %s", b", ".join(withheld(request)).decode("latin-1") or "nothing")
-        with ExitStack() as resources:
-            body = resources.enter_context(Spool(self._room))
-            if not self._is_body_read:
-                await read_body(body, request, self._receive, endpoint.limits)
-                self._is_body_read = True
-                environ[b"CONTENT_LENGTH"] = b"%d" % body.size
-            log = GuestLog(match.pattern, request.request_id)
-            outbound = None
-            if endpoint.outbound:
-                outbound = Session(endpoint.outbound, functools.partial(log_call, match.pattern, request.request_id))
-                resources.callback(outbound.end)
+        lease = Lease(match.pattern, request.request_id)
+        try:
+            stdin = b"" if self._is_body_read else await self._read_body(lease, environ, endpoint)
             invocation = Invocation(
                 endpoint.module,
                 endpoint.entrypoint.encode(),
                 limits=endpoint.limits,
                 argv=build_argv(endpoint.config.argv, endpoint.config.argv_mode, request, match.path),
                 environ=environ,
-                stdin=body.content(),
+                stdin=stdin,
                 volumes=endpoint.volumes,
-                on_stderr=log.feed,
-                outbound=outbound,
+                on_stderr=lease.feed_log,
+                outbound=lease.outbound(endpoint),
             )
-            execution = await self._start(invocation, self._gates[endpoint.number], log, resources)
+            gate = self._gates[endpoint.number]
+            if not gate.try_enter():
+                await self._wait(gate)
+            lease.take(gate)
+            execution = self._execution = self._start(invocation, lease)
+        except BaseException:
+            lease.end()
+            raise
         try:
-            return await self._delivery.respond(execution, endpoint)
+            return await Delivery(self._request, self._reply, self._room, self._warn).respond(execution, endpoint)
         finally:
             execution.release()
-            self._client.forget()
+            if self._client:
+                self._client.forget()
 
-    async def _start(self, invocation: Invocation, gate: Gate, log: GuestLog, resources: ExitStack) -> Execution:
-        """Starts the guest, in its turn; it owns `resources` from then on, for it may outlive the request.
+    async def _read_body(self, lease: Lease, environ: Environ, endpoint: Endpoint) -> bytes | int:
+        """Has `lease` hold the body, and returns what is to be standard input."""
+        body = lease.body = Spool(self._room)
+        await read_body(body, self._request, self._receive, endpoint.limits)
+        self._is_body_read = True
+        environ[b"CONTENT_LENGTH"] = b"%d" % body.size
+        return body.content()
 
-        Raises AtCapacity, ClientDisconnect.
-        """
+    def _start(self, invocation: Invocation, lease: Lease) -> Execution:
+        """Starts the guest; it owns `lease` from then on, for it may outlive the request. Raises AtCapacity."""
         if self._sandbox is None:
             raise AtCapacity("the server is not running")
-        if not gate.try_enter():
-            await self._wait(gate)
-        owned = ExitStack()
-        owned.callback(gate.leave)
 
         def ended(execution: Execution) -> None:
-            owned.close()
-            log.close(execution.stderr_dropped)
+            lease.end(execution.stderr_dropped)
             self._log_when_over()
 
-        def slow() -> None:
-            self._client.watch(lambda: execution.stop("disconnect"))
+        return self._sandbox.start(invocation, on_slow=self._watch_client, on_end=ended)
 
-        try:
-            execution = self._sandbox.start(invocation, on_slow=slow, on_end=ended)
-        except AtCapacity:
-            owned.close()
-            raise
-        owned.push(resources.pop_all())
-        self._execution = execution
-        return execution
+    def _watch_client(self) -> None:
+        """The guest takes its time: the client may leave meanwhile."""
+        if self._execution:
+            self._client = Client(self._receive)
+            self._client.watch(functools.partial(self._execution.stop, "disconnect"))
 
     async def _wait(self, gate: Gate) -> None:
         """Waits for a place as long as the client does."""
         entering = asyncio.ensure_future(gate.enter())
         try:
-            await self._client.unless_gone(entering)
+            await Client(self._receive).unless_gone(entering)
         except BaseException:
             if entering.done() and not entering.cancelled() and entering.exception() is None:
                 gate.leave()  # the place came in the moment of giving up

@@ -53,8 +53,8 @@ def _request_head(scope: Scope, request_id: str) -> RequestHead:
     raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
     # A copy, because a server may go on appending to the list while the body is read. Blanks around a value are no part
     # of it (RFC 9110 section 5.5), and not every parser takes them off.
-    headers = tuple((name, value.strip(b" \t")) for name, value in scope["headers"])
-    absolute = _ABSOLUTE_FORM.fullmatch(raw_path)
+    headers = tuple([(name, value.strip(b" \t")) for name, value in scope["headers"]])
+    absolute = None if raw_path.startswith(b"/") else _ABSOLUTE_FORM.fullmatch(raw_path)
     return RequestHead(
         method=scope["method"],
         raw_path=(absolute[2] or b"/") if absolute else raw_path,

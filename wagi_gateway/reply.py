@@ -34,8 +34,8 @@ class Reply:
 
         Unless it `is_last`, the server is told later that there is no more.
         """
-        await self.start(head, length=self._length(head, body))
-        await self.send(b"" if head.is_bodiless else body or b"", is_last=is_last)
+        start = self._start(head, self._length(head, body))
+        await self._pass(start, self._body(b"" if head.is_bodiless else body or b"", is_last=is_last))
 
     def _length(self, head: ResponseHead, body: bytes | None) -> int | None:
         """The Content-Length of a complete response (RFC 9110 sections 8.6 and 15.3.6)."""
@@ -48,30 +48,36 @@ class Reply:
 
     async def start(self, head: ResponseHead, length: int | None = None) -> None:
         """Status and header fields; without a `length` the server frames the body."""
-        framing = [] if length is None else [(b"content-length", b"%d" % length)]
-        self.is_started = True
-        self.status = head.status
-        headers = [*head.headers, *framing, self._request_id]
-        await self._pass({"type": "http.response.start", "status": head.status, "headers": headers})
+        await self._pass(self._start(head, length))
 
-    async def send(self, body: bytes, *, is_last: bool = False) -> None:
+    async def send(self, body: bytes) -> None:
         """A piece of the body; to a HEAD it is not sent (RFC 9110 section 9.3.2)."""
-        body = b"" if self._is_head else body
-        self.size += len(body)
-        self.is_ended = self.is_ended or is_last
-        await self._pass({"type": "http.response.body", "body": body, "more_body": not is_last})
+        await self._pass(self._body(body, is_last=False))
 
     async def end(self) -> None:
         """The body is complete."""
-        await self.send(b"", is_last=True)
+        await self._pass(self._body(b"", is_last=True))
 
-    async def _pass(self, message: Message) -> None:
+    def _start(self, head: ResponseHead, length: int | None) -> Message:
+        framing = () if length is None else ((b"content-length", b"%d" % length),)
+        self.is_started = True
+        self.status = head.status
+        headers = (*head.headers, *framing, self._request_id)
+        return {"type": "http.response.start", "status": head.status, "headers": headers}
+
+    def _body(self, body: bytes, *, is_last: bool) -> Message:
+        body = b"" if self._is_head else body
+        self.size += len(body)
+        self.is_ended = self.is_ended or is_last
+        return {"type": "http.response.body", "body": body, "more_body": not is_last}
+
+    async def _pass(self, *messages: Message) -> None:
         try:
-            await self._send(message)
-        except OSError:
-            raise ClientDisconnect from None
-        except RuntimeError as error:  # uvloop's word for a connection that was lost a moment ago
-            if "closed" not in str(error):
+            for message in messages:
+                await self._send(message)
+        except (OSError, RuntimeError) as error:
+            # The second is uvloop's word for a connection that was lost a moment ago.
+            if isinstance(error, RuntimeError) and "closed" not in str(error):
                 raise
             raise ClientDisconnect from None
 

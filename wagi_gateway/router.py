@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from functools import lru_cache
+from typing import Generic, NamedTuple, TypeVar
 from urllib.parse import quote, unquote_to_bytes
 
 from .errors import BadRequest
@@ -17,6 +18,8 @@ _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
 _NOT_PLAIN = re.compile(rb"[^\x21-\x24\x26-\x7e]")
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
+_USUAL_PATH = 256
+"""Bytes of a path whose route is remembered."""
 
 
 def normalize(raw_path: bytes) -> bytes:
@@ -126,8 +129,7 @@ class RoutePattern:
         return RoutePattern(self.path.rstrip("/") + "/" + child.lstrip("/"))
 
 
-@dataclass(frozen=True, slots=True)
-class RouteMatch(Generic[T_co]):
+class RouteMatch(NamedTuple, Generic[T_co]):
     """A request path that found its route: everything CGI needs to know of the path."""
 
     target: T_co
@@ -155,9 +157,14 @@ class Router(Generic[T]):
                 raise ValueError(f"the route {pattern.text} is taken by {table[key][0]}")
             table[key] = (pattern.text, pattern.script_name, target)
         self._longest_prefix = max(map(len, self._prefix), default=-1)
+        self._find_usual = lru_cache(maxsize=1024)(self._find)
 
     def match(self, raw_path: bytes) -> RouteMatch[T] | None:
         """The route of a raw request path. Raises BadRequest for a path no guest may see."""
+        # What is remembered is the client's choice, so it is short.
+        return self._find_usual(raw_path) if len(raw_path) <= _USUAL_PATH else self._find(raw_path)
+
+    def _find(self, raw_path: bytes) -> RouteMatch[T] | None:
         path = normalize(raw_path)
         key = _upper_escapes(path)
         if found := self._exact.get(key):

@@ -35,6 +35,10 @@ class Spool:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Frees what it holds."""
         self._room.free += self.size
         if self._file is not None:
             with contextlib.suppress(OSError):  # what did not fit the disk is tried once more, and is not needed

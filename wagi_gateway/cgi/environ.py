@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import AddressValueError, IPv6Address
 from typing import Literal
@@ -43,7 +43,7 @@ _WITHHELD = frozenset(
     b" transfer-encoding upgrade".split()
 )
 # "_" is not in the set: X_Forwarded_For would take X-Forwarded-For's variable.
-_FIELD_NAME = re.compile(rb"[a-z0-9-]+")
+_FIELD = re.compile(rb"[a-z0-9-]+")
 _PLACEHOLDER = re.compile(rb"\$\{(?:SCRIPT_NAME|ARGS)\}")
 _NOT_TARGET = re.compile(rb"[\x00-\x20\x7f#]")
 _FIELD_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
@@ -70,10 +70,21 @@ class RequestHead:
     """The authority of a target in absolute form, which counts instead of Host (RFC 9112 section 3.2.2)."""
     forwarded_port: bytes | None = None
     """The port the client used, where a trusted proxy tells it."""
+    fields: dict[bytes, list[bytes]] = field(init=False, compare=False, repr=False)
+    """The headers by name, each with its values in order."""
 
-    def values(self, name: bytes) -> list[bytes]:
+    def __post_init__(self) -> None:
+        fields: dict[bytes, list[bytes]] = {}
+        for name, value in self.headers:
+            if name in fields:
+                fields[name].append(value)
+            else:
+                fields[name] = [value]
+        object.__setattr__(self, "fields", fields)
+
+    def values(self, name: bytes) -> Sequence[bytes]:
         """Every value of one field, in order."""
-        return [value for key, value in self.headers if key == name]
+        return self.fields.get(name, ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +123,7 @@ _parse_authority = lru_cache(maxsize=1024)(Authority.parse)
 @lru_cache(maxsize=1024)
 def _variable_name(field: bytes) -> bytes | None:
     """The meta-variable of a header field, or None for a field that must not become one (RFC 3875 section 4.1.18)."""
-    if field in _WITHHELD or not _FIELD_NAME.fullmatch(field):
+    if field in _WITHHELD or not _FIELD.fullmatch(field):
         return None
     return b"HTTP_" + field.upper().replace(b"-", b"_")
 
@@ -133,17 +144,23 @@ def build_environ(
     """
     if len(request.headers) > MAX_FIELDS:
         raise FieldsTooLarge(f"the request has {len(request.headers)} header fields, more than {MAX_FIELDS}")
-    fields = _fields(request.headers)
+    fields = _fields(request)
     if pass_authorization and (credentials := request.values(b"authorization")):
         fields[b"HTTP_AUTHORIZATION"] = _field_value(b"authorization", credentials[0])
     host, is_named = authority
-    https = request.scheme == "https"
+    if not is_named:
+        fields.pop(b"HTTP_HOST", None)
+    elif request.target_authority is not None:
+        fields[b"HTTP_HOST"] = request.target_authority
+    scheme = request.scheme.encode()
+    https = scheme == b"https"
     port = request.forwarded_port or host.port or (b"443" if https else b"80")
-    path_query = match.path + (b"?" + request.query if request.query else b"")
-    address = _address(request.client)
-    scheme = b"https" if https else b"http"
+    query = b"?" + request.query if request.query else b""
+    address = _address(request.client[0]) if request.client else _THIS_HOST
 
     environ: Environ = {
+        **fields,
+        **operator,
         # The request (RFC 3875 section 4.1)
         b"GATEWAY_INTERFACE": b"CGI/1.1",
         b"SERVER_SOFTWARE": SERVER_SOFTWARE,
@@ -162,10 +179,10 @@ def build_environ(
         b"REMOTE_USER": b"",  # the gateway authenticates nobody
         b"AUTH_TYPE": b"",
         # What Apache, lighttpd and Go add
-        b"REQUEST_URI": request.raw_path + (b"?" + request.query if request.query else b""),
+        b"REQUEST_URI": request.raw_path + query,
         b"REQUEST_SCHEME": scheme,
         # WAGI's
-        b"X_FULL_URL": b"%s://%s:%s%s" % (scheme, host.name, port, path_query),
+        b"X_FULL_URL": b"%s://%s:%s%s%s" % (scheme, host.name, port, match.path, query),
         b"X_MATCHED_ROUTE": match.pattern.encode(),
         b"X_RAW_PATH_INFO": match.raw_path_info,
         # Ours
@@ -175,12 +192,7 @@ def build_environ(
         environ[b"HTTPS"] = b"on"
     if request.client and request.client[1]:
         environ[b"REMOTE_PORT"] = b"%d" % request.client[1]
-    if not is_named:
-        fields.pop(b"HTTP_HOST", None)
-    elif request.target_authority is not None:
-        fields[b"HTTP_HOST"] = request.target_authority
-    environ = {**fields, **operator, **environ}
-    if sum(map(len, environ)) + sum(map(len, environ.values())) > MAX_ENVIRON:
+    if len(b"".join(environ)) + len(b"".join(environ.values())) > MAX_ENVIRON:
         raise FieldsTooLarge(f"the request would need more than {MAX_ENVIRON} bytes of environment")
     return environ
 
@@ -192,10 +204,11 @@ def check_target(request: RequestHead) -> None:
         raise UriTooLong(f"the request target has {len(target)} bytes, more than {MAX_TARGET}")
     if _NOT_TARGET.search(target):
         raise BadRequest("the request target contains a control character, a blank or a fragment")
-    if not (_is_utf8(request.raw_path) and _is_utf8(request.query)):
+    if not (target.isascii() or (_is_utf8(request.raw_path) and _is_utf8(request.query))):
         raise BadRequest("the request target contains octets that are neither encoded nor UTF-8")
 
 
+_THIS_HOST = b"127.0.0.1"  # a peer on a UNIX socket
 _PROTOCOL = {"1.1": b"HTTP/1.1", "1.0": b"HTTP/1.0", "2": b"HTTP/2.0", "3": b"HTTP/3.0"}
 
 
@@ -204,20 +217,27 @@ def withheld(request: RequestHead) -> list[bytes]:
     return [field for field, _ in request.headers if len(field) > MAX_NAME or _variable_name(field) is None]
 
 
-def _fields(headers: Headers) -> Environ:
+def _fields(request: RequestHead) -> Environ:
     """Header fields as HTTP_* variables; repeated ones are joined in order (RFC 3875 section 4.1.18)."""
-    fields: Environ = {}
-    for field, value in headers:
+    variables: Environ = {}
+    for field_name, values in request.fields.items():
         # What is kept in memory is the client's choice, so it is short.
-        name = _variable_name(field) if len(field) <= MAX_NAME else None
-        if name is None:
-            continue
-        value = _field_value(field, value)
-        if name in fields:
-            fields[name] += (b"; " if name == b"HTTP_COOKIE" else b", ") + value
-        else:
-            fields[name] = value
-    return fields
+        name = _variable_name(field_name) if len(field_name) <= MAX_NAME else None
+        if name is not None:
+            variables[name] = values[0] if len(values) == 1 else _joined(field_name, values)
+    together = b"".join(variables.values())
+    if together.isascii() and not _FIELD_CONTROL.search(together):
+        return variables
+    return {name: _field_value(_field_name(name), value) for name, value in variables.items()}
+
+
+def _field_name(variable: bytes) -> bytes:
+    return variable.removeprefix(b"HTTP_").lower().replace(b"_", b"-")
+
+
+def _joined(field_name: bytes, values: Sequence[bytes]) -> bytes:
+    """Each value is UTF-8 before they become one (or else one in ISO-8859-1 would change what the others say)."""
+    return (b"; " if field_name == b"cookie" else b", ").join([_field_value(field_name, value) for value in values])
 
 
 def _field_value(field: bytes, value: bytes) -> bytes:
@@ -242,15 +262,16 @@ def find_authority(request: RequestHead, hostname: Authority | None = None) -> F
     hosts = request.values(b"host")
     if len(hosts) > 1:
         raise BadRequest("the request has more than one Host header")
-    if max(map(len, (*hosts, request.target_authority or b""))) > MAX_NAME:
+    host = hosts[0] if hosts else b""
+    if len(host) > MAX_NAME or len(request.target_authority or b"") > MAX_NAME:
         raise BadRequest(f"the request names a host of more than {MAX_NAME} bytes")
     if not hosts and request.http_version == "1.1":
         raise BadRequest("the HTTP/1.1 request has no Host header")
-    host = _parse_authority(hosts[0]) if hosts and hosts[0] else None
+    authority = _parse_authority(host) if host else None
     if request.target_authority is not None:
         return _parse_authority(request.target_authority), True
-    if host:
-        return host, True
+    if authority:
+        return authority, True
     if hostname:
         return hostname, False
     name, port = request.server or ("localhost", None)
@@ -265,11 +286,10 @@ def _content_type(request: RequestHead) -> bytes:
     return _field_value(b"content-type", values[0]) if values else b""
 
 
-def _address(client: tuple[str, int] | None) -> bytes:
-    """A numeric address without port, brackets or zone; a peer on a UNIX socket is this host."""
-    if client is None:
-        return b"127.0.0.1"
-    address = client[0].partition("%")[0]
+@lru_cache(maxsize=1024)
+def _address(host: str) -> bytes:
+    """A numeric address without brackets or zone."""
+    address = host.partition("%")[0]
     return (address.removeprefix("::ffff:") if "." in address else address).encode()
 
 
@@ -289,7 +309,7 @@ def build_argv(template: str | None, mode: ArgvMode, request: RequestHead, path:
 
 
 def _items(query: bytes) -> list[bytes]:
-    return [item for item in query.split(b"&") if item]
+    return [item for item in query.split(b"&") if item] if query else []
 
 
 def _search_words(request: RequestHead) -> list[bytes]:

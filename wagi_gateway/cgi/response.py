@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from ..errors import BadOutput
 
@@ -20,6 +21,8 @@ _PROXY = b"proxy-"
 _FRONT_END = (b"x-accel-", b"x-sendfile", b"x-lighttpd-")
 
 _SINGLE = (b"status", b"location", b"content-type")
+_USUAL_BLOCK = 256
+"""Bytes of a block whose head is remembered: most programs print the same few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +61,19 @@ class HeaderBlock:
     def feed(self, data: bytes) -> ResponseHead | None:
         """The head once the block is complete. Raises BadOutput for a block that is no CGI response."""
         start = max(len(self._buffer) - 2, 0)
-        self._buffer += data
-        end, rest = _end_of_block(self._buffer, start)
+        if self._buffer:
+            self._buffer += data
+        output = self._buffer or data  # most output comes in one piece, and is not copied
+        end, rest = _end_of_block(output, start)
         # An end at the limit is seen two bytes later ("\n\r\n"), whatever the pieces.
-        if end > self._limit or (end < 0 and len(self._buffer) >= self._limit + 3):
+        if end > self._limit or (end < 0 and len(output) >= self._limit + 3):
             raise BadOutput(f"the header block is longer than {self._limit} bytes")
         if end < 0:
+            self._buffer = self._buffer or bytearray(data)
             return None
-        self.rest = bytes(self._buffer[rest:])
-        return parse_block(bytes(self._buffer[:end]), front_end_headers=self._front_end_headers)
+        self.rest = bytes(output[rest:])
+        parse = _parse_usual_block if end <= _USUAL_BLOCK else parse_block
+        return parse(bytes(output[:end]), front_end_headers=self._front_end_headers)
 
     def close(self) -> None:
         """The output has ended before an empty line did. Always raises BadOutput, with the reason."""
@@ -75,7 +82,7 @@ class HeaderBlock:
         raise BadOutput("the output ended before the empty line that ends the header block")
 
 
-def _end_of_block(buffer: bytearray, start: int) -> tuple[int, int]:
+def _end_of_block(buffer: bytes | bytearray, start: int) -> tuple[int, int]:
     """Where the block's last line ends and where the body begins; (-1, -1) while there is no empty line."""
     if buffer.startswith((b"\n", b"\r\n")):
         return 0, buffer.index(b"\n") + 1
@@ -116,6 +123,9 @@ def parse_block(block: bytes, *, front_end_headers: bool = False) -> ResponseHea
         single[b"location"] = b"/." + single[b"location"]
     headers[:0] = [(name, single[name]) for name in (b"content-type", b"location") if name in single]
     return ResponseHead(_status(single), tuple(headers), content_length, local_redirect=local_redirect)
+
+
+_parse_usual_block = lru_cache(maxsize=1024)(parse_block)
 
 
 def _parse_line(line: bytes) -> tuple[bytes, bytes]:

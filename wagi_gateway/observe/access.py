@@ -24,6 +24,8 @@ def log_access(
     reason: str | None,
 ) -> None:
     """Logs a request that has ended, with the reason where its module did not answer it."""
+    if not logger.isEnabledFor(logging.INFO):
+        return
     fields: dict[str, object] = {
         "status": status,
         "route": route,

@@ -1,0 +1,55 @@
+"""What a guest holds of the gateway until it has ended, which may be after its request has: it ends with the guest."""
+
+from __future__ import annotations
+
+import functools
+
+from .observe.call import log_call
+from .observe.guest import GuestLog
+from .outbound.session import Session
+from .sandbox import Gate
+from .site import Endpoint
+from .spool import Spool
+
+
+class Lease:
+    """A place among the guests of its module, the request's body, its outbound calls and its lines in the log.
+
+    Most guests have no body, call nobody and log nothing: what is not asked for is not made.
+    """
+
+    __slots__ = ("_gate", "_log", "_origin", "_outbound", "body")
+
+    def __init__(self, pattern: str, request_id: str) -> None:
+        self.body: Spool | None = None
+        self._origin = (pattern, request_id)
+        self._gate: Gate | None = None
+        self._outbound: Session | None = None
+        self._log: GuestLog | None = None
+
+    def take(self, gate: Gate) -> None:
+        """Holds a place that was taken of `gate`."""
+        self._gate = gate
+
+    def outbound(self, endpoint: Endpoint) -> Session | None:
+        """What the guest calls out through, if its module can."""
+        if endpoint.outbound:
+            self._outbound = Session(endpoint.outbound, functools.partial(log_call, *self._origin))
+        return self._outbound
+
+    def feed_log(self, data: bytes) -> None:
+        """Standard error has come."""
+        if self._log is None:
+            self._log = GuestLog(*self._origin)
+        self._log.feed(data)
+
+    def end(self, stderr_dropped: int = 0) -> None:
+        """Gives everything back."""
+        if self._outbound:
+            self._outbound.end()
+        if self.body:
+            self.body.close()
+        if self._gate:
+            self._gate.leave()
+        if self._log:
+            self._log.close(stderr_dropped)
