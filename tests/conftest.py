@@ -119,6 +119,7 @@ def running(
         log = stack.enter_context(log_path.open("w"))
         process = subprocess.Popen(
             [*command, *arguments],
+            stdin=subprocess.DEVNULL,  # at a terminal SIGHUP means something else
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
@@ -158,6 +159,20 @@ def _stop(process: subprocess.Popen[str]) -> None:
     finally:
         if process.stdout:
             process.stdout.close()
+
+
+OTHER_RELEASE = "49.0.0"
+"""A wasmtime that the hot path is not written for."""
+
+
+@pytest.fixture(scope="session")
+def other_release(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A PYTHONPATH with which a process takes its wasmtime for OTHER_RELEASE."""
+    directory = tmp_path_factory.mktemp("other-release")
+    metadata = directory / f"wasmtime-{OTHER_RELEASE}.dist-info" / "METADATA"
+    metadata.parent.mkdir()
+    metadata.write_text(f"Metadata-Version: 2.1\nName: wasmtime\nVersion: {OTHER_RELEASE}\n")
+    return os.pathsep.join([str(directory), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
 
 
 Serve = Callable[..., Server]

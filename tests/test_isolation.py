@@ -114,8 +114,19 @@ def module(route: str) -> str:
     return f'[[module]]\nroute = "{route}/..."\nmodule = "{name}.wat"\nlimits = {limits}\n'
 
 
+@pytest.fixture(scope="module", autouse=True, params=["hot", "public"])
+def pythonpath(request: pytest.FixtureRequest, other_release: str) -> Iterator[str]:
+    """Every test on both paths of the sandbox."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "public":
+            patch.setenv("PYTHONPATH", other_release)
+        yield os.environ.get("PYTHONPATH", "")
+
+
 @pytest.fixture(scope="module", params=["switching as usual", "switching each microsecond"])
-def crowd(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Server]:
+def crowd(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, cache: Path, pythonpath: str
+) -> Iterator[Server]:
     """A server for all ROUTES."""
     directory = tmp_path_factory.mktemp("crowd")
     texts = {"/show": shows_everything()}
@@ -126,7 +137,7 @@ def crowd(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     environment = {}
     if request.param == "switching each microsecond":
         (directory / "sitecustomize.py").write_text("import sys\nsys.setswitchinterval(1e-6)\n")
-        environment["PYTHONPATH"] = os.pathsep.join([str(directory), os.environ.get("PYTHONPATH", "")]).rstrip(":")
+        environment["PYTHONPATH"] = os.pathsep.join([str(directory), pythonpath]).rstrip(":")
     config = CONFIG + "".join(map(module, ROUTES))
     with running(directory, config, cache=cache, environment=environment) as server:
         yield server

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import mmap
+import os
+import weakref
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import wasmtime
-from wasmtime import _bindings
 
+from . import abi
+from .abi import WASMTIME_VERSION
 from .cache import ArtefactCache
 from .errors import Problem, StartupError
 from .sources.file import WasmSource
 
-WASMTIME_VERSION = importlib.metadata.version("wasmtime")
-
 MAX_WASM_STACK = 1024 * 1024
 _MEMORY_RESERVATION = (4 << 30) + (64 << 20)  # a 32-bit memory with its guards, in bytes
+_WASI = "wasi_snapshot_preview1"
 _COMPONENT = b"\0asm\x0d\x00\x01\x00"
 
 # AssemblyScript's runtime names its files in the messages it can end with; its texts are UTF-16.
@@ -55,14 +56,51 @@ class WarmModule:
     """Whether `_initialize` is to be called before the entrypoint (WASI application ABI)."""
     imports: frozenset[str]
     """The import modules it needs, such as `wasi_snapshot_preview1`."""
+    reads_arguments: bool
+    reads_environment: bool
+    calls_gateway: bool
+    """Whether a function it imports is the gateway's own, and may wait, rather than wasmtime's."""
+    copies: Copies | None
+    """The same for engines of their own; None where the hot path is used, which has no need of them."""
+
+
+class Copies:
+    """A module for any number of engines, in memory once.
+
+    An epoch belongs to an engine and wasmtime's public API has no other means to end a guest that computes, so each
+    guest gets an engine there.
+    """
+
+    def __init__(self, module: wasmtime.Module, define: Callable[[wasmtime.Engine], wasmtime.Linker]) -> None:
+        """Raises OSError where the system has no descriptor or memory left."""
+        self._define = define
+        # Mapped from a file, where bytes would be copied for each engine.
+        self._file = os.memfd_create("module")
+        weakref.finalize(self, os.close, self._file)
+        with open(self._file, "wb", closefd=False) as file:
+            file.write(module.serialize())
+
+    def instantiate(self, store: wasmtime.Store) -> wasmtime.Instance:
+        """An instance in a store of an engine that `create_plain_engine` made. Raises WasmtimeError, Trap."""
+        module = wasmtime.Module.deserialize_file(store.engine, f"/dev/fd/{self._file}")
+        return self._define(store.engine).instantiate(store, module)
+
+
+def create_plain_engine() -> wasmtime.Engine:
+    """An engine whose instances come from the system one by one."""
+    return wasmtime.Engine(_configure())
 
 
 def create_engine(settings: EngineSettings) -> tuple[wasmtime.Engine, str | None]:
     """An engine whose instances come from a pool, or else, with a warning, from the system one by one."""
+    if warning := abi.warning():
+        return create_plain_engine(), warning
     if reason := _pool_refused(settings):
         warning = f"sandboxes are allocated one by one, which is slower: {reason}; lower concurrency in [server]"
-        return wasmtime.Engine(_configure(settings, pooling=False)), warning
-    return wasmtime.Engine(_configure(settings, pooling=True)), None
+        return create_plain_engine(), warning
+    config = _configure()
+    _set_pool(config, settings)
+    return wasmtime.Engine(config), None
 
 
 def _pool_refused(settings: EngineSettings) -> str | None:
@@ -75,31 +113,36 @@ def _pool_refused(settings: EngineSettings) -> str | None:
     return None
 
 
-def _configure(settings: EngineSettings, *, pooling: bool) -> wasmtime.Config:
+def _configure() -> wasmtime.Config:
     config = wasmtime.Config()
     config.epoch_interruption = True
     config.max_wasm_stack = MAX_WASM_STACK
     config.wasm_multi_memory = True
     # A wait on shared memory would sleep beyond every deadline.
     config.shared_memory = False
-    if pooling:
-        pool = _bindings.wasmtime_pooling_allocation_config_new()
-        for name, value in {
-            "total_core_instances": settings.slots,
-            "total_memories": settings.slots * settings.memories,
-            "total_tables": settings.slots * settings.tables,
-            "max_memories_per_module": settings.memories,
-            "max_tables_per_module": settings.tables,
-            "table_elements": settings.table_elements,
-            "max_memory_size": settings.max_memory,
-            "max_core_instance_size": 4 * 2**20,
-            "linear_memory_keep_resident": 256 * 2**10,
-            "table_keep_resident": 64 * 2**10,
-        }.items():
-            getattr(_bindings, f"wasmtime_pooling_allocation_config_{name}_set")(pool, value)
-        _bindings.wasmtime_pooling_allocation_strategy_set(config.ptr(), pool)
-        _bindings.wasmtime_pooling_allocation_config_delete(pool)
     return config
+
+
+def _set_pool(config: wasmtime.Config, settings: EngineSettings) -> None:
+    from wasmtime import _bindings  # no public API has a pool
+
+    pool = _bindings.wasmtime_pooling_allocation_config_new()
+    for name, value in {
+        "total_core_instances": settings.slots,
+        "total_stacks": settings.slots,
+        "total_memories": settings.slots * settings.memories,
+        "total_tables": settings.slots * settings.tables,
+        "max_memories_per_module": settings.memories,
+        "max_tables_per_module": settings.tables,
+        "table_elements": settings.table_elements,
+        "max_memory_size": settings.max_memory,
+        "max_core_instance_size": 4 * 2**20,
+        "linear_memory_keep_resident": 256 * 2**10,
+        "table_keep_resident": 64 * 2**10,
+    }.items():
+        getattr(_bindings, f"wasmtime_pooling_allocation_config_{name}_set")(pool, value)
+    _bindings.wasmtime_pooling_allocation_strategy_set(config.ptr(), pool)
+    _bindings.wasmtime_pooling_allocation_config_delete(pool)
 
 
 class Compiler:
@@ -131,16 +174,22 @@ class Compiler:
             linker = self._linker(gathers=gathers)
             module = self._module(source)
             self._check_imports(module, linker)
-            self._warm[source.digest, gathers] = self._warm_up(source, module, linker)
+            self._warm[source.digest, gathers] = self._warm_up(source, module, linker, gathers=gathers)
         return self._warm[source.digest, gathers]
 
     def _linker(self, *, gathers: bool) -> wasmtime.Linker:
         if gathers not in self._linkers:
-            linker = self._linkers[gathers] = wasmtime.Linker(self.engine)
-            linker.allow_shadowing = True
-            linker.define_wasi()
-            self._define_host(linker, gathers)
+            self._linkers[gathers] = _define(self.engine, self._define_host, gathers)
         return self._linkers[gathers]
+
+    def _copies(self, module: wasmtime.Module, gathers: bool) -> Copies | None:
+        if abi.fits():
+            return None
+        define_host = self._define_host
+        try:
+            return Copies(module, lambda engine: _define(engine, define_host, gathers))
+        except OSError as error:
+            raise _refuse(f"cannot be kept in memory: {error.strerror}") from None
 
     def _module(self, source: WasmSource) -> wasmtime.Module:
         if self._cache is None:
@@ -204,7 +253,9 @@ class Compiler:
         if problems:
             raise StartupError(*problems)
 
-    def _warm_up(self, source: WasmSource, module: wasmtime.Module, linker: wasmtime.Linker) -> WarmModule:
+    def _warm_up(
+        self, source: WasmSource, module: wasmtime.Module, linker: wasmtime.Linker, *, gathers: bool
+    ) -> WarmModule:
         try:
             instance_pre = linker.instantiate_pre(module)
         except wasmtime.WasmtimeError as error:
@@ -214,6 +265,7 @@ class Compiler:
             for export in module.exports
             if isinstance(export.type, wasmtime.FuncType) and not export.type.params and not export.type.results
         )
+        called = {f"{wanted.module}.{wanted.name}" for wanted in module.imports}
         exports = tuple(export.name for export in module.exports if isinstance(export.type, wasmtime.FuncType))
         return WarmModule(
             source.name,
@@ -223,7 +275,22 @@ class Compiler:
             exports,
             is_reactor="_initialize" in functions,
             imports=frozenset(wanted.module for wanted in module.imports),
+            reads_arguments=not called.isdisjoint((f"{_WASI}.args_get", f"{_WASI}.args_sizes_get")),
+            reads_environment=not called.isdisjoint((f"{_WASI}.environ_get", f"{_WASI}.environ_sizes_get")),
+            # Whatever is not WASI's is ours; of WASI's, what waits and what AssemblyScript writes with.
+            calls_gateway=gathers
+            or f"{_WASI}.poll_oneoff" in called
+            or not all(name.startswith(f"{_WASI}.") for name in called),
+            copies=self._copies(module, gathers),
         )
+
+
+def _define(engine: wasmtime.Engine, define_host: DefineHost, gathers: bool) -> wasmtime.Linker:
+    linker = wasmtime.Linker(engine)
+    linker.allow_shadowing = True
+    linker.define_wasi()
+    define_host(linker, gathers)
+    return linker
 
 
 def _signature(type_: object) -> tuple[list[str], list[str]] | None:

@@ -27,7 +27,6 @@ from .probe import instantiate, print_routes
 from .router import RoutePattern, Router
 from .sandbox.calls import MODULE as CALLS
 from .sandbox.calls import define_calls
-from .sandbox.capi import AbiMismatch, check_abi
 from .sandbox.gather import define_gathering_fd_write
 from .sandbox.poll import define_poll_oneoff
 from .site import Endpoint, GuestVolume, Site
@@ -77,10 +76,6 @@ class _Loader:
         self.claims: list[tuple[str, int, RoutePattern]] = []
 
     def load(self) -> Site:
-        try:
-            check_abi()
-        except AbiMismatch as error:
-            raise StartupError(Problem("", str(error))) from None
         engine, warning = create_engine(_engine_settings(self.config))
         if warning:
             self.warnings.append(Problem("", warning))
@@ -100,7 +95,7 @@ class _Loader:
         if self.problems:
             raise StartupError(*self.problems, warnings=self.warnings)
         return Site(
-            self.config, engine, hostname, Router(routes), routes, self.warnings, self.volumes, self.sources.touch
+            self.config, engine, hostname, Router(routes), routes, self.warnings, self.volumes, self.sources.in_use()
         )
 
     def _open_cache(self) -> ArtefactCache | None:

@@ -16,7 +16,7 @@ from tests.conftest import Server, wait_until
 from tests.foreign.packages import Compiled
 from tests.foreign.toolchains import SAMPLES, Toolchains, build_c
 from tests.outbound.farm import Target
-from tests.sandbox.test_sandbox import ENGINE, warm
+from tests.sandbox.test_sandbox import compiler, warm
 from wagi_gateway.config import Limits
 from wagi_gateway.outbound import client
 from wagi_gateway.outbound.client import Call
@@ -222,7 +222,7 @@ def run_alone(
     calls: list[Call] = []
 
     async def main() -> tuple[Execution, list[Call], float]:
-        async with Sandbox(ENGINE) as sandbox:
+        async with Sandbox(compiler().engine) as sandbox:
             ended = asyncio.Event()
             session = Session(way_out, calls.append)
             guest = Invocation(warm(wat), b"_start", limits=limits, argv=[b"/"], environ={}, outbound=session)

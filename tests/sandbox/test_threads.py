@@ -11,7 +11,7 @@ import pytest
 
 from tests.outbound.clients import guest_that_calls
 from tests.outbound.farm import Raw
-from tests.sandbox.test_sandbox import ENGINE, warm
+from tests.sandbox.test_sandbox import compiler, warm
 from wagi_gateway.config import Limits
 from wagi_gateway.outbound import network
 from wagi_gateway.outbound.client import Client
@@ -39,7 +39,7 @@ def test_guests_that_wait_for_each_other_all_run_at_once(monkeypatch: pytest.Mon
         connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
 
     async def main() -> list[Execution]:
-        async with Sandbox(ENGINE) as sandbox:
+        async with Sandbox(compiler().engine) as sandbox:
             ended = asyncio.Queue[None]()
             module = warm(guest_that_calls(target.url.encode()))
             executions = []

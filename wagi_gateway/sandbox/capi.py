@@ -1,7 +1,7 @@
 """The hot path: one invocation as a dozen calls of wasmtime's C API.
 
 wasmtime-py's classes cost several times what the guest does, so this module speaks to the library they are made of.
-It is bound to one release's ABI; `pyproject.toml` pins it and `check_abi` refuses another.
+It is bound to one release's ABI; `pyproject.toml` pins it and `abi` knows of another one.
 
 Calls that take microseconds keep the GIL (`PyDLL`), because handing it to and fro costs more; those that run guest code
 release it (`CDLL`), so guests run in parallel on threads.
@@ -11,17 +11,19 @@ from __future__ import annotations
 
 import ctypes
 import time
+from array import array
+from collections.abc import Iterator
 from ctypes import POINTER, byref, c_bool, c_char_p, c_int, c_int64, c_size_t, c_uint8, c_uint64, c_void_p
+from functools import lru_cache
+from itertools import accumulate
 from typing import Any
 
 import wasmtime
 from wasmtime import _bindings
 
-from ..compiler import WASMTIME_VERSION
+from ..cgi.environ import Environ
 from .invocation import End, Invocation, Outcome, current
 from .pipes import descriptor_path
-
-ABI_VERSION = "50.0.1"
 
 _QUICK = 0.001
 """Seconds."""
@@ -68,6 +70,10 @@ _set_deadline = _bind(_keep_gil, "wasmtime_context_set_epoch_deadline", None, _P
 _instantiate = _bind(_release_gil, "wasmtime_instance_pre_instantiate", _P, _P, _P, _P, _P)
 _export_get = _bind(_keep_gil, "wasmtime_instance_export_get", c_bool, _P, _P, c_char_p, c_size_t, _P)
 _call = _bind(_release_gil, "wasmtime_func_call_unchecked", _P, _P, _P, _P, c_size_t, _P)
+_instantiate_async = _bind(_keep_gil, "wasmtime_instance_pre_instantiate_async", *(_P,) * 6)
+_call_async = _bind(_keep_gil, "wasmtime_func_call_async", *(_P,) * 4, c_size_t, _P, c_size_t, _P, _P)
+_poll = _bind(_release_gil, "wasmtime_call_future_poll", c_bool, _P)
+_future_delete = _bind(_keep_gil, "wasmtime_call_future_delete", None, _P)
 
 _error_new = _bind(_keep_gil, "wasmtime_error_new", _P, c_char_p)
 _error_message = _bind(_keep_gil, "wasmtime_error_message", None, _P, _P)
@@ -78,32 +84,18 @@ _trap_delete = _bind(_keep_gil, "wasm_trap_delete", None, _P)
 
 _EpochCallback = ctypes.CFUNCTYPE(c_size_t, _P, _P, POINTER(c_uint64), POINTER(c_uint8))
 _epoch_callback = _bind(_keep_gil, "wasmtime_store_epoch_deadline_callback", None, _P, _EpochCallback, _P, _P)
-_CONTINUE = 0
+_CONTINUE, _YIELD = 0, 1
 
 
 @_EpochCallback  # type: ignore[untyped-decorator]
 def _on_epoch(_context: int, _data: int, delta: Any, update: Any) -> int:
-    """Called on the guest's thread at each tick it lives to see: goes on, or ends it with an error."""
-    if current.invocation is None or current.invocation.must_stop():
+    """Called on the guest's thread at each tick it lives to see: goes on, ends it with an error, or has it pause."""
+    invocation = current.invocation
+    if invocation is None or invocation.must_stop():
         return int(_error_new(b"stopped by the gateway"))
     delta[0] = 1
-    update[0] = _CONTINUE
+    update[0] = _YIELD if invocation.must_pause() else _CONTINUE
     return 0
-
-
-class AbiMismatch(Exception):
-    """The installed wasmtime is not the release these calls were written for."""
-
-
-def check_abi() -> None:
-    """Refuses a wasmtime with another ABI, which would end in memory corruption rather than in an error.
-
-    Raises AbiMismatch.
-    """
-    if WASMTIME_VERSION != ABI_VERSION:
-        raise AbiMismatch(
-            f"wasmtime {WASMTIME_VERSION} is installed, {ABI_VERSION} is needed: pip install wasmtime=={ABI_VERSION}"
-        )
 
 
 def run(engine: wasmtime.Engine, invocation: Invocation, stdout: bytes, stderr: bytes) -> Outcome:
@@ -115,7 +107,11 @@ def run(engine: wasmtime.Engine, invocation: Invocation, stdout: bytes, stderr: 
     store = _store_new(engine.ptr(), None, None)
     context = _store_context(store)
     _limit(store, context, invocation)
-    kind, code, message = _give_wasi(context, invocation, stdout, stderr) or _run(context, invocation)
+    return _finish(store, invocation, _give_wasi(context, invocation, stdout, stderr) or _run(context, invocation))
+
+
+def _finish(store: int, invocation: Invocation, ended: _Ended) -> Outcome:
+    kind, code, message = ended
     seconds = (time.monotonic_ns() - invocation.started_ns) / 1e9
     # A guest that was quick has touched little memory, so freeing it is too.
     (_store_delete_quickly if seconds < _QUICK else _store_delete)(store)
@@ -136,12 +132,10 @@ def _limit(store: int, context: int, invocation: Invocation) -> None:
 def _give_wasi(context: int, invocation: Invocation, stdout: bytes, stderr: bytes) -> _Ended | None:
     """Everything the guest is given; an end before the beginning where it cannot be had."""
     config = _config_new()
-    argv, environ = invocation.argv, invocation.environ
-    strings, count = c_char_p * len(environ), len(environ)
     failure = None
-    if not _set_argv(config, len(argv), (c_char_p * len(argv))(*argv)):
+    if invocation.module.reads_arguments and not _give_arguments(config, invocation.argv):
         failure = "the arguments are not UTF-8"
-    elif not _set_env(config, count, strings(*environ), strings(*environ.values())):
+    elif invocation.module.reads_environment and not _give_environment(config, invocation.environ):
         failure = "the environment is not UTF-8"
     elif not (_set_stdout_file(config, stdout) and _set_stderr_file(config, stderr)):
         failure = "no descriptor is free for the guest's output"
@@ -162,22 +156,106 @@ def _give_wasi(context: int, invocation: Invocation, stdout: bytes, stderr: byte
     return ("starved", 0, failure) if failure else None
 
 
+def _give_arguments(config: int, argv: list[bytes]) -> bool:
+    return bool(_set_argv(config, len(argv), (c_char_p * len(argv))(*argv)))
+
+
+def _give_environment(config: int, environ: Environ) -> bool:
+    """Hands over the addresses of names and values; wasmtime copies what is there.
+
+    Making a C string of each value costs more than wasmtime does, so they are laid out in one.
+    """
+    values = environ.values()
+    block = b"\0".join(values)
+    start = ctypes.cast(c_char_p(block), _P).value or 0
+    addresses = array("Q", accumulate([len(value) + 1 for value in values], initial=start))
+    return bool(_set_env(config, len(environ), _names(tuple(environ)), addresses.buffer_info()[0]))
+
+
+@lru_cache(maxsize=128)
+def _names(names: tuple[bytes, ...]) -> Any:
+    """C strings of variable names, of which there are the same from request to request."""
+    return (c_char_p * len(names))(*names)
+
+
 def _run(context: int, invocation: Invocation) -> _Ended:
     instance, trap = _bindings.wasmtime_instance_t(), _P()
     error = _instantiate(invocation.module.instance_pre.ptr(), context, byref(instance), byref(trap))
     if ended := _ended(error, trap):
         return ended
-    if invocation.entrypoint is None:
-        return "exit", 0, ""
-    entrypoints = (b"_initialize", invocation.entrypoint) if invocation.module.is_reactor else (invocation.entrypoint,)
     extern = _bindings.wasmtime_extern_t()
-    for name in entrypoints:
+    for name in invocation.entrypoints:
         if not _export_get(context, byref(instance), name, len(name), byref(extern)):
             return "failed", 0, f"there is no export {name.decode()}"
         error = _call(context, byref(extern.of.func), None, 0, byref(trap))
         if ended := _ended(error, trap):
             return ended
     return "exit", 0, ""
+
+
+class Steps:
+    """Runs one guest after the other, each on a stack of its own: it pauses at an epoch if its invocation `must_pause`,
+    and can go on on another thread then.
+
+    What the library is handed by reference lives as long as this object and is made once.
+    """
+
+    def __init__(self, engine: wasmtime.Engine, stdout: bytes, stderr: bytes) -> None:
+        """`stdout` and `stderr` are paths of pipes."""
+        self._engine = engine.ptr()
+        self._outputs = (stdout, stderr)
+        self._trap, self._error = _P(), _P()
+        self._failure = byref(self._trap), byref(self._error)
+        instance, extern = _bindings.wasmtime_instance_t(), _bindings.wasmtime_extern_t()
+        self._instance, self._extern, self._function = byref(instance), byref(extern), byref(extern.of.func)
+        self._invocation: Invocation
+        self._store = self._context = self._future = 0
+        self._entrypoints: Iterator[bytes] = iter(())
+
+    def begin(self, invocation: Invocation) -> Outcome | None:
+        """Takes a guest's first step. How it ended, or None where it pauses. Never raises."""
+        invocation.begin()
+        self._invocation = invocation
+        self._entrypoints = iter(invocation.entrypoints)
+        self._store = store = _store_new(self._engine, None, None)
+        self._context = context = _store_context(store)
+        _limit(store, context, invocation)
+        if failed := _give_wasi(context, invocation, *self._outputs):
+            return _finish(store, invocation, failed)
+        self._future = _instantiate_async(invocation.module.instance_pre.ptr(), context, self._instance, *self._failure)
+        return self.advance()
+
+    def advance(self) -> Outcome | None:
+        """Takes the next step, to the guest's end or to where it pauses. Never raises."""
+        current.invocation = self._invocation
+        while _poll(self._future):
+            _future_delete(self._future)
+            if ended := self._take_failure() or self._call_next():
+                return _finish(self._store, self._invocation, ended)
+        current.invocation = None
+        return None
+
+    def finish(self) -> Outcome:
+        """Takes what steps there are to the guest's end. Never raises."""
+        while (outcome := self.advance()) is None:
+            pass
+        return outcome
+
+    def _take_failure(self) -> _Ended | None:
+        if not (self._trap or self._error):
+            return None
+        ended = _ended(self._error.value, self._trap)
+        self._trap.value = self._error.value = None
+        return ended
+
+    def _call_next(self) -> _Ended | None:
+        name = next(self._entrypoints, None)
+        if name is None:
+            return "exit", 0, ""
+        if not _export_get(self._context, self._instance, name, len(name), self._extern):
+            return "failed", 0, f"there is no export {name.decode()}"
+        self._future = _call_async(self._context, self._function, None, 0, None, 0, *self._failure)
+        return None
 
 
 def _ended(error: int | None, trap: c_void_p) -> _Ended | None:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable
+from typing import Protocol
 
 import wasmtime
 
-from . import capi
 from .invocation import Invocation, Outcome, StopReason
+from .pace import Pace
+from .path import Run, Steps
 from .pipes import CHUNK, read_available
 from .slot import Slot
+from .watch import Watch
 
-_QUICK = 0.005
+QUICK = 0.005
 """Seconds after which a guest's output is read while it still runs; most guests are done by then, in one step."""
 _STOPPED: dict[StopReason, str] = {
     "time": "the guest ran into limits.time ({limits.time:g} s)",
@@ -24,41 +28,84 @@ _STOPPED: dict[StopReason, str] = {
 }
 
 
+class Keeper(Protocol):
+    """What starts executions and looks after what they share."""
+
+    loop: asyncio.AbstractEventLoop
+
+    def grow(self) -> None:
+        """A guest takes its time, and others should not wait for it."""
+
+    def forget(self, execution: Execution) -> None:
+        """A guest has ended."""
+
+    def take_back(self, slot: Slot) -> None:
+        """A slot is free for the next guest."""
+
+
 class Execution:
     """One invocation in flight. Everything but `run` belongs to the event loop."""
 
+    __slots__ = (
+        "_engine",
+        "_is_drained",
+        "_is_paused",
+        "_is_released",
+        "_is_slow",
+        "_keeper",
+        "_loop",
+        "_on_end",
+        "_on_slow",
+        "_run",
+        "_slot",
+        "_spilled",
+        "_spilled_stderr",
+        "_timer",
+        "_waiter",
+        "invocation",
+        "outcome",
+        "pace",
+        "started",
+        "stderr_dropped",
+        "stdout_size",
+    )
+
     def __init__(
         self,
+        run: Run,
         engine: wasmtime.Engine,
         invocation: Invocation,
         slot: Slot,
+        pace: Pace,
+        keeper: Keeper,
         *,
         on_slow: Callable[[], None],
-        on_end: Callable[[], None],
-        on_idle: Callable[[Slot], None],
+        on_end: Callable[[Execution], None],
     ) -> None:
-        """`on_slow` is called if the guest does not end at once, `on_end` when it has ended, `on_idle` when its slot is
-        free for the next."""
+        """`on_slow` is called if the guest does not end at once, `on_end` when it has ended."""
         self.invocation = invocation
         self.outcome: Outcome | None = None
         """How the guest ended; None while it runs."""
         self.stdout_size = 0
         self.stderr_dropped = 0
         """Bytes of standard error beyond the limit."""
+        self.pace = pace
+        self.started = keeper.loop.time()
+        self._run = run
         self._engine = engine
         self._slot = slot
+        self._keeper = keeper
+        self._loop = keeper.loop
         self._on_slow = on_slow
         self._on_end = on_end
-        self._on_idle = on_idle
-        self._loop = asyncio.get_running_loop()
         self._is_slow = False
         self._is_drained = False
         self._is_released = False
+        self._spilled: list[bytes] = []
+        self._spilled_stderr: list[bytes] = []
+        self._is_paused = False
+        self._timer: asyncio.TimerHandle | None = None
         self._waiter: asyncio.Future[None] | None = None
-        self._timers = (
-            self._loop.call_later(_QUICK, self._become_slow),
-            self._loop.call_later(invocation.limits.time, self.stop, "time"),
-        )
         slot.stderr_reader.attach(invocation)
 
     @property
@@ -85,6 +132,11 @@ class Execution:
         """The next piece of standard output; empty when there is no more to come."""
         while not self._is_drained:
             has_ended = self.outcome is not None
+            if self._spilled:
+                data = b"".join(self._spilled)
+                self._spilled = []
+                if data:
+                    return self._count(data)
             if self._slot.is_broken:
                 return b""
             if has_ended or self._is_slow:
@@ -113,36 +165,87 @@ class Execution:
 
     def cancel(self) -> None:
         """Undoes the making of an execution that could not be started."""
-        for timer in self._timers:
-            timer.cancel()
         self._slot.stderr_reader.detach()
-        self._on_idle(self._slot)
+        self._keeper.take_back(self._slot)
+
+    def run_here(self, steps: Steps, watch: Watch) -> bool:
+        """Runs the guest on the event loop's thread: to its end, which is seldom far, or for a moment. Whether it has
+        ended. Never raises."""
+        slot, invocation = self._slot, self.invocation
+        invocation.yields = True
+        watch.enter(self._spill)
+        try:
+            outcome = steps.begin(invocation)
+        except BaseException as error:  # noqa: BLE001 - as in `run`
+            outcome = _failed(error)
+        watch.leave()
+        invocation.yields = False
+        for data in self._spilled_stderr:
+            slot.stderr_reader.take(data)
+        if outcome is None:
+            self._is_paused = True
+            self.pace.note_pause(time.monotonic() - invocation.started_ns / 1e9)
+            return False
+        self.pace.note_end()
+        self._end(outcome)
+        return True
 
     def run(self) -> None:
-        """The guest's whole life, on a thread. Never raises."""
+        """The guest's whole life, or the rest of it, on a thread. Never raises."""
         slot = self._slot
         self.invocation.outputs = slot.writers
+        started = time.thread_time()
         try:
-            outcome = capi.run(self._engine, self.invocation, slot.stdout_path, slot.stderr_path)
+            if self._is_paused and slot.steps:
+                outcome = slot.steps.finish()
+            else:
+                outcome = self._run(self._engine, self.invocation, slot.stdout_path, slot.stderr_path)
         except BaseException as error:  # noqa: BLE001 - whatever it is, the request must end and its place be given back
-            outcome = Outcome("failed", message=f"{type(error).__name__}: {error}")
+            outcome = _failed(error)
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
-            self._loop.call_soon_threadsafe(self._end, outcome)
+            self._loop.call_soon_threadsafe(self._end_run, outcome, time.thread_time() - started)
+
+    def become_slow(self) -> None:
+        """The guest has not ended at once: from now on it is read while it runs, and its time is watched."""
+        if self.outcome is None:
+            self._is_slow = True
+            left = self.invocation.limits.time - QUICK
+            self._timer = self._loop.call_later(max(0.0, left), self.stop, "time")
+            self._keeper.grow()
+            self._on_slow()
+            self._notify()
+
+    def _end_run(self, outcome: Outcome, processor_seconds: float) -> None:
+        if not self._is_paused:
+            self.pace.note_run(processor_seconds)
+        if self._timer:
+            self._timer.cancel()
+        self._keeper.forget(self)
+        self._end(outcome)
 
     def _end(self, outcome: Outcome) -> None:
-        for timer in self._timers:
-            timer.cancel()
         self.stderr_dropped = self._slot.stderr_reader.detach()
         self.outcome = outcome
         self._notify()
-        self._on_end()
+        on_end, self._on_end, self._on_slow = self._on_end, _nothing, _nothing  # those it would keep alive keep it
+        on_end(self)
         if self._is_released:
             self._free_slot()
+
+    def _spill(self) -> bool:
+        """Takes what the guest has printed so far, for it may be blocked; called by the watch while it `run_here`s.
+
+        Whether there was anything.
+        """
+        output, error = read_available(self._slot.stdout), read_available(self._slot.stderr)
+        self._spilled.append(output)
+        self._spilled_stderr.append(error)
+        return bool(output or error)
 
     def _free_slot(self) -> None:
         if not self._is_drained:
             self._break_stdout()
-        self._on_idle(self._slot)
+        self._keeper.take_back(self._slot)
 
     def _count(self, data: bytes) -> bytes:
         self.stdout_size += len(data)
@@ -152,11 +255,6 @@ class Execution:
         self.invocation.stop("stdout")  # also of a guest that has ended: its output is cut off all the same
         self.stop("stdout")
         return data[:-excess]
-
-    def _become_slow(self) -> None:
-        self._is_slow = True
-        self._on_slow()
-        self._notify()
 
     async def _change(self) -> None:
         """Waits until there is output to read (of a slow guest), or until something else has happened."""
@@ -179,3 +277,11 @@ class Execution:
     def _notify(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+
+def _nothing(*_: object) -> None:
+    pass
+
+
+def _failed(error: BaseException) -> Outcome:
+    return Outcome("failed", message=f"{type(error).__name__}: {error}")

@@ -1,42 +1,22 @@
 """Host functions: what a guest calls of the gateway, and the guest's memory while it does.
 
-wasmtime-py's own way makes objects of the caller, each argument and each access to memory, and costs more than a call
-does; like `capi`, this speaks to the library underneath. A host function runs on the guest's thread and finds its
-invocation in `current`.
+A host function runs on the guest's thread and finds its invocation in `current`.
 """
 
 from __future__ import annotations
 
-import ctypes
-import functools
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from ctypes import POINTER, byref, c_bool, c_char_p, c_size_t, c_uint32, c_void_p
-from typing import Any, cast
+from typing import Any
 
 import wasmtime
-from wasmtime import _bindings
 
-from .capi import bind
+from .. import abi
 from .invocation import Invocation, current
 
 HostFunction = Callable[[Invocation, "Memory | None", list[int]], int]
 """Invocation, memory (None if the module exports none), unsigned arguments; the result. All of them are i32."""
-
-_EXTERN_MEMORY = 3
-_WORDS = 4
-"""32-bit words of a value as wasmtime passes it; an i32 is the first."""
-
-_export_get = bind("wasmtime_caller_export_get", c_bool, c_void_p, c_char_p, c_size_t, c_void_p)
-_context = bind("wasmtime_caller_context", c_void_p, c_void_p)
-_data = bind("wasmtime_memory_data", c_void_p, c_void_p, c_void_p)
-_data_size = bind("wasmtime_memory_data_size", c_size_t, c_void_p, c_void_p)
-_define = bind(
-    "wasmtime_linker_define_func_unchecked",
-    c_void_p,
-    *(c_void_p, c_char_p, c_size_t, c_char_p, c_size_t),
-    *(c_void_p, _bindings.wasmtime_func_unchecked_callback_t, c_void_p, c_void_p),
-)
 
 logger = logging.getLogger("wagi_gateway")
 
@@ -45,13 +25,12 @@ class OutOfBounds(Exception):
     """An address lies outside the guest's memory."""
 
 
-class Memory:
+class Memory(ABC):
     """A guest's linear memory during one call of the host, in which it does not move."""
 
-    __slots__ = ("_base", "size")
+    __slots__ = ("size",)
 
-    def __init__(self, base: int, size: int) -> None:
-        self._base = base
+    def __init__(self, size: int) -> None:
         self.size = size
 
     def check(self, start: int, size: int) -> None:
@@ -59,58 +38,39 @@ class Memory:
         if start + size > self.size:
             raise OutOfBounds
 
+    @abstractmethod
     def read(self, start: int, size: int) -> bytes:
         """A copy of some bytes. Raises OutOfBounds."""
-        self.check(start, size)
-        return ctypes.string_at(self._base + start, size)
 
+    @abstractmethod
     def write(self, start: int, data: bytes) -> None:
         """Raises OutOfBounds, and then has written nothing."""
-        self.check(start, len(data))
-        ctypes.memmove(self._base + start, data, len(data))
 
 
 def define(
     linker: wasmtime.Linker, module: str, name: str, parameters: int, function: HostFunction, *, failed: int
 ) -> None:
     """Adds a function to a linker, or puts it in the place of another. `failed` is its result where it raises."""
-    i32 = wasmtime.ValType.i32()
-    function_type = wasmtime.FuncType([i32] * parameters, [i32])
-    names = (module.encode(), len(module), name.encode(), len(name))
-    error = _define(linker.ptr(), *names, function_type.ptr(), _callback(function, parameters, failed), None, None)
-    if error:
-        raise wasmtime.WasmtimeError._from_ptr(ctypes.cast(error, POINTER(_bindings.wasmtime_error_t)))
+    if abi.fits():
+        from . import host_capi
+
+        host_capi.define(linker, module, name, parameters, function, failed)
+    else:
+        from . import host_public
+
+        host_public.define(linker, module, name, parameters, function, failed)
 
 
-@functools.cache  # kept, because linkers know its address
-def _callback(function: HostFunction, parameters: int, failed: int) -> Any:
-    words = c_uint32 * (_WORDS * max(parameters, 1))
-
-    @_bindings.wasmtime_func_unchecked_callback_t  # type: ignore[untyped-decorator]
-    def callback(_env: int, caller: Any, values: Any, _count: int) -> int:
-        raw = words.from_address(ctypes.addressof(values.contents))
-        raw[0] = _call(function, caller, raw[0 : _WORDS * parameters : _WORDS], failed)
-        return 0
-
-    return callback
-
-
-def _call(function: HostFunction, caller: Any, arguments: list[int], failed: int) -> int:
+def call(
+    function: HostFunction, find_memory: Callable[[Any], Memory | None], caller: Any, arguments: list[int], failed: int
+) -> int:
     """Never raises: an exception would be printed past the log, and the guest would read its own argument."""
     try:
         invocation = current.invocation
         if invocation is None:
             return failed
         invocation.count_host_call()
-        return function(invocation, _memory(caller), arguments)
+        return function(invocation, find_memory(caller), arguments)
     except Exception:
         logger.exception("a host function failed")
         return failed
-
-
-def _memory(caller: Any) -> Memory | None:
-    extern = _bindings.wasmtime_extern_t()
-    if not _export_get(caller, b"memory", 6, byref(extern)) or cast(int, extern.kind) != _EXTERN_MEMORY:
-        return None
-    context, memory = _context(caller), byref(extern.of.memory)
-    return Memory(_data(context, memory), _data_size(context, memory))

@@ -9,8 +9,8 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Literal
+from functools import lru_cache
+from typing import Literal, NamedTuple
 
 from ..cgi.environ import Environ
 from ..compiler import WarmModule
@@ -23,10 +23,11 @@ End = Literal["exit", "trap", "stopped", "failed", "starved"]
 _FREE_HOST_CALLS = 1000
 _HOST_CALL_PAUSE = 0.001
 """Seconds."""
+MOMENT = 0.002
+"""Seconds for which a guest may run where others wait for it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """How an invocation ended.
 
     `exit` with the guest's exit code, `trap` with wasmtime's message, `stopped` with the StopReason, `failed` where the
@@ -56,7 +57,7 @@ class Invocation:
         "_wakeup",
         "argv",
         "deadline",
-        "entrypoint",
+        "entrypoints",
         "environ",
         "limits",
         "module",
@@ -68,6 +69,7 @@ class Invocation:
         "stdin",
         "stop_reason",
         "volumes",
+        "yields",
     )
 
     def __init__(
@@ -87,7 +89,8 @@ class Invocation:
         of a file that holds it; `volumes` are (host directory, guest path, writable); `on_stderr` is called on the
         event loop with what the guest writes, as it comes; without `outbound` every call is denied."""
         self.module = module
-        self.entrypoint = entrypoint
+        self.entrypoints = _entrypoints(module, entrypoint)
+        """What is called, in order."""
         self.limits = limits
         self.argv = argv
         self.environ = environ
@@ -102,6 +105,8 @@ class Invocation:
         self.started_ns = 0
         self.deadline = 0.0
         self.stop_reason: StopReason | None = None
+        self.yields = False
+        """Whether the guest may be made to pause, because the thread it runs on has others to serve."""
         self._host_calls = 0
         self._has_waited = False
         self._is_woken = False
@@ -138,6 +143,10 @@ class Invocation:
         if self.stop_reason is None and time.monotonic() >= self.deadline:
             self.stop_reason = "time"
         return self.stop_reason is not None
+
+    def must_pause(self) -> bool:
+        """Whether the guest has had its moment on a thread that serves others; asked at each epoch."""
+        return self.yields and time.monotonic_ns() - self.started_ns > MOMENT * 1e9
 
     def wait(self, seconds: float, descriptor: int = -1, events: int = 0) -> bool:
         """Waits on the guest's behalf until a descriptor is ready for the events of poll(2), or until it is woken.
@@ -190,6 +199,13 @@ class Invocation:
             with self._lock:
                 self._wakeup = wakeup
         return True
+
+
+@lru_cache(maxsize=1024)
+def _entrypoints(module: WarmModule, entrypoint: bytes | None) -> tuple[bytes, ...]:
+    if entrypoint is None:
+        return ()
+    return (b"_initialize", entrypoint) if module.is_reactor else (entrypoint,)
 
 
 class _Current(threading.local):

@@ -7,16 +7,20 @@ import contextlib
 import os
 import resource
 import threading
+from collections import deque
 from collections.abc import Callable
 
 import wasmtime
 
 from ..errors import AtCapacity
-from .capi import check_abi
-from .execution import Execution
+from . import public
+from .execution import QUICK, Execution
 from .invocation import Invocation
+from .pace import Pace
+from .path import choose_path
 from .slot import Slot
 from .threads import Threads
+from .watch import Watch
 
 _TICK = 0.05
 """Seconds between epochs: how late a stop reaches a guest that computes."""
@@ -30,21 +34,27 @@ class Sandbox:
     """Starts invocations on one event loop, between its `async with`'s begin and end."""
 
     def __init__(self, engine: wasmtime.Engine) -> None:
-        """Raises AbiMismatch."""
-        check_abi()
         self._engine = engine
+        self._path = choose_path()
         self._threads = Threads()
         self._idle: list[Slot] = []
         self._running: set[Execution] = set()
         self._is_closing = False
         self._none_runs = asyncio.Event()
         self._end_ticker = threading.Event()
+        self._watch = Watch(engine)
+        self._paces: dict[tuple[str, tuple[bytes, ...]], Pace] = {}
+        self._young: deque[Execution] = deque()
+        self._young_timer: asyncio.TimerHandle | None = None
         self._probe = -1
         self._descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._ticker = threading.Thread(target=self._tick, name="epoch", daemon=True)
 
     async def __aenter__(self) -> Sandbox:
+        self.loop = asyncio.get_running_loop()
         self._probe = os.open(os.devnull, os.O_RDONLY)
+        if self._path.steps:
+            self._watch.start()
         self._ticker.start()
         return self
 
@@ -56,7 +66,11 @@ class Sandbox:
         if self._running:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._none_runs.wait(), _CLOSE)
+        if self._young_timer:
+            self._young_timer.cancel()
         self._end_ticker.set()
+        if self._path.steps:
+            await asyncio.to_thread(self._watch.close)
         await asyncio.to_thread(self._ticker.join)
         os.close(self._probe)
         self._threads.close()
@@ -75,37 +89,56 @@ class Sandbox:
         Raises AtCapacity when the system has no descriptor or thread left.
         """
         try:
-            slot = self._idle.pop() if self._idle else Slot(asyncio.get_running_loop())
+            slot = self._idle.pop() if self._idle else Slot(self.loop, self._engine, self._path)
         except OSError as error:
             raise AtCapacity(f"no pipe for a sandbox: {error}") from None
-
-        def grow() -> None:
-            with contextlib.suppress(RuntimeError):  # no more threads to be had: guests wait for each other
-                self._threads.grow(len(self._running) + 1)  # and one for the next
-
-        def slow() -> None:
-            grow()
-            on_slow()
-
-        def ended() -> None:
-            self._running.discard(execution)
-            if not self._running:
-                self._none_runs.set()
-            on_end(execution)
-
-        execution = Execution(self._engine, invocation, slot, on_slow=slow, on_end=ended, on_idle=self._take_back)
-        invocation.on_wait = grow
+        pace = self._pace(invocation)
+        execution = Execution(
+            self._path.run, self._engine, invocation, slot, pace, self, on_slow=on_slow, on_end=on_end
+        )
+        if slot.steps and pace.is_quick and _can_run_here(invocation) and execution.run_here(slot.steps, self._watch):
+            return execution
+        invocation.on_wait = self.grow
         self._running.add(execution)
+        self._none_runs.clear()
         try:
             self._threads.submit(execution.run)
         except RuntimeError as error:
-            self._running.discard(execution)
+            self.forget(execution)
             execution.cancel()
             raise AtCapacity(f"no thread for a sandbox: {error}") from None
-        self._none_runs.clear()
+        self._young.append(execution)
+        if self._young_timer is None:
+            self._young_timer = self.loop.call_later(QUICK, self._look_at_the_young)
         return execution
 
-    def _take_back(self, slot: Slot) -> None:
+    def _pace(self, invocation: Invocation) -> Pace:
+        key = (invocation.module.digest, invocation.entrypoints)
+        pace = self._paces.get(key)
+        if pace is None:
+            pace = self._paces[key] = Pace()
+        return pace
+
+    def _look_at_the_young(self) -> None:
+        """One timer for all guests, since few live to see it."""
+        horizon = self.loop.time() - QUICK
+        while self._young and self._young[0].started <= horizon:
+            self._young.popleft().become_slow()
+        self._young_timer = self.loop.call_later(QUICK, self._look_at_the_young) if self._young else None
+
+    def grow(self) -> None:
+        """A guest takes its time: the others get threads of their own. May be called from any thread."""
+        with contextlib.suppress(RuntimeError):  # no more threads to be had: guests wait for each other
+            self._threads.grow(len(self._running) + 1)  # and one for the next
+
+    def forget(self, execution: Execution) -> None:
+        """The guest has ended."""
+        self._running.discard(execution)
+        if not self._running:
+            self._none_runs.set()
+
+    def take_back(self, slot: Slot) -> None:
+        """Nobody reads from the slot any more."""
         if slot.is_broken or self._is_closing or len(self._idle) >= _MAX_IDLE:
             slot.close()
         else:
@@ -116,6 +149,7 @@ class Sandbox:
             if self._descriptors_are_short():
                 self._stop_openers()
             self._engine.increment_epoch()
+            public.tick()
 
     def _stop_openers(self) -> None:
         """A guest with a volume may open files without end, and wasmtime has no bound for it; one that calls out, many
@@ -132,3 +166,8 @@ class Sandbox:
             return True
         os.close(lowest)
         return lowest > self._descriptors // 2
+
+
+def _can_run_here(invocation: Invocation) -> bool:
+    """Whether a guest has nothing that could block the event loop's thread: no file, and no call of the gateway."""
+    return not (invocation.module.calls_gateway or invocation.volumes or isinstance(invocation.stdin, int))

@@ -6,6 +6,9 @@ import asyncio
 import contextlib
 import os
 
+import wasmtime
+
+from .path import Path
 from .pipes import descriptor_path, open_pipe
 from .stderr import StderrReader
 
@@ -19,15 +22,17 @@ class Slot:
     ended and the pipe is empty.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, engine: wasmtime.Engine, path: Path) -> None:
         """Raises OSError where the system has no descriptor left."""
         with contextlib.ExitStack() as stack:
             self.stdout, self._stdout_writer = open_pipe(stack, _STDOUT_CAPACITY)
-            self._stderr, self._stderr_writer = open_pipe(stack)
+            self.stderr, self._stderr_writer = open_pipe(stack)
             stack.pop_all()
         self.stdout_path = descriptor_path(self._stdout_writer)
         self.stderr_path = descriptor_path(self._stderr_writer)
-        self.stderr_reader = StderrReader(loop, self._stderr)
+        self.stderr_reader = StderrReader(loop, self.stderr)
+        self.steps = path.steps and path.steps(engine, self.stdout_path, self.stderr_path)
+        """What runs its guests on the event loop's thread, where that can be done."""
         self.is_broken = False
 
     @property
@@ -45,5 +50,5 @@ class Slot:
         """Closes the pipes. No guest is running."""
         self.break_stdout()
         self.stderr_reader.close()
-        for descriptor in (self._stdout_writer, self._stderr, self._stderr_writer):
+        for descriptor in (self._stdout_writer, self.stderr, self._stderr_writer):
             os.close(descriptor)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+from termios import FIONREAD
 
 from .invocation import Invocation
 from .pipes import read_available
@@ -11,6 +13,7 @@ _CHUNK = 2 * 1024
 """Bytes read at once: what is logged between two turns of the event loop."""
 _LINE = 256
 """Bytes a line costs besides its own: its time, route and id in the log."""
+_NOTHING = bytes(4)
 _PAUSE = 0.01
 """Seconds between readings once a guest is over its limit: that slows the guest, not the gateway."""
 
@@ -28,6 +31,7 @@ class StderrReader:
         self._room = 0
         self._dropped = 0
         self._pause: asyncio.TimerHandle | None = None
+        self._waiting = bytearray(_NOTHING)
         loop.add_reader(descriptor, self._ready)
 
     def attach(self, invocation: Invocation) -> None:
@@ -38,8 +42,10 @@ class StderrReader:
 
     def detach(self) -> int:
         """The guest has ended: takes what is left and returns how many bytes were over the limit."""
-        while data := read_available(self._descriptor, _CHUNK):
-            self._take(data)
+        fcntl.ioctl(self._descriptor, FIONREAD, self._waiting)
+        if self._waiting != _NOTHING:
+            while data := read_available(self._descriptor, _CHUNK):
+                self.take(data)
         self._resume()
         self._invocation = None
         return self._dropped
@@ -50,13 +56,13 @@ class StderrReader:
         self._loop.remove_reader(self._descriptor)
 
     def _ready(self) -> None:
-        self._take(read_available(self._descriptor, _CHUNK))
+        self.take(read_available(self._descriptor, _CHUNK))
         if self._dropped and self._pause is None:
             self._loop.remove_reader(self._descriptor)
             self._pause = self._loop.call_later(_PAUSE, self._drain)
 
     def _drain(self) -> None:
-        self._take(read_available(self._descriptor))
+        self.take(read_available(self._descriptor))
         self._pause = self._loop.call_later(_PAUSE, self._drain)
 
     def _resume(self) -> None:
@@ -65,7 +71,8 @@ class StderrReader:
             self._pause = None
             self._loop.add_reader(self._descriptor, self._ready)
 
-    def _take(self, data: bytes) -> None:
+    def take(self, data: bytes) -> None:
+        """The guest has written something."""
         if self._invocation is None:
             return
         kept = self._affordable(data)
