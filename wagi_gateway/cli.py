@@ -20,8 +20,6 @@ from .envfile import parse_env_file, parse_variable
 from .errors import Problem, StartupError
 from .observe import log
 from .oneshot import OneShot, load_once, run_once
-from .pod.manifest import read_pod
-from .pod.toml import write_toml
 from .terminal import (
     AuthFile,
     CacheDir,
@@ -207,6 +205,9 @@ def convert(
     settings_file: SettingsFile = None,
 ) -> None:
     """Print the modules.toml that does what a Krustlet Pod manifest does."""
+    from .pod.manifest import read_pod
+    from .pod.toml import write_toml
+
     with problems(exit_code=1):
         file = read_pod(pod)
         if file.problems:

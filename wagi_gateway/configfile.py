@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from pydantic import BaseModel, Field, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
@@ -32,7 +32,9 @@ from .config import (
     nested_models,
 )
 from .errors import Problem, StartupError
-from .pod.manifest import PodFile, read_pod
+
+if TYPE_CHECKING:  # what reads YAML is imported where there is some
+    from .pod.manifest import PodFile
 
 
 class _EnvironmentTable(Table):
@@ -88,6 +90,8 @@ def read_config(path: Path, overrides: Overrides | None = None, settings: Path |
     when there is nothing to read.
     """
     if path.suffix in (".yaml", ".yml"):
+        from .pod.manifest import read_pod
+
         return _config_from_pod(read_pod(path), path, overrides, settings)
     if settings:
         raise StartupError(Problem("--settings", f"goes with a Pod manifest; {path} has its own tables"))

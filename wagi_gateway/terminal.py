@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -9,10 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Table
-from rich.text import Text
 
 from .configfile import ConfigFile
 from .errors import Problem, StartupError
@@ -22,13 +19,12 @@ from .sources.errors import RegistryError
 from .sources.file import WasmSource
 from .startup import load
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # rich is imported where something is drawn: a server that starts draws nothing
+    from rich.console import Console
+    from rich.progress import TaskID
+
     from .sources.oci import OnProgress
     from .sources.reference import ImageReference
-
-# In a file or a pipe a table is as wide as it needs to be.
-_out = Console(highlight=False, width=None if sys.stdout.isatty() else 10_000)
-_err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 _LONG_COMPILE = 1_000_000
 """Bytes of a module from which on its compilation takes long enough to be shown."""
@@ -80,33 +76,51 @@ def problems(*, exit_code: int) -> Iterator[None]:
         raise typer.Exit(exit_code) from None
 
 
+@functools.cache
+def _err() -> Console:
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def _draws() -> bool:
+    return sys.stderr.isatty() and _err().is_terminal
+
+
 def fail(what: str) -> None:
     """One mistake."""
-    _err.print(f"error: {log.escape(what)}", markup=False)
+    _err().print(f"error: {log.escape(what)}", markup=False)
 
 
 def warn(warnings: Iterable[Problem]) -> None:
     """What is doubtful."""
     for warning in warnings:
-        _err.print(f"warning: {log.escape(str(warning))}", markup=False)
+        _err().print(f"warning: {log.escape(str(warning))}", markup=False)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """A table on standard output."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table()
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*(Text(log.escape(cell)) for cell in row))
-    _out.print(table)
+    # In a file or a pipe a table is as wide as it needs to be.
+    Console(highlight=False, width=None if sys.stdout.isatty() else 10_000).print(table)
 
 
 def load_site(file: ConfigFile) -> Site:
     """Loads a site, and shows what takes long. Raises StartupError."""
-    if not _err.is_terminal:
+    if not _draws():
         return load(file)
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with pulling() as on_pull, Progress(*columns, console=_err, transient=True) as progress:
+    with pulling() as on_pull, Progress(*columns, console=_err(), transient=True) as progress:
 
         @contextmanager
         def compiling(source: WasmSource) -> Iterator[None]:
@@ -124,11 +138,13 @@ def load_site(file: ConfigFile) -> Site:
 @contextmanager
 def pulling() -> Iterator[OnProgress | None]:
     """Progress bars for modules that are pulled, on a terminal."""
-    if not _err.is_terminal:
+    if not _draws():
         yield None
         return
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
+
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=_err, transient=True) as progress:
+    with Progress(*columns, console=_err(), transient=True) as progress:
         tasks: dict[ImageReference, TaskID] = {}
 
         def on_progress(reference: ImageReference, done: int, total: int) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,7 +39,7 @@ def create_puller(config: Config, base: Path, directory: Path, on_progress: OnPr
 
 
 class ModuleSources:
-    """Reads each module once; those from registries are pulled side by side, before the first is asked for."""
+    """Reads modules; those from registries are pulled side by side, before the first is asked for."""
 
     def __init__(
         self, config: Config, base: Path, cache_directory: Path, on_progress: OnProgress | None = None
@@ -47,7 +48,8 @@ class ModuleSources:
         self.warnings: list[Problem] = []
         """What is doubtful about registries as a whole."""
         self._base = base
-        self._files: dict[Path, WasmSource] = {}
+        # Several routes in a row may lead to one file; the bytes of all files together can be more than a start has.
+        self._read_file = functools.lru_cache(maxsize=1)(read_module)
         self._images: dict[_Wanted, WasmSource | RegistryError] = {}
         self._image_warnings: dict[_Wanted, tuple[str, ...]] = {}
         self._store: Store | None = None
@@ -65,17 +67,14 @@ class ModuleSources:
                 raise image
             return image, self._image_warnings[wanted]
         resolved = resolve(module.module, self._base)
-        if resolved.path not in self._files:
-            self._files[resolved.path] = read_module(resolved.path)
         warnings = [resolved.warning] if resolved.warning else []
         if module.pull_policy:
             warnings.append("pull_policy has no effect on a file")
-        return self._files[resolved.path], tuple(warnings)
+        return self._read_file(resolved.path), tuple(warnings)
 
-    def touch(self) -> None:
-        """Notes that the modules from registries are in use."""
-        if self._store:
-            self._store.touch(self._digests)
+    def in_use(self) -> Callable[[], None]:
+        """What notes that the modules from registries are in use; it outlives the bytes of all modules, held here."""
+        return functools.partial(self._store.touch, self._digests) if self._store else lambda: None
 
     def _pull(
         self, config: Config, cache_directory: Path, wanted: list[_Wanted], on_progress: OnProgress | None
