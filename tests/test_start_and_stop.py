@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import pty
 import signal
+import subprocess
+import sys
+import threading
 import time
 from pathlib import Path
 
@@ -42,6 +46,32 @@ def test_a_guest_that_does_not_end_does_not_outlive_the_grace(serve: Serve, atta
     assert "Traceback" not in server.log
 
 
+def test_a_request_on_its_way_outlives_sigterm(serve: Serve) -> None:
+    server = serve(module("/hello", "hello"), hello=guests.HELLO)
+    with server.connect() as connection:
+        connection.sendall(get("/hello"))
+        first = b""
+        while not first.endswith(b"hello world\n"):
+            first += connection.recv(65536)
+        server.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: not accepts(server))
+        connection.sendall(get("/hello"))
+        second = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert b"connection: close" not in first.lower()
+    assert second.startswith(b"HTTP/1.1 200 ")
+    assert b"\r\nconnection: close\r\n" in second.lower()
+    assert server.process.wait(10) == 0
+
+
+def accepts(server: Server) -> bool:
+    """Whether somebody listens."""
+    try:
+        server.connect().close()
+    except OSError:
+        return False
+    return True
+
+
 def workers(server: Server) -> set[int]:
     """The worker processes of a server."""
     pid = server.process.pid
@@ -58,3 +88,71 @@ def test_a_worker_that_dies_is_replaced(serve: Serve) -> None:
     answers = together(8, lambda _: httpx.get(f"{server.url}/hello", trust_env=False).text)
     assert answers == ["hello world\n"] * 8
     assert "Traceback" not in server.log
+
+
+def test_sighup_replaces_all_workers_and_loses_no_request(serve: Serve) -> None:
+    server = serve(module("/hello", "hello"), "--workers", "2", hello=guests.HELLO)
+    before = workers(server)
+    is_over = threading.Event()
+
+    def ask(_: int) -> set[str]:
+        answers = set()
+        with httpx.Client(trust_env=False) as client:
+            while not is_over.is_set():
+                answers.add(client.get(f"{server.url}/hello").text)
+        return answers
+
+    def restart(_: int) -> set[str]:
+        try:
+            server.process.send_signal(signal.SIGHUP)
+            server.wait_for_log("all workers are replaced")
+            wait_until(lambda: len(workers(server)) == 2)
+        finally:
+            is_over.set()
+        return set()
+
+    answers = together(5, lambda number: ask(number) if number else restart(number))
+    assert set.union(*answers) == {"hello world\n"}
+    assert not workers(server) & before
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(10) == 0
+    assert "Traceback" not in server.log
+
+
+def test_workers_stay_while_new_ones_do_not_start(serve: Serve) -> None:
+    server = serve(module("/hello", "hello"), "--workers", "2", hello=guests.HELLO)
+    before = workers(server)
+    hello = server.log_path.parent / "hello.wat"
+    hello.write_text("(module")
+    server.process.send_signal(signal.SIGHUP)
+    server.wait_for_log("a new worker does not start")
+    assert workers(server) == before
+    os.kill(min(before), signal.SIGKILL)
+    server.wait_for_log("ended with 3; another one takes its place")
+    assert server.get("/hello").text == "hello world\n"
+    hello.write_text(guests.HELLO)
+    wait_until(lambda: len(workers(server)) == 2, timeout=20)
+    assert server.process.poll() is None
+
+
+def test_sighup_does_not_end_a_single_process(serve: Serve) -> None:
+    server = serve(module("/hello", "hello"), hello=guests.HELLO)
+    server.process.send_signal(signal.SIGHUP)
+    server.wait_for_log("SIGHUP has no effect on a single process")
+    assert server.get("/hello").text == "hello world\n"
+
+
+@pytest.mark.parametrize("count", ["1", "2"])
+def test_a_terminal_that_is_closed_ends_the_server(count: str, tmp_path: Path) -> None:
+    (tmp_path / "hello.wat").write_text(guests.HELLO)
+    (tmp_path / "modules.toml").write_text("[cache]\nenabled = false\n" + module("/hello", "hello"))
+    controller, terminal = pty.openpty()
+    command = [sys.executable, "-m", "wagi_gateway", "serve", str(tmp_path / "modules.toml"), "--workers", count]
+    command += ["--listen", "127.0.0.1:0"]
+    with subprocess.Popen(command, stdin=terminal, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout
+        assert any(line.startswith("Ready: ") for line in server.stdout)
+        server.send_signal(signal.SIGHUP)  # what the kernel sends
+        assert server.wait(10) == 0
+    os.close(controller)
+    os.close(terminal)

@@ -16,6 +16,8 @@ MAX_HEAD = MAX_TARGET + MAX_ENVIRON
 
 _LINGER = 2.0
 """Seconds in which a client may read the answer to a head that was too large."""
+_LAST_REQUEST = 0.5
+"""Seconds that an idle connection stays open at the end of a worker: a request may be on its way."""
 _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
     b"content-type: text/plain; charset=utf-8\r\ncontent-length: 32\r\nconnection: close\r\n\r\n"
@@ -52,6 +54,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_timer: asyncio.TimerHandle | None = None
         self._is_deaf = False
         """Whether a request came before the last one was answered; what comes now is read and thrown away."""
+        self._is_ending = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A head is awaited."""
@@ -96,6 +99,8 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         if not self.url.startswith(b"/") or b"#" in self.url:  # uvicorn leaves out the authority and the fragment
             self.scope["raw_path"] = self.url.partition(b"?")[0]
+        if self._is_ending:
+            self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body is there."""
@@ -115,6 +120,19 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_response_complete()
         if not self._in_head or self._unfinished:
             self._start_head_timer()
+        if self._is_ending:
+            self._close_soon()
+
+    def shutdown(self) -> None:
+        """Ends the connection with an answer that says so: a client that is not told may just be sending a request.
+
+        uvicorn closes an idle connection at once, and what is on its way then is lost.
+        """
+        self._is_ending = True
+        if self._is_idle():
+            self._close_soon()
+        elif not self.cycle.response_started:
+            self.cycle.keep_alive = False
 
     def send_400_response(self, msg: str) -> None:
         """What cannot be parsed is answered; but not in the middle of the answer to the request before it."""
@@ -150,6 +168,13 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _unsupported_upgrade_warning(self) -> None:
         """An upgrade nobody offers is ignored (RFC 9110 section 7.8); uvicorn would advise to install a library."""
+
+    def _close_soon(self) -> None:
+        def close() -> None:
+            if self._is_idle():
+                self.transport.close()
+
+        self.loop.call_later(_LAST_REQUEST, close)
 
     def _start_head_timer(self) -> None:
         self._stop_head_timer()
