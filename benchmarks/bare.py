@@ -1,13 +1,15 @@
-"""What uvicorn alone makes of a constant answer: the yardstick. Run it with `python -m benchmarks.bare`."""
+"""What uvicorn alone makes of an answer: the yardstick. `python -m benchmarks.bare [constant|stream|echo]` runs it."""
 
 from __future__ import annotations
 
 import socket
+import sys
 
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 BODY = b"hello world\n"
+PIECE = bytes(64 * 1024)
 
 
 async def constant(_scope: Scope, _receive: Receive, send: Send) -> None:
@@ -15,6 +17,29 @@ async def constant(_scope: Scope, _receive: Receive, send: Send) -> None:
     headers = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(BODY))]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": BODY})
+
+
+async def stream(scope: Scope, _receive: Receive, send: Send) -> None:
+    """So many bytes from memory as the path says, in pieces of 64 KiB."""
+    headers = [(b"content-type", b"application/octet-stream")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    for _ in range(int(scope["path"].rpartition("/")[2]) // len(PIECE)):
+        await send({"type": "http.response.body", "body": PIECE, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def echo(_scope: Scope, receive: Receive, send: Send) -> None:
+    """The request's body, once it is complete."""
+    pieces = []
+    while True:
+        message = await receive()
+        pieces.append(message["body"])
+        if not message.get("more_body"):
+            break
+    body = b"".join(pieces)
+    headers = [(b"content-type", b"application/octet-stream"), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 def serve(app: ASGIApp) -> None:
@@ -36,4 +61,4 @@ def serve(app: ASGIApp) -> None:
 
 
 if __name__ == "__main__":
-    serve(constant)
+    serve({"constant": constant, "stream": stream, "echo": echo}[sys.argv[1] if sys.argv[1:] else "constant"])

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import shutil
 import statistics
 import sys
 import tempfile
@@ -24,7 +23,10 @@ from pathlib import Path
 
 import httpx
 
-from .invocation import CONNECTIONS, machine, row, serving, wrk
+from .cores import ALL
+from .load import CONNECTIONS, check_wrk, wrk
+from .machine import machine
+from .servers import serving
 from .slow import DELAY
 
 TARGET = 1.5
@@ -84,8 +86,7 @@ class Times:
 def main() -> None:
     """Measures and prints one table; exits with 1 where a call costs too much."""
     options = _options()
-    if shutil.which("wrk") is None:
-        sys.exit("benchmarks: wrk is not installed (Debian: apt-get install wrk)")
+    check_wrk()
     load_before = os.getloadavg()[0]
     times, (alone, late, prompt) = _measure(options.turns, options.requests, options.seconds)
     ratios = {
@@ -126,8 +127,8 @@ def _measure(turns: int, requests: int, seconds: int) -> tuple[Times, list[list[
     the prompt target."""
     times = Times()
     with tempfile.TemporaryDirectory() as directory, contextlib.ExitStack() as stack:
-        target = stack.enter_context(serving("benchmarks.bare"))
-        late = stack.enter_context(serving("benchmarks.slow"))
+        target = stack.enter_context(serving("benchmarks.bare", cores=ALL)).url
+        late = stack.enter_context(serving("benchmarks.slow", cores=ALL)).url
         config = "[log]\naccess = false\nlevel = 'warning'\n"
         for name, url, count in (("none", target, 0), ("one", target, 1), ("many", target, MANY), ("late", late, 1)):
             url += "/hello"
@@ -136,7 +137,7 @@ def _measure(turns: int, requests: int, seconds: int) -> tuple[Times, list[list[
         file = Path(directory, "modules.toml")
         file.write_text(config)
         serve = ["wagi_gateway", "serve", str(file), "--listen", "127.0.0.1:0", "--cache-dir", f"{directory}/cache"]
-        gateway = stack.enter_context(serving(*serve))
+        gateway = stack.enter_context(serving(*serve, cores=ALL)).url
         with httpx.Client(trust_env=False) as to_target, httpx.Client(trust_env=False) as to_gateway:
             asked = (
                 (times.httpx, to_target, f"{target}/hello", 1),
@@ -154,7 +155,7 @@ def _measure(turns: int, requests: int, seconds: int) -> tuple[Times, list[list[
                     for values, (medians, *_) in zip(found, asked, strict=True):
                         medians.append(statistics.median(values))
         urls = (f"{late}/hello", f"{gateway}/late", f"{gateway}/one")
-        rates = [[wrk(url, seconds) for url in urls] for _ in range(3)][1:]
+        rates = [[wrk(url, seconds, cores=ALL) for url in urls] for _ in range(3)][1:]
     return times, [list(values) for values in zip(*rates, strict=True)]
 
 
@@ -166,6 +167,12 @@ def _time(client: httpx.Client, url: str) -> float:
     if response.text != "hello world\n":
         raise SystemExit(f"benchmarks: {url} answered {response.status_code}: {response.text}")
     return seconds * 1e6
+
+
+def row(name: str, values: list[float], digits: int) -> None:
+    """Prints a line of the table."""
+    numbers = (statistics.median(values), min(values), max(values))
+    print(f"{name:46}" + "".join(f"{number:>9,.{digits}f}" for number in numbers))
 
 
 def _ratios(values: list[float], by: list[float]) -> list[float]:

@@ -18,6 +18,7 @@ from .config import Config, as_written
 from .configfile import Overrides, pod_tables, read_config
 from .envfile import parse_env_file, parse_variable
 from .errors import Problem, StartupError
+from .listener import bind, url
 from .observe import log
 from .oneshot import OneShot, load_once, run_once
 from .terminal import (
@@ -91,13 +92,13 @@ def serve(
         for warning in site.warnings:
             log.logger.warning("%s", warning)
         try:
-            listener = server.bind(site.config.server)
+            listener = bind(site.config.server)
         except StartupError:
             site.close()
             raise
     for pattern, endpoint in site.routes:
-        print(f"{server.url(listener)}{pattern.text} -> {endpoint.source} ({endpoint.entrypoint})")
-    server.run(file, site, listener, lambda url: print(f"Ready: serving on {url}", flush=True))
+        print(f"{url(listener)}{pattern.text} -> {endpoint.source} ({endpoint.entrypoint})")
+    server.run(file, site, listener, lambda address: print(f"Ready: serving on {address}", flush=True))
 
 
 @app.command()

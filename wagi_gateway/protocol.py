@@ -81,11 +81,6 @@ class BoundedProtocol(HttpToolsProtocol):
         elif self._in_head and self._unfinished and self._head_timer is None and self._is_idle():
             self._start_head_timer()
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """A field of the head; trailers are not (RFC 9110 section 6.5.1), though the parser calls them the same."""
-        if self._in_head:
-            super().on_header(name, value)
-
     def on_headers_complete(self) -> None:
         """The head is there."""
         self._unfinished = 0
@@ -94,9 +89,11 @@ class BoundedProtocol(HttpToolsProtocol):
         if not self._is_idle() and not self._is_all_sent():
             self._ignore_the_rest()
             return
-        if absolute := _EMPTY_PATH.match(self.url):  # which uvicorn cannot read
+        # uvicorn cannot read a target in absolute form without a path.
+        if not self.url.startswith(b"/") and (absolute := _EMPTY_PATH.match(self.url)):
             self.url = absolute[0] + b"/" + self.url[absolute.end() :]
         super().on_headers_complete()
+        self.headers = []  # what is added now are trailers, and no fields of the head (RFC 9110 section 6.5.1)
         if not self.url.startswith(b"/") or b"#" in self.url:  # uvicorn leaves out the authority and the fragment
             self.scope["raw_path"] = self.url.partition(b"?")[0]
         if self._is_ending:

@@ -52,9 +52,12 @@ _HOST = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RequestHead:
-    """A request without its body, as it came over the wire: bytes stay bytes."""
+    """A request without its body, as it came over the wire: bytes stay bytes.
+
+    It is not changed once it is made; to have that enforced would cost each request a microsecond.
+    """
 
     method: str
     raw_path: bytes
@@ -80,7 +83,7 @@ class RequestHead:
                 fields[name].append(value)
             else:
                 fields[name] = [value]
-        object.__setattr__(self, "fields", fields)
+        self.fields = fields
 
     def values(self, name: bytes) -> Sequence[bytes]:
         """Every value of one field, in order."""

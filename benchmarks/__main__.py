@@ -1,0 +1,99 @@
+"""The gateway's cost beside its targets. `scripts/bench` installs what this needs and runs it.
+
+    ./scripts/bench                          # every row, ten minutes
+    ./scripts/bench --only node latency      # some rows
+    ./scripts/bench --quick                  # a short form with wide margins, as the tests run it
+    ./scripts/bench --write-docs             # every row, and the numbers and charts of docs/performance.md
+
+Servers run on one core and the load on another. They take turns, and those that are not measured are stopped, so that
+what else the machine does meets all alike; the first turn warms up and does not count. A ratio is made in each turn,
+the median of them is compared with the target. The exit code is 1 where one is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from . import cores
+from .errors import Failed
+from .load import check_wrk
+from .machine import machine
+from .page import write_page
+from .plan import Plan
+from .rows.all import GROUPS, NAMES, QUICK_NAMES, Group
+from .table import MARGIN, Row, text
+
+
+def main() -> None:
+    """Measures, prints one table, and says whether the targets are met."""
+    options = _options()
+    check_wrk()
+    cores.check()
+    # Servers are ended by context managers, which a signal must not skip.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    begin, load_before = time.monotonic(), os.getloadavg()[0]
+    wanted = frozenset(options.only or (QUICK_NAMES if options.quick else NAMES))
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory(prefix="wagi-bench-") as directory:
+        plan = Plan(options.rounds, options.seconds, options.quick, Path(directory), wanted)
+        for group in GROUPS:
+            if wanted & set(group.names):
+                rows += _measure(group, plan)
+        method = _method(plan, load_before)
+        print(f"{method}\n\n{text(rows)}", flush=True)
+        failed = sorted(wanted - {row.name for row in rows})
+        if options.write_docs and not failed:
+            write_page(plan, rows, method)
+    for name in NAMES:
+        if options.quick and not options.only and name not in QUICK_NAMES:
+            print(f"not in the short form: {name}")
+    missed = [row.name for row in rows if not row.is_met]
+    verdict = [f"{word}: {', '.join(names)}" for word, names in (("MISSED", missed), ("FAILED", failed)) if names]
+    print(f"\n{time.monotonic() - begin:.0f} s; {'; '.join(verdict) or 'all targets met'}")
+    sys.exit(1 if verdict else 0)
+
+
+def _measure(group: Group, plan: Plan) -> list[Row]:
+    begin = time.monotonic()
+    print(f"{', '.join(name for name in group.names if name in plan.wanted)} ...", end=" ", file=sys.stderr, flush=True)
+    try:
+        rows = list(group.measure(plan))
+    except Failed as failure:
+        print(f"FAILED: {failure}", file=sys.stderr)
+        return []
+    print(f"{time.monotonic() - begin:.0f} s", file=sys.stderr)
+    return rows
+
+
+def _method(plan: Plan, load_before: float) -> str:
+    margin = f"; targets at {MARGIN:.0%}" if plan.is_quick else ""
+    return (
+        f"{machine('wasmtime', 'uvicorn', 'uvloop', 'httptools')}\n"
+        f"load average before: {load_before:.1f}\n"
+        f"medians of {plan.rounds} turns after one that warms up, {plan.seconds:g} s of wrk -t1 -c16 each{margin}"
+    )
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="scripts/bench", description="Measures the gateway beside its targets.")
+    parser.add_argument("--quick", action="store_true", help="a short form with wide margins")
+    parser.add_argument("--only", nargs="+", choices=NAMES, metavar="NAME", help=f"these rows: {', '.join(NAMES)}")
+    parser.add_argument("--rounds", type=int, help="turns that count (5; quick: 3)")
+    parser.add_argument("--seconds", type=float, help="how long a load lasts (3; quick: 1)")
+    parser.add_argument("--write-docs", action="store_true", help="write docs/performance.md and its charts")
+    options = parser.parse_args()
+    if options.write_docs and (options.quick or options.only):
+        parser.error("--write-docs goes with the whole table")
+    options.rounds = max(1, options.rounds or (3 if options.quick else 5))
+    options.seconds = options.seconds or (1.0 if options.quick else 3.0)
+    return options
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""Where the time of one request goes."""
+
+from __future__ import annotations
+
+import statistics
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from .calls import KINDS
+from .cores import SERVER, pinned
+from .guests import ENVIRON_WAT
+from .plan import Plan
+from .request import cgi, load_hello
+from .sandbox import sandbox_loops
+from .servers import ROUTE, bare, gateway
+
+_COUNT = 2000
+"""Guests of one loop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Microseconds of a request, in each turn."""
+
+    name: str
+    how: str
+    """How it was measured."""
+    values: list[float]
+
+    @property
+    def median(self) -> float:
+        """What counts."""
+        return statistics.median(self.values)
+
+
+def breakdown(plan: Plan) -> list[Part]:
+    """The parts of a request in the order of its way; together they are what a request to the gateway takes."""
+    directory = plan.directory / "breakdown"
+    directory.mkdir()
+    site = load_hello()
+    turns = []
+    with ExitStack() as stack:
+        server = stack.enter_context(gateway(directory, {ROUTE: ENVIRON_WAT}))
+        reference = stack.enter_context(bare())
+        loops = stack.enter_context(sandbox_loops(site))
+        for _ in range(plan.rounds + 1):
+            http = 1e6 / reference.rate(plan.seconds)
+            total = 1e6 / server.rate(plan.seconds)
+            with pinned(SERVER):
+                pure = cgi(site, _COUNT)
+                kinds = loops.bare.run_by_kind(_COUNT)
+                entry = loops.entry(_COUNT)
+                execution = loops.execution(_COUNT)
+            turns.append([http, pure, *kinds, entry - sum(kinds), execution - entry, total - http - pure - execution])
+    columns = [list(values) for values in zip(*turns[1:], strict=True)]
+    names = [
+        ("HTTP server", "bare uvicorn answering a constant: 1 / its requests per second"),
+        ("CGI", "route, environment, arguments, header block: a loop over these functions"),
+        *((f"C: {kind}", "clock before and after these calls in the bare loop") for kind in KINDS),
+        ("sandbox, Python", "the sandbox alone, less the calls of the bare loop"),
+        ("hand-over", "start, read and release of an execution, less the sandbox alone"),
+        ("rest", "1 / requests per second of the gateway, less all of the above: exchange, reply, log, cold caches"),
+    ]
+    return [Part(*name, values) for name, values in zip(names, columns, strict=True)]

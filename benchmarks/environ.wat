@@ -1,0 +1,16 @@
+;; samples/wat/hello.wat, after it has read its arguments and environment as a compiler's start-up code does.
+(module
+  (import "wasi_snapshot_preview1" "args_sizes_get" (func $args_sizes_get (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "args_get" (func $args_get (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "environ_sizes_get" (func $environ_sizes_get (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "environ_get" (func $environ_get (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 3)
+  (data (i32.const 0) "\08\00\00\00\26\00\00\00")
+  (data (i32.const 8) "content-type: text/plain\n\nhello world\n")
+  (func (export "_start")
+    (drop (call $args_sizes_get (i32.const 64) (i32.const 68)))
+    (drop (call $args_get (i32.const 1024) (i32.const 32768)))
+    (drop (call $environ_sizes_get (i32.const 72) (i32.const 76)))
+    (drop (call $environ_get (i32.const 4096) (i32.const 65536)))
+    (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 60)))))

@@ -1,0 +1,47 @@
+"""wrk: as many requests as a server takes, over connections that are kept."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from .cores import LOAD
+from .errors import Failed
+
+CONNECTIONS = 16
+UPLOAD = Path(__file__).parent / "upload.lua"
+"""A POST of 1 MiB."""
+
+
+def check_wrk() -> None:
+    """Ends the program where wrk is missing."""
+    if shutil.which("wrk") is None:
+        sys.exit("benchmarks: wrk is not installed (Debian: apt-get install wrk)")
+
+
+def wrk(
+    url: str,
+    seconds: float,
+    connections: int = CONNECTIONS,
+    *,
+    cores: frozenset[int] = LOAD,
+    script: Path | None = None,
+) -> float:
+    """Requests per second; raises Failed if any of them fails."""
+    options = ["-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", *(["-s", str(script)] if script else [])]
+    report = subprocess.run(
+        ["wrk", *options, url],
+        check=True,
+        capture_output=True,
+        text=True,
+        preexec_fn=functools.partial(os.sched_setaffinity, 0, cores),
+    ).stdout
+    found = re.search(r"Requests/sec:\s*([\d.]+)", report)
+    if not found or "Socket errors" in report or "Non-2xx" in report or float(found[1]) == 0:
+        raise Failed(f"{url} answered with errors:\n{report}")
+    return float(found[1])

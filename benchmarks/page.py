@@ -1,0 +1,105 @@
+"""docs/performance.md: the numbers between its markers, and the charts beside it."""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import chart
+from .breakdown import Part, breakdown
+from .chart import Bar, Point
+from .curves import UNIT, Curve, curves
+from .plan import Plan
+from .rows.hello import PEERS
+from .table import Row, markdown, number
+from .threads import Scaling, scaling
+
+PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
+CHARTS = PAGE.parent / "charts"
+TEXTS = ("machine", "table", "breakdown", "workers", "curves")
+"""The places on the page that are written here."""
+
+
+def write_page(plan: Plan, rows: Sequence[Row], method: str) -> None:
+    """Measures what the table does not have, and rewrites the page and its charts."""
+    parts, scales, lines = breakdown(plan), scaling(plan), curves(plan)
+    CHARTS.mkdir(exist_ok=True)
+    texts = (
+        f"```text\n{method}\n```",
+        markdown(rows),
+        _breakdown_table(parts),
+        _scaling_table(scales),
+        _curves_table(lines),
+    )
+    page = PAGE.read_text()
+    for name, text in zip(TEXTS, texts, strict=True):
+        page = replace(page, name, text)
+    (CHARTS / "peers.svg").write_text(_peers(rows))
+    (CHARTS / "breakdown.svg").write_text(chart.bars("One request, microseconds", "µs", [_bar(part) for part in parts]))
+    for curve in lines:
+        (CHARTS / f"{curve.name}.svg").write_text(_line(curve))
+    PAGE.write_text(page)
+
+
+def replace(page: str, name: str, text: str) -> str:
+    """The page with another text between `<!-- bench: NAME -->` and `<!-- bench: end -->`."""
+    pattern = re.compile(rf"(<!-- bench: {name} -->\n).*?(<!-- bench: end -->)", re.DOTALL)
+    page, count = pattern.subn(lambda found: f"{found[1]}\n{text}\n\n{found[2]}", page)
+    if count != 1:
+        raise SystemExit(f"benchmarks: {PAGE.name} has {count} places for {name}")
+    return page
+
+
+def _peers(rows: Sequence[Row]) -> str:
+    found = [(PEERS[row.name].label, row.theirs) for row in rows if row.name in PEERS]
+    found += [("wagi-gateway", row.ours) for row in rows if row.name == next(iter(PEERS))]
+    found.sort(key=lambda item: -statistics.median(item[1]))
+    values = [
+        Bar(label, statistics.median(rates), min(rates), max(rates), is_ours=label == "wagi-gateway")
+        for label, rates in found
+    ]
+    return chart.bars("hello world, requests per second on one core", "/s", values)
+
+
+def _bar(part: Part) -> Bar:
+    return Bar(part.name, part.median, min(part.values), max(part.values))
+
+
+def _line(curve: Curve) -> str:
+    points = [
+        Point(x, median, min(values), max(values))
+        for (x, median), (_, values) in zip(curve.medians, curve.points, strict=True)
+    ]
+    return chart.line(curve.title, curve.axis, UNIT, points)
+
+
+def _breakdown_table(parts: Sequence[Part]) -> str:
+    lines = ["| part | µs | spread | measured as |", "| --- | --- | --- | --- |"]
+    for part in parts:
+        spread = f"{number(min(part.values))} to {number(max(part.values))}"
+        lines.append(f"| {part.name} | {number(part.median)} | {spread} | {part.how} |")
+    lines.append(f"| all | {number(sum(part.median for part in parts))} | | |")
+    return "\n".join(lines)
+
+
+def _scaling_table(scales: Sequence[Scaling]) -> str:
+    lines = ["| guest | 1 worker | 2 workers | times |", "| --- | --- | --- | --- |"]
+    lines += [
+        f"| {scale.guest} | {_rate(scale.one)} | {_rate(scale.two)} | {number(scale.ratio)} |" for scale in scales
+    ]
+    return "\n".join(lines)
+
+
+def _rate(values: Sequence[float]) -> str:
+    return f"{number(statistics.median(values))}/s ({number(min(values))}-{number(max(values))})"
+
+
+def _curves_table(lines: Sequence[Curve]) -> str:
+    rows = ["| what grows | from | to | cost from | to |", "| --- | --- | --- | --- | --- |"]
+    for curve in lines:
+        (first, begin), *_, (last, end) = curve.medians
+        cells = f"{first:,.0f} | {last:,.0f} | {number(begin)} {UNIT} | {number(end)} {UNIT}"
+        rows.append(f"| {curve.title}: {curve.axis} | {cells} |")
+    return "\n".join(rows)

@@ -1,0 +1,52 @@
+"""Every row there is, in the table's order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from ..plan import Plan
+from ..table import Row
+from .hello import PEERS, QUICK, READS, hello
+from .latency import latency
+from .memory import memory
+from .precompiled import precompiled
+from .routes import routes
+from .sandbox import sandbox
+from .start import start
+from .streaming import streaming
+from .unpinned import unpinned
+from .upload import upload
+from .workers import workers
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Rows that are measured together."""
+
+    names: tuple[str, ...]
+    measure: Callable[[Plan], Iterator[Row]]
+    quick: tuple[str, ...]
+    """Those of the short form: they need nothing that the tests do not need too."""
+
+
+def _alone(measure: Callable[[Plan], Iterator[Row]], *, is_quick: bool = True) -> Group:
+    name = measure.__name__
+    return Group((name,), measure, (name,) if is_quick else ())
+
+
+GROUPS = (
+    Group((*PEERS, READS), hello, QUICK),
+    Group(("latency", "latency-bare"), latency, ("latency", "latency-bare")),
+    Group(("sandbox", "sandbox-thread"), sandbox, ("sandbox", "sandbox-thread")),
+    _alone(workers),
+    _alone(routes),
+    _alone(streaming),
+    _alone(upload),
+    _alone(start, is_quick=False),
+    _alone(memory),
+    _alone(precompiled, is_quick=False),
+    _alone(unpinned, is_quick=False),
+)
+NAMES = tuple(name for group in GROUPS for name in group.names)
+QUICK_NAMES = tuple(name for group in GROUPS for name in group.quick)

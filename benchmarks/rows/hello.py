@@ -1,0 +1,88 @@
+"""The hello module over HTTP, beside bare uvicorn and beside other servers with the same program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..guests import ENVIRON_WAT
+from ..peers.apache import apache
+from ..peers.lighttpd import lighttpd
+from ..peers.nginx import nginx
+from ..peers.node import node
+from ..plan import Plan
+from ..servers import HELLO_WAT, ROUTE, Server, bare, check_hello, floor, gateway
+from ..table import Row, ratio
+from ..turns import alternate
+
+Start = Callable[[Path], AbstractContextManager[Server]]
+
+
+def _dynamic(directory: Path) -> AbstractContextManager[Server]:
+    return lighttpd(directory, is_static=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """What the gateway is compared with."""
+
+    label: str
+    reference: str
+    start: Start
+    """In a directory of its own."""
+    bound: float | None = None
+    """The least ratio; None for one that is shown for information."""
+
+
+FLOOR = "floor"
+_FLOOR = "uvicorn making the C API calls of one guest, and nothing else"
+PEERS = {
+    "uvicorn": Peer("bare uvicorn, a constant", "bare uvicorn answering a constant", lambda _: bare(), 0.40),
+    FLOOR: Peer("uvicorn and bare C calls", _FLOOR, lambda _: floor()),
+    "node": Peer("Node node:wasi", "Node `node:wasi` server", node, 3.5),
+    "lighttpd": Peer("lighttpd, native CGI", "lighttpd running a native C CGI, linked statically", lighttpd, 6),
+    "lighttpd-dynamic": Peer("lighttpd, native CGI, dynamic", "lighttpd running it linked dynamically", _dynamic),
+    "nginx": Peer("nginx and fcgiwrap", "nginx and fcgiwrap running a native C CGI", nginx),
+    "apache": Peer("Apache mod_cgid", "Apache with mod_cgid running a native C CGI", apache),
+}
+"""By name of the row."""
+QUICK = ("uvicorn",)
+READS = "reads-environ"
+_READS = "/reads"
+MEASURE = "hello module over HTTP, 1 worker, 16 connections"
+
+
+def hello(plan: Plan) -> Iterator[Row]:
+    """All servers take turns in one run."""
+    names = [name for name in PEERS if name in plan.wanted]
+    with ExitStack() as stack:
+        servers = []
+        for name in names:
+            directory = plan.directory / name
+            directory.mkdir(mode=0o711)
+            servers.append(stack.enter_context(PEERS[name].start(directory)))
+        directory = plan.directory / "hello"
+        directory.mkdir()
+        server = stack.enter_context(gateway(directory, {ROUTE: HELLO_WAT, _READS: ENVIRON_WAT}))
+        measures = [_measure(server, plan) for server in (*servers, server)]
+        if READS in plan.wanted:
+            measures.append(lambda: server.rate(plan.seconds, path=_READS))
+        rates = alternate(plan.rounds, measures)
+        theirs, ours = rates[: len(names)], rates[len(names)]
+    for name, values in zip(names, theirs, strict=True):
+        peer = PEERS[name]
+        yield ratio(name, MEASURE, peer.reference, ours, values, plan.target(peer.bound) if peer.bound else None)
+
+    if {"uvicorn", FLOOR} <= plan.wanted:
+        of = dict(zip(names, theirs, strict=True))
+        yield ratio("floor-uvicorn", _FLOOR, PEERS["uvicorn"].reference, of[FLOOR], of["uvicorn"])
+    if READS in plan.wanted:
+        yield ratio(READS, "hello module that reads its environment, likewise", "hello module", rates[-1], ours)
+
+
+def _measure(server: Server, plan: Plan) -> Callable[[], float]:
+    with server.awake():
+        check_hello(server.url + ROUTE)
+    return lambda: server.rate(plan.seconds)

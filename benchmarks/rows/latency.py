@@ -1,0 +1,53 @@
+"""How far the slowest of a hundred requests is from the usual one, at half of the maximum rate."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from ..cores import LOAD, pinned
+from ..load import CONNECTIONS
+from ..pace import Latency, pace
+from ..plan import Plan
+from ..servers import HELLO_WAT, ROUTE, Server, bare, gateway
+from ..table import Row, Target, number, ratio
+
+MEASURE = "p99 latency at half of the maximum rate"
+
+
+def latency(plan: Plan) -> Iterator[Row]:
+    """In each turn the maximum is measured first, so that the half is one of the same moment.
+
+    Bare uvicorn at the same rate tells what the machine itself adds.
+    """
+    directory = plan.directory / "latency"
+    directory.mkdir()
+    ours: list[Latency] = []
+    theirs: list[Latency] = []
+    halves = []
+    with gateway(directory, {ROUTE: HELLO_WAT}) as server, bare() as reference:
+        for _ in range(plan.rounds + 1):
+            halves.append(server.rate(plan.seconds) / 2)
+            ours.append(_pace(server, halves[-1], plan.seconds))
+            theirs.append(_pace(reference, halves[-1], plan.seconds))
+    target = plan.target(4, is_most=True)
+    if plan.is_quick:
+        # On a machine that is busy with other things the slowest hundredth shows those; bare uvicorn meets them too.
+        by_the_machine = statistics.median(latency.p99 / latency.median for latency in theirs[1:])
+        target = replace(target, bound=max(target.bound, by_the_machine))
+    at = f"at {number(statistics.median(halves[1:]))} requests/s"
+    yield _row("latency", MEASURE, ours[1:], at, target)
+    yield _row("latency-bare", "the same rate, bare uvicorn", theirs[1:], at)
+
+
+def _pace(server: Server, rate: float, seconds: float) -> Latency:
+    with server.awake(), pinned(LOAD):
+        return pace(server.url + ROUTE, rate, seconds, CONNECTIONS)
+
+
+def _row(name: str, measure: str, found: Sequence[Latency], at: str, target: Target | None = None) -> Row:
+    p99 = [latency.p99 * 1e6 for latency in found]
+    p50 = [latency.median * 1e6 for latency in found]
+    row = ratio(name, measure, "our own p50" if target else "its own p50", p99, p50, target, "µs")
+    return replace(row, detail=f"{row.detail} {at}")

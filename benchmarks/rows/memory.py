@@ -1,0 +1,42 @@
+"""What a warm module costs a worker that does nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..guests import LOG_RS, variant
+from ..plan import Plan
+from ..servers import gateway
+from ..table import Measured, Row, number
+
+MODULES = 100
+_MIB = 2**20
+
+
+def memory(plan: Plan) -> Iterator[Row]:
+    """Two gateways after a start from the cache, one with a single module and one with a hundred different ones.
+
+    What counts is proportional resident memory (Pss) outside the mappings of the cache's files: nothing of the
+    artefacts, and all of what else a module brings.
+    """
+    growths, details = [], []
+    for turn in range(2 if plan.is_quick else plan.rounds + 1):
+        one, many = (_resident(plan.directory / f"memory-{count}", count) for count in (1, MODULES))
+        if turn:  # the first start compiles
+            growths.append((many - one) / _MIB)
+            details.append(f"{number(many / _MIB)} / {number(one / _MIB)} MiB")
+    quantity = Measured(growths, plan.target(40, "MiB", is_most=True), "MiB")
+    measure = f"memory of an idle worker with {MODULES} warm modules, over what the artefacts map"
+    yield Row("memory", measure, "the same with one", (quantity,), sorted(details)[len(details) // 2])
+
+
+def _resident(directory: Path, count: int) -> int:
+    directory.mkdir(exist_ok=True)
+    program = LOG_RS.read_bytes()
+    modules = {}
+    for index in range(count):
+        modules[f"/{index}"] = directory / f"{index}.wasm"
+        modules[f"/{index}"].write_bytes(variant(program, index))
+    with gateway(directory, modules) as server:
+        return server.process.resident_beside(directory / "cache")

@@ -1,0 +1,51 @@
+"""Loading what was compiled before, beside compiling it."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Iterator
+
+import wasmtime
+
+from ..cpython import cpython
+from ..plan import Plan
+from ..request import load_hello
+from ..table import Row, ratio
+from ..turns import alternate
+
+_LOADS = 20
+
+
+def precompiled(plan: Plan) -> Iterator[Row]:
+    """In this process, on all cores, which helps the compiler alone; a load is the median of some."""
+    engine, module = load_hello().engine, cpython().read_bytes()
+    artefact = plan.directory / "artefact"
+    artefact.write_bytes(wasmtime.Module(engine, module).serialize())
+
+    def load() -> float:
+        return statistics.median(_seconds(engine, str(artefact)) for _ in range(_LOADS))
+
+    def compile_() -> float:
+        begin = time.perf_counter()
+        wasmtime.Module(engine, module).close()
+        return time.perf_counter() - begin
+
+    ours, theirs = alternate(plan.rounds, [load, compile_])
+    yield ratio(
+        "precompiled",
+        "precompiled load, 26 MB module",
+        "compiling it",
+        ours,
+        theirs,
+        plan.target(1e-3, is_most=True),
+        "s",
+    )
+
+
+def _seconds(engine: wasmtime.Engine, artefact: str) -> float:
+    begin = time.perf_counter()
+    module = wasmtime.Module.deserialize_file(engine, artefact)
+    seconds = time.perf_counter() - begin
+    module.close()
+    return seconds

@@ -1,0 +1,29 @@
+"""A thousand routes beside one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+from ..plan import Plan
+from ..servers import HELLO_WAT, gateway
+from ..table import Row, ratio
+from ..turns import alternate
+
+MANY = 1000
+
+
+def routes(plan: Plan) -> Iterator[Row]:
+    """Two gateways in turns; the one with many routes is asked for the last of them."""
+    one, many = plan.directory / "one-route", plan.directory / "many-routes"
+    one.mkdir()
+    many.mkdir()
+    paths = [f"/path/to/hello/{number}" for number in range(MANY)]
+    with ExitStack() as stack:
+        single = stack.enter_context(gateway(one, {paths[-1]: HELLO_WAT}))
+        full = stack.enter_context(gateway(many, dict.fromkeys(paths, HELLO_WAT)))
+        ours, theirs = alternate(
+            plan.rounds,
+            [lambda: full.rate(plan.seconds, path=paths[-1]), lambda: single.rate(plan.seconds, path=paths[-1])],
+        )
+    yield ratio("routes", f"{MANY:,} routes, last one asked", "1 route", ours, theirs, plan.target(0.95))

@@ -1,0 +1,32 @@
+"""The sandbox alone, beside the calls it consists of."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+
+from ..cores import SERVER, pinned
+from ..plan import Plan
+from ..request import load_hello
+from ..sandbox import sandbox_loops
+from ..table import Row, ratio
+from ..turns import alternate
+
+MEASURE = "sandbox alone, hello module that reads its environment"
+REFERENCE = "a bare loop over the same C API calls"
+_SHARE = 5
+"""A loop goes on for this part of the time a load does."""
+
+
+def sandbox(plan: Plan) -> Iterator[Row]:
+    """All loops in this process, on the server's core."""
+    with pinned(SERVER), sandbox_loops(load_hello()) as loops:
+        count = max(100, int(plan.seconds / _SHARE / loops.entry(200) * 1e6))
+        measures = (loops.entry, loops.bare.run, loops.on_a_thread, loops.bare_on_a_thread.run)
+        found = alternate(plan.rounds * 2, [functools.partial(measure, count) for measure in measures])
+    entry, bare, on_a_thread, bare_on_a_thread = found
+    target = plan.target(1.25, is_most=True)
+    yield ratio("sandbox", MEASURE, REFERENCE, entry, bare, target, "µs")
+    yield ratio(
+        "sandbox-thread", "the same for a guest on a thread", REFERENCE, on_a_thread, bare_on_a_thread, unit="µs"
+    )

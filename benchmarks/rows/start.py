@@ -1,0 +1,56 @@
+"""How long a start takes when the module is big and cached."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..cores import SERVER
+from ..cpython import cpython
+from ..errors import Failed
+from ..plan import Plan
+from ..process import python, started, wait_ready
+from ..servers import serve_command
+from ..table import Row, ratio
+from ..turns import alternate
+
+_IMPORT = "import wagi_gateway.cli, wagi_gateway.server"
+
+
+def start(plan: Plan) -> Iterator[Row]:
+    """From the start of the process to its ready line, beside a Python that imports what `serve` needs and ends.
+
+    The first start compiles, and does not count.
+    """
+    directory = plan.directory / "start"
+    directory.mkdir()
+    config = directory / "modules.toml"
+    config.write_text(f'[[module]]\nroute = "/py"\nmodule = "{cpython()}"\nargv = "python"\n[log]\naccess = false\n')
+    ours, theirs = alternate(plan.rounds * 2, [lambda: _ready(config), _imported])
+    yield ratio(
+        "start",
+        "start to ready, CPython-WASI cached",
+        "Python importing the package",
+        ours,
+        theirs,
+        plan.target(2, is_most=True),
+        "s",
+    )
+
+
+def _ready(config: Path) -> float:
+    begin = time.perf_counter()
+    log = config.parent / "log"
+    with started(python(*serve_command(config)), SERVER, log) as process:
+        wait_ready(process, "wagi-gateway", log)
+        return time.perf_counter() - begin
+
+
+def _imported() -> float:
+    begin = time.perf_counter()
+    with started([sys.executable, "-c", _IMPORT], SERVER) as process:
+        if process.popen.wait():
+            raise Failed("the package cannot be imported")
+        return time.perf_counter() - begin

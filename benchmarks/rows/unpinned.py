@@ -1,0 +1,28 @@
+"""What the scheduler makes of it without pinning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+from ..cores import ALL
+from ..plan import Plan
+from ..servers import HELLO_WAT, ROUTE, bare, gateway
+from ..table import Row, ratio
+from ..turns import alternate
+
+MEASURE = "hello module over HTTP, server and load on all cores"
+
+
+def unpinned(plan: Plan) -> Iterator[Row]:
+    """The gateway and bare uvicorn in turns, neither they nor the load bound to a core."""
+    directory = plan.directory / "unpinned"
+    directory.mkdir()
+    with ExitStack() as stack:
+        server = stack.enter_context(gateway(directory, {ROUTE: HELLO_WAT}, cores=ALL))
+        reference = stack.enter_context(bare(cores=ALL))
+        ours, theirs = alternate(
+            plan.rounds,
+            [lambda: server.rate(plan.seconds, cores=ALL), lambda: reference.rate(plan.seconds, cores=ALL)],
+        )
+    yield ratio("unpinned", MEASURE, "bare uvicorn, likewise", ours, theirs)

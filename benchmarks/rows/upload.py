@@ -1,0 +1,35 @@
+"""A body of 1 MiB that comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+from ..guests import ECHO
+from ..load import UPLOAD
+from ..plan import Plan
+from ..servers import ROUTE, bare, gateway
+from ..table import Row, ratio
+from ..turns import alternate
+
+CONNECTIONS = 4
+"""So that there is always one at work and another ready."""
+
+
+def upload(plan: Plan) -> Iterator[Row]:
+    """A guest that copies standard input to standard output, and a uvicorn application that does as much."""
+    directory = plan.directory / "upload"
+    directory.mkdir()
+    guest = directory / "echo.wat"
+    guest.write_text(ECHO)
+    with ExitStack() as stack:
+        server = stack.enter_context(gateway(directory, {ROUTE: guest}))
+        reference = stack.enter_context(bare("echo"))
+        ours, theirs = alternate(
+            plan.rounds,
+            [
+                lambda: server.rate(plan.seconds, CONNECTIONS, script=UPLOAD),
+                lambda: reference.rate(plan.seconds, CONNECTIONS, script=UPLOAD),
+            ],
+        )
+    yield ratio("upload", "1 MiB upload echoed", "bare uvicorn echo", ours, theirs, plan.target(0.4))

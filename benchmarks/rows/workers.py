@@ -1,0 +1,26 @@
+"""Two workers beside one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+from ..cores import ALL, TWO
+from ..plan import Plan
+from ..servers import HELLO_WAT, ROUTE, gateway
+from ..table import Row, ratio
+from ..turns import alternate
+
+
+def workers(plan: Plan) -> Iterator[Row]:
+    """One worker and two, both on the same two cores, with a load that may run on any."""
+    one, two = plan.directory / "one", plan.directory / "two"
+    one.mkdir()
+    two.mkdir()
+    with ExitStack() as stack:
+        single = stack.enter_context(gateway(one, {ROUTE: HELLO_WAT}, cores=TWO))
+        double = stack.enter_context(gateway(two, {ROUTE: HELLO_WAT}, "--workers", "2", cores=TWO))
+        ours, theirs = alternate(
+            plan.rounds, [lambda: double.rate(plan.seconds, cores=ALL), lambda: single.rate(plan.seconds, cores=ALL)]
+        )
+    yield ratio("workers", "2 workers", "1 worker", ours, theirs, plan.target(1.7))

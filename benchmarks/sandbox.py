@@ -1,0 +1,72 @@
+"""The gateway's sandbox without a server: its entry to the C API, and a whole execution with the hop to a thread."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Iterator
+
+from wagi_gateway.sandbox import Sandbox
+from wagi_gateway.sandbox.path import choose_path
+from wagi_gateway.sandbox.pipes import descriptor_path, open_pipe, read_available
+from wagi_gateway.site import Site
+
+from .calls import BareCalls
+from .request import maker
+
+
+class SandboxLoops:
+    """Runs the hello guest again and again; each method returns microseconds per guest."""
+
+    def __init__(self, site: Site, reader: int, writer: int) -> None:
+        self._site = site
+        self._reader, self._path = reader, descriptor_path(writer)
+        path = choose_path()
+        self._steps = path.steps(site.engine, self._path, self._path) if path.steps else None
+        self._run = path.run
+        self.bare = BareCalls(site, reader, self._path, in_steps=self._steps is not None)
+        """The calls of `entry`."""
+        self.bare_on_a_thread = BareCalls(site, reader, self._path, in_steps=False)
+        """The calls of `on_a_thread`."""
+        self._invocation = maker(site)
+
+    def entry(self, count: int) -> float:
+        """The sandbox's entry to the C API for a guest that is expected to be quick, its invocation included."""
+        if self._steps is None:
+            return self.on_a_thread(count)
+        begin = time.perf_counter()
+        for _ in range(count):
+            if self._steps.begin(self._invocation()) is None:
+                self._steps.finish()
+            assert read_available(self._reader)
+        return (time.perf_counter() - begin) / count * 1e6
+
+    def on_a_thread(self, count: int) -> float:
+        """The one for guests that run on threads of their own; here on this one."""
+        begin = time.perf_counter()
+        for _ in range(count):
+            self._run(self._site.engine, self._invocation(), self._path, self._path)
+            assert read_available(self._reader)
+        return (time.perf_counter() - begin) / count * 1e6
+
+    def execution(self, count: int) -> float:
+        """Start, read and release, as the gateway does it."""
+        return asyncio.run(self._execution(count))
+
+    async def _execution(self, count: int) -> float:
+        async with Sandbox(self._site.engine) as sandbox:
+            begin = time.perf_counter()
+            for _ in range(count):
+                execution = sandbox.start(self._invocation())
+                while await execution.read():
+                    pass
+                execution.release()
+            return (time.perf_counter() - begin) / count * 1e6
+
+
+@contextlib.contextmanager
+def sandbox_loops(site: Site) -> Iterator[SandboxLoops]:
+    """The loops, with the pipe they write to."""
+    with contextlib.ExitStack() as stack:
+        yield SandboxLoops(site, *open_pipe(stack))

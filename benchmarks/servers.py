@@ -1,0 +1,103 @@
+"""The gateway and bare uvicorn, each in a process of its own, and the fields all servers share."""
+
+from __future__ import annotations
+
+import contextlib
+import urllib.request
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from .cores import LOAD, SERVER
+from .errors import Failed
+from .load import wrk
+from .process import Process, python, started, wait_ready
+
+HELLO_WAT = Path(__file__).parent.parent / "samples" / "wat" / "hello.wat"
+ROUTE = "/hello"
+BODY = b"hello world\n"
+_TIME = 10.0
+"""Seconds a first answer may take."""
+
+
+@dataclass(slots=True)
+class Server:
+    """A server that takes requests only while it is measured."""
+
+    url: str
+    process: Process
+
+    @contextlib.contextmanager
+    def awake(self) -> Iterator[None]:
+        """While this lasts it runs."""
+        self.process.resume()
+        try:
+            yield
+        finally:
+            self.process.pause()
+
+    def rate(
+        self,
+        seconds: float,
+        connections: int = 16,
+        *,
+        path: str = ROUTE,
+        cores: frozenset[int] = LOAD,
+        script: Path | None = None,
+    ) -> float:
+        """Requests per second."""
+        with self.awake():
+            return wrk(self.url + path, seconds, connections, cores=cores, script=script)
+
+
+@contextlib.contextmanager
+def serving(*module: str, cores: frozenset[int] = SERVER, log: Path | None = None) -> Iterator[Server]:
+    """A Python module that serves on a port of its own, and prints its URL when it is ready."""
+    with started(python(*module), cores, log) as process:
+        yield Server(wait_ready(process, module[0], log), process)
+
+
+@contextlib.contextmanager
+def bare(kind: str = "constant", cores: frozenset[int] = SERVER) -> Iterator[Server]:
+    """One of the applications of `benchmarks.bare`, set aside until it is measured."""
+    with serving("benchmarks.bare", kind, cores=cores) as server:
+        server.process.pause()
+        yield server
+
+
+@contextlib.contextmanager
+def floor() -> Iterator[Server]:
+    """The application of `benchmarks.floor`, set aside until it is measured."""
+    with serving("benchmarks.floor") as server:
+        server.process.pause()
+        yield server
+
+
+@contextlib.contextmanager
+def gateway(
+    directory: Path, modules: Mapping[str, Path], *arguments: str, settings: str = "", cores: frozenset[int] = SERVER
+) -> Iterator[Server]:
+    """A gateway with one worker that serves these modules at these routes, set aside until it is measured.
+
+    `settings` are further tables of its `modules.toml`; `directory` must exist and be its own.
+    """
+    config = directory / "modules.toml"
+    tables = [f'[[module]]\nroute = "{route}"\nmodule = "{module}"\n' for route, module in modules.items()]
+    config.write_text("".join(tables) + '[log]\naccess = false\nlevel = "warning"\n' + settings)
+    with serving(*serve_command(config), *arguments, cores=cores, log=directory / "log") as server:
+        server.process.pause()
+        yield server
+
+
+def serve_command(config: Path) -> list[str]:
+    """How the gateway is started, after `python -m`."""
+    cache = config.parent / "cache"
+    return ["wagi_gateway", "serve", str(config), "--listen", "127.0.0.1:0", "--cache-dir", str(cache)]
+
+
+def check_hello(url: str) -> None:
+    """Raises Failed unless a server says hello."""
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=_TIME) as response:
+        body = response.read()
+    if body != BODY:
+        raise Failed(f"{url} answered {body[:100]!r}")

@@ -1,0 +1,77 @@
+"""One worker, whose guests run on threads, beside two: for guests that are quick and for guests that compute."""
+
+from __future__ import annotations
+
+import functools
+import statistics
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import wasmtime
+
+from .cores import ALL, TWO
+from .guests import COUNTS, computes
+from .plan import Plan
+from .servers import HELLO_WAT, gateway
+from .turns import alternate
+
+_MILLISECONDS = (1, 5, 50)
+_ROUNDS = 3
+_SECONDS = 2.0
+_TRIAL = 5_000_000
+"""Turns of the loop that tell how fast it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scaling:
+    """Requests per second with one worker and with two, in each turn."""
+
+    guest: str
+    one: list[float]
+    two: list[float]
+
+    @property
+    def ratio(self) -> float:
+        """What the second worker brings."""
+        return statistics.median(two / one for one, two in zip(self.one, self.two, strict=True))
+
+
+def scaling(plan: Plan) -> list[Scaling]:
+    """Both on two cores, with a load that may run on any."""
+    directory = plan.directory / "scaling"
+    directory.mkdir()
+    modules = {"/0": HELLO_WAT}
+    turns_per_ms = _turns_per_millisecond()
+    for milliseconds in _MILLISECONDS:
+        modules[f"/{milliseconds}"] = directory / f"{milliseconds}.wat"
+        modules[f"/{milliseconds}"].write_text(computes(int(turns_per_ms * milliseconds)))
+    with ExitStack() as stack:
+        servers = []
+        for workers in (1, 2):
+            own = directory / f"{workers}"
+            own.mkdir()
+            servers.append(stack.enter_context(gateway(own, modules, "--workers", str(workers), cores=TWO)))
+        found = []
+        for path in modules:
+            measures = [functools.partial(server.rate, _SECONDS, path=path, cores=ALL) for server in servers]
+            one, two = alternate(_ROUNDS, measures)
+            found.append(Scaling("hello" if path == "/0" else f"computes for {path[1:]} ms", one, two))
+    return found
+
+
+def _turns_per_millisecond() -> float:
+    """How often the loop of the computing guest turns in a millisecond, in the best of some runs."""
+    config = wasmtime.Config()
+    config.epoch_interruption = True  # as in the gateway: the loop looks at the epoch in each turn
+    store = wasmtime.Store(wasmtime.Engine(config))
+    store.set_epoch_deadline(1)
+    exports = wasmtime.Instance(store, wasmtime.Module(store.engine, COUNTS), []).exports(store)
+    count = exports["count"]
+    assert isinstance(count, wasmtime.Func)
+    seconds = []
+    for _ in range(5):
+        begin = time.perf_counter()
+        count(store, _TRIAL)
+        seconds.append(time.perf_counter() - begin)
+    return _TRIAL / min(seconds) / 1000

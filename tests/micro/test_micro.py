@@ -1,0 +1,111 @@
+"""The pure functions of each request stay quick: measured in units of a piece of plain Python, on the same machine.
+
+A unit is `unit()` below, measured right before and after, the best of many runs on both sides; so neither a slow
+machine nor a busy one fails a test, and a change of kind (a loop over all routes, a regular expression compiled anew)
+does. The bounds are about twice of what is measured.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from wagi_gateway.cgi.environ import RequestHead, build_environ, find_authority
+from wagi_gateway.cgi.response import HeaderBlock, parse_block
+from wagi_gateway.router import RouteMatch, RoutePattern, Router
+
+pytestmark = pytest.mark.benchmark(max_time=0.3, min_rounds=20, warmup=False)
+
+_ROUNDS = 200
+_REQUEST = RequestHead(
+    method="GET",
+    raw_path=b"/a/b/c",
+    query=b"x=1&y=2",
+    http_version="1.1",
+    scheme="http",
+    headers=(
+        (b"host", b"localhost:3000"),
+        (b"user-agent", b"Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"),
+        (b"accept", b"text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"),
+        (b"accept-language", b"en-US,en;q=0.5"),
+        (b"accept-encoding", b"gzip, deflate, br"),
+        (b"cookie", b"session=0123456789abcdef0123456789abcdef"),
+        (b"x-forwarded-for", b"192.0.2.1"),
+    ),
+    client=("127.0.0.1", 50000),
+    server=("127.0.0.1", 3000),
+    request_id="0123456789abcdef",
+)
+_MATCH = RouteMatch(None, "/a/...", b"/a", b"/a/b/c", b"/b/c", b"/b/c")
+
+
+def unit() -> dict[bytes, bytes]:
+    """What such functions are made of: bytes, a dictionary, a call for each entry. Some 10 microseconds."""
+    found = {}
+    for number in range(30):
+        name, _, value = (b"x-name-%d: value" % number).partition(b": ")
+        found[name.upper()] = value.strip()
+    return found
+
+
+def best(function: Callable[[], object]) -> float:
+    """Seconds of the quickest run."""
+    seconds = []
+    for _ in range(_ROUNDS):
+        begin = time.perf_counter()
+        function()
+        seconds.append(time.perf_counter() - begin)
+    return min(seconds)
+
+
+def units(benchmark: BenchmarkFixture, function: Callable[[], object]) -> float:
+    """What a call of `function` costs in units."""
+    before = best(unit)
+    benchmark(function)
+    assert benchmark.stats is not None, "these tests measure; do not disable them"
+    quickest: float = benchmark.stats.stats.min
+    return quickest / min(before, best(unit))
+
+
+def router(count: int) -> Router[int]:
+    """Half of the routes exact, half of them prefixes, in three levels."""
+    texts = [f"/some/{number % 30}/path-{number}" + ("/..." if number % 2 else "") for number in range(count)]
+    return Router([(RoutePattern(text), number) for number, text in enumerate(texts)])
+
+
+def test_environ(benchmark: BenchmarkFixture) -> None:
+    authority = find_authority(_REQUEST)
+    operator = {b"NAME": b"value", b"OTHER": b"value"}
+    cost = units(benchmark, lambda: build_environ(_REQUEST, _MATCH, authority=authority, operator=operator))
+    assert cost < 2.2
+
+
+@pytest.mark.parametrize("count", [10, 10_000])
+@pytest.mark.parametrize(
+    ("path", "bound"),
+    [(b"/some/%d/path-%d", 0.5), (b"/some/%d/path-%d/below/it?", 0.65), (b"/else/%d/%d/where", 0.55)],
+    ids=["exact", "prefix", "none"],
+)
+def test_match(benchmark: BenchmarkFixture, path: bytes, bound: float, count: int) -> None:
+    routes = router(count)
+    last = count - (1 if b"below" in path else 2)
+    raw_path = path % (last % 30, last)
+    assert (routes.match(raw_path) is None) == raw_path.startswith(b"/else")
+    assert units(benchmark, lambda: routes.match(raw_path)) < bound
+
+
+_SMALL = b"content-type: text/plain\n\nhello world\n"
+_LARGE = b"status: 200 OK\n" + b"".join(b"x-field-%d: some value of it\n" % number for number in range(30)) + _SMALL
+
+
+@pytest.mark.parametrize(("output", "bound"), [(_SMALL, 1.2), (_LARGE, 10)], ids=["1 field", "32 fields"])
+def test_header_block(benchmark: BenchmarkFixture, output: bytes, bound: float) -> None:
+    assert units(benchmark, lambda: HeaderBlock(65536).feed(output)) < bound
+
+
+def test_parse_block(benchmark: BenchmarkFixture) -> None:
+    block = _LARGE.partition(b"\n\n")[0]
+    assert units(benchmark, lambda: parse_block(block)) < 10
