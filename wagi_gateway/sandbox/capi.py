@@ -29,6 +29,7 @@ _QUICK = 0.001
 """Seconds."""
 
 _Ended = tuple[End, int, str]
+_STOPPED: _Ended = ("stopped", 0, "")
 
 _P = c_void_p
 _library = _bindings.dll._name  # type: ignore[attr-defined]
@@ -65,6 +66,7 @@ _store_limiter = _bind(_keep_gil, "wasmtime_store_limiter", None, _P, c_int64, c
 _store_delete = _bind(_release_gil, "wasmtime_store_delete", None, _P)
 _store_delete_quickly = _bind(_keep_gil, "wasmtime_store_delete", None, _P)
 _set_wasi = _bind(_keep_gil, "wasmtime_context_set_wasi", _P, _P, _P)
+_yield_at_epochs = _bind(_keep_gil, "wasmtime_context_epoch_deadline_async_yield_and_update", _P, _P, c_uint64)
 _set_deadline = _bind(_keep_gil, "wasmtime_context_set_epoch_deadline", None, _P, c_uint64)
 
 _instantiate = _bind(_release_gil, "wasmtime_instance_pre_instantiate", _P, _P, _P, _P, _P)
@@ -84,17 +86,16 @@ _trap_delete = _bind(_keep_gil, "wasm_trap_delete", None, _P)
 
 _EpochCallback = ctypes.CFUNCTYPE(c_size_t, _P, _P, POINTER(c_uint64), POINTER(c_uint8))
 _epoch_callback = _bind(_keep_gil, "wasmtime_store_epoch_deadline_callback", None, _P, _EpochCallback, _P, _P)
-_CONTINUE, _YIELD = 0, 1
+_CONTINUE = 0
 
 
 @_EpochCallback  # type: ignore[untyped-decorator]
 def _on_epoch(_context: int, _data: int, delta: Any, update: Any) -> int:
-    """Called on the guest's thread at each tick it lives to see: goes on, ends it with an error, or has it pause."""
-    invocation = current.invocation
-    if invocation is None or invocation.must_stop():
+    """Called on the guest's thread at each tick it lives to see: goes on, or ends it with an error."""
+    if current.invocation is None or current.invocation.must_stop():
         return int(_error_new(b"stopped by the gateway"))
     delta[0] = 1
-    update[0] = _YIELD if invocation.must_pause() else _CONTINUE
+    update[0] = _CONTINUE
     return 0
 
 
@@ -106,7 +107,9 @@ def run(engine: wasmtime.Engine, invocation: Invocation, stdout: bytes, stderr: 
     current.invocation = invocation
     store = _store_new(engine.ptr(), None, None)
     context = _store_context(store)
-    _limit(store, context, invocation)
+    _limit(store, invocation)
+    _epoch_callback(store, _on_epoch, None, None)
+    _set_deadline(context, 1)
     return _finish(store, invocation, _give_wasi(context, invocation, stdout, stderr) or _run(context, invocation))
 
 
@@ -122,11 +125,9 @@ def _finish(store: int, invocation: Invocation, ended: _Ended) -> Outcome:
     return Outcome(kind, code, message, seconds)
 
 
-def _limit(store: int, context: int, invocation: Invocation) -> None:
+def _limit(store: int, invocation: Invocation) -> None:
     limits = invocation.limits
     _store_limiter(store, limits.memory, limits.table_elements, 1, limits.tables, limits.memories)
-    _epoch_callback(store, _on_epoch, None, None)
-    _set_deadline(context, 1)
 
 
 def _give_wasi(context: int, invocation: Invocation, stdout: bytes, stderr: bytes) -> _Ended | None:
@@ -157,7 +158,7 @@ def _give_wasi(context: int, invocation: Invocation, stdout: bytes, stderr: byte
 
 
 def _give_arguments(config: int, argv: list[bytes]) -> bool:
-    return bool(_set_argv(config, len(argv), (c_char_p * len(argv))(*argv)))
+    return bool(_set_argv(config, len(argv), _strings(len(argv))(*argv)))
 
 
 def _give_environment(config: int, environ: Environ) -> bool:
@@ -175,7 +176,13 @@ def _give_environment(config: int, environ: Environ) -> bool:
 @lru_cache(maxsize=128)
 def _names(names: tuple[bytes, ...]) -> Any:
     """C strings of variable names, of which there are the same from request to request."""
-    return (c_char_p * len(names))(*names)
+    return _strings(len(names))(*names)
+
+
+@lru_cache(maxsize=128)
+def _strings(count: int) -> Any:
+    """The type of some C strings; ctypes would forget it, and leave it to the garbage collector."""
+    return c_char_p * count
 
 
 def _run(context: int, invocation: Invocation) -> _Ended:
@@ -196,6 +203,9 @@ def _run(context: int, invocation: Invocation) -> _Ended:
 class Steps:
     """Runs one guest after the other, each on a stack of its own: it pauses at an epoch if its invocation `must_pause`,
     and can go on on another thread then.
+
+    At an epoch it comes back here, so that no Python runs on its stack: a signal's handler that raises there would end
+    the process. It calls nothing of the gateway's, which would look for it in `current`.
 
     What the library is handed by reference lives as long as this object and is made once.
     """
@@ -219,27 +229,35 @@ class Steps:
         self._entrypoints = iter(invocation.entrypoints)
         self._store = store = _store_new(self._engine, None, None)
         self._context = context = _store_context(store)
-        _limit(store, context, invocation)
+        _limit(store, invocation)
+        _set_deadline(context, 1)
+        _yield_at_epochs(context, 1)
         if failed := _give_wasi(context, invocation, *self._outputs):
-            return _finish(store, invocation, failed)
+            return self._end(failed)
         self._future = _instantiate_async(invocation.module.instance_pre.ptr(), context, self._instance, *self._failure)
         return self.advance()
 
     def advance(self) -> Outcome | None:
-        """Takes the next step, to the guest's end or to where it pauses. Never raises."""
-        current.invocation = self._invocation
-        while _poll(self._future):
-            _future_delete(self._future)
-            if ended := self._take_failure() or self._call_next():
-                return _finish(self._store, self._invocation, ended)
-        current.invocation = None
-        return None
+        """Takes the next steps, to the guest's end or to where it pauses. Never raises."""
+        while True:
+            is_ready = _poll(self._future)
+            if is_ready or self._invocation.must_stop():
+                _future_delete(self._future)  # and with it the stack, if there is something on it
+                if ended := self._take_failure() or (self._call_next() if is_ready else _STOPPED):
+                    return self._end(ended)
+            elif self._invocation.must_pause():
+                return None
 
     def finish(self) -> Outcome:
         """Takes what steps there are to the guest's end. Never raises."""
         while (outcome := self.advance()) is None:
             pass
         return outcome
+
+    def _end(self, ended: _Ended) -> Outcome:
+        invocation = self._invocation
+        del self._invocation  # and with it the request's body: the slot waits for the next guest
+        return _finish(self._store, invocation, ended)
 
     def _take_failure(self) -> _Ended | None:
         if not (self._trap or self._error):

@@ -10,15 +10,16 @@ from typing import Protocol
 
 import wasmtime
 
-from .invocation import Invocation, Outcome, StopReason
+from .invocation import MOMENT, Invocation, Outcome, StopReason
 from .pace import Pace
 from .path import Run, Steps
-from .pipes import CHUNK, read_available
-from .slot import Slot
+from .pipes import CHUNK, available, read_available
+from .slot import CAPACITY, Slot
 from .watch import Watch
 
 QUICK = 0.005
 """Seconds after which a guest's output is read while it still runs; most guests are done by then, in one step."""
+_MUCH = CAPACITY // 2
 _STOPPED: dict[StopReason, str] = {
     "time": "the guest ran into limits.time ({limits.time:g} s)",
     "stdout": "the guest printed more than limits.stdout ({limits.stdout} bytes)",
@@ -173,20 +174,22 @@ class Execution:
         ended. Never raises."""
         slot, invocation = self._slot, self.invocation
         invocation.yields = True
-        watch.enter(self._spill)
+        started = time.thread_time()
         try:
+            watch.enter(self._spill)
             outcome = steps.begin(invocation)
         except BaseException as error:  # noqa: BLE001 - as in `run`
             outcome = _failed(error)
+            slot.steps = None  # they hold what is left of this guest
         watch.leave()
         invocation.yields = False
         for data in self._spilled_stderr:
             slot.stderr_reader.take(data)
         if outcome is None:
             self._is_paused = True
-            self.pace.note_pause(time.monotonic() - invocation.started_ns / 1e9)
+            self.pace.note_pause(self._held(started))
             return False
-        self.pace.note_end()
+        self.pace.note_end(self._held(started) if outcome.seconds > MOMENT else 0.0)
         self._end(outcome)
         return True
 
@@ -204,6 +207,10 @@ class Execution:
             outcome = _failed(error)
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
             self._loop.call_soon_threadsafe(self._end_run, outcome, time.thread_time() - started)
+
+    def waits_for_reader(self) -> bool:
+        """Whether the guest has printed so much that it soon has to wait until some of it is read."""
+        return not self._slot.is_broken and available(self._slot.stdout) > _MUCH
 
     def become_slow(self) -> None:
         """The guest has not ended at once: from now on it is read while it runs, and its time is watched."""
@@ -241,6 +248,12 @@ class Execution:
         self._spilled.append(output)
         self._spilled_stderr.append(error)
         return bool(output or error)
+
+    def _held(self, started: float) -> float:
+        """Seconds for which the guest itself has held up the loop: at work since `started`, or blocked in a write."""
+        if sum(map(len, self._spilled)) + sum(map(len, self._spilled_stderr)) >= CHUNK:
+            return time.monotonic() - self.invocation.started_ns / 1e9
+        return time.thread_time() - started  # another process may have had the processor meanwhile
 
     def _free_slot(self) -> None:
         if not self._is_drained:

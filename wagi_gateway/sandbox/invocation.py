@@ -23,8 +23,8 @@ End = Literal["exit", "trap", "stopped", "failed", "starved"]
 _FREE_HOST_CALLS = 1000
 _HOST_CALL_PAUSE = 0.001
 """Seconds."""
-MOMENT = 0.002
-"""Seconds for which a guest may run where others wait for it."""
+MOMENT = 0.005
+"""Seconds for which a guest may run where others wait for it; what CPython lets one thread have while others wait."""
 
 
 class Outcome(NamedTuple):

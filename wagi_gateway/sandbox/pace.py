@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from .invocation import MOMENT
+
 _QUICK = 0.0005
 """Seconds of processor time a quick guest takes at most. To hand it to another thread costs a tenth of that."""
-_STANDSTILL = 0.01
+_STANDSTILL = 4 * MOMENT
 """Seconds for which no guest may hold up the others; one that does so paused late, in a call that takes long."""
 _PROOF = 8
 """Quick guests in a row that are asked for at first, and how many times more after one that was made to pause."""
@@ -31,8 +33,11 @@ class Pace:
             self._streak = 0
             self.is_quick = True
 
-    def note_end(self) -> None:
-        """A guest has ended on the event loop's thread without having to pause."""
+    def note_end(self, seconds: float) -> None:
+        """A guest has ended on the event loop's thread without having to pause, and held up the others until then."""
+        if seconds > MOMENT:  # calls of the host alone reach no epoch, however long they take
+            self.note_pause(seconds)
+            return
         self._streak += 1
         if self._streak >= self._proof:
             self._streak = 0

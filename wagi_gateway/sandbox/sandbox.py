@@ -7,7 +7,6 @@ import contextlib
 import os
 import resource
 import threading
-from collections import deque
 from collections.abc import Callable
 
 import wasmtime
@@ -24,6 +23,8 @@ from .watch import Watch
 
 _TICK = 0.05
 """Seconds between epochs: how late a stop reaches a guest that computes."""
+_LOOK = 0.001
+"""Seconds between two looks at guests that have just begun to run on a thread."""
 _MAX_IDLE = 64
 """Slots that are kept for the next guest."""
 _CLOSE = 5.0
@@ -44,7 +45,7 @@ class Sandbox:
         self._end_ticker = threading.Event()
         self._watch = Watch(engine)
         self._paces: dict[tuple[str, tuple[bytes, ...]], Pace] = {}
-        self._young: deque[Execution] = deque()
+        self._young: list[Execution] = []
         self._young_timer: asyncio.TimerHandle | None = None
         self._probe = -1
         self._descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
@@ -109,7 +110,7 @@ class Sandbox:
             raise AtCapacity(f"no thread for a sandbox: {error}") from None
         self._young.append(execution)
         if self._young_timer is None:
-            self._young_timer = self.loop.call_later(QUICK, self._look_at_the_young)
+            self._young_timer = self.loop.call_later(_LOOK, self._look_at_the_young)
         return execution
 
     def _pace(self, invocation: Invocation) -> Pace:
@@ -122,9 +123,12 @@ class Sandbox:
     def _look_at_the_young(self) -> None:
         """One timer for all guests, since few live to see it."""
         horizon = self.loop.time() - QUICK
-        while self._young and self._young[0].started <= horizon:
-            self._young.popleft().become_slow()
-        self._young_timer = self.loop.call_later(QUICK, self._look_at_the_young) if self._young else None
+        young = [execution for execution in self._young if execution.outcome is None]
+        self._young = [guest for guest in young if guest.started > horizon and not guest.waits_for_reader()]
+        for execution in young:
+            if execution not in self._young:
+                execution.become_slow()
+        self._young_timer = self.loop.call_later(_LOOK, self._look_at_the_young) if self._young else None
 
     def grow(self) -> None:
         """A guest takes its time: the others get threads of their own. May be called from any thread."""

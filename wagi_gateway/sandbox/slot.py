@@ -12,7 +12,8 @@ from .path import Path
 from .pipes import descriptor_path, open_pipe
 from .stderr import StderrReader
 
-_STDOUT_CAPACITY = 256 * 1024
+CAPACITY = 256 * 1024
+"""Bytes of standard output that wait to be read before the guest has to."""
 
 
 class Slot:
@@ -25,7 +26,7 @@ class Slot:
     def __init__(self, loop: asyncio.AbstractEventLoop, engine: wasmtime.Engine, path: Path) -> None:
         """Raises OSError where the system has no descriptor left."""
         with contextlib.ExitStack() as stack:
-            self.stdout, self._stdout_writer = open_pipe(stack, _STDOUT_CAPACITY)
+            self.stdout, self._stdout_writer = open_pipe(stack, CAPACITY)
             self.stderr, self._stderr_writer = open_pipe(stack)
             stack.pop_all()
         self.stdout_path = descriptor_path(self._stdout_writer)

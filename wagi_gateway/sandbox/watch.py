@@ -64,7 +64,7 @@ class Watch:
                 self._take_all(seen)
             elif (rest := rest + 1) > _REST:
                 self._is_needed.clear()
-                if self._turn == seen:
+                if self._turn == seen and not self._is_closing.is_set():
                     self._is_needed.wait()
 
     def _take_all(self, turn: int) -> None:
@@ -72,5 +72,5 @@ class Watch:
         self._is_taking = True
         with self._lock:
             while self._turn == turn and (take_output := self._take_output) and take_output():
-                pass
+                self._engine.increment_epoch()  # it may print for ever, and have been too young for the first
         self._is_taking = False
