@@ -107,13 +107,19 @@ def running(
     cache: Path | None = None,
     environment: dict[str, str] | None = None,
     preexec: Callable[[], None] | None = None,
+    listen: str | None = "127.0.0.1:0",
+    pass_fds: tuple[int, ...] = (),
 ) -> Iterator[Server]:
-    """Serves a `modules.toml` with this text, the files it names in `directory`; or one that is there already."""
+    """Serves a `modules.toml` with this text, the files it names in `directory`; or one that is there already.
+
+    With a `listen` of None it serves where the file says.
+    """
     path = config if isinstance(config, Path) else directory / "modules.toml"
     if isinstance(config, str):
         path.write_text(textwrap.dedent(config))
     cache_arguments = ["--cache-dir", str(cache)] if cache else []
-    command = [sys.executable, "-m", "wagi_gateway", "serve", str(path), "--listen", "127.0.0.1:0", *cache_arguments]
+    command = [sys.executable, "-m", "wagi_gateway", "serve", str(path), *cache_arguments]
+    command += ["--listen", listen] if listen else []
     log_path = directory / "log"
     with ExitStack() as stack:
         log = stack.enter_context(log_path.open("w"))
@@ -125,6 +131,7 @@ def running(
             text=True,
             env=os.environ | (environment or {}),
             preexec_fn=preexec,
+            pass_fds=pass_fds,
         )
         stack.callback(_stop, process)
         lines: list[str] = []

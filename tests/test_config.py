@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from wagi_gateway.config import Config, Limits, parse_duration, parse_listen
+from wagi_gateway.config import Config, Limits, Server, parse_duration, parse_listen
 from wagi_gateway.configfile import ConfigFile, Overrides, read_config
 from wagi_gateway.errors import StartupError
 
@@ -105,6 +105,26 @@ def test_models_are_frozen() -> None:
         ('[limits]\nmemory = "lots"\n' + MINIMAL, 'modules.toml: limits.memory = "lots": not a size; write'),
         ("[limits]\nconcurrency = 0\n" + MINIMAL, "modules.toml: limits.concurrency = 0: must be at least 1"),
         ('[server]\nlisten = "here"\n' + MINIMAL, 'modules.toml: server.listen = "here": not HOST:PORT; write'),
+        ('[server]\nlisten = "unix:"\n' + MINIMAL, 'modules.toml: server.listen = "unix:": write the path of'),
+        ('[server]\nlisten = "fd:2"\n' + MINIMAL, 'modules.toml: server.listen = "fd:2": write the number'),
+        ('[server]\nsocket_mode = "rw"\n' + MINIMAL, 'modules.toml: server.socket_mode = "rw": not a mode; write'),
+        (
+            '[server]\ntrusted_proxies = ["unix", "h"]\n' + MINIMAL,
+            'modules.toml: server.trusted_proxies = "h": not an address or network; write for example "10.0.0.0/8", or',
+        ),
+        ("static = 1\n" + MINIMAL, "modules.toml: static is not a list of [[static]] tables"),
+        (
+            MINIMAL + '[[static]]\nroute = "/a"\ndirectory = "d"\n',
+            'modules.toml: [[static]] 1 (/a): route = "/a": a directory answers everything below a path; write ',
+        ),
+        (
+            MINIMAL + '[[static]]\nroute = "/a/..."\ndirectori = "d"\ndirectory = "d"\n',
+            "modules.toml: [[static]] 1 (/a/...): directori: unknown key; did you mean directory?",
+        ),
+        (
+            MINIMAL + '[[static]]\nroute = "/a/..."\ndirectory = "d"\ncache_control = "a\\nb"\n',
+            "modules.toml: [[static]] 1 (/a/...): cache_control = ",
+        ),
         ('[log]\nformat = "xml"\n' + MINIMAL, "modules.toml: log.format = \"xml\": input should be 'text' or 'json'"),
         (MINIMAL + "environment = { A = 1 }\n", "modules.toml: [[module]] 1 (/x): environment.A = 1: must be text"),
         (MINIMAL + 'environment = { "A=B" = "" }\n', "modules.toml: [[module]] 1 (/x): environment.A=B"),
@@ -198,6 +218,11 @@ def test_listen(text: str, address: tuple[str, int]) -> None:
 def test_no_listen(text: str) -> None:
     with pytest.raises(ValueError, match="not HOST:PORT"):
         parse_listen(text)
+
+
+@pytest.mark.parametrize("text", ["unix:/run/wagi.sock", "unix:relative", "fd:3", "fd:12"])
+def test_listen_without_a_port(text: str) -> None:
+    assert Server(listen=text).listen == text
 
 
 def test_the_schema_knows_every_setting() -> None:

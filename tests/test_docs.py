@@ -28,7 +28,7 @@ from wagi_gateway.reference import configuration_reference
 from wagi_gateway.router import RouteMatch
 
 PAGES = [
-    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "samples/README.md")),
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "samples/README.md")),
     *sorted(ROOT.glob("docs/*.md")),
     *sorted(ROOT.glob("samples/[!.]*/README.md")),
 ]
@@ -159,7 +159,7 @@ def test_every_mistake_is_one(block: Block) -> None:
 
 def test_every_block_is_of_a_known_kind() -> None:
     known = {
-        *"c console go json mermaid nginx python rust sh text toml ts wat".split(),
+        *"c console go json mermaid nginx python rust sh text toml ts wat yaml".split(),
         "toml invalid",
         "toml settings",
     }

@@ -7,7 +7,6 @@ import pty
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -90,56 +89,17 @@ def test_a_worker_that_dies_is_replaced(serve: Serve) -> None:
     assert "Traceback" not in server.log
 
 
-def test_sighup_replaces_all_workers_and_loses_no_request(serve: Serve) -> None:
-    server = serve(module("/hello", "hello"), "--workers", "2", hello=guests.HELLO)
-    before = workers(server)
-    is_over = threading.Event()
-
-    def ask(_: int) -> set[str]:
-        answers = set()
-        with httpx.Client(trust_env=False) as client:
-            while not is_over.is_set():
-                answers.add(client.get(f"{server.url}/hello").text)
-        return answers
-
-    def restart(_: int) -> set[str]:
-        try:
-            server.process.send_signal(signal.SIGHUP)
-            server.wait_for_log("all workers are replaced")
-            wait_until(lambda: len(workers(server)) == 2)
-        finally:
-            is_over.set()
-        return set()
-
-    answers = together(5, lambda number: ask(number) if number else restart(number))
-    assert set.union(*answers) == {"hello world\n"}
-    assert not workers(server) & before
-    server.process.send_signal(signal.SIGTERM)
-    assert server.process.wait(10) == 0
-    assert "Traceback" not in server.log
-
-
-def test_workers_stay_while_new_ones_do_not_start(serve: Serve) -> None:
+def test_a_worker_that_does_not_start_is_tried_again(serve: Serve) -> None:
     server = serve(module("/hello", "hello"), "--workers", "2", hello=guests.HELLO)
     before = workers(server)
     hello = server.log_path.parent / "hello.wat"
     hello.write_text("(module")
-    server.process.send_signal(signal.SIGHUP)
-    server.wait_for_log("a new worker does not start")
-    assert workers(server) == before
     os.kill(min(before), signal.SIGKILL)
     server.wait_for_log("ended with 3; another one takes its place")
     assert server.get("/hello").text == "hello world\n"
     hello.write_text(guests.HELLO)
     wait_until(lambda: len(workers(server)) == 2, timeout=20)
     assert server.process.poll() is None
-
-
-def test_sighup_does_not_end_a_single_process(serve: Serve) -> None:
-    server = serve(module("/hello", "hello"), hello=guests.HELLO)
-    server.process.send_signal(signal.SIGHUP)
-    server.wait_for_log("SIGHUP has no effect on a single process")
-    assert server.get("/hello").text == "hello world\n"
 
 
 @pytest.mark.parametrize("count", ["1", "2"])

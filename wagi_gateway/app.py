@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -12,50 +13,77 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.types import Lifespan, Receive, Scope, Send
 
+from .config import Config
 from .configfile import ConfigFile, read_config
+from .errors import Problem, StartupError
 from .gateway import Gateway
-from .sandbox import Sandbox
+from .observe.tally import Tally
+from .reload import OnReload, Read, Reloader, ReloadResult
 from .site import Site
 from .startup import load
+from .tls import Certificate
 
+_COUNT = 0.1
+"""Seconds after which what has happened is counted, and what is under way is shown."""
 _TOUCH = 3600.0
 """Seconds after which modules in the store are used again, for `cache prune`."""
 
 
-def create_app(config: str | Path | ConfigFile | Site) -> Starlette:
+def create_app(
+    config: str | Path | ConfigFile | Site,
+    read: Read | None = None,
+    on_reload: OnReload = lambda _site, _error: None,
+    tally: Tally | None = None,
+) -> Application:
     """The application for a `modules.toml`, its contents, or a site that is loaded already; for any ASGI server.
 
-    Raises StartupError with every problem there is.
+    `read` reads the configuration for a reload, where that is more than to read the same file, and `on_reload` is told
+    what came of it. Raises StartupError with every problem there is.
     """
     if isinstance(config, (str, Path)):
         config = read_config(Path(config))
-    site = load(config) if isinstance(config, ConfigFile) else config
-    gateway = Gateway(site)
+    if isinstance(config, ConfigFile):
+        read = read or functools.partial(read_config, config.path, None, config.settings)
+        config = load(config)
+    gateway = Gateway(config, tally)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        with closing(site):
-            async with Sandbox(site.engine) as sandbox:
-                gateway.sandbox = sandbox
-                keeper = asyncio.create_task(_keep_modules(site))
-                try:
-                    yield
-                finally:
-                    keeper.cancel()
-                    gateway.sandbox = None
+        async with gateway:
+            keeper = asyncio.create_task(_keep_modules(gateway))
+            counter = asyncio.create_task(_count(gateway, tally)) if tally else None
+            try:
+                yield
+            finally:
+                if counter:
+                    counter.cancel()
+                keeper.cancel()
+        if tally:
+            gateway.count(tally)  # guests that were stopped
 
     # ASGI applications rather than functions, so that they answer any method, as WAGI's health check does.
     routes = [Route("/healthz", PlainTextResponse("OK")), Route("/readyz", _Ready(gateway))]
-    return _Application(gateway, routes, lifespan)
+    return Application(gateway, routes, lifespan, Reloader(gateway, read or _nothing_to_read, on_reload))
 
 
-class _Application(Starlette):
+def _nothing_to_read() -> ConfigFile:
+    raise StartupError(Problem("", "the application was made of a site, so that there is no file to read anew"))
+
+
+class Application(Starlette):
     """Starlette for what is built in and for start and stop; every other request goes straight to the gateway, which
     has no use for middleware that would cost it a tenth of its throughput."""
 
-    def __init__(self, gateway: Gateway, routes: Sequence[Route], lifespan: Lifespan[Starlette]) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        routes: Sequence[Route],
+        lifespan: Lifespan[Starlette],
+        reloader: Reloader,
+    ) -> None:
         super().__init__(routes=routes, lifespan=lifespan)
         self._gateway = gateway
+        self._reloader = reloader
         self._built_in = frozenset(route.path for route in routes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,11 +92,45 @@ class _Application(Starlette):
         else:
             await super().__call__(scope, receive, send)
 
+    @property
+    def certificate(self) -> Certificate | None:
+        """What a server that speaks TLS itself shows its clients."""
+        return self._gateway.certificate
 
-async def _keep_modules(site: Site) -> None:
+    @property
+    def config(self) -> Config:
+        """What is served now."""
+        return self._gateway.site.config
+
+    async def take(self, file: ConfigFile) -> None:
+        """Serves this configuration, on the loop that it serves on; for a worker, which is told by its supervisor.
+
+        Raises StartupError, and then nothing has changed.
+        """
+        await self._reloader.take(lambda: file)
+
+    async def reload(self) -> ReloadResult:
+        """Reads the configuration anew and serves that, on the loop that it serves on.
+
+        Raises StartupError if it is broken, and then nothing has changed.
+        """
+        return await self._reloader.reload()
+
+
+async def _keep_modules(gateway: Gateway) -> None:
     while True:
         await asyncio.sleep(_TOUCH)
-        await asyncio.to_thread(site.touch)
+        await asyncio.to_thread(gateway.site.touch)
+
+
+async def _count(gateway: Gateway, tally: Tally) -> None:
+    tally.set_ready(True)
+    try:
+        while True:
+            gateway.count(tally)
+            await asyncio.sleep(_COUNT)
+    finally:
+        tally.set_ready(False)
 
 
 class _Ready:

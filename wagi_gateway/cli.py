@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,18 +15,21 @@ from pydantic import ByteSize
 
 from . import __version__, cli_registry, server
 from .cgi.environ import META_VARIABLES
-from .config import Config, as_written
-from .configfile import Overrides, pod_tables, read_config
+from .changes import check_available
+from .config import Config, as_written, parse_unix
+from .configfile import ConfigFile, Overrides, pod_tables, read_config
 from .envfile import parse_env_file, parse_variable
 from .errors import Problem, StartupError
-from .listener import bind, url
+from .listener import listening, listening_to_operator, url
 from .observe import log
 from .oneshot import OneShot, load_once, run_once
+from .site import Site
 from .terminal import (
     AuthFile,
     CacheDir,
     ConfigPath,
     SettingsFile,
+    absolute,
     given,
     load_site,
     print_table,
@@ -64,10 +68,21 @@ def _root(
 def serve(
     config: ConfigPath,
     listen: Annotated[
-        str | None, typer.Option(metavar="HOST:PORT", help="Address to serve on (server.listen).")
+        str | None,
+        typer.Option(metavar="ADDRESS", help="HOST:PORT, unix:PATH or fd:N to serve on (server.listen)."),
     ] = None,
+    uds: Annotated[
+        str | None, typer.Option(metavar="PATH", help="UNIX socket to serve on, as --listen unix:PATH.")
+    ] = None,
+    tls_cert: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Certificate to speak TLS with, PEM (server.tls_cert).")
+    ] = None,
+    tls_key: Annotated[str | None, typer.Option(metavar="FILE", help="Its private key, PEM (server.tls_key).")] = None,
     workers: Annotated[
         int | None, typer.Option(metavar="N", min=1, max=256, help="Processes that serve (server.workers).")
+    ] = None,
+    admin: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Address for metrics, status and reload (admin.listen).")
     ] = None,
     env: Variables = None,
     env_file: Annotated[
@@ -75,30 +90,58 @@ def serve(
         typer.Option("--env-file", metavar="FILE", help="File of NAME=VALUE lines; repeatable, --env wins."),
     ] = None,
     log_format: Annotated[Literal["text", "json"] | None, typer.Option(help="Format of the log (log.format).")] = None,
+    reload: Annotated[
+        bool, typer.Option("--reload", help="Reload when CONFIG or a file it names changes; for development.")
+    ] = False,
     settings_file: SettingsFile = None,
     cache_dir: CacheDir = None,
     auth_file: AuthFile = None,
 ) -> None:
-    """Serve the modules of CONFIG."""
+    """Serve the modules of CONFIG. SIGHUP has them and CONFIG read anew, without losing a request."""
     with problems(exit_code=3):
         overrides: Overrides = settings(cache_dir, auth_file) | {
-            "server": given(listen=listen, workers=workers),
+            "server": given(
+                listen=_address(listen, uds),
+                workers=workers,
+                tls_cert=absolute(tls_cert),
+                tls_key=absolute(tls_key),
+            ),
             "log": given(format=log_format),
-            "environment": _environment(env_file or [], env or []),
+            "admin": given(listen=admin),
         }
-        file = read_config(config, overrides, settings_file)
+
+        def read() -> ConfigFile:
+            given_environment = {"environment": _environment(env_file or [], env or [])}
+            return read_config(config, {**overrides, **given_environment}, settings_file)
+
+        if reload:
+            check_available()
+        file = read()
         log.configure(file.config.log)
         site = load_site(file)
         for warning in site.warnings:
             log.logger.warning("%s", warning)
+        stack = ExitStack()
         try:
-            listener = bind(site.config.server)
+            listener = stack.enter_context(listening(site.config.server, file.base))
+            admin_listener = stack.enter_context(listening_to_operator(site.config.admin, file.base))
         except StartupError:
+            stack.close()
             site.close()
             raise
-    for pattern, endpoint in site.routes:
-        print(f"{url(listener)}{pattern.text} -> {endpoint.source} ({endpoint.entrypoint})")
-    server.run(file, site, listener, lambda address: print(f"Ready: serving on {address}", flush=True))
+    with stack:
+        _print_routes(site, listener)
+        if admin_listener:
+            print(f"Admin: serving on {url(admin_listener)}")
+        server.run(
+            file,
+            site,
+            listener,
+            lambda address: print(f"Ready: serving on {address}", flush=True),
+            admin_listener,
+            read=read,
+            watched=[path for path in (config, settings_file, *(env_file or [])) if path] if reload else None,
+        )
 
 
 @app.command()
@@ -111,6 +154,7 @@ def check(
     try:
         with closing(load_site(read_config(config, settings(cache_dir, auth_file), settings_file))) as site:
             findings = [("ok", p.text, f"{e.source} ({e.entrypoint})") for p, e in site.routes]
+            findings += [("ok", p.text, f"{d.source} (files)") for p, d in site.static]
             findings += [("may call", route, what) for route, what in site.permissions()]
             warnings: Sequence[Problem] = site.warnings
     except StartupError as error:
@@ -141,6 +185,7 @@ def routes(
         )
         for pattern, endpoint in site.routes
     ]
+    rows += [(p.text, directory.source, "files", "", "", "", "") for p, directory in site.static]
     print_table(("route", "module", "entrypoint", "time", "memory", "concurrency", "allowed hosts"), rows)
 
 
@@ -228,6 +273,27 @@ app.add_typer(cli_registry.cache, name="cache")
 def schema() -> None:
     """Print the JSON Schema of modules.toml, for editors."""
     print(json.dumps(Config.model_json_schema(), indent=2))
+
+
+def _print_routes(site: Site, listener: socket.socket) -> None:
+    is_secure = site.certificate is not None
+    for pattern, endpoint in site.routes:
+        print(f"{url(listener, pattern.text, is_secure=is_secure)} -> {endpoint.source} ({endpoint.entrypoint})")
+    for pattern, directory in site.static:
+        print(f"{url(listener, pattern.text, is_secure=is_secure)} -> {directory.source} (files)")
+
+
+def _address(listen: str | None, uds: str | None) -> str | None:
+    """The address to serve on; a path of the command line is relative to where the command was given.
+
+    Raises StartupError.
+    """
+    if uds is not None:
+        if listen is not None:
+            raise StartupError(Problem("--uds", "says what --listen says; give one of them"))
+        listen = f"unix:{uds}"
+    path = parse_unix(listen) if listen else None
+    return f"unix:{absolute(path)}" if path else listen
 
 
 def _environment(files: list[Path], variables: list[str]) -> dict[str, str]:

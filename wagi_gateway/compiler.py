@@ -6,6 +6,7 @@ import hashlib
 import mmap
 import os
 import weakref
+from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -154,15 +155,20 @@ class Compiler:
         define_host: DefineHost,
         cache: ArtefactCache | None = None,
         on_compile: OnCompile | None = None,
+        before: Compiler | None = None,
     ) -> None:
-        """`on_compile` is entered around a long compile."""
+        """`on_compile` is entered around a long compile; what `before`, of the same engine, has loaded is not loaded
+        again."""
         self.engine = engine
         self.warnings: list[str] = []
+        self.loads: Counter[str] = Counter()
+        """Modules by where their machine code has come from: `cache` or `compiler`."""
         self._cache = cache
         self._on_compile = on_compile or (lambda _source: nullcontext())
         self._warm: dict[tuple[str, bool], WarmModule] = {}
         self._define_host = define_host
-        self._linkers: dict[bool, wasmtime.Linker] = {}
+        self._linkers: dict[bool, wasmtime.Linker] = before._linkers if before else {}
+        self._before = before._warm if before else {}
 
     def load(self, source: WasmSource, *, has_files: bool = False) -> WarmModule:
         """The warm module of a source; asked again for the same, the same. Raises StartupError.
@@ -170,12 +176,18 @@ class Compiler:
         `has_files` is a module with volumes.
         """
         gathers = not has_files and _ASSEMBLYSCRIPT in source.data  # see sandbox.gather
+        if known := self._before.get((source.digest, gathers)):
+            self._warm[source.digest, gathers] = known
         if (source.digest, gathers) not in self._warm:
             linker = self._linker(gathers=gathers)
             module = self._module(source)
             self._check_imports(module, linker)
             self._warm[source.digest, gathers] = self._warm_up(source, module, linker, gathers=gathers)
         return self._warm[source.digest, gathers]
+
+    def forget_before(self) -> None:
+        """All is loaded: what was loaded before and is not used any more goes."""
+        self._before = {}
 
     def _linker(self, *, gathers: bool) -> wasmtime.Linker:
         if gathers not in self._linkers:
@@ -196,10 +208,12 @@ class Compiler:
             return self._compile(source)
         key = f"{source.digest}-{WASMTIME_VERSION}-{_SETTINGS_DIGEST}"
         if module := self._cached(self._cache, key):
+            self.loads["cache"] += 1
             return module
         try:
             with self._cache.lock(key):
                 if module := self._cached(self._cache, key):  # compiled by another process meanwhile
+                    self.loads["cache"] += 1
                     return module
                 module = self._compile(source)
                 self._cache.store(key, module.serialize())
@@ -230,6 +244,7 @@ class Compiler:
                 data = bytes(wasmtime.wat2wasm(data)) if source.name.endswith(".wat") else b""
             if not data:
                 raise _refuse("is not a WebAssembly module; name a .wasm or .wat file")
+            self.loads["compiler"] += 1
             with self._on_compile(source):
                 return wasmtime.Module(self.engine, data)
         except wasmtime.WasmtimeError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import types
 from collections.abc import Iterator
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import (
@@ -54,8 +54,75 @@ def parse_listen(value: str) -> tuple[str, int]:
     return match["v6"] or match["host"] or "0.0.0.0", int(match["port"])  # noqa: S104 - the user wrote ":PORT"
 
 
+_DESCRIPTOR = re.compile(r"fd:([3-9]|[1-9]\d{1,3})")
+
+
+def parse_descriptor(value: str) -> int | None:
+    """The number in `fd:3`, or None for an address of another kind."""
+    match = _DESCRIPTOR.fullmatch(value)
+    return int(match[1]) if match else None
+
+
+def parse_unix(value: str) -> str | None:
+    """The path in `unix:/run/wagi.sock`, or None for an address of another kind."""
+    return value.removeprefix("unix:") if value.startswith("unix:") else None
+
+
+def is_local(host: str) -> bool:
+    """Whether a host is this one, seen from itself: `localhost`, or a loopback address."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() in ("localhost", "localhost.")
+
+
+def is_private(listen: str) -> bool:
+    """Whether an address is one that only this host can reach; that of a descriptor is its opener's business."""
+    if parse_unix(listen) is not None or parse_descriptor(listen) is not None:
+        return True
+    return is_local(parse_listen(listen)[0])
+
+
 def _check_listen(value: str) -> str:
-    parse_listen(value)
+    path = parse_unix(value)
+    if path is not None:
+        if not path or "\0" in path:
+            raise ValueError('write the path of the socket, such as "unix:/run/wagi-gateway/wagi.sock"')
+    elif value.startswith("fd:"):
+        if parse_descriptor(value) is None:
+            raise ValueError('write the number of the descriptor, 3 or more, such as "fd:3"')
+    else:
+        try:
+            parse_listen(value)
+        except ValueError as error:
+            raise ValueError(f'{error}, or "unix:/run/wagi.sock", or "fd:3" for a socket of systemd') from None
+    return value
+
+
+def _parse_proxies(value: object) -> object:
+    if isinstance(value, str) and value != "unix":
+        try:
+            return ip_network(value)
+        except ValueError:
+            raise ValueError('not an address or network; write for example "10.0.0.0/8", or "unix"') from None
+    return value
+
+
+def _check_mode(value: str) -> str:
+    if not re.fullmatch("0?[0-7]{3}", value):
+        raise ValueError('not a mode; write for example "0660"')
+    return value
+
+
+def _check_prefix_route(value: str) -> str:
+    if not value.endswith("/..."):
+        raise ValueError(f'a directory answers everything below a path; write "{value.rstrip("/")}/..."')
+    return value
+
+
+def _check_field_value(value: str) -> str:
+    if not value.isascii() or not value.isprintable() or value != value.strip():
+        raise ValueError("not the value of a header field")
     return value
 
 
@@ -93,6 +160,7 @@ Duration = Annotated[
 _SIZE_PATTERN = r"^\s*\d*\.?\d+\s*(([kKmMgGtTpPeE][iI]?)?[bB])?$"
 Size = Annotated[ByteSize, WithJsonSchema({"type": ["string", "integer"], "pattern": _SIZE_PATTERN})]
 Listen = Annotated[str, AfterValidator(_check_listen)]
+Proxies = Annotated[IPv4Network | IPv6Network | Literal["unix"], BeforeValidator(_parse_proxies)]
 Environment = dict[
     Annotated[str, AfterValidator(_check_variable_name)], Annotated[str, AfterValidator(_check_variable_value)]
 ]
@@ -187,9 +255,10 @@ class Volume(Table):
 
     path: str | None = Field(None, min_length=1)
     """The directory on the host; relative to the file that names it. It is opened at start: another one in its place
-    is seen after a restart."""
+    is seen after a reload."""
     temporary: str | None = Field(None, min_length=1)
-    """Name of an empty directory that is made at start and removed at the end; modules that use one name share it."""
+    """Name of an empty directory that is made at start and removed at the end, and kept by a reload; modules that use
+    one name share it."""
     read_only: bool = False
     """Whether the guest may change nothing in it."""
 
@@ -254,17 +323,40 @@ class ModuleConfig(Table):
     """Whether an exit code other than 0 makes a complete response a failure (500); else it is delivered."""
 
 
+class Static(Table):
+    """One `[[static]]`: a route and the directory whose files answer it."""
+
+    route: Annotated[str, AfterValidator(_check_prefix_route)] = Field(min_length=1)
+    """Path below which the files are, `/prefix/...`. Among all routes, those of modules too, the most specific wins."""
+    directory: str = Field(min_length=1)
+    """The directory, relative to this file. Files whose name, or a directory above them, starts with a dot are not
+    served, but for `.well-known`; nor is what a symbolic link to somewhere else leads to. `index.html` answers for its
+    directory."""
+    cache_control: Annotated[str, AfterValidator(_check_field_value)] | None = Field(None, min_length=1)
+    """Cache-Control of its files, such as `"public, max-age=3600"`. Without it a client asks again whether a file has
+    changed when it sees fit."""
+
+
 class Server(Table):
     """`[server]`: the listening socket and the process."""
 
     listen: Listen = "127.0.0.1:3000"
-    """Address to serve on, `HOST:PORT`; port 0 lets the system choose."""
+    """Address to serve on: `HOST:PORT`, where port 0 lets the system choose; `unix:PATH` for a UNIX socket, relative to
+    this file; `fd:3` for the socket that systemd or another supervisor hands over."""
+    socket_mode: Annotated[str, AfterValidator(_check_mode)] = "0660"
+    """Mode of a UNIX socket: who may connect. By default the gateway's own user and group."""
+    tls_cert: str | None = Field(None, min_length=1)
+    """File with the certificate and those of the authorities between (PEM); relative to this file. With it the socket
+    speaks TLS, 1.2 or later, and nothing else."""
+    tls_key: str | None = Field(None, min_length=1)
+    """File with the certificate's private key (PEM, without a passphrase); relative to this file. Without it the key
+    is in the file of the certificate."""
     hostname: str | None = None
     """`HOST[:PORT]` for SERVER_NAME and SERVER_PORT of a request without a Host header (HTTP/1.0). Without it, the
     listening address."""
-    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
-    """Addresses or networks of the reverse proxies in front. From them alone X-Forwarded-For, -Proto and -Port are
-    believed, for REMOTE_ADDR, HTTPS and SERVER_PORT."""
+    trusted_proxies: tuple[Proxies, ...] = ()
+    """Addresses or networks of the reverse proxies in front; `"unix"` stands for whoever connects to a UNIX socket.
+    From them alone X-Forwarded-For, -Proto and -Port are believed, for REMOTE_ADDR, HTTPS and SERVER_PORT."""
     workers: int = Field(1, ge=1, le=256)
     """Processes that serve; each has its own sandboxes and limits, all share the cache."""
     concurrency: int = Field(256, ge=1, le=4096)
@@ -274,10 +366,13 @@ class Server(Table):
     """Open connections of one worker; further ones are answered with 503."""
     keep_alive: Duration = Field(75.0, ge=1, le=3600)
     """Time an idle connection is kept, in whole seconds; longer than a reverse proxy keeps its own."""
+    keep_alive_requests: int = Field(10_000, ge=1)
+    """Requests that are answered on one connection; the last answer closes it, so that clients spread anew over the
+    workers."""
     head_time: Duration = Field(30.0, gt=0, le=3600)
-    """Time in which a request's head must arrive; then the connection is closed."""
+    """Time in which a request's head must arrive, and before it a TLS handshake; then the connection is closed."""
     send_timeout: Duration = Field(60.0, ge=1, le=3600)
-    """Time a client may leave sent data unacknowledged before its connection is dropped (Linux)."""
+    """Time a client may take nothing of what is sent to it before its connection is dropped (Linux)."""
     shutdown_grace: Duration = Field(30.0, ge=0, le=3600)
     """Time requests in flight have to finish after SIGTERM, in whole seconds."""
     spool: Size = Field(ByteSize(2 * 2**30), ge=2**20)
@@ -344,6 +439,15 @@ class Log(Table):
     """Whether each request gets a line."""
 
 
+class Admin(Table):
+    """`[admin]`: a listener of its own for the operator."""
+
+    listen: Listen | None = None
+    """Address of `/metrics`, `/status`, `/readyz` and `/reload`, in the same form as `server.listen`: `127.0.0.1:9100`,
+    or `unix:PATH` for a socket that the gateway's user alone may connect to. Without it there is none, and nothing is
+    counted. It asks nobody who they are, so an address that others reach gets a warning."""
+
+
 class Config(Table):
     """A whole `modules.toml`."""
 
@@ -351,6 +455,8 @@ class Config(Table):
 
     module: tuple[ModuleConfig, ...] = Field(default=(), min_length=1)
     """The `[[module]]` tables."""
+    static: tuple[Static, ...] = ()
+    """The `[[static]]` tables."""
     environment: Environment = Field(default_factory=dict)
     """Environment variables for every module; a module's own win, and `-e` and `--env-file` win over both."""
     server: Server = Field(default_factory=Server)
@@ -368,6 +474,8 @@ class Config(Table):
     """Precompiled modules on disk."""
     log: Log = Field(default_factory=Log)
     """What is written to standard error."""
+    admin: Admin = Field(default_factory=Admin)
+    """A listener of its own for the operator."""
 
 
 _UNITS = (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))

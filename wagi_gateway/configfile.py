@@ -17,6 +17,7 @@ from pydantic_core import ErrorDetails
 from .config import (
     LEGACY_MODULE,
     LEGACY_TOP_LEVEL,
+    Admin,
     Cache,
     Config,
     Environment,
@@ -27,6 +28,7 @@ from .config import (
     Registries,
     RegistryConfig,
     Server,
+    Static,
     Table,
     as_written,
     nested_models,
@@ -156,6 +158,7 @@ class _Reader:
         limits = self._table(Limits, "limits", tables)
         config = Config.model_construct(
             module=tuple(self._modules(modules, limits)),
+            static=tuple(self._static(tables.pop("static", []))),
             environment=self._environment(tables.pop("environment", {})),
             server=self._table(Server, "server", tables),
             limits=limits,
@@ -164,6 +167,7 @@ class _Reader:
             auth_file=self._auth_file(tables),
             cache=self._table(Cache, "cache", tables),
             log=self._table(Log, "log", tables),
+            admin=self._table(Admin, "admin", tables),
         )
         for name in tables:
             self._problem(str(self.path), f"{name}: unknown key{_nearest(name, Config)}")
@@ -216,6 +220,16 @@ class _Reader:
                 environment = module.environment | self._given_environment()
                 yield module.model_copy(update={"environment": environment})
 
+    def _static(self, tables: object) -> Iterator[Static]:
+        if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+            self._problem(str(self.path), "static is not a list of [[static]] tables")
+            return
+        for number, table in enumerate(tables, start=1):
+            route = f" ({table['route']})" if isinstance(table.get("route"), str) else ""
+            static = self._validate(Static, table, f"{self.path}: [[static]] {number}{route}", "")
+            if static:
+                yield static
+
     def _drop_legacy(self, table: dict[str, Any], legacy: Mapping[str, str], where: str) -> None:
         for name, advice in legacy.items():
             if table.pop(name, None) is not None:
@@ -257,8 +271,6 @@ _WORDS = {
     "model_type": "must be a table",
     "tuple_type": "must be a list in brackets",
     "string_too_short": "must not be empty",
-    "ip_v4_network": 'not an address or network; write for example "10.0.0.0/8" or "127.0.0.1"',
-    "ip_v6_network": 'not an address or network; write for example "10.0.0.0/8" or "127.0.0.1"',
 }
 
 

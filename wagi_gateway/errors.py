@@ -8,6 +8,7 @@
         │   └── BadFraming      400  where its body ends is ambiguous, so the connection is closed
         ├── NotFound            404  no route matches
         ├── MethodNotAllowed    405  TRACE and CONNECT, which no guest may answer
+        │   └── FilesOnly       405  a directory of files answers GET and HEAD alone
         ├── RequestTimeout      408  the body did not arrive in time
         ├── BodyTooLarge        413  the body is over `limits.body`
         ├── UriTooLong          414  the request target is over its bound
@@ -66,6 +67,13 @@ class RequestError(GatewayError):
     status = 500
     public = "Internal Server Error"
     headers: tuple[tuple[bytes, bytes], ...] = ()
+    limit: str | None = None
+    """The limit that was reached, if it was one."""
+
+    def __init__(self, message: str | None = None, *, limit: str | None = None) -> None:
+        super().__init__(*() if message is None else (message,))
+        if limit:
+            self.limit = limit
 
 
 class BadRequest(RequestError):
@@ -89,6 +97,12 @@ class MethodNotAllowed(RequestError):
     headers = ((b"allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),)
 
 
+class FilesOnly(MethodNotAllowed):
+    """A directory of files answers GET and HEAD alone."""
+
+    headers = ((b"allow", b"GET, HEAD"),)
+
+
 class NotFound(RequestError):
     """No route matches; WAGI answers with an empty body, and so do we."""
 
@@ -101,6 +115,7 @@ class RequestTimeout(RequestError):
 
     status = 408
     public = "Request Timeout: the request body did not arrive in time"
+    limit = "body_time"
     headers = ((b"connection", b"close"),)
 
 
@@ -109,6 +124,7 @@ class BodyTooLarge(RequestError):
 
     status = 413
     public = "Content Too Large"
+    limit = "body"
 
 
 class UriTooLong(RequestError):

@@ -6,7 +6,6 @@ import asyncio
 import functools
 import logging
 import time
-from collections.abc import Sequence
 
 from starlette.types import Receive
 
@@ -35,13 +34,16 @@ from .errors import (
     RequestError,
     UriTooLong,
 )
+from .generation import Generation
 from .lease import Lease
 from .observe.access import log_access
+from .observe.tally import NO_ROUTE
 from .reply import Reply
 from .router import RouteMatch
-from .sandbox import Execution, Gate, Invocation, Sandbox
-from .site import Endpoint, Site
-from .spool import Spool, SpoolRoom
+from .sandbox import Execution, Gate, Invocation
+from .site import Endpoint
+from .spool import Spool
+from .static import StaticDirectory
 
 logger = logging.getLogger("wagi_gateway")
 
@@ -53,21 +55,9 @@ _CLIENT_CLOSED_REQUEST = 499
 class Exchange:
     """Answers one request, and logs it once it is over."""
 
-    def __init__(
-        self,
-        site: Site,
-        sandbox: Sandbox | None,
-        gates: Sequence[Gate],
-        room: SpoolRoom,
-        request: RequestHead,
-        receive: Receive,
-        reply: Reply,
-    ) -> None:
-        """`gates` holds one for each `[[module]]`; without a `sandbox` no guest can run."""
-        self._site = site
-        self._sandbox = sandbox
-        self._gates = gates
-        self._room = room
+    def __init__(self, generation: Generation, request: RequestHead, receive: Receive, reply: Reply) -> None:
+        """`generation` is what answers, whatever is reloaded meanwhile."""
+        self._generation = generation
         self._request = request
         self._receive = receive
         self._client: Client | None = None
@@ -76,7 +66,10 @@ class Exchange:
         self._seconds = 0.0
         self._is_body_read = not has_body(request)
         self._is_answered = False
-        self._route = "-"
+        self._route = NO_ROUTE
+        self._tally = generation.tally
+        self._config_route = NO_ROUTE
+        """The route of its `[[module]]`, under which it is counted: a module may print any number of others."""
         self._execution: Execution | None = None
         self._unanswered = 500
         """The status in the log where the client got none."""
@@ -87,6 +80,7 @@ class Exchange:
 
     async def answer(self) -> None:
         """Answers the request, whatever happens on the way."""
+        self._generation.enter()
         try:
             try:
                 await self._dispatch()
@@ -105,6 +99,8 @@ class Exchange:
 
     async def _fail(self, error: RequestError) -> None:
         self._is_serious = error.status >= 500
+        if self._tally and error.limit:
+            self._tally.route(self._config_route).count_limit(error.limit)
         if self._reply.is_started:
             self._failure = str(error)
         else:
@@ -127,7 +123,7 @@ class Exchange:
         """Finds the module and has it answer; a local redirect finds the next one."""
         request = self._request
         check_framing(request)
-        authority = find_authority(request, self._site.hostname)
+        authority = find_authority(request, self._generation.site.hostname)
         if request.method in ("TRACE", "CONNECT"):
             raise MethodNotAllowed(f"{request.method} is not answered")
         if request.method == "OPTIONS" and request.raw_path == b"*":
@@ -144,20 +140,24 @@ class Exchange:
             except (BadRequest, UriTooLong) as error:
                 raise BadOutput(f"a local redirect leads nowhere: {error}") from None
 
-    def _match(self, request: RequestHead) -> RouteMatch[Endpoint]:
+    def _match(self, request: RequestHead) -> RouteMatch[Endpoint | StaticDirectory]:
         check_target(request)
-        match = self._site.router.match(request.raw_path)
+        match = self._generation.site.router.match(request.raw_path)
         if match is None:
             raise NotFound("no route matches")
         self._route = match.pattern
-        if match.target.config.encoded_slashes == "reject" and b"%2f" in match.raw_path_info.lower():
-            raise NotFound("the path has an encoded slash (encoded_slashes)")
+        self._config_route = match.target.config.route
         return match
 
     async def _run(self, request: RequestHead, authority: FoundAuthority) -> bytes | None:
         """Runs the module the request is for and sends its response on; a local redirect is returned instead."""
         match = self._match(request)
         endpoint = match.target
+        if isinstance(endpoint, StaticDirectory):
+            await endpoint.answer(request, match, self._receive, self._reply)
+            return None
+        if endpoint.config.encoded_slashes == "reject" and b"%2f" in match.raw_path_info.lower():
+            raise NotFound("the path has an encoded slash (encoded_slashes)")
         environ = build_environ(
             request,
             match,
@@ -179,9 +179,9 @@ class Exchange:
                 stdin=stdin,
                 volumes=endpoint.volumes,
                 on_stderr=lease.feed_log,
-                outbound=lease.outbound(endpoint),
+                outbound=lease.outbound(endpoint, self._tally),
             )
-            gate = self._gates[endpoint.number]
+            gate = self._generation.gates[endpoint.number]
             if not gate.try_enter():
                 await self._wait(gate)
             lease.take(gate)
@@ -190,7 +190,9 @@ class Exchange:
             lease.end()
             raise
         try:
-            return await Delivery(self._request, self._reply, self._room, self._warn).respond(execution, endpoint)
+            return await Delivery(self._request, self._reply, self._generation.room, self._warn).respond(
+                execution, endpoint
+            )
         finally:
             execution.release()
             if self._client:
@@ -198,7 +200,7 @@ class Exchange:
 
     async def _read_body(self, lease: Lease, environ: Environ, endpoint: Endpoint) -> bytes | int:
         """Has `lease` hold the body, and returns what is to be standard input."""
-        body = lease.body = Spool(self._room)
+        body = lease.body = Spool(self._generation.room)
         await read_body(body, self._request, self._receive, endpoint.limits)
         self._is_body_read = True
         environ[b"CONTENT_LENGTH"] = b"%d" % body.size
@@ -206,14 +208,19 @@ class Exchange:
 
     def _start(self, invocation: Invocation, lease: Lease) -> Execution:
         """Starts the guest; it owns `lease` from then on, for it may outlive the request. Raises AtCapacity."""
-        if self._sandbox is None:
+        sandbox = self._generation.sandbox
+        if sandbox is None:
             raise AtCapacity("the server is not running")
+        tally, route = self._tally, self._config_route  # that of a local redirect may be another one
 
         def ended(execution: Execution) -> None:
             lease.end(execution.stderr_dropped)
+            if tally and (outcome := execution.outcome):
+                note = route, execution.place, outcome, execution.stop_reason, execution.stderr_dropped
+                tally.guests.append(note)
             self._log_when_over()
 
-        return self._sandbox.start(invocation, on_slow=self._watch_client, on_end=ended)
+        return sandbox.start(invocation, on_slow=self._watch_client, on_end=ended)
 
     def _watch_client(self) -> None:
         """The guest takes its time: the client may leave meanwhile."""
@@ -239,6 +246,7 @@ class Exchange:
         outcome = self._execution.outcome if self._execution else None
         if not self._is_answered or (self._execution and not outcome):
             return
+        self._generation.leave()
         failure = self._failure or (self._execution.failure() if self._execution else None)
         has_left = self._failure is None and self._execution and self._execution.stop_reason == "disconnect"
         is_serious = self._is_serious and not has_left
@@ -246,10 +254,13 @@ class Exchange:
             failure += "; the response was cut off"
         if failure and is_serious:
             self._warn(failure)
+        status = self._reply.status or self._unanswered
+        if self._tally:
+            self._tally.requests.append((self._config_route, status, self._seconds, self._reply.size))
         log_access(
             self._request,
             route=self._route,
-            status=self._reply.status or self._unanswered,
+            status=status,
             size=self._reply.size,
             seconds=self._seconds,
             guest_seconds=outcome.seconds if outcome else None,

@@ -2,40 +2,116 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import re
 import secrets
+from collections import Counter
 
 from starlette.types import Receive, Scope, Send
 
 from .cgi.environ import RequestHead
 from .cgi.forwarded import apply_forwarded
 from .exchange import Exchange
+from .generation import Generation
+from .observe.tally import Tally
 from .reply import Reply
-from .sandbox import Gate, Places, Sandbox
+from .sandbox import Sandbox
 from .site import Site
-from .spool import SpoolRoom
+from .tls import Certificate
 
 _ABSOLUTE_FORM = re.compile(rb"https?://([^/]*)(.*)", re.IGNORECASE | re.DOTALL)
 
 
 class Gateway:
-    """Answers every request of a site that is not built in."""
+    """Answers every request of a site that is not built in.
 
-    def __init__(self, site: Site) -> None:
-        self.site = site
-        self.sandbox: Sandbox | None = None
-        """Where guests run; set while the server is up."""
+    Its `async with` is the time in which guests can run; at its end every site is closed.
+    """
+
+    def __init__(self, site: Site, tally: Tally | None = None) -> None:
+        """Without a `tally` nothing is counted."""
+        self.generation = Generation(site, tally=tally)
+        """What a request that comes now is answered with; a reload puts another one in its place."""
+        self.certificate = Certificate(site.certificate) if site.certificate else None
+        """What new connections are shown, where the gateway speaks TLS itself."""
+        self._living = [self.generation]
+        """That and those before it that still have requests."""
+        self._endings: dict[Generation, asyncio.Task[None]] = {}
         self._request_ids = itertools.count(1)
         # Different for each worker and start, so that ids differ at the price of a counter.
         self._request_id_prefix = secrets.token_hex(5)
-        server = site.config.server
-        self._spool_room = SpoolRoom(server.spool, server.body_memory)
-        places = Places(server.concurrency)
-        self._gates = [
-            Gate(places, module.limits.concurrency, module.limits.queue, module.limits.queue_time)
-            for module in site.config.module
-        ]
+
+    @property
+    def site(self) -> Site:
+        """What is served now."""
+        return self.generation.site
+
+    @property
+    def sandbox(self) -> Sandbox | None:
+        """Where guests run now."""
+        return self.generation.sandbox
+
+    @sandbox.setter
+    def sandbox(self, sandbox: Sandbox | None) -> None:
+        self.generation.sandbox = sandbox
+
+    async def __aenter__(self) -> Gateway:
+        self.sandbox = await Sandbox(self.site.engine).__aenter__()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for generation, ending in self._endings.items():
+            if generation in self._living:  # it waits for guests, which are stopped now
+                ending.cancel()
+        await asyncio.gather(*self._endings.values(), return_exceptions=True)
+        sandboxes = {generation.sandbox for generation in self._living}
+        for generation in self._living:
+            generation.sandbox = None
+        await asyncio.gather(*(sandbox.__aexit__() for sandbox in sandboxes if sandbox))
+        for generation in self._living:
+            generation.site.close()
+
+    async def swap(self, site: Site) -> None:
+        """Answers with another site from now on; the one before is closed when its last guest has ended."""
+        old, new = self.generation, Generation(site, self.generation)
+        if site.engine is old.site.engine:
+            new.sandbox = old.sandbox
+        elif old.sandbox:
+            new.sandbox = await Sandbox(site.engine).__aenter__()
+        site.succeed(old.site)
+        if self.certificate and site.certificate:
+            self.certificate.renew(site.certificate)
+        if new.sandbox:
+            new.sandbox.forget_paces(except_of={endpoint.module.digest for _, endpoint in site.routes})
+        self.generation = new
+        self._living.append(new)
+        self._endings[old] = asyncio.create_task(self._end(old))
+
+    async def _end(self, old: Generation) -> None:
+        await old.over()
+        self._living.remove(old)
+        if old.sandbox and all(generation.sandbox is not old.sandbox for generation in self._living):
+            await old.sandbox.__aexit__()
+        await asyncio.to_thread(old.site.release)
+        del self._endings[old]
+
+    def count(self, tally: Tally) -> None:
+        """Has a tally count what has been noted since, and show how much is under way."""
+        tally.count()
+        loads = {
+            gate: module.route
+            for generation in self._living
+            for module, gate in zip(generation.site.config.module, generation.gates, strict=True)
+        }
+        running: Counter[str] = Counter()
+        waiting: Counter[str] = Counter()
+        for gate, route in loads.items():
+            inside, outside = gate.load
+            running[route] += inside
+            waiting[route] += outside
+        in_flight = sum(generation.users for generation in self._living)
+        tally.show(in_flight, {route: (running[route], waiting[route]) for route in running})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, from its head to its line in the log."""
@@ -43,10 +119,9 @@ class Gateway:
             await send({"type": "websocket.close"})
             return
         request_id = f"{self._request_id_prefix}{next(self._request_ids):08x}"
-        request = apply_forwarded(_request_head(scope, request_id), self.site.config.server.trusted_proxies)
-        reply = Reply(request, send)
-        exchange = Exchange(self.site, self.sandbox, self._gates, self._spool_room, request, receive, reply)
-        await exchange.answer()
+        generation = self.generation
+        request = apply_forwarded(_request_head(scope, request_id), generation.site.config.server.trusted_proxies)
+        await Exchange(generation, request, receive, Reply(request, send)).answer()
 
 
 def _request_head(scope: Scope, request_id: str) -> RequestHead:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import functools
-
 from .observe.call import log_call
 from .observe.guest import GuestLog
+from .observe.tally import Tally
+from .outbound.client import Call
 from .outbound.session import Session
 from .sandbox import Gate
 from .site import Endpoint
@@ -31,10 +31,17 @@ class Lease:
         """Holds a place that was taken of `gate`."""
         self._gate = gate
 
-    def outbound(self, endpoint: Endpoint) -> Session | None:
-        """What the guest calls out through, if its module can."""
+    def outbound(self, endpoint: Endpoint, tally: Tally | None = None) -> Session | None:
+        """What the guest calls out through, if its module can; its calls are counted where there is a `tally`."""
         if endpoint.outbound:
-            self._outbound = Session(endpoint.outbound, functools.partial(log_call, *self._origin))
+            counts = tally and tally.route(endpoint.config.route)
+
+            def on_call(call: Call) -> None:
+                log_call(*self._origin, call)
+                if counts:
+                    counts.count_call(call)
+
+            self._outbound = Session(endpoint.outbound, on_call)
         return self._outbound
 
     def feed_log(self, data: bytes) -> None:

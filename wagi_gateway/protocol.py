@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
 import re
+import sys
+import termios
 from typing import Any
 
 import uvicorn
@@ -28,12 +32,23 @@ _EMPTY_PATH = re.compile(rb"https?://[^/?#]*(?![^?#])", re.IGNORECASE)
 
 
 class Config(uvicorn.Config):
-    """uvicorn's configuration and the one thing it has no word for."""
+    """uvicorn's configuration and what it has no word for; durations in seconds."""
 
-    def __init__(self, *arguments: Any, head_time: float, **keywords: Any) -> None:
+    def __init__(
+        self,
+        *arguments: Any,
+        head_time: float,
+        send_timeout: float,
+        keep_alive_requests: int,
+        is_secure: bool = False,
+        **keywords: Any,
+    ) -> None:
         keywords["http"] = BoundedProtocol
         super().__init__(*arguments, **keywords)
         self.head_time = head_time
+        self.send_timeout = send_timeout
+        self.keep_alive_requests = keep_alive_requests
+        self.is_secure = is_secure
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -48,6 +63,11 @@ class BoundedProtocol(HttpToolsProtocol):
     def __init__(self, config: Config, *arguments: Any, **keywords: Any) -> None:
         super().__init__(config, *arguments, **keywords)
         self._head_time = config.head_time
+        self._requests_left = config.keep_alive_requests
+        self._send_timeout = config.send_timeout
+        self._send_timer: asyncio.TimerHandle | None = None
+        self._unsent = 0
+        """Bytes that waited for the client when this was looked at; 0 if others may have come since."""
         self._unfinished = 0
         """Bytes received since something was complete: a head, a piece of a body, a message."""
         self._in_head = True
@@ -60,11 +80,20 @@ class BoundedProtocol(HttpToolsProtocol):
         """A head is awaited."""
         super().connection_made(transport)
         self._start_head_timer()
+        if self.server is None or self.server[1] is None:  # the system itself drops a TCP connection in time
+            self._send_timer = self.loop.call_later(self._send_timeout, self._check_sending)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing is awaited any more."""
         self._stop_head_timer()
+        if self._send_timer is not None:
+            self._send_timer.cancel()
         super().connection_lost(exc)
+
+    def resume_writing(self) -> None:
+        """The client has taken what was sent."""
+        self._unsent = 0
+        super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
         """Parses what has arrived, and looks at what of it has no end yet."""
@@ -96,7 +125,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self.headers = []  # what is added now are trailers, and no fields of the head (RFC 9110 section 6.5.1)
         if not self.url.startswith(b"/") or b"#" in self.url:  # uvicorn leaves out the authority and the fragment
             self.scope["raw_path"] = self.url.partition(b"?")[0]
-        if self._is_ending:
+        self._requests_left -= 1
+        if self._is_ending or not self._requests_left:
             self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
@@ -160,7 +190,8 @@ class BoundedProtocol(HttpToolsProtocol):
         """Answers a head that is too large. Closing at once would reset the connection, and the answer be lost."""
         self._is_deaf = True
         self.transport.write(_TOO_LARGE)
-        self.transport.write_eof()
+        if self.transport.can_write_eof():  # not in TLS
+            self.transport.write_eof()
         self.loop.call_later(_LINGER, self.transport.close)
 
     def _unsupported_upgrade_warning(self) -> None:
@@ -173,6 +204,18 @@ class BoundedProtocol(HttpToolsProtocol):
 
         self.loop.call_later(_LAST_REQUEST, close)
 
+    def _check_sending(self) -> None:
+        """Drops a connection whose client has taken nothing since the last look; nothing is written in between while
+        the application waits for the client, or has answered."""
+        waiting = self.transport.get_write_buffer_size()
+        if waiting:
+            waiting += _unread(self.transport)
+        if waiting and waiting == self._unsent:
+            self.transport.abort()
+            return
+        self._unsent = waiting if self.flow.write_paused or self._is_idle() else 0
+        self._send_timer = self.loop.call_later(self._send_timeout, self._check_sending)
+
     def _start_head_timer(self) -> None:
         self._stop_head_timer()
         self._head_timer = self.loop.call_later(self._head_time, self.transport.close)
@@ -181,3 +224,11 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+
+
+def _unread(transport: asyncio.Transport) -> int:
+    """Bytes that the system holds for the peer of a UNIX socket."""
+    count = bytearray(4)
+    with contextlib.suppress(OSError, AttributeError, ValueError):
+        fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, count)
+    return int.from_bytes(count, sys.byteorder)

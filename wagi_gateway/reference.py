@@ -38,18 +38,19 @@ limits = { time = "2m", memory = "1GiB" }      # for this one
 `wagi-gateway check modules.toml` finds every mistake in the file and in the modules it names. `wagi-gateway schema`
 prints the JSON Schema of the file for editors ([how to use it](getting-started.md#help-from-the-editor)).
 
-**Paths** (`module`, `volumes`, `cache.directory`) are relative to the directory of the file. A module or volume that is
-not there but lies under the working directory, where WAGI looked for it, is used with a warning. A module may also be a
-`file:` URL.
+**Paths** (`module`, `directory`, `volumes`, `tls_cert` and others) are relative to the directory of the file. A module
+or volume that is not there but lies under the working directory, where WAGI looked for it, is used with a warning. A
+module may also be a `file:` URL.
 
 **Sizes** are a number and a unit: `"64KiB"`, `"16MiB"`, `"1.5GiB"`; `"1MB"` is a million bytes. A plain number counts
 bytes. **Durations** are a number and one of `ms`, `s`, `m`, `h`: `"250ms"`, `"30s"`, `"5m"`. A plain number counts
 seconds.
 
-**Which value wins.** An option of `wagi-gateway serve` wins over the file: `--listen` and `--workers` over `[server]`,
-`--log-format` over `log.format`, `--cache-dir` over `cache.directory`. A `[[module]]`'s own `limits` win over
-`[limits]`, key by key. For one variable, `--env` wins over `--env-file`, that over the module's own `environment`, and
-that over `[environment]`. No setting is read from the gateway's own environment.
+**Which value wins.** An option of `wagi-gateway serve` wins over the file: `--listen`, `--uds`, `--tls-cert`,
+`--tls-key` and `--workers` over `[server]`, `--log-format` over `log.format`, `--admin` over `admin.listen`,
+`--cache-dir` over `cache.directory`. A `[[module]]`'s own `limits` win over `[limits]`, key by key. For one variable,
+`--env` wins over `--env-file`, that over the module's own `environment`, and that over `[environment]`. No setting is
+read from the gateway's own environment.
 
 **Mistakes.** A key that is not listed here is an error, and the message names the nearest one that is. All mistakes are
 reported at once. Keys of WAGI that have no meaning any more are accepted with a warning:

@@ -6,57 +6,94 @@ import contextlib
 import functools
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from uvicorn.config import STARTUP_FAILURE
 
 from . import protocol
 from .app import create_app
 from .cgi.environ import SERVER_SOFTWARE
+from .changes import watching
 from .config import Server
 from .configfile import ConfigFile
 from .listener import BACKLOG
-from .observe import log
+from .observe.crew import Crew
+from .reload import Read
 from .site import Site
 from .supervisor import Supervisor, is_at_terminal
-from .worker import OnReady, Worker, create_worker_app, raise_descriptor_limit
+from .worker import OnReady, Worker, bounds, create_worker_app, raise_descriptor_limit
 
 _HEALTHCHECK = 15
 """Seconds a worker may take to answer its supervisor; one that is just being started on a busy machine needs some."""
 
 
-def run(file: ConfigFile, site: Site, listener: socket.socket, on_ready: OnReady) -> None:
-    """Serves until a signal ends it. `site` is served by this process if it is the only worker."""
+def run(
+    file: ConfigFile,
+    site: Site,
+    listener: socket.socket,
+    on_ready: OnReady,
+    admin_listener: socket.socket | None = None,
+    *,
+    read: Read,
+    watched: Sequence[Path] | None = None,
+) -> None:
+    """Serves until a signal ends it. `site` is served by this process if it is the only worker.
+
+    `read` reads the configuration for a reload, and a change of the files `watched` has one begin.
+    """
     raise_descriptor_limit()
     settings = file.config.server
+    admin = None
+    if admin_listener:
+        from .admin import Admin  # and with it what writes metrics
+
+        admin = Admin(admin_listener, Crew(site, settings.workers))
+    crew = admin.crew if admin else None
     if settings.workers > 1:
         app = functools.partial(create_worker_app, site.pinned(file))
-        with contextlib.closing(site):
-            supervisor = Supervisor(_uvicorn_config(app, settings), [listener], on_ready)
+        supervisor = Supervisor(_uvicorn_config(app, settings), [listener], on_ready, crew, site=site, read=read)
+        if admin:
+            admin.reload = supervisor.reload
+        watch = _watching(read, watched, supervisor.reload_soon)
+        with contextlib.closing(supervisor), admin or contextlib.nullcontext(), watch:
             supervisor.run()
         if supervisor.has_failed:
             raise SystemExit(STARTUP_FAILURE)
         return
-    server = Worker(_uvicorn_config(functools.partial(create_app, site), settings), on_ready)
+    serve = functools.partial(create_app, site, read, tally=crew.tally if crew else None)
+    if crew:
+        serve.keywords["on_reload"] = crew.on_reload
+    server = Worker(_uvicorn_config(serve, settings), on_ready)
 
     def stop(*_: object) -> None:
         server.should_exit = True
+        if crew:
+            crew.is_stopping = True
 
     # uvicorn raises the signal that ended it again; a stop that was asked for is a success.
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    server.on_hangup = stop if is_at_terminal() else _explain_hangup
-    server.run([listener])
+    if not is_at_terminal():
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it serves
+    server.on_hangup = stop if is_at_terminal() else server.reload_soon
+    if admin:
+        admin.reload = server.reload
+    with admin or contextlib.nullcontext(), _watching(read, watched, server.reload_soon):
+        server.run([listener])
 
 
-def _explain_hangup() -> None:
-    log.logger.warning("SIGHUP has no effect on a single process; with --workers 2 it replaces them one by one")
+def _watching(
+    read: Read, files: Sequence[Path] | None, on_change: Callable[[], object]
+) -> contextlib.AbstractContextManager[None]:
+    return contextlib.nullcontext() if files is None else watching(read, files, on_change)
 
 
 def _uvicorn_config(app: Callable[[], object], settings: Server) -> protocol.Config:
     return protocol.Config(
         app,
-        head_time=settings.head_time,
+        send_timeout=settings.send_timeout,
+        is_secure=settings.tls_cert is not None,
         factory=True,
         loop="uvloop",
         ws="none",
@@ -68,8 +105,6 @@ def _uvicorn_config(app: Callable[[], object], settings: Server) -> protocol.Con
         proxy_headers=False,
         server_header=False,
         headers=[("server", SERVER_SOFTWARE.decode())],
-        limit_concurrency=settings.max_connections,
-        timeout_keep_alive=round(settings.keep_alive),
-        timeout_graceful_shutdown=round(settings.shutdown_grace),
         timeout_worker_healthcheck=_HEALTHCHECK,
+        **bounds(settings),
     )

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 import wasmtime
 
 from .cgi.environ import Authority, Environ
-from .compiler import WarmModule
+from .compiler import Compiler, EngineSettings, WarmModule
 from .config import Config, Limits, ModuleConfig, Volume
 from .configfile import ConfigFile
 from .errors import Problem
 from .outbound.client import Client
 from .outbound.policy import AllowedHost
 from .router import RoutePattern, Router
+from .static import StaticDirectory
 from .volumes import Volumes
 
 GuestVolume = tuple[bytes, bytes, bool]
@@ -49,6 +51,18 @@ class Endpoint:
         return self.config.limits
 
 
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """What made a site's modules, for the next site to go on with."""
+
+    settings: EngineSettings
+    warning: str | None
+    """What is doubtful about the engine."""
+    compiler: Compiler
+    tried: frozenset[tuple[str, Limits]]
+    """Digests of modules and limits they could be instantiated under."""
+
+
 @dataclass(slots=True)
 class Site:
     """Everything a worker serves; immutable once loaded."""
@@ -56,13 +70,21 @@ class Site:
     config: Config
     engine: wasmtime.Engine
     hostname: Authority | None
-    router: Router[Endpoint]
+    router: Router[Endpoint | StaticDirectory]
     routes: list[tuple[RoutePattern, Endpoint]]
     warnings: list[Problem] = field(default_factory=list)
     volumes: Volumes | None = None
     """The directories that are open for guests."""
+    workshop: Workshop | None = None
     touch: Callable[[], None] = lambda: None
     """Notes that its modules are in use, so that nobody removes them from the store."""
+    loads: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Where its modules have come from: the name of a metric, and the value of its label."""
+
+    certificate: bytes | None = None
+    """Certificate and key of the server, where it speaks TLS itself."""
+    static: list[tuple[RoutePattern, StaticDirectory]] = field(default_factory=list)
+    """The directories whose files are served."""
 
     def pinned(self, file: ConfigFile) -> ConfigFile:
         """The same configuration for other processes: with the very modules and temporary directories of this site."""
@@ -83,6 +105,11 @@ class Site:
             return volume
         return Volume(path=self.volumes.temporary[volume.temporary].name, read_only=volume.read_only)
 
+    def succeed(self, before: Site, *, keep_all: bool = False) -> None:
+        """It is served in place of the one before, and takes over the temporary directories that both have, or all."""
+        if self.volumes and before.volumes:
+            self.volumes.take_over(before.volumes, keep_all=keep_all)
+
     def permissions(self) -> Iterator[tuple[str, str]]:
         """What the guests of each `[[module]]` may call, in words: its route and one thing it may call."""
         for module in self.config.module:
@@ -91,6 +118,11 @@ class Site:
                 if self.config.outbound.proxy and not entry.is_exact and not module.allow_private_networks:
                     words = "addresses that are public, and no name, because outbound.proxy resolves it"
                 yield module.route, f'"{entry.text}": {words}'
+
+    def release(self) -> None:
+        """Closes it, and forgets engine and modules: another site is served, but somebody may still know this one."""
+        self.close()
+        del self.engine, self.router, self.routes, self.workshop
 
     def close(self) -> None:
         """Closes the connections its guests have used and its volumes, and removes the temporary ones."""

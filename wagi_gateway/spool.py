@@ -47,7 +47,7 @@ class Spool:
     async def write(self, data: bytes) -> None:
         """Appends. Raises AtCapacity when the room or the disk is full."""
         if len(data) > self._room.free:
-            raise AtCapacity("the bodies of all requests together are over server.spool")
+            raise AtCapacity("the bodies of all requests together are over server.spool", limit="spool")
         self._room.free -= len(data)
         self.size += len(data)
         self._chunks.append(data)
@@ -55,7 +55,7 @@ class Spool:
             try:
                 await asyncio.to_thread(self._flush)
             except OSError as error:
-                raise AtCapacity(f"a body cannot be spooled: {error.strerror}") from None
+                raise AtCapacity(f"a body cannot be spooled: {error.strerror}", limit="spool") from None
 
     def content(self) -> bytes | int:
         """Everything: as bytes, or as the descriptor of a file that holds it."""

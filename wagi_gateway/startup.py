@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
 import ssl
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from difflib import get_close_matches
@@ -14,12 +16,14 @@ from typing import TYPE_CHECKING
 import wasmtime
 from platformdirs import user_cache_path
 
+from . import tls
 from .cache import ArtefactCache, CacheRefused
 from .cgi.environ import META_VARIABLES, Authority
 from .compiler import Compiler, EngineSettings, OnCompile, WarmModule, create_engine
-from .config import Config, Limits, ModuleConfig, Volume
+from .config import Config, Limits, ModuleConfig, Volume, is_private
 from .configfile import ConfigFile
 from .errors import BadRequest, Problem, StartupError
+from .observe.metrics import LOADS, PULLS
 from .outbound.client import Client
 from .outbound.policy import AllowedHost, Policy
 from .outbound.proxy import Proxy
@@ -29,10 +33,11 @@ from .sandbox.calls import MODULE as CALLS
 from .sandbox.calls import define_calls
 from .sandbox.gather import define_gathering_fd_write
 from .sandbox.poll import define_poll_oneoff
-from .site import Endpoint, GuestVolume, Site
+from .site import Endpoint, GuestVolume, Site, Workshop
 from .sources.errors import RegistryError
 from .sources.file import WasmSource
 from .sources.modules import ModuleSources, is_image
+from .static import StaticDirectory
 from .trust import create_context
 from .volumes import OpenVolume, Volumes
 
@@ -44,9 +49,19 @@ _INTERPRETER = re.compile(r"(php|python|ruby|perl|lua|node|quickjs|qjs|micropyth
 BUILT_IN = ("/healthz", "/readyz")
 
 
-def load(file: ConfigFile, on_compile: OnCompile | None = None, on_pull: OnProgress | None = None) -> Site:
-    """Loads a site. Raises StartupError with every problem there is, those of the file included."""
-    loader = _Loader(file, on_compile, on_pull)
+def load(
+    file: ConfigFile,
+    on_compile: OnCompile | None = None,
+    on_pull: OnProgress | None = None,
+    *,
+    before: Site | None = None,
+) -> Site:
+    """Loads a site. Raises StartupError with every problem there is, those of the file included.
+
+    `before` is the site it is to take the place of: its engine, modules and temporary directories are used again where
+    they are the same.
+    """
+    loader = _Loader(file, on_compile, on_pull, before)
     try:
         return loader.load()
     except BaseException:
@@ -63,7 +78,9 @@ def cache_directory(file: ConfigFile) -> Path:
 
 
 class _Loader:
-    def __init__(self, file: ConfigFile, on_compile: OnCompile | None, on_pull: OnProgress | None) -> None:
+    def __init__(
+        self, file: ConfigFile, on_compile: OnCompile | None, on_pull: OnProgress | None, before: Site | None
+    ) -> None:
         self.file = file
         self.config = file.config
         self.problems = list(file.problems)
@@ -71,22 +88,36 @@ class _Loader:
         self.on_compile = on_compile
         self.on_pull = on_pull
         self.cache_directory = cache_directory(file)
-        self.volumes = Volumes(file.base)
+        self.before = before
+        self.volumes = Volumes(file.base, before.volumes if before else None)
         self.tried: set[tuple[str, Limits]] = set()
-        self.claims: list[tuple[str, int, RoutePattern]] = []
+        self.claims: list[tuple[str, str, RoutePattern]] = []
 
     def load(self) -> Site:
-        engine, warning = create_engine(_engine_settings(self.config))
+        settings = _engine_settings(self.config)
+        workshop = self.before.workshop if self.before else None
+        if workshop and workshop.settings == settings:
+            engine, warning = workshop.compiler.engine, workshop.warning
+        else:
+            workshop = None
+            engine, warning = create_engine(settings)
         if warning:
             self.warnings.append(Problem("", warning))
+        self.known = workshop.tried if workshop else frozenset()
         self.cache = self._open_cache()
-        self.compiler = Compiler(engine, _define_host, self.cache, self.on_compile)
+        before = workshop.compiler if workshop else None
+        self.compiler = Compiler(engine, _define_host, self.cache, self.on_compile, before)
         self.sources = ModuleSources(self.config, self.file.base, self.cache_directory, self.on_pull)
         hostname = self._hostname()
         self._check_environment(str(self.file.path), self.config.environment)
+        if (admin := self.config.admin.listen) and not is_private(admin):
+            what = f'admin.listen = "{admin}": whoever reaches this address may look and reload; use 127.0.0.1'
+            self.warnings.append(Problem(str(self.file.path), what))
         if self.config.outbound.ca_file:
             self._ssl_context  # noqa: B018 - a bad file is a mistake even while nobody calls out
         routes = [route for number, _ in enumerate(self.config.module) for route in self._module_routes(number)]
+        static = [route for number, _ in enumerate(self.config.static) for route in self._static_routes(number)]
+        certificate = self._certificate()
         self._check_claims()
         # Last, because a start that is killed before leaves no temporary directory behind.
         volumes = self._open_volumes()
@@ -94,9 +125,25 @@ class _Loader:
         self.warnings += [*self.sources.warnings, *(Problem("", text) for text in self.compiler.warnings)]
         if self.problems:
             raise StartupError(*self.problems, warnings=self.warnings)
+        self.compiler.forget_before()
         return Site(
-            self.config, engine, hostname, Router(routes), routes, self.warnings, self.volumes, self.sources.in_use()
+            self.config,
+            engine,
+            hostname,
+            Router([*routes, *static]),
+            routes,
+            self.warnings,
+            self.volumes,
+            Workshop(settings, warning, self.compiler, frozenset(self.tried)),
+            self.sources.in_use(),
+            self._loads(),
+            certificate,
+            static,
         )
+
+    def _loads(self) -> Counter[tuple[str, str]]:
+        loads = {(LOADS.name, source): count for source, count in self.compiler.loads.items()}
+        return Counter(loads | {(PULLS.name, outcome): count for outcome, count in self.sources.pulls.items()})
 
     def _open_cache(self) -> ArtefactCache | None:
         if not self.config.cache.enabled:
@@ -133,7 +180,7 @@ class _Loader:
         source = self._source(where, config)
         module = self._module(where, config, source) if source else None
         if pattern is None or source is None or module is None or not self._instantiates(where, config, module):
-            self.claims += [(where, number, pattern)] if pattern else []
+            self.claims += [(where, f"[[module]] {number + 1}", pattern)] if pattern else []
             return
         printed = list(self._printed_routes(where, config, module, pattern))
         if self._has_entrypoint(where, module, "entrypoint", config.entrypoint, is_needed=not printed):
@@ -144,7 +191,7 @@ class _Loader:
         }
         # Of two lines for one route the last counts, and any of them before the module's own.
         for route, entrypoint in dict(printed).items():
-            self.claims.append((where, number, route))
+            self.claims.append((where, f"[[module]] {number + 1}", route))
             yield route, Endpoint(number, config, module, entrypoint, operator, (), outbound, source.image)
 
     def _printed_routes(
@@ -279,7 +326,8 @@ class _Loader:
     def _instantiates(self, where: str, config: ModuleConfig, module: WarmModule) -> bool:
         """Tries the module once under its limits, so that what cannot run is found now."""
         if (module.digest, config.limits) not in self.tried:
-            if failure := instantiate(self.compiler.engine, module, config.limits):
+            is_known = (module.digest, config.limits) in self.known
+            if not is_known and (failure := instantiate(self.compiler.engine, module, config.limits)):
                 what = f'module = "{config.module}": cannot be instantiated: {failure}'
                 self.problems.append(Problem(where, what))
                 return False
@@ -305,15 +353,56 @@ class _Loader:
             self.warnings.append(Problem(where, f"{problem.what}; only its _routes are served"))
         return False
 
+    def _static_routes(self, number: int) -> Iterator[tuple[RoutePattern, StaticDirectory]]:
+        config, owner = self.config.static[number], f"[[static]] {number + 1}"
+        where, key = f"{self.file.path}: {owner} ({config.route})", f'directory = "{config.directory}"'
+        pattern = self._pattern(where, config.route)
+        directory = self.file.base.absolute() / config.directory
+        try:
+            os.listdir(directory)
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            self.problems.append(Problem(where, f"{key}: cannot be read: {reason}"))
+        for what, path in self._private_files():
+            if path.resolve().is_relative_to(directory.resolve()):
+                self.problems.append(Problem(where, f"{key}: it holds {what}, which everybody could read"))
+        if pattern:
+            self.claims.append((where, owner, pattern))
+            yield pattern, StaticDirectory(config, directory)
+
+    def _private_files(self) -> Iterator[tuple[str, Path]]:
+        """What must not be published."""
+        yield "this file", self.file.path.absolute()
+        if self.file.settings:
+            yield str(self.file.settings), self.file.settings.absolute()
+        if self._uses_cache():
+            yield "the cache", self.cache_directory
+        server = self.config.server
+        keys = {"server.tls_key": server.tls_key or server.tls_cert, "auth_file": self.config.auth_file}
+        keys |= {f"registries.{host}.password_file": one.password_file for host, one in self.config.registries.items()}
+        for name, file in keys.items():
+            if file:
+                yield name, self.file.base.absolute() / file
+
+    def _certificate(self) -> bytes | None:
+        server = self.config.server
+        if server.tls_cert is None and server.tls_key is None:
+            return None
+        try:
+            return tls.read(server, self.file.base)
+        except StartupError as error:
+            self.problems += [Problem(str(self.file.path), problem.what) for problem in error.problems]
+            return None
+
     def _check_claims(self) -> None:
-        """Each route belongs to one module, also where one of two cannot be loaded."""
-        taken: dict[tuple[bytes, bool], int] = {}
-        for where, number, pattern in self.claims:
+        """Each route belongs to one module or directory, also where one of two cannot be loaded."""
+        taken: dict[tuple[bytes, bool], str] = {}
+        for where, owner, pattern in self.claims:
             if pattern.text in BUILT_IN:
                 self.warnings.append(Problem(where, f"{pattern.text} is built in and wins over this route"))
-            other = taken.setdefault((pattern.key, pattern.is_prefix), number)
-            if other != number:
-                what = f"the route {pattern.text} is taken by [[module]] {other + 1}; give it another one"
+            other = taken.setdefault((pattern.key, pattern.is_prefix), owner)
+            if other != owner:
+                what = f"the route {pattern.text} is taken by {other}; give it another one"
                 self.problems.append(Problem(where, what))
 
 
@@ -336,7 +425,7 @@ def _define_host(linker: wasmtime.Linker, gathers: bool) -> None:
 def _engine_settings(config: Config) -> EngineSettings:
     limits = [config.limits, *(module.limits for module in config.module)]
     return EngineSettings(
-        slots=config.server.concurrency,
+        slots=config.server.concurrency + 1,  # one for a module that is tried while all others run
         max_memory=max(limit.memory for limit in limits),
         memories=max(limit.memories for limit in limits),
         tables=max(limit.tables for limit in limits),

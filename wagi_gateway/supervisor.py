@@ -2,84 +2,205 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import socket
 import sys
 import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import wait as wait_for_futures
 from multiprocessing.connection import wait
+from typing import cast
 
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 from uvicorn.supervisors.multiprocess import Process
 
+from .configfile import ConfigFile
+from .errors import Problem, StartupError
 from .listener import url
 from .observe import log
-from .worker import OnReady, Worker
+from .observe.cells import Cells
+from .observe.crew import Crew
+from .protocol import Config
+from .reload import Read, ReloadResult, explain, in_thread, load_anew, report
+from .site import Site
+from .worker import OnReady, Worker, bounds, create_worker_app
 
+_LOOK = 0.1
+"""Seconds between two looks at something that takes its time."""
+_PATIENCE = 60.0
+"""Seconds a worker may take to reload at least."""
 _RETRY = 5.0
 """Seconds between two starts in the place of a worker that cannot start."""
 
 
 class Supervisor(Multiprocess):
-    """Starts workers, replaces those that die, and on SIGHUP all of them, one by one and without losing a request."""
+    """Starts workers, replaces those that die, and has them reload.
 
-    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], on_ready: OnReady) -> None:
+    A reload begins here: the supervisor loads the new site itself, so that a broken configuration reaches no worker.
+    Then each worker reloads in its own place rather than being replaced: its guests may take as long as they like to
+    end, its connections stay, and its modules stay warm. One that cannot is replaced all the same.
+    """
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        sockets: list[socket.socket],
+        on_ready: OnReady,
+        crew: Crew | None = None,
+        *,
+        site: Site,
+        read: Read,
+    ) -> None:
+        """Workers count for the `crew`, if there is one; `site` is what they serve, and `read` reads what they are to
+        serve then."""
         super().__init__(config, sockets)
+        self._crew = crew
+        self._site = site
+        self._read = read
+        self._started = site.config
+        self._log = site.config.log
+        self._asked: list[Future[ReloadResult]] = []
         self.has_failed = False
         """Whether it has ended because no worker could start."""
         self._on_ready = on_ready
-        self._is_restart_wanted = False
         self._retired: list[Process] = []
         """Workers that finish what they have begun."""
         self._retry_at = 0.0
 
     def init_processes(self) -> None:
-        self.processes = [self._start() for _ in range(self.processes_num)]
+        self.processes = [self._start(number) for number in range(self.processes_num)]
         if all(map(self._comes_up, self.processes)):
-            self._on_ready(url(self.sockets[0]))
+            self._on_ready(url(self.sockets[0], is_secure=cast(Config, self.config).is_secure))
 
     def handle_hup(self) -> None:
         if is_at_terminal():
             self.should_exit.set()
-        else:  # not here and now: signals are also handled while workers are being replaced
-            self._is_restart_wanted = True
+        else:  # not here and now: signals are also handled while workers are being told
+            self.reload_soon()
+
+    def reload(self) -> ReloadResult:
+        """Has all workers serve what the configuration says now. Called on another thread. Raises StartupError."""
+        return self.reload_soon().result()
+
+    def reload_soon(self) -> Future[ReloadResult]:
+        """Asks for that. May be called from any thread."""
+        future: Future[ReloadResult] = Future()
+        self._asked.append(future)
+        return future
+
+    def close(self) -> None:
+        """Gives back what workers shared. None is left."""
+        self._site.close()
 
     def keep_subprocess_alive(self) -> None:
+        self._tend()
+        while self._asked and not self.should_exit.is_set():
+            self._reload()
+
+    def _tend(self) -> None:
+        if self._crew:
+            self._crew.bury()
         self._retired = [worker for worker in self._retired if worker.process.is_alive()]
         for number, worker in enumerate(self.processes):
             if self.should_exit.is_set():
                 return
             if not worker.is_alive(timeout=self.config.timeout_worker_healthcheck):
                 self._replace(number, worker)
-        if self._is_restart_wanted:
-            self._is_restart_wanted = False
-            self.restart_all()
 
-    def restart_all(self) -> None:
-        """The old worker goes when the new one serves; while that cannot start, the old ones stay."""
-        for number, old in enumerate(self.processes):
+    def _reload(self) -> None:
+        """All who have asked until now get the same."""
+        asked, self._asked = self._asked, []
+        started = time.monotonic()
+        loading = in_thread(functools.partial(load_anew, self._read, self._site))
+        while wait_for_futures([loading], _LOOK).not_done:
             self.handle_signals()
+            self._tend()
+            if self.should_exit.is_set():
+                self._asked += asked
+                return
+        try:
+            file, site = loading.result()
+        except StartupError as error:
+            explain(error)
+            if self._crew:
+                self._crew.on_reload(None, error)
+            _refuse(asked, error)
+            return
+        site.succeed(self._site, keep_all=True)  # guests of the workers may still use what the new site does not
+        self._site.release()
+        self._site = site
+        pinned = site.pinned(file)
+        self.config.app = functools.partial(create_worker_app, pinned)
+        for name, value in bounds(site.config.server).items():
+            setattr(self.config, name, value)
+        if site.config.log != self._log:
+            self._log = site.config.log
+            log.configure(self._log)
+        self._tell_all(pinned, _PATIENCE + 10 * (time.monotonic() - started))
+        result = report(self._started, site, started)
+        if self._crew:
+            self._crew.on_reload(site, None)
+        for future in asked:
+            future.set_result(result)
+
+    def _tell_all(self, file: ConfigFile, patience: float) -> None:
+        """Has every worker serve this; `patience` is how many seconds one may take."""
+        told = [self._comes_up(worker) and _tell(worker, file) for worker in self.processes]
+        deadline = time.monotonic() + patience
+        for number, worker in enumerate(self.processes):
+            has_taken = told[number] and self._has_taken(worker, deadline)
             if self.should_exit.is_set():
                 return
-            new = self._start()
-            if not self._comes_up(new):
-                new.kill()
-                new.join()
-                if not self.should_exit.is_set():
-                    log.logger.error("a new worker does not start; the old ones stay")
-                return
+            if not has_taken:
+                log.logger.warning("worker %d does not reload; another one takes its place", worker.pid)
+                self._renew(number, worker)
+
+    def _has_taken(self, worker: Process, deadline: float) -> bool:
+        while time.monotonic() < deadline and not self.should_exit.is_set():
+            self.handle_signals()
+            try:
+                if not wait([worker.parent_conn, worker.process.sentinel], _LOOK):
+                    continue
+                problems = worker.parent_conn.recv()
+                if isinstance(problems, bool):  # the late answer to a healthcheck
+                    continue
+                for problem in problems:
+                    log.logger.error("reload: worker %d: %s", worker.pid, problem)
+                return not problems
+            except (OSError, EOFError):
+                return False
+        return False
+
+    def _renew(self, number: int, old: Process) -> None:
+        """The old worker goes when the new one serves; while that cannot start, the old one stays."""
+        new = self._start(number)
+        if self._comes_up(new):
             self.processes[number] = new
             old.terminate()
             self._retired.append(old)
-        log.logger.info("all workers are replaced")
+            return
+        new.kill()
+        new.join()
+        if not self.should_exit.is_set():
+            log.logger.error("a new worker does not start; the old one stays")
 
     def join_all(self) -> None:
+        _refuse(self._asked, StartupError(Problem("", "the server is stopping")))
+        if self._crew:
+            self._crew.is_stopping = True
         for worker in (*self.processes, *self._retired):
             worker.join()
 
-    def _start(self) -> Process:
-        worker = _Process(self.config, self.sockets)
+    def _start(self, number: int) -> Process:
+        cells = Cells() if self._crew else None
+        worker = _Process(self.config, self.sockets, cells)
         worker.start()
+        if self._crew and cells:
+            self._crew.join(f"worker-{number + 1}", worker.process, cells)
         return worker
 
     def _replace(self, number: int, worker: Process) -> None:
@@ -95,7 +216,9 @@ class Supervisor(Multiprocess):
                 return
             self._retry_at = time.monotonic() + _RETRY
         log.logger.warning("worker %d ended with %s; another one takes its place", worker.pid, worker.exitcode)
-        self.processes[number] = self._start()
+        if self._crew:
+            self._crew.count_death()
+        self.processes[number] = self._start(number)
 
     def _comes_up(self, worker: Process) -> bool:
         """Waits for a worker, however long it compiles, unless it dies or a signal ends the wait."""
@@ -106,14 +229,40 @@ class Supervisor(Multiprocess):
         return True
 
 
+def _refuse(asked: list[Future[ReloadResult]], error: StartupError) -> None:
+    for future in asked:
+        future.set_exception(error)
+
+
+def _tell(worker: Process, file: ConfigFile) -> bool:
+    try:
+        worker.parent_conn.send(file)
+    except OSError:
+        return False
+    return True
+
+
 class _Process(Process):
     """A process that serves."""
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], cells: Cells | None = None) -> None:
+        """`cells` is what it counts in."""
+        if cells:
+            config = copy.copy(config)
+            config.app = functools.partial(cast(Callable[..., object], config.app), cells=cells)
+        super().__init__(config, sockets)
 
     @property
     def server(self) -> uvicorn.Server:
         if self._server is None:
             self._server = Worker(self.config)
         return self._server
+
+    def pong(self) -> None:
+        """As uvicorn has it; a worker that is sent a configuration serves that, and replies with what is wrong."""
+        asked = self.child_conn.recv()
+        worker = cast(Worker, self.server)
+        self.child_conn.send(worker.take(asked) if isinstance(asked, ConfigFile) else worker.started)
 
     def _healthcheck(self, timeout: float) -> bool | None:
         """As uvicorn has it, but for a worker that dies before it answers: its end is seen at once."""

@@ -35,12 +35,14 @@ class OpenVolume:
 class Volumes:
     """Opens each directory once, and makes the temporary ones. `close` gives both back."""
 
-    def __init__(self, base: Path) -> None:
-        """`base` is where relative paths start."""
+    def __init__(self, base: Path, before: Volumes | None = None) -> None:
+        """`base` is where relative paths start; temporary directories that `before` has are used, and belong to it
+        until `take_over`."""
         self.temporary: dict[str, TemporaryDirectory[str]] = {}
         self.warning: str | None = None
         """What is doubtful about the last one that was opened."""
         self._base = base
+        self._before = before
         self._descriptors: dict[Path, int] = {}
         self._open: list[OpenVolume] = []
 
@@ -64,17 +66,29 @@ class Volumes:
             if is_inside and not outer.read_only and not volume.real_path.is_relative_to(outer.real_path):
                 raise ValueError(f"a symbolic link leads it out of the volume {outer.path}, which guests may write to")
 
+    def take_over(self, before: Volumes, *, keep_all: bool = False) -> None:
+        """The temporary directories that both have, or all, are this one's from now on."""
+        for name, directory in list(before.temporary.items()):
+            if keep_all or self.temporary.get(name) is directory:
+                self.temporary.setdefault(name, directory)
+                del before.temporary[name]
+        self._before = None
+
     def close(self) -> None:
         """Closes and removes."""
         for descriptor in self._descriptors.values():
             os.close(descriptor)
         self._descriptors.clear()
-        for directory in self.temporary.values():
-            directory.cleanup()
+        others = self._before.temporary if self._before else {}
+        for name, directory in self.temporary.items():
+            if others.get(name) is not directory:
+                directory.cleanup()
 
     def _temporary(self, name: str) -> Path:
         if name not in self.temporary:
-            self.temporary[name] = TemporaryDirectory(prefix="wagi-gateway-", ignore_cleanup_errors=True)
+            self.temporary[name] = (self._before.temporary.get(name) if self._before else None) or TemporaryDirectory(
+                prefix="wagi-gateway-", ignore_cleanup_errors=True
+            )
         return Path(self.temporary[name].name)
 
     def _named(self, text: str) -> Path:

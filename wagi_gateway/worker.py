@@ -11,16 +11,26 @@ import resource
 import signal
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar, cast
 
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
-from .app import create_app
+from .app import Application, create_app
+from .config import Config as SiteConfig
+from .config import Log, Server
 from .configfile import ConfigFile
-from .errors import StartupError
-from .listener import url
+from .errors import Problem, StartupError
+from .listener import BACKLOG, url
 from .observe import log
+from .observe.cells import Cells
+from .observe.tally import Tally
+from .protocol import BoundedProtocol, Config
+from .reload import ReloadResult
+from .tls import Certificate
+
+T = TypeVar("T")
 
 OnReady = Callable[[str], None]
 """Is told the URL."""
@@ -33,14 +43,90 @@ class Worker(uvicorn.Server):
         super().__init__(config)
         self.on_hangup: Callable[[], None] | None = None
         self._on_ready = on_ready
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """Where it serves; set while it does."""
+        self._reloads: set[asyncio.Task[None]] = set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started and sockets:
+        if sockets:
+            await self.lifespan.startup()
+            if self.lifespan.should_exit:
+                raise SystemExit(STARTUP_FAILURE)
+            self.servers = [await self._listen(listener) for listener in sockets]
+            self.started = True
+            self._loop = asyncio.get_running_loop()
             if self.on_hangup:
                 asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.on_hangup)
             _spare_the_collector()
-            self._on_ready(url(sockets[0]))
+            self._on_ready(url(sockets[0], is_secure=cast(Config, self.config).is_secure))
+
+    async def _listen(self, listener: socket.socket) -> asyncio.Server:
+        """As uvicorn does it, which knows neither a handshake's time nor that uvloop tells UNIX sockets from TCP."""
+        config, loop = cast(Config, self.config), asyncio.get_running_loop()
+        options: dict[str, Any] = {"sock": listener, "backlog": BACKLOG}
+        if listener.family == socket.AF_UNIX:
+            # Workers share the socket, and one that goes does not take it along.
+            options["cleanup_socket"] = False
+        if certificate := _certificate(config):
+            options |= {"ssl": certificate.context, "ssl_handshake_timeout": config.head_time}
+        create = loop.create_unix_server if listener.family == socket.AF_UNIX else loop.create_server
+        return await create(self._create_protocol, **options)
+
+    def _create_protocol(self) -> asyncio.Protocol:
+        config = cast(Config, self.config)
+        return BoundedProtocol(config=config, server_state=self.server_state, app_state=self.lifespan.state)
+
+    def reload(self) -> ReloadResult:
+        """Serves what the configuration says now. Called on another thread. Raises StartupError."""
+        return self._on_loop(self._reload())
+
+    def reload_soon(self) -> None:
+        """Has that done; what is wrong is logged. May be called from any thread."""
+        if self._loop and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._start_reload)
+
+    def take(self, file: ConfigFile) -> tuple[Problem, ...]:
+        """Serves this configuration; what is wrong with it, and then nothing has changed. Called on another thread."""
+        try:
+            self._on_loop(self._take(file))
+        except StartupError as error:
+            return error.problems
+        return ()
+
+    def _on_loop(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        if self._loop is None:
+            coroutine.close()
+            raise StartupError(Problem("", "the worker does not serve yet"))
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+    def _start_reload(self) -> None:
+        async def reload() -> None:
+            with contextlib.suppress(StartupError):  # it is in the log
+                await self._reload()
+
+        task = asyncio.get_running_loop().create_task(reload())
+        self._reloads.add(task)
+        task.add_done_callback(self._reloads.discard)
+
+    async def _reload(self) -> ReloadResult:
+        app = cast(Application, self.config.loaded_app)
+        before = app.config.log
+        result = await app.reload()
+        self._apply(app.config, before)
+        return result
+
+    async def _take(self, file: ConfigFile) -> None:
+        app = cast(Application, self.config.loaded_app)
+        before = app.config.log
+        await app.take(file)
+        self._apply(app.config, before)
+
+    def _apply(self, now: SiteConfig, log_before: Log) -> None:
+        """What of a new configuration is not the application's business."""
+        for name, value in bounds(now.server).items():
+            setattr(self.config, name, value)
+        if now.log != log_before:
+            log.configure(now.log)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for server in self.servers:
@@ -48,6 +134,22 @@ class Worker(uvicorn.Server):
         # What was accepted in this round of the loop is a connection in the next, and then told of the end, too.
         await asyncio.sleep(0)
         await super().shutdown(sockets)
+
+
+def bounds(settings: Server) -> dict[str, Any]:
+    """What each new connection, or the end, reads of uvicorn's configuration: it can change while a worker serves."""
+    return {
+        "head_time": settings.head_time,
+        "keep_alive_requests": settings.keep_alive_requests,
+        "limit_concurrency": settings.max_connections,
+        "timeout_keep_alive": round(settings.keep_alive),
+        "timeout_graceful_shutdown": round(settings.shutdown_grace),
+    }
+
+
+def _certificate(config: uvicorn.Config) -> Certificate | None:
+    app = config.loaded_app
+    return app.certificate if isinstance(app, Application) else None
 
 
 def _spare_the_collector() -> None:
@@ -60,14 +162,14 @@ def _spare_the_collector() -> None:
     gc.set_threshold(10_000, 20, 50)
 
 
-def create_worker_app(file: ConfigFile) -> object:
-    """Called in each worker process, which begins with nothing but the configuration."""
+def create_worker_app(file: ConfigFile, cells: Cells | None = None) -> object:
+    """Called in each worker process, which begins with nothing but the configuration, and what it counts in."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # sent to all of a terminal's processes; the supervisor's business
     log.configure(file.config.log)
     raise_descriptor_limit()
     threading.Thread(target=_follow_supervisor, name="supervisor", daemon=True).start()
     try:
-        return create_app(file)
+        return create_app(file, tally=Tally(cells) if cells else None)
     except StartupError as error:
         for problem in error.problems:
             log.logger.error("%s", problem)

@@ -176,6 +176,11 @@ def test_http_1_0_without_host() -> None:
     assert (named[b"SERVER_NAME"], named[b"SERVER_PORT"]) == (b"name", b"8080")
 
 
+def test_a_unix_socket_has_no_name_and_no_port() -> None:
+    request = replace(REQUEST, http_version="1.0", headers=(), server=("/run/wagi.sock", None))
+    assert find_authority(request) == (Authority(b"localhost", b""), False)
+
+
 def test_https() -> None:
     result = environ(request=replace(REQUEST, scheme="https", headers=((b"host", b"h"),)))
     assert (result[b"HTTPS"], result[b"SERVER_PORT"], result[b"REQUEST_SCHEME"]) == (b"on", b"443", b"https")

@@ -9,7 +9,7 @@ import pytest
 
 from tests.cgi.test_environ import REQUEST
 from wagi_gateway.cgi.environ import RequestHead
-from wagi_gateway.cgi.forwarded import apply_forwarded
+from wagi_gateway.cgi.forwarded import Proxies, apply_forwarded
 
 TRUSTED = (ip_network("192.0.2.7"), ip_network("10.0.0.0/8"), ip_network("2001:db8::/32"))
 
@@ -73,6 +73,28 @@ def test_nobody_else_is_believed(peer: str) -> None:
 def test_nobody_is_trusted_by_default() -> None:
     made = request(**{"for": "6.6.6.6"})
     assert apply_forwarded(made, ()) is made
+
+
+@pytest.mark.parametrize(
+    ("server", "trusted", "client"),
+    [
+        (("/run/wagi.sock", None), ("unix",), ("6.6.6.6", 0)),
+        (("/run/wagi.sock", None), ("unix", *TRUSTED), ("6.6.6.6", 0)),
+        (("/run/wagi.sock", None), TRUSTED, None),
+        (("127.0.0.1", 3000), ("unix",), None),
+        (None, ("unix",), None),
+    ],
+)
+def test_a_peer_without_an_address(
+    server: tuple[str, int | None] | None, trusted: tuple[Proxies, ...], client: tuple[str, int] | None
+) -> None:
+    made = replace(request(**{"for": "6.6.6.6"}), client=None, server=server)
+    assert apply_forwarded(made, trusted).client == client
+
+
+def test_unix_is_no_address() -> None:
+    made = request(**{"for": "6.6.6.6"})
+    assert apply_forwarded(made, ("unix",)) is made
 
 
 def test_a_mapped_peer_is_the_same_peer() -> None:

@@ -278,6 +278,8 @@ def find_authority(request: RequestHead, hostname: Authority | None = None) -> F
     if hostname:
         return hostname, False
     name, port = request.server or ("localhost", None)
+    if port is None:  # a UNIX socket, whose path is nobody's business
+        return Authority(b"localhost", b""), False
     address = f"[{name}]" if ":" in name else name
     return Authority(address.encode(), b"%d" % port if port else b""), False
 

@@ -6,10 +6,11 @@ import re
 from dataclasses import replace
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import Literal
 
 from .environ import RequestHead
 
-Network = IPv4Network | IPv6Network
+Proxies = IPv4Network | IPv6Network | Literal["unix"]
 
 _PORT = re.compile(rb"[1-9]\d{0,4}")
 _HOP = re.compile(
@@ -17,13 +18,13 @@ _HOP = re.compile(
 )
 
 
-def apply_forwarded(request: RequestHead, trusted: tuple[Network, ...]) -> RequestHead:
+def apply_forwarded(request: RequestHead, trusted: tuple[Proxies, ...]) -> RequestHead:
     """The request as the client made it, where the peer is a trusted proxy; else the request as it is.
 
     The client is the right-most hop of X-Forwarded-For that is not trusted itself: what stands left of it is what the
     client claims. A hop that is no address, a scheme other than http and https, and a port out of range are ignored.
     """
-    if not trusted or request.client is None or not _is_trusted(request.client[0], trusted):
+    if not trusted or not _is_proxy(request, trusted):
         return request
     scheme = _last(request, b"x-forwarded-proto").lower()
     port = _last(request, b"x-forwarded-port")
@@ -35,7 +36,14 @@ def apply_forwarded(request: RequestHead, trusted: tuple[Network, ...]) -> Reque
     )
 
 
-def _client(request: RequestHead, trusted: tuple[Network, ...]) -> tuple[str, int] | None:
+def _is_proxy(request: RequestHead, trusted: tuple[Proxies, ...]) -> bool:
+    if request.client is not None:
+        return _is_trusted(request.client[0], trusted)
+    # The peer of a UNIX socket has no address, and the socket no port.
+    return "unix" in trusted and request.server is not None and request.server[1] is None
+
+
+def _client(request: RequestHead, trusted: tuple[Proxies, ...]) -> tuple[str, int] | None:
     client = None
     for hop in reversed(_items(request, b"x-forwarded-for")):
         client = _parse_hop(hop)
@@ -61,13 +69,13 @@ def _parse_hop(hop: bytes) -> tuple[str, int] | None:
 
 
 @lru_cache(maxsize=1024)
-def _is_trusted(address: str, trusted: tuple[Network, ...]) -> bool:
+def _is_trusted(address: str, trusted: tuple[Proxies, ...]) -> bool:
     try:
         parsed = ip_address(address)
     except ValueError:
         return False
     parsed = getattr(parsed, "ipv4_mapped", None) or parsed
-    return any(parsed in network for network in trusted)
+    return any(parsed in network for network in trusted if network != "unix")
 
 
 def _items(request: RequestHead, name: bytes) -> list[bytes]:

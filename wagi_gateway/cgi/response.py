@@ -67,7 +67,7 @@ class HeaderBlock:
         end, rest = _end_of_block(output, start)
         # An end at the limit is seen two bytes later ("\n\r\n"), whatever the pieces.
         if end > self._limit or (end < 0 and len(output) >= self._limit + 3):
-            raise BadOutput(f"the header block is longer than {self._limit} bytes")
+            raise BadOutput(f"the header block is longer than {self._limit} bytes", limit="header_block")
         if end < 0:
             self._buffer = self._buffer or bytearray(data)
             return None

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Literal, Protocol
 
 import wasmtime
 
@@ -20,6 +20,7 @@ from .watch import Watch
 QUICK = 0.005
 """Seconds after which a guest's output is read while it still runs; most guests are done by then, in one step."""
 _MUCH = CAPACITY // 2
+Place = Literal["loop", "moved", "thread"]
 _STOPPED: dict[StopReason, str] = {
     "time": "the guest ran into limits.time ({limits.time:g} s)",
     "stdout": "the guest printed more than limits.stdout ({limits.stdout} bytes)",
@@ -66,6 +67,7 @@ class Execution:
         "invocation",
         "outcome",
         "pace",
+        "place",
         "started",
         "stderr_dropped",
         "stdout_size",
@@ -91,6 +93,8 @@ class Execution:
         self.stderr_dropped = 0
         """Bytes of standard error beyond the limit."""
         self.pace = pace
+        self.place: Place = "thread"
+        """Where it has run: on the event loop's thread, on that and then on another one, or on another one alone."""
         self.started = keeper.loop.time()
         self._run = run
         self._engine = engine
@@ -174,6 +178,7 @@ class Execution:
         ended. Never raises."""
         slot, invocation = self._slot, self.invocation
         invocation.yields = True
+        self.place = "loop"
         started = time.thread_time()
         try:
             watch.enter(self._spill)
@@ -187,6 +192,7 @@ class Execution:
             slot.stderr_reader.take(data)
         if outcome is None:
             self._is_paused = True
+            self.place = "moved"
             self.pace.note_pause(self._held(started))
             return False
         self.pace.note_end(self._held(started) if outcome.seconds > MOMENT else 0.0)

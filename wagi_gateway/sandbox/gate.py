@@ -31,10 +31,16 @@ class Gate:
 
     def __init__(self, places: Places, concurrency: int, queue: int, queue_time: float) -> None:
         self._places = places
+        self._concurrency = concurrency
         self._free = concurrency
         self._queue = queue
         self._queue_time = queue_time
         self._waiting: deque[asyncio.Future[None]] = deque()
+
+    @property
+    def load(self) -> tuple[int, int]:
+        """How many are inside, and how many wait."""
+        return self._concurrency - self._free, len(self._waiting)
 
     def try_enter(self) -> bool:
         """Takes a place if one is free and nobody waits."""
@@ -48,7 +54,7 @@ class Gate:
         if self.try_enter():
             return
         if len(self._waiting) >= self._queue:
-            raise AtCapacity(f"{self._queue} requests wait already")
+            raise AtCapacity(f"{self._queue} requests wait already", limit="queue")
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         self._seek()
@@ -61,7 +67,7 @@ class Gate:
             elif not turn.cancelled():  # the turn came in the moment of giving up
                 self.leave()
             if isinstance(error, TimeoutError):
-                raise AtCapacity(f"no place became free in {self._queue_time:g} s") from None
+                raise AtCapacity(f"no place became free in {self._queue_time:g} s", limit="queue_time") from None
             raise
 
     def leave(self) -> None:

@@ -7,7 +7,7 @@ import contextlib
 import os
 import resource
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import wasmtime
 
@@ -69,6 +69,7 @@ class Sandbox:
                 await asyncio.wait_for(self._none_runs.wait(), _CLOSE)
         if self._young_timer:
             self._young_timer.cancel()
+        self._young.clear()  # each of them knows this sandbox
         self._end_ticker.set()
         if self._path.steps:
             await asyncio.to_thread(self._watch.close)
@@ -92,7 +93,7 @@ class Sandbox:
         try:
             slot = self._idle.pop() if self._idle else Slot(self.loop, self._engine, self._path)
         except OSError as error:
-            raise AtCapacity(f"no pipe for a sandbox: {error}") from None
+            raise AtCapacity(f"no pipe for a sandbox: {error}", limit="descriptors") from None
         pace = self._pace(invocation)
         execution = Execution(
             self._path.run, self._engine, invocation, slot, pace, self, on_slow=on_slow, on_end=on_end
@@ -112,6 +113,10 @@ class Sandbox:
         if self._young_timer is None:
             self._young_timer = self.loop.call_later(_LOOK, self._look_at_the_young)
         return execution
+
+    def forget_paces(self, except_of: Collection[str]) -> None:
+        """Modules but those with these digests will not come again."""
+        self._paces = {key: pace for key, pace in self._paces.items() if key[0] in except_of}
 
     def _pace(self, invocation: Invocation) -> Pace:
         key = (invocation.module.digest, invocation.entrypoints)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,6 +55,8 @@ class ModuleSources:
         self._image_warnings: dict[_Wanted, tuple[str, ...]] = {}
         self._store: Store | None = None
         self._digests: list[str] = []
+        self.pulls: Counter[str] = Counter()
+        """Modules of registries: `downloaded`, `stored` before, or `stale`."""
         wanted = references(config.module)
         if wanted:
             self._pull(config, cache_directory, wanted, on_progress)
@@ -90,6 +93,7 @@ class ModuleSources:
             if isinstance(pulled, RegistryError):
                 self._images[one] = pulled
             else:
+                self.pulls["downloaded" if pulled.is_new else "stale" if pulled.is_stale else "stored"] += 1
                 pinned = f"oci:{pulled.reference.with_digest(pulled.manifest_digest)}"
                 self._images[one] = WasmSource(str(pulled.reference), pulled.data, pulled.digest, pinned)
                 self._image_warnings[one] = pulled.warnings

@@ -1,0 +1,116 @@
+"""What a process counts."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import NamedTuple
+
+import pytest
+
+from wagi_gateway.observe.metrics import BOUNDS, METRICS
+from wagi_gateway.observe.tally import Tally
+from wagi_gateway.outbound.client import Call
+from wagi_gateway.sandbox import Outcome
+from wagi_gateway.sandbox.execution import Place
+from wagi_gateway.sandbox.invocation import StopReason
+
+
+class Ended(NamedTuple):
+    """What is noted of a guest that has ended."""
+
+    outcome: Outcome
+    place: Place = "thread"
+    stop_reason: StopReason | None = None
+    stderr_dropped: int = 0
+
+
+def counted(tally: Tally) -> dict[tuple[str, ...], list[int]]:
+    """What is not 0, by name and label values."""
+    return {tuple(json.loads(key)): cells for key, cells in tally.cells.read() if any(cells)}
+
+
+def of_guest(ended: Ended) -> set[tuple[str, ...]]:
+    """What a guest's end is counted as, but for its time."""
+    tally = Tally()
+    tally.guests.append(("/a", ended.place, ended.outcome, ended.stop_reason, ended.stderr_dropped))
+    tally.count()
+    assert all(cells == [1] for (name, *_), cells in counted(tally).items() if "duration" not in name)
+    return {
+        (name.removeprefix("wagi_").removesuffix("_total"), *labels[1:])
+        for name, *labels in counted(tally)
+        if "duration" not in name
+    }
+
+
+def test_a_request() -> None:
+    tally = Tally()
+    tally.requests.append(("/a", 200, 0.003, 12))
+    tally.count()
+    tally.count()
+    tally.show(1, {"/a": (2, 3)})
+    cells = counted(tally)
+    seconds = cells.pop(("wagi_request_duration_seconds", "/a"))
+    assert cells == {
+        ("wagi_requests_in_flight",): [1],
+        ("wagi_guests_running", "/a"): [2],
+        ("wagi_queue_length", "/a"): [3],
+        ("wagi_requests_total", "/a", "200"): [1],
+        ("wagi_response_bytes_total", "/a"): [12],
+    }
+    assert (seconds[BOUNDS.index(0.005)], sum(seconds[:-1]), seconds[-1]) == (1, 1, 3_000_000)
+
+
+def test_statuses_that_mean_nothing_share_a_label() -> None:
+    tally = Tally()
+    for status in range(100, 1000):
+        tally.route("/a").count_request(status, 0.001, 0)
+    labels = [labels[1] for name, *labels in counted(tally) if name == "wagi_requests_total"]
+    assert len(labels) < 80
+    assert {"200", "404", "499", "599"[0] + "xx", "9xx"} <= set(labels)
+
+
+@pytest.mark.parametrize(
+    ("ended", "expected"),
+    [
+        (Ended(Outcome("exit"), "loop"), {("guests", "loop")}),
+        (Ended(Outcome("exit", 3)), {("guests", "thread"), ("guest_failures", "exit_code")}),
+        (
+            Ended(Outcome("trap", message="…\n\nCaused by:\n    wasm trap: integer divide by zero"), "moved"),
+            {("guests", "moved"), ("guest_failures", "trap"), ("guest_traps", "division_by_zero")},
+        ),
+        (
+            Ended(Outcome("trap", message="what the guest says")),
+            {("guests", "thread"), ("guest_failures", "trap"), ("guest_traps", "other")},
+        ),
+        (
+            Ended(Outcome("stopped"), stop_reason="time"),
+            {("guests", "thread"), ("guest_failures", "time"), ("limit_hits", "time")},
+        ),
+        (
+            Ended(Outcome("stopped"), stop_reason="disconnect"),
+            {("guests", "thread"), ("guest_failures", "abandoned")},
+        ),
+        (Ended(Outcome("exit"), stderr_dropped=9), {("guests", "thread"), ("limit_hits", "stderr")}),
+    ],
+    ids="ended|exit code|trap|unknown trap|out of time|abandoned|too much stderr".split("|"),
+)
+def test_a_guest(ended: Ended, expected: set[tuple[str, ...]]) -> None:
+    assert of_guest(ended) == expected
+
+
+def test_a_call() -> None:
+    tally = Tally()
+    call = Call("GET", "https://secret.example", "denied", None, "", 0.2, 0, 0, 0)
+    tally.route("/a").count_call(call)
+    tally.route("/a").count_call(dataclasses.replace(call, outcome="answered"))
+    cells = counted(tally)
+    assert sum(cells.pop(("wagi_outbound_call_duration_seconds", "/a"))[:-1]) == 2
+    assert cells == {("wagi_outbound_calls_total", "/a", outcome): [1] for outcome in ("denied", "answered")}
+
+
+def test_every_metric_is_of_a_good_name() -> None:
+    assert len({metric.name for metric in METRICS}) == len(METRICS) > 30
+    for metric in METRICS:
+        assert metric.name.startswith(("wagi_", "process_"))
+        assert metric.name.endswith("_total") == (metric.kind == "counter")

@@ -1,0 +1,67 @@
+"""The locks: complete, hashed, in agreement, and what is installed here."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from importlib.metadata import PackageNotFoundError, version
+
+import pytest
+from packaging.markers import Marker
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tests.conftest import ROOT
+
+LOCKS = ("requirements.txt", "requirements-test.txt")
+_ENTRY = re.compile(
+    r"^(?P<name>[\w.-]+)==(?P<version>[\w.!+]+)(?: ; (?P<marker>.+?))?(?P<hashes>(?: --hash=sha256:[0-9a-f]{64})+)$"
+)
+
+
+def entries(lock: str) -> list[re.Match[str]]:
+    """A line each; whatever is no package with a version and its hashes fails here."""
+    text = (ROOT / lock).read_text().replace(" \\\n    ", " ")
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    matches = [(line, _ENTRY.match(line)) for line in lines]
+    assert [line for line, match in matches if not match] == []
+    return [match for _, match in matches if match]
+
+
+def locked(lock: str) -> dict[str, str]:
+    """The packages for this Python and system."""
+    return {
+        canonicalize_name(entry["name"]): entry["version"]
+        for entry in entries(lock)
+        if not entry["marker"] or Marker(entry["marker"]).evaluate()
+    }
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_every_package_is_pinned_with_its_hashes(lock: str) -> None:
+    assert len(entries(lock)) > 20
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_what_the_package_needs_is_locked(lock: str) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *(project["optional-dependencies"]["test"] if "test" in lock else ())]
+    for requirement in map(Requirement, wanted):
+        if not requirement.marker or requirement.marker.evaluate():
+            assert requirement.specifier.contains(locked(lock)[canonicalize_name(requirement.name)]), requirement
+
+
+def test_the_tests_run_with_what_is_served_with() -> None:
+    assert locked("requirements.txt").items() <= locked("requirements-test.txt").items()
+
+
+def test_what_is_installed_is_what_is_locked() -> None:
+    wrong = {}
+    for name, wanted in locked("requirements-test.txt").items():
+        try:
+            found = version(name)
+        except PackageNotFoundError:
+            found = "nothing"
+        if found != wanted:
+            wrong[name] = f"{found} in the place of {wanted}"
+    assert wrong == {}, "run scripts/test, which installs what is locked"

@@ -1,0 +1,260 @@
+"""TLS that the gateway speaks itself: certificates good and bad, what clients and guests see, and renewal."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import ssl
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import cast
+
+import httpx
+import pytest
+import trustme
+
+from tests.conftest import Server, running, wait_until
+from tests.wire.guests import ENV, seen
+from wagi_gateway import tls
+from wagi_gateway.config import Server as Settings
+from wagi_gateway.errors import StartupError
+
+CONFIG = """
+[server]
+tls_cert = "certificate.pem"
+tls_key = "key.pem"
+{}
+[[module]]
+route = "/..."
+module = "env.wat"
+"""
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, authority: trustme.CA) -> Path:
+    """A folder with a certificate, its key and a guest."""
+    (tmp_path / "env.wat").write_text(ENV)
+    authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
+    issue(tmp_path, authority, "localhost", "127.0.0.1")
+    return tmp_path
+
+
+def issue(folder: Path, authority: trustme.CA, *names: str) -> None:
+    issued = authority.issue_cert(*names)
+    (folder / "certificate.pem").write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
+    issued.private_key_pem.write_to_path(str(folder / "key.pem"))
+
+
+@pytest.fixture
+def server(folder: Path, cache: Path) -> Iterator[Server]:
+    with running(folder, CONFIG.format(""), cache=cache) as server:
+        yield server
+
+
+def trusting(folder: Path) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=str(folder / "authority.pem"))
+
+
+def names(server: Server, folder: Path) -> list[str]:
+    """The names in the certificate that a new connection is shown."""
+    context = trusting(folder)
+    context.check_hostname = False
+    with server.connect() as plain, context.wrap_socket(plain, server_hostname="localhost") as connection:
+        certificate = connection.getpeercert()
+    assert certificate
+    alternatives = cast(tuple[tuple[str, str], ...], certificate["subjectAltName"])
+    return [value for kind, value in alternatives if kind == "DNS"]
+
+
+def test_what_a_guest_sees(server: Server, folder: Path) -> None:
+    port = server.address[1]
+    assert server.url == f"https://127.0.0.1:{port}"
+    with httpx.Client(verify=trusting(folder), trust_env=False) as client:
+        answers = [client.get(f"https://localhost:{port}/a?b") for _ in range(3)]
+        unnamed = client.get(f"https://localhost:{port}/", headers={"host": "a.example"})
+    given = seen(answers[0].content)
+    expected = {
+        "HTTPS": b"on",
+        "REQUEST_SCHEME": b"https",
+        "SERVER_NAME": b"localhost",
+        "SERVER_PORT": b"%d" % port,
+        "X_FULL_URL": b"https://localhost:%d/a?b" % port,
+        "REMOTE_ADDR": b"127.0.0.1",
+    }
+    assert {name: given[name] for name in expected} == expected
+    given = seen(unnamed.content)
+    assert (given["SERVER_PORT"], given["X_FULL_URL"]) == (b"443", b"https://a.example:443/")
+    assert {answer.http_version for answer in answers} == {"HTTP/1.1"}
+
+
+def test_curl(server: Server, folder: Path) -> None:
+    url = f"https://localhost:{server.address[1]}/"
+    command = [
+        "curl",
+        "-sS",
+        "--http2",
+        "--cacert",
+        str(folder / "authority.pem"),
+        "--data-binary",
+        "@-",
+        "-o",
+        "-",
+        url,
+    ]
+    body = bytes(range(256)) * 4000
+    assert seen(subprocess.run(command, input=body, stdout=subprocess.PIPE, check=True).stdout).stdin == body
+
+
+@pytest.mark.parametrize(
+    ("option", "is_spoken"), [("-tls1_1", False), ("-tls1_2", True), ("-tls1_3", True)], ids=lambda value: str(value)
+)
+def test_versions(server: Server, folder: Path, option: str, is_spoken: bool) -> None:
+    command = [
+        "openssl",
+        "s_client",
+        "-connect",
+        f"localhost:{server.address[1]}",
+        "-CAfile",
+        str(folder / "authority.pem"),
+    ]
+    command += [option, "-cipher", "DEFAULT@SECLEVEL=0", "-alpn", "h2,http/1.1"]
+    result = subprocess.run(command, input=b"Q\n", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=20)
+    assert (b"Verify return code: 0 (ok)" in result.stdout and b"Cipher is (NONE)" not in result.stdout) == is_spoken
+    assert (b"ALPN protocol: http/1.1" in result.stdout) == is_spoken
+
+
+def test_plain_http_is_not_answered(server: Server) -> None:
+    assert b"200" not in server.exchange(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+    assert "Traceback" not in server.log
+
+
+def test_certificate_and_key_in_one_file(folder: Path, cache: Path) -> None:
+    pem = folder / "both.pem"
+    pem.write_bytes((folder / "certificate.pem").read_bytes() + (folder / "key.pem").read_bytes())
+    config = CONFIG.format("").replace('tls_key = "key.pem"\n', "").replace("certificate.pem", "both.pem")
+    with running(folder, config, cache=cache) as server:
+        assert names(server, folder) == ["localhost"]
+
+
+def test_over_a_unix_socket(folder: Path, cache: Path) -> None:
+    path = folder / "s"
+    with running(folder, CONFIG.format(""), cache=cache, listen=f"unix:{path}") as server:
+        assert server.url == f"https://unix:{path}"
+        with httpx.Client(transport=httpx.HTTPTransport(uds=str(path), verify=trusting(folder))) as client:
+            given = seen(client.get("https://localhost/").content)
+    assert (given["HTTPS"], given["SERVER_PORT"], given["REMOTE_ADDR"]) == (b"on", b"443", b"127.0.0.1")
+
+
+def test_a_certificate_is_renewed_on_the_same_context(folder: Path, authority: trustme.CA) -> None:
+    certificate = tls.Certificate(tls.read(settings(folder), folder))
+    shown = []
+    for name in ("localhost", "new.example"):
+        issue(folder, authority, name)
+        certificate.renew(tls.read(settings(folder), folder))
+        shown.append(handshake(certificate.context, trusting(folder), name))
+    assert shown == ["localhost", "new.example"]
+
+
+def handshake(server: ssl.SSLContext, client: ssl.SSLContext, name: str) -> str:
+    """The name a client is shown, over no network."""
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    server_side = server.wrap_bio(to_server, to_client, server_side=True)
+    client_side = client.wrap_bio(to_client, to_server, server_hostname=name)
+    for side in (client_side, server_side, client_side, server_side):
+        with contextlib.suppress(ssl.SSLWantReadError):
+            side.do_handshake()
+    certificate = client_side.getpeercert()
+    assert certificate
+    return str(certificate["subjectAltName"][0][1])
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_renewal(folder: Path, cache: Path, authority: trustme.CA, workers: int) -> None:
+    with running(folder, CONFIG.format(f"workers = {workers}\n"), cache=cache) as server:
+        assert names(server, folder) == ["localhost"]
+
+        def is_renewed() -> bool:
+            return all(names(server, folder) == ["localhost", "new.example"] for _ in range(10))
+
+        with httpx.Client(verify=trusting(folder), trust_env=False) as client:
+            url = f"https://localhost:{server.address[1]}/"
+            assert client.get(url).status_code == 200
+            issue(folder, authority, "localhost", "new.example")
+            server.process.send_signal(signal.SIGHUP)
+            wait_until(is_renewed, 30, lambda: server.log)
+            assert client.get(url).status_code == 200
+        (folder / "key.pem").write_text("broken")
+        server.process.send_signal(signal.SIGHUP)
+        server.wait_for_log('server.tls_key = "key.pem": there is no private key in it')
+        assert is_renewed()
+
+
+def settings(folder: Path, key: str | None = "key.pem") -> Settings:
+    assert folder
+    return Settings(tls_cert="certificate.pem", tls_key=key)
+
+
+ENCRYPTED = b"-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n"
+BROKEN_KEY = ENCRYPTED.replace(b"ENCRYPTED ", b"")
+BROKEN = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+
+
+@pytest.mark.parametrize(
+    ("file", "data", "what"),
+    [
+        ("key.pem", None, 'server.tls_key = "key.pem": cannot be read: No such file or directory'),
+        ("certificate.pem", None, 'server.tls_cert = "certificate.pem": cannot be read: No such file or directory'),
+        ("key.pem", b"", 'server.tls_key = "key.pem": there is no private key in it'),
+        ("certificate.pem", b"\xff", 'server.tls_cert = "certificate.pem": there is no certificate in it'),
+        ("key.pem", ENCRYPTED, 'server.tls_key = "key.pem": the private key has a passphrase'),
+        ("certificate.pem", BROKEN, 'server.tls_cert = "certificate.pem": the certificate is damaged'),
+        (
+            "key.pem",
+            BROKEN_KEY,
+            'server.tls_key = "key.pem": the private key is damaged',
+        ),
+    ],
+)
+def test_files_that_do_not_do(folder: Path, file: str, data: bytes | None, what: str) -> None:
+    (folder / file).unlink()
+    if data is not None:
+        (folder / file).write_bytes(data)
+    with pytest.raises(StartupError) as error:
+        tls.read(settings(folder), folder)
+    assert str(error.value).startswith(what)
+
+
+def test_a_key_of_another_certificate(folder: Path, authority: trustme.CA) -> None:
+    authority.issue_cert("other").private_key_pem.write_to_path(str(folder / "key.pem"))
+    with pytest.raises(StartupError, match=r'"key\.pem": the private key is not that of the certificate'):
+        tls.read(settings(folder), folder)
+
+
+def test_a_key_that_is_missing(folder: Path) -> None:
+    with pytest.raises(StartupError, match=r'"certificate\.pem": there is no private key in it.*server.tls_key'):
+        tls.read(settings(folder, None), folder)
+    with pytest.raises(StartupError, match=r"there is no server\.tls_cert beside it"):
+        tls.read(Settings(tls_key="key.pem"), folder)
+
+
+def test_what_else_is_in_the_files_is_not_used(folder: Path, authority: trustme.CA) -> None:
+    other = authority.issue_cert("other").private_key_and_cert_chain_pem.bytes()
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    certificate.write_bytes(authority.issue_cert("x").private_key_pem.bytes() + certificate.read_bytes())
+    key.write_bytes(key.read_bytes() + other)
+    assert tls.read(settings(folder), folder).count(b"BEGIN") == 2
+
+
+def test_check_names_the_file(folder: Path, cache: Path) -> None:
+    (folder / "modules.toml").write_text(CONFIG.format(""))
+    (folder / "key.pem").unlink()
+    command = ["wagi-gateway", "check", str(folder / "modules.toml"), "--cache-dir", str(cache)]
+    result = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    assert result.returncode == 1
+    assert 'server.tls_key = "key.pem": cannot be read: No such file or directory' in result.stdout

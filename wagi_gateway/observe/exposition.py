@@ -1,0 +1,98 @@
+"""What was counted as Prometheus reads it; made when somebody asks."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable, Iterator, Sequence
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import Metric as Family
+from prometheus_client.registry import Collector
+
+from .. import __version__
+from ..abi import WASMTIME_VERSION
+from . import metrics
+from .crew import Crew, series
+from .metrics import BOUNDS, METRICS, Metric
+from .process import usage
+
+_Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
+_Sample = tuple[Metric, tuple[str, ...], Sequence[float]]
+"""A metric, the values of its labels, and its cells."""
+
+
+def exposition(crew: Crew, accept: str) -> tuple[bytes, str]:
+    """All metrics in the format a scraper accepts, and its content type."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Snapshot(crew))
+    encode, content_type = choose_encoder(accept)
+    return encode(registry), content_type
+
+
+class _Snapshot(Collector):
+    def __init__(self, crew: Crew) -> None:
+        self._crew = crew
+
+    def describe(self) -> Iterable[Family]:
+        """Nothing: what there is, a scrape says."""
+        return ()
+
+    def collect(self) -> Iterable[Family]:
+        """Each metric with all its series."""
+        families = {metric.name: _family(metric) for metric in METRICS}
+        for metric, values, value in _samples(self._crew):
+            family = families[metric.name]
+            if isinstance(family, HistogramMetricFamily):
+                family.add_metric(values, *_buckets(value))
+            else:
+                family.add_metric(values, value[0])
+        return families.values()
+
+
+def _family(metric: Metric) -> _Family:
+    match metric.kind:
+        case "counter":
+            return CounterMetricFamily(metric.name, metric.about, labels=metric.labels)
+        case "gauge":
+            return GaugeMetricFamily(metric.name, metric.about, labels=metric.labels)
+        case "histogram":
+            return HistogramMetricFamily(metric.name, metric.about, labels=metric.labels)
+
+
+def _buckets(cells: Sequence[float]) -> tuple[list[tuple[str, float]], float]:
+    *counts, nanoseconds = cells
+    buckets = []
+    total = 0.0
+    for bound, count in zip((*map(str, BOUNDS), "+Inf"), counts, strict=True):
+        total += count
+        buckets.append((bound, total))
+    return buckets, nanoseconds / 1e9
+
+
+def _samples(crew: Crew) -> Iterator[_Sample]:
+    for metric, values, cells in series(crew.totals()):
+        if metric is not metrics.READY:
+            yield metric, values, cells
+    for module in crew.served:
+        yield metrics.MODULES, (module.route, module.source, module.digest), (1,)
+        yield metrics.PLACES, (module.route,), (module.limits.concurrency * crew.workers,)
+        yield metrics.QUEUE_PLACES, (module.route,), (module.limits.queue * crew.workers,)
+    yield metrics.WARNINGS, (), (len(crew.warnings),)
+    yield metrics.LOADED, (), (crew.loaded,)
+    yield metrics.LAST_RELOAD, (), (crew.reload_failure is None,)
+    yield metrics.READY, (), (crew.unready() is None,)
+    yield metrics.WORKERS, (), (len(crew.ready()),)
+    yield metrics.WORKERS_WANTED, (), (crew.workers,)
+    yield metrics.BUILD, (__version__, WASMTIME_VERSION, platform.python_version()), (1,)
+    for member in crew.current():
+        if used := usage(member.pid):
+            of = (member.name,)
+            yield metrics.CPU, of, (used.cpu_seconds,)
+            yield metrics.RESIDENT, of, (used.resident,)
+            yield metrics.VIRTUAL, of, (used.virtual,)
+            yield metrics.OPEN_FDS, of, (used.descriptors,)
+            yield metrics.MAX_FDS, of, (used.max_descriptors,)
+            yield metrics.THREADS, of, (used.threads,)
+            yield metrics.START, of, (used.started,)

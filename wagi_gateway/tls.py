@@ -1,0 +1,105 @@
+"""The server's certificate and the TLS it is shown with."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+from .config import Server
+from .errors import Problem, StartupError
+
+_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
+_KEY = re.compile(
+    rb"-----BEGIN (?P<encrypted>ENCRYPTED )?(?:[A-Z]+ )?PRIVATE KEY-----(?P<header>\s+Proc-Type: 4,ENCRYPTED)?"
+    rb".*?-----END [A-Z ]*PRIVATE KEY-----",
+    re.DOTALL,
+)
+
+
+class Certificate:
+    """A certificate with its key, and the context that new connections take it from."""
+
+    def __init__(self, pem: bytes) -> None:
+        """`pem` is what `read` has returned."""
+        self.context = _create_context()
+        self.renew(pem)
+
+    def renew(self, pem: bytes) -> None:
+        """Connections that come from now on see this one."""
+        _use(self.context, pem)
+
+
+def read(settings: Server, base: Path) -> bytes:
+    """Certificate and key as one text, proven to belong together. Raises StartupError that names the file."""
+    certificate = settings.tls_cert
+    if certificate is None:
+        raise StartupError(Problem("", f'server.tls_key = "{settings.tls_key}": there is no server.tls_cert beside it'))
+    pem = _read("tls_cert", certificate, base)
+    chain = _CERTIFICATE.findall(pem)
+    if not chain:
+        raise _refusal("tls_cert", certificate, "there is no certificate in it (PEM)")
+    name, file = ("tls_key", settings.tls_key) if settings.tls_key else ("tls_cert", certificate)
+    key = _read(name, file, base) if settings.tls_key else pem
+    found = _KEY.search(key)
+    if not found:
+        hint = "" if settings.tls_key else "; name its file in server.tls_key"
+        raise _refusal(name, file, f"there is no private key in it (PEM){hint}")
+    if found["encrypted"] or found["header"]:
+        raise _refusal(name, file, "the private key has a passphrase; nobody is there to type it")
+    try:
+        _create_context().load_verify_locations(cadata=b"\n".join(chain).decode("ascii"))
+    except (ssl.SSLError, ValueError):
+        raise _refusal("tls_cert", certificate, "the certificate is damaged, or of a kind nobody knows") from None
+    both = b"\n".join((found[0], *chain, b""))
+    try:
+        _use(_create_context(), both)
+    except ssl.SSLError as error:
+        is_other = error.reason == "KEY_VALUES_MISMATCH"
+        what = "is not that of the certificate" if is_other else "is damaged, or of a kind nobody knows"
+        raise _refusal(name, file, f"the private key {what}") from None
+    return both
+
+
+def _create_context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def _use(context: ssl.SSLContext, pem: bytes) -> None:
+    """Raises ssl.SSLError.
+
+    OpenSSL reads files alone. What was read and tried before is what it gets: a renewal may be writing the files now.
+    """
+    with _file(pem) as path:
+        context.load_cert_chain(path)
+
+
+@contextlib.contextmanager
+def _file(data: bytes) -> Iterator[str]:
+    """A file that is nowhere but in memory."""
+    descriptor = os.memfd_create("certificate", os.MFD_CLOEXEC)
+    try:
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(data)
+        yield f"/proc/self/fd/{descriptor}"
+    finally:
+        os.close(descriptor)
+
+
+def _read(name: str, file: str, base: Path) -> bytes:
+    try:
+        return (base / file).read_bytes()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise _refusal(name, file, f"cannot be read: {reason}") from None
+
+
+def _refusal(name: str, file: str, what: str) -> StartupError:
+    return StartupError(Problem("", f'server.{name} = "{file}": {what}'))
