@@ -137,7 +137,9 @@ def _set_pool(config: wasmtime.Config, settings: EngineSettings) -> None:
         "table_elements": settings.table_elements,
         "max_memory_size": settings.max_memory,
         "max_core_instance_size": 4 * 2**20,
-        "linear_memory_keep_resident": 256 * 2**10,
+        # Measured with the samples: without it hello takes 13 µs more; with 1 MiB the C and Rust ones take 20 µs more,
+        # because clearing memory costs more than the page faults it saves.
+        "linear_memory_keep_resident": 64 * 2**10,
         "table_keep_resident": 64 * 2**10,
     }.items():
         getattr(_bindings, f"wasmtime_pooling_allocation_config_{name}_set")(pool, value)
