@@ -4,6 +4,9 @@ from __future__ import annotations
 
 FD_WRITE = '(import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))'
 FD_READ = '(import "wasi_snapshot_preview1" "fd_read" (func $fd_read (param i32 i32 i32 i32) (result i32)))'
+ARGS_SIZES_GET = (
+    '(import "wasi_snapshot_preview1" "args_sizes_get" (func $args_sizes_get (param i32 i32) (result i32)))'
+)
 PROC_EXIT = '(import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))'
 POLL = '(import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))'
 
@@ -37,6 +40,22 @@ def says(output: bytes, *, then: str = "", imports: str = "", stderr: bytes = b"
   {f"(call $write (i32.const 2) (i32.const {1024 + len(output)}) (i32.const {len(stderr)}))" if stderr else ""}
   {f"(call $write (i32.const 1) (i32.const 1024) (i32.const {len(output)}))" if output else ""}
   {then} {loop}))"""
+
+
+def when_asked(instructions: str, *, pages: int = 2, fields: str = "") -> str:
+    """A guest that says "hello"; with an argument it first runs `instructions`.
+
+    It imports nothing that waits. `fields` are imports first, then definitions.
+    """
+    hello = CONTENT_TYPE + b"hello\n"
+    return f"""(module {FD_WRITE} {ARGS_SIZES_GET} {fields}
+ (memory (export "memory") {pages})
+ (data (i32.const 512) {wat_string(hello)})
+ {WRITE}
+ (func (export "_start")
+  (drop (call $args_sizes_get (i32.const 16) (i32.const 20)))
+  (if (i32.gt_u (i32.load (i32.const 16)) (i32.const 1)) (then {instructions}))
+  (call $write (i32.const 1) (i32.const 512) (i32.const {len(hello)}))))"""
 
 
 def exits(code: int, output: bytes = b"") -> str:

@@ -12,13 +12,14 @@ import wasmtime
 
 from .invocation import Invocation, Outcome, StopReason
 from .pace import Pace
-from .path import Run, Steps
-from .pipes import CHUNK, read_available
-from .slot import Slot
+from .path import Run
+from .pipes import CHUNK, available, read_available
+from .slot import CAPACITY, Slot
 from .watch import Watch
 
 QUICK = 0.005
 """Seconds after which a guest's output is read while it still runs; most guests are done by then, in one step."""
+_MUCH = CAPACITY // 2
 _STOPPED: dict[StopReason, str] = {
     "time": "the guest ran into limits.time ({limits.time:g} s)",
     "stdout": "the guest printed more than limits.stdout ({limits.stdout} bytes)",
@@ -49,7 +50,6 @@ class Execution:
     __slots__ = (
         "_engine",
         "_is_drained",
-        "_is_paused",
         "_is_released",
         "_is_slow",
         "_keeper",
@@ -58,8 +58,6 @@ class Execution:
         "_on_slow",
         "_run",
         "_slot",
-        "_spilled",
-        "_spilled_stderr",
         "_timer",
         "_waiter",
         "invocation",
@@ -101,9 +99,6 @@ class Execution:
         self._is_slow = False
         self._is_drained = False
         self._is_released = False
-        self._spilled: list[bytes] = []
-        self._spilled_stderr: list[bytes] = []
-        self._is_paused = False
         self._timer: asyncio.TimerHandle | None = None
         self._waiter: asyncio.Future[None] | None = None
         slot.stderr_reader.attach(invocation)
@@ -132,11 +127,6 @@ class Execution:
         """The next piece of standard output; empty when there is no more to come."""
         while not self._is_drained:
             has_ended = self.outcome is not None
-            if self._spilled:
-                data = b"".join(self._spilled)
-                self._spilled = []
-                if data:
-                    return self._count(data)
             if self._slot.is_broken:
                 return b""
             if has_ended or self._is_slow:
@@ -168,42 +158,48 @@ class Execution:
         self._slot.stderr_reader.detach()
         self._keeper.take_back(self._slot)
 
-    def run_here(self, steps: Steps, watch: Watch) -> bool:
-        """Runs the guest on the event loop's thread: to its end, which is seldom far, or for a moment. Whether it has
-        ended. Never raises."""
+    def run_here(self, watch: Watch) -> bool:
+        """Runs the guest on the event loop's thread. Whether it has ended there; if not, nobody has seen that it ran,
+        because it can do nothing but print, and its slot is of no more use. Never raises."""
         slot, invocation = self._slot, self.invocation
-        invocation.yields = True
-        watch.enter(self._spill)
+        invocation.is_on_loop = True
+        watch.enter(slot.cut)
         try:
-            outcome = steps.begin(invocation)
+            outcome = self._run(self._engine, invocation, slot.stdout_path, slot.stderr_path)
         except BaseException as error:  # noqa: BLE001 - as in `run`
             outcome = _failed(error)
-        watch.leave()
-        invocation.yields = False
-        for data in self._spilled_stderr:
-            slot.stderr_reader.take(data)
-        if outcome is None:
-            self._is_paused = True
-            self.pace.note_pause(time.monotonic() - invocation.started_ns / 1e9)
+        was_cut = watch.leave()
+        invocation.is_on_loop = False
+        if outcome.kind == "failed":
+            self._break_stdout()
+        elif was_cut or outcome.was_interrupted:
+            self.pace.note_delay(outcome.seconds)
+            slot.close()
             return False
-        self.pace.note_end()
+        self.pace.note_end(outcome.seconds)
         self._end(outcome)
         return True
 
+    def begin_again(self, slot: Slot) -> None:
+        """The guest did not end on the event loop's thread, and gets a slot for another one."""
+        self._slot = slot
+        slot.stderr_reader.attach(self.invocation)
+
     def run(self) -> None:
-        """The guest's whole life, or the rest of it, on a thread. Never raises."""
+        """The guest's whole life, on a thread. Never raises."""
         slot = self._slot
         self.invocation.outputs = slot.writers
         started = time.thread_time()
         try:
-            if self._is_paused and slot.steps:
-                outcome = slot.steps.finish()
-            else:
-                outcome = self._run(self._engine, self.invocation, slot.stdout_path, slot.stderr_path)
+            outcome = self._run(self._engine, self.invocation, slot.stdout_path, slot.stderr_path)
         except BaseException as error:  # noqa: BLE001 - whatever it is, the request must end and its place be given back
             outcome = _failed(error)
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
             self._loop.call_soon_threadsafe(self._end_run, outcome, time.thread_time() - started)
+
+    def waits_for_reader(self) -> bool:
+        """Whether the guest has printed so much that it soon has to wait until some of it is read."""
+        return not self._slot.is_broken and available(self._slot.stdout) > _MUCH
 
     def become_slow(self) -> None:
         """The guest has not ended at once: from now on it is read while it runs, and its time is watched."""
@@ -216,8 +212,7 @@ class Execution:
             self._notify()
 
     def _end_run(self, outcome: Outcome, processor_seconds: float) -> None:
-        if not self._is_paused:
-            self.pace.note_run(processor_seconds)
+        self.pace.note_run(processor_seconds)
         if self._timer:
             self._timer.cancel()
         self._keeper.forget(self)
@@ -231,16 +226,6 @@ class Execution:
         on_end(self)
         if self._is_released:
             self._free_slot()
-
-    def _spill(self) -> bool:
-        """Takes what the guest has printed so far, for it may be blocked; called by the watch while it `run_here`s.
-
-        Whether there was anything.
-        """
-        output, error = read_available(self._slot.stdout), read_available(self._slot.stderr)
-        self._spilled.append(output)
-        self._spilled_stderr.append(error)
-        return bool(output or error)
 
     def _free_slot(self) -> None:
         if not self._is_drained:

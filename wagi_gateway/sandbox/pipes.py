@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import sys
+from termios import FIONREAD
 
 # Linux has the second as a link to the first, and following it costs a microsecond.
 _DESCRIPTORS = b"/proc/self/fd" if os.path.isdir("/proc/self/fd") else b"/dev/fd"
@@ -30,6 +32,11 @@ def open_pipe(stack: contextlib.ExitStack, capacity: int | None = None) -> tuple
 def descriptor_path(descriptor: int) -> bytes:
     """A path that opens what a descriptor refers to: wasmtime's C API takes paths only."""
     return b"%s/%d" % (_DESCRIPTORS, descriptor)
+
+
+def available(descriptor: int) -> int:
+    """How many bytes a pipe holds."""
+    return int.from_bytes(fcntl.ioctl(descriptor, FIONREAD, bytes(4)), sys.byteorder)
 
 
 def read_available(descriptor: int, size: int = CHUNK) -> bytes:

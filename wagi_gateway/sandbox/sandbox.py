@@ -7,7 +7,6 @@ import contextlib
 import os
 import resource
 import threading
-from collections import deque
 from collections.abc import Callable
 
 import wasmtime
@@ -24,6 +23,8 @@ from .watch import Watch
 
 _TICK = 0.05
 """Seconds between epochs: how late a stop reaches a guest that computes."""
+_LOOK = 0.001
+"""Seconds between two looks at guests that have just begun to run on a thread."""
 _MAX_IDLE = 64
 """Slots that are kept for the next guest."""
 _CLOSE = 5.0
@@ -44,7 +45,7 @@ class Sandbox:
         self._end_ticker = threading.Event()
         self._watch = Watch(engine)
         self._paces: dict[tuple[str, tuple[bytes, ...]], Pace] = {}
-        self._young: deque[Execution] = deque()
+        self._young: list[Execution] = []
         self._young_timer: asyncio.TimerHandle | None = None
         self._probe = -1
         self._descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
@@ -53,7 +54,7 @@ class Sandbox:
     async def __aenter__(self) -> Sandbox:
         self.loop = asyncio.get_running_loop()
         self._probe = os.open(os.devnull, os.O_RDONLY)
-        if self._path.steps:
+        if self._path.gives_way:
             self._watch.start()
         self._ticker.start()
         return self
@@ -69,7 +70,7 @@ class Sandbox:
         if self._young_timer:
             self._young_timer.cancel()
         self._end_ticker.set()
-        if self._path.steps:
+        if self._path.gives_way:
             await asyncio.to_thread(self._watch.close)
         await asyncio.to_thread(self._ticker.join)
         os.close(self._probe)
@@ -88,16 +89,14 @@ class Sandbox:
 
         Raises AtCapacity when the system has no descriptor or thread left.
         """
-        try:
-            slot = self._idle.pop() if self._idle else Slot(self.loop, self._engine, self._path)
-        except OSError as error:
-            raise AtCapacity(f"no pipe for a sandbox: {error}") from None
         pace = self._pace(invocation)
         execution = Execution(
-            self._path.run, self._engine, invocation, slot, pace, self, on_slow=on_slow, on_end=on_end
+            self._path.run, self._engine, invocation, self._slot(), pace, self, on_slow=on_slow, on_end=on_end
         )
-        if slot.steps and pace.is_quick and _can_run_here(invocation) and execution.run_here(slot.steps, self._watch):
-            return execution
+        if pace.is_quick and self._path.gives_way and _can_run_here(invocation):
+            if execution.run_here(self._watch):
+                return execution
+            execution.begin_again(self._slot())
         invocation.on_wait = self.grow
         self._running.add(execution)
         self._none_runs.clear()
@@ -109,8 +108,14 @@ class Sandbox:
             raise AtCapacity(f"no thread for a sandbox: {error}") from None
         self._young.append(execution)
         if self._young_timer is None:
-            self._young_timer = self.loop.call_later(QUICK, self._look_at_the_young)
+            self._young_timer = self.loop.call_later(_LOOK, self._look_at_the_young)
         return execution
+
+    def _slot(self) -> Slot:
+        try:
+            return self._idle.pop() if self._idle else Slot(self.loop)
+        except OSError as error:
+            raise AtCapacity(f"no pipe for a sandbox: {error}") from None
 
     def _pace(self, invocation: Invocation) -> Pace:
         key = (invocation.module.digest, invocation.entrypoints)
@@ -122,9 +127,12 @@ class Sandbox:
     def _look_at_the_young(self) -> None:
         """One timer for all guests, since few live to see it."""
         horizon = self.loop.time() - QUICK
-        while self._young and self._young[0].started <= horizon:
-            self._young.popleft().become_slow()
-        self._young_timer = self.loop.call_later(QUICK, self._look_at_the_young) if self._young else None
+        young = [execution for execution in self._young if execution.outcome is None]
+        self._young = [guest for guest in young if guest.started > horizon and not guest.waits_for_reader()]
+        for execution in young:
+            if execution not in self._young:
+                execution.become_slow()
+        self._young_timer = self.loop.call_later(_LOOK, self._look_at_the_young) if self._young else None
 
     def grow(self) -> None:
         """A guest takes its time: the others get threads of their own. May be called from any thread."""
@@ -169,5 +177,5 @@ class Sandbox:
 
 
 def _can_run_here(invocation: Invocation) -> bool:
-    """Whether a guest has nothing that could block the event loop's thread: no file, and no call of the gateway."""
-    return not (invocation.module.calls_gateway or invocation.volumes or isinstance(invocation.stdin, int))
+    """Whether a guest is ended in time on the event loop's thread, and can do nothing but print: no file, no call."""
+    return invocation.module.meets_epochs and not invocation.volumes and not isinstance(invocation.stdin, int)

@@ -6,13 +6,11 @@ import asyncio
 import contextlib
 import os
 
-import wasmtime
-
-from .path import Path
 from .pipes import descriptor_path, open_pipe
 from .stderr import StderrReader
 
-_STDOUT_CAPACITY = 256 * 1024
+CAPACITY = 256 * 1024
+"""Bytes of standard output that wait to be read before the guest has to."""
 
 
 class Slot:
@@ -22,17 +20,15 @@ class Slot:
     ended and the pipe is empty.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, engine: wasmtime.Engine, path: Path) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         """Raises OSError where the system has no descriptor left."""
         with contextlib.ExitStack() as stack:
-            self.stdout, self._stdout_writer = open_pipe(stack, _STDOUT_CAPACITY)
+            self.stdout, self._stdout_writer = open_pipe(stack, CAPACITY)
             self.stderr, self._stderr_writer = open_pipe(stack)
             stack.pop_all()
         self.stdout_path = descriptor_path(self._stdout_writer)
         self.stderr_path = descriptor_path(self._stderr_writer)
         self.stderr_reader = StderrReader(loop, self.stderr)
-        self.steps = path.steps and path.steps(engine, self.stdout_path, self.stderr_path)
-        """What runs its guests on the event loop's thread, where that can be done."""
         self.is_broken = False
 
     @property
@@ -45,6 +41,15 @@ class Slot:
         if not self.is_broken:
             self.is_broken = True
             os.close(self.stdout)
+
+    def cut(self, nothing: int) -> None:
+        """Frees a guest that is blocked in a write, of either output: from now on it gets EPIPE.
+
+        May be called from any thread while the loop's is with the guest. `nothing` is read in place of what the guest
+        has printed, so that the descriptors stay the loop's; the slot has to be closed then.
+        """
+        os.dup2(nothing, self.stdout, inheritable=False)
+        os.dup2(nothing, self.stderr, inheritable=False)
 
     def close(self) -> None:
         """Closes the pipes. No guest is running."""

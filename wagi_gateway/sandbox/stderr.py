@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
-from termios import FIONREAD
 
 from .invocation import Invocation
-from .pipes import read_available
+from .pipes import available, read_available
 
 _CHUNK = 2 * 1024
 """Bytes read at once: what is logged between two turns of the event loop."""
 _LINE = 256
 """Bytes a line costs besides its own: its time, route and id in the log."""
-_NOTHING = bytes(4)
 _PAUSE = 0.01
 """Seconds between readings once a guest is over its limit: that slows the guest, not the gateway."""
 
@@ -31,7 +28,6 @@ class StderrReader:
         self._room = 0
         self._dropped = 0
         self._pause: asyncio.TimerHandle | None = None
-        self._waiting = bytearray(_NOTHING)
         loop.add_reader(descriptor, self._ready)
 
     def attach(self, invocation: Invocation) -> None:
@@ -42,8 +38,7 @@ class StderrReader:
 
     def detach(self) -> int:
         """The guest has ended: takes what is left and returns how many bytes were over the limit."""
-        fcntl.ioctl(self._descriptor, FIONREAD, self._waiting)
-        if self._waiting != _NOTHING:
+        if available(self._descriptor):  # cheaper than a read that finds nothing
             while data := read_available(self._descriptor, _CHUNK):
                 self.take(data)
         self._resume()
