@@ -141,11 +141,8 @@ class RouteMatch(NamedTuple, Generic[T_co]):
     path_info: bytes
 
 
-class Router(Generic[T]):
-    """Finds the most specific route: exact before prefix, a longer prefix before a shorter one.
-
-    A look-up costs one dictionary access per path segment, however many routes there are.
-    """
+class _Table(Generic[T]):
+    """Every route, by its path."""
 
     def __init__(self, routes: Iterable[tuple[RoutePattern, T]]) -> None:
         self._exact: dict[bytes, tuple[str, bytes, T]] = {}
@@ -157,14 +154,9 @@ class Router(Generic[T]):
                 raise ValueError(f"the route {pattern.text} is taken by {table[key][0]}")
             table[key] = (pattern.text, pattern.script_name, target)
         self._longest_prefix = max(map(len, self._prefix), default=-1)
-        self._find_usual = lru_cache(maxsize=1024)(self._find)
 
-    def match(self, raw_path: bytes) -> RouteMatch[T] | None:
-        """The route of a raw request path. Raises BadRequest for a path no guest may see."""
-        # What is remembered is the client's choice, so it is short.
-        return self._find_usual(raw_path) if len(raw_path) <= _USUAL_PATH else self._find(raw_path)
-
-    def _find(self, raw_path: bytes) -> RouteMatch[T] | None:
+    def find(self, raw_path: bytes) -> RouteMatch[T] | None:
+        """What `Router.match` does."""
         path = normalize(raw_path)
         key = _upper_escapes(path)
         if found := self._exact.get(key):
@@ -180,3 +172,21 @@ class Router(Generic[T]):
                 return RouteMatch(target, pattern, script_name, path, raw, decode_path_info(raw))
             end = key.rfind(b"/", 0, end)
         return None
+
+
+class Router(Generic[T]):
+    """Finds the most specific route: exact before prefix, a longer prefix before a shorter one.
+
+    A look-up costs one dictionary access per path segment, however many routes there are.
+    """
+
+    def __init__(self, routes: Iterable[tuple[RoutePattern, T]]) -> None:
+        # Remembered by a table of its own: one that remembered its own method would be freed by the garbage collector
+        # alone, which seldom comes, and every module with it.
+        self._find = _Table(routes).find
+        self._find_usual = lru_cache(maxsize=1024)(self._find)
+
+    def match(self, raw_path: bytes) -> RouteMatch[T] | None:
+        """The route of a raw request path. Raises BadRequest for a path no guest may see."""
+        # What is remembered is the client's choice, so it is short.
+        return self._find_usual(raw_path) if len(raw_path) <= _USUAL_PATH else self._find(raw_path)

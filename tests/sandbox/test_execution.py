@@ -30,7 +30,7 @@ from wagi_gateway.config import Limits
 from wagi_gateway.sandbox import Execution, Invocation, Outcome, Sandbox
 from wagi_gateway.sandbox.invocation import MOMENT, StopReason
 from wagi_gateway.sandbox.path import choose_path
-from wagi_gateway.sandbox.watch import Watch
+from wagi_gateway.sandbox.watch import Outputs, Watch
 from wagi_gateway.sources.file import WasmSource
 
 T = TypeVar("T")
@@ -315,7 +315,7 @@ def burns(milliseconds: int) -> str:
 
 
 MS = int(MOMENT * 1000)
-LONG = burns(4 * MS)
+LONG = burns(10 * MS)
 FOREVER = "(loop $forever (br $forever))"
 
 
@@ -600,8 +600,8 @@ def test_the_handler_of_a_signal_raises_while_a_guest_runs(monkeypatch: pytest.M
     is_running = threading.Event()
     main_thread = threading.get_ident()
 
-    def enter(watch: Watch, cut: Callable[[int], None]) -> None:
-        plain_enter(watch, cut)
+    def enter(watch: Watch, outputs: Outputs) -> None:
+        plain_enter(watch, outputs)
         is_running.set()
 
     def send() -> None:

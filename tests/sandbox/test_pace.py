@@ -64,12 +64,11 @@ def test_trust(runs: list[float], is_quick: bool) -> None:
     ],
     ids="once|three times|long|long and once more|long and long".split("|"),
 )
-@pytest.mark.parametrize("way", ["paused", "ended late"])
-def test_a_guest_that_holds_up_the_others(held: list[float], proofs: list[int], way: str) -> None:
+def test_a_guest_that_holds_up_the_others(held: list[float], proofs: list[int]) -> None:
     one = pace(*[QUICK] * FIRST)
     asked = []
     for seconds in held:
-        (one.note_delay if way == "paused" else one.note_end)(seconds)
+        one.note_delay(seconds)
         assert not one.is_quick
         asked.append(proof(one))
     assert asked == proofs
@@ -88,7 +87,7 @@ def test_guests_that_end_in_time_are_credited(ends: int, expected: int) -> None:
         one.note_delay(HELD)
         proof(one)
     for _ in range(ends):
-        one.note_end(0.0)
+        one.note_end()
     assert one.is_quick
     one.note_delay(HELD)
     assert proof(one) == expected

@@ -6,8 +6,9 @@ import os
 import random
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import pytest
 import wasmtime
@@ -15,7 +16,7 @@ import wasmtime
 from tests import guests
 from tests.conftest import wait_until
 from tests.sandbox.test_sandbox import compiler
-from wagi_gateway.sandbox.invocation import MOMENT_EPOCHS
+from wagi_gateway.sandbox.invocation import MOMENT, MOMENT_EPOCHS
 from wagi_gateway.sandbox.watch import Watch
 
 TURNS = 1500
@@ -57,21 +58,20 @@ def test_one_that_stays_is_cut_off_once() -> None:
         has_cut.set()
 
     with watching() as watch:
-        watch.enter(cut)
+        watch.enter(Blocked(cut))
         assert has_cut.wait(PATIENCE)
         is_looked_for_again = threading.Event()
         watch._engine = _Counts(watch._engine, is_looked_for_again)  # type: ignore[assignment]
         assert is_looked_for_again.wait(PATIENCE)
-        assert watch.leave()
+        assert watch.leave() is not None
     assert cuts == [0]
 
 
 def test_one_that_leaves_in_time_is_not_cut_off() -> None:
     with watching() as watch:
         for _ in range(1000):
-            watch.enter(lambda _: None)
-            was_cut = watch.leave()
-            if not was_cut:
+            watch.enter(Blocked(lambda _: None))
+            if watch.leave() is None:
                 return
     raise AssertionError("all were cut off")
 
@@ -93,9 +93,9 @@ def test_one_that_stays_meets_epochs() -> None:
     guest = threading.Thread(target=loop, daemon=True)
     guest.start()
     with watching() as watch:
-        watch.enter(lambda _: None)
+        watch.enter(Blocked(lambda _: None))
         guest.join(PATIENCE)
-        assert watch.leave()
+        assert watch.leave() is not None
     assert len(ended) == 1
 
 
@@ -109,10 +109,10 @@ def test_who_leaves_is_left_alone() -> None:
         is_done.set()
 
     with watching() as watch:
-        watch.enter(cut)
+        watch.enter(Blocked(cut))
         assert has_begun.wait(PATIENCE)
         threading.Timer(0.01, may_end.set).start()
-        assert watch.leave()
+        assert watch.leave() is not None
         assert is_done.is_set()
         is_done.clear()
         wait_until(lambda: is_parked(watch))
@@ -128,10 +128,56 @@ def test_a_watch_that_rests_is_woken() -> None:
     with watching() as watch:
         for _ in range(3):
             wait_until(lambda: is_parked(watch))
-            watch.enter(cut)
+            watch.enter(Blocked(cut))
             assert is_called.wait(PATIENCE)
             watch.leave()
             is_called.clear()
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """Outputs of a guest that is blocked in a write."""
+
+    cut: Callable[[int], None]
+
+    def is_full(self) -> bool:
+        return True
+
+
+class Idle:
+    """Outputs of a guest that has room to write."""
+
+    def __init__(self) -> None:
+        self.looks = threading.Semaphore(0)
+        self.is_cut = threading.Event()
+
+    def is_full(self) -> bool:
+        self.looks.release()
+        return False
+
+    def cut(self, _nothing: int) -> None:
+        self.is_cut.set()
+
+
+def test_one_that_waits_for_a_processor_is_left_alone() -> None:
+    """This thread sleeps while it is seen, as one does whose processor another process has."""
+    outputs = Idle()
+    with watching() as watch:
+        watch.enter(outputs)
+        assert all(outputs.looks.acquire(timeout=PATIENCE) for _ in range(20))
+        assert watch.leave() is None
+    assert not outputs.is_cut.is_set()
+
+
+def test_one_that_works_is_cut_off() -> None:
+    outputs = Idle()
+    with watching() as watch:
+        watch.enter(outputs)
+        while not outputs.is_cut.is_set():
+            pass
+        worked = watch.leave()
+    assert worked is not None
+    assert MOMENT / 2 < worked < 1
 
 
 class _Counts:
@@ -191,13 +237,13 @@ def test_nobody_is_taken_for_another() -> None:
         for turn in range(TURNS):
             count = len(seen)
             inside[0] = turn
-            watch.enter(lambda _, turn=turn: seen.append((turn, inside[0])))  # type: ignore[misc]
+            watch.enter(Blocked(lambda _, turn=turn: seen.append((turn, inside[0]))))  # type: ignore[misc]
             if turn % 10 == 0:
                 wait_until(lambda count=count: len(seen) > count)  # type: ignore[misc]
             else:
                 for _ in range(chance.randrange(2000)):
                     pass
-            was_cut = watch.leave()
+            was_cut = watch.leave() is not None
             inside[0] = -1
             assert was_cut == (len(seen) > count)
     assert len(seen) >= TURNS / 10

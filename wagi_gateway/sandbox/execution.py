@@ -163,20 +163,20 @@ class Execution:
         because it can do nothing but print, and its slot is of no more use. Never raises."""
         slot, invocation = self._slot, self.invocation
         invocation.is_on_loop = True
-        watch.enter(slot.cut)
+        watch.enter(slot)
         try:
             outcome = self._run(self._engine, invocation, slot.stdout_path, slot.stderr_path)
         except BaseException as error:  # noqa: BLE001 - as in `run`
             outcome = _failed(error)
-        was_cut = watch.leave()
+        worked = watch.leave()
         invocation.is_on_loop = False
         if outcome.kind == "failed":
             self._break_stdout()
-        elif was_cut or outcome.was_interrupted:
-            self.pace.note_delay(outcome.seconds)
+        elif worked is not None or outcome.was_interrupted:
+            self.pace.note_delay(worked or 0.0)
             slot.close()
             return False
-        self.pace.note_end(outcome.seconds)
+        self.pace.note_end()
         self._end(outcome)
         return True
 

@@ -96,7 +96,7 @@ class Invocation:
         of a file that holds it; `volumes` are (host directory, guest path, writable); `on_stderr` is called on the
         event loop with what the guest writes, as it comes; without `outbound` every call is denied."""
         self.module = module
-        self.entrypoints = _entrypoints(module, entrypoint)
+        self.entrypoints = _entrypoints(module.is_reactor, entrypoint)
         """What is called, in order."""
         self.limits = limits
         self.argv = argv
@@ -205,10 +205,10 @@ class Invocation:
 
 
 @lru_cache(maxsize=1024)
-def _entrypoints(module: WarmModule, entrypoint: bytes | None) -> tuple[bytes, ...]:
+def _entrypoints(is_reactor: bool, entrypoint: bytes | None) -> tuple[bytes, ...]:
     if entrypoint is None:
         return ()
-    return (b"_initialize", entrypoint) if module.is_reactor else (entrypoint,)
+    return (b"_initialize", entrypoint) if is_reactor else (entrypoint,)
 
 
 class _Current(threading.local):

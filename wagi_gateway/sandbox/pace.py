@@ -33,18 +33,15 @@ class Pace:
             self._streak = 0
             self.is_quick = True
 
-    def note_end(self, seconds: float) -> None:
-        """A guest has ended on the event loop's thread, and held up the others until then."""
-        if seconds > MOMENT:  # calls of the host alone reach no epoch, however long they take
-            self.note_delay(seconds)
-            return
+    def note_end(self) -> None:
+        """A guest has ended on the event loop's thread in time."""
         self._streak += 1
         if self._streak >= self._proof:
             self._streak = 0
             self._proof = max(_PROOF, self._proof // _PROOF)
 
     def note_delay(self, seconds: float) -> None:
-        """A guest has held up the others for some seconds on the event loop's thread."""
+        """A guest has held up the others on the event loop's thread, for some seconds of processor time or blocked."""
         self._streak = 0
         self._proof = min(self._proof * (_PROOF**3 if seconds > _STANDSTILL else _PROOF), _MAX_PROOF)
         self.is_quick = False

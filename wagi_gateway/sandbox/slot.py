@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import select
 
 from .pipes import descriptor_path, open_pipe
 from .stderr import StderrReader
@@ -41,6 +42,13 @@ class Slot:
         if not self.is_broken:
             self.is_broken = True
             os.close(self.stdout)
+
+    def is_full(self) -> bool:
+        """Whether a guest that writes has to wait. May be called from any thread."""
+        writers = select.poll()
+        for writer in self.writers:
+            writers.register(writer, select.POLLOUT)
+        return len(writers.poll(0)) < len(self.writers)
 
     def cut(self, nothing: int) -> None:
         """Frees a guest that is blocked in a write, of either output: from now on it gets EPIPE.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+import time
+from typing import Protocol
 
 import wasmtime
 
@@ -14,18 +15,30 @@ _REST = 20
 """Looks without a guest after which the thread rests until there is one."""
 
 
+class Outputs(Protocol):
+    """Where a guest writes to."""
+
+    def is_full(self) -> bool:
+        """Whether the guest is blocked in a write, or would be in the next."""
+
+    def cut(self, nothing: int) -> None:
+        """Frees a guest that is blocked in a write; `nothing` is a descriptor that is at its end."""
+
+
 class Watch:
-    """Has a guest that takes its time meet an epoch, and cuts off its output.
+    """Has a guest that takes its time meet an epoch, and cuts off its outputs.
 
     A guest that is blocked in a write to a full pipe reaches no epoch, and the loop that would read the pipe is the one
-    it blocks.
+    it blocks. One that neither works nor is blocked waits for a processor, and is left alone.
     """
 
     def __init__(self, engine: wasmtime.Engine) -> None:
         self._engine = engine
-        self._cut: Callable[[int], None] | None = None
+        self._outputs: Outputs | None = None
         self._nothing = -1
+        self._clock = -1
         self._turn = 0
+        self._begin = 0.0
         self._has_cut = False
         self._lock = threading.Lock()
         self._is_needed = threading.Event()
@@ -33,7 +46,8 @@ class Watch:
         self._thread = threading.Thread(target=self._watch, name="watch", daemon=True)
 
     def start(self) -> None:
-        """Begins to watch. Raises OSError."""
+        """Begins to watch guests on the calling thread. Raises OSError."""
+        self._clock = time.pthread_getcpuclockid(threading.get_ident())
         self._nothing, writer = os.pipe()
         os.close(writer)
         self._thread.start()
@@ -45,38 +59,46 @@ class Watch:
         self._thread.join()
         os.close(self._nothing)
 
-    def enter(self, cut: Callable[[int], None]) -> None:
-        """A guest is about to run; `cut` is called, on another thread and with a descriptor that holds nothing, if it
-        has not left in a moment or two."""
+    def enter(self, outputs: Outputs) -> None:
+        """A guest is about to run; its outputs are cut off, from another thread, if it stays for a moment or two."""
         with self._lock:
             self._turn += 1
             self._has_cut = False
-            self._cut = cut
+            self._outputs = outputs
         if not self._is_needed.is_set():
             self._is_needed.set()
 
-    def leave(self) -> bool:
-        """The guest has ended. Whether its output was cut off."""
+    def leave(self) -> float | None:
+        """The guest has ended. Where its output was cut off, for how many seconds it has worked."""
         with self._lock:
-            self._cut = None
-            return self._has_cut
+            self._outputs = None
+            return self._worked() if self._has_cut else None
+
+    def _worked(self) -> float:
+        """Seconds of processor time that the guest has had since it was seen first."""
+        return time.clock_gettime(self._clock) - self._begin
 
     def _watch(self) -> None:
         seen = rest = 0
         while not self._is_closing.wait(MOMENT):
-            if self._turn != seen:
-                seen, rest = self._turn, 0
-            elif self._cut is not None:
-                self._cut_off(seen)
-            elif (rest := rest + 1) > _REST:
+            with self._lock:
+                if self._turn != seen:
+                    seen, rest = self._turn, 0
+                    self._begin = time.clock_gettime(self._clock)
+                    continue
+                if self._outputs is not None:
+                    self._look(self._outputs)
+                    continue
+            rest += 1
+            if rest > _REST:
                 self._is_needed.clear()
                 if self._turn == seen and not self._is_closing.is_set():
                     self._is_needed.wait()
 
-    def _cut_off(self, turn: int) -> None:
-        for _ in range(MOMENT_EPOCHS):
-            self._engine.increment_epoch()
-        with self._lock:
-            if self._turn == turn and self._cut is not None and not self._has_cut:
+    def _look(self, outputs: Outputs) -> None:
+        if self._has_cut or self._worked() > MOMENT / 2 or outputs.is_full():
+            for _ in range(MOMENT_EPOCHS):
+                self._engine.increment_epoch()
+            if not self._has_cut:
                 self._has_cut = True
-                self._cut(self._nothing)
+                outputs.cut(self._nothing)
