@@ -1,6 +1,6 @@
 """The gateway's cost beside its targets. `scripts/bench` installs what this needs and runs it.
 
-    ./scripts/bench                          # every row, ten minutes
+    ./scripts/bench                          # every row, about ten minutes
     ./scripts/bench --only node latency      # some rows
     ./scripts/bench --quick                  # a short form with wide margins, as the tests run it
     ./scripts/bench --write-docs             # every row, and the numbers and charts of docs/performance.md

@@ -1,15 +1,18 @@
-"""What uvicorn alone makes of an answer: the yardstick. `python -m benchmarks.bare [constant|stream|echo]` runs it."""
+"""What uvicorn alone makes of an answer: the yardstick. `python -m benchmarks.bare constant` runs it."""
 
 from __future__ import annotations
 
 import socket
 import sys
+import time
 
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 BODY = b"hello world\n"
 PIECE = bytes(64 * 1024)
+BUSY = 50e-6
+"""Seconds."""
 
 
 async def constant(_scope: Scope, _receive: Receive, send: Send) -> None:
@@ -17,6 +20,14 @@ async def constant(_scope: Scope, _receive: Receive, send: Send) -> None:
     headers = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(BODY))]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": BODY})
+
+
+async def busy(scope: Scope, receive: Receive, send: Send) -> None:
+    """The same after BUSY seconds of work that does not exist."""
+    end = time.perf_counter() + BUSY
+    while time.perf_counter() < end:
+        pass
+    await constant(scope, receive, send)
 
 
 async def stream(scope: Scope, _receive: Receive, send: Send) -> None:
@@ -61,4 +72,8 @@ def serve(app: ASGIApp) -> None:
 
 
 if __name__ == "__main__":
-    serve({"constant": constant, "stream": stream, "echo": echo}[sys.argv[1] if sys.argv[1:] else "constant"])
+    serve(
+        {"constant": constant, "busy": busy, "stream": stream, "echo": echo}[
+            sys.argv[1] if sys.argv[1:] else "constant"
+        ]
+    )

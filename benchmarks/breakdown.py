@@ -6,6 +6,7 @@ import statistics
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+from .bare import BUSY
 from .calls import KINDS
 from .cores import SERVER, pinned
 from .guests import ENVIRON_WAT
@@ -42,19 +43,23 @@ def breakdown(plan: Plan) -> list[Part]:
     with ExitStack() as stack:
         server = stack.enter_context(gateway(directory, {ROUTE: ENVIRON_WAT}))
         reference = stack.enter_context(bare())
+        busy = stack.enter_context(bare("busy"))
         loops = stack.enter_context(sandbox_loops(site))
         for _ in range(plan.rounds + 1):
             http = 1e6 / reference.rate(plan.seconds)
+            waking = 1e6 / busy.rate(plan.seconds) - http - BUSY * 1e6
             total = 1e6 / server.rate(plan.seconds)
             with pinned(SERVER):
                 pure = cgi(site, _COUNT)
                 kinds = loops.bare.run_by_kind(_COUNT)
                 entry = loops.entry(_COUNT)
                 execution = loops.execution(_COUNT)
-            turns.append([http, pure, *kinds, entry - sum(kinds), execution - entry, total - http - pure - execution])
+            parts = [http, waking, pure, *kinds, entry - sum(kinds), execution - entry]
+            turns.append([*parts, total - sum(parts)])
     columns = [list(values) for values in zip(*turns[1:], strict=True)]
     names = [
         ("HTTP server", "bare uvicorn answering a constant: 1 / its requests per second"),
+        ("waking the load", "bare uvicorn that is busy for 50 µs longer, less both"),
         ("CGI", "route, environment, arguments, header block: a loop over these functions"),
         *((f"C: {kind}", "clock before and after these calls in the bare loop") for kind in KINDS),
         ("sandbox, Python", "the sandbox alone, less the calls of the bare loop"),

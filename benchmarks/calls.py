@@ -48,11 +48,6 @@ _OnEpoch = ctypes.CFUNCTYPE(c_size_t, _P, _P, _P, _P)
 _epoch_callback = _bind(_keep_gil, "wasmtime_store_epoch_deadline_callback", None, _P, _OnEpoch, _P, _P)
 _instantiate = _bind(_release_gil, "wasmtime_instance_pre_instantiate", _P, _P, _P, _P, _P)
 _export_get = _bind(_keep_gil, "wasmtime_instance_export_get", c_bool, _P, _P, c_char_p, c_size_t, _P)
-_yield_at_epochs = _bind(_keep_gil, "wasmtime_context_epoch_deadline_async_yield_and_update", _P, _P, c_uint64)
-_instantiate_async = _bind(_keep_gil, "wasmtime_instance_pre_instantiate_async", *(_P,) * 6)
-_call_async = _bind(_keep_gil, "wasmtime_func_call_async", *(_P,) * 4, c_size_t, _P, c_size_t, _P, _P)
-_poll = _bind(_release_gil, "wasmtime_call_future_poll", c_bool, _P)
-_future_delete = _bind(_keep_gil, "wasmtime_call_future_delete", None, _P)
 _call = _bind(_release_gil, "wasmtime_func_call_unchecked", _P, _P, _P, _P, c_size_t, _P)
 
 
@@ -64,11 +59,11 @@ def _on_epoch(*_: object) -> int:
 class BareCalls:
     """Runs the hello guest with the environment of a request."""
 
-    def __init__(self, site: Site, reader: int, stdout: bytes, *, in_steps: bool, gives_strings: bool = True) -> None:
-        """`stdout` is the path of the pipe that `reader` reads from; `in_steps` runs a guest so that it could pause, as
-        the gateway does on the event loop's thread; `gives_strings` are arguments and environment."""
+    def __init__(self, site: Site, reader: int, stdout: bytes, *, is_on_loop: bool, gives_strings: bool = True) -> None:
+        """`stdout` is the path of the pipe that `reader` reads from; a guest on the event loop's thread has no callback
+        for epochs; `gives_strings` are arguments and environment."""
         self._site = site  # whose engine is used by its address alone
-        self._in_steps = in_steps
+        self._is_on_loop = is_on_loop
         self._gives_strings = gives_strings
         self._error = _P()
         endpoint, argv, environ = prepare(site)
@@ -138,35 +133,21 @@ class BareCalls:
         store: int = _store_new(self._engine, None, None)
         context: int = _store_context(store)
         _store_limiter(store, *self._limits)
-        if not self._in_steps:
+        if not self._is_on_loop:
             _epoch_callback(store, _on_epoch, None, None)
-        _set_deadline(context, 1)
-        if self._in_steps:
-            _yield_at_epochs(context, 1)
+        _set_deadline(context, 2 if self._is_on_loop else 1)
         _set_wasi(context, config)
         return store, context
 
     def _start(self, context: int) -> None:
-        trap, error = byref(self._trap), byref(self._error)
-        if self._in_steps:
-            self._await(_instantiate_async(self._instance_pre, context, byref(self._instance), trap, error))
-        else:
-            self._error.value = _instantiate(self._instance_pre, context, byref(self._instance), trap)
+        trap = byref(self._trap)
+        self._error.value = _instantiate(self._instance_pre, context, byref(self._instance), trap)
         self._check()
 
     def _finish(self, context: int) -> None:
-        trap, error, function = byref(self._trap), byref(self._error), byref(self._extern.of.func)
         _export_get(context, byref(self._instance), b"_start", 6, byref(self._extern))
-        if self._in_steps:
-            self._await(_call_async(context, function, None, 0, None, 0, trap, error))
-        else:
-            self._error.value = _call(context, function, None, 0, trap)
+        self._error.value = _call(context, byref(self._extern.of.func), None, 0, byref(self._trap))
         self._check()
-
-    def _await(self, future: int) -> None:
-        while not _poll(future):
-            pass
-        _future_delete(future)
 
     def _check(self) -> None:
         if self._trap or self._error:

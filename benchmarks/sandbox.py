@@ -22,31 +22,27 @@ class SandboxLoops:
     def __init__(self, site: Site, reader: int, writer: int) -> None:
         self._site = site
         self._reader, self._path = reader, descriptor_path(writer)
-        path = choose_path()
-        self._steps = path.steps(site.engine, self._path, self._path) if path.steps else None
-        self._run = path.run
-        self.bare = BareCalls(site, reader, self._path, in_steps=self._steps is not None)
+        self._run = choose_path().run
+        self.bare = BareCalls(site, reader, self._path, is_on_loop=True)
         """The calls of `entry`."""
-        self.bare_on_a_thread = BareCalls(site, reader, self._path, in_steps=False)
+        self.bare_on_a_thread = BareCalls(site, reader, self._path, is_on_loop=False)
         """The calls of `on_a_thread`."""
         self._invocation = maker(site)
 
     def entry(self, count: int) -> float:
-        """The sandbox's entry to the C API for a guest that is expected to be quick, its invocation included."""
-        if self._steps is None:
-            return self.on_a_thread(count)
-        begin = time.perf_counter()
-        for _ in range(count):
-            if self._steps.begin(self._invocation()) is None:
-                self._steps.finish()
-            assert read_available(self._reader)
-        return (time.perf_counter() - begin) / count * 1e6
+        """The sandbox's entry to the C API for a guest on the event loop's thread, its invocation included."""
+        return self._loop(count, is_on_loop=True)
 
     def on_a_thread(self, count: int) -> float:
-        """The one for guests that run on threads of their own; here on this one."""
+        """The same for a guest on a thread of its own; here on this one."""
+        return self._loop(count, is_on_loop=False)
+
+    def _loop(self, count: int, *, is_on_loop: bool) -> float:
         begin = time.perf_counter()
         for _ in range(count):
-            self._run(self._site.engine, self._invocation(), self._path, self._path)
+            invocation = self._invocation()
+            invocation.is_on_loop = is_on_loop
+            self._run(self._site.engine, invocation, self._path, self._path)
             assert read_available(self._reader)
         return (time.perf_counter() - begin) / count * 1e6
 

@@ -27,7 +27,7 @@ from wagi_gateway.startup import load
 PATIENCE = 20.0
 """Seconds."""
 
-pytestmark = pytest.mark.skipif(choose_path().steps is None, reason="guests run on threads alone here")
+pytestmark = pytest.mark.skipif(not choose_path().gives_way, reason="guests run on threads alone here")
 
 SUMS = f"""(module {guests.FD_WRITE} {guests.FD_READ}
  (memory (export "memory") 3)
@@ -204,8 +204,8 @@ def test_a_guest_that_moves(config: Path, name: str, given: dict[str, str], body
     assert (answer.status, answer.body, answer.is_whole) == (200, body, True)
 
 
-@pytest.mark.parametrize(("name", "status"), [("forever", 0), ("streams", 200)])
-def test_a_client_leaves_while_its_guest_moves(config: Path, name: str, status: int) -> None:
+@pytest.mark.parametrize(("name", "statuses"), [("forever", {0}), ("streams", {0, 200})])
+def test_a_client_leaves_while_its_guest_moves(config: Path, name: str, statuses: set[int]) -> None:
     async def main() -> Answer:
         async with served(config) as client:
             await client.ask_until_at_once(f"/{name}")
@@ -214,7 +214,8 @@ def test_a_client_leaves_while_its_guest_moves(config: Path, name: str, status: 
             return answer
 
     answer = asyncio.run(main())
-    assert (answer.status, answer.is_whole) == (status, False)
+    assert answer.status in statuses
+    assert not answer.is_whole
 
 
 def test_places_are_given_back(config: Path) -> None:

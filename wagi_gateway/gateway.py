@@ -115,9 +115,6 @@ class Gateway:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, from its head to its line in the log."""
-        if scope["type"] != "http":
-            await send({"type": "websocket.close"})
-            return
         request_id = f"{self._request_id_prefix}{next(self._request_ids):08x}"
         generation = self.generation
         request = apply_forwarded(_request_head(scope, request_id), generation.site.config.server.trusted_proxies)

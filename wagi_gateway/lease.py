@@ -51,12 +51,13 @@ class Lease:
         self._log.feed(data)
 
     def end(self, stderr_dropped: int = 0) -> None:
-        """Gives everything back."""
+        """Gives everything back; the place first, because others wait for it."""
+        gate, self._gate = self._gate, None
+        if gate:
+            gate.leave()
         if self._outbound:
             self._outbound.end()
         if self.body:
             self.body.close()
-        if self._gate:
-            self._gate.leave()
         if self._log:
             self._log.close(stderr_dropped)

@@ -64,12 +64,11 @@ def test_trust(runs: list[float], is_quick: bool) -> None:
     ],
     ids="once|three times|long|long and once more|long and long".split("|"),
 )
-@pytest.mark.parametrize("way", ["paused", "ended late"])
-def test_a_guest_that_holds_up_the_others(held: list[float], proofs: list[int], way: str) -> None:
+def test_a_guest_that_holds_up_the_others(held: list[float], proofs: list[int]) -> None:
     one = pace(*[QUICK] * FIRST)
     asked = []
     for seconds in held:
-        (one.note_pause if way == "paused" else one.note_end)(seconds)
+        one.note_delay(seconds)
         assert not one.is_quick
         asked.append(proof(one))
     assert asked == proofs
@@ -77,7 +76,7 @@ def test_a_guest_that_holds_up_the_others(held: list[float], proofs: list[int], 
 
 def test_what_was_quick_before_counts_no_more() -> None:
     one = pace(*[QUICK] * (FIRST + 7))
-    one.note_pause(HELD)
+    one.note_delay(HELD)
     assert proof(one) == 64
 
 
@@ -85,10 +84,10 @@ def test_what_was_quick_before_counts_no_more() -> None:
 def test_guests_that_end_in_time_are_credited(ends: int, expected: int) -> None:
     one = pace(*[QUICK] * FIRST)
     for _ in range(2):
-        one.note_pause(HELD)
+        one.note_delay(HELD)
         proof(one)
     for _ in range(ends):
-        one.note_end(0.0)
+        one.note_end()
     assert one.is_quick
-    one.note_pause(HELD)
+    one.note_delay(HELD)
     assert proof(one) == expected

@@ -1,12 +1,14 @@
-"""Who is watched, whose output is taken, and that nobody's is once it has left."""
+"""Who is watched, whose output is cut off, and that nobody's is once it has left."""
 
 from __future__ import annotations
 
+import os
 import random
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import pytest
 import wasmtime
@@ -14,6 +16,7 @@ import wasmtime
 from tests import guests
 from tests.conftest import wait_until
 from tests.sandbox.test_sandbox import compiler
+from wagi_gateway.sandbox.invocation import MOMENT, MOMENT_EPOCHS
 from wagi_gateway.sandbox.watch import Watch
 
 TURNS = 1500
@@ -46,38 +49,36 @@ def is_parked(watch: Watch) -> bool:
     return not watch._is_needed.is_set()
 
 
-def test_one_that_stays_is_emptied_again_and_again() -> None:
-    calls = threading.Semaphore(0)
+def test_one_that_stays_is_cut_off_once() -> None:
+    cuts: list[int] = []
+    has_cut = threading.Event()
 
-    def take() -> bool:
-        calls.release()
-        return False
-
-    with watching() as watch:
-        watch.enter(take)
-        assert all(calls.acquire(timeout=PATIENCE) for _ in range(5))
-        watch.leave()
-
-
-def test_one_that_stays_is_emptied_at_one_go() -> None:
-    left = [True] * 1000
-    is_empty = threading.Event()
-
-    def take() -> bool:
-        if left:
-            return left.pop()
-        is_empty.set()
-        return False
+    def cut(nothing: int) -> None:
+        cuts.append(len(os.read(nothing, 1)))
+        has_cut.set()
 
     with watching() as watch:
-        watch.enter(take)
-        assert is_empty.wait(PATIENCE)
-        watch.leave()
+        watch.enter(Blocked(cut))
+        assert has_cut.wait(PATIENCE)
+        is_looked_for_again = threading.Event()
+        watch._engine = _Counts(watch._engine, is_looked_for_again)  # type: ignore[assignment]
+        assert is_looked_for_again.wait(PATIENCE)
+        assert watch.leave() is not None
+    assert cuts == [0]
 
 
-def test_one_that_never_stops_printing_meets_epochs() -> None:
+def test_one_that_leaves_in_time_is_not_cut_off() -> None:
+    with watching() as watch:
+        for _ in range(1000):
+            watch.enter(Blocked(lambda _: None))
+            if watch.leave() is None:
+                return
+    raise AssertionError("all were cut off")
+
+
+def test_one_that_stays_meets_epochs() -> None:
     store = wasmtime.Store(compiler().engine)
-    store.set_epoch_deadline(100)
+    store.set_epoch_deadline(MOMENT_EPOCHS)
     module = wasmtime.Module(store.engine, guests.LOOP)
     start = wasmtime.Instance(store, module, []).exports(store)["_start"]
     assert isinstance(start, wasmtime.Func)
@@ -92,9 +93,9 @@ def test_one_that_never_stops_printing_meets_epochs() -> None:
     guest = threading.Thread(target=loop, daemon=True)
     guest.start()
     with watching() as watch:
-        watch.enter(lambda: True)
+        watch.enter(Blocked(lambda _: None))
         guest.join(PATIENCE)
-        watch.leave()
+        assert watch.leave() is not None
     assert len(ended) == 1
 
 
@@ -102,17 +103,16 @@ def test_who_leaves_is_left_alone() -> None:
     """Also by a call that has begun already."""
     has_begun, may_end, is_done = threading.Event(), threading.Event(), threading.Event()
 
-    def take() -> bool:
+    def cut(_nothing: int) -> None:
         has_begun.set()
         assert may_end.wait(PATIENCE)
         is_done.set()
-        return True
 
     with watching() as watch:
-        watch.enter(take)
+        watch.enter(Blocked(cut))
         assert has_begun.wait(PATIENCE)
         threading.Timer(0.01, may_end.set).start()
-        watch.leave()
+        assert watch.leave() is not None
         assert is_done.is_set()
         is_done.clear()
         wait_until(lambda: is_parked(watch))
@@ -122,17 +122,74 @@ def test_who_leaves_is_left_alone() -> None:
 def test_a_watch_that_rests_is_woken() -> None:
     is_called = threading.Event()
 
-    def take() -> bool:
+    def cut(_nothing: int) -> None:
         is_called.set()
-        return False
 
     with watching() as watch:
         for _ in range(3):
             wait_until(lambda: is_parked(watch))
-            watch.enter(take)
+            watch.enter(Blocked(cut))
             assert is_called.wait(PATIENCE)
             watch.leave()
             is_called.clear()
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """Outputs of a guest that is blocked in a write."""
+
+    cut: Callable[[int], None]
+
+    def is_full(self) -> bool:
+        return True
+
+
+class Idle:
+    """Outputs of a guest that has room to write."""
+
+    def __init__(self) -> None:
+        self.looks = threading.Semaphore(0)
+        self.is_cut = threading.Event()
+
+    def is_full(self) -> bool:
+        self.looks.release()
+        return False
+
+    def cut(self, _nothing: int) -> None:
+        self.is_cut.set()
+
+
+def test_one_that_waits_for_a_processor_is_left_alone() -> None:
+    """This thread sleeps while it is seen, as one does whose processor another process has."""
+    outputs = Idle()
+    with watching() as watch:
+        watch.enter(outputs)
+        assert all(outputs.looks.acquire(timeout=PATIENCE) for _ in range(20))
+        assert watch.leave() is None
+    assert not outputs.is_cut.is_set()
+
+
+def test_one_that_works_is_cut_off() -> None:
+    outputs = Idle()
+    with watching() as watch:
+        watch.enter(outputs)
+        while not outputs.is_cut.is_set():
+            pass
+        worked = watch.leave()
+    assert worked is not None
+    assert MOMENT / 2 < worked < 1
+
+
+class _Counts:
+    """An engine that says when it begins an epoch."""
+
+    def __init__(self, engine: wasmtime.Engine, is_asked: threading.Event) -> None:
+        self._engine = engine
+        self._is_asked = is_asked
+
+    def increment_epoch(self) -> None:
+        self._engine.increment_epoch()
+        self._is_asked.set()
 
 
 class _SetFirst(threading.Event):
@@ -172,26 +229,22 @@ def test_the_end(moment: str) -> None:
 @pytest.mark.usefixtures("nervous")
 def test_nobody_is_taken_for_another() -> None:
     """Some leave at once, some in the moment of a look, some after it."""
-    inside = [-1]
     seen: list[tuple[int, int]] = []
+    inside = [-1]
     chance = random.Random(7)
 
     with watching() as watch:
         for turn in range(TURNS):
             count = len(seen)
-
-            def take(turn: int = turn) -> bool:
-                seen.append((turn, inside[0]))
-                return turn % 2 == 0 and len(seen) % 64 != 0
-
             inside[0] = turn
-            watch.enter(take)
+            watch.enter(Blocked(lambda _, turn=turn: seen.append((turn, inside[0]))))  # type: ignore[misc]
             if turn % 10 == 0:
                 wait_until(lambda count=count: len(seen) > count)  # type: ignore[misc]
             else:
                 for _ in range(chance.randrange(2000)):
                     pass
-            watch.leave()
+            was_cut = watch.leave() is not None
             inside[0] = -1
+            assert was_cut == (len(seen) > count)
     assert len(seen) >= TURNS / 10
     assert [(turn, other) for turn, other in seen if turn != other] == []

@@ -12,7 +12,6 @@ from __future__ import annotations
 import ctypes
 import time
 from array import array
-from collections.abc import Iterator
 from ctypes import POINTER, byref, c_bool, c_char_p, c_int, c_int64, c_size_t, c_uint8, c_uint64, c_void_p
 from functools import lru_cache
 from itertools import accumulate
@@ -22,14 +21,13 @@ import wasmtime
 from wasmtime import _bindings
 
 from ..cgi.environ import Environ
-from .invocation import End, Invocation, Outcome, current
+from .invocation import MOMENT_EPOCHS, End, Invocation, Outcome, current
 from .pipes import descriptor_path
 
 _QUICK = 0.001
 """Seconds."""
 
 _Ended = tuple[End, int, str]
-_STOPPED: _Ended = ("stopped", 0, "")
 
 _P = c_void_p
 _library = _bindings.dll._name  # type: ignore[attr-defined]
@@ -66,16 +64,11 @@ _store_limiter = _bind(_keep_gil, "wasmtime_store_limiter", None, _P, c_int64, c
 _store_delete = _bind(_release_gil, "wasmtime_store_delete", None, _P)
 _store_delete_quickly = _bind(_keep_gil, "wasmtime_store_delete", None, _P)
 _set_wasi = _bind(_keep_gil, "wasmtime_context_set_wasi", _P, _P, _P)
-_yield_at_epochs = _bind(_keep_gil, "wasmtime_context_epoch_deadline_async_yield_and_update", _P, _P, c_uint64)
 _set_deadline = _bind(_keep_gil, "wasmtime_context_set_epoch_deadline", None, _P, c_uint64)
 
 _instantiate = _bind(_release_gil, "wasmtime_instance_pre_instantiate", _P, _P, _P, _P, _P)
 _export_get = _bind(_keep_gil, "wasmtime_instance_export_get", c_bool, _P, _P, c_char_p, c_size_t, _P)
 _call = _bind(_release_gil, "wasmtime_func_call_unchecked", _P, _P, _P, _P, c_size_t, _P)
-_instantiate_async = _bind(_keep_gil, "wasmtime_instance_pre_instantiate_async", *(_P,) * 6)
-_call_async = _bind(_keep_gil, "wasmtime_func_call_async", *(_P,) * 4, c_size_t, _P, c_size_t, _P, _P)
-_poll = _bind(_release_gil, "wasmtime_call_future_poll", c_bool, _P)
-_future_delete = _bind(_keep_gil, "wasmtime_call_future_delete", None, _P)
 
 _error_new = _bind(_keep_gil, "wasmtime_error_new", _P, c_char_p)
 _error_message = _bind(_keep_gil, "wasmtime_error_message", None, _P, _P)
@@ -107,27 +100,31 @@ def run(engine: wasmtime.Engine, invocation: Invocation, stdout: bytes, stderr: 
     current.invocation = invocation
     store = _store_new(engine.ptr(), None, None)
     context = _store_context(store)
-    _limit(store, invocation)
-    _epoch_callback(store, _on_epoch, None, None)
-    _set_deadline(context, 1)
-    return _finish(store, invocation, _give_wasi(context, invocation, stdout, stderr) or _run(context, invocation))
-
-
-def _finish(store: int, invocation: Invocation, ended: _Ended) -> Outcome:
-    kind, code, message = ended
-    seconds = (time.monotonic_ns() - invocation.started_ns) / 1e9
-    # A guest that was quick has touched little memory, so freeing it is too.
-    (_store_delete_quickly if seconds < _QUICK else _store_delete)(store)
-    current.invocation = None
-    invocation.end()
+    _limit(store, context, invocation)
+    seconds = 0.0
+    try:
+        kind, code, message = _give_wasi(context, invocation, stdout, stderr) or _run(context, invocation)
+        seconds = (time.monotonic_ns() - invocation.started_ns) / 1e9
+    finally:  # a signal's handler may raise
+        # A guest that was quick has touched little memory, so freeing it is too.
+        (_store_delete_quickly if seconds < _QUICK else _store_delete)(store)
+        current.invocation = None
+        invocation.end()
     if invocation.stop_reason is not None and kind != "exit":
         kind, message = "stopped", invocation.stop_reason
     return Outcome(kind, code, message, seconds)
 
 
-def _limit(store: int, invocation: Invocation) -> None:
+def _limit(store: int, context: int, invocation: Invocation) -> None:
     limits = invocation.limits
     _store_limiter(store, limits.memory, limits.table_elements, 1, limits.tables, limits.memories)
+    if invocation.is_on_loop:
+        # Without a callback an epoch is the end: the one after the next, because the next is no sign of a long life. In
+        # a callback handlers of signals would run, whose exceptions nobody could take there.
+        _set_deadline(context, MOMENT_EPOCHS)
+    else:
+        _epoch_callback(store, _on_epoch, None, None)
+        _set_deadline(context, 1)
 
 
 def _give_wasi(context: int, invocation: Invocation, stdout: bytes, stderr: bytes) -> _Ended | None:
@@ -198,82 +195,6 @@ def _run(context: int, invocation: Invocation) -> _Ended:
         if ended := _ended(error, trap):
             return ended
     return "exit", 0, ""
-
-
-class Steps:
-    """Runs one guest after the other, each on a stack of its own: it pauses at an epoch if its invocation `must_pause`,
-    and can go on on another thread then.
-
-    At an epoch it comes back here, so that no Python runs on its stack: a signal's handler that raises there would end
-    the process. It calls nothing of the gateway's, which would look for it in `current`.
-
-    What the library is handed by reference lives as long as this object and is made once.
-    """
-
-    def __init__(self, engine: wasmtime.Engine, stdout: bytes, stderr: bytes) -> None:
-        """`stdout` and `stderr` are paths of pipes."""
-        self._engine = engine.ptr()
-        self._outputs = (stdout, stderr)
-        self._trap, self._error = _P(), _P()
-        self._failure = byref(self._trap), byref(self._error)
-        instance, extern = _bindings.wasmtime_instance_t(), _bindings.wasmtime_extern_t()
-        self._instance, self._extern, self._function = byref(instance), byref(extern), byref(extern.of.func)
-        self._invocation: Invocation
-        self._store = self._context = self._future = 0
-        self._entrypoints: Iterator[bytes] = iter(())
-
-    def begin(self, invocation: Invocation) -> Outcome | None:
-        """Takes a guest's first step. How it ended, or None where it pauses. Never raises."""
-        invocation.begin()
-        self._invocation = invocation
-        self._entrypoints = iter(invocation.entrypoints)
-        self._store = store = _store_new(self._engine, None, None)
-        self._context = context = _store_context(store)
-        _limit(store, invocation)
-        _set_deadline(context, 1)
-        _yield_at_epochs(context, 1)
-        if failed := _give_wasi(context, invocation, *self._outputs):
-            return self._end(failed)
-        self._future = _instantiate_async(invocation.module.instance_pre.ptr(), context, self._instance, *self._failure)
-        return self.advance()
-
-    def advance(self) -> Outcome | None:
-        """Takes the next steps, to the guest's end or to where it pauses. Never raises."""
-        while True:
-            is_ready = _poll(self._future)
-            if is_ready or self._invocation.must_stop():
-                _future_delete(self._future)  # and with it the stack, if there is something on it
-                if ended := self._take_failure() or (self._call_next() if is_ready else _STOPPED):
-                    return self._end(ended)
-            elif self._invocation.must_pause():
-                return None
-
-    def finish(self) -> Outcome:
-        """Takes what steps there are to the guest's end. Never raises."""
-        while (outcome := self.advance()) is None:
-            pass
-        return outcome
-
-    def _end(self, ended: _Ended) -> Outcome:
-        invocation = self._invocation
-        del self._invocation  # and with it the request's body: the slot waits for the next guest
-        return _finish(self._store, invocation, ended)
-
-    def _take_failure(self) -> _Ended | None:
-        if not (self._trap or self._error):
-            return None
-        ended = _ended(self._error.value, self._trap)
-        self._trap.value = self._error.value = None
-        return ended
-
-    def _call_next(self) -> _Ended | None:
-        name = next(self._entrypoints, None)
-        if name is None:
-            return "exit", 0, ""
-        if not _export_get(self._context, self._instance, name, len(name), self._extern):
-            return "failed", 0, f"there is no export {name.decode()}"
-        self._future = _call_async(self._context, self._function, None, 0, None, 0, *self._failure)
-        return None
 
 
 def _ended(error: int | None, trap: c_void_p) -> _Ended | None:

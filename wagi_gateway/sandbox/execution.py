@@ -10,9 +10,9 @@ from typing import Literal, Protocol
 
 import wasmtime
 
-from .invocation import MOMENT, Invocation, Outcome, StopReason
+from .invocation import Invocation, Outcome, StopReason
 from .pace import Pace
-from .path import Run, Steps
+from .path import Run
 from .pipes import CHUNK, available, read_available
 from .slot import CAPACITY, Slot
 from .watch import Watch
@@ -51,7 +51,6 @@ class Execution:
     __slots__ = (
         "_engine",
         "_is_drained",
-        "_is_paused",
         "_is_released",
         "_is_slow",
         "_keeper",
@@ -60,8 +59,6 @@ class Execution:
         "_on_slow",
         "_run",
         "_slot",
-        "_spilled",
-        "_spilled_stderr",
         "_timer",
         "_waiter",
         "invocation",
@@ -106,9 +103,6 @@ class Execution:
         self._is_slow = False
         self._is_drained = False
         self._is_released = False
-        self._spilled: list[bytes] = []
-        self._spilled_stderr: list[bytes] = []
-        self._is_paused = False
         self._timer: asyncio.TimerHandle | None = None
         self._waiter: asyncio.Future[None] | None = None
         slot.stderr_reader.attach(invocation)
@@ -137,11 +131,6 @@ class Execution:
         """The next piece of standard output; empty when there is no more to come."""
         while not self._is_drained:
             has_ended = self.outcome is not None
-            if self._spilled:
-                data = b"".join(self._spilled)
-                self._spilled = []
-                if data:
-                    return self._count(data)
             if self._slot.is_broken:
                 return b""
             if has_ended or self._is_slow:
@@ -173,42 +162,42 @@ class Execution:
         self._slot.stderr_reader.detach()
         self._keeper.take_back(self._slot)
 
-    def run_here(self, steps: Steps, watch: Watch) -> bool:
-        """Runs the guest on the event loop's thread: to its end, which is seldom far, or for a moment. Whether it has
-        ended. Never raises."""
+    def run_here(self, watch: Watch) -> bool:
+        """Runs the guest on the event loop's thread. Whether it has ended there; if not, nobody has seen that it ran,
+        because it can do nothing but print, and its slot is of no more use. Never raises."""
         slot, invocation = self._slot, self.invocation
-        invocation.yields = True
+        invocation.is_on_loop = True
         self.place = "loop"
-        started = time.thread_time()
+        watch.enter(slot)
         try:
-            watch.enter(self._spill)
-            outcome = steps.begin(invocation)
+            outcome = self._run(self._engine, invocation, slot.stdout_path, slot.stderr_path)
         except BaseException as error:  # noqa: BLE001 - as in `run`
             outcome = _failed(error)
-            slot.steps = None  # they hold what is left of this guest
-        watch.leave()
-        invocation.yields = False
-        for data in self._spilled_stderr:
-            slot.stderr_reader.take(data)
-        if outcome is None:
-            self._is_paused = True
+        worked = watch.leave()
+        invocation.is_on_loop = False
+        if outcome.kind == "failed":
+            self._break_stdout()
+        elif worked is not None or outcome.was_interrupted:
+            self.pace.note_delay(worked or 0.0)
+            slot.close()
             self.place = "moved"
-            self.pace.note_pause(self._held(started))
             return False
-        self.pace.note_end(self._held(started) if outcome.seconds > MOMENT else 0.0)
+        self.pace.note_end()
         self._end(outcome)
         return True
 
+    def begin_again(self, slot: Slot) -> None:
+        """The guest did not end on the event loop's thread, and gets a slot for another one."""
+        self._slot = slot
+        slot.stderr_reader.attach(self.invocation)
+
     def run(self) -> None:
-        """The guest's whole life, or the rest of it, on a thread. Never raises."""
+        """The guest's whole life, on a thread. Never raises."""
         slot = self._slot
         self.invocation.outputs = slot.writers
         started = time.thread_time()
         try:
-            if self._is_paused and slot.steps:
-                outcome = slot.steps.finish()
-            else:
-                outcome = self._run(self._engine, self.invocation, slot.stdout_path, slot.stderr_path)
+            outcome = self._run(self._engine, self.invocation, slot.stdout_path, slot.stderr_path)
         except BaseException as error:  # noqa: BLE001 - whatever it is, the request must end and its place be given back
             outcome = _failed(error)
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
@@ -229,8 +218,7 @@ class Execution:
             self._notify()
 
     def _end_run(self, outcome: Outcome, processor_seconds: float) -> None:
-        if not self._is_paused:
-            self.pace.note_run(processor_seconds)
+        self.pace.note_run(processor_seconds)
         if self._timer:
             self._timer.cancel()
         self._keeper.forget(self)
@@ -244,22 +232,6 @@ class Execution:
         on_end(self)
         if self._is_released:
             self._free_slot()
-
-    def _spill(self) -> bool:
-        """Takes what the guest has printed so far, for it may be blocked; called by the watch while it `run_here`s.
-
-        Whether there was anything.
-        """
-        output, error = read_available(self._slot.stdout), read_available(self._slot.stderr)
-        self._spilled.append(output)
-        self._spilled_stderr.append(error)
-        return bool(output or error)
-
-    def _held(self, started: float) -> float:
-        """Seconds for which the guest itself has held up the loop: at work since `started`, or blocked in a write."""
-        if sum(map(len, self._spilled)) + sum(map(len, self._spilled_stderr)) >= CHUNK:
-            return time.monotonic() - self.invocation.started_ns / 1e9
-        return time.thread_time() - started  # another process may have had the processor meanwhile
 
     def _free_slot(self) -> None:
         if not self._is_drained:

@@ -24,7 +24,9 @@ _FREE_HOST_CALLS = 1000
 _HOST_CALL_PAUSE = 0.001
 """Seconds."""
 MOMENT = 0.005
-"""Seconds for which a guest may run where others wait for it; what CPython lets one thread have while others wait."""
+"""Seconds a guest may have on the event loop's thread; what CPython lets one thread have while others wait."""
+MOMENT_EPOCHS = 2
+"""Epochs that end it there."""
 
 
 class Outcome(NamedTuple):
@@ -45,6 +47,11 @@ class Outcome(NamedTuple):
         """The trap's own words, without the backtrace around them."""
         return self.message.rpartition("Caused by:")[2].strip().removeprefix("wasm trap: ") or self.message
 
+    @property
+    def was_interrupted(self) -> bool:
+        """Whether an epoch was the end."""
+        return self.kind == "trap" and self.trap == "interrupt"
+
 
 class Invocation:
     """One run of one guest. Everything but `stop` and `wake` belongs to the thread that runs it."""
@@ -59,6 +66,7 @@ class Invocation:
         "deadline",
         "entrypoints",
         "environ",
+        "is_on_loop",
         "limits",
         "module",
         "on_stderr",
@@ -69,7 +77,6 @@ class Invocation:
         "stdin",
         "stop_reason",
         "volumes",
-        "yields",
     )
 
     def __init__(
@@ -105,8 +112,8 @@ class Invocation:
         self.started_ns = 0
         self.deadline = 0.0
         self.stop_reason: StopReason | None = None
-        self.yields = False
-        """Whether the guest may be made to pause, because the thread it runs on has others to serve."""
+        self.is_on_loop = False
+        """Whether the guest runs on the event loop's thread, where others wait for it."""
         self._host_calls = 0
         self._has_waited = False
         self._is_woken = False
@@ -143,10 +150,6 @@ class Invocation:
         if self.stop_reason is None and time.monotonic() >= self.deadline:
             self.stop_reason = "time"
         return self.stop_reason is not None
-
-    def must_pause(self) -> bool:
-        """Whether the guest has had its moment on a thread that serves others; asked at each epoch."""
-        return self.yields and time.monotonic_ns() - self.started_ns > MOMENT * 1e9
 
     def wait(self, seconds: float, descriptor: int = -1, events: int = 0) -> bool:
         """Waits on the guest's behalf until a descriptor is ready for the events of poll(2), or until it is woken.

@@ -7,9 +7,9 @@ from .invocation import MOMENT
 _QUICK = 0.0005
 """Seconds of processor time a quick guest takes at most. To hand it to another thread costs a tenth of that."""
 _STANDSTILL = 4 * MOMENT
-"""Seconds for which no guest may hold up the others; one that does so paused late, in a call that takes long."""
+"""Seconds for which no guest may hold up the others; one that does so met an epoch late, after calls that take long."""
 _PROOF = 8
-"""Quick guests in a row that are asked for at first, and how many times more after one that was made to pause."""
+"""Quick guests in a row that are asked for at first, and how many times more after one that was not."""
 _MAX_PROOF = _PROOF**7
 
 
@@ -33,18 +33,15 @@ class Pace:
             self._streak = 0
             self.is_quick = True
 
-    def note_end(self, seconds: float) -> None:
-        """A guest has ended on the event loop's thread without having to pause, and held up the others until then."""
-        if seconds > MOMENT:  # calls of the host alone reach no epoch, however long they take
-            self.note_pause(seconds)
-            return
+    def note_end(self) -> None:
+        """A guest has ended on the event loop's thread in time."""
         self._streak += 1
         if self._streak >= self._proof:
             self._streak = 0
             self._proof = max(_PROOF, self._proof // _PROOF)
 
-    def note_pause(self, seconds: float) -> None:
-        """A guest was made to pause on the event loop's thread, after it had held up the others for some seconds."""
+    def note_delay(self, seconds: float) -> None:
+        """A guest has held up the others on the event loop's thread, for some seconds of processor time or blocked."""
         self._streak = 0
         self._proof = min(self._proof * (_PROOF**3 if seconds > _STANDSTILL else _PROOF), _MAX_PROOF)
         self.is_quick = False

@@ -54,7 +54,7 @@ class Sandbox:
     async def __aenter__(self) -> Sandbox:
         self.loop = asyncio.get_running_loop()
         self._probe = os.open(os.devnull, os.O_RDONLY)
-        if self._path.steps:
+        if self._path.gives_way:
             self._watch.start()
         self._ticker.start()
         return self
@@ -71,7 +71,7 @@ class Sandbox:
             self._young_timer.cancel()
         self._young.clear()  # each of them knows this sandbox
         self._end_ticker.set()
-        if self._path.steps:
+        if self._path.gives_way:
             await asyncio.to_thread(self._watch.close)
         await asyncio.to_thread(self._ticker.join)
         os.close(self._probe)
@@ -90,16 +90,14 @@ class Sandbox:
 
         Raises AtCapacity when the system has no descriptor or thread left.
         """
-        try:
-            slot = self._idle.pop() if self._idle else Slot(self.loop, self._engine, self._path)
-        except OSError as error:
-            raise AtCapacity(f"no pipe for a sandbox: {error}", limit="descriptors") from None
         pace = self._pace(invocation)
         execution = Execution(
-            self._path.run, self._engine, invocation, slot, pace, self, on_slow=on_slow, on_end=on_end
+            self._path.run, self._engine, invocation, self._slot(), pace, self, on_slow=on_slow, on_end=on_end
         )
-        if slot.steps and pace.is_quick and _can_run_here(invocation) and execution.run_here(slot.steps, self._watch):
-            return execution
+        if pace.is_quick and self._path.gives_way and _can_run_here(invocation):
+            if execution.run_here(self._watch):
+                return execution
+            execution.begin_again(self._slot())
         invocation.on_wait = self.grow
         self._running.add(execution)
         self._none_runs.clear()
@@ -117,6 +115,12 @@ class Sandbox:
     def forget_paces(self, except_of: Collection[str]) -> None:
         """Modules but those with these digests will not come again."""
         self._paces = {key: pace for key, pace in self._paces.items() if key[0] in except_of}
+
+    def _slot(self) -> Slot:
+        try:
+            return self._idle.pop() if self._idle else Slot(self.loop)
+        except OSError as error:
+            raise AtCapacity(f"no pipe for a sandbox: {error}", limit="descriptors") from None
 
     def _pace(self, invocation: Invocation) -> Pace:
         key = (invocation.module.digest, invocation.entrypoints)
@@ -178,5 +182,5 @@ class Sandbox:
 
 
 def _can_run_here(invocation: Invocation) -> bool:
-    """Whether a guest has nothing that could block the event loop's thread: no file, and no call of the gateway."""
-    return not (invocation.module.calls_gateway or invocation.volumes or isinstance(invocation.stdin, int))
+    """Whether a guest is ended in time on the event loop's thread, and can do nothing but print: no file, no call."""
+    return invocation.module.meets_epochs and not invocation.volumes and not isinstance(invocation.stdin, int)

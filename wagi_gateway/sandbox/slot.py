@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import select
 
-import wasmtime
-
-from .path import Path
 from .pipes import descriptor_path, open_pipe
 from .stderr import StderrReader
 
@@ -23,7 +21,7 @@ class Slot:
     ended and the pipe is empty.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, engine: wasmtime.Engine, path: Path) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         """Raises OSError where the system has no descriptor left."""
         with contextlib.ExitStack() as stack:
             self.stdout, self._stdout_writer = open_pipe(stack, CAPACITY)
@@ -32,8 +30,6 @@ class Slot:
         self.stdout_path = descriptor_path(self._stdout_writer)
         self.stderr_path = descriptor_path(self._stderr_writer)
         self.stderr_reader = StderrReader(loop, self.stderr)
-        self.steps = path.steps and path.steps(engine, self.stdout_path, self.stderr_path)
-        """What runs its guests on the event loop's thread, where that can be done."""
         self.is_broken = False
 
     @property
@@ -46,6 +42,22 @@ class Slot:
         if not self.is_broken:
             self.is_broken = True
             os.close(self.stdout)
+
+    def is_full(self) -> bool:
+        """Whether a guest that writes has to wait. May be called from any thread."""
+        writers = select.poll()
+        for writer in self.writers:
+            writers.register(writer, select.POLLOUT)
+        return len(writers.poll(0)) < len(self.writers)
+
+    def cut(self, nothing: int) -> None:
+        """Frees a guest that is blocked in a write, of either output: from now on it gets EPIPE.
+
+        May be called from any thread while the loop's is with the guest. `nothing` is read in place of what the guest
+        has printed, so that the descriptors stay the loop's; the slot has to be closed then.
+        """
+        os.dup2(nothing, self.stdout, inheritable=False)
+        os.dup2(nothing, self.stderr, inheritable=False)
 
     def close(self) -> None:
         """Closes the pipes. No guest is running."""

@@ -2,36 +2,54 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Callable
+import time
+from typing import Protocol
 
 import wasmtime
 
-from .invocation import MOMENT
+from .invocation import MOMENT, MOMENT_EPOCHS
 
 _REST = 20
 """Looks without a guest after which the thread rests until there is one."""
 
 
+class Outputs(Protocol):
+    """Where a guest writes to."""
+
+    def is_full(self) -> bool:
+        """Whether the guest is blocked in a write, or would be in the next."""
+
+    def cut(self, nothing: int) -> None:
+        """Frees a guest that is blocked in a write; `nothing` is a descriptor that is at its end."""
+
+
 class Watch:
-    """Has a guest that takes its time pause, and takes its output meanwhile.
+    """Has a guest that takes its time meet an epoch, and cuts off its outputs.
 
     A guest that is blocked in a write to a full pipe reaches no epoch, and the loop that would read the pipe is the one
-    it blocks.
+    it blocks. One that neither works nor is blocked waits for a processor, and is left alone.
     """
 
     def __init__(self, engine: wasmtime.Engine) -> None:
         self._engine = engine
-        self._take_output: Callable[[], bool] | None = None
+        self._outputs: Outputs | None = None
+        self._nothing = -1
+        self._clock = -1
         self._turn = 0
-        self._is_taking = False
+        self._begin = 0.0
+        self._has_cut = False
         self._lock = threading.Lock()
         self._is_needed = threading.Event()
         self._is_closing = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watch", daemon=True)
 
     def start(self) -> None:
-        """Begins to watch."""
+        """Begins to watch guests on the calling thread. Raises OSError."""
+        self._clock = time.pthread_getcpuclockid(threading.get_ident())
+        self._nothing, writer = os.pipe()
+        os.close(writer)
         self._thread.start()
 
     def close(self) -> None:
@@ -39,38 +57,48 @@ class Watch:
         self._is_closing.set()
         self._is_needed.set()
         self._thread.join()
+        os.close(self._nothing)
 
-    def enter(self, take_output: Callable[[], bool]) -> None:
-        """A guest is about to run; `take_output` takes what it has printed, if anything, and is called elsewhere."""
-        self._turn += 1
-        self._take_output = take_output
+    def enter(self, outputs: Outputs) -> None:
+        """A guest is about to run; its outputs are cut off, from another thread, if it stays for a moment or two."""
+        with self._lock:
+            self._turn += 1
+            self._has_cut = False
+            self._outputs = outputs
         if not self._is_needed.is_set():
             self._is_needed.set()
 
-    def leave(self) -> None:
-        """The guest has ended or pauses; its output is left alone from now on."""
-        self._take_output = None
-        if self._is_taking:
-            with self._lock:
-                pass
+    def leave(self) -> float | None:
+        """The guest has ended. Where its output was cut off, for how many seconds it has worked."""
+        with self._lock:
+            self._outputs = None
+            return self._worked() if self._has_cut else None
+
+    def _worked(self) -> float:
+        """Seconds of processor time that the guest has had since it was seen first."""
+        return time.clock_gettime(self._clock) - self._begin
 
     def _watch(self) -> None:
         seen = rest = 0
         while not self._is_closing.wait(MOMENT):
-            if self._turn != seen:
-                seen, rest = self._turn, 0
-            elif self._take_output is not None:
-                self._engine.increment_epoch()
-                self._take_all(seen)
-            elif (rest := rest + 1) > _REST:
+            with self._lock:
+                if self._turn != seen:
+                    seen, rest = self._turn, 0
+                    self._begin = time.clock_gettime(self._clock)
+                    continue
+                if self._outputs is not None:
+                    self._look(self._outputs)
+                    continue
+            rest += 1
+            if rest > _REST:
                 self._is_needed.clear()
                 if self._turn == seen and not self._is_closing.is_set():
                     self._is_needed.wait()
 
-    def _take_all(self, turn: int) -> None:
-        # Said before it is looked whether the guest is still there; leave() says that it is not before it looks here.
-        self._is_taking = True
-        with self._lock:
-            while self._turn == turn and (take_output := self._take_output) and take_output():
-                self._engine.increment_epoch()  # it may print for ever, and have been too young for the first
-        self._is_taking = False
+    def _look(self, outputs: Outputs) -> None:
+        if self._has_cut or self._worked() > MOMENT / 2 or outputs.is_full():
+            for _ in range(MOMENT_EPOCHS):
+                self._engine.increment_epoch()
+            if not self._has_cut:
+                self._has_cut = True
+                outputs.cut(self._nothing)
