@@ -9,35 +9,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from wagi_gateway.cgi.environ import RequestHead, build_environ, find_authority
+from benchmarks.request import REQUEST
+from wagi_gateway.cgi.environ import build_environ, find_authority
 from wagi_gateway.cgi.response import HeaderBlock, parse_block
 from wagi_gateway.router import RouteMatch, RoutePattern, Router
 
 pytestmark = pytest.mark.benchmark(max_time=0.3, min_rounds=20, warmup=False)
 
 _ROUNDS = 200
-_REQUEST = RequestHead(
-    method="GET",
+_REQUEST = replace(
+    REQUEST,
     raw_path=b"/a/b/c",
     query=b"x=1&y=2",
-    http_version="1.1",
-    scheme="http",
     headers=(
-        (b"host", b"localhost:3000"),
-        (b"user-agent", b"Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"),
-        (b"accept", b"text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"),
-        (b"accept-language", b"en-US,en;q=0.5"),
-        (b"accept-encoding", b"gzip, deflate, br"),
+        *REQUEST.headers,
         (b"cookie", b"session=0123456789abcdef0123456789abcdef"),
         (b"x-forwarded-for", b"192.0.2.1"),
     ),
-    client=("127.0.0.1", 50000),
-    server=("127.0.0.1", 3000),
-    request_id="0123456789abcdef",
 )
 _MATCH = RouteMatch(None, "/a/...", b"/a", b"/a/b/c", b"/b/c", b"/b/c")
 

@@ -15,7 +15,7 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -684,15 +684,6 @@ def test_a_guests_body_is_not_kept() -> None:
 
 
 # Nobody sees another
-
-
-@pytest.fixture
-def nervous() -> Iterator[None]:
-    """Threads switch each microsecond."""
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(interval)
 
 
 REPEATS = """(drop (call $args_sizes_get (i32.const 16) (i32.const 20)))

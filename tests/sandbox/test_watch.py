@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -34,15 +33,6 @@ def watching() -> Iterator[Watch]:
         yield watch
     finally:
         watch.close()
-
-
-@pytest.fixture
-def nervous() -> Iterator[None]:
-    """Threads switch each microsecond."""
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(interval)
 
 
 def is_parked(watch: Watch) -> bool:

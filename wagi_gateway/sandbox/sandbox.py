@@ -132,11 +132,14 @@ class Sandbox:
     def _look_at_the_young(self) -> None:
         """One timer for all guests, since few live to see it."""
         horizon = self.loop.time() - QUICK
-        young = [execution for execution in self._young if execution.outcome is None]
-        self._young = [guest for guest in young if guest.started > horizon and not guest.waits_for_reader()]
+        young, self._young = self._young, []
         for execution in young:
-            if execution not in self._young:
+            if execution.outcome is not None:
+                continue
+            if execution.started <= horizon or execution.waits_for_reader():
                 execution.become_slow()
+            else:
+                self._young.append(execution)
         self._young_timer = self.loop.call_later(_LOOK, self._look_at_the_young) if self._young else None
 
     def grow(self) -> None:
