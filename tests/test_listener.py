@@ -6,6 +6,7 @@ import signal
 import socket
 import stat
 import subprocess
+import sys
 from pathlib import Path
 
 import httpx
@@ -225,6 +226,6 @@ def test_what_is_handed_over_must_listen(tmp_path: Path) -> None:
 
 
 def test_uds_and_listen_exclude_each_other(tmp_path: Path) -> None:
-    command = ["wagi-gateway", "serve", str(write(tmp_path)), "--uds", "a", "--listen", ":1"]
+    command = [sys.executable, "-m", "wagi_gateway", "serve", str(write(tmp_path)), "--uds", "a", "--listen", ":1"]
     result = subprocess.run(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
     assert (result.returncode, result.stderr) == (3, "error: --uds: says what --listen says; give one of them\n")

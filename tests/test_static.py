@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from email.utils import formatdate
@@ -306,9 +307,9 @@ def test_a_file_that_grows_is_sent_as_long_as_it_was(server: Server, site: Path)
     growing.write_bytes(b"x" * 10_000_000)
 
     def grow() -> None:
-        with growing.open("ab") as file:
+        with growing.open("ab", buffering=0) as file:
             while not stop.is_set():
-                file.write(b"y" * 10_000)
+                file.write(b"y" * 10)
 
     writer = threading.Thread(target=grow)
     writer.start()
@@ -399,7 +400,9 @@ def test_two_directories_at_one_route(tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", ["check", "routes"])
 def test_commands_show_them(tmp_path: Path, cache: Path, command: str) -> None:
     result = subprocess.run(
-        ["wagi-gateway", command, site_of(tmp_path, "files"), "--cache-dir", cache], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "wagi_gateway", command, site_of(tmp_path, "files"), "--cache-dir", cache],
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert result.returncode == 0
     line = next(line for line in result.stdout.splitlines() if "/files/..." in line)

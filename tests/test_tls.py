@@ -6,6 +6,7 @@ import contextlib
 import signal
 import ssl
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
@@ -254,7 +255,7 @@ def test_what_else_is_in_the_files_is_not_used(folder: Path, authority: trustme.
 def test_check_names_the_file(folder: Path, cache: Path) -> None:
     (folder / "modules.toml").write_text(CONFIG.format(""))
     (folder / "key.pem").unlink()
-    command = ["wagi-gateway", "check", str(folder / "modules.toml"), "--cache-dir", str(cache)]
+    command = [sys.executable, "-m", "wagi_gateway", "check", str(folder / "modules.toml"), "--cache-dir", str(cache)]
     result = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     assert result.returncode == 1
     assert 'server.tls_key = "key.pem": cannot be read: No such file or directory' in result.stdout
