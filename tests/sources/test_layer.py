@@ -277,7 +277,7 @@ def test_millions_of_nothing(packing: Packing, data: bytes) -> None:
         ("tar+gzip", b"not gzip", "incorrect header check"),
         ("tar+gzip", b"", "it ends early"),
         ("tar+gzip", zlib.compress(b"x"), "incorrect header check"),
-        ("tar+gzip", gzip.compress(b"x" * 512)[:-8] + bytes(8), "incorrect data check"),
+        ("tar+gzip", gzip.compress(b"x" * 512, mtime=0)[:-8] + bytes(8), "incorrect data check"),
         ("tar+zstd", zstd.compress(written({"a.wasm": MODULE}, tarfile.GNU_FORMAT))[:-900], "it ends early"),
         ("tar+zstd", b"not zstd", "Unable to decompress|Unknown frame"),
         ("tar+zstd", b"", "it ends early"),
