@@ -448,6 +448,18 @@ class Admin(Table):
     counted. It asks nobody who they are, so an address that others reach gets a warning."""
 
 
+class Tracing(Table):
+    """`[tracing]`: the way of a request through several services."""
+
+    export: bool = False
+    """Whether spans of requests, guests and outbound calls are sent to an OpenTelemetry collector, as OTLP over HTTP.
+    The standard variables of the gateway's own environment, `OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_TRACES_SAMPLER` and
+    others, say where to and how many. It needs `pip install "wagi-gateway[tracing]"`."""
+    propagate: bool = True
+    """Whether an outbound call carries `traceparent` and `tracestate` of the request it belongs to, unless the guest
+    sends a `traceparent` of its own. Guests see those of their request in any case."""
+
+
 class Config(Table):
     """A whole `modules.toml`."""
 
@@ -476,6 +488,8 @@ class Config(Table):
     """What is written to standard error."""
     admin: Admin = Field(default_factory=Admin)
     """A listener of its own for the operator."""
+    tracing: Tracing = Field(default_factory=Tracing)
+    """The way of a request through several services."""
 
 
 _UNITS = (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))

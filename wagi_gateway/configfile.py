@@ -30,6 +30,7 @@ from .config import (
     Server,
     Static,
     Table,
+    Tracing,
     as_written,
     nested_models,
 )
@@ -168,6 +169,7 @@ class _Reader:
             cache=self._table(Cache, "cache", tables),
             log=self._table(Log, "log", tables),
             admin=self._table(Admin, "admin", tables),
+            tracing=self._table(Tracing, "tracing", tables),
         )
         for name in tables:
             self._problem(str(self.path), f"{name}: unknown key{_nearest(name, Config)}")

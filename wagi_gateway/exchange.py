@@ -6,11 +6,13 @@ import asyncio
 import functools
 import logging
 import time
+from typing import TYPE_CHECKING
 
 from starlette.types import Receive
 
 from .body import check_framing, discard_body, has_body, read_body
 from .cgi.environ import (
+    Authority,
     Environ,
     FoundAuthority,
     RequestHead,
@@ -22,6 +24,7 @@ from .cgi.environ import (
 )
 from .cgi.redirect import MAX_REDIRECTS, redirected
 from .cgi.response import ResponseHead
+from .cgi.trace import find_trace
 from .client import Client
 from .delivery import Delivery
 from .errors import (
@@ -38,12 +41,16 @@ from .generation import Generation
 from .lease import Lease
 from .observe.access import log_access
 from .observe.tally import NO_ROUTE
+from .outbound.client import OnBegin
 from .reply import Reply
 from .router import RouteMatch
 from .sandbox import Execution, Gate, Invocation
 from .site import Endpoint
 from .spool import Spool
 from .static import StaticDirectory
+
+if TYPE_CHECKING:
+    from .observe.spans import RequestSpan
 
 logger = logging.getLogger("wagi_gateway")
 
@@ -68,6 +75,12 @@ class Exchange:
         self._is_answered = False
         self._route = NO_ROUTE
         self._tally = generation.tally
+        self._trace = find_trace(request)
+        self._span: RequestSpan | None = None
+        if generation.tracer:
+            self._span = generation.tracer.begin(request, self._trace)
+            self._trace = self._span.trace
+        self._authority: Authority | None = None
         self._config_route = NO_ROUTE
         """The route of its `[[module]]`, under which it is counted: a module may print any number of others."""
         self._execution: Execution | None = None
@@ -124,6 +137,7 @@ class Exchange:
         request = self._request
         check_framing(request)
         authority = find_authority(request, self._generation.site.hostname)
+        self._authority = authority[0]
         if request.method in ("TRACE", "CONNECT"):
             raise MethodNotAllowed(f"{request.method} is not answered")
         if request.method == "OPTIONS" and request.raw_path == b"*":
@@ -164,6 +178,7 @@ class Exchange:
             authority=authority,
             operator=endpoint.operator,
             pass_authorization=endpoint.config.pass_authorization,
+            trace=self._trace.environ if self._trace else {},
         )
         if logger.isEnabledFor(logging.DEBUG):
             logger.debug("withheld from the guest: %s", b", ".join(withheld(request)).decode("latin-1") or "nothing")
@@ -179,13 +194,13 @@ class Exchange:
                 stdin=stdin,
                 volumes=endpoint.volumes,
                 on_stderr=lease.feed_log,
-                outbound=lease.outbound(endpoint, self._tally),
+                outbound=lease.outbound(endpoint, self._tally, self._begin_call() if endpoint.outbound else None),
             )
             gate = self._generation.gates[endpoint.number]
             if not gate.try_enter():
                 await self._wait(gate)
             lease.take(gate)
-            execution = self._execution = self._start(invocation, lease)
+            execution = self._execution = self._start(invocation, lease, endpoint)
         except BaseException:
             lease.end()
             raise
@@ -206,15 +221,27 @@ class Exchange:
         environ[b"CONTENT_LENGTH"] = b"%d" % body.size
         return body.content()
 
-    def _start(self, invocation: Invocation, lease: Lease) -> Execution:
+    def _begin_call(self) -> OnBegin | None:
+        """What an outbound call has to do with the trace."""
+        trace, span = self._trace, self._span
+        if not self._generation.site.config.tracing.propagate:
+            return (lambda *call: ((), span.begin_call(*call)[1])) if span else None
+        if span:
+            return span.begin_call
+        return (lambda *_call: (trace.fields, None)) if trace else None
+
+    def _start(self, invocation: Invocation, lease: Lease, endpoint: Endpoint) -> Execution:
         """Starts the guest; it owns `lease` from then on, for it may outlive the request. Raises AtCapacity."""
         sandbox = self._generation.sandbox
         if sandbox is None:
             raise AtCapacity("the server is not running")
         tally, route = self._tally, self._config_route  # that of a local redirect may be another one
+        end_span = self._span.begin_guest(endpoint) if self._span else None
 
         def ended(execution: Execution) -> None:
             lease.end(execution.stderr_dropped)
+            if end_span:
+                end_span(execution)
             if tally and (outcome := execution.outcome):
                 note = route, execution.place, outcome, execution.stop_reason, execution.stderr_dropped
                 tally.guests.append(note)
@@ -250,13 +277,23 @@ class Exchange:
         failure = self._failure or (self._execution.failure() if self._execution else None)
         has_left = self._failure is None and self._execution and self._execution.stop_reason == "disconnect"
         is_serious = self._is_serious and not has_left
-        if failure and self._reply.is_started and not self._reply.is_ended:
-            failure += "; the response was cut off"
+        is_cut_off = failure and self._reply.is_started and not self._reply.is_ended
+        if is_cut_off:
+            failure = f"{failure}; the response was cut off"
         if failure and is_serious:
             self._warn(failure)
         status = self._reply.status or self._unanswered
         if self._tally:
             self._tally.requests.append((self._config_route, status, self._seconds, self._reply.size))
+        if self._span:
+            is_broken = is_cut_off and is_serious
+            self._span.end(
+                route=self._route,
+                authority=self._authority,
+                status=status,
+                seconds=self._seconds,
+                error=str(status) if status >= 500 else "cut_off" if is_broken else None,
+            )
         log_access(
             self._request,
             route=self._route,
@@ -264,5 +301,6 @@ class Exchange:
             size=self._reply.size,
             seconds=self._seconds,
             guest_seconds=outcome.seconds if outcome else None,
+            trace_id=self._trace.trace_id if self._trace else None,
             reason=None if is_serious else failure,
         )

@@ -15,6 +15,7 @@ from .cgi.forwarded import apply_forwarded
 from .exchange import Exchange
 from .generation import Generation
 from .observe.tally import Tally
+from .observe.tracing import open_tracer
 from .reply import Reply
 from .sandbox import Sandbox
 from .site import Site
@@ -57,6 +58,7 @@ class Gateway:
         self.generation.sandbox = sandbox
 
     async def __aenter__(self) -> Gateway:
+        self.generation.tracer = open_tracer(self.site.config.tracing)
         self.sandbox = await Sandbox(self.site.engine).__aenter__()
         return self
 
@@ -71,6 +73,8 @@ class Gateway:
         await asyncio.gather(*(sandbox.__aexit__() for sandbox in sandboxes if sandbox))
         for generation in self._living:
             generation.site.close()
+        if self.generation.tracer:
+            await asyncio.to_thread(self.generation.tracer.close)
 
     async def swap(self, site: Site) -> None:
         """Answers with another site from now on; the one before is closed when its last guest has ended."""

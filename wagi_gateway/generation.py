@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 from .config import ModuleConfig
 from .observe.tally import Tally
 from .sandbox import Gate, Places, Sandbox
 from .site import Site
 from .spool import SpoolRoom
+
+if TYPE_CHECKING:
+    from .observe.spans import Tracer
 
 _Name = tuple[str, int, int, float]
 
@@ -25,6 +29,8 @@ class Generation:
             self.tally.count_loads(site.loads)
             for module in site.config.module:  # so that there is something to see before the first request
                 self.tally.route(module.route)
+        self.tracer: Tracer | None = before.tracer if before else None
+        """What makes spans; set while the server is up, if there are to be any."""
         self.sandbox: Sandbox | None = None
         """Where guests run; set while the server is up."""
         server = site.config.server

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .observe.call import log_call
 from .observe.guest import GuestLog
 from .observe.tally import Tally
-from .outbound.client import Call
+from .outbound.client import Call, OnBegin
 from .outbound.session import Session
 from .sandbox import Gate
 from .site import Endpoint
@@ -31,8 +31,11 @@ class Lease:
         """Holds a place that was taken of `gate`."""
         self._gate = gate
 
-    def outbound(self, endpoint: Endpoint, tally: Tally | None = None) -> Session | None:
-        """What the guest calls out through, if its module can; its calls are counted where there is a `tally`."""
+    def outbound(
+        self, endpoint: Endpoint, tally: Tally | None = None, on_begin: OnBegin | None = None
+    ) -> Session | None:
+        """What the guest calls out through, if its module can; its calls are counted where there is a `tally`, and
+        `on_begin` is told of each before it is made."""
         if endpoint.outbound:
             counts = tally and tally.route(endpoint.config.route)
 
@@ -41,7 +44,7 @@ class Lease:
                 if counts:
                     counts.count_call(call)
 
-            self._outbound = Session(endpoint.outbound, on_call)
+            self._outbound = Session(endpoint.outbound, on_call, on_begin)
         return self._outbound
 
     def feed_log(self, data: bytes) -> None:

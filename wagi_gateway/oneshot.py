@@ -16,6 +16,7 @@ from starlette.types import Message
 from .configfile import ConfigFile, Overrides, config_from_tables, read_toml
 from .errors import Problem, StartupError
 from .gateway import Gateway
+from .observe.tracing import open_tracer
 from .sandbox import Sandbox
 from .site import Site
 
@@ -115,8 +116,11 @@ async def _run_once(site: Site, request: OneShot, output: IO[bytes]) -> int:
         output.flush()
 
     gateway = Gateway(site)
+    tracer = gateway.generation.tracer = open_tracer(site.config.tracing)
     async with Sandbox(site.engine) as gateway.sandbox:
         await gateway(request.scope(), receive, send)
+    if tracer:
+        await asyncio.to_thread(tracer.close)
     return int(statuses[0])
 
 

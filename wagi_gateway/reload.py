@@ -27,7 +27,7 @@ Read = Callable[[], ConfigFile]
 OnReload = Callable[[Site | None, StartupError | None], None]
 """Is told the site that is served now, or why there is no new one."""
 
-FIXED = {"server": ("listen", "socket_mode", "workers", "send_timeout"), "admin": ("listen",)}
+FIXED = {"server": ("listen", "socket_mode", "workers", "send_timeout"), "admin": ("listen",), "tracing": ("export",)}
 """The settings of each table that only a start reads."""
 
 

@@ -23,6 +23,7 @@ from .compiler import Compiler, EngineSettings, OnCompile, WarmModule, create_en
 from .config import Config, Limits, ModuleConfig, Volume, is_private
 from .configfile import ConfigFile
 from .errors import BadRequest, Problem, StartupError
+from .observe import tracing
 from .observe.metrics import LOADS, PULLS
 from .outbound.client import Client
 from .outbound.policy import AllowedHost, Policy
@@ -113,6 +114,10 @@ class _Loader:
         if (admin := self.config.admin.listen) and not is_private(admin):
             what = f'admin.listen = "{admin}": whoever reaches this address may look and reload; use 127.0.0.1'
             self.warnings.append(Problem(str(self.file.path), what))
+        try:
+            tracing.check(self.config.tracing)
+        except ValueError as error:
+            self.problems.append(Problem(str(self.file.path), f"tracing.export = true: {error}"))
         if self.config.outbound.ca_file:
             self._ssl_context  # noqa: B018 - a bad file is a mistake even while nobody calls out
         routes = [route for number, _ in enumerate(self.config.module) for route in self._module_routes(number)]

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import AddressValueError, IPv6Address
+from types import MappingProxyType
 from typing import Literal
 from urllib.parse import unquote_to_bytes
 
@@ -138,18 +139,23 @@ def build_environ(
     authority: FoundAuthority,
     operator: Mapping[bytes, bytes],
     pass_authorization: bool = False,
+    trace: Mapping[bytes, bytes] = MappingProxyType({}),
 ) -> Environ:
     """The whole environment of one guest: the operator's variables, the meta-variables, then the header fields.
 
     CONTENT_LENGTH is `0` until the body is there. `authority` is what `find_authority` found; `operator` holds no name
-    of META_VARIABLES, and its `HTTP_*` names win over header fields. Raises BadRequest for header fields that cannot be
-    expressed, FieldsTooLarge over the bounds.
+    of META_VARIABLES, and its `HTTP_*` names win over header fields. `trace` takes the place of what traceparent and
+    tracestate say. Raises BadRequest for header fields that cannot be expressed, FieldsTooLarge over the
+    bounds.
     """
     if len(request.headers) > MAX_FIELDS:
         raise FieldsTooLarge(f"the request has {len(request.headers)} header fields, more than {MAX_FIELDS}")
     fields = _fields(request)
     if pass_authorization and (credentials := request.values(b"authorization")):
         fields[b"HTTP_AUTHORIZATION"] = _field_value(b"authorization", credentials[0])
+    fields.pop(b"HTTP_TRACEPARENT", None)
+    fields.pop(b"HTTP_TRACESTATE", None)
+    fields.update(trace)
     host, is_named = authority
     if not is_named:
         fields.pop(b"HTTP_HOST", None)

@@ -7,7 +7,7 @@ import logging
 from ..cgi.environ import RequestHead
 from .log import ACCESS
 
-_MAX_TARGET = 1024
+MAX_TARGET = 1024
 """Bytes of a target that are logged."""
 
 logger = logging.getLogger(ACCESS)
@@ -21,6 +21,7 @@ def log_access(
     size: int,
     seconds: float,
     guest_seconds: float | None,
+    trace_id: str | None,
     reason: str | None,
 ) -> None:
     """Logs a request that has ended, with the reason where its module did not answer it."""
@@ -34,8 +35,9 @@ def log_access(
         **({} if guest_seconds is None else {"guest_ms": round(guest_seconds * 1000, 3)}),
         "client": request.client[0] if request.client else "-",
         "id": request.request_id,
+        **({} if trace_id is None else {"trace_id": trace_id}),
     }
     if reason:
         fields["reason"] = reason
     target = request.raw_path + (b"?" + request.query if request.query else b"")
-    logger.info("%s %s", request.method, target[:_MAX_TARGET].decode("latin-1"), extra={"fields": fields})
+    logger.info("%s %s", request.method, target[:MAX_TARGET].decode("latin-1"), extra={"fields": fields})

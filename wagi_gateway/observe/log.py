@@ -28,6 +28,10 @@ def configure(settings: Log) -> None:
     uvicorn.handlers[:] = [handler]
     uvicorn.setLevel(logging.WARNING)
     uvicorn.propagate = False
+    spans = logging.getLogger("opentelemetry")
+    spans.handlers[:] = [handler]
+    spans.setLevel(logging.WARNING)
+    spans.propagate = False
     error = logging.getLogger("uvicorn.error")
     error.filters[:] = [_is_news]
 

@@ -170,13 +170,12 @@ class RouteTally:
             self.count_limit("stderr")
 
     def _count_failure(self, outcome: Outcome, reason: StopReason | None) -> None:
-        kind = reason or ("exit_code" if outcome.kind == "exit" else outcome.kind)
-        if (failure := _FAILURES.get(kind)) is not None:
+        if (failure := failure_of(outcome, reason)) is not None:
             self._numbers[self._failures[failure]] += 1
         if reason and reason in _LIMITS:
             self.count_limit(reason)
-        elif kind == "trap":
-            trap = _TRAPS.get(outcome.trap, "other")
+        elif failure == "trap":
+            trap = trap_of(outcome)
             if trap not in self._traps:
                 self._traps[trap] = self._add(metrics.TRAPS, trap)
             self._numbers[self._traps[trap]] += 1
@@ -207,3 +206,15 @@ class RouteTally:
 
     def _add(self, metric: Metric, *values: str) -> int:
         return self._cells.add(metric.key(self._route, *values), _CELLS if metric.kind == "histogram" else 1)
+
+
+def failure_of(outcome: Outcome, reason: StopReason | None) -> str | None:
+    """Why a guest failed, in a word; None for one that ended with exit code 0."""
+    if not (reason or outcome.code or outcome.kind != "exit"):
+        return None
+    return _FAILURES.get(reason or ("exit_code" if outcome.kind == "exit" else outcome.kind))
+
+
+def trap_of(outcome: Outcome) -> str:
+    """The kind of a trap, in a word."""
+    return _TRAPS.get(outcome.trap, "other")

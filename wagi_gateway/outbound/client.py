@@ -17,7 +17,7 @@ from .network import Dial, Network, dial
 from .patience import Patience
 from .policy import Policy
 from .proxy import Proxy
-from .request import Request
+from .request import Fields, Request
 from .resolver import Lookup, Resolver, look_up
 
 if TYPE_CHECKING:  # config reads entries with the policy of this room
@@ -50,6 +50,9 @@ class Call:
 
 
 OnCall = Callable[[Call], None]
+OnBegin = Callable[[str, Destination], tuple[Fields, OnCall | None]]
+"""Is told method and destination of a call before anything is sent; returns header fields of the trace it belongs to,
+and who is told once it is over."""
 
 
 class Client:

@@ -80,6 +80,13 @@ def parse_fields(text: str) -> Fields:
     return [(name.encode(), value.encode()) for name, value in fields.items() if not _is_gateways(name)]
 
 
+def in_trace(fields: Fields, trace: Fields) -> Fields:
+    """The fields with those of a trace, unless they have a place in one already."""
+    if any(name == b"traceparent" for name, _ in fields):
+        return fields
+    return [*(field for field in fields if field[0] != b"tracestate"), *trace] if trace else fields
+
+
 def _is_gateways(name: str) -> bool:
     name = name.replace("_", "-")  # as servers do that make variables of fields
     return name in _GATEWAYS or name.startswith("proxy-")

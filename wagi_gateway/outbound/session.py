@@ -9,7 +9,7 @@ from typing import Protocol
 
 import httpcore2
 
-from .client import Call, Client, OnCall
+from .client import Call, Client, OnBegin, OnCall
 from .destination import Destination
 from .errors import (
     BodyFailed,
@@ -22,7 +22,7 @@ from .errors import (
     TooManySessions,
 )
 from .patience import Guest, Patience
-from .request import MAX_REDIRECTS, Request, check_method, parse_fields
+from .request import MAX_REDIRECTS, Request, check_method, in_trace, parse_fields
 from .response import OpenResponse
 
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
@@ -66,6 +66,7 @@ class _Open:
         self.redirects = 0
         self.status: int | None = None
         self.response: OpenResponse | None = None
+        self.on_end: OnCall | None = None
 
     def end(self, error: OutboundError | None = None) -> None:
         """The call is over, its connection given back, and logged once."""
@@ -74,30 +75,32 @@ class _Open:
         if not self._is_over:
             self._is_over = True
             self.failure = error
-            self._session.record(
-                Call(
-                    method=self.method,
-                    origin=self.origin,
-                    outcome=error.outcome if error else "answered",
-                    status=self.status,
-                    reason=str(error) if error else "",
-                    seconds=time.perf_counter() - self._started,
-                    sent=self.sent,
-                    received=self.response.received if self.response else 0,
-                    redirects=self.redirects,
-                )
+            call = Call(
+                method=self.method,
+                origin=self.origin,
+                outcome=error.outcome if error else "answered",
+                status=self.status,
+                reason=str(error) if error else "",
+                seconds=time.perf_counter() - self._started,
+                sent=self.sent,
+                received=self.response.received if self.response else 0,
+                redirects=self.redirects,
             )
+            self._session.record(call)
+            if self.on_end:
+                self.on_end(call)
 
 
 class Session:
     """Belongs to one invocation and its thread; `end` is called once the guest has ended."""
 
-    __slots__ = ("_client", "_count", "_cursor", "_on_call", "_open")
+    __slots__ = ("_client", "_count", "_cursor", "_on_begin", "_on_call", "_open")
 
-    def __init__(self, client: Client, on_call: OnCall) -> None:
-        """`on_call` is called on the guest's thread with each call that is over."""
+    def __init__(self, client: Client, on_call: OnCall, on_begin: OnBegin | None = None) -> None:
+        """`on_call` is called on the guest's thread with each call that is over, `on_begin` before one is sent."""
         self._client = client
         self._on_call = on_call
+        self._on_begin = on_begin
         self._open: dict[int, _Open] = {}
         self._cursor = 0
         self._count = 0
@@ -186,7 +189,11 @@ class Session:
         public_only = self._client.check(destination)
         call.method = check_method(parts.method())
         body = parts.body()
-        request = Request(call.method, parse_fields(parts.headers()), body)
+        fields = parse_fields(parts.headers())
+        if self._on_begin:
+            trace, call.on_end = self._on_begin(call.method, destination)
+            fields = in_trace(fields, trace)
+        request = Request(call.method, fields, body)
         call.sent = len(body)
         patience = Patience(guest, limits.http_time, limits.http_connect_time)
         try:

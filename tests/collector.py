@@ -1,0 +1,82 @@
+"""An OpenTelemetry collector's end of OTLP over HTTP: it decodes the spans that arrive."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import KeyValue
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+
+from tests.conftest import wait_until
+
+__all__ = ["Collector", "Span", "Status", "attributes", "collecting"]
+
+
+@dataclass(slots=True)
+class Collector:
+    """What has arrived."""
+
+    url: str
+    requests: list[ExportTraceServiceRequest] = field(default_factory=list)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What has a gateway send its spans here, and soon."""
+        return {"OTEL_EXPORTER_OTLP_ENDPOINT": self.url, "OTEL_BSP_SCHEDULE_DELAY": "20"}
+
+    @property
+    def spans(self) -> list[Span]:
+        """All of them, in the order in which they began."""
+        spans = [
+            span for request in self.requests for r in request.resource_spans for s in r.scope_spans for span in s.spans
+        ]
+        return sorted(spans, key=lambda span: span.start_time_unix_nano)
+
+    @property
+    def resources(self) -> list[dict[str, str | int | float]]:
+        """Who has sent them."""
+        return [attributes(r.resource.attributes) for request in self.requests for r in request.resource_spans]
+
+    def wait_for(self, count: int) -> list[Span]:
+        """As many spans, once they are there."""
+        wait_until(lambda: len(self.spans) >= count, message=lambda: f"{len(self.spans)} spans:\n{self.spans}")
+        assert len(self.spans) == count, self.spans
+        return self.spans
+
+
+def attributes(pairs: Iterable[KeyValue]) -> dict[str, str | int | float]:
+    """Attributes as a table."""
+    return {pair.key: getattr(pair.value, str(pair.value.WhichOneof("value"))) for pair in pairs}
+
+
+@contextmanager
+def collecting() -> Iterator[Collector]:
+    """A collector on a port of its own."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            assert (self.path, self.headers["content-type"]) == ("/v1/traces", "application/x-protobuf")
+            collector.requests.append(ExportTraceServiceRequest.FromString(body))
+            self.send_response(200)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        collector = Collector(f"http://127.0.0.1:{server.server_port}")
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        yield collector
+        server.shutdown()
+        thread.join()
