@@ -50,7 +50,7 @@ seconds.
 `--tls-key` and `--workers` over `[server]`, `--log-format` over `log.format`, `--admin` over `admin.listen`,
 `--cache-dir` over `cache.directory`. A `[[module]]`'s own `limits` win over `[limits]`, key by key. For one variable,
 `--env` wins over `--env-file`, that over the module's own `environment`, and that over `[environment]`. No setting is
-read from the gateway's own environment.
+read from the gateway's own environment, but for OpenTelemetry's ([Tracing](tracing.md)).
 
 **Mistakes.** A key that is not listed here is an error, and the message names the nearest one that is. All mistakes are
 reported at once. Keys of WAGI that have no meaning any more are accepted with a warning:
