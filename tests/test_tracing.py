@@ -224,6 +224,13 @@ def test_what_a_client_chooses_is_no_name_and_no_error(traced: Traced) -> None:
     assert request.status.code == Status.STATUS_CODE_UNSET
 
 
+def test_a_reload_does_not_interrupt_them(traced: Traced) -> None:
+    traced.server.process.send_signal(signal.SIGHUP)
+    traced.server.wait_for_log("reloaded")
+    traced.server.get("/env/")
+    traced.collector.wait_for(2)
+
+
 def test_what_is_not_sampled_is_not_sent_and_goes_on_as_such(tmp_path: Path, cache: Path, collector: Collector) -> None:
     environment = collector.environment | {"OTEL_TRACES_SAMPLER": "parentbased_always_off", "OTEL_SERVICE_NAME": "shop"}
     with Target() as target, gateway(tmp_path, cache, target, EXPORT, **environment) as server:

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from ..sandbox import Execution
     from ..site import Endpoint
 
-_FLUSH = 3.0
+_FLUSH = 2.0
 """Seconds in which the last spans may be sent at the end."""
 _METHODS = frozenset("GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH QUERY".split())
 _ROOT = Context()
