@@ -57,13 +57,7 @@ class Tracer:
         for name in ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"):
             if (protocol := os.environ.get(name, "")) not in ("", "http/protobuf"):
                 raise ValueError(f"{name}={protocol}: spans are sent as http/protobuf, usually to port 4318")
-        own: dict[str, AttributeValue] = {
-            "service.name": "wagi-gateway",
-            "service.version": __version__,
-            "process.pid": os.getpid(),
-        }
-        resource = Resource.create({**own, **(OTELResourceDetector().detect().attributes or {})})
-        self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+        self._provider = TracerProvider(resource=_resource(), shutdown_on_exit=False)
         self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
         self._tracer = self._provider.get_tracer("wagi-gateway", __version__)
 
