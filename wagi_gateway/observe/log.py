@@ -1,4 +1,4 @@
-"""The log on standard error: one line a record, as text or JSON, with nothing in it that a terminal would obey."""
+"""The log: one line a record, as text or JSON, with nothing in it that a terminal would obey."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import json
 import logging
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 
 from ..config import Log
+from .modulelog import ModuleLog
 
 logger = logging.getLogger("wagi_gateway")
 
@@ -16,20 +18,31 @@ CALLS = "wagi_gateway.calls"
 GUEST = "wagi_gateway.guest"
 
 
-def configure(settings: Log) -> None:
-    """Sends the gateway's and uvicorn's records to standard error in the chosen format."""
+def configure(settings: Log, directory: Path | None = None) -> None:
+    """Sends the gateway's and uvicorn's records to standard error in the chosen format, and those of guests to files
+    in `directory`, if there is one."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if settings.format == "json" else TextFormatter())
     logger.handlers[:] = [handler]
     logger.setLevel(settings.level.upper())
     logger.propagate = False
     logging.getLogger(ACCESS).disabled = not settings.access
+    _configure_guests(settings, directory, handler)
     uvicorn = logging.getLogger("uvicorn")
     uvicorn.handlers[:] = [handler]
     uvicorn.setLevel(logging.WARNING)
     uvicorn.propagate = False
     error = logging.getLogger("uvicorn.error")
     error.filters[:] = [_is_news]
+
+
+def _configure_guests(settings: Log, directory: Path | None, fallback: logging.Handler) -> None:
+    guests = logging.getLogger(GUEST)
+    guests.propagate = directory is None
+    guests.setLevel(logging.INFO if directory else logging.NOTSET)
+    guests.handlers[:] = [ModuleLog(directory, fallback)] if directory else []
+    for handler in guests.handlers:
+        handler.setFormatter(JsonFormatter() if settings.format == "json" else _MessageFormatter())
 
 
 def configure_for_run() -> None:
