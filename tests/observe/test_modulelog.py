@@ -13,6 +13,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -26,8 +27,10 @@ from wagi_gateway.config import Log
 from wagi_gateway.configfile import read_config
 from wagi_gateway.errors import StartupError
 from wagi_gateway.observe import log
+from wagi_gateway.observe.crew import Crew
 from wagi_gateway.observe.guest import GuestLog
 from wagi_gateway.observe.modulelog import module_log
+from wagi_gateway.observe.status import status
 from wagi_gateway.startup import load
 
 HELLO = "06534c588c4bcf346a7dd628395a760098606413609a0854c62739599cc8c029"
@@ -234,7 +237,7 @@ def test_what_a_start_refuses(tmp_path: Path) -> None:
             load(read_config(tmp_path / "modules.toml"))
 
 
-def test_who_looks_makes_no_files(tmp_path: Path) -> None:
+def test_who_looks_is_told_and_makes_none(tmp_path: Path) -> None:
     (tmp_path / "m.wat").write_text(guests.HELLO)
     (tmp_path / "modules.toml").write_text('[log]\ndirectory = "logs"\n' + module("/hello/...", "m"))
     command = [sys.executable, "-m", "wagi_gateway", "routes", str(tmp_path / "modules.toml")]
@@ -242,4 +245,7 @@ def test_who_looks_makes_no_files(tmp_path: Path) -> None:
     assert re.search(rf"/hello/\.\.\. +\S+ {re.escape(str(tmp_path))}/logs/{HELLO}/module.stderr", done.stdout), (
         done.stdout
     )
+    with closing(load(read_config(tmp_path / "modules.toml"))) as site:
+        shown = json.loads(json.dumps(status(Crew(site, 1))))
+    assert shown["modules"][0]["logs"] == {"/hello/...": f"{tmp_path}/logs/{HELLO}/module.stderr"}
     assert not (tmp_path / "logs").exists()
