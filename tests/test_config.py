@@ -125,6 +125,14 @@ def test_models_are_frozen() -> None:
             MINIMAL + '[[static]]\nroute = "/a/..."\ndirectory = "d"\ncache_control = "a\\nb"\n',
             "modules.toml: [[static]] 1 (/a/...): cache_control = ",
         ),
+        (
+            '[cache]\ndirectory = "a\\u0000"\n' + MINIMAL,
+            'modules.toml: cache.directory = "a\x00": the path of a directory must not',
+        ),
+        (
+            '[log]\ndirectory = "a\\u0000"\n' + MINIMAL,
+            'modules.toml: log.directory = "a\x00": the path of a directory must not',
+        ),
         ('[log]\nformat = "xml"\n' + MINIMAL, "modules.toml: log.format = \"xml\": input should be 'text' or 'json'"),
         (MINIMAL + "environment = { A = 1 }\n", "modules.toml: [[module]] 1 (/x): environment.A = 1: must be text"),
         (MINIMAL + 'environment = { "A=B" = "" }\n', "modules.toml: [[module]] 1 (/x): environment.A=B"),

@@ -13,7 +13,6 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.types import Lifespan, Receive, Scope, Send
 
-from .config import Config
 from .configfile import ConfigFile, read_config
 from .errors import Problem, StartupError
 from .gateway import Gateway
@@ -98,9 +97,9 @@ class Application(Starlette):
         return self._gateway.certificate
 
     @property
-    def config(self) -> Config:
+    def site(self) -> Site:
         """What is served now."""
-        return self._gateway.site.config
+        return self._gateway.site
 
     async def take(self, file: ConfigFile) -> None:
         """Serves this configuration, on the loop that it serves on; for a worker, which is told by its supervisor.

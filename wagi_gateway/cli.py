@@ -22,8 +22,10 @@ from .envfile import parse_env_file, parse_variable
 from .errors import Problem, StartupError
 from .listener import listening, listening_to_operator, url
 from .observe import log
+from .observe.modulelog import module_log
 from .oneshot import OneShot, load_once, run_once
 from .site import Site
+from .startup import log_directory
 from .terminal import (
     AuthFile,
     CacheDir,
@@ -90,6 +92,10 @@ def serve(
         typer.Option("--env-file", metavar="FILE", help="File of NAME=VALUE lines; repeatable, --env wins."),
     ] = None,
     log_format: Annotated[Literal["text", "json"] | None, typer.Option(help="Format of the log (log.format).")] = None,
+    log_dir: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="Where guests' standard error goes, a file for each route (log.directory)."),
+    ] = None,
     reload: Annotated[
         bool, typer.Option("--reload", help="Reload when CONFIG or a file it names changes; for development.")
     ] = False,
@@ -106,7 +112,7 @@ def serve(
                 tls_cert=absolute(tls_cert),
                 tls_key=absolute(tls_key),
             ),
-            "log": given(format=log_format),
+            "log": given(format=log_format, directory=absolute(log_dir)),
             "admin": given(listen=admin),
         }
 
@@ -117,7 +123,7 @@ def serve(
         if reload:
             check_available()
         file = read()
-        log.configure(file.config.log)
+        log.configure(file.config.log, log_directory(file))
         site = load_site(file)
         for warning in site.warnings:
             log.logger.warning("%s", warning)
@@ -187,6 +193,9 @@ def routes(
     ]
     rows += [(p.text, directory.source, "files", "", "", "", "") for p, directory in site.static]
     print_table(("route", "module", "entrypoint", "time", "memory", "concurrency", "allowed hosts"), rows)
+    if site.log_directory:
+        files = [(pattern.text, str(module_log(site.log_directory, pattern.text))) for pattern, _ in site.routes]
+        print_table(("route", "standard error"), files)
 
 
 @app.command()

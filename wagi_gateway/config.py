@@ -126,6 +126,12 @@ def _check_field_value(value: str) -> str:
     return value
 
 
+def _check_directory(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("the path of a directory must not contain NUL")
+    return value
+
+
 def _check_variable_name(name: str) -> str:
     if not name or "=" in name or "\0" in name:
         raise ValueError("a variable's name must not be empty and must not contain '=' or NUL")
@@ -420,7 +426,7 @@ class Cache(Table):
 
     enabled: bool = True
     """Whether compiled modules are kept on disk. Without it every start compiles again."""
-    directory: str | None = None
+    directory: Annotated[str, AfterValidator(_check_directory)] | None = None
     """Where they are kept, relative to this file; without it the user's cache directory. Loading one runs its machine
     code, so the directory must belong to the user and not be writable by others, or it is not used. Modules from
     registries are in `registry` in there, also while `enabled` is false."""
@@ -429,7 +435,7 @@ class Cache(Table):
 
 
 class Log(Table):
-    """`[log]`: what is written to standard error."""
+    """`[log]`: what is written to standard error, or to files."""
 
     format: Literal["text", "json"] = "text"
     """`text` for people, `json` for one object a line."""
@@ -437,6 +443,11 @@ class Log(Table):
     """Least severe level that is written."""
     access: bool = True
     """Whether each request gets a line."""
+    directory: Annotated[str, AfterValidator(_check_directory)] | None = Field(None, min_length=1)
+    """Directory for what guests write to standard error, relative to this file; without it that is in the log. Each
+    route has a file as in WAGI, `HASH/module.stderr`, where HASH is the SHA-256 of the route. In `text` a line is the
+    guest's own and no more, in `json` it has time, route and request id; `level` does not matter. The directory is made
+    if need be, and no volume that guests write to may hold it."""
 
 
 class Admin(Table):
@@ -485,7 +496,7 @@ class Config(Table):
     cache: Cache = Field(default_factory=Cache)
     """Precompiled modules on disk."""
     log: Log = Field(default_factory=Log)
-    """What is written to standard error."""
+    """What is written to standard error, or to files."""
     admin: Admin = Field(default_factory=Admin)
     """A listener of its own for the operator."""
     tracing: Tracing = Field(default_factory=Tracing)

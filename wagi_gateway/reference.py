@@ -47,7 +47,7 @@ bytes. **Durations** are a number and one of `ms`, `s`, `m`, `h`: `"250ms"`, `"3
 seconds.
 
 **Which value wins.** An option of `wagi-gateway serve` wins over the file: `--listen`, `--uds`, `--tls-cert`,
-`--tls-key` and `--workers` over `[server]`, `--log-format` over `log.format`, `--admin` over `admin.listen`,
+`--tls-key` and `--workers` over `[server]`, `--log-format` and `--log-dir` over `[log]`, `--admin` over `admin.listen`,
 `--cache-dir` over `cache.directory`. A `[[module]]`'s own `limits` win over `[limits]`, key by key. For one variable,
 `--env` wins over `--env-file`, that over the module's own `environment`, and that over `[environment]`. No setting is
 read from the gateway's own environment, but for OpenTelemetry's ([Tracing](tracing.md)).

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import wasmtime
 
 from .cgi.environ import Authority, Environ
 from .compiler import Compiler, EngineSettings, WarmModule
-from .config import Config, Limits, ModuleConfig, Volume
+from .config import Config, Limits, Log, ModuleConfig, Volume
 from .configfile import ConfigFile
 from .errors import Problem
 from .outbound.client import Client
@@ -85,6 +86,13 @@ class Site:
     """Certificate and key of the server, where it speaks TLS itself."""
     static: list[tuple[RoutePattern, StaticDirectory]] = field(default_factory=list)
     """The directories whose files are served."""
+    log_directory: Path | None = None
+    """Where guests' standard error goes, if it goes to files."""
+
+    @property
+    def log(self) -> tuple[Log, Path | None]:
+        """What the log is configured with."""
+        return self.config.log, self.log_directory
 
     def pinned(self, file: ConfigFile) -> ConfigFile:
         """The same configuration for other processes: with the very modules and temporary directories of this site."""

@@ -78,6 +78,12 @@ def cache_directory(file: ConfigFile) -> Path:
     return user_cache_path("wagi-gateway", appauthor=False) / "modules"
 
 
+def log_directory(file: ConfigFile) -> Path | None:
+    """Where guests' standard error goes, if it goes to files."""
+    directory = file.config.log.directory
+    return file.base.absolute() / directory if directory else None
+
+
 class _Loader:
     def __init__(
         self, file: ConfigFile, on_compile: OnCompile | None, on_pull: OnProgress | None, before: Site | None
@@ -89,6 +95,7 @@ class _Loader:
         self.on_compile = on_compile
         self.on_pull = on_pull
         self.cache_directory = cache_directory(file)
+        self.log_directory = log_directory(file)
         self.before = before
         self.volumes = Volumes(file.base, before.volumes if before else None)
         self.tried: set[tuple[str, Limits]] = set()
@@ -123,6 +130,7 @@ class _Loader:
         routes = [route for number, _ in enumerate(self.config.module) for route in self._module_routes(number)]
         static = [route for number, _ in enumerate(self.config.static) for route in self._static_routes(number)]
         certificate = self._certificate()
+        self._check_log_directory()
         self._check_claims()
         # Last, because a start that is killed before leaves no temporary directory behind.
         volumes = self._open_volumes()
@@ -144,6 +152,7 @@ class _Loader:
             self._loads(),
             certificate,
             static,
+            self.log_directory,
         )
 
     def _loads(self) -> Counter[tuple[str, str]]:
@@ -276,7 +285,25 @@ class _Loader:
             what = f"holds the cache {self.cache_directory}, whose files the server runs; set read_only = true"
             self.problems.append(Problem(where, f"{key}: {what}"))
             return False
+        if self.log_directory and not volume.read_only and _overlap(directory.real_path, self.log_directory):
+            what = f"holds the logs in {self.log_directory}, which guests must not change; choose another log.directory"
+            self.problems.append(Problem(where, f"{key}: {what}"))
+            return False
         return True
+
+    def _check_log_directory(self) -> None:
+        """Makes nothing: whoever checks a configuration may be another user than who serves it."""
+        if self.log_directory is None:
+            return
+        try:
+            there = next(path for path in (self.log_directory, *self.log_directory.parents) if path.exists())
+            if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
+                return
+            what = f"{there} cannot be written by user {os.geteuid()}" if there.is_dir() else f"{there} is no directory"
+        except OSError as error:
+            what = f"cannot be used: {error.strerror}"
+        key = f'log.directory = "{self.config.log.directory}"'
+        self.problems.append(Problem(str(self.file.path), f"{key}: {what}; name another one, or change its owner"))
 
     def _uses_cache(self) -> bool:
         return self.cache is not None or any(is_image(module.module) for module in self.config.module)
@@ -382,6 +409,8 @@ class _Loader:
             yield str(self.file.settings), self.file.settings.absolute()
         if self._uses_cache():
             yield "the cache", self.cache_directory
+        if self.log_directory:
+            yield "the logs (log.directory)", self.log_directory
         server = self.config.server
         keys = {"server.tls_key": server.tls_key or server.tls_cert, "auth_file": self.config.auth_file}
         keys |= {f"registries.{host}.password_file": one.password_file for host, one in self.config.registries.items()}

@@ -62,7 +62,7 @@ class Supervisor(Multiprocess):
         self._site = site
         self._read = read
         self._started = site.config
-        self._log = site.config.log
+        self._log = site.log
         self._asked: list[Future[ReloadResult]] = []
         self.has_failed = False
         """Whether it has ended because no worker could start."""
@@ -137,9 +137,9 @@ class Supervisor(Multiprocess):
         self.config.app = functools.partial(create_worker_app, pinned)
         for name, value in bounds(site.config.server).items():
             setattr(self.config, name, value)
-        if site.config.log != self._log:
-            self._log = site.config.log
-            log.configure(self._log)
+        if site.log != self._log:
+            self._log = site.log
+            log.configure(*self._log)
         self._tell_all(pinned, _PATIENCE + 10 * (time.monotonic() - started))
         result = report(self._started, site, started)
         if self._crew:

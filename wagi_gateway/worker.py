@@ -12,13 +12,13 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
 from .app import Application, create_app
-from .config import Config as SiteConfig
 from .config import Log, Server
 from .configfile import ConfigFile
 from .errors import Problem, StartupError
@@ -28,6 +28,8 @@ from .observe.cells import Cells
 from .observe.tally import Tally
 from .protocol import BoundedProtocol, Config
 from .reload import ReloadResult
+from .site import Site
+from .startup import log_directory
 from .tls import Certificate
 
 T = TypeVar("T")
@@ -110,23 +112,23 @@ class Worker(uvicorn.Server):
 
     async def _reload(self) -> ReloadResult:
         app = cast(Application, self.config.loaded_app)
-        before = app.config.log
+        before = app.site.log
         result = await app.reload()
-        self._apply(app.config, before)
+        self._apply(app.site, before)
         return result
 
     async def _take(self, file: ConfigFile) -> None:
         app = cast(Application, self.config.loaded_app)
-        before = app.config.log
+        before = app.site.log
         await app.take(file)
-        self._apply(app.config, before)
+        self._apply(app.site, before)
 
-    def _apply(self, now: SiteConfig, log_before: Log) -> None:
+    def _apply(self, now: Site, log_before: tuple[Log, Path | None]) -> None:
         """What of a new configuration is not the application's business."""
-        for name, value in bounds(now.server).items():
+        for name, value in bounds(now.config.server).items():
             setattr(self.config, name, value)
         if now.log != log_before:
-            log.configure(now.log)
+            log.configure(*now.log)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for server in self.servers:
@@ -165,7 +167,7 @@ def _spare_the_collector() -> None:
 def create_worker_app(file: ConfigFile, cells: Cells | None = None) -> object:
     """Called in each worker process, which begins with nothing but the configuration, and what it counts in."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # sent to all of a terminal's processes; the supervisor's business
-    log.configure(file.config.log)
+    log.configure(file.config.log, log_directory(file))
     raise_descriptor_limit()
     threading.Thread(target=_follow_supervisor, name="supervisor", daemon=True).start()
     try:

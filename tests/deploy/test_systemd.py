@@ -82,6 +82,7 @@ def test_the_service_is_fenced_in(units: Path) -> None:
         ("CapabilityBoundingSet", ""),
         ("RestrictAddressFamilies", "AF_INET AF_INET6 AF_UNIX"),
         ("CacheDirectoryMode", "0700"),
+        ("LogsDirectory", "wagi-gateway"),
         ("MemoryMax", "2G"),
         ("ExecReload", "/bin/kill -HUP $MAINPID"),
         ("Restart", "on-failure"),

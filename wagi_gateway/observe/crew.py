@@ -16,6 +16,7 @@ from ..site import Site
 from . import metrics
 from .cells import Cells
 from .metrics import BY_NAME
+from .modulelog import module_log
 from .tally import Tally
 
 SERVER, SUPERVISOR = "server", "supervisor"
@@ -32,6 +33,8 @@ class Served:
     digest: str
     """SHA-256 in lower-case hex."""
     limits: Limits
+    logs: dict[str, str]
+    """The file with the standard error of each of its routes, where it goes to files."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -155,7 +158,9 @@ def _served(site: Site) -> Iterator[Served]:
         endpoints = {pattern.text: endpoint for pattern, endpoint in site.routes if endpoint.number == number}
         routes = {text: endpoint.entrypoint for text, endpoint in endpoints.items()}
         endpoint = next(iter(endpoints.values()))
-        yield Served(config.route, routes, endpoint.source, endpoint.module.digest, config.limits)
+        directory = site.log_directory
+        logs = {text: str(module_log(directory, text)) for text in routes} if directory else {}
+        yield Served(config.route, routes, endpoint.source, endpoint.module.digest, config.limits, logs)
 
 
 def _add(totals: dict[str, list[int]], key: str, counts: list[int]) -> None:

@@ -28,12 +28,14 @@ class GuestLog:
         while len(self._partial) >= _MAX_LINE:
             self._log(self._partial[:_MAX_LINE])
             self._partial = self._partial[_MAX_LINE:]
+        _flush()
 
     def close(self, dropped: int = 0) -> None:
         """The guest has ended: logs an unfinished line and how many bytes the limit kept out."""
         if self._partial:
             self._log(self._partial)
             self._partial = b""
+            _flush()
         if dropped:
             server_logger.warning(
                 "%d more bytes of standard error were dropped (limits.stderr)", dropped, extra=self._extra
@@ -43,3 +45,9 @@ class GuestLog:
         for start in range(0, len(line) or 1, _MAX_LINE):
             text = line[start : start + _MAX_LINE].removesuffix(b"\r").decode("utf-8", "backslashreplace")
             logger.info("%s", text, extra=self._extra)
+
+
+def _flush() -> None:
+    """What has come together is written together, where it goes to files."""
+    for handler in logger.handlers:
+        handler.flush()

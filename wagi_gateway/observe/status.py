@@ -74,6 +74,7 @@ def _module(module: Served, totals: Mapping[str, list[int]]) -> dict[str, object
         "digest": f"sha256:{module.digest}",
         "in_flight": now(metrics.RUNNING),
         "queue": now(metrics.QUEUE),
+        **({"logs": module.logs} if module.logs else {}),
         "limits": module.limits.model_dump(mode="json"),
     }
 
