@@ -16,6 +16,8 @@ import pytest
 from tests import guests
 from tests.attacks import LOOP, NAP, SLEEP, STREAM, get, module, send, together, wait_for_work
 from tests.conftest import Serve, Server, wait_until
+from wagi_gateway.protocol import Config
+from wagi_gateway.supervisor import _Process
 
 
 def test_a_request_in_flight_outlives_sigterm(serve: Serve) -> None:
@@ -116,3 +118,49 @@ def test_a_terminal_that_is_closed_ends_the_server(count: str, tmp_path: Path) -
         assert server.wait(10) == 0
     os.close(controller)
     os.close(terminal)
+
+
+@pytest.mark.parametrize("count", ["1", "2"])
+def test_who_asks_twice_does_not_wait(count: str, serve: Serve) -> None:
+    server = serve(module("/hold", "hold", time="1h"), "--workers", count, hold=SLEEP)
+    with send(server, get("/hold?now")) as connection:
+        wait_for_work(server, "/hold")
+        server.process.send_signal(signal.SIGINT)
+        wait_until(lambda: not accepts(server))
+        server.process.send_signal(signal.SIGINT)
+        assert server.process.wait(10) == 0
+        assert connection.recv(65536).startswith(b"HTTP/1.1 503 ")
+    assert "Traceback" not in server.log
+
+
+def test_a_worker_that_hangs_does_not_keep_the_others(serve: Serve) -> None:
+    server = serve(module("/hello", "hello"), "--workers", "2", hello=guests.HELLO)
+    hung = min(workers(server))
+    os.kill(hung, signal.SIGSTOP)
+    server.process.send_signal(signal.SIGTERM)
+    wait_until(lambda: len(workers(server)) == 1)
+    server.process.send_signal(signal.SIGINT)
+    assert server.process.wait(10) == 0
+    assert f"worker {hung} does not end; it is killed" in server.log
+
+
+@pytest.mark.parametrize("count", ["1", "2"])
+def test_signals_for_more_or_fewer_workers_mean_nothing(count: str, serve: Serve) -> None:
+    server = serve(module("/hello", "hello"), "--workers", count, hello=guests.HELLO)
+    before = workers(server)
+    for number in (signal.SIGTTIN, signal.SIGTTOU, signal.SIGHUP):
+        server.process.send_signal(number)
+    server.wait_for_log("reloaded: ")
+    assert workers(server) == before
+    assert server.get("/hello").text == "hello world\n"
+
+
+def test_a_worker_that_dies_hangs_up() -> None:
+    config = Config("nobody:app", head_time=1.0, send_timeout=1.0, keep_alive_requests=1, log_config=None)
+    worker = _Process(config, [])
+    worker.start()
+    assert worker.parent_conn.poll(20)
+    with pytest.raises(EOFError):
+        worker.parent_conn.recv()
+    worker.kill()
+    worker.join()

@@ -65,15 +65,20 @@ def run(
     if crew:
         serve.keywords["on_reload"] = crew.on_reload
     server = Worker(_uvicorn_config(serve, settings), on_ready)
+    if crew:
+        server.on_stop = crew.stop
 
     def stop(*_: object) -> None:
         server.should_exit = True
-        if crew:
-            crew.is_stopping = True
 
     # uvicorn raises the signal that ended it again; a stop that was asked for is a success.
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
+    for number in (
+        signal.SIGTTIN,
+        signal.SIGTTOU,
+    ):  # other servers' words for more or fewer workers; else it would halt
+        signal.signal(number, signal.SIG_IGN)
     if not is_at_terminal():
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it serves
     server.on_hangup = stop if is_at_terminal() else server.reload_soon

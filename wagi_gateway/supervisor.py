@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import functools
+import os
+import signal
 import socket
 import sys
 import time
@@ -35,6 +37,10 @@ _PATIENCE = 60.0
 """Seconds a worker may take to reload at least."""
 _RETRY = 5.0
 """Seconds between two starts in the place of a worker that cannot start."""
+_END = 10.0
+"""Seconds a worker has to end beyond `shutdown_grace`: its guests are stopped then."""
+_HASTE = 1.0
+"""Seconds it has when somebody asks a second time."""
 
 
 class Supervisor(Multiprocess):
@@ -67,13 +73,17 @@ class Supervisor(Multiprocess):
         self.has_failed = False
         """Whether it has ended because no worker could start."""
         self._on_ready = on_ready
-        self._retired: list[Process] = []
-        """Workers that finish what they have begun."""
-        self._retry_at = 0.0
+        self._retired: list[tuple[Process, float]] = []
+        """Workers that finish what they have begun, and when they have to be done with it."""
+        self._retry_at: dict[int, float] = {}
+        """When a worker of this number may be started again."""
 
     def init_processes(self) -> None:
-        self.processes = [self._start(number) for number in range(self.processes_num)]
-        if all(map(self._comes_up, self.processes)):
+        self.processes = [worker for number in range(self.processes_num) if (worker := self._start(number))]
+        if len(self.processes) < self.processes_num:
+            self.has_failed = True
+            self.should_exit.set()
+        elif all(map(self._comes_up, self.processes)):
             self._on_ready(url(self.sockets[0], is_secure=cast(Config, self.config).is_secure))
 
     def handle_hup(self) -> None:
@@ -81,6 +91,11 @@ class Supervisor(Multiprocess):
             self.should_exit.set()
         else:  # not here and now: signals are also handled while workers are being told
             self.reload_soon()
+
+    def handle_ttin(self) -> None:
+        """Nothing: how many workers there are, the configuration says alone."""
+
+    handle_ttou = handle_ttin
 
     def reload(self) -> ReloadResult:
         """Has all workers serve what the configuration says now. Called on another thread. Raises StartupError."""
@@ -104,7 +119,7 @@ class Supervisor(Multiprocess):
     def _tend(self) -> None:
         if self._crew:
             self._crew.bury()
-        self._retired = [worker for worker in self._retired if worker.process.is_alive()]
+        self._retired = [(worker, end) for worker, end in self._retired if _is_ending(worker, end)]
         for number, worker in enumerate(self.processes):
             if self.should_exit.is_set():
                 return
@@ -163,7 +178,7 @@ class Supervisor(Multiprocess):
         while time.monotonic() < deadline and not self.should_exit.is_set():
             self.handle_signals()
             try:
-                if not wait([worker.parent_conn, worker.process.sentinel], _LOOK):
+                if not wait([worker.parent_conn], _LOOK):
                     continue
                 problems = worker.parent_conn.recv()
                 if isinstance(problems, bool):  # the late answer to a healthcheck
@@ -178,27 +193,52 @@ class Supervisor(Multiprocess):
     def _renew(self, number: int, old: Process) -> None:
         """The old worker goes when the new one serves; while that cannot start, the old one stays."""
         new = self._start(number)
-        if self._comes_up(new):
+        if new and self._comes_up(new):
             self.processes[number] = new
             old.terminate()
-            self._retired.append(old)
+            self._retired.append((old, self._deadline()))
             return
-        new.kill()
-        new.join()
+        if new:
+            new.kill()
+            new.join()
         if not self.should_exit.is_set():
             log.logger.error("a new worker does not start; the old one stays")
 
     def join_all(self) -> None:
+        """Waits for the workers, which have been told to end; at a second SIGINT they are to be quick about it."""
         _refuse(self._asked, StartupError(Problem("", "the server is stopping")))
         if self._crew:
-            self._crew.is_stopping = True
-        for worker in (*self.processes, *self._retired):
-            worker.join()
+            self._crew.stop()
+        for listener in self.sockets:  # else clients would wait for somebody to accept them
+            listener.close()
+        workers = [*self.processes, *(worker for worker, _ in self._retired)]
+        end = self._deadline()
+        while any(_is_ending(worker, end) for worker in workers):
+            if signal.SIGINT in self.signal_queue:
+                self.signal_queue.clear()
+                end = min(end, time.monotonic() + _HASTE)
+                for worker in workers:
+                    if worker.process.is_alive() and worker.pid:
+                        os.kill(worker.pid, signal.SIGINT)
+            wait([worker.process.sentinel for worker in workers if worker.process.is_alive()], _LOOK)
 
-    def _start(self, number: int) -> Process:
-        cells = Cells() if self._crew else None
-        worker = _Process(self.config, self.sockets, cells)
-        worker.start()
+    def _deadline(self) -> float:
+        """When a worker that is told to end now has to be gone."""
+        return time.monotonic() + (self.config.timeout_graceful_shutdown or 0) + _END
+
+    def _start(self, number: int) -> Process | None:
+        """A new worker; None, and the reason in the log, where the system has not what it takes."""
+        cells = None
+        try:
+            cells = Cells() if self._crew else None
+            worker = _Process(self.config, self.sockets, cells)
+            worker.start()
+        except OSError as error:
+            log.logger.error("no worker can be started: %s", error.strerror or error)
+            self._retry_at[number] = time.monotonic() + _RETRY
+            if cells:
+                cells.close()
+            return None
         if self._crew and cells:
             self._crew.join(f"worker-{number + 1}", worker.process, cells)
         return worker
@@ -207,26 +247,39 @@ class Supervisor(Multiprocess):
         """Puts a new one in the place of a worker that is dead, or hangs."""
         worker.kill()
         worker.join()
-        if worker.exitcode == STARTUP_FAILURE:  # the next one will hardly do better, but others may be serving
-            if all(other.exitcode is not None for other in self.processes):
-                self.has_failed = True
-                self.should_exit.set()
-                return
-            if time.monotonic() < self._retry_at:
-                return
-            self._retry_at = time.monotonic() + _RETRY
+        has_failed = worker.exitcode == STARTUP_FAILURE  # the next one will hardly do better, but others may be serving
+        if has_failed and all(other.exitcode is not None for other in self.processes):
+            self.has_failed = True
+            self.should_exit.set()
+            return
+        if time.monotonic() < self._retry_at.get(number, 0.0):
+            return
+        new = self._start(number)
+        if new is None:
+            return
+        if has_failed:
+            self._retry_at[number] = time.monotonic() + _RETRY
         log.logger.warning("worker %d ended with %s; another one takes its place", worker.pid, worker.exitcode)
         if self._crew:
             self._crew.count_death()
-        self.processes[number] = self._start(number)
+        self.processes[number] = new
 
     def _comes_up(self, worker: Process) -> bool:
-        """Waits for a worker, however long it compiles, unless it dies or a signal ends the wait."""
+        """Waits for a worker, however long it compiles, unless it dies, hangs, or a signal ends the wait."""
         while not worker.wait_until_ready(1.0, self.should_exit):
             self.handle_signals()
-            if self.should_exit.is_set() or not worker.process.is_alive():
+            if self.should_exit.is_set() or not worker.is_alive(self.config.timeout_worker_healthcheck):
                 return False
         return True
+
+
+def _is_ending(worker: Process, end: float) -> bool:
+    """Whether a worker that was told to end has not yet; one that is late is killed."""
+    if worker.process.is_alive() and time.monotonic() > end:
+        log.logger.warning("worker %d does not end; it is killed", worker.pid)
+        worker.kill()
+        worker.join()
+    return worker.process.is_alive()
 
 
 def _refuse(asked: list[Future[ReloadResult]], error: StartupError) -> None:
@@ -251,6 +304,11 @@ class _Process(Process):
             config = copy.copy(config)
             config.app = functools.partial(cast(Callable[..., object], config.app), cells=cells)
         super().__init__(config, sockets)
+
+    def start(self) -> None:
+        """The worker alone has its end of the pipe then: when it dies, whoever reads the other end sees it."""
+        super().start()
+        self.child_conn.close()
 
     @property
     def server(self) -> uvicorn.Server:

@@ -44,6 +44,8 @@ class Worker(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, on_ready: OnReady = lambda _url: None) -> None:
         super().__init__(config)
         self.on_hangup: Callable[[], None] | None = None
+        self.on_stop: Callable[[], None] = lambda: None
+        """Called when it begins to end."""
         self._on_ready = on_ready
         self._loop: asyncio.AbstractEventLoop | None = None
         """Where it serves; set while it does."""
@@ -131,11 +133,14 @@ class Worker(uvicorn.Server):
             log.configure(*now.log)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self.on_stop()
         for server in self.servers:
             server.close()
         # What was accepted in this round of the loop is a connection in the next, and then told of the end, too.
         await asyncio.sleep(0)
         await super().shutdown(sockets)
+        if self.force_exit:  # uvicorn leaves out what guests need to end
+            await self.lifespan.shutdown()
 
 
 def bounds(settings: Server) -> dict[str, Any]:

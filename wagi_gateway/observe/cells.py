@@ -43,6 +43,7 @@ class Cells:
         self._known: dict[str, tuple[int, int]] = {}
         self._read = 1 + _SPARE
         self._is_full = False
+        self._is_closed = False
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[Callable[[Any], Cells], tuple[Any]]:
@@ -72,9 +73,16 @@ class Cells:
             self._look()
             return iter([(key, self.numbers[at : at + count].tolist()) for key, (at, count) in self._known.items()])
 
-    def close(self) -> None:
-        """Nobody reads or writes it here any more."""
+    def get(self, key: str) -> int:
+        """The first cell under a key; 0 if there is none."""
         with self._lock:
+            self._look()
+            return self.numbers[self._known[key][0]] if key in self._known else 0
+
+    def close(self) -> None:
+        """Nobody writes it here any more; whoever reads it finds nothing."""
+        with self._lock:
+            self._is_closed = True
             self._known = {}
             self.numbers.release()
             self._bytes.release()
@@ -84,6 +92,8 @@ class Cells:
 
     def _look(self) -> None:
         """Finds the records that are new."""
+        if self._is_closed:
+            return
         end = self.numbers[0]
         while self._read < end:
             head = self.numbers[self._read]

@@ -6,13 +6,14 @@ import json
 import os
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 
 from ..config import Limits
-from ..errors import StartupError
-from ..site import Site
+from ..errors import Problem, StartupError
+from ..site import Endpoint, Site
 from . import metrics
 from .cells import Cells
 from .metrics import BY_NAME
@@ -52,7 +53,7 @@ class Member:
 
     def number(self, metric: metrics.Metric) -> int:
         """The value of a metric without labels."""
-        return next((cells[0] for key, cells in self.cells.read() if key == metric.key()), 0)
+        return self.cells.get(metric.key())
 
 
 class Crew:
@@ -63,8 +64,8 @@ class Crew:
         self.workers = workers
         self.started = time.time()
         self.is_stopping = False
-        self.reload_failure: StartupError | None = None
-        """Why the last reload changed nothing."""
+        self.reload_problems: tuple[Problem, ...] = ()
+        """Why the last reload changed nothing; none if it did."""
         self.reloaded: float | None = None
         """When the last reload was asked for, in seconds since 1970."""
         self._past: dict[str, list[int]] = {}
@@ -84,8 +85,12 @@ class Crew:
         if site:
             self._take(site)
         self.reloaded = time.time()
-        self.reload_failure = failure
+        self.reload_problems = failure.problems if failure else ()  # the error itself knows what was loaded in vain
         self._count(metrics.RELOADS, "failed" if failure else "ok")
+
+    def stop(self) -> None:
+        """The server begins to end."""
+        self.is_stopping = True
 
     def join(self, name: str, process: BaseProcess, cells: Cells) -> None:
         """A worker was started; one of the same name retires."""
@@ -154,10 +159,12 @@ class Crew:
 
 
 def _served(site: Site) -> Iterator[Served]:
+    of_modules: defaultdict[int, dict[str, Endpoint]] = defaultdict(dict)
+    for pattern, endpoint in site.routes:
+        of_modules[endpoint.number][pattern.text] = endpoint
     for number, config in enumerate(site.config.module):
-        endpoints = {pattern.text: endpoint for pattern, endpoint in site.routes if endpoint.number == number}
-        routes = {text: endpoint.entrypoint for text, endpoint in endpoints.items()}
-        endpoint = next(iter(endpoints.values()))
+        routes = {text: endpoint.entrypoint for text, endpoint in of_modules[number].items()}
+        endpoint = next(iter(of_modules[number].values()))
         directory = site.log_directory
         logs = {text: str(module_log(directory, text)) for text in routes} if directory else {}
         yield Served(config.route, routes, endpoint.source, endpoint.module.digest, config.limits, logs)

@@ -81,7 +81,7 @@ def _samples(crew: Crew) -> Iterator[_Sample]:
         yield metrics.QUEUE_PLACES, (module.route,), (module.limits.queue * crew.workers,)
     yield metrics.WARNINGS, (), (len(crew.warnings),)
     yield metrics.LOADED, (), (crew.loaded,)
-    yield metrics.LAST_RELOAD, (), (crew.reload_failure is None,)
+    yield metrics.LAST_RELOAD, (), (not crew.reload_problems,)
     yield metrics.READY, (), (crew.unready() is None,)
     yield metrics.WORKERS, (), (len(crew.ready()),)
     yield metrics.WORKERS_WANTED, (), (crew.workers,)

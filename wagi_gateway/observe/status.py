@@ -39,9 +39,8 @@ def status(crew: Crew) -> dict[str, object]:
 def _last_reload(crew: Crew) -> dict[str, object] | None:
     if crew.reloaded is None:
         return None
-    failure = crew.reload_failure
-    problems = {"problems": [str(problem) for problem in failure.problems]} if failure else {}
-    return {"at": _time(crew.reloaded), "ok": failure is None, **problems}
+    problems = {"problems": list(map(str, crew.reload_problems))} if crew.reload_problems else {}
+    return {"at": _time(crew.reloaded), "ok": not problems, **problems}
 
 
 def _member(member: Member) -> dict[str, object]:
