@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import trustme
 
 from tests import guests
 from tests.attacks import LOOP, get, module, send, together, wait_for_work
@@ -260,6 +262,16 @@ def test_what_only_a_start_reads(serve: Serve) -> None:
     server.wait_for_log(r'"message": "GET /hello"')
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_socket_that_is_to_speak_tls(serve: Serve, workers: str) -> None:
+    server = serve(HELLO, "--workers", workers, hello=guests.HELLO)
+    pem = server.log_path.with_name("certificate.pem")
+    trustme.CA().issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(str(pem))
+    reload(server, '[server]\ntls_cert = "certificate.pem"\n' + HELLO + EXTRA)
+    server.wait_for_log("whether the socket speaks TLS cannot change before a restart")
+    assert server.get("/extra").status_code == 404
+
+
 def test_a_worker_that_cannot_reload_is_replaced(serve: Serve) -> None:
     server = serve(HELLO, "--workers", "2", hello=guests.HELLO)
     pid = server.process.pid
@@ -290,6 +302,27 @@ def test_watched_files(serve: Serve, workers: str) -> None:
     write(server, "hello.wat", says("done\n"))
     wait_until(lambda: server.get("/hello").text == "done\n")
     assert reloads(server) == count + 1
+
+
+def test_a_reload_that_the_system_has_no_room_for(serve: Serve) -> None:
+    """Each time it may have some descriptors more, until they are enough."""
+    server = serve(HELLO, hello=guests.HELLO)
+    server.get("/hello")
+    write(server, "modules.toml", HELLO + module("/extra", "hello", memory="300MiB"))  # it needs another sandbox
+    numbers = range(server.descriptors() - 4, server.descriptors() + 60, 3)
+    usual = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
+    failures = 0
+    for number in numbers:
+        resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (number, usual[1]))
+        reload(server)
+        resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, usual)
+        assert server.get("/hello").status_code == 200
+        if server.get("/extra").status_code == 200:
+            break
+        failures += 1
+    assert 2 < failures < len(numbers)
+    assert "cannot be loaded: Too many open files" in server.log
+    assert server.descriptors() < numbers.stop
 
 
 @pytest.fixture

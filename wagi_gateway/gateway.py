@@ -7,11 +7,13 @@ import itertools
 import re
 import secrets
 from collections import Counter
+from contextlib import AsyncExitStack
 
 from starlette.types import Receive, Scope, Send
 
 from .cgi.environ import RequestHead
 from .cgi.forwarded import apply_forwarded
+from .errors import Problem, StartupError
 from .exchange import Exchange
 from .generation import Generation
 from .observe.tally import Tally
@@ -77,17 +79,27 @@ class Gateway:
             await asyncio.to_thread(self.generation.tracer.close)
 
     async def swap(self, site: Site) -> None:
-        """Answers with another site from now on; the one before is closed when its last guest has ended."""
-        old, new = self.generation, Generation(site, self.generation)
-        if site.engine is old.site.engine:
-            new.sandbox = old.sandbox
-        elif old.sandbox:
-            new.sandbox = await Sandbox(site.engine).__aenter__()
+        """Answers with another site from now on; the one before is closed when its last guest has ended.
+
+        Raises StartupError where that is not possible, and then nothing has changed.
+        """
+        old = self.generation
+        if old.sandbox is None:
+            raise StartupError(Problem("", "the server is stopping"))
+        sandbox = old.sandbox if site.engine is old.site.engine else Sandbox(site.engine)
+        try:
+            async with AsyncExitStack() as undo:
+                if sandbox is not old.sandbox:
+                    await undo.enter_async_context(sandbox)
+                if self.certificate and site.certificate:
+                    self.certificate.renew(site.certificate)
+                undo.pop_all()
+        except (OSError, RuntimeError) as error:  # no descriptor, no thread
+            raise StartupError(Problem("", f"the system has no room for another sandbox: {error}")) from None
+        new = Generation(site, old)
+        new.sandbox = sandbox
         site.succeed(old.site)
-        if self.certificate and site.certificate:
-            self.certificate.renew(site.certificate)
-        if new.sandbox:
-            new.sandbox.forget_paces(except_of={endpoint.module.digest for _, endpoint in site.routes})
+        sandbox.forget_paces(except_of={endpoint.module.digest for _, endpoint in site.routes})
         self.generation = new
         self._living.append(new)
         self._endings[old] = asyncio.create_task(self._end(old))

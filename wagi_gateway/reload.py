@@ -78,7 +78,11 @@ class Reloader:
     async def take(self, read: Read) -> Site:
         """Serves what this reads. Raises StartupError, and then nothing has changed."""
         site = await _load_aside(read, self._gateway.site)
-        await self._gateway.swap(site)
+        try:
+            await self._gateway.swap(site)
+        except BaseException:
+            site.close()
+            raise
         return site
 
 
@@ -111,6 +115,8 @@ def load_anew(read: Read, before: Site) -> tuple[ConfigFile, Site]:
         return file, load(file, before=before)
     except StartupError:
         raise
+    except OSError as error:
+        raise StartupError(Problem("", f"the configuration cannot be loaded: {error.strerror or error}")) from None
     except Exception as error:
         logger.exception("the configuration cannot be loaded")
         raise StartupError(Problem("", f"{type(error).__name__}: {error}")) from None
@@ -136,8 +142,6 @@ def report(started: Config, site: Site, since: float) -> ReloadResult:
 
 def needs_restart(started: Config, now: Config) -> Iterator[Problem]:
     """What has changed and has no effect until the next start."""
-    if (started.server.tls_cert is None) != (now.server.tls_cert is None):
-        yield Problem("", "server.tls_cert: whether the socket speaks TLS does not change before a restart")
     for name, keys in FIXED.items():
         old, new = getattr(started, name), getattr(now, name)
         for key in keys:
@@ -163,5 +167,8 @@ def in_thread(call: Callable[[], T]) -> Future[T]:
         else:
             future.set_result(result)
 
-    threading.Thread(target=run, name="reload", daemon=True).start()
+    try:
+        threading.Thread(target=run, name="reload", daemon=True).start()
+    except RuntimeError as error:
+        future.set_exception(StartupError(Problem("", f"there is no thread to reload with: {error}")))
     return future

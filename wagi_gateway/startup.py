@@ -420,6 +420,9 @@ class _Loader:
 
     def _certificate(self) -> bytes | None:
         server = self.config.server
+        if self.before and (self.before.certificate is None) != (server.tls_cert is None):
+            what = "server.tls_cert: whether the socket speaks TLS cannot change before a restart"
+            self.problems.append(Problem(str(self.file.path), what))
         if server.tls_cert is None and server.tls_key is None:
             return None
         try:

@@ -52,11 +52,16 @@ class Sandbox:
         self._ticker = threading.Thread(target=self._tick, name="epoch", daemon=True)
 
     async def __aenter__(self) -> Sandbox:
+        """Raises OSError, RuntimeError where the system has no descriptor or thread left."""
         self.loop = asyncio.get_running_loop()
-        self._probe = os.open(os.devnull, os.O_RDONLY)
-        if self._path.gives_way:
-            self._watch.start()
-        self._ticker.start()
+        with contextlib.ExitStack() as undo:
+            self._probe = os.open(os.devnull, os.O_RDONLY)
+            undo.callback(os.close, self._probe)
+            if self._path.gives_way:
+                self._watch.start()
+                undo.callback(self._watch.close)
+            self._ticker.start()
+            undo.pop_all()
         return self
 
     async def __aexit__(self, *_: object) -> None:

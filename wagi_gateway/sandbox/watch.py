@@ -46,11 +46,15 @@ class Watch:
         self._thread = threading.Thread(target=self._watch, name="watch", daemon=True)
 
     def start(self) -> None:
-        """Begins to watch guests on the calling thread. Raises OSError."""
+        """Begins to watch guests on the calling thread. Raises OSError, RuntimeError."""
         self._clock = time.pthread_getcpuclockid(threading.get_ident())
         self._nothing, writer = os.pipe()
         os.close(writer)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:
+            os.close(self._nothing)
+            raise
 
     def close(self) -> None:
         """Ends the thread. No guest is running."""
