@@ -19,6 +19,7 @@ from uvicorn import Server
 from . import protocol
 from .config import is_local
 from .errors import StartupError
+from .listener import OPERATOR_TIMEOUT
 from .observe.crew import Crew
 from .observe.exposition import exposition
 from .observe.status import status
@@ -37,8 +38,6 @@ GET  /healthz   200
 POST /reload    serve what the configuration says now
 """
 _CONNECTIONS = 32
-_PATIENCE = 5.0
-"""Seconds for a head to come, or for the next request of a connection."""
 
 
 class Admin:
@@ -51,9 +50,9 @@ class Admin:
         self._listener = listener
         config = protocol.Config(
             self.app,
-            head_time=_PATIENCE,
+            head_time=OPERATOR_TIMEOUT,
             is_secure=False,
-            send_timeout=_PATIENCE,
+            send_timeout=OPERATOR_TIMEOUT,
             keep_alive_requests=1000,
             loop="asyncio",
             ws="none",
@@ -63,7 +62,7 @@ class Admin:
             proxy_headers=False,
             server_header=False,
             limit_concurrency=_CONNECTIONS,
-            timeout_keep_alive=round(_PATIENCE),
+            timeout_keep_alive=round(OPERATOR_TIMEOUT),
             timeout_graceful_shutdown=1,
         )
         self._server = Server(config)

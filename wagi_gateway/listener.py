@@ -15,28 +15,31 @@ from .errors import Problem, StartupError
 
 BACKLOG = 2048
 """Connections that may wait to be accepted."""
+OPERATOR_TIMEOUT = 5.0
+"""Seconds an operator's client may be silent, or take nothing."""
 _HANDED_OVER = ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
 """What systemd says of the sockets it hands over (sd_listen_fds(3))."""
 
 
-@contextlib.contextmanager
-def listening(settings: Server, base: Path) -> Iterator[socket.socket]:
+def listening(settings: Server, base: Path) -> contextlib.AbstractContextManager[socket.socket]:
     """The listening socket of `[server]`; relative paths start from `base`. Raises StartupError."""
-    with listening_on(settings.listen, base, mode=settings.socket_mode) as listener:
-        if listener.family != socket.AF_UNIX:
-            with contextlib.suppress(AttributeError, OSError):  # Linux; accepted connections inherit it
-                timeout = int(settings.send_timeout * 1000)
-                listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout)
-        yield listener
+    return listening_on(settings.listen, base, settings.send_timeout, mode=settings.socket_mode)
 
 
 @contextlib.contextmanager
 def listening_on(
-    listen: str, base: Path, *, mode: str = "0660", key: str = "server.listen", option: str = "--listen"
+    listen: str,
+    base: Path,
+    send_timeout: float,
+    *,
+    mode: str = "0660",
+    key: str = "server.listen",
+    option: str = "--listen",
 ) -> Iterator[socket.socket]:
     """A socket that listens on an address as `server.listen` has it; a UNIX socket is removed at the end.
 
-    `key` and `option` are what messages call the setting. Raises StartupError.
+    A connection whose peer takes nothing for `send_timeout` seconds is dropped by the system, where it is TCP. `key`
+    and `option` are what messages call the setting. Raises StartupError.
     """
     path = parse_unix(listen)
     descriptor = parse_descriptor(listen)
@@ -54,6 +57,9 @@ def listening_on(
     owned = _identity(base.absolute() / path) if path is not None else None
     with listener:
         listener.set_inheritable(True)
+        if listener.family != socket.AF_UNIX:
+            with contextlib.suppress(AttributeError, OSError):  # Linux; accepted connections inherit it
+                listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(send_timeout * 1000))
         try:
             yield listener
         finally:
@@ -69,7 +75,7 @@ def listening_to_operator(settings: Admin, base: Path) -> contextlib.AbstractCon
     """
     if settings.listen is None:
         return contextlib.nullcontext()
-    return listening_on(settings.listen, base, mode="0600", key="admin.listen", option="--admin")
+    return listening_on(settings.listen, base, OPERATOR_TIMEOUT, mode="0600", key="admin.listen", option="--admin")
 
 
 def url(listener: socket.socket, path: str = "", *, is_secure: bool = False) -> str:
