@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -407,3 +408,16 @@ def test_commands_show_them(tmp_path: Path, cache: Path, command: str) -> None:
     assert result.returncode == 0
     line = next(line for line in result.stdout.splitlines() if "/files/..." in line)
     assert "files" in line.replace("/files/...", "")
+
+
+def test_a_file_there_is_no_descriptor_for(tmp_path: Path, cache: Path) -> None:
+    site_of(tmp_path, "files")
+    (tmp_path / "files" / "a").write_text("x")
+    with running(tmp_path, tmp_path / "modules.toml", cache=cache) as server:
+        assert get(server, "/files/a").status_code == 200
+        usual = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (0, usual[1]))
+        answer = get(server, "/files/a")
+        resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, usual)
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        assert get(server, "/files/a").status_code == 200

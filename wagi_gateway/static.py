@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import mimetypes
 import os
 import re
@@ -21,7 +22,7 @@ from .cgi.environ import RequestHead
 from .cgi.response import ResponseHead
 from .client import Client
 from .config import Static
-from .errors import ClientDisconnect, FilesOnly, NotFound, RequestError
+from .errors import AtCapacity, ClientDisconnect, FilesOnly, NotFound, RequestError
 from .reply import Reply
 from .router import RouteMatch
 
@@ -65,7 +66,7 @@ class StaticDirectory(StaticFiles):
         return self.config.directory
 
     async def answer(self, request: RequestHead, match: RouteMatch[object], receive: Receive, reply: Reply) -> None:
-        """Sends the file a path names. Raises NotFound, FilesOnly, ClientDisconnect."""
+        """Sends the file a path names. Raises NotFound, FilesOnly, AtCapacity, ClientDisconnect."""
         if request.method not in ("GET", "HEAD"):
             raise FilesOnly(f"{request.method} is not for files")
         path = _path(match)
@@ -88,7 +89,8 @@ class StaticDirectory(StaticFiles):
             os.close(file.descriptor)
 
     def _open(self, path: str, *, is_directory: bool) -> _File | None:
-        """The file of a path; None for a directory whose path lacks its slash. Raises NotFound."""
+        """The file of a path; None for a directory whose path lacks its slash. Raises NotFound,
+        AtCapacity."""
         try:
             found, status = self.lookup_path(path)
             if status and stat.S_ISDIR(status.st_mode):
@@ -100,7 +102,10 @@ class StaticDirectory(StaticFiles):
             if status is None or not stat.S_ISREG(status.st_mode):
                 raise NotFound("there is no such file")
             return self._opened(found)
-        except OSError as error:  # it may not be read, its name is too long, it has just gone
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+                raise AtCapacity(f"the file cannot be opened: {error.strerror}", limit="descriptors") from None
+            # It may not be read, its name is too long, it has just gone.
             raise NotFound(f"the file cannot be read: {error.strerror}") from None
 
     def _opened(self, path: str) -> _File:
