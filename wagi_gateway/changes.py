@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ from .configfile import ConfigFile
 from .errors import Problem, StartupError
 from .sources.file import resolve
 from .sources.modules import is_image
+
+logger = logging.getLogger("wagi_gateway")
 
 _LOOK = 1000
 """Milliseconds after which the files are looked at even if the system has told of no change."""
@@ -43,13 +46,24 @@ def watching(read: Callable[[], ConfigFile], files: Iterable[Path], on_change: C
 def _watch(
     read: Callable[[], ConfigFile], files: tuple[Path, ...], on_change: Callable[[], object], stop: threading.Event
 ) -> None:
-    import watchfiles
-
     watched = _watched(read, files, {})
     while not stop.is_set():
         # Their directories, because an editor puts a new file in the place of the old one.
         directories = _directories(watched)
-        for _ in watchfiles.watch(
+        for _ in _wake_ups(directories, stop):
+            if _stamps(watched) != watched:
+                watched = _watched(read, files, watched)
+                on_change()
+                if _directories(watched) != directories:
+                    break
+
+
+def _wake_ups(directories: set[Path], stop: threading.Event) -> Iterator[object]:
+    """Something whenever it is time to look."""
+    import watchfiles
+
+    try:
+        yield from watchfiles.watch(
             *directories,
             watch_filter=None,
             recursive=False,
@@ -57,12 +71,11 @@ def _watch(
             yield_on_timeout=True,
             stop_event=stop,
             raise_interrupt=False,
-        ):
-            if _stamps(watched) != watched:
-                watched = _watched(read, files, watched)
-                on_change()
-                if _directories(watched) != directories:
-                    break
+        )
+    except (OSError, RuntimeError) as error:  # a directory has just gone, the system watches no more of them
+        logger.debug("the files are looked at now and then, because they cannot be watched: %s", error)
+        while not stop.wait(_LOOK / 1000):
+            yield None
 
 
 def _watched(read: Callable[[], ConfigFile], files: tuple[Path, ...], before: _Stamps) -> _Stamps:
