@@ -10,6 +10,7 @@ import socket
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -19,7 +20,7 @@ from typer.testing import CliRunner
 
 from tests import guests
 from tests.attacks import NAP, get, module, send, together, wait_for_work
-from tests.conftest import Serve, Server, wait_until
+from tests.conftest import Serve, Server, running, wait_until
 from wagi_gateway.cli import app
 from wagi_gateway.observe.metrics import BY_NAME
 
@@ -73,17 +74,21 @@ def counters(series: Series) -> Series:
     }
 
 
-@pytest.fixture(params=["1", "2"], ids=["one process", "two workers"])
-def hello(request: pytest.FixtureRequest, serve: Serve) -> Server:
-    wat = {"hello": guests.HELLO, "trap": guests.TRAP}
+@pytest.fixture(scope="module", params=["1", "2"], ids=["one process", "two workers"])
+def hello(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Server]:
+    directory = tmp_path_factory.mktemp("hello")
+    for name, wat in {"hello": guests.HELLO, "trap": guests.TRAP}.items():
+        (directory / f"{name}.wat").write_text(wat)
     text = ADMIN + module("/hello/...", "hello") + module("/trap", "trap")
-    return serve(text, "--workers", request.param, **wat)
+    with running(directory, text, "--workers", request.param, cache=cache) as server:
+        yield server
 
 
 def test_requests_are_counted_once_whoever_answers(hello: Server) -> None:
+    before = settled(hello)
     together(8, lambda _: [httpx.get(f"{hello.url}/hello/x", trust_env=False) for _ in range(5)])
     hello.get("/trap")
-    series = settled(hello)
+    series = {key: value - before.get(key, 0) for key, value in settled(hello).items()}
     route = ("route", "/hello/...")
     assert series["wagi_requests_total", frozenset((route, ("status", "200")))] == 40
     assert series["wagi_requests_total", frozenset((("route", "/trap"), ("status", "500")))] == 1
@@ -119,6 +124,16 @@ def test_it_is_ready_when_every_worker_is(hello: Server) -> None:
     assert (ask(hello, "/readyz").status_code, ask(hello, "/readyz").text) == (200, "OK")
     assert ask(hello, "/healthz").text == "OK"
     assert value(hello, "wagi_ready") == 1
+
+
+@pytest.mark.parametrize("count", ["1", "2"])
+def test_it_is_not_ready_once_it_stops(count: str, serve: Serve) -> None:
+    server = serve(ADMIN + module("/nap", "nap"), "--workers", count, nap=NAP)
+    with send(server, get("/nap?now")) as connection:
+        wait_for_work(server, "/nap")
+        server.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: ask(server, "/readyz").text == "the server is stopping\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
 
 
 def test_what_a_client_chooses_becomes_no_label(hello: Server) -> None:
@@ -175,6 +190,7 @@ def test_who_runs_and_who_waits_is_seen(serve: Serve) -> None:
         ("time", {"time": "100ms"}, guests.LOOP, b""),
         ("stdout", {"stdout": "64KiB"}, guests.ENDLESS_STDOUT, b""),
         ("stderr", {"stderr": "1KiB", "time": "200ms"}, guests.ENDLESS_STDERR, b""),
+        ("memory", {"memory": "24MiB"}, guests.MEMORY_BOMB, b""),
         ("body", {"body": "10B"}, guests.HELLO, b"x" * 11),
         ("header_block", {"header_block": "256B"}, guests.says(b"a: " + b"b" * 300 + b"\n\n"), b""),
     ],
@@ -264,9 +280,12 @@ def test_without_it_nobody_listens_and_nothing_is_counted(serve: Serve) -> None:
         assert server.get(path).status_code == 404
 
 
-@pytest.fixture
-def quiet(serve: Serve) -> Server:
-    return serve(ADMIN + module("/hello", "hello"), hello=guests.HELLO)
+@pytest.fixture(scope="module")
+def quiet(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Server]:
+    directory = tmp_path_factory.mktemp("quiet")
+    (directory / "hello.wat").write_text(guests.HELLO)
+    with running(directory, ADMIN + module("/hello", "hello"), cache=cache) as server:
+        yield server
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from tests.conftest import Server, running, wait_until
 from tests.fault_proxy import Answer, FaultProxy, Received
 from tests.publishing import SECRETS, binary, live_alone, publish, run, says
 from tests.registry import PASSWORD, Registry, running_registry
+from tests.test_admin import ADMIN, value
 from tests.test_cli import gateway
 from tests.test_start_and_stop import workers
 
@@ -101,8 +102,12 @@ def test_tags_that_move_between_two_starts(registry: Registry, name: str, tmp_pa
         assert {server.get(f"/{number}").text for number, _ in enumerate(MOVES)} == {"one"}
     for number, (tag, _) in enumerate(MOVES):
         publish(registry, f"{name}-{number}:{tag}", says("two"))
-    with running(tmp_path, config, cache=tmp_path / "cache") as server:
+    with running(tmp_path, ADMIN + config, cache=tmp_path / "cache") as server:
         assert [server.get(f"/{number}").text for number, _ in enumerate(MOVES)] == list(MOVES.values())
+        for outcome, count in {"downloaded": 1, "stored": 5}.items():  # `two` has two names and is downloaded once
+            assert value(server, "wagi_module_pulls_total", outcome=outcome) == count
+        assert value(server, "wagi_module_loads_total", source="compiler") == 1
+        assert value(server, "wagi_module_loads_total", source="cache") == 1
 
 
 def test_a_digest_does_not_move(registry: Registry, name: str, tmp_path: Path) -> None:
@@ -293,8 +298,9 @@ def test_a_copy_is_used_with_a_warning(name: str, tmp_path: Path) -> None:
         publish(registry, f"{name}:latest", says("one"))
         config = module("/m", f"{registry.address}/{name}", 'pull_policy = "always"')
         assert answer(tmp_path, config) == "one"
-    with running(tmp_path, config, cache=tmp_path / "cache") as server:
+    with running(tmp_path, ADMIN + config, cache=tmp_path / "cache") as server:
         assert server.get("/m").text == "one"
+        assert value(server, "wagi_module_pulls_total", outcome="stale") == 1
         lines = [line for line in server.log.splitlines() if " WARNING " in line]
     assert len(lines) == 1
     assert re.search(r"cannot be reached \(connection refused\); the copy in the store is used$", lines[0])

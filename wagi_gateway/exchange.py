@@ -243,7 +243,8 @@ class Exchange:
             if end_span:
                 end_span(execution)
             if tally and (outcome := execution.outcome):
-                note = route, execution.place, outcome, execution.stop_reason, execution.stderr_dropped
+                stop_reason, is_short = execution.stop_reason, execution.invocation.was_short_of_memory
+                note = route, execution.place, outcome, stop_reason, execution.stderr_dropped, is_short
                 tally.guests.append(note)
             self._log_when_over()
 

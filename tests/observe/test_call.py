@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.conftest import Server, running, wait_until
 from tests.foreign.conftest import toolchains
 from tests.outbound.conftest import caller
 from tests.outbound.farm import Target
+from tests.test_admin import ADMIN, scrape
 from wagi_gateway.config import Limits
 from wagi_gateway.observe.call import log_call
 from wagi_gateway.outbound.client import Call, Client
@@ -54,6 +56,7 @@ class Site:
 def site(tmp_path_factory: pytest.TempPathFactory, cache: Path, caller: Path) -> Iterator[Site]:
     with Target() as target:
         config = f"""
+            {ADMIN}
             [log]
             format = "json"
             [[module]]
@@ -233,3 +236,27 @@ def test_counters() -> None:
     client.count(ANSWERED)
     client.count(ANSWERED)
     assert client.calls == {"answered": 2}
+
+
+def test_calls_are_counted(site: Site) -> None:
+    def counts() -> Counter[str]:
+        labelled = ((name, dict(labels), value) for (name, labels), value in scrape(site.gateway).items())
+        return Counter(
+            {
+                labels.get("outcome") or labels["limit"]: int(value)
+                for name, labels, value in labelled
+                if name in ("wagi_outbound_calls_total", "wagi_limit_hits_total") and labels["route"] == "/caller"
+            }
+        )
+
+    before = counts()
+    url = site.target.url
+    site.call(f"req GET {url}/hello", f"req GET {url}/hello", f"req GET {url}/hello")
+    site.call("req GET http://denied.test/")
+    site.call("req GET http://127.0.0.1:1/hello")
+    site.call("fill 1025", f"req GET {url}/hello")
+    site.call("header x", f"req GET {url}/hello")
+    site.call(f"req GET {url}/slow?seconds=9")
+    expected = Counter(answered=2, denied=1, failed=2, refused=2, timeout=1)
+    expected += Counter(http_max_concurrency=1, http_request=1, http_time=1)
+    wait_until(lambda: counts() - before == expected, message=lambda: str(counts() - before))

@@ -23,6 +23,7 @@ class Ended(NamedTuple):
     place: Place = "thread"
     stop_reason: StopReason | None = None
     stderr_dropped: int = 0
+    is_short_of_memory: bool = False
 
 
 def counted(tally: Tally) -> dict[tuple[str, ...], list[int]]:
@@ -33,7 +34,8 @@ def counted(tally: Tally) -> dict[tuple[str, ...], list[int]]:
 def of_guest(ended: Ended) -> set[tuple[str, ...]]:
     """What a guest's end is counted as, but for its time."""
     tally = Tally()
-    tally.guests.append(("/a", ended.place, ended.outcome, ended.stop_reason, ended.stderr_dropped))
+    note = "/a", ended.place, ended.outcome, ended.stop_reason, ended.stderr_dropped, ended.is_short_of_memory
+    tally.guests.append(note)
     tally.count()
     assert all(cells == [1] for (name, *_), cells in counted(tally).items() if "duration" not in name)
     return {
@@ -92,8 +94,12 @@ def test_statuses_that_mean_nothing_share_a_label() -> None:
             {("guests", "thread"), ("guest_failures", "abandoned")},
         ),
         (Ended(Outcome("exit"), stderr_dropped=9), {("guests", "thread"), ("limit_hits", "stderr")}),
+        (
+            Ended(Outcome("exit", 2), is_short_of_memory=True),
+            {("guests", "thread"), ("guest_failures", "exit_code"), ("limit_hits", "memory")},
+        ),
     ],
-    ids="ended|exit code|trap|unknown trap|out of time|abandoned|too much stderr".split("|"),
+    ids="ended|exit code|trap|unknown trap|out of time|abandoned|too much stderr|too little memory".split("|"),
 )
 def test_a_guest(ended: Ended, expected: set[tuple[str, ...]]) -> None:
     assert of_guest(ended) == expected
@@ -104,9 +110,11 @@ def test_a_call() -> None:
     call = Call("GET", "https://secret.example", "denied", None, "", 0.2, 0, 0, 0)
     tally.route("/a").count_call(call)
     tally.route("/a").count_call(dataclasses.replace(call, outcome="answered"))
+    tally.route("/a").count_call(dataclasses.replace(call, outcome="timeout", limit="http_time"))
     cells = counted(tally)
-    assert sum(cells.pop(("wagi_outbound_call_duration_seconds", "/a"))[:-1]) == 2
-    assert cells == {("wagi_outbound_calls_total", "/a", outcome): [1] for outcome in ("denied", "answered")}
+    assert sum(cells.pop(("wagi_outbound_call_duration_seconds", "/a"))[:-1]) == 3
+    assert cells.pop(("wagi_limit_hits_total", "/a", "http_time")) == [1]
+    assert cells == {("wagi_outbound_calls_total", "/a", outcome): [1] for outcome in ("denied", "answered", "timeout")}
 
 
 def test_every_metric_is_of_a_good_name() -> None:

@@ -48,7 +48,10 @@ _FAILURES = {
     **{reason: reason for reason in "exit_code trap time stdout descriptors shutdown failed starved".split()},
 }
 """Of a guest that nobody read on from, the client may have left, or its output have been refused."""
-_LIMITS = "time stdout stderr body body_time header_block queue queue_time spool descriptors".split()
+_LIMITS = "time memory stdout stderr body body_time header_block queue queue_time spool descriptors".split()
+_CALL_LIMITS = (
+    "http_time http_connect_time http_request http_response http_headers http_calls http_max_concurrency".split()
+)
 
 
 class Tally:
@@ -60,8 +63,9 @@ class Tally:
         self.numbers = self.cells.numbers
         self.requests: list[tuple[str, int, float, int]] = []
         """Those that are over: route of the `[[module]]`, status, seconds, bytes of the body."""
-        self.guests: list[tuple[str, Place, Outcome, StopReason | None, int]] = []
-        """Those that have ended: route, where they ran, how they ended, and bytes of standard error dropped."""
+        self.guests: list[tuple[str, Place, Outcome, StopReason | None, int, bool]] = []
+        """Those that have ended: route, where they ran, how they ended, bytes of standard error dropped, and whether
+        memory was short."""
         self._routes: dict[str, RouteTally] = {}
         self._in_flight = self._add(metrics.IN_FLIGHT)
         self._ready = self._add(metrics.READY)
@@ -79,8 +83,10 @@ class Tally:
         for route, status, seconds, size in requests:
             self.route(route).count_request(status, seconds, size)
         guests, self.guests = self.guests, []
-        for route, place, outcome, reason, dropped in guests:
+        for route, place, outcome, reason, dropped, is_short in guests:
             self.route(route).count_guest(place, outcome, reason, dropped)
+            if is_short:
+                self.route(route).count_limit("memory")
 
     def show(self, in_flight: int, loads: Mapping[str, tuple[int, int]]) -> None:
         """How many requests are not over, and how many guests of a route run and requests wait."""
@@ -191,12 +197,15 @@ class RouteTally:
         with self._lock:
             if not self._calls:
                 self._calls["seconds"] = self._add(metrics.CALL_DURATION)
+                self._limits |= {limit: self._add(metrics.LIMIT_HITS, limit) for limit in _CALL_LIMITS}
             if call.outcome not in self._calls:
                 self._calls[call.outcome] = self._add(metrics.CALLS, call.outcome)
             first = self._calls["seconds"]
             self._numbers[self._calls[call.outcome]] += 1
             self._numbers[first + bisect_left(BOUNDS, call.seconds)] += 1
             self._numbers[first + _SUM] += int(call.seconds * 1e9)
+            if call.limit:
+                self.count_limit(call.limit)
 
     def _add_status(self, status: int) -> int:
         """The cell of a status: a guest may choose any number, and those that mean nothing share one a class."""

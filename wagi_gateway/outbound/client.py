@@ -47,6 +47,8 @@ class Call:
     received: int
     """Bytes of the response body the gateway read."""
     redirects: int
+    limit: str | None = None
+    """The setting whose bound it ran into, if it was one."""
 
 
 OnCall = Callable[[Call], None]

@@ -32,6 +32,11 @@ class OutboundError(GatewayError):
     outcome = "refused"
     """What it counts as: `refused` before anything was sent, `denied`, `failed`, `timeout` or `stopped`."""
 
+    def __init__(self, message: str = "", *, limit: str | None = None) -> None:
+        super().__init__(message)
+        self.limit = limit
+        """The setting whose bound was reached, if it was one."""
+
 
 class InvalidHandle(OutboundError):
     """No response is open under this number."""

@@ -90,10 +90,11 @@ class Patience:
             raise CallStopped("the guest had to end")
         now = time.monotonic()
         if now >= self._deadline:
-            raise OutOfTime(f"not done within limits.http_time ({self.time:g} s)")
+            raise OutOfTime(f"not done within limits.http_time ({self.time:g} s)", limit="http_time")
         if now >= self._step_deadline:
             share = "" if self._step_deadline == self._connect_deadline else "its share of "
-            raise OutOfTime(f"no connection within {share}limits.http_connect_time ({self._connect_time:g} s)")
+            what = f"no connection within {share}limits.http_connect_time ({self._connect_time:g} s)"
+            raise OutOfTime(what, limit="http_connect_time")
 
     def until_ready(self, descriptor: int, events: int) -> None:
         """Waits for a descriptor, or with -1 until the guest is woken. Raises OutOfTime, CallStopped."""

@@ -53,7 +53,8 @@ class OpenResponse:
         length = self.value(b"content-length") or b""
         size = self._size = 0 if self._is_bodiless else int(length) if length.isdigit() else None
         if size is not None and size > self._max_size:
-            raise RequestFailed(f"the response has {size} bytes, limits.http_response are {self._max_size}")
+            what = f"the response has {size} bytes, limits.http_response are {self._max_size}"
+            raise RequestFailed(what, limit="http_response")
         if size is not None and size <= _READ_AT_ONCE:
             body = b""
             while not self.has_ended:
@@ -67,7 +68,8 @@ class OpenResponse:
             return b""
         self.received += len(piece)
         if self.received > self._max_size:
-            raise RequestFailed(f"the response has more than limits.http_response ({self._max_size} bytes)")
+            what = f"the response has more than limits.http_response ({self._max_size} bytes)"
+            raise RequestFailed(what, limit="http_response")
         if self.received == self._size:
             next(self._pieces, None)  # the end, which is there already; whoever counts bytes does not ask for it
             self.close()

@@ -85,6 +85,7 @@ class _Open:
                 sent=self.sent,
                 received=self.response.received if self.response else 0,
                 redirects=self.redirects,
+                limit=error.limit if error else None,
             )
             self._session.record(call)
             if self.on_end:
@@ -173,9 +174,11 @@ class Session:
 
     def _admit(self) -> None:
         if len(self._open) >= self._client.max_open:
-            raise TooManySessions(f"{len(self._open)} responses are open (http_max_concurrency)")
+            what = f"{len(self._open)} responses are open (http_max_concurrency)"
+            raise TooManySessions(what, limit="http_max_concurrency")
         if self._count > self._client.limits.http_calls:
-            raise TooManySessions(f"more than limits.http_calls ({self._client.limits.http_calls}) in one request")
+            what = f"more than limits.http_calls ({self._client.limits.http_calls}) in one request"
+            raise TooManySessions(what, limit="http_calls")
 
     def _request(self, call: _Open, parts: Parts, guest: Guest) -> tuple[int, int]:
         limits = self._client.limits
@@ -237,7 +240,8 @@ class Session:
         size = sum(len(name) + len(value) + 4 for name, value in response.headers)
         if size > self._client.limits.http_headers:
             response.close()
-            raise RequestFailed(f"the response's headers have {size} bytes (limits.http_headers)")
+            what = f"the response's headers have {size} bytes (limits.http_headers)"
+            raise RequestFailed(what, limit="http_headers")
         call.response = OpenResponse(response, self._client.limits.http_response, is_head=request.method == "HEAD")
         call.response.prepare()
         return call.response

@@ -114,14 +114,16 @@ class _Parts:
         start, size = self._body
         self._memory.require(start, size)
         if size > self._limits.http_request:
-            raise RequestFailed(f"the request has {size} bytes, limits.http_request are {self._limits.http_request}")
+            what = f"the request has {size} bytes, limits.http_request are {self._limits.http_request}"
+            raise RequestFailed(what, limit="http_request")
         return self._memory.read(start, size)
 
     def headers(self) -> str:
         start, size = self._headers
         self._memory.require(start, size)
         if size > self._limits.http_headers:
-            raise RequestFailed(f"the headers have {size} bytes, limits.http_headers are {self._limits.http_headers}")
+            what = f"the headers have {size} bytes, limits.http_headers are {self._limits.http_headers}"
+            raise RequestFailed(what, limit="http_headers")
         return self._memory.text(start, size)
 
 

@@ -15,7 +15,7 @@ from array import array
 from ctypes import POINTER, byref, c_bool, c_char_p, c_int, c_int64, c_size_t, c_uint8, c_uint64, c_void_p
 from functools import lru_cache
 from itertools import accumulate
-from typing import Any
+from typing import Any, cast
 
 import wasmtime
 from wasmtime import _bindings
@@ -69,6 +69,9 @@ _set_deadline = _bind(_keep_gil, "wasmtime_context_set_epoch_deadline", None, _P
 _instantiate = _bind(_release_gil, "wasmtime_instance_pre_instantiate", _P, _P, _P, _P, _P)
 _export_get = _bind(_keep_gil, "wasmtime_instance_export_get", c_bool, _P, _P, c_char_p, c_size_t, _P)
 _call = _bind(_release_gil, "wasmtime_func_call_unchecked", _P, _P, _P, _P, c_size_t, _P)
+
+memory_size = _bind(_keep_gil, "wasmtime_memory_data_size", c_size_t, _P, _P)
+EXTERN_MEMORY = 3
 
 _error_new = _bind(_keep_gil, "wasmtime_error_new", _P, c_char_p)
 _error_message = _bind(_keep_gil, "wasmtime_error_message", None, _P, _P)
@@ -193,8 +196,16 @@ def _run(context: int, invocation: Invocation) -> _Ended:
             return "failed", 0, f"there is no export {name.decode()}"
         error = _call(context, byref(extern.of.func), None, 0, byref(trap))
         if ended := _ended(error, trap):
+            if ended[:2] != ("exit", 0):
+                _note_memory(context, instance, invocation)
             return ended
     return "exit", 0, ""
+
+
+def _note_memory(context: int, instance: Any, invocation: Invocation) -> None:
+    extern = _bindings.wasmtime_extern_t()
+    if _export_get(context, byref(instance), b"memory", 6, byref(extern)) and cast(int, extern.kind) == EXTERN_MEMORY:
+        invocation.note_memory(memory_size(context, byref(extern.of.memory)))
 
 
 def _ended(error: int | None, trap: c_void_p) -> _Ended | None:

@@ -14,17 +14,15 @@ from typing import Any, cast
 import wasmtime
 from wasmtime import _bindings
 
-from .capi import bind
+from .capi import EXTERN_MEMORY, bind, memory_size
 from .host import HostFunction, Memory, call
 
-_EXTERN_MEMORY = 3
 _WORDS = 4
 """32-bit words of a value as wasmtime passes it; an i32 is the first."""
 
 _export_get = bind("wasmtime_caller_export_get", c_bool, c_void_p, c_char_p, c_size_t, c_void_p)
 _context = bind("wasmtime_caller_context", c_void_p, c_void_p)
 _data = bind("wasmtime_memory_data", c_void_p, c_void_p, c_void_p)
-_data_size = bind("wasmtime_memory_data_size", c_size_t, c_void_p, c_void_p)
 _define = bind(
     "wasmtime_linker_define_func_unchecked",
     c_void_p,
@@ -76,7 +74,7 @@ def _callback(function: HostFunction, parameters: int, failed: int) -> Any:
 
 def _memory(caller: Any) -> Memory | None:
     extern = _bindings.wasmtime_extern_t()
-    if not _export_get(caller, b"memory", 6, byref(extern)) or cast(int, extern.kind) != _EXTERN_MEMORY:
+    if not _export_get(caller, b"memory", 6, byref(extern)) or cast(int, extern.kind) != EXTERN_MEMORY:
         return None
     context, memory = _context(caller), byref(extern.of.memory)
-    return _Memory(_data(context, memory), _data_size(context, memory))
+    return _Memory(_data(context, memory), memory_size(context, memory))

@@ -77,6 +77,7 @@ class Invocation:
         "stdin",
         "stop_reason",
         "volumes",
+        "was_short_of_memory",
     )
 
     def __init__(
@@ -114,6 +115,9 @@ class Invocation:
         self.stop_reason: StopReason | None = None
         self.is_on_loop = False
         """Whether the guest runs on the event loop's thread, where others wait for it."""
+        self.was_short_of_memory = False
+        """Whether the guest failed with more than half of `limits.memory` in use: nobody is told of a `memory.grow`
+        that was refused, but most allocators double what they have."""
         self._host_calls = 0
         self._has_waited = False
         self._is_woken = False
@@ -123,6 +127,7 @@ class Invocation:
     def begin(self) -> None:
         """The guest's time starts."""
         self.started_ns = time.monotonic_ns()
+        self.was_short_of_memory = False
         self.deadline = self.started_ns / 1e9 + self.limits.time
 
     def end(self) -> None:
@@ -131,6 +136,10 @@ class Invocation:
             if self._wakeup >= 0:
                 os.close(self._wakeup)
                 self._wakeup = -1
+
+    def note_memory(self, size: int) -> None:
+        """The guest has failed, and its memory had so many bytes."""
+        self.was_short_of_memory = size > self.limits.memory // 2
 
     def stop(self, reason: StopReason) -> None:
         """Has the guest stopped at the next epoch, or at once if it waits. May be called from any thread."""

@@ -148,4 +148,10 @@ def _run(store: wasmtime.Store, invocation: Invocation) -> None:
         function = exports.get(name.decode())
         if not isinstance(function, wasmtime.Func):
             raise wasmtime.WasmtimeError(f"there is no export {name.decode()}")
-        function(store)
+        try:
+            function(store)
+        except Exception as error:
+            memory = exports.get("memory")
+            if _kind(error)[:2] != ("exit", 0) and isinstance(memory, wasmtime.Memory):
+                invocation.note_memory(memory.data_len(store))
+            raise
