@@ -15,9 +15,10 @@ import pytest
 from tests.conftest import running
 from tests.wire.client import message
 from tests.wire.guests import ENV, Seen, seen
+from wagi_gateway.config import Admin
 from wagi_gateway.config import Server as Settings
 from wagi_gateway.errors import StartupError
-from wagi_gateway.listener import listening, url
+from wagi_gateway.listener import listening, listening_to_operator, url
 
 MODULES = """
 [server]
@@ -229,3 +230,9 @@ def test_uds_and_listen_exclude_each_other(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "wagi_gateway", "serve", str(write(tmp_path)), "--uds", "a", "--listen", ":1"]
     result = subprocess.run(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
     assert (result.returncode, result.stderr) == (3, "error: --uds: says what --listen says; give one of them\n")
+
+
+def test_an_operator_who_takes_nothing_is_dropped(tmp_path: Path) -> None:
+    with listening_to_operator(Admin(listen="127.0.0.1:0"), tmp_path) as listener:
+        assert listener
+        assert listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 5000

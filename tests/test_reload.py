@@ -22,6 +22,7 @@ from tests import guests
 from tests.attacks import LOOP, get, module, send, together, wait_for_work
 from tests.conftest import Serve, Server, wait_until
 from wagi_gateway.app import create_app
+from wagi_gateway.changes import _wake_ups
 from wagi_gateway.configfile import ConfigFile, read_config
 from wagi_gateway.errors import StartupError
 
@@ -323,6 +324,11 @@ def test_a_reload_that_the_system_has_no_room_for(serve: Serve) -> None:
     assert 2 < failures < len(numbers)
     assert "cannot be loaded: Too many open files" in server.log
     assert server.descriptors() < numbers.stop
+
+
+def test_a_directory_that_cannot_be_watched_is_looked_at(tmp_path: Path) -> None:
+    pytest.importorskip("watchfiles")
+    assert next(_wake_ups({tmp_path / "gone"}, threading.Event())) is None
 
 
 @pytest.fixture

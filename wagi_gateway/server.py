@@ -74,11 +74,9 @@ def run(
     # uvicorn raises the signal that ended it again; a stop that was asked for is a success.
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    for number in (
-        signal.SIGTTIN,
-        signal.SIGTTOU,
-    ):  # other servers' words for more or fewer workers; else it would halt
-        signal.signal(number, signal.SIG_IGN)
+    # Other servers' words for more or fewer workers; without this it would halt.
+    signal.signal(signal.SIGTTIN, signal.SIG_IGN)
+    signal.signal(signal.SIGTTOU, signal.SIG_IGN)
     if not is_at_terminal():
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it serves
     server.on_hangup = stop if is_at_terminal() else server.reload_soon

@@ -45,3 +45,11 @@ def test_a_process_that_is_killed_leaves_what_it_has_counted() -> None:
     assert dict(cells.read()) == {"theirs": [7]}
     cells.close()
     process.close()
+
+
+def test_who_reads_what_is_closed_finds_nothing() -> None:
+    cells = Cells()
+    cells.numbers[cells.add("a")] = 5
+    assert (cells.get("a"), cells.get("b")) == (5, 0)
+    cells.close()
+    assert (cells.get("a"), list(cells.read())) == (0, [])
