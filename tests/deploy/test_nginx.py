@@ -24,6 +24,7 @@ from tests.conftest import ROOT, Server, running, wait_until
 from tests.wire.client import Answer, connected, message
 from tests.wire.guests import CT, ENV, seen
 from tests.wire.nginx import nginx_command
+from wagi_gateway.config import Limits
 
 DEPLOY = ROOT / "deploy" / "nginx"
 CLIENT = "127.0.0.9"
@@ -62,6 +63,9 @@ limits = {{ concurrency = 1, queue = 0 }}
 [[module]]
 route = "/accel"
 module = "accel.wat"
+[[module]]
+route = "/fields"
+module = "fields.wat"
 [[static]]
 route = "/files/..."
 directory = "files"
@@ -70,6 +74,7 @@ GUESTS = {
     "env": ENV,
     "pieces": guests.sleeps(1_500_000_000, guests.CONTENT_TYPE + b"first ", b"second"),
     "spin": guests.says(guests.CONTENT_TYPE + b"begun", repeat="nop"),
+    "fields": guests.says(CT + b"X-A: " + b"a" * (Limits().header_block - len(CT) - 7) + b"\n\nbody"),
     "accel": guests.says(CT + b"X-Accel-Redirect: /files/large\n\nits own"),
 }
 
@@ -359,6 +364,11 @@ def test_files_come_through(site: Site) -> None:
     answer = site.ask(message("GET /files/large HTTP/1.1", "Host: h", "Range: bytes=255-256"))
     assert (answer.status, answer.body) == (206, b"\xff\0")
     assert httpx.get(f"{site.url}/files/large", trust_env=False).content == bytes(range(256)) * 40_000
+
+
+def test_the_largest_head_a_module_may_print(site: Site) -> None:
+    answer = site.ask(message("GET /fields HTTP/1.1", "Host: h"))
+    assert (answer.status, len(answer.value("x-a") or b"") > 65_000, answer.body) == (200, True, b"body")
 
 
 def test_modules_give_nginx_no_orders(site: Site) -> None:
