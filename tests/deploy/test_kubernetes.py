@@ -125,7 +125,7 @@ def test_kubectl_builds_the_same(directory: Path) -> None:
     if not kubectl:
         pytest.skip("kubectl is not installed")
     done = subprocess.run([kubectl, "kustomize", str(directory)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    assert (done.returncode, done.stderr) == (0, "")  # nor any warning
 
     def comparable(resources: list[Resource]) -> list[str]:
         text = (
@@ -317,9 +317,15 @@ def test_what_is_written_has_room(directory: Path) -> None:
     assert places[parent] == "cache"  # inside it: the volume's own directory is open to others, and refused
 
 
-def test_a_proxy_waits_longer_than_a_module_may_take() -> None:
+def test_a_proxy_has_the_patience_and_the_room_that_a_module_may_need() -> None:
     (rule,) = one("HTTPRoute")["spec"]["rules"]
-    assert float(rule["timeouts"]["request"].rstrip("s")) > settings(EXAMPLE).limits.time
+    annotations = one("Ingress")["metadata"]["annotations"]
+    nginx = {name.removeprefix("nginx.ingress.kubernetes.io/proxy-"): value for name, value in annotations.items()}
+    for limits in (settings(directory).limits for directory in (BASE, EXAMPLE)):
+        longest = limits.time + limits.queue_time
+        assert min(float(rule["timeouts"]["request"].rstrip("s")), float(nginx["read-timeout"])) > longest
+        assert nginx["body-size"] == f"{limits.body // MIB}m"
+        assert int(nginx["buffer-size"].rstrip("k")) * 1024 > limits.header_block
 
 
 def test_the_base_serves_what_it_brings() -> None:
