@@ -12,6 +12,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -59,6 +60,10 @@ def reload(server: Server, config: str | None = None) -> None:
 
 def reloads(server: Server) -> int:
     return len(re.findall(r"(?m) (?:reloaded: |ERROR +not reloaded)", server.log))
+
+
+def is_said(server: Server, text: str) -> bool:
+    return server.get("/hello").text == text
 
 
 def open_files(server: Server) -> set[str]:
@@ -329,6 +334,29 @@ def test_a_reload_that_the_system_has_no_room_for(serve: Serve) -> None:
 def test_a_directory_that_cannot_be_watched_is_looked_at(tmp_path: Path) -> None:
     pytest.importorskip("watchfiles")
     assert next(_wake_ups({tmp_path / "gone"}, threading.Event())) is None
+
+
+@pytest.mark.parametrize("options", [(), ("--reload",)], ids=["asked", "watched"])
+def test_a_config_map_that_the_kubelet_updates(serve: Serve, tmp_path: Path, options: tuple[str, ...]) -> None:
+    if options:
+        pytest.importorskip("watchfiles")
+    server = serve(HELLO, *options, hello=guests.HELLO)
+    names = ("modules.toml", "hello.wat")
+    for number, text in enumerate(("hello one\n", "hello two\n")):
+        # As it does: a directory of its own for each version, and a link to it that is replaced in one step.
+        (version := tmp_path / f"..{number}").mkdir()
+        (version / "modules.toml").write_text(HELLO)
+        (version / "hello.wat").write_text(says(text))
+        (tmp_path / "..data_tmp").symlink_to(version.name)
+        (tmp_path / "..data_tmp").replace(tmp_path / "..data")
+        for name in names if number == 0 else ():
+            (tmp_path / "link").symlink_to(f"..data/{name}")
+            (tmp_path / "link").replace(tmp_path / name)
+        if number:
+            shutil.rmtree(tmp_path / f"..{number - 1}")
+        if not options:
+            reload(server)
+        wait_until(partial(is_said, server, text))
 
 
 @pytest.fixture
