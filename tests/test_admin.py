@@ -15,12 +15,13 @@ from pathlib import Path
 
 import httpx
 import pytest
+import yaml
 from prometheus_client.parser import text_string_to_metric_families
 from typer.testing import CliRunner
 
 from tests import guests
 from tests.attacks import NAP, get, module, send, together, wait_for_work
-from tests.conftest import Serve, Server, running, wait_until
+from tests.conftest import ROOT, Serve, Server, running, wait_until
 from wagi_gateway.cli import app
 from wagi_gateway.observe.metrics import BY_NAME
 
@@ -164,6 +165,17 @@ def test_a_guest_chooses_no_label(serve: Serve) -> None:
     labels = {labels for name, labels in settled(server) if name == "wagi_requests_total"}
     assert labels == {frozenset((("route", "/odd/..."), ("status", "5xx")))}
     assert {dict(labels)["route"] for _, labels in scrape(server) if "route" in dict(labels)} == {"/odd/..."}
+
+
+def test_what_an_alert_counts_is_there_before_the_first(serve: Serve) -> None:
+    """Prometheus sees no increase in a series that begins with 1."""
+    series = scrape(serve(ADMIN + module("/hello", "hello"), hello=guests.HELLO))
+    rules = yaml.safe_load((ROOT / "deploy/prometheus/wagi-gateway.rules.yml").read_text())["groups"][0]["rules"]
+    increases = re.findall(r"increase\((\w+)(?:\{(\w+)=~?\"([^\"]+)\"\})?\[", " ".join(rule["expr"] for rule in rules))
+    wanted = {(name, label, one) for name, label, values in increases for one in values.split("|")}
+    assert len(wanted) > 5
+    there = {(name, *pair) for name, labels in series for pair in labels}
+    assert wanted <= there
 
 
 def test_who_runs_and_who_waits_is_seen(serve: Serve) -> None:

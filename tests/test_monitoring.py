@@ -11,7 +11,7 @@ import yaml
 
 from tests.conftest import ROOT
 from wagi_gateway.observe.metrics import METRICS
-from wagi_gateway.observe.tally import _FAILURES, _LIMITS, _TRAPS
+from wagi_gateway.observe.tally import _CALLS, _FAILURES, _LIMITS, _TRAPS
 
 PAGE = (ROOT / "docs/monitoring.md").read_text()
 DASHBOARD = json.loads((ROOT / "deploy/grafana/wagi-gateway.json").read_text())
@@ -87,5 +87,5 @@ def test_every_metric_is_described() -> None:
 
 def test_every_value_of_a_label_is_described() -> None:
     section = PAGE.partition("Labels have few values")[2].partition("\n## ")[0]
-    for value in (*_FAILURES.values(), *_TRAPS.values(), *_LIMITS):
+    for value in (*_FAILURES.values(), *_TRAPS.values(), *_LIMITS, *_CALLS):
         assert f"`{value}`" in section

@@ -301,6 +301,7 @@ def test_a_copy_is_used_with_a_warning(name: str, tmp_path: Path) -> None:
     with running(tmp_path, ADMIN + config, cache=tmp_path / "cache") as server:
         assert server.get("/m").text == "one"
         assert value(server, "wagi_module_pulls_total", outcome="stale") == 1
+        assert value(server, "wagi_modules_stale") == 1
         lines = [line for line in server.log.splitlines() if " WARNING " in line]
     assert len(lines) == 1
     assert re.search(r"cannot be reached \(connection refused\); the copy in the store is used$", lines[0])

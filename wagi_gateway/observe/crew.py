@@ -149,6 +149,7 @@ class Crew:
         # No more of the site than this: another one may take its place, and it be closed, at any time.
         self.served = tuple(_served(site))
         self.warnings = tuple(map(str, site.warnings))
+        self.stale = site.loads[metrics.PULLS.name, "stale"]
         self.loaded = time.time()
         if self.workers > 1:  # else it is counted by what serves
             self.tally.count_loads(site.loads)

@@ -79,6 +79,7 @@ def _samples(crew: Crew) -> Iterator[_Sample]:
         yield metrics.MODULES, (module.route, module.source, module.digest), (1,)
         yield metrics.PLACES, (module.route,), (module.limits.concurrency * crew.workers,)
         yield metrics.QUEUE_PLACES, (module.route,), (module.limits.queue * crew.workers,)
+    yield metrics.STALE, (), (crew.stale,)
     yield metrics.WARNINGS, (), (len(crew.warnings),)
     yield metrics.LOADED, (), (crew.loaded,)
     yield metrics.LAST_RELOAD, (), (not crew.reload_problems,)

@@ -74,6 +74,9 @@ PULLS = Metric(
     ("outcome",),
     "Modules of registries: downloaded, stored (no download needed) or stale (the registry did not answer).",
 )
+STALE = Metric(
+    "wagi_modules_stale", "gauge", (), "Modules served as they were last time, since their registry did not answer."
+)
 MODULES = Metric("wagi_module_info", "gauge", ("route", "module", "digest"), "What each route is served by; always 1.")
 WARNINGS = Metric("wagi_config_warnings", "gauge", (), "Warnings about the configuration that is served.")
 RELOADS = Metric("wagi_reloads_total", "counter", ("outcome",), "Reloads that were asked for: ok or failed.")

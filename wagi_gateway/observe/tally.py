@@ -49,6 +49,7 @@ _FAILURES = {
 }
 """Of a guest that nobody read on from, the client may have left, or its output have been refused."""
 _LIMITS = "time memory stdout stderr body body_time header_block queue queue_time spool descriptors".split()
+_CALLS = "answered denied refused failed timeout stopped".split()
 _CALL_LIMITS = (
     "http_time http_connect_time http_request http_response http_headers http_calls http_max_concurrency".split()
 )
@@ -149,6 +150,7 @@ class RouteTally:
         self._places = {place: self._add(metrics.GUESTS, place) for place in ("loop", "moved", "thread")}
         self._failures = {reason: self._add(metrics.GUEST_FAILURES, reason) for reason in _FAILURES.values()}
         self._limits = {limit: self._add(metrics.LIMIT_HITS, limit) for limit in _LIMITS}
+        self._calls = {outcome: self._add(metrics.CALLS, outcome) for outcome in _CALLS}
 
     def count_request(self, status: int, seconds: float, size: int) -> None:
         """A request is over: the status and bytes the client was sent."""
@@ -195,12 +197,9 @@ class RouteTally:
     def count_call(self, call: Call) -> None:
         """An outbound call is over. Called on any thread."""
         with self._lock:
-            if not self._calls:
-                self._calls["seconds"] = self._add(metrics.CALL_DURATION)
+            if _CALL_LIMITS[0] not in self._limits:
                 self._limits |= {limit: self._add(metrics.LIMIT_HITS, limit) for limit in _CALL_LIMITS}
-            if call.outcome not in self._calls:
-                self._calls[call.outcome] = self._add(metrics.CALLS, call.outcome)
-            first = self._calls["seconds"]
+            first = self._add(metrics.CALL_DURATION)
             self._numbers[self._calls[call.outcome]] += 1
             self._numbers[first + bisect_left(BOUNDS, call.seconds)] += 1
             self._numbers[first + _SUM] += int(call.seconds * 1e9)
