@@ -155,6 +155,19 @@ def test_a_cache_directory_others_can_write_is_not_used(tmp_path: Path, mode: in
     assert not list(cache.iterdir())
 
 
+def test_a_cache_directory_from_which_nothing_may_be_executed_is_not_used(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "noexec,mode=0700", "tmpfs", str(cache)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("nothing can be mounted here")
+    try:
+        assert f"WARNING cache: {cache} is mounted noexec" in serves_hello(hello_directory(tmp_path), cache)
+        assert not list(cache.iterdir())
+    finally:
+        subprocess.run(["umount", str(cache)], check=True)
+
+
 LOAD = """
 import sys
 from contextlib import contextmanager

@@ -34,6 +34,9 @@ class ArtefactCache:
             raise CacheRefused(str(refused)) from None
         if not os.access(directory, os.W_OK | os.X_OK):
             raise CacheRefused(f"{directory} is not writable; change its mode or choose another one")
+        if os.statvfs(directory).f_flag & os.ST_NOEXEC:
+            what = "is mounted noexec, and compiled modules are machine code that is executed from there"
+            raise CacheRefused(f"{directory} {what}; mount it with exec or choose another one")
 
     def lock(self, key: str) -> BaseFileLock:
         """Held while `key` is compiled, so that processes that start together compile once."""
