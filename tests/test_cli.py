@@ -78,6 +78,13 @@ def test_version(tmp_path: Path) -> None:
     assert gateway("--version", cwd=tmp_path).stdout.startswith(b"wagi-gateway ")
 
 
+@pytest.mark.parametrize("group", [[], ["cache"]], ids="commands|of the cache".split("|"))
+def test_no_command_is_described_by_half_a_sentence(tmp_path: Path, group: list[str]) -> None:
+    commands = gateway(*group, "--help", cwd=tmp_path).stdout.decode().partition("\nCommands:\n")[2]
+    assert [line for line in commands.splitlines() if not line.endswith(".") or line.endswith("...")] == []
+    assert commands
+
+
 def test_check(folder: Path) -> None:
     result = gateway("check", "modules.toml", cwd=folder)
     assert result.returncode == 0

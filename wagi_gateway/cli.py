@@ -259,7 +259,7 @@ def convert(
     pod: Annotated[Path, typer.Argument(metavar="POD.yaml", help="A Kubernetes Pod manifest.", show_default=False)],
     settings_file: SettingsFile = None,
 ) -> None:
-    """Print the modules.toml that does what a Krustlet Pod manifest does."""
+    """Print the modules.toml that replaces a Krustlet Pod manifest."""
     from .pod.manifest import read_pod
     from .pod.toml import write_toml
 

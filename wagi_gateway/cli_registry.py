@@ -54,9 +54,10 @@ def pull(
     cache_dir: CacheDir = None,
     auth_file: AuthFile = None,
 ) -> None:
-    """Pull the modules of CONFIG, or the one of REF, so that a start needs no network.
+    """Pull modules, so that a start needs no network.
 
-    Each is asked for anew, unless it is pinned by its digest. Exits with 1 if one of them cannot be had, or not kept.
+    Those of CONFIG, or the one of REF. Each is asked for anew, unless it is pinned by its digest. Exits with 1 if one of
+    them cannot be had, or not kept.
     """
     with problems(exit_code=1):
         is_file = Path(what).suffix in (".toml", ".yaml", ".yml") or Path(what).is_file()
@@ -97,7 +98,10 @@ def push(
     settings_file: SettingsFile = None,
     auth_file: AuthFile = None,
 ) -> None:
-    """Push MODULE to a registry, as a Wasm OCI artefact of the CNCF's layout; prints the reference with its digest."""
+    """Push MODULE to a registry, as the CNCF lays Wasm artefacts out.
+
+    Prints the reference with its digest.
+    """
     with problems(exit_code=1):
         target = _parse(reference)
         annotations = dict(_annotation(text) for text in annotation or ())
@@ -116,7 +120,10 @@ def inspect(
     cache_dir: CacheDir = None,
     auth_file: AuthFile = None,
 ) -> None:
-    """Show what a module is: layers, sizes and digest of a reference; imports and exports."""
+    """Show what a module is made of.
+
+    Imports and exports; of a reference also its layers, sizes and digest.
+    """
     with problems(exit_code=1):
         path = Path(what)
         rows: list[tuple[str, str]] = []
@@ -160,7 +167,10 @@ def prune(
     cache_dir: CacheDir = None,
     settings_file: SettingsFile = None,
 ) -> None:
-    """Remove modules that were pulled; without options, only what is damaged or left over."""
+    """Remove modules that were pulled.
+
+    Without options, only what is damaged or left over.
+    """
     with problems(exit_code=1):
         age, size = _parse_age(max_age), _parse_size(max_size)
         try:
