@@ -56,8 +56,8 @@ def pull(
 ) -> None:
     """Pull modules, so that a start needs no network.
 
-    Those of CONFIG, or the one of REF. Each is asked for anew, unless it is pinned by its digest. Exits with 1 if one of
-    them cannot be had, or not kept.
+    Those of CONFIG, or the one of REF. Each is asked for anew, unless it is pinned by its digest. Exits with 1 if one
+    of them cannot be had, or not kept.
     """
     with problems(exit_code=1):
         is_file = Path(what).suffix in (".toml", ".yaml", ".yml") or Path(what).is_file()
