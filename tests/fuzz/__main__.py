@@ -21,7 +21,8 @@ _MAX_LENGTH = 1024
 _PATIENCE = 20
 """Seconds after which one input has taken too long."""
 _COVERAGE = re.compile(r"^#\d+\s+\w+\s+cov: (\d+)", re.MULTILINE)
-_EXECUTIONS = re.compile(r"^stat::number_of_executed_units:\s*(\d+)", re.MULTILINE)
+# The second is what it has said on the way, which is all there is if it was ended.
+_EXECUTIONS = re.compile(r"^(?:stat::number_of_executed_units:\s*|#)(\d+)", re.MULTILINE)
 _ARTEFACT = re.compile(r"Test unit written to (.*)")
 _ERROR = re.compile(r"=== Uncaught Python exception: ===\n(?P<error>.*?)\n\n", re.DOTALL)
 
@@ -81,8 +82,8 @@ def _outcome(target: str, code: int, log: str, seconds: float) -> Outcome:
         if artefact:
             path = os.path.relpath(artefact[1])
             failure += f"\n\nReproduce it: scripts/fuzz --target {target} --input {path}"
-    done = _EXECUTIONS.search(log)
-    return Outcome(target, int(done[1]) if done else 0, seconds, coverage[0], coverage[-1], failure)
+    done = max(map(int, _EXECUTIONS.findall(log)), default=0)
+    return Outcome(target, done, seconds, coverage[0], coverage[-1], failure)
 
 
 def _numbers(text: str) -> int:
