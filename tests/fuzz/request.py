@@ -47,7 +47,7 @@ SEEDS = tuple(
         b"GET /a/b?x=1&y HTTP/1.1\nHost: h:80\nX-A: 1\nx-a: 2\nCookie: a\nCookie: b\n\n",
         b"POST /a/x%20y/../z%2Fq HTTP/1.1\nHost: [::1]:8080\nContent-Length: 3\nContent-Type: a/b\n\nabc",
         b"POST /a HTTP/1.1\nHost: h\nTransfer-Encoding: chunked\nTrailer: x-t\n\n3;e=v\nabc\n0\nx-t: 1\n\n",
-        b"GET http://a.example:80/%2e%2e/%C3%A9 HTTP/1.1\nHost: b\nConnection: close\nProxy: p\nX_Y: 1\n\n",
+        b"GET http://a.example:80/a/%2e%2e/%C3%A9 HTTP/1.1\nHost: b\nConnection: close\nProxy: p\nX_Y: 1\n\n",
         b"GET / HTTP/1.0\n\nGET / HTTP/1.0\n\n",
         b"OPTIONS * HTTP/1.1\nHost: h\nExpect: 100-continue\n\n",
         b"GET /a?+-s HTTP/1.1\nHost: h\nUpgrade: h2c\nConnection: Upgrade\n\nGET /b HTTP/1.1\nHost: h\n\n",
@@ -61,7 +61,8 @@ FOUND = (b"\0POST /a HTTP/1.1\r\nHost: h\r\nUpgrade: h2c\r\nContent-Length: 3\r\
 FIELD_SEEDS = (
     b"aaa\nGET\na/b\nx=1&y\n1.1\nhost:h:80\nx-a:1\nx-a:2\ncookie:a\ncookie:b",
     b"aab\nPOST\na/x%20y/../z%2Fq\n\n1.1\nhost:[::1]:1\nx-forwarded-for:6.6.6.6, 10.0.0.1\ncontent-length:3",
-    b"baa\nGET\n%C3%A9/%e9\na+b+%2Ds\n1.0\nproxy:p\nauthorization:b\nx_y:1\nx-b:\xe9\nx-b:\xc3\xa9",
+    b"baa\nGET\n%C3%A9/e\na+b+%2Ds\n1.0\nproxy:p\nauthorization:b\nx_y:1\nx-b:\xe9\nx-b:\xc3\xa9",
+    b"aaa\nGET\na/x%2F..%2Fy\n\n1.1\nhost:h",
     b"aba\nHEAD\n\n\n1.1\na.example:8080\nhost:b\ncontent-type:a/b\ncontent-type:c\ntransfer-encoding:chunked",
 )
 
