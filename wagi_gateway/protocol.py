@@ -10,6 +10,7 @@ import sys
 import termios
 from typing import Any
 
+import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -28,6 +29,8 @@ _TOO_LARGE = (
     b"Request Header Fields Too Large\n"
 )
 
+_INVALID = "Invalid HTTP request received."
+_FRAMING = (b"content-length", b"transfer-encoding")
 _EMPTY_PATH = re.compile(rb"https?://[^/?#]*(?![^?#])", re.IGNORECASE)
 
 
@@ -100,7 +103,8 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._is_deaf:
             return
         self._unfinished += len(data)
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        self._parse(data)
         if self._unfinished > MAX_HEAD and not self.transport.is_closing():
             self.logger.warning("A request's head or trailers are larger than %d bytes.", MAX_HEAD)
             if self._in_head and self._is_idle():
@@ -109,6 +113,25 @@ class BoundedProtocol(HttpToolsProtocol):
                 self.transport.close()
         elif self._in_head and self._unfinished and self._head_timer is None and self._is_idle():
             self._start_head_timer()
+
+    def _parse(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._ignore_upgrade(data[upgrade.args[0] :])
+        except httptools.HttpParserError:
+            self.logger.warning(_INVALID)
+            self.send_400_response(_INVALID)
+
+    def _ignore_upgrade(self, rest: bytes) -> None:
+        """Reads on after the head of a request that asks for an upgrade: nobody offers one (RFC 9110 section 7.8), so
+        its body follows as ever. The parser takes that for the other protocol, and for a request if it comes later."""
+        framing = [b"%s: %s\r\n" % field for field in self.scope["headers"] if field[0] in _FRAMING]
+        self.parser = httptools.HttpRequestParser(_AfterHead(self))
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+        self._parse(b"POST / HTTP/1.1\r\n%s\r\n" % b"".join(framing))
+        if not (self._is_deaf or self.transport.is_closing()):
+            self._parse(rest)
 
     def on_headers_complete(self) -> None:
         """The head is there."""
@@ -137,6 +160,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The next thing is another head."""
+        if self.parser.should_upgrade():  # the end of the head, and of nothing else
+            return
         self._unfinished = 0
         self._in_head = True
         if not self._is_deaf:
@@ -194,9 +219,6 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.write_eof()
         self.loop.call_later(_LINGER, self.transport.close)
 
-    def _unsupported_upgrade_warning(self) -> None:
-        """An upgrade nobody offers is ignored (RFC 9110 section 7.8); uvicorn would advise to install a library."""
-
     def _close_soon(self) -> None:
         def close() -> None:
             if self._is_idle():
@@ -224,6 +246,33 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+
+
+class _AfterHead:
+    """Hands on everything that a parser finds but for the first head, which is known."""
+
+    def __init__(self, protocol: BoundedProtocol) -> None:
+        self._protocol = protocol
+        self._is_past = False
+        self.on_body = protocol.on_body
+        self.on_message_complete = protocol.on_message_complete
+
+    def on_message_begin(self) -> None:
+        if self._is_past:
+            self._protocol.on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        if self._is_past:
+            self._protocol.on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._is_past:
+            self._protocol.on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        if self._is_past:
+            self._protocol.on_headers_complete()
+        self._is_past = True
 
 
 def _unread(transport: asyncio.Transport) -> int:

@@ -37,7 +37,8 @@ worker_processes 1;
 {user}
 events {{ worker_connections 1024; }}
 http {{
-  access_log off;
+  log_format seen '$remote_addr "$upstream_status" "$upstream_http_x_request_id"';
+  access_log {directory}/access.log seen;
   client_body_temp_path {directory}/body;
   proxy_temp_path {directory}/proxy;
   fastcgi_temp_path {directory}/fastcgi;

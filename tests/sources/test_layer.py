@@ -219,6 +219,7 @@ HOSTILE = {
     "huge-long-name": (header("name", 300 << 20, b"L"), "a header of 314572800 bytes"),
     "pax-nonsense": (archive(header("pax", 6, b"x") + padded(b"999 a\n")), "no list of records"),
     "pax-zero-length": (archive(header("pax", 6, b"x") + padded(b"0 a=b\n")), "no list of records"),
+    "pax-same-again": (archive(header("pax", 8, b"x") + padded(b"6 a=b\nxx")), "no list of records"),
     "pax-digits": (archive(header("pax", 1 << 20, b"x") + b"1" * (1 << 20)), "no list of records|no number"),
 }
 

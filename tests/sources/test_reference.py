@@ -62,6 +62,7 @@ def test_parse(text: str, registry: str, repository: str, tag: str | None, diges
         ("r.io/ä", "is not the name of a module"),
         ("r.io/a?x=1", "is not the name of a module"),
         (f"r.io/{'a' * 256}", "is not the name of a module"),
+        ("a" * 250, "is not the name of a module"),  # library/ counts
         ("r.io/Team/hello", "no upper-case letters"),
         ("Hello", "no upper-case letters"),
         ("r.io/a:", "a tag is"),

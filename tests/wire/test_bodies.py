@@ -130,6 +130,43 @@ def test_q08_continue(site: Server) -> None:
         connection.check_next(answer)
 
 
+UPGRADE = ("Connection: Upgrade", "Upgrade: h2c")
+
+
+@pytest.mark.parametrize("framing", [("Content-Length: 3", b"abc"), ("Transfer-Encoding: chunked", CHUNKS)])
+@pytest.mark.parametrize("is_in_pieces", [False, True])
+def test_a_body_after_an_upgrade_nobody_offers(site: Server, framing: tuple[str, bytes], *, is_in_pieces: bool) -> None:
+    field, body = framing
+    expect = ("Expect: 100-continue",) if is_in_pieces else ()
+    with connected(site.address) as connection:
+        connection.send(message("POST /x HTTP/1.1", "Host: h", *UPGRADE, field, *expect))
+        if is_in_pieces:
+            assert connection.socket.recv(100).startswith(b"HTTP/1.1 100 ")  # so the head was read without the body
+        connection.send(body)
+        answer = connection.answer()
+        assert answer.seen.stdin == b"abc"
+        connection.check_next(answer)
+
+
+def test_no_request_is_smuggled_behind_an_upgrade(site: Server) -> None:
+    before = site.log.count("/e/smuggled")
+    with connected(site.address) as connection:
+        length = f"Content-Length: {len(SMUGGLED)}"
+        connection.send(message("POST /x HTTP/1.1", "Host: h", *UPGRADE, length, "Expect: 100-continue"))
+        assert connection.socket.recv(100).startswith(b"HTTP/1.1 100 ")
+        connection.send(SMUGGLED)
+        answer = connection.answer()
+        assert answer.seen.stdin == SMUGGLED
+        connection.check_next(answer)
+    assert site.log.count("/e/smuggled") == before
+
+
+def test_many_upgrades_at_once(site: Server) -> None:
+    request = message("GET /x HTTP/1.1", "Host: h", *UPGRADE)
+    with connected(site.address) as connection:
+        assert connection.ask(request * 1000).status == 200
+
+
 def test_q08_no_continue_over_limit(site: Server) -> None:
     with connected(site.address) as connection:
         head = message("POST /small HTTP/1.1", "Host: h", "Content-Length: 5000", "Expect: 100-continue")

@@ -62,10 +62,10 @@ class ImageReference:
             raise ValueError(f"{text!r}: {registry!r} is not the host[:port] of a registry; write {_FORMS}")
         if repository != repository.lower():
             raise ValueError(f"{text!r}: the name of a repository has no upper-case letters; write {_FORMS}")
-        if not _REPOSITORY.fullmatch(repository) or len(repository) > _MAX_REPOSITORY:
-            raise ValueError(f"{text!r} is not the name of a module in a registry; write {_FORMS}")
         if registry == DOCKER_HUB and "/" not in repository:
             repository = f"library/{repository}"
+        if not _REPOSITORY.fullmatch(repository) or len(repository) > _MAX_REPOSITORY:
+            raise ValueError(f"{text!r} is not the name of a module in a registry; write {_FORMS}")
         return cls(registry, repository, tag or None, digest or None)
 
     def __str__(self) -> str:

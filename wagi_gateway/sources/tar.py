@@ -160,7 +160,8 @@ def _records(body: bytes) -> dict[str, str]:
         length = _decimal(body[start:space].decode("latin-1")) if space > start else 0
         record = body[space + 1 : start + length]
         key, equals, value = record.partition(b"=")
-        if not equals or start + length > len(body) or not record.endswith(b"\n"):
+        # A length of 0 would lead to the same record again, for ever.
+        if not length or not equals or start + length > len(body) or not record.endswith(b"\n"):
             raise TarError("an extended header that is no list of records")
         if key.startswith(b"GNU.sparse"):
             raise TarError("a sparse member")

@@ -1,0 +1,42 @@
+"""What proxies, and whoever poses as one, say of the client."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import ip_address, ip_network
+
+from wagi_gateway.cgi.environ import RequestHead
+from wagi_gateway.cgi.forwarded import apply_forwarded
+
+_TRUSTED = (ip_network("127.0.0.1"), ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
+_NAMES = (b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-port", b"forwarded")
+
+SEEDS = (
+    b"0203.0.113.9\n1https\n28443",
+    b"06.6.6.6, 10.0.0.1\n0[2001:db8::1]:80, 10.1.2.3:99\n1http,HTTPS",
+    b"0::ffff:127.0.0.1\n0fd00::1%eth0, unknown, _hidden\n265536\n2 1",
+    b"3for=6.6.6.6\n0\n0,,",
+)
+
+
+def check(data: bytes) -> None:
+    """Each line is a field: the first byte says which one."""
+    lines = [line for line in data.split(b"\n") if line]
+    fields = tuple((_NAMES[line[0] % 4], line[1:]) for line in lines)
+    request = RequestHead("GET", b"/", b"", "1.1", "http", fields, ("127.0.0.1", 5), ("127.0.0.1", 80), "1")
+    found = apply_forwarded(request, _TRUSTED)
+    assert found.client
+    address, port = found.client
+    assert str(ip_address(address)) == address
+    assert "%" not in address
+    assert 0 <= port < 65536
+    assert found.scheme in ("http", "https")
+    assert found.forwarded_port is None or 0 < int(found.forwarded_port) < 65536
+    assert replace(found, client=request.client, scheme="http", forwarded_port=None) == request
+    # Nobody else is believed.
+    stranger = replace(request, client=("203.0.113.1", 5))
+    assert apply_forwarded(stranger, _TRUSTED) is stranger
+    # What a client puts in front of what its proxy says changes nothing, unless all hops are proxies.
+    claimed = replace(request, headers=((b"x-forwarded-for", b"6.6.6.6"), *fields))
+    again = apply_forwarded(claimed, _TRUSTED)
+    assert again.client == found.client or any(ip_address(address) in network for network in _TRUSTED)

@@ -1,0 +1,115 @@
+"""What a connection is to uvicorn's protocol, without a network."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar, cast
+
+from uvicorn.server import ServerState
+
+from tests.wire.client import Answer, Connection
+from wagi_gateway.protocol import Config
+
+T = TypeVar("T")
+
+
+async def _nobody(_scope: object, _receive: object, _send: object) -> None:
+    """An application that is never called."""
+
+
+CONFIG = Config(
+    _nobody, head_time=60, send_timeout=60, keep_alive_requests=1000, lifespan="off", log_config=None, ws="none"
+)
+CONFIG.load()
+STATE = ServerState()
+SILENT = logging.Logger("silent", logging.CRITICAL)
+
+
+class Transport(asyncio.Transport):
+    """Keeps what is written, as a socket that is always ready."""
+
+    def __init__(self) -> None:
+        super().__init__({"sockname": ("127.0.0.1", 3000), "peername": ("127.0.0.1", 50000)})
+        self.written = b""
+        self._is_closing = False
+
+    def write(self, data: Any) -> None:
+        """Keeps it."""
+        self.written += data
+
+    def write_eof(self) -> None:
+        """The other direction goes on."""
+
+    def can_write_eof(self) -> bool:
+        """As TCP can."""
+        return True
+
+    def close(self) -> None:
+        """Nothing is read any more."""
+        self._is_closing = True
+
+    def is_closing(self) -> bool:
+        """Whether it was closed."""
+        return self._is_closing
+
+    def pause_reading(self) -> None:
+        """Everything is there already."""
+
+    def resume_reading(self) -> None:
+        """Everything is there already."""
+
+    def get_write_buffer_size(self) -> int:
+        """Nothing waits."""
+        return 0
+
+
+class Clock:
+    """As much of an event loop as a connection asks for; no time passes in it."""
+
+    def call_later(self, _delay: float, _callback: Callable[..., object]) -> _Timer:
+        """Never happens."""
+        return _Timer()
+
+
+class _Timer:
+    def cancel(self) -> None:
+        """Nobody waits for it."""
+
+
+class _Written:
+    """A socket from which an answer is read."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def recv(self, _size: int) -> bytes:
+        data, self._data = self._data, b""
+        return data
+
+
+def answers(written: bytes, *, is_head: bool = False) -> list[Answer]:
+    """Everything on the wire, read by a client that believes nothing."""
+    connection = Connection(cast(socket.socket, _Written(written)))
+    found = []
+    while not connection.ends():
+        found.append(connection.answer(is_head=is_head))
+    return found
+
+
+def finished(coroutine: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine that has nothing to wait for."""
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        return cast(T, end.value)
+    raise AssertionError("it waits for something")
+
+
+def in_pieces(data: bytes, size: int) -> list[bytes]:
+    """Bytes in pieces of `size`, 0 for one piece; of more than 16 pieces the last is the rest."""
+    rest = 15 * size
+    pieces = [data[at : at + size] for at in range(0, min(rest, len(data)), size or 1)]
+    return [*pieces, data[rest:]] if data[rest:] else pieces
