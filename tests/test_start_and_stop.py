@@ -77,7 +77,14 @@ def workers(server: Server) -> set[int]:
     """The worker processes of a server."""
     pid = server.process.pid
     children = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
-    return {child for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()}
+    return {child for child in children if b"spawn_main" in _command(child)}
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):  # it has just ended
+        return b""
 
 
 def test_a_worker_that_dies_is_replaced(serve: Serve) -> None:
