@@ -11,7 +11,7 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,16 +109,17 @@ def running(
     preexec: Callable[[], None] | None = None,
     listen: str | None = "127.0.0.1:0",
     pass_fds: tuple[int, ...] = (),
+    prefix: Sequence[str] = (),
 ) -> Iterator[Server]:
     """Serves a `modules.toml` with this text, the files it names in `directory`; or one that is there already.
 
-    With a `listen` of None it serves where the file says.
+    With a `listen` of None it serves where the file says. `prefix` is a command that becomes the one after it.
     """
     path = config if isinstance(config, Path) else directory / "modules.toml"
     if isinstance(config, str):
         path.write_text(textwrap.dedent(config))
     cache_arguments = ["--cache-dir", str(cache)] if cache else []
-    command = [sys.executable, "-m", "wagi_gateway", "serve", str(path), *cache_arguments]
+    command = [*prefix, sys.executable, "-m", "wagi_gateway", "serve", str(path), *cache_arguments]
     command += ["--listen", listen] if listen else []
     log_path = directory / "log"
     with ExitStack() as stack:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import pwd
 import re
-import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -20,33 +16,13 @@ import pytest
 import trustme
 
 from tests import guests
-from tests.conftest import ROOT, Server, running, wait_until
+from tests.conftest import Server, running, wait_until
+from tests.deploy.front import front
 from tests.wire.client import Answer, connected, message
 from tests.wire.guests import CT, ENV, seen
-from tests.wire.nginx import nginx_command
 from wagi_gateway.config import Limits
 
-DEPLOY = ROOT / "deploy" / "nginx"
 CLIENT = "127.0.0.9"
-
-MAIN = """
-daemon off;
-pid {directory}/nginx.pid;
-error_log {directory}/error.log warn;
-worker_processes 1;
-{user}
-events {{ worker_connections 1024; }}
-http {{
-  log_format seen '$remote_addr "$upstream_status" "$upstream_http_x_request_id"';
-  access_log {directory}/access.log seen;
-  client_body_temp_path {directory}/body;
-  proxy_temp_path {directory}/proxy;
-  fastcgi_temp_path {directory}/fastcgi;
-  uwsgi_temp_path {directory}/uwsgi;
-  scgi_temp_path {directory}/scgi;
-  include conf.d/*.conf;
-}}
-"""
 
 CONFIG = """
 [server]
@@ -103,21 +79,6 @@ class Site:
             return connection.ask(request)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def configuration(name: str, changes: dict[str, str]) -> str:
-    """A published file with other addresses and paths; each stands in it exactly once."""
-    text = (DEPLOY / "conf.d" / name).read_text()
-    for published, own in changes.items():
-        assert text.count(published) == 1, published
-        text = text.replace(published, own)
-    return text
-
-
 @contextmanager
 def serving(name: str, folder: Path, cache: Path, settings: str = "") -> Iterator[Site]:
     """A gateway as the file says, and nginx with it in front."""
@@ -130,55 +91,9 @@ def serving(name: str, folder: Path, cache: Path, settings: str = "") -> Iterato
     config = CONFIG.format(settings=f"trusted_proxies = {trusted}\n{settings}")
     listen = f"unix:{folder}/wagi.sock" if is_unix else "127.0.0.1:0"
     with running(folder, config, cache=cache, listen=listen) as gateway:
-        authority = None
         directory = folder / "nginx"
-        shutil.copytree(DEPLOY / "snippets", directory / "snippets")
-        (directory / "conf.d").mkdir()
-        port, secure = free_port(), free_port()
-        changes = {"listen 80 ": f"listen 127.0.0.1:{port} "}
-        if is_unix:
-            changes["server unix:/run/wagi-gateway/wagi.sock"] = f"server unix:{folder}/wagi.sock"
-        else:
-            changes["127.0.0.1:3000"] = f"127.0.0.1:{gateway.address[1]}"
-        if "tls" in name:
-            authority = trustme.CA()
-            issued = authority.issue_cert("wagi.example.com")
-            issued.private_key_pem.write_to_path(str(directory / "privkey.pem"))
-            (directory / "fullchain.pem").write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
-            changes["listen 443 "] = f"listen 127.0.0.1:{secure} "
-            changes["/etc/ssl/wagi/fullchain.pem"] = f"{directory}/fullchain.pem"
-            changes["/etc/ssl/wagi/privkey.pem"] = f"{directory}/privkey.pem"
-        (directory / "conf.d" / name).write_text(configuration(name, changes))
-        with nginx(directory, port) as log:
-            yield Site(gateway, ("127.0.0.1", port), ("127.0.0.1", secure) if authority else None, authority, log)
-
-
-@contextmanager
-def nginx(directory: Path, port: int) -> Iterator[Path]:
-    """Runs it as a child in the foreground."""
-    # Started by root, its workers would be another user's and not find their directories.
-    user = f"user {pwd.getpwuid(0).pw_name};" if os.geteuid() == 0 else ""
-    (directory / "nginx.conf").write_text(MAIN.format(directory=directory, user=user))
-    log = directory / "error.log"
-    with (directory / "stderr").open("w") as stderr:
-        command = [nginx_command(), "-p", str(directory), "-c", str(directory / "nginx.conf")]
-        process = subprocess.Popen(command, stderr=stderr)
-    try:
-        wait_until(lambda: process.poll() is not None or accepts(port), message=(directory / "stderr").read_text)
-        assert process.poll() is None, (directory / "stderr").read_text()
-        assert "[warn]" not in (directory / "stderr").read_text()
-        yield log
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(10)
-
-
-def accepts(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), 1).close()
-    except OSError:
-        return False
-    return True
+        with front(name, directory, gateway.url.removeprefix("http://")) as nginx:
+            yield Site(gateway, nginx.address, nginx.secure, nginx.authority, nginx.log)
 
 
 @pytest.fixture(scope="module", params=["wagi-gateway.conf", "wagi-gateway-unix.conf"])
