@@ -9,6 +9,7 @@ import threading
 
 import pytest
 
+from tests import guests
 from tests.outbound.clients import guest_that_calls
 from tests.outbound.farm import Raw
 from tests.sandbox.test_sandbox import compiler, warm
@@ -19,7 +20,7 @@ from wagi_gateway.outbound.destination import Address
 from wagi_gateway.outbound.patience import Patience
 from wagi_gateway.outbound.policy import Policy
 from wagi_gateway.outbound.session import Session
-from wagi_gateway.sandbox import Execution, Invocation, Sandbox
+from wagi_gateway.sandbox import Execution, Invocation, Sandbox, sandbox
 
 GUESTS = 8
 
@@ -60,3 +61,33 @@ def test_guests_that_wait_for_each_other_all_run_at_once(monkeypatch: pytest.Mon
         executions = asyncio.run(main())
         client.close()
     assert [execution.failure() for execution in executions] == [None] * GUESTS
+
+
+def test_threads_of_a_burst_end_under_steady_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though jobs keep each of them from being idle."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(sandbox, "_SPAN", 0.2)
+    napping = warm(guests.sleeps(20_000_000, b"status: 204\n\n"))
+
+    async def nap(running: Sandbox) -> None:
+        ended = asyncio.Event()
+        guest = Invocation(napping, b"_start", limits=Limits(), argv=[b"/"], environ={})
+        execution = running.start(guest, on_end=lambda _: ended.set())
+        await asyncio.wait_for(ended.wait(), 10)
+        execution.release()
+
+    def threads() -> int:
+        return sum(thread.name == "guest" for thread in threading.enumerate()) - others
+
+    async def main() -> None:
+        async with Sandbox(compiler().engine) as running:
+            await asyncio.gather(*(nap(running) for _ in range(GUESTS)))
+            assert threads() >= GUESTS
+            deadline = asyncio.get_running_loop().time() + 10
+            while threads() > 2:
+                assert asyncio.get_running_loop().time() < deadline, threads()
+                await nap(running)
+
+    others = 0
+    others = threads()
+    asyncio.run(main())

@@ -7,6 +7,7 @@ import contextlib
 import os
 import resource
 import threading
+import time
 from collections.abc import Callable, Collection
 
 import wasmtime
@@ -27,6 +28,8 @@ _LOOK = 0.001
 """Seconds between two looks at guests that have just begun to run on a thread."""
 _MAX_IDLE = 64
 """Slots that are kept for the next guest."""
+_SPAN = 10.0
+"""Seconds of which the busiest moment says how many threads there are to be."""
 _CLOSE = 5.0
 """Seconds that guests have to end when the sandbox is closed."""
 
@@ -40,6 +43,8 @@ class Sandbox:
         self._threads = Threads()
         self._idle: list[Slot] = []
         self._running: set[Execution] = set()
+        self._most = 0
+        """Guests that ran on threads at the same time in the span that is under way."""
         self._is_closing = False
         self._none_runs = asyncio.Event()
         self._end_ticker = threading.Event()
@@ -105,6 +110,7 @@ class Sandbox:
             execution.begin_again(self._slot())
         invocation.on_wait = self.grow
         self._running.add(execution)
+        self._most = max(self._most, len(self._running))
         self._none_runs.clear()
         try:
             self._threads.submit(execution.run)
@@ -166,7 +172,12 @@ class Sandbox:
             self._idle.append(slot)
 
     def _tick(self) -> None:
+        span_ends = time.monotonic() + _SPAN
         while not self._end_ticker.wait(_TICK):
+            if time.monotonic() >= span_ends:
+                self._threads.shrink(self._most + 1)
+                self._most = len(self._running)
+                span_ends = time.monotonic() + _SPAN
             if self._descriptors_are_short():
                 self._stop_openers()
             self._engine.increment_epoch()

@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 
 from ..compiler import MAX_WASM_STACK
 
 _STACK = MAX_WASM_STACK + 3 * 2**20
 """Bytes of a thread's stack: what a guest may use of it before it traps, and what the calls around it need."""
-_IDLE = 10.0
-"""Seconds after which a thread beyond the first few ends."""
 
 
 class Threads:
@@ -51,26 +49,22 @@ class Threads:
                     threading.stack_size(default)
                 self._count += 1
 
+    def shrink(self, count: int) -> None:
+        """Has threads end that are more than `count` and more than the first few. May be called from any thread.
+
+        A thread cannot find out by itself that it is not needed: jobs go to the one that has waited longest, so that
+        even a few of them keep all threads from being idle for long, and with them the stacks that guests have used.
+        """
+        with self._lock:
+            while self._count > max(count, self._few):
+                self._count -= 1
+                self._jobs.put(None)
+
     def close(self) -> None:
         """Has the threads end once their guests have."""
         for _ in range(self._count):
             self._jobs.put(None)
 
     def _work(self) -> None:
-        while True:
-            try:
-                job = self._jobs.get(timeout=_IDLE)
-            except Empty:
-                if self._may_end():
-                    return
-                continue
-            if job is None:
-                return
+        while job := self._jobs.get():
             job()
-
-    def _may_end(self) -> bool:
-        with self._lock:
-            if self._count <= self._few or not self._jobs.empty():
-                return False
-            self._count -= 1
-            return True
