@@ -1,0 +1,134 @@
+"""Faults of what is around it: disks, the registry, the clock, the limit on descriptors."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import resource
+import shutil
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.attacks import get
+from tests.conftest import wait_until
+from tests.registry import running_registry
+
+from .city import PATIENCE, City
+from .fault import Affected
+
+_DAY = 86400
+_FREE = 24
+"""Descriptors that are left."""
+
+
+def no_cache(city: City) -> None:
+    """The cache's directory is deleted with everything in it; modules that change are compiled all the same."""
+    cache = city.seen("cache") / "modules"
+    shutil.rmtree(cache)
+    city.renewed()
+    city.renewed()
+
+
+def a_read_only_cache(city: City) -> None:
+    """Nothing can be written to the cache."""
+    city.remount("cache", "ro")
+    try:
+        log = city.renewed()
+        assert "cache" in log, f"nothing is said of the cache:\n{log}"
+    finally:
+        city.remount("cache", "rw")
+    assert "WARNING" not in city.renewed()
+
+
+def a_full_cache(city: City) -> None:
+    """The disk of the cache is full."""
+    with _filled(city.seen("cache")):
+        log = city.renewed()
+        assert "cache" in log, f"nothing is said of the cache:\n{log}"
+    assert "WARNING" not in city.renewed()
+
+
+def no_temporary_space(city: City) -> None:
+    """The disk of temporary files is full: bodies that need one are refused, smaller ones are not."""
+    body = b"x" * 3_000_000
+    assert city.gateway.post("/echo", body).content == body
+    with _filled(city.seen("spool")):
+        for _ in range(5):
+            assert city.gateway.post("/echo", body).status_code == 503
+            assert city.gateway.post("/echo", b"small").content == b"small"
+    assert city.gateway.post("/echo", body).content == body
+
+
+def no_registry(city: City) -> None:
+    """The registry is gone while its modules are asked for: the copies are used."""
+    address = city.registry.address
+    city.registry.stop()
+    log = city.renewed()
+    assert address in log, f"nothing is said of the registry:\n{log}"
+    assert city.gateway.get("/pulled").status_code == 200
+    city.registry = city.keep(running_registry(city.directory / "registry", address=address))
+    assert address not in city.renewed()
+
+
+def a_jump_of_the_clock(city: City) -> None:
+    """The clock goes a day forward and two back; what has a time limit keeps it."""
+    assert city.clock
+    for offset in (_DAY, -_DAY, 0):
+        city.clock.write_text(f"{offset:+d}\n")
+        said = city.renewed()
+        wanted = time.strftime("%Y-%m-%dT%H", time.gmtime(time.time() + offset))
+        assert wanted in said, f"the clock has not moved to {wanted}:\n{said}"
+        began = time.monotonic()
+        assert city.gateway.get("/loop").status_code == 504
+        assert 0.9 < time.monotonic() - began < 5
+
+
+def no_descriptors(city: City) -> Affected:
+    """There are no more descriptors: whoever comes is told or waits, and who is there is served."""
+    pid = city.serving()[0]
+    limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    taken = {int(number) for number in os.listdir(f"/proc/{pid}/fd")}
+    most = next(itertools.islice((number for number in itertools.count() if number not in taken), _FREE, None))
+    since = time.monotonic()
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (most, limits[1]))
+    try:
+        answers = _crowd(city, 200)
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+    until = time.monotonic()
+    assert set(answers) <= {b"200", b"503"}, answers
+    wait_until(lambda: city.gateway.get("/hello").status_code == 200, PATIENCE)
+    return Affected(since, until, frozenset({502, 503}))
+
+
+def _crowd(city: City, count: int) -> list[bytes]:
+    """What connections that stay open are answered, each with its status."""
+    with contextlib.ExitStack() as stack:
+        connections = []
+        for _ in range(count):
+            connection = stack.enter_context(socket.create_connection(city.gateway.address, timeout=PATIENCE))
+            connection.sendall(get("/hello"))
+            connections.append(connection)
+        return [_status(connection) for connection in connections]
+
+
+def _status(connection: socket.socket) -> bytes:
+    try:
+        return connection.recv(65536)[9:12]
+    except OSError as error:
+        return repr(error).encode()
+
+
+@contextlib.contextmanager
+def _filled(directory: Path) -> Iterator[None]:
+    path = directory / "filler"
+    try:
+        with contextlib.suppress(OSError), path.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+        yield
+    finally:
+        path.unlink()

@@ -1,0 +1,66 @@
+"""What the gateway's processes hold: descriptors, memory, threads, files."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from .city import City
+
+MEMORY_NOISE = 32 * 2**20
+"""Bytes by which a process that serves may be larger than before: the allocator keeps what it had in its heaps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Of all processes together."""
+
+    descriptors: int
+    """But those of pipes to guests, and of connections that somebody still has open."""
+    pipes: int
+    """They are kept for the next guests."""
+    memory: int
+    """Bytes that are resident, without pages shared with files."""
+    threads: int
+    files: int
+    """Temporary ones, named and unnamed."""
+
+    def is_within(self, limit: Usage) -> bool:
+        """Whether it is no more than that."""
+        return all(getattr(self, name) <= getattr(limit, name) for name in self.__slots__)
+
+
+def usage(city: City) -> Usage:
+    """What they hold now."""
+    descriptors = pipes = memory = threads = unnamed = 0
+    spool = str(city.directory / "disks" / "spool")
+    for pid in city.processes():
+        with contextlib.suppress(OSError):
+            for entry in os.listdir(f"/proc/{pid}/fd"):
+                with contextlib.suppress(OSError):
+                    to = os.readlink(f"/proc/{pid}/fd/{entry}")
+                    pipes += to.startswith("pipe:")
+                    descriptors += not to.startswith("pipe:")
+                    unnamed += to.startswith(spool) and to.endswith("(deleted)")
+            status = Path(f"/proc/{pid}/status").read_text()
+            memory += 1024 * int(_number(r"RssAnon:\s+(\d+) kB", status))
+            threads += int(_number(r"Threads:\s+(\d+)", status))
+    named = sum(len(files) for _, _, files in os.walk(city.seen("spool")))
+    return Usage(descriptors - _connections(city), pipes, memory, threads, named + unnamed)
+
+
+def _number(pattern: str, text: str) -> str:
+    found = re.search(pattern, text)
+    return found[1] if found else "0"
+
+
+def _connections(city: City) -> int:
+    """Connections to the gateway, and its own to the service that guests call, that both sides have open; what only the
+    gateway still has open is not among them."""
+    here = {f":{port:04X}" for port in (city.gateway.address[1], int(city.admin.rpartition(":")[2]))}
+    there = f":{city.target.port:04X}"
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(row[3] == "01" and (row[1][-5:] in here or row[2][-5:] == there) for row in rows)
