@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
+import select
 import time
 from pathlib import Path
 
 import pytest
 
-from tests import guests
+from tests import attacks, guests
+from tests.attacks import get, send
 from tests.conftest import ROOT, Serve, Server, running, wait_until
 from wagi_gateway.configfile import read_config
 from wagi_gateway.errors import StartupError
@@ -47,6 +50,7 @@ def test_a_guest_that_opens_files_without_end_is_stopped(tmp_path: Path, cache: 
     (tmp_path / "opener.wat").write_text(OPENER)
     config = module("opener", 'volumes = { "/" = { path = "data", read_only = true } }')
     with running(tmp_path, config, cache=cache, preexec=_few_descriptors) as server:
+        server.get("/healthz")
         before = server.descriptors()
         response = server.get("/opener")
         assert response.status_code in (500, 503)
@@ -54,6 +58,32 @@ def test_a_guest_that_opens_files_without_end_is_stopped(tmp_path: Path, cache: 
         server.wait_for_log(r"503: the server ran out of descriptors.* route=/opener")
         wait_until(lambda: server.descriptors() <= before + 8)
         assert server.get("/healthz").status_code == 200
+
+
+def _hardly_any_descriptors() -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))
+
+
+def test_connections_wait_for_descriptors(tmp_path: Path, cache: Path) -> None:
+    """None is reset, those that are there are served, and those that wait are when others go."""
+    (tmp_path / "hello.wat").write_text(guests.HELLO)
+    with (
+        running(
+            tmp_path, attacks.module("/hello", "hello", concurrency=4), cache=cache, preexec=_hardly_any_descriptors
+        ) as server,
+        contextlib.ExitStack() as stack,
+    ):
+        waiting = [stack.enter_context(send(server, get("/hello"))) for _ in range(200)]
+        server.wait_for_log("WARNING no descriptors are left for connections")
+        while waiting:
+            answered = select.select(waiting, [], [], 10)[0]
+            assert answered, f"{len(waiting)} connections wait in vain"
+            assert len(answered) < 100
+            for connection in answered:
+                assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+                connection.close()
+            waiting = [connection for connection in waiting if connection not in answered]
+        assert server.log.count("WARNING") == 1
 
 
 def _small_stack() -> None:

@@ -18,11 +18,12 @@ from typing import Any, TypeVar, cast
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
+from .acceptor import Acceptor
 from .app import Application, create_app
 from .config import Log, Server
 from .configfile import ConfigFile
 from .errors import Problem, StartupError
-from .listener import BACKLOG, url
+from .listener import url
 from .observe import log
 from .observe.cells import Cells
 from .observe.tally import Tally
@@ -50,13 +51,15 @@ class Worker(uvicorn.Server):
         self._loop: asyncio.AbstractEventLoop | None = None
         """Where it serves; set while it does."""
         self._reloads: set[asyncio.Task[None]] = set()
+        self.servers = []  # uvicorn's own
+        self._acceptors: list[Acceptor] = []
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         if sockets:
             await self.lifespan.startup()
             if self.lifespan.should_exit:
                 raise SystemExit(STARTUP_FAILURE)
-            self.servers = [await self._listen(listener) for listener in sockets]
+            self._acceptors = [self._listen(listener) for listener in sockets]
             self.started = True
             self._loop = asyncio.get_running_loop()
             if self.on_hangup:
@@ -64,17 +67,12 @@ class Worker(uvicorn.Server):
             _spare_the_collector()
             self._on_ready(url(sockets[0], is_secure=cast(Config, self.config).is_secure))
 
-    async def _listen(self, listener: socket.socket) -> asyncio.Server:
-        """As uvicorn does it, which knows neither a handshake's time nor that uvloop tells UNIX sockets from TCP."""
-        config, loop = cast(Config, self.config), asyncio.get_running_loop()
-        options: dict[str, Any] = {"sock": listener, "backlog": BACKLOG}
-        if listener.family == socket.AF_UNIX:
-            # Workers share the socket, and one that goes does not take it along.
-            options["cleanup_socket"] = False
+    def _listen(self, listener: socket.socket) -> Acceptor:
+        config = cast(Config, self.config)
+        options: dict[str, Any] = {}
         if certificate := _certificate(config):
-            options |= {"ssl": certificate.context, "ssl_handshake_timeout": config.head_time}
-        create = loop.create_unix_server if listener.family == socket.AF_UNIX else loop.create_server
-        return await create(self._create_protocol, **options)
+            options = {"ssl": certificate.context, "ssl_handshake_timeout": config.head_time}
+        return Acceptor(listener, self._create_protocol, **options)
 
     def _create_protocol(self) -> asyncio.Protocol:
         config = cast(Config, self.config)
@@ -134,10 +132,10 @@ class Worker(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self.on_stop()
-        for server in self.servers:
-            server.close()
-        # What was accepted in this round of the loop is a connection in the next, and then told of the end, too.
-        await asyncio.sleep(0)
+        for acceptor in self._acceptors:
+            acceptor.close()
+        for acceptor in self._acceptors:
+            await acceptor.wait_closed()  # so that what was accepted is told of the end, too
         await super().shutdown(sockets)
         if self.force_exit:  # uvicorn leaves out what guests need to end
             await self.lifespan.shutdown()
