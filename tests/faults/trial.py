@@ -43,17 +43,17 @@ class Outcome:
 
 
 def warm_up(city: City) -> Usage:
-    """Has the gateway take what it takes for good; what it holds then at most."""
+    """Has the gateway take what it takes for good; what it may hold from then on."""
     with Load(city):
         time.sleep(1)
         samples = [usage(city) for _ in _ticks(0.5)]
         _fill_slots(city)
-    return Usage(
-        descriptors=min(sample.descriptors for sample in samples),
-        pipes=min(sample.pipes for sample in samples) + 4 * (SLOTS + 8) * city.workers,
+    rest = _at_rest(city)
+    return replace(
+        rest,
+        pipes=rest.pipes + 4 * (8 + SLOTS * (city.workers - 1)),
         memory=max(sample.memory for sample in samples),
         threads=max(sample.threads for sample in samples),
-        files=min(sample.files for sample in samples),
     )
 
 
@@ -106,12 +106,22 @@ def _limit(city: City, before: Usage, after: Usage) -> Usage:
     return replace(before, memory=memory, threads=after.threads)
 
 
-def settle(city: City, before: Usage) -> Usage:
-    """Returns what it holds under load once the threads have ended that a fault needed."""
+def settle(city: City, before: Usage) -> None:
+    """Without load, what faults needed is given back, the threads too that live a little longer."""
     limit = replace(before, memory=before.memory + MEMORY_NOISE * city.workers)
-    with Load(city):
-        wait_until(lambda: usage(city).is_within(limit), _THREADS_END, lambda: f"{usage(city)}, not {limit}")
-        return usage(city)
+    wait_until(lambda: usage(city).is_within(limit), _THREADS_END, lambda: f"{usage(city)}, not {limit}")
+
+
+def _at_rest(city: City) -> Usage:
+    """What it holds once that does not change any more."""
+    seen: list[Usage] = []
+
+    def is_steady() -> bool:
+        seen.append(usage(city))
+        return len({sample.descriptors for sample in seen[-30:]}) == 1 and len(seen) >= 30
+
+    wait_until(is_steady, PATIENCE)
+    return seen[-1]
 
 
 def _fill_slots(city: City) -> None:
