@@ -28,7 +28,7 @@ class Cities:
         return trial(running, fault, before, calm)
 
     def rest(self) -> None:
-        """Threads that were needed for faults end."""
+        """Everything that faults needed is given back. Raises AssertionError."""
         for running, before in self._running.values():
             settle(running, before)
 

@@ -193,14 +193,20 @@ class Load:
             log.unlink(missing_ok=True)
             began = time.monotonic()
             result = subprocess.run(command, capture_output=True, text=True, timeout=3 * PATIENCE, check=False)
-            offset = time.time() - time.monotonic()
-            rows = [tuple(map(int, line.split("\t"))) for line in _lines(log)]
-            for start, status, micros in rows:
-                since = start / 1e6 - offset
-                wrong = None if status == 200 else f"status {status}"
-                self.answers.append(Answer("h2load", since, since + micros / 1e6, wrong, is_lost=status == -1))
-            lost = Answer("h2load", began, time.monotonic(), f"no answer:\n{result.stdout[-600:]}", is_lost=True)
-            self.answers += [lost] * (count - len(rows))
+            self.answers += read_log(log, count, began, result.stdout)
+
+
+def read_log(path: Path, count: int, began: float, said: str = "") -> list[Answer]:
+    """What h2load has written of `count` requests; those it has nothing to say of are lost."""
+    offset = time.time() - time.monotonic()
+    answers = []
+    for line in _lines(path):
+        start, status, micros = map(int, line.split("\t"))
+        since = start / 1e6 - offset
+        wrong = None if status == 200 else f"status {status}"
+        answers.append(Answer("h2load", since, since + micros / 1e6, wrong, is_lost=status == -1))
+    lost = Answer("h2load", began, time.monotonic(), f"no answer:\n{said[-600:]}", is_lost=True)
+    return answers + [lost] * (count - len(answers))
 
 
 def _lines(path: Path) -> list[str]:

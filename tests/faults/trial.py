@@ -15,7 +15,7 @@ from wagi_gateway.compiler import MAX_WASM_STACK
 from .city import PATIENCE, SLOTS, City
 from .fault import Affected, Fault
 from .load import Answer, Load
-from .usage import MEMORY_NOISE, Usage, usage
+from .usage import MEMORY_NOISE, THREADS_NOISE, Usage, usage
 
 _THREADS_END = 30.0
 """Seconds after which threads that nobody needs have ended; they are looked at every ten."""
@@ -51,7 +51,7 @@ def warm_up(city: City) -> Usage:
     rest = _at_rest(city)
     return replace(
         rest,
-        pipes=rest.pipes + 4 * (8 + SLOTS * (city.workers - 1)),
+        pipes=4 * (SLOTS + 16) * city.workers,
         memory=max(sample.memory for sample in samples),
         threads=max(sample.threads for sample in samples),
     )
@@ -107,9 +107,13 @@ def _limit(city: City, before: Usage, after: Usage) -> Usage:
 
 
 def settle(city: City, before: Usage) -> None:
-    """Without load, what faults needed is given back, the threads too that live a little longer."""
-    limit = replace(before, memory=before.memory + MEMORY_NOISE * city.workers)
-    wait_until(lambda: usage(city).is_within(limit), _THREADS_END, lambda: f"{usage(city)}, not {limit}")
+    """What faults needed is given back, under load that of threads, too, and at rest the last descriptor."""
+    memory = before.memory + MEMORY_NOISE * city.workers
+    limit = replace(before, memory=memory, threads=before.threads + THREADS_NOISE * city.workers)
+    with Load(city):
+        wait_until(lambda: usage(city).is_within(limit), _THREADS_END, lambda: f"{usage(city)}, not {limit}")
+    rest = _at_rest(city)
+    assert rest.is_within(limit), f"{rest}, not {limit}"
 
 
 def _at_rest(city: City) -> Usage:

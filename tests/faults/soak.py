@@ -1,0 +1,158 @@
+"""Load at a part of what the gateway can take, for as long as one likes: no request fails, and memory does not grow."""
+
+from __future__ import annotations
+
+import re
+import statistics
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from .city import PATIENCE, City
+from .load import Answer, Load, asks, read_log
+from .usage import usage
+
+_CONNECTIONS = 8
+_MEASURE = 5
+"""Seconds for which the capacity is measured."""
+_SAMPLE = 2.0
+"""Seconds between two looks at memory."""
+_SLICE = 60.0
+"""Seconds of load that are one row."""
+_WARM_UP = 0.2
+"""Part of the time that does not count for the slope."""
+_DEVIATIONS = 3.0
+"""Standard deviations of what is left of the regression that memory may grow in all the time."""
+_PAGES = 2 * 2**20
+"""Bytes that it may grow whatever the deviation: two pools of the allocator."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slope:
+    """A regression of memory over time."""
+
+    growth: float
+    """Bytes in all the time."""
+    noise: float
+    """Standard deviation of what is left, in bytes."""
+
+    @property
+    def is_noise(self) -> bool:
+        """Whether it does not grow."""
+        return self.growth <= max(_DEVIATIONS * self.noise, _PAGES)
+
+
+def slope(samples: list[tuple[float, int]]) -> Slope:
+    """Of the memory at these times, in seconds and bytes."""
+    times, sizes = zip(*samples, strict=True)
+    line = statistics.linear_regression(times, sizes)
+    left = [size - line.intercept - line.slope * at for at, size in samples]
+    return Slope(line.slope * (times[-1] - times[0]), statistics.pstdev(left))
+
+
+def capacity(city: City) -> float:
+    """Requests per second that the gateway answers at most, of everything that the steady load asks for with GET."""
+    output = subprocess.run([*_h2load(city), f"-D{_MEASURE}"], capture_output=True, text=True, check=True).stdout
+    found = re.search(r"finished in .*, ([\d.]+) req/s", output)
+    assert found, output
+    return float(found[1])
+
+
+def soak(city: City, minutes: float, rate: float, reload_every: float) -> list[str]:
+    """Prints a row for each minute, and the slope; what was wrong. `rate` is a part of the capacity."""
+    most = capacity(city)
+    print(f"capacity {most:.0f} requests/s, load {rate * most:.0f} and some for those who look at each answer")
+    problems: list[str] = []
+    logged = len(city.gateway.log)
+    end = time.monotonic() + 60 * minutes
+    with _memory(city) as samples, _reloads(city, reload_every, problems) as reloads:
+        number = 0
+        while (left := end - time.monotonic()) > 1:
+            number += 1
+            answers, counted = _slice(city, rate * most, min(_SLICE, left))
+            failed = [answer for answer in answers if answer.wrong]
+            problems += [f"minute {number}: {answer.client}: {answer.wrong}" for answer in failed[:5]]
+            times = [answer.ended - answer.began for answer in answers if answer.client != "wrk"]
+            p99 = statistics.quantiles(times, n=100)[98]
+            print(
+                f"minute {number}: {counted:,} requests, {len(failed)} failed, p99 {p99 * 1000:.1f} ms, "
+                f"{samples[-1][1] / 2**20:.1f} MiB, {len(reloads)} reloads",
+                flush=True,
+            )
+    if "Traceback" in city.gateway.log[logged:]:
+        problems.append("a traceback in the log")
+    counting = [sample for sample in samples if sample[0] >= samples[0][0] + _WARM_UP * 60 * minutes]
+    found = slope(counting)
+    print(
+        f"memory: {found.growth / 2**20:+.2f} MiB in {minutes * (1 - _WARM_UP):.0f} minutes, "
+        f"noise {found.noise / 2**20:.2f} MiB"
+    )
+    if not found.is_noise:
+        problems.append("memory grows")
+    return problems
+
+
+def _h2load(city: City) -> list[str]:
+    urls = [city.gateway.url + ask.path for ask in asks(city) if ask.body is None]
+    return ["h2load", "--h1", f"-c{_CONNECTIONS}", f"-N{PATIENCE:.0f}s", *urls]
+
+
+def _slice(city: City, rate: float, seconds: float) -> tuple[list[Answer], int]:
+    """What became of the requests of one row, and how many there were."""
+    log = city.directory / "soak.log"
+    log.unlink(missing_ok=True)
+    count = max(_CONNECTIONS, round(rate * seconds))
+    with Load(city) as load:
+        began = time.monotonic()
+        command = [*_h2load(city), f"-n{count}", f"--rps={rate / _CONNECTIONS:.3f}", f"--log-file={log}"]
+        subprocess.run(command, capture_output=True, timeout=2 * seconds + 60, check=False)
+    answers = load.answers + read_log(log, count, began)
+    return answers, load.counted + sum(answer.client != "wrk" for answer in answers)
+
+
+@contextmanager
+def _memory(city: City) -> Iterator[list[tuple[float, int]]]:
+    """Samples of it."""
+    samples = [(time.monotonic(), usage(city).memory)]
+
+    def look() -> None:
+        samples.append((time.monotonic(), usage(city).memory))
+
+    with _every(_SAMPLE, look):
+        yield samples
+
+
+@contextmanager
+def _reloads(city: City, seconds: float, problems: list[str]) -> Iterator[list[float]]:
+    """Changes a module and reloads, again and again; when."""
+    times: list[float] = []
+
+    def reload() -> None:
+        try:
+            city.renewed()
+        except Exception as error:  # noqa: BLE001 - it is a row of the report
+            problems.append(f"reload: {type(error).__name__}: {error}")
+        times.append(time.monotonic())
+
+    with _every(seconds, reload):
+        yield times
+
+
+@contextmanager
+def _every(seconds: float, call: Callable[[], None]) -> Iterator[None]:
+    is_over = threading.Event()
+
+    def work() -> None:
+        while not is_over.wait(seconds):
+            call()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
