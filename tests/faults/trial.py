@@ -44,6 +44,7 @@ class Outcome:
 
 def warm_up(city: City) -> Usage:
     """Has the gateway take what it takes for good; what it may hold from then on."""
+    city.renewed()  # what is loaded from the cache is open, what was compiled at the start is not
     with Load(city):
         time.sleep(1)
         samples = [usage(city) for _ in _ticks(0.5)]
