@@ -30,7 +30,6 @@ class Cities:
     def rest(self) -> None:
         """Everything that faults needed is given back. Raises AssertionError."""
         for running, before in self._running.values():
-            running.renewed()  # as before the first fault
             settle(running, before)
 
     def _city(self, workers: int, *, has_clock: bool) -> tuple[City, Usage]:

@@ -23,8 +23,8 @@ _SAMPLE = 2.0
 _SLICE = 60.0
 """Seconds of load that are one row."""
 _WARM_UP = 300.0
-"""Seconds that do not count for the slope: until then heaps find their size. Measured: 64, 69, 70, 71, 71 MiB after each
-of the first minutes."""
+"""Seconds that do not count for the slope: until then heaps find their size. Measured: 64, 69, 70, 71 and 71 MiB after
+each of the first minutes."""
 _DEVIATIONS = 3.0
 """Standard deviations of what is left of the regression that memory may grow in all the time."""
 _PAGES = 2 * 2**20
