@@ -17,12 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import hypothesis
 import pytest
 
 from tests import guests
 from tests.registry import Registry, running_registry
 
 ROOT = Path(__file__).parent.parent
+hypothesis.settings.register_profile("bounded by count alone", deadline=None)
+hypothesis.settings.load_profile("bounded by count alone")
 START = 30.0
 """Seconds a server may take to be ready; a slow machine compiling included."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -22,7 +21,7 @@ from tests.conftest import ROOT
 QUICK = 150.0
 """Seconds the short form may take, on a machine that is slow."""
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
-needs_wrk = pytest.mark.skipif(shutil.which("wrk") is None, reason="needs wrk")
+pytestmark = pytest.mark.measures
 
 
 @pytest.mark.parametrize(
@@ -95,7 +94,6 @@ def test_charts_are_well_formed() -> None:
     assert [ET.fromstring(text).tag.rpartition("}")[2] for text in texts] == ["svg", "svg"]
 
 
-@needs_wrk
 def test_the_short_form_meets_its_targets() -> None:
     first = run_quick()
     if first.returncode == 0:
@@ -118,7 +116,6 @@ def run_quick() -> subprocess.CompletedProcess[str]:
     return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
 
 
-@needs_wrk
 def test_outbound() -> None:
     arguments = ["--turns", "1", "--requests", "50", "--seconds", "1", "--target", "10"]
     command = [sys.executable, "-m", "benchmarks.outbound", *arguments]

@@ -50,7 +50,7 @@ _TARGET = st.one_of(
     fields=_FIELDS,
     rest=st.one_of(st.just(b""), st.just(b"3\r\nabc\r\n0\r\n\r\n"), st.binary(max_size=60)),
 )
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=300, suppress_health_check=list(HealthCheck))
 def test_any_request(
     server: Server, method: bytes, target: bytes, version: bytes, fields: list[bytes], rest: bytes
 ) -> None:
@@ -64,7 +64,7 @@ def test_any_request(
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, suppress_health_check=list(HealthCheck))
 def test_any_bytes(server: Server, data: bytes) -> None:
     assert not re.search(rb"^HTTP/1\.1 5", _exchange(server, data + b"\r\n\r\n"))
 

@@ -211,7 +211,6 @@ async def ask_all(server: Server, crowd: list[Asked]) -> list[Answered]:
 
 @settings(
     max_examples=8,
-    deadline=None,
     phases=[Phase.generate],
     database=None,
     suppress_health_check=list(HealthCheck),

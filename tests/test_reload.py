@@ -127,7 +127,6 @@ def configs(count: int) -> Iterator[tuple[str | None, str]]:
 
 
 @pytest.mark.parametrize(("workers", "count"), [("1", 100), ("2", 10)])
-@pytest.mark.skipif(not shutil.which("wrk"), reason="needs wrk")
 def test_no_request_fails(serve: Serve, workers: str, count: int) -> None:
     server = serve(QUIET + HELLO, "--workers", workers, hello=says("hello\n"))
     with load(server) as wrong, wrk(server):
@@ -253,7 +252,8 @@ def test_nothing_piles_up(serve: Serve) -> None:
     warm_up()
     # An engine reserves a terabyte of address space, so that one which is left behind is seen.
     wait_until(lambda: address_space(server) < space + 2**28)
-    assert server.descriptors() < descriptors + 8
+    # How many of the eight ran at once is chance, and each leaves its pipes for the next; 100 reloads would leave 100.
+    assert server.descriptors() < descriptors + 8 * 4 + 8
     assert server.memory() < memory + 16 * 2**20
 
 
@@ -295,7 +295,6 @@ def test_a_worker_that_cannot_reload_is_replaced(serve: Serve) -> None:
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_watched_files(serve: Serve, workers: str) -> None:
-    pytest.importorskip("watchfiles")
     server = serve(HELLO, "--workers", workers, "--reload", hello=guests.HELLO)
     write(server, "hello.wat", says("another\n"))
     wait_until(lambda: server.get("/hello").text == "another\n")
@@ -332,14 +331,11 @@ def test_a_reload_that_the_system_has_no_room_for(serve: Serve) -> None:
 
 
 def test_a_directory_that_cannot_be_watched_is_looked_at(tmp_path: Path) -> None:
-    pytest.importorskip("watchfiles")
     assert next(_wake_ups({tmp_path / "gone"}, threading.Event())) is None
 
 
 @pytest.mark.parametrize("options", [(), ("--reload",)], ids=["asked", "watched"])
 def test_a_config_map_that_the_kubelet_updates(serve: Serve, tmp_path: Path, options: tuple[str, ...]) -> None:
-    if options:
-        pytest.importorskip("watchfiles")
     server = serve(HELLO, *options, hello=guests.HELLO)
     names = ("modules.toml", "hello.wat")
     for number, text in enumerate(("hello one\n", "hello two\n")):

@@ -79,7 +79,10 @@ def _header(body: bytes) -> bytes:
 
 
 LAYER_FOUND = (b"\x01" + _header(b"6 a=b\nxx"),)  # was read for ever
-REFERENCE_FOUND = (b"a" * 250,)  # with library/ it was longer than a name may be
+REFERENCE_FOUND = (
+    b"a" * 250,  # with library/ it was longer than a name may be
+    b"oci://oci:0/a",  # a host that is called like the scheme
+)
 
 
 def check_manifest(data: bytes) -> None:

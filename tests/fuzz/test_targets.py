@@ -25,7 +25,7 @@ def test_a_target(name: str) -> None:
     target = TARGETS[name]
 
     @given(almost_right(target))
-    @settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=250, suppress_health_check=list(HealthCheck))
     def test(data: bytes) -> None:
         target.check(data)
 

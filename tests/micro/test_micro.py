@@ -19,7 +19,7 @@ from wagi_gateway.cgi.environ import build_environ, find_authority
 from wagi_gateway.cgi.response import HeaderBlock, parse_block
 from wagi_gateway.router import RouteMatch, RoutePattern, Router
 
-pytestmark = pytest.mark.benchmark(max_time=0.3, min_rounds=20, warmup=False)
+pytestmark = [pytest.mark.measures, pytest.mark.benchmark(max_time=0.3, min_rounds=20, warmup=False)]
 
 _ROUNDS = 200
 _REQUEST = replace(

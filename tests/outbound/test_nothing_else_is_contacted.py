@@ -279,7 +279,7 @@ def test_nothing_else_is_contacted(farm: Farm) -> None:
     seen: Counter[str] = Counter()
 
     @given(stories(farm.targets))
-    @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=150, suppress_health_check=list(HealthCheck))
     def holds(story: Story) -> None:
         answers = {name: list(found) for name, found in story.answers.items()}
         entries = [entry.text for entry in story.entries]
@@ -512,7 +512,7 @@ def test_a_served_guest_contacts_nothing_else(farm: Farm, gateway: Server) -> No
         farm.new_connections(target)
 
     @given(st.sampled_from(ROUTES), urls_of(farm.targets, "localhost", *PRIVATE[:2]))
-    @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=150, suppress_health_check=list(HealthCheck))
     def holds(route: str, url: str) -> None:
         assert ask(gateway, route, url) in (0, 7, 10, 11)
         assert not farm.new_connections(allowed) or route == "exact"

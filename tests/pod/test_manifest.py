@@ -1361,7 +1361,7 @@ def _check(path: Path, content: bytes) -> None:
         ModuleConfig.model_validate(table)
 
 
-_SETTINGS = settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+_SETTINGS = settings(max_examples=400, suppress_health_check=list(HealthCheck))
 
 
 @given(value=st.one_of(_manifests(), _VALUES))

@@ -99,6 +99,7 @@ def test_what_is_no_reference(text: str, what: str) -> None:
         ("r.io/a:1", "r.io/a:1", "1", "if-not-present"),
         (f"r.io/a@{DIGEST}", f"r.io/a@{DIGEST}", DIGEST, "if-not-present"),
         (f"r.io/a:latest@{DIGEST}", f"r.io/a:latest@{DIGEST}", DIGEST, "if-not-present"),
+        ("oci://oci:5000/a:1", "oci://oci:5000/a:1", "1", "if-not-present"),
     ],
 )
 def test_what_it_stands_for(text: str, canonical: str, version: str, policy: str) -> None:

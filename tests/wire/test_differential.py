@@ -181,7 +181,7 @@ def mutations(draw: st.DrawFn) -> bytes:
 
 
 @given(st.lists(mutations(), min_size=_AT_A_TIME, max_size=_AT_A_TIME))
-@settings(max_examples=16, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=16, suppress_health_check=list(HealthCheck))
 def test_no_disagreement_over_anything_else(site: Site, requests: list[bytes]) -> None:
     found = [
         (data, what, *both)

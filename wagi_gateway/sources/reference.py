@@ -70,7 +70,8 @@ class ImageReference:
 
     def __str__(self) -> str:
         tag = self.tag or (None if self.digest else "latest")
-        return f"{self.name}{f':{tag}' if tag else ''}{f'@{self.digest}' if self.digest else ''}"
+        scheme = "oci://" if self.registry.startswith("oci:") else ""  # a host of that name, with its port
+        return f"{scheme}{self.name}{f':{tag}' if tag else ''}{f'@{self.digest}' if self.digest else ''}"
 
     @property
     def name(self) -> str:
