@@ -20,7 +20,7 @@ from . import tls
 from .cache import ArtefactCache, CacheRefused
 from .cgi.environ import META_VARIABLES, Authority
 from .compiler import Compiler, EngineSettings, OnCompile, WarmModule, create_engine
-from .config import Config, Limits, ModuleConfig, Volume, is_private
+from .config import Config, Limits, ModuleConfig, Volume
 from .configfile import ConfigFile
 from .errors import BadRequest, Problem, StartupError
 from .observe import tracing
@@ -40,6 +40,7 @@ from .sources.file import WasmSource
 from .sources.modules import ModuleSources, is_image
 from .static import StaticDirectory
 from .trust import create_context
+from .values import is_private
 from .volumes import OpenVolume, Volumes
 
 if TYPE_CHECKING:
