@@ -17,13 +17,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn import Server
 
 from . import protocol
-from .config import is_local
 from .errors import StartupError
 from .listener import OPERATOR_TIMEOUT
 from .observe.crew import Crew
 from .observe.exposition import exposition
 from .observe.status import status
 from .reload import ReloadResult, in_thread
+from .values import is_local
 
 Reload = Callable[[], ReloadResult]
 """Serves what is there now, and returns when it is served. Raises StartupError, and then nothing has changed."""

@@ -16,7 +16,7 @@ from pydantic import ByteSize
 from . import __version__, cli_registry, server
 from .cgi.environ import META_VARIABLES
 from .changes import check_available
-from .config import Config, as_written, parse_unix
+from .config import Config
 from .configfile import ConfigFile, Overrides, pod_tables, read_config
 from .envfile import parse_env_file, parse_variable
 from .errors import Problem, StartupError
@@ -39,6 +39,7 @@ from .terminal import (
     settings,
     warn,
 )
+from .values import as_written, parse_unix
 
 app = typer.Typer(
     help="Serve WebAssembly command-line programs over HTTP: CGI for WebAssembly, one fresh sandbox per request.",

@@ -14,7 +14,6 @@ import typer
 import wasmtime
 from pydantic import ByteSize, TypeAdapter, ValidationError
 
-from .config import PullPolicy, parse_duration
 from .configfile import ConfigFile, config_from_tables, read_config, read_toml
 from .errors import Problem, StartupError
 from .sources.directory import DirectoryRefused
@@ -24,6 +23,7 @@ from .sources.modules import create_puller, is_image, references
 from .sources.reference import ImageReference
 from .startup import cache_directory
 from .terminal import AuthFile, CacheDir, SettingsFile, fail, print_table, problems, pulling, settings, warn
+from .values import PullPolicy, parse_duration
 
 if TYPE_CHECKING:
     from .sources.oci import OnProgress, Puller

@@ -2,177 +2,30 @@
 
 from __future__ import annotations
 
-import re
 import types
 from collections.abc import Iterator
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ByteSize,
-    ConfigDict,
-    Field,
-    GetJsonSchemaHandler,
-    SecretStr,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from .outbound.policy import AllowedHost
-from .outbound.proxy import Proxy
-from .sources.reference import check_mirror, check_registry
-
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_LISTEN = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^:\[\]\s]*)):(?P<port>\d{1,5})")
-
-
-def parse_duration(value: object) -> object:
-    """`"30s"`, `"250ms"`, `"5m"` or a number of seconds, as seconds."""
-    if isinstance(value, str):
-        if match := _DURATION.fullmatch(value):
-            return float(match[1]) * _SECONDS[match[2]]
-        raise ValueError('not a duration; write for example "30s", "250ms" or "5m"')
-    if isinstance(value, bool):
-        raise ValueError('not a duration; write for example "30s"')
-    return value
-
-
-def parse_listen(value: str) -> tuple[str, int]:
-    """`HOST:PORT` as (host, port); an IPv6 address stands in brackets, an empty host means every address.
-
-    Raises ValueError.
-    """
-    match = _LISTEN.fullmatch(value)
-    if not match or int(match["port"]) > 65535:
-        raise ValueError('not HOST:PORT; write for example "127.0.0.1:3000", "[::1]:3000" or ":3000"')
-    return match["v6"] or match["host"] or "0.0.0.0", int(match["port"])  # noqa: S104 - the user wrote ":PORT"
-
-
-_DESCRIPTOR = re.compile(r"fd:([3-9]|[1-9]\d{1,3})")
-
-
-def parse_descriptor(value: str) -> int | None:
-    """The number in `fd:3`, or None for an address of another kind."""
-    match = _DESCRIPTOR.fullmatch(value)
-    return int(match[1]) if match else None
-
-
-def parse_unix(value: str) -> str | None:
-    """The path in `unix:/run/wagi.sock`, or None for an address of another kind."""
-    return value.removeprefix("unix:") if value.startswith("unix:") else None
-
-
-def is_local(host: str) -> bool:
-    """Whether a host is this one, seen from itself: `localhost`, or a loopback address."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() in ("localhost", "localhost.")
-
-
-def is_private(listen: str) -> bool:
-    """Whether an address is one that only this host can reach; that of a descriptor is its opener's business."""
-    if parse_unix(listen) is not None or parse_descriptor(listen) is not None:
-        return True
-    return is_local(parse_listen(listen)[0])
-
-
-def _check_listen(value: str) -> str:
-    path = parse_unix(value)
-    if path is not None:
-        if not path or "\0" in path:
-            raise ValueError('write the path of the socket, such as "unix:/run/wagi-gateway/wagi.sock"')
-    elif value.startswith("fd:"):
-        if parse_descriptor(value) is None:
-            raise ValueError('write the number of the descriptor, 3 or more, such as "fd:3"')
-    else:
-        try:
-            parse_listen(value)
-        except ValueError as error:
-            raise ValueError(f'{error}, or "unix:/run/wagi.sock", or "fd:3" for a socket of systemd') from None
-    return value
-
-
-def _parse_proxies(value: object) -> object:
-    if isinstance(value, str) and value != "unix":
-        try:
-            return ip_network(value)
-        except ValueError:
-            raise ValueError('not an address or network; write for example "10.0.0.0/8", or "unix"') from None
-    return value
-
-
-def _check_mode(value: str) -> str:
-    if not re.fullmatch("0?[0-7]{3}", value):
-        raise ValueError('not a mode; write for example "0660"')
-    return value
-
-
-def _check_prefix_route(value: str) -> str:
-    if not value.endswith("/..."):
-        raise ValueError(f'a directory answers everything below a path; write "{value.rstrip("/")}/..."')
-    return value
-
-
-def _check_field_value(value: str) -> str:
-    if not value.isascii() or not value.isprintable() or value != value.strip():
-        raise ValueError("not the value of a header field")
-    return value
-
-
-def _check_directory(value: str) -> str:
-    if "\0" in value:
-        raise ValueError("the path of a directory must not contain NUL")
-    return value
-
-
-def _check_variable_name(name: str) -> str:
-    if not name or "=" in name or "\0" in name:
-        raise ValueError("a variable's name must not be empty and must not contain '=' or NUL")
-    return name
-
-
-def _check_variable_value(value: str) -> str:
-    if "\0" in value:
-        raise ValueError("a variable's value must not contain NUL")
-    return value
-
-
-def _check_allowed_host(entry: str) -> str:
-    AllowedHost.parse(entry)
-    return entry
-
-
-def _check_proxy(proxy: SecretStr) -> SecretStr:
-    Proxy.parse(proxy.get_secret_value())
-    return proxy
-
-
-def _volume_from_string(value: object) -> object:
-    return {"path": value} if isinstance(value, str) else value
-
-
-Duration = Annotated[
-    float,
-    BeforeValidator(parse_duration),
-    WithJsonSchema({"type": ["string", "number"], "pattern": r"^\d+(\.\d+)?(ms|s|m|h)$"}),
-]
-_SIZE_PATTERN = r"^\s*\d*\.?\d+\s*(([kKmMgGtTpPeE][iI]?)?[bB])?$"
-Size = Annotated[ByteSize, WithJsonSchema({"type": ["string", "integer"], "pattern": _SIZE_PATTERN})]
-Listen = Annotated[str, AfterValidator(_check_listen)]
-Proxies = Annotated[IPv4Network | IPv6Network | Literal["unix"], BeforeValidator(_parse_proxies)]
-Environment = dict[
-    Annotated[str, AfterValidator(_check_variable_name)], Annotated[str, AfterValidator(_check_variable_value)]
-]
-
-
-PullPolicy = Literal["always", "if-not-present", "never"]
+from .values import (
+    Directory,
+    Duration,
+    Environment,
+    FieldValue,
+    HostEntry,
+    Listen,
+    Mirror,
+    Mode,
+    PrefixRoute,
+    Proxies,
+    ProxyUrl,
+    PullPolicy,
+    RegistryHost,
+    Size,
+)
 
 
 class Table(BaseModel):
@@ -275,6 +128,10 @@ class Volume(Table):
         return self
 
 
+def _volume_from_string(value: object) -> object:
+    return {"path": value} if isinstance(value, str) else value
+
+
 class ModuleConfig(Table):
     """One `[[module]]`: a route and the module that answers it."""
 
@@ -304,7 +161,7 @@ class ModuleConfig(Table):
     `{ temporary = "name" }`."""
     environment: Environment = Field(default_factory=dict)
     """Environment variables for this module's guests; a name CGI gives a meaning to is refused."""
-    allowed_hosts: tuple[Annotated[str, AfterValidator(_check_allowed_host)], ...] | None = None
+    allowed_hosts: tuple[HostEntry, ...] | None = None
     """Hosts the guest may call through `wasi_experimental_http`: `"https://api.example.com"`, with a port if it is not
     the usual one; `"api.example.com"` for http and https; `"*.example.com"` for every name below it, and
     `"insecure:allow-all"`, both at public addresses only. Every redirect is checked too. Without it every call is
@@ -332,13 +189,13 @@ class ModuleConfig(Table):
 class Static(Table):
     """One `[[static]]`: a route and the directory whose files answer it."""
 
-    route: Annotated[str, AfterValidator(_check_prefix_route)] = Field(min_length=1)
+    route: PrefixRoute = Field(min_length=1)
     """Path below which the files are, `/prefix/...`. Among all routes, those of modules too, the most specific wins."""
     directory: str = Field(min_length=1)
     """The directory, relative to this file. Files whose name, or a directory above them, starts with a dot are not
     served, but for `.well-known`; nor is what a symbolic link to somewhere else leads to. `index.html` answers for its
     directory."""
-    cache_control: Annotated[str, AfterValidator(_check_field_value)] | None = Field(None, min_length=1)
+    cache_control: FieldValue | None = Field(None, min_length=1)
     """Cache-Control of its files, such as `"public, max-age=3600"`. Without it a client asks again whether a file has
     changed when it sees fit."""
 
@@ -349,7 +206,7 @@ class Server(Table):
     listen: Listen = "127.0.0.1:3000"
     """Address to serve on: `HOST:PORT`, where port 0 lets the system choose; `unix:PATH` for a UNIX socket, relative to
     this file; `fd:3` for the socket that systemd or another supervisor hands over."""
-    socket_mode: Annotated[str, AfterValidator(_check_mode)] = "0660"
+    socket_mode: Mode = "0660"
     """Mode of a UNIX socket: who may connect. By default the gateway's own user and group."""
     tls_cert: str | None = Field(None, min_length=1)
     """File with the certificate and those of the authorities between (PEM); relative to this file. With it the socket
@@ -392,7 +249,7 @@ class Server(Table):
 class Outbound(Table):
     """`[outbound]`: the way of the calls that guests make."""
 
-    proxy: Annotated[SecretStr, AfterValidator(_check_proxy)] | None = None
+    proxy: ProxyUrl | None = None
     """HTTP proxy for all calls, `http://[user:password@]host[:port]`. It resolves the names, so wildcards and
     `insecure:allow-all` need `allow_private_networks`. Proxy variables of the gateway's environment have no effect."""
     ca_file: str | None = Field(None, min_length=1)
@@ -407,7 +264,7 @@ class RegistryConfig(Table):
     other."""
     ca_file: str | None = Field(None, min_length=1)
     """File of certificate authorities (PEM) that are trusted besides the system's; relative to this file."""
-    mirror: Annotated[str, AfterValidator(check_mirror)] | None = None
+    mirror: Mirror | None = None
     """`HOST[:PORT][/PREFIX]` of a registry that is asked first, under the same name behind the prefix; it has a table
     of its own if it needs one."""
     username: str | None = Field(None, min_length=1)
@@ -418,7 +275,7 @@ class RegistryConfig(Table):
     """Variable of the gateway's environment that holds it, in place of a file."""
 
 
-Registries = dict[Annotated[str, AfterValidator(check_registry)], RegistryConfig]
+Registries = dict[RegistryHost, RegistryConfig]
 
 
 class Cache(Table):
@@ -426,7 +283,7 @@ class Cache(Table):
 
     enabled: bool = True
     """Whether compiled modules are kept on disk. Without it every start compiles again."""
-    directory: Annotated[str, AfterValidator(_check_directory)] | None = None
+    directory: Directory | None = None
     """Where they are kept, relative to this file; without it the user's cache directory. Loading one runs its machine
     code, so the directory must belong to the user and not be writable by others, or it is not used. Modules from
     registries are in `registry` in there, also while `enabled` is false."""
@@ -443,7 +300,7 @@ class Log(Table):
     """Least severe level that is written."""
     access: bool = True
     """Whether each request gets a line."""
-    directory: Annotated[str, AfterValidator(_check_directory)] | None = Field(None, min_length=1)
+    directory: Directory | None = Field(None, min_length=1)
     """Directory for what guests write to standard error, relative to this file; without it that is in the log. Each
     route has a file as in WAGI, `HASH/module.stderr`, where HASH is the SHA-256 of the route. In `text` a line is the
     guest's own and no more, in `json` it has time, route and request id; `level` does not matter. The directory is made
@@ -501,23 +358,6 @@ class Config(Table):
     """A listener of its own for the operator."""
     tracing: Tracing = Field(default_factory=Tracing)
     """The way of a request through several services."""
-
-
-_UNITS = (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
-
-
-def as_written(value: object, annotation: object) -> str:
-    """A value of a field as one writes it in the file: `16MiB`, `30s`, `true`, `"text"`; units without their quotes."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        return f'"{value}"'
-    if annotation is ByteSize and isinstance(value, (int, float)):
-        unit, size = next(((unit, size) for unit, size in _UNITS if value % size == 0), ("B", 1))
-        return f"{int(value) // size}{unit}"
-    if annotation is float and isinstance(value, (int, float)):
-        return f"{value / 3600:g}h" if value and value % 3600 == 0 else f"{value:g}s"
-    return str(value)
 
 
 def nested_models(annotation: object) -> Iterator[type[BaseModel]]:

@@ -20,7 +20,6 @@ from .config import (
     Admin,
     Cache,
     Config,
-    Environment,
     Limits,
     Log,
     ModuleConfig,
@@ -31,10 +30,10 @@ from .config import (
     Static,
     Table,
     Tracing,
-    as_written,
     nested_models,
 )
 from .errors import Problem, StartupError
+from .values import Environment, as_written
 
 if TYPE_CHECKING:  # what reads YAML is imported where there is some
     from .pod.manifest import PodFile

@@ -10,8 +10,9 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from .config import Admin, Server, parse_descriptor, parse_listen, parse_unix
+from .config import Admin, Server
 from .errors import Problem, StartupError
+from .values import parse_descriptor, parse_listen, parse_unix
 
 BACKLOG = 2048
 """Connections that may wait to be accepted."""

@@ -12,7 +12,8 @@ from annotated_types import Ge, Gt, Le, MinLen
 from pydantic import BaseModel, ByteSize, SecretStr
 from pydantic.fields import FieldInfo
 
-from .config import LEGACY_MODULE, LEGACY_TOP_LEVEL, Config, as_written, nested_models
+from .config import LEGACY_MODULE, LEGACY_TOP_LEVEL, Config, nested_models
+from .values import as_written
 
 _PREFACE = """\
 # Configuration

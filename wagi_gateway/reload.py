@@ -11,12 +11,13 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TypeVar
 
-from .config import Config, Table, as_written
+from .config import Config, Table
 from .configfile import ConfigFile
 from .errors import Problem, StartupError
 from .gateway import Gateway
 from .site import Site
 from .startup import load
+from .values import as_written
 
 logger = logging.getLogger("wagi_gateway")
 

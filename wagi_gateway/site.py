@@ -10,7 +10,7 @@ from pathlib import Path
 import wasmtime
 
 from .cgi.environ import Authority, Environ
-from .compiler import Compiler, EngineSettings, WarmModule
+from .compiler import WarmModule
 from .config import Config, Limits, Log, ModuleConfig, Volume
 from .configfile import ConfigFile
 from .errors import Problem
@@ -18,10 +18,8 @@ from .outbound.client import Client
 from .outbound.policy import AllowedHost
 from .router import RoutePattern, Router
 from .static import StaticDirectory
-from .volumes import Volumes
-
-GuestVolume = tuple[bytes, bytes, bool]
-"""Host directory, guest path, writable."""
+from .volumes import GuestVolume, Volumes
+from .workshop import Workshop
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,18 +48,6 @@ class Endpoint:
     def limits(self) -> Limits:
         """What a guest may use."""
         return self.config.limits
-
-
-@dataclass(frozen=True, slots=True)
-class Workshop:
-    """What made a site's modules, for the next site to go on with."""
-
-    settings: EngineSettings
-    warning: str | None
-    """What is doubtful about the engine."""
-    compiler: Compiler
-    tried: frozenset[tuple[str, Limits]]
-    """Digests of modules and limits they could be instantiated under."""
 
 
 @dataclass(slots=True)

@@ -8,8 +8,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from .config import Volume
+from .configfile import ConfigFile
+from .findings import Findings
 from .sandbox.pipes import descriptor_path
 from .sources.file import resolve
+
+GuestVolume = tuple[bytes, bytes, bool]
+"""Host directory, guest path, writable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,3 +104,67 @@ class Volumes:
         if not os.access(resolved.path, os.R_OK | os.X_OK):
             raise ValueError(f"{resolved.path} cannot be read")
         return Path(os.path.normpath(resolved.path))
+
+
+def open_volumes(
+    file: ConfigFile, volumes: Volumes, cache: Path | None, logs: Path | None, findings: Findings
+) -> list[tuple[GuestVolume, ...]]:
+    """The volumes of each `[[module]]`; `cache` and `logs` are the directories of those, where they are used."""
+    places = [findings.at(file.where(number)) for number, _ in enumerate(file.config.module)]
+    opened = [
+        [(guest, volume, _open(volumes, guest, volume, here)) for guest, volume in config.volumes.items()]
+        for here, config in zip(places, file.config.module, strict=True)
+    ]
+    # What lies inside another one can be told when all are open.
+    return [
+        tuple(
+            (directory.host_path, guest.encode(), not volume.read_only)
+            for guest, volume, directory in some
+            if directory and _is_safe(volumes, _key(guest, volume), directory, cache, logs, here)
+        )
+        for here, some in zip(places, opened, strict=True)
+    ]
+
+
+def _open(volumes: Volumes, guest: str, volume: Volume, findings: Findings) -> OpenVolume | None:
+    key = _key(guest, volume)
+    if not guest or "\0" in guest:
+        findings.refuse(f'{key}: write the guest\'s path, such as "/data"')
+        return None
+    try:
+        directory = volumes.open(volume)
+    except (OSError, ValueError) as error:
+        findings.refuse(f"{key}: {error}")
+        return None
+    finally:
+        if volumes.warning:
+            findings.warn(f"{key}: {volumes.warning}")
+    return directory
+
+
+def _is_safe(
+    volumes: Volumes, key: str, directory: OpenVolume, cache: Path | None, logs: Path | None, findings: Findings
+) -> bool:
+    try:
+        volumes.check(directory)
+    except ValueError as error:
+        findings.refuse(f"{key}: {error}")
+        return False
+    if cache and not directory.read_only and _overlap(directory.real_path, cache):
+        what = f"holds the cache {cache}, whose files the server runs; set read_only = true"
+        findings.refuse(f"{key}: {what}")
+        return False
+    if logs and not directory.read_only and _overlap(directory.real_path, logs):
+        what = f"holds the logs in {logs}, which guests must not change; choose another log.directory"
+        findings.refuse(f"{key}: {what}")
+        return False
+    return True
+
+
+def _key(guest: str, volume: Volume) -> str:
+    return f'volumes."{guest}" = "{volume.path or volume.temporary}"'
+
+
+def _overlap(one: Path, other: Path) -> bool:
+    one, other = one.resolve(), other.resolve()
+    return one.is_relative_to(other) or other.is_relative_to(one)

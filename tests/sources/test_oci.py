@@ -21,7 +21,7 @@ from tests.fault_proxy import Answer, FaultProxy, Received, refusing, slow, tamp
 from tests.registry import PASSWORD, USERNAME, Registry
 from tests.sources.conftest import MAX_SIZE, User, module, nobody_listens
 from tests.sources.test_credential_helper import helper
-from wagi_gateway.config import PullPolicy, RegistryConfig
+from wagi_gateway.config import RegistryConfig
 from wagi_gateway.sources.errors import (
     Invalid,
     NotFound,
@@ -32,6 +32,7 @@ from wagi_gateway.sources.errors import (
 )
 from wagi_gateway.sources.oci import Pulled
 from wagi_gateway.sources.reference import ImageReference
+from wagi_gateway.values import PullPolicy
 
 ONE, TWO = module("one"), module("two")
 

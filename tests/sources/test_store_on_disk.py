@@ -17,8 +17,9 @@ from tests.conftest import wait_until
 from tests.fault_proxy import FaultProxy, stalled
 from tests.registry import Registry
 from tests.sources.conftest import User, module
-from wagi_gateway.config import PullPolicy, RegistryConfig
+from wagi_gateway.config import RegistryConfig
 from wagi_gateway.sources.errors import NotFound, Unreachable
+from wagi_gateway.values import PullPolicy
 
 ONE = module("one", 10_000)
 

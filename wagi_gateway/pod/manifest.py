@@ -10,11 +10,11 @@ from typing import Any
 
 from pydantic import ByteSize
 
-from ..config import as_written, parse_listen
 from ..errors import BadRequest, Problem, StartupError
 from ..outbound.policy import AllowedHost
 from ..router import RoutePattern
 from ..sources.reference import ImageReference
+from ..values import as_written, parse_listen
 from .annotation import BadAnnotation, parse_modules
 from .document import MAX_SIZE, BadDocument, Documents, Number, Value
 from .fields import CONTAINER, METADATA, MODULE, OBJECT, RESOURCES, SPEC

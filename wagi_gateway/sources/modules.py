@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..config import Config, ModuleConfig, PullPolicy
+from ..config import Config, ModuleConfig
 from ..errors import Problem, StartupError
+from ..values import PullPolicy
 from .credentials import CredentialSource
 from .directory import DirectoryRefused
 from .errors import RegistryError

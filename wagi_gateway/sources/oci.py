@@ -12,7 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..config import PullPolicy, RegistryConfig
+from ..config import RegistryConfig
+from ..values import PullPolicy
 from .access import Access
 from .credentials import CredentialSource
 from .errors import Invalid, NotFound, RegistryError, TooLarge, Unreachable
