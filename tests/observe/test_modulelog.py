@@ -68,7 +68,13 @@ def test_the_layout_is_that_of_wagi(tmp_path: Path) -> None:
     assert write(tmp_path / "logs", b"hello\n") == "hello\n"
     path = tmp_path / "logs" / HELLO / "module.stderr"
     assert path.read_text() == "hello\n"
-    assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o640, 0o750)
+    assert [made.stat().st_mode & 0o777 for made in (path, *path.parents[:2])] == [0o640, 0o750, 0o750]
+
+
+def test_the_directory_may_be_a_link(tmp_path: Path) -> None:
+    (tmp_path / "private").mkdir()
+    (tmp_path / "logs").symlink_to("private")
+    assert write(tmp_path / "logs", b"hello\n") == "hello\n"
 
 
 @pytest.mark.parametrize("level", ["debug", "error"])
@@ -98,14 +104,18 @@ def test_what_was_moved_or_removed_is_made_anew(tmp_path: Path) -> None:
     assert write(tmp_path / "logs", b"four\n") == "four\n"
 
 
-@pytest.mark.parametrize("kind", ["link", "pipe", "directory", "file"])
+@pytest.mark.parametrize("kind", ["link", "linked-directory", "pipe", "directory", "file"])
 def test_what_cannot_be_written_is_in_the_log(tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str) -> None:
     path = module_log(tmp_path, "/hello/...")
     path.parent.mkdir()
     elsewhere = tmp_path / "elsewhere"
     elsewhere.touch()
+    (tmp_path / "others").mkdir()
     if kind == "link":
         path.symlink_to(elsewhere)
+    elif kind == "linked-directory":
+        path.parent.rmdir()
+        path.parent.symlink_to(tmp_path / "others")
     elif kind == "pipe":
         os.mkfifo(path)
     elif kind == "directory":
@@ -123,6 +133,7 @@ def test_what_cannot_be_written_is_in_the_log(tmp_path: Path, capsys: pytest.Cap
     assert len(re.findall(rf"WARNING {re.escape(str(path))} cannot be written: ", output)) == 1
     assert "Traceback" not in output
     assert (elsewhere.read_text(), module_log(tmp_path, "/other").read_text()) == ("", "one\ntwo\n")
+    assert not os.listdir(tmp_path / "others")
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

@@ -69,7 +69,8 @@ def _append(path: Path, lines: bytes) -> int:
     try:
         descriptor = _open(path)
     except FileNotFoundError:
-        os.makedirs(path.parent, mode=0o750, exist_ok=True)
+        for folder in reversed(path.parents):  # `makedirs` would leave the mode of all but the last to the umask
+            folder.mkdir(mode=0o750, exist_ok=True)
         descriptor = _open(path)
     try:
         written = os.write(descriptor, lines)
@@ -84,6 +85,11 @@ def _append(path: Path, lines: bytes) -> int:
 
 
 def _open(path: Path) -> int:
-    # Without following a link somebody has put there, or waiting for the reader of a pipe.
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-    return os.open(path, flags, 0o640)
+    # Without following a link somebody has put there, for the file or its directory, or waiting for the reader of a
+    # pipe. The directory of all of them may be a link: systemd makes one for a dynamic user.
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        return os.open(path.name, flags, 0o640, dir_fd=folder)
+    finally:
+        os.close(folder)
