@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +26,10 @@ from tests.outbound.clients import REQ
 from tests.outbound.farm import Target
 from wagi_gateway.cli import app
 from wagi_gateway.config import Tracing
+from wagi_gateway.configfile import read_config
+from wagi_gateway.errors import StartupError
 from wagi_gateway.observe.tracing import check
+from wagi_gateway.startup import load
 
 TRACE, CALLER = "12345678901234567890123456789012", "1234567890123456"
 OWN = f"00-{'a' * 32}-{'b' * 16}-00"
@@ -306,6 +309,18 @@ def test_an_environment_that_makes_no_sense_is_a_mistake(
         check(Tracing(export=True))
     monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
     check(Tracing(export=True))
+
+
+def test_what_was_right_is_not_tried_at_each_reload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "hello.wat").write_text(guests.HELLO)
+    (tmp_path / "modules.toml").write_text(module("/", "hello") + EXPORT)
+    file = read_config(tmp_path / "modules.toml")
+    with closing(load(file)) as before:
+        # Each trial leaves something behind in OpenTelemetry's SDK; this one would fail.
+        monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "0")
+        load(file, before=before).close()
+    with pytest.raises(StartupError, match="max_queue_size must be a positive integer"):
+        load(file)
 
 
 def test_one_request_without_a_server_is_traced_too(

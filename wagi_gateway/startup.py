@@ -55,7 +55,7 @@ def load(
     hostname = _hostname(config.server, findings)
     check_environment(config.environment, findings)
     _check_admin(config.admin, findings)
-    _check_tracing(config.tracing, findings)
+    _check_tracing(config.tracing, before, findings)
     claims = Claims()
     routes = Endpoints(file, sources, workshop, claims, findings).routes()
     static = list(static_routes(file, cache, logs, claims, findings))
@@ -126,7 +126,9 @@ def _check_admin(admin: Admin, findings: Findings) -> None:
         findings.warn(what)
 
 
-def _check_tracing(settings: Tracing, findings: Findings) -> None:
+def _check_tracing(settings: Tracing, before: Site | None, findings: Findings) -> None:
+    if before and before.config.tracing.export:  # it was right, and the environment stays what it is
+        return
     try:
         tracing.check(settings)
     except ValueError as error:
