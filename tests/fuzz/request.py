@@ -23,6 +23,7 @@ from wagi_gateway.cgi.environ import (
     find_authority,
 )
 from wagi_gateway.cgi.forwarded import apply_forwarded
+from wagi_gateway.cgi.trace import find_trace
 from wagi_gateway.errors import BadRequest, RequestError
 from wagi_gateway.gateway import _request_head
 from wagi_gateway.protocol import BoundedProtocol
@@ -38,6 +39,8 @@ _NEVER = {
     for name in b"PROXY AUTHORIZATION PROXY_AUTHORIZATION CONNECTION CONTENT_LENGTH TRANSFER_ENCODING TE UPGRADE"
     b" TRAILER KEEP_ALIVE PROXY_CONNECTION".split()
 }
+_UPGRADE = re.compile(rb"upgrade", re.IGNORECASE)
+_TRACE = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _KNOWN = {name.encode() for name in META_VARIABLES}
 _TRUSTED = (ip_network("127.0.0.1"), ip_network("10.0.0.0/8"))
 
@@ -63,6 +66,7 @@ FIELD_SEEDS = (
     b"aab\nPOST\na/x%20y/../z%2Fq\n\n1.1\nhost:[::1]:1\nx-forwarded-for:6.6.6.6, 10.0.0.1\ncontent-length:3",
     b"baa\nGET\n%C3%A9/e\na+b+%2Ds\n1.0\nproxy:p\nauthorization:b\nx_y:1\nx-b:\xe9\nx-b:\xc3\xa9",
     b"aaa\nGET\na/x%2F..%2Fy\n\n1.1\nhost:h",
+    b"aaa\nGET\na\n\n1.1\nhost:h\ntraceparent:00-12345678901234567890123456789012-1234567890123456-01\ntracestate:a=1,b@c=2",
     b"aba\nHEAD\n\n\n1.1\na.example:8080\nhost:b\ncontent-type:a/b\ncontent-type:c\ntransfer-encoding:chunked",
 )
 
@@ -142,6 +146,10 @@ def check(data: bytes) -> None:
     refusals = answers(transport.written)
     assert [answer.status for answer in refusals] in ([], [400], [431])
     assert not refusals or transport.is_closing()
+    # Nobody offers an upgrade: whoever asks for one is read as if not.
+    if (other := _UPGRADE.sub(b"Xpgrade", data)) != data:
+        bodies = [(request.body, request.is_complete) for request in received(in_pieces(other, 0))[0]]
+        assert [(request.body, request.is_complete) for request in whole] == bodies
     if step := how & 15:
         pieces, _ = received(in_pieces(data, step))
         # What is pipelined is answered if it comes late enough; what is answered at all is the same.
@@ -182,7 +190,10 @@ def prepare(received: Received, *, is_trusted: bool) -> tuple[RequestHead, Route
     check_target(request)
     match = ROUTER.match(request.raw_path)
     assert match, "a route for everything"
-    environ = build_environ(request, match, authority=authority, operator={b"OPERATOR": b"1", b"HTTP_X_OPERATOR": b"1"})
+    operator, trace = {b"OPERATOR": b"1", b"HTTP_X_OPERATOR": b"1"}, find_trace(request)
+    environ = build_environ(
+        request, match, authority=authority, operator=operator, trace=trace.environ if trace else {}
+    )
     return request, match, environ, received.body
 
 
@@ -211,6 +222,10 @@ def check_environ(request: RequestHead, match: RouteMatch[str], environ: dict[by
     assert not {b".", b".."} & set(path_info.split(b"/"))
     assert environ[b"SCRIPT_NAME"] == _SCRIPT_NAMES[match.pattern]
     assert environ[b"SCRIPT_NAME"] + path_info == unquote_to_bytes(match.path)
+    # What outbound calls carry, too.
+    parent, state = environ.get(b"HTTP_TRACEPARENT"), environ.get(b"HTTP_TRACESTATE")
+    assert parent is None or _TRACE.fullmatch(parent)
+    assert state is None or (parent and re.fullmatch(rb"[\x20-\x7e]{3,512}", state))
     # A field that says nothing of itself says the same to the guest.
     for name in (b"x-a", b"x-b"):
         if values := request.values(name):

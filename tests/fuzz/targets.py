@@ -25,7 +25,7 @@ class Target:
 _HTTP = (
     b"GET POST HEAD HTTP/1.1 HTTP/1.0 http:// Host: Content-Length: Transfer-Encoding: chunked Connection: close"
     b" keep-alive Upgrade: Expect: 100-continue Content-Type: Cookie: Proxy: X-Forwarded-For: X-Forwarded-Proto: X-A:"
-    b" Authorization: %2e%2e %2F %2F..%2F %00 %C3%A9 /../ ${ARGS}".split()
+    b" Authorization: traceparent: tracestate: %2e%2e %2F %2F..%2F %00 %C3%A9 /../ ${ARGS}".split()
 )
 _FIELDS = [word.lower() if word.endswith(b":") else word for word in _HTTP]
 _CGI = (
