@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +59,7 @@ def gateway(
     texts = {
         "plain": asks(f"{target.url}/hello?secret", ""),
         "own": asks(f"{target.url}/hello", f"traceparent: {OWN}\ntracestate: g=1"),
+        "moved": asks(f"{target.url}/redirect?to=/hello", ""),
         "closed": asks("http://127.0.0.1:1/", ""),
         "trap": guests.TRAP,
     }
@@ -92,6 +93,14 @@ def logged(server: Server, path: str) -> dict[str, object]:
     return next(line for line in lines if line["message"] == f"GET {path}")
 
 
+def reload(server: Server, change: Callable[[str], str]) -> None:
+    """Returns when the server has reloaded."""
+    path, before = server.log_path.with_name("modules.toml"), server.log.count('"reloaded: ')
+    path.write_text(change(path.read_text()))
+    server.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: server.log.count('"reloaded: ') > before, message=lambda: server.log)
+
+
 def one(spans: list[Span], kind: Span.SpanKind.ValueType) -> Span:
     (span,) = [span for span in spans if span.kind == kind]
     return span
@@ -108,14 +117,13 @@ def test_a_trace_goes_through_to_guests_and_their_calls(tmp_path: Path, cache: P
         assert "trace_id" not in logged(server, "/env/b")
         server.get("/plain", headers=trace())
         assert carried(target) == (f"00-{TRACE}-{CALLER}-01", "a=1")
+        server.get("/moved", headers=trace())
+        assert (target.requests[-1].target, carried(target)) == ("/hello", (f"00-{TRACE}-{CALLER}-01", "a=1"))
         server.get("/plain")
         assert carried(target) == (None, None)
         server.get("/own", headers=trace())
         assert carried(target) == (OWN, "g=1")
-        with (tmp_path / "modules.toml").open("a") as config:
-            config.write("[tracing]\npropagate = false\n")
-        server.process.send_signal(signal.SIGHUP)
-        server.wait_for_log("reloaded")
+        reload(server, lambda config: config + "[tracing]\npropagate = false\n")
         assert server.get("/plain", headers=trace()).text == "0"
         assert carried(target) == (None, None)
         assert seen(server.get("/env/", headers=trace()))["TRACEPARENT"] == f"00-{TRACE}-{CALLER}-01"
@@ -228,10 +236,13 @@ def test_what_a_client_chooses_is_no_name_and_no_error(traced: Traced) -> None:
 
 
 def test_a_reload_does_not_interrupt_them(traced: Traced) -> None:
-    traced.server.process.send_signal(signal.SIGHUP)
-    traced.server.wait_for_log("reloaded")
-    traced.server.get("/env/")
-    traced.collector.wait_for(2)
+    reload(traced.server, lambda config: config.replace(EXPORT, f"{EXPORT}propagate = false\n"))
+    traced.server.get("/plain", headers=trace())
+    spans = traced.collector.wait_for(3)
+    # Its own part of the picture is there, although the call says nothing of it.
+    assert one(spans, Span.SPAN_KIND_CLIENT).trace_id.hex() == TRACE
+    assert carried(traced.target) == (None, None)
+    reload(traced.server, lambda config: config.replace("propagate = false\n", ""))
 
 
 def test_what_is_not_sampled_is_not_sent_and_goes_on_as_such(tmp_path: Path, cache: Path, collector: Collector) -> None:
