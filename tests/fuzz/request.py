@@ -147,9 +147,9 @@ def check(data: bytes) -> None:
     assert [answer.status for answer in refusals] in ([], [400], [431])
     assert not refusals or transport.is_closing()
     # Nobody offers an upgrade: whoever asks for one is read as if not.
-    if (other := _UPGRADE.sub(b"Xpgrade", data)) != data:
-        bodies = [(request.body, request.is_complete) for request in received(in_pieces(other, 0))[0]]
-        assert [(request.body, request.is_complete) for request in whole] == bodies
+    if (renamed := _UPGRADE.sub(b"Xpgrade", data)) != data:
+        without, _ = received(in_pieces(renamed, 0))
+        assert [(one.body, one.is_complete) for one in whole] == [(one.body, one.is_complete) for one in without]
     if step := how & 15:
         pieces, _ = received(in_pieces(data, step))
         # What is pipelined is answered if it comes late enough; what is answered at all is the same.

@@ -64,27 +64,32 @@ class Reading:
     """Whether the server has closed the connection, and does not wait for more."""
 
 
-def read(address: tuple[str, int], data: bytes, source: str, patience: float) -> Reading:
-    """Sends bytes and, once there is an answer or none has come within `patience`, NEXT if it is still wanted."""
+def read(address: tuple[str, int], data: bytes, source: str, patience: float, *, speaks_0_9: bool = False) -> Reading:
+    """Sends bytes and, once there is an answer or none has come within `patience`, NEXT if it is still wanted.
+
+    An answer that is not well-formed is an AssertionError, unless the server `speaks_0_9`, where it counts as refused.
+    """
     requests: list[Request] = []
     with connected(address, source, patience) as connection:
         connection.send(data)
-        is_open = _take(connection, requests, is_head=data.startswith(b"HEAD"))
+        is_open = _take(connection, requests, is_head=data.startswith(b"HEAD"), speaks_0_9=speaks_0_9)
         if is_open is not False:
             connection.send(NEXT)
             is_open = True
         while is_open and not (requests and requests[-1].is_next):
-            is_open = _take(connection, requests)
+            is_open = _take(connection, requests, speaks_0_9=speaks_0_9)
     return Reading(tuple(requests), is_closed=is_open is False)
 
 
-def _take(connection: Connection, requests: list[Request], *, is_head: bool = False) -> bool | None:
+def _take(connection: Connection, requests: list[Request], *, is_head: bool = False, speaks_0_9: bool) -> bool | None:
     """Reads one answer; False if the server has closed the connection instead, None if it says nothing."""
     try:
         answer = connection.answer(is_head=is_head)
     except TimeoutError:
         return None
-    except AssertionError:  # an answer of HTTP/0.9
+    except AssertionError:
+        if not speaks_0_9:
+            raise
         answer = Answer(505, is_complete=False)
     if answer.status == CLOSED:
         return False
