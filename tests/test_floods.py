@@ -74,7 +74,7 @@ def test_connections_wait_for_descriptors(tmp_path: Path, cache: Path) -> None:
         contextlib.ExitStack() as stack,
     ):
         waiting = [stack.enter_context(send(server, get("/hello"))) for _ in range(200)]
-        server.wait_for_log("WARNING no descriptors are left for connections")
+        server.wait_for_log("WARNING new connections wait: few descriptors are left")
         while waiting:
             answered = select.select(waiting, [], [], 10)[0]
             assert answered, f"{len(waiting)} connections wait in vain"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import logging
 import os
 import resource
@@ -22,7 +21,6 @@ _WARN = 60.0
 """Seconds between two warnings that connections wait."""
 _OPENING = 0.1
 """Seconds that are left to handshakes of TLS at the end."""
-_SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 class Acceptor:
@@ -63,15 +61,13 @@ class Acceptor:
             except (BlockingIOError, ConnectionAbortedError):
                 return
             except OSError as error:
-                if error.errno not in _SHORTAGES:
-                    raise
-                self._wait()
+                self._wait(error.strerror or str(error))
                 return
             task = self._loop.create_task(self._open(connection))
             self._opening.add(task)
             task.add_done_callback(self._opening.discard)
             if _is_among_the_last(connection.fileno()):
-                self._wait()
+                self._wait("few descriptors are left; raise the limit on open files")
                 return
 
     async def _open(self, connection: socket.socket) -> None:
@@ -81,10 +77,10 @@ class Acceptor:
                 await self._loop.connect_accepted_socket(self._protocol, connection, **self._options)
                 stack.pop_all()
 
-    def _wait(self) -> None:
+    def _wait(self, reason: str) -> None:
         if self._loop.time() >= self._warn_at:
             self._warn_at = self._loop.time() + _WARN
-            logger.warning("no descriptors are left for connections, so that they wait; raise the limit on open files")
+            logger.warning("new connections wait: %s", reason)
         self._loop.remove_reader(self._listener)
         self._pause = self._loop.call_later(_PAUSE, self._look)
 
@@ -106,4 +102,5 @@ class Acceptor:
 
 def _is_among_the_last(descriptor: int) -> bool:
     """Whether a descriptor, which is always the lowest free one, is in the last quarter of what a process may have."""
-    return descriptor >= resource.getrlimit(resource.RLIMIT_NOFILE)[0] * 3 // 4
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return limit != resource.RLIM_INFINITY and descriptor >= limit * 3 // 4
