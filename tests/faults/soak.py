@@ -17,7 +17,7 @@ from .usage import usage
 
 _CONNECTIONS = 8
 _MEASURE = 5
-"""Seconds for which the capacity is measured."""
+"""Seconds for which capacity and load are measured."""
 _SAMPLE = 2.0
 """Seconds between two looks at memory."""
 _SLICE = 60.0
@@ -62,10 +62,20 @@ def capacity(city: City) -> float:
     return float(found[1])
 
 
+def own_rate(city: City) -> float:
+    """Requests per second of the clients that look at each answer."""
+    with Load(city) as load:
+        began = time.monotonic()
+        time.sleep(_MEASURE)
+        seconds = time.monotonic() - began
+    return (load.counted + sum(answer.client != "wrk" for answer in load.answers)) / seconds
+
+
 def soak(city: City, minutes: float, rate: float, reload_every: float) -> list[str]:
     """Prints a row for each minute, and the slope; what was wrong. `rate` is a part of the capacity."""
-    most = capacity(city)
-    print(f"capacity {most:.0f} requests/s, load {rate * most:.0f} and some for those who look at each answer")
+    most, own = capacity(city), own_rate(city)
+    rest = max(1.0, rate * most - own)
+    print(f"capacity {most:.0f}/s, load {own + rest:.0f}/s, {own:.0f}/s of it by clients that look at each answer")
     problems: list[str] = []
     logged = len(city.gateway.log)
     end = time.monotonic() + 60 * minutes
@@ -73,7 +83,7 @@ def soak(city: City, minutes: float, rate: float, reload_every: float) -> list[s
         number = 0
         while (left := end - time.monotonic()) > 1:
             number += 1
-            answers, counted = _slice(city, rate * most, min(_SLICE, left))
+            answers, counted = _slice(city, rest, min(_SLICE, left))
             failed = [answer for answer in answers if answer.wrong]
             problems += [f"minute {number}: {answer.client}: {answer.wrong}" for answer in failed[:5]]
             times = [answer.ended - answer.began for answer in answers if answer.client != "wrk"]
