@@ -149,7 +149,10 @@ def check(data: bytes) -> None:
     # Nobody offers an upgrade: whoever asks for one is read as if not.
     if (renamed := _UPGRADE.sub(b"Xpgrade", data)) != data:
         without, _ = received(in_pieces(renamed, 0))
-        assert [(one.body, one.is_complete) for one in whole] == [(one.body, one.is_complete) for one in without]
+        # By their lengths, because a body may have the word in it.
+        assert [(len(one.body), one.is_complete) for one in whole] == [
+            (len(one.body), one.is_complete) for one in without
+        ]
     if step := how & 15:
         pieces, _ = received(in_pieces(data, step))
         # What is pipelined is answered if it comes late enough; what is answered at all is the same.
