@@ -37,10 +37,11 @@ class Lease:
         """What the guest calls out through, if its module can; its calls are counted where there is a `tally`, and
         `on_begin` is told of each before it is made."""
         if endpoint.outbound:
-            counts = tally and tally.route(endpoint.config.route)
+            origin, counts = self._origin, tally and tally.route(endpoint.config.route)
 
+            # It must not know the lease, or both would live, and a site that was replaced, until garbage is collected.
             def on_call(call: Call) -> None:
-                log_call(*self._origin, call)
+                log_call(*origin, call)
                 if counts:
                     counts.count_call(call)
 
