@@ -1,0 +1,30 @@
+"""What a guest held is gone with it."""
+
+from __future__ import annotations
+
+import gc
+from pathlib import Path
+
+from tests.conftest import ROOT
+from wagi_gateway.configfile import read_config
+from wagi_gateway.lease import Lease
+from wagi_gateway.startup import load
+
+
+def test_its_calls_leave_nothing_to_the_garbage_collector(tmp_path: Path) -> None:
+    """A collection of everything is seldom, and until then each would keep its site and that one's certificates."""
+    config = tmp_path / "modules.toml"
+    config.write_text(f'[[module]]\nroute = "/"\nmodule = "{ROOT / "samples/c/http-example.wasm"}"\n')
+    site = load(read_config(config))
+    endpoint = site.routes[0][1]
+    gc.collect()
+    gc.disable()
+    try:
+        lease = Lease("/", "1")
+        assert lease.outbound(endpoint)
+        lease.end()
+        del lease
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
+        site.close()
