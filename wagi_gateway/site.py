@@ -14,6 +14,7 @@ from .compiler import WarmModule
 from .config import Config, Limits, Log, ModuleConfig, Volume
 from .configfile import ConfigFile
 from .errors import Problem
+from .memory import give_back
 from .outbound.client import Client
 from .outbound.policy import AllowedHost
 from .router import RoutePattern, Router
@@ -117,6 +118,7 @@ class Site:
         """Closes it, and forgets engine and modules: another site is served, but somebody may still know this one."""
         self.close()
         del self.engine, self.router, self.routes, self.workshop
+        give_back()
 
     def close(self) -> None:
         """Closes the connections its guests have used and its volumes, and removes the temporary ones."""
