@@ -69,7 +69,10 @@ def test_connections_wait_for_descriptors(tmp_path: Path, cache: Path) -> None:
     (tmp_path / "hello.wat").write_text(guests.HELLO)
     with (
         running(
-            tmp_path, attacks.module("/hello", "hello", concurrency=4), cache=cache, preexec=_hardly_any_descriptors
+            tmp_path,
+            attacks.module("/hello", "hello", concurrency=4, queue=200),
+            cache=cache,
+            preexec=_hardly_any_descriptors,
         ) as server,
         contextlib.ExitStack() as stack,
     ):
