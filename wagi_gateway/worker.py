@@ -24,6 +24,7 @@ from .config import Log, Server
 from .configfile import ConfigFile
 from .errors import Problem, StartupError
 from .listener import url
+from .memory import bound_arenas
 from .observe import log
 from .observe.cells import Cells
 from .observe.tally import Tally
@@ -172,6 +173,7 @@ def create_worker_app(file: ConfigFile, cells: Cells | None = None) -> object:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # sent to all of a terminal's processes; the supervisor's business
     log.configure(file.config.log, log_directory(file))
     raise_descriptor_limit()
+    bound_arenas()
     threading.Thread(target=_follow_supervisor, name="supervisor", daemon=True).start()
     try:
         return create_app(file, tally=Tally(cells) if cells else None)
