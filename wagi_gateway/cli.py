@@ -21,6 +21,7 @@ from .configfile import ConfigFile, Overrides, pod_tables, read_config
 from .envfile import parse_env_file, parse_variable
 from .errors import Problem, StartupError
 from .listener import listening, listening_to_operator, url
+from .memory import bound_arenas
 from .observe import log
 from .observe.modulelog import module_log
 from .oneshot import OneShot, load_once, run_once
@@ -125,6 +126,7 @@ def serve(
             check_available()
         file = read()
         log.configure(file.config.log, log_directory(file))
+        bound_arenas()
         site = load_site(file)
         for warning in site.warnings:
             log.logger.warning("%s", warning)

@@ -18,7 +18,6 @@ from .changes import watching
 from .config import Server
 from .configfile import ConfigFile
 from .listener import BACKLOG
-from .memory import bound_arenas
 from .observe.crew import Crew
 from .reload import Read
 from .site import Site
@@ -44,7 +43,6 @@ def run(
     `read` reads the configuration for a reload, and a change of the files `watched` has one begin.
     """
     raise_descriptor_limit()
-    bound_arenas()
     settings = file.config.server
     admin = None
     if admin_listener:
