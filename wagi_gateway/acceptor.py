@@ -13,8 +13,6 @@ from typing import Any
 
 logger = logging.getLogger("wagi_gateway")
 
-_AT_ONCE = 64
-"""Connections that are accepted before something else has its turn."""
 _PAUSE = 0.1
 """Seconds between two looks whether there are descriptors again."""
 _WARN = 60.0
@@ -55,20 +53,22 @@ class Acceptor:
             await asyncio.wait(self._opening, timeout=_OPENING)
 
     def _accept(self) -> None:
-        for _ in range(_AT_ONCE):
-            try:
-                connection, _address = self._listener.accept()
-            except (BlockingIOError, ConnectionAbortedError):
-                return
-            except OSError as error:
-                self._wait(error.strerror or str(error))
-                return
-            task = self._loop.create_task(self._open(connection))
-            self._opening.add(task)
-            task.add_done_callback(self._opening.discard)
-            if _is_among_the_last(connection.fileno()):
-                self._wait("few descriptors are left; raise the limit on open files")
-                return
+        """Takes one, and no more until the loop comes round: of a burst, workers that share the socket get their share.
+
+        libuv and nginx do so, too. One that takes all it finds has them all, since the others are late by microseconds.
+        """
+        try:
+            connection, _address = self._listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return
+        except OSError as error:
+            self._wait(error.strerror or str(error))
+            return
+        task = self._loop.create_task(self._open(connection))
+        self._opening.add(task)
+        task.add_done_callback(self._opening.discard)
+        if _is_among_the_last(connection.fileno()):
+            self._wait("few descriptors are left; raise the limit on open files")
 
     async def _open(self, connection: socket.socket) -> None:
         with contextlib.ExitStack() as stack:
