@@ -22,7 +22,9 @@ _CALM = 3.0
 def main() -> int:
     """The exit code: 1 if anything is not as it should be."""
     parser = argparse.ArgumentParser(prog="scripts/soak", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=30, help="of load after the faults; 0 for none")
+    parser.add_argument(
+        "--minutes", type=float, default=30, help="of load after the faults, and five in which it runs in; 0 for none"
+    )
     parser.add_argument("--rate", type=float, default=0.7, help="part of the capacity that is measured first")
     parser.add_argument("--reload-every", type=float, default=60, metavar="SECONDS")
     parser.add_argument("--workers", type=int, default=1)
