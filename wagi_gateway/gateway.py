@@ -109,6 +109,7 @@ class Gateway:
         self._living.remove(old)
         if old.sandbox and all(generation.sandbox is not old.sandbox for generation in self._living):
             await old.sandbox.__aexit__()
+        old.sandbox = None  # or the engine would still be there when memory is given back
         await asyncio.to_thread(old.site.release)
         del self._endings[old]
 

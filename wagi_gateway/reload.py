@@ -64,6 +64,7 @@ class Reloader:
     async def _after(self, running: asyncio.Task[ReloadResult] | None) -> ReloadResult:
         if running:
             await asyncio.wait([running])
+        del running  # one that failed keeps this frame, and would so keep the one that failed before it
         self._running, self._next = self._next, None
         started = time.monotonic()
         try:
@@ -124,10 +125,12 @@ def load_anew(read: Read, before: Site) -> tuple[ConfigFile, Site]:
 
 
 def explain(error: StartupError) -> None:
-    """Logs why nothing has changed."""
+    """Logs why nothing has changed, and lets go of what was loaded before the mistake was found."""
     for problem in error.problems:
         logger.error("reload: %s", problem)
     logger.error("not reloaded: what was served before still is")
+    # Or tracebacks would keep it until garbage is collected, which is seldom.
+    error.__context__ = error.with_traceback(None).__cause__ = None
 
 
 def report(started: Config, site: Site, since: float) -> ReloadResult:

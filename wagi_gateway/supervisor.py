@@ -140,8 +140,6 @@ class Supervisor(Multiprocess):
         try:
             file, site = loading.result()
         except StartupError as error:
-            # Or what was loaded before the mistake was found would be kept until garbage is collected, which is seldom.
-            error.__context__ = error.with_traceback(None).__cause__ = None
             explain(error)
             if self._crew:
                 self._crew.on_reload(None, error)
