@@ -417,7 +417,7 @@ def test_what_failed_is_forgotten(path: Path) -> None:
     async def main() -> None:
         app = create_app(path)
         async with app.router.lifespan_context(app):
-            path.write_text(BROKEN)
+            add_route(path, BROKEN)
             for _ in range(5):
                 with pytest.raises(StartupError):
                     await app.reload()
