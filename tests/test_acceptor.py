@@ -7,25 +7,32 @@ import contextlib
 import functools
 import logging
 import socket
+import time
 from typing import Any
 
-from wagi_gateway.acceptor import Acceptor, logger
+import pytest
+
+from wagi_gateway.acceptor import ALL, PAUSE, Acceptor, logger
 
 
 class _Warned(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self.messages: list[str] = []
-        self.first = asyncio.Event()
+        self.twice = asyncio.Event()
 
     def emit(self, record: logging.LogRecord) -> None:
         self.messages.append(record.getMessage())
-        self.first.set()
+        if len(self.messages) == 2:
+            self.twice.set()
 
 
-def test_a_socket_that_accepts_no_more_is_looked_at_now_and_then() -> None:
+def test_a_socket_that_accepts_no_more_is_looked_at_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wagi_gateway.acceptor._WARN", 0.0)
+
     async def run() -> None:
         unexpected: list[dict[str, Any]] = []
+        began = time.monotonic()
         asyncio.get_running_loop().set_exception_handler(lambda _loop, context: unexpected.append(context))
         warned = _Warned()
         logger.addHandler(warned)
@@ -33,17 +40,19 @@ def test_a_socket_that_accepts_no_more_is_looked_at_now_and_then() -> None:
             with socket.create_server(("127.0.0.1", 0)) as listener:
                 acceptor = Acceptor(listener, asyncio.Protocol)
                 listener.shutdown(socket.SHUT_RDWR)
-                await asyncio.wait_for(warned.first.wait(), 10)
+                await asyncio.wait_for(warned.twice.wait(), 10)
                 acceptor.close()
         finally:
             logger.removeHandler(warned)
-        assert warned.messages == ["new connections wait: Invalid argument"]
+        assert warned.messages == 2 * ["new connections wait: Invalid argument"]
+        assert time.monotonic() - began >= PAUSE
         assert not unexpected
 
     asyncio.run(run())
 
 
-def test_those_that_share_a_socket_share_a_burst() -> None:
+@pytest.mark.parametrize(("at_once", "expected"), [(1, [8, 8]), (ALL, [16, 0])], ids=["shared", "alone"])
+def test_those_that_share_a_socket_share_a_burst(at_once: int, expected: list[int]) -> None:
     async def run() -> None:
         taken = {"first": 0, "second": 0}
         are_all = asyncio.Event()
@@ -59,11 +68,13 @@ def test_those_that_share_a_socket_share_a_burst() -> None:
             for _ in range(16):  # before anybody accepts
                 stack.enter_context(socket.create_connection(listener.getsockname()))
             shared = [listener, stack.enter_context(listener.dup())]
-            acceptors = [Acceptor(own, functools.partial(take, name)) for own, name in zip(shared, taken, strict=True)]
+            acceptors = [
+                Acceptor(own, functools.partial(take, name), at_once) for own, name in zip(shared, taken, strict=True)
+            ]
             await asyncio.wait_for(are_all.wait(), 10)
             for acceptor in acceptors:
                 acceptor.close()
                 await acceptor.wait_closed()
-        assert taken == {"first": 8, "second": 8}
+        assert sorted(taken.values(), reverse=True) == expected
 
     asyncio.run(run())

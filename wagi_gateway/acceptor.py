@@ -13,7 +13,9 @@ from typing import Any
 
 logger = logging.getLogger("wagi_gateway")
 
-_PAUSE = 0.1
+ALL = 64
+"""Connections that one turn of the loop takes at most."""
+PAUSE = 0.1
 """Seconds between two looks whether there are descriptors again."""
 _WARN = 60.0
 """Seconds between two warnings that connections wait."""
@@ -29,11 +31,20 @@ class Acceptor:
     can be answered.
     """
 
-    def __init__(self, listener: socket.socket, protocol: Callable[[], asyncio.Protocol], **options: Any) -> None:
-        """Begins at once, on the running loop; `options` are those of `loop.connect_accepted_socket`."""
+    def __init__(
+        self, listener: socket.socket, protocol: Callable[[], asyncio.Protocol], at_once: int = ALL, **options: Any
+    ) -> None:
+        """Begins at once, on the running loop; `options` are those of `loop.connect_accepted_socket`.
+
+        Where processes share the socket, each takes one `at_once`, as those of nginx and libuv do, and so gets its
+        share of a burst: one that takes all it finds leaves nothing to others, which are late by microseconds. Who is
+        alone takes all, so that under full load a connection does not wait for a turn of the loop for each one before
+        it.
+        """
         self._loop = asyncio.get_running_loop()
         self._listener = listener
         self._protocol = protocol
+        self._at_once = at_once
         self._options = options
         self._opening: set[asyncio.Task[None]] = set()
         self._pause: asyncio.TimerHandle | None = None
@@ -53,22 +64,20 @@ class Acceptor:
             await asyncio.wait(self._opening, timeout=_OPENING)
 
     def _accept(self) -> None:
-        """Takes one, and no more until the loop comes round: of a burst, workers that share the socket get their share.
-
-        libuv and nginx do so, too. One that takes all it finds has them all, since the others are late by microseconds.
-        """
-        try:
-            connection, _address = self._listener.accept()
-        except (BlockingIOError, ConnectionAbortedError):
-            return
-        except OSError as error:
-            self._wait(error.strerror or str(error))
-            return
-        task = self._loop.create_task(self._open(connection))
-        self._opening.add(task)
-        task.add_done_callback(self._opening.discard)
-        if _is_among_the_last(connection.fileno()):
-            self._wait("few descriptors are left; raise the limit on open files")
+        for _ in range(self._at_once):
+            try:
+                connection, _address = self._listener.accept()
+            except (BlockingIOError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                self._wait(error.strerror or str(error))
+                return
+            task = self._loop.create_task(self._open(connection))
+            self._opening.add(task)
+            task.add_done_callback(self._opening.discard)
+            if _is_among_the_last(connection.fileno()):
+                self._wait("few descriptors are left; raise the limit on open files")
+                return
 
     async def _open(self, connection: socket.socket) -> None:
         with contextlib.ExitStack() as stack:
@@ -82,14 +91,14 @@ class Acceptor:
             self._warn_at = self._loop.time() + _WARN
             logger.warning("new connections wait: %s", reason)
         self._loop.remove_reader(self._listener)
-        self._pause = self._loop.call_later(_PAUSE, self._look)
+        self._pause = self._loop.call_later(PAUSE, self._look)
 
     def _look(self) -> None:
         if self._has_descriptors():
             self._pause = None
             self._loop.add_reader(self._listener, self._accept)
         else:
-            self._pause = self._loop.call_later(_PAUSE, self._look)
+            self._pause = self._loop.call_later(PAUSE, self._look)
 
     def _has_descriptors(self) -> bool:
         try:

@@ -70,9 +70,9 @@ class Worker(uvicorn.Server):
 
     def _listen(self, listener: socket.socket) -> Acceptor:
         config = cast(Config, self.config)
-        options: dict[str, Any] = {}
+        options: dict[str, Any] = {"at_once": 1} if config.workers > 1 else {}
         if certificate := _certificate(config):
-            options = {"ssl": certificate.context, "ssl_handshake_timeout": config.head_time}
+            options |= {"ssl": certificate.context, "ssl_handshake_timeout": config.head_time}
         return Acceptor(listener, self._create_protocol, **options)
 
     def _create_protocol(self) -> asyncio.Protocol:
