@@ -23,7 +23,7 @@ class Affected:
         """Whether this request's failure is the fault's."""
         is_in_time = answer.began <= self.until and answer.ended >= self.since
         is_told = any(f"status {status}" in (answer.wrong or "") for status in self.statuses)
-        return is_in_time and (answer.is_lost or is_told)
+        return answer.wrong is not None and is_in_time and (answer.is_lost or is_told)
 
 
 Inflict = Callable[[City], Affected | None]

@@ -23,6 +23,8 @@ from .city import LARGE, PATIENCE, STREAMED, City
 
 UPLOAD = pattern(300_000)
 _WRK_CONNECTIONS = 4
+UNDER_WAY = {"httpx": 2, "curl": 1, "wrk": _WRK_CONNECTIONS, "h2load": 4}
+"""Requests that each client has under way at most, so that a killed worker can cost it no more."""
 _WRK = """
 wrong = 0
 function setup(thread) threads = threads or {}; table.insert(threads, thread) end

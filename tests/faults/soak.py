@@ -29,6 +29,8 @@ _RUN_IN_RELOADS = 100
 of wasmtime's max_unused_warm_slots), so that each reload adds what a new module's guests use. Measured under load, with
 a reload every half second: 92 MiB resident at first, 100 after 45 reloads, 101 after 90, 103 after 487; without load
 102 after 246 and 105 after 2,747; with load and no reload the same after four minutes as in the first."""
+_LEAST = 600.0
+"""Seconds of load after that before there is anything to say of memory."""
 _DEVIATIONS = 3.0
 """Standard deviations of what is left of the regression that memory may grow in all the time."""
 _PAGES = 2 * 2**20
@@ -86,6 +88,9 @@ def soak(city: City, minutes: float, rate: float, reload_every: float) -> list[s
     problems += more
     if "Traceback" in city.gateway.log[logged:]:
         problems.append("a traceback in the log")
+    if 60 * minutes < _LEAST:
+        print(f"memory: too short to say; it takes {_LEAST / 60:.0f} minutes")
+        return problems
     found = slope(samples)
     print(f"memory: {found.growth / 2**20:+.2f} MiB in {minutes:g} minutes, noise {found.noise / 2**20:.2f} MiB")
     if not found.is_noise:

@@ -14,7 +14,7 @@ from wagi_gateway.compiler import MAX_WASM_STACK
 
 from .city import PATIENCE, SLOTS, City
 from .fault import Affected, Fault
-from .load import Answer, Load
+from .load import UNDER_WAY, Answer, Load
 from .usage import MEMORY_NOISE, THREADS_NOISE, Usage, usage
 
 _THREADS_END = 30.0
@@ -77,9 +77,7 @@ def trial(city: City, fault: Fault, before: Usage, calm: float) -> Outcome:
         while not (after := usage(city)).is_within(_limit(city, before, after)) and time.monotonic() < deadline:
             time.sleep(0.02)
     limit = _limit(city, before, after)
-    wrong = [answer for answer in load.answers if answer.wrong]
-    excused = [answer for answer in wrong if affected and affected.has(answer)]
-    failed = [answer for answer in wrong if answer not in excused]
+    excused, failed = judge(load.answers, affected)
     problems += [f"{answer.client}: {answer.wrong}" for answer in failed[:5]]
     if not after.is_within(limit):
         problems.append(f"not given back: {after} in place of {limit}")
@@ -99,6 +97,19 @@ def trial(city: City, fault: Fault, before: Usage, calm: float) -> Outcome:
         after,
         tuple(problems),
     )
+
+
+def judge(answers: list[Answer], affected: Affected | None) -> tuple[list[Answer], list[Answer]]:
+    """What went wrong: what is the fault's, of each client no more than it had under way, and what is not."""
+    left = dict(UNDER_WAY)
+    excused, failed = [], []
+    for answer in answers:
+        if affected and affected.has(answer) and left[answer.client]:
+            left[answer.client] -= 1
+            excused.append(answer)
+        elif answer.wrong:
+            failed.append(answer)
+    return excused, failed
 
 
 def _limit(city: City, before: Usage, after: Usage) -> Usage:
