@@ -112,18 +112,23 @@ def test_a_worker_that_does_not_start_is_tried_again(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("count", ["1", "2"])
-def test_a_terminal_that_is_closed_ends_the_server(count: str, tmp_path: Path) -> None:
+def test_a_hangup_ends_the_server_when_its_terminal_was_closed(count: str, tmp_path: Path) -> None:
     (tmp_path / "hello.wat").write_text(guests.HELLO)
     (tmp_path / "modules.toml").write_text("[cache]\nenabled = false\n" + module("/hello", "hello"))
     controller, terminal = pty.openpty()
     command = [sys.executable, "-m", "wagi_gateway", "serve", str(tmp_path / "modules.toml"), "--workers", count]
     command += ["--listen", "127.0.0.1:0"]
-    with subprocess.Popen(command, stdin=terminal, stdout=subprocess.PIPE, text=True) as server:
+    with subprocess.Popen(
+        command, stdin=terminal, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as server:
         assert server.stdout
+        assert server.stderr
         assert any(line.startswith("Ready: ") for line in server.stdout)
+        server.send_signal(signal.SIGHUP)  # what an operator sends
+        assert any("reloaded: 1 routes" in line for line in server.stderr)
+        os.close(controller)
         server.send_signal(signal.SIGHUP)  # what the kernel sends
         assert server.wait(10) == 0
-    os.close(controller)
     os.close(terminal)
 
 
@@ -152,14 +157,27 @@ def test_a_worker_that_hangs_does_not_keep_the_others(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("count", ["1", "2"])
-def test_signals_for_more_or_fewer_workers_mean_nothing(count: str, serve: Serve) -> None:
+def test_what_signals_say_to_other_servers_means_nothing(count: str, serve: Serve) -> None:
     server = serve(module("/hello", "hello"), "--workers", count, hello=guests.HELLO)
     before = workers(server)
-    for number in (signal.SIGTTIN, signal.SIGTTOU, signal.SIGHUP):
-        server.process.send_signal(number)
+    for pid in {server.process.pid, *before}:
+        for number in (signal.SIGTTIN, signal.SIGTTOU, signal.SIGUSR1, signal.SIGUSR2):
+            os.kill(pid, number)
+    server.process.send_signal(signal.SIGHUP)
     server.wait_for_log("reloaded: ")
     assert workers(server) == before
     assert server.get("/hello").text == "hello world\n"
+
+
+@pytest.mark.parametrize("count", ["1", "2"])
+def test_a_quit_is_a_stop(count: str, serve: Serve) -> None:
+    slow = guests.sleeps(500_000_000, guests.CONTENT_TYPE + b"from the beginning ", b"to the end\n")
+    server = serve(module("/slow", "slow"), "--workers", count, slow=slow)
+    with server.client.stream("GET", f"{server.url}/slow") as response:
+        for pid in {server.process.pid, *workers(server)}:  # as a terminal does
+            os.kill(pid, signal.SIGQUIT)
+        assert response.read() == b"from the beginning to the end\n"
+    assert server.process.wait(10) == 0
 
 
 def test_a_worker_that_dies_hangs_up() -> None:

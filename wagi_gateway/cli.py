@@ -25,6 +25,7 @@ from .memory import bound_arenas
 from .observe import log
 from .observe.modulelog import module_log
 from .oneshot import OneShot, load_once, run_once
+from .signals import WORDS_OF_OTHERS, ignore
 from .site import Site
 from .startup import log_directory
 from .terminal import (
@@ -127,6 +128,7 @@ def serve(
         file = read()
         log.configure(file.config.log, log_directory(file))
         bound_arenas()
+        ignore(*WORDS_OF_OTHERS)
         site = load_site(file)
         for warning in site.warnings:
             log.logger.warning("%s", warning)

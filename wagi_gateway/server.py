@@ -20,8 +20,9 @@ from .configfile import ConfigFile
 from .listener import BACKLOG
 from .observe.crew import Crew
 from .reload import Read
+from .signals import Terminal, ignore
 from .site import Site
-from .supervisor import Supervisor, is_at_terminal
+from .supervisor import Supervisor
 from .worker import OnReady, Worker, bounds, create_worker_app, raise_descriptor_limit
 
 _HEALTHCHECK = 15
@@ -72,14 +73,12 @@ def run(
         server.should_exit = True
 
     # uvicorn raises the signal that ended it again; a stop that was asked for is a success.
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    # Other servers' words for more or fewer workers; without this it would halt.
-    signal.signal(signal.SIGTTIN, signal.SIG_IGN)
-    signal.signal(signal.SIGTTOU, signal.SIG_IGN)
-    if not is_at_terminal():
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it serves
-    server.on_hangup = stop if is_at_terminal() else server.reload_soon
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, stop)
+    terminal = Terminal()
+    if not terminal.was_there:
+        ignore(signal.SIGHUP)  # until it serves
+    server.on_hangup = lambda: stop() if terminal.is_gone else server.reload_soon()
     if admin:
         admin.reload = server.reload
     with admin or contextlib.nullcontext(), _watching(read, watched, server.reload_soon):

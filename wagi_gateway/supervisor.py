@@ -7,7 +7,6 @@ import functools
 import os
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -28,6 +27,7 @@ from .observe.cells import Cells
 from .observe.crew import Crew
 from .protocol import Config
 from .reload import Read, ReloadResult, explain, in_thread, load_anew, report
+from .signals import Terminal
 from .site import Site
 from .worker import OnReady, Worker, bounds, create_worker_app
 
@@ -67,6 +67,7 @@ class Supervisor(Multiprocess):
         self._crew = crew
         self._site = site
         self._read = read
+        self._terminal = Terminal()
         self._started = site.config
         self._log = site.log
         self._asked: list[Future[ReloadResult]] = []
@@ -87,10 +88,13 @@ class Supervisor(Multiprocess):
             self._on_ready(url(self.sockets[0], is_secure=cast(Config, self.config).is_secure))
 
     def handle_hup(self) -> None:
-        if is_at_terminal():
+        if self._terminal.is_gone:
             self.should_exit.set()
         else:  # not here and now: signals are also handled while workers are being told
             self.reload_soon()
+
+    def handle_quit(self) -> None:
+        self.should_exit.set()
 
     def handle_ttin(self) -> None:
         """Nothing: how many workers there are, the configuration says alone."""
@@ -331,8 +335,3 @@ class _Process(Process):
         except (OSError, EOFError):
             pass
         return None
-
-
-def is_at_terminal() -> bool:
-    """Whether SIGHUP says that the terminal was closed, rather than that somebody wants a restart."""
-    return sys.stdin is not None and sys.stdin.isatty()

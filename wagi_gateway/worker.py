@@ -30,6 +30,7 @@ from .observe.cells import Cells
 from .observe.tally import Tally
 from .protocol import BoundedProtocol, Config
 from .reload import ReloadResult
+from .signals import WORDS_OF_OTHERS, ignore
 from .site import Site
 from .startup import log_directory
 from .tls import Certificate
@@ -170,7 +171,8 @@ def _spare_the_collector() -> None:
 
 def create_worker_app(file: ConfigFile, cells: Cells | None = None) -> object:
     """Called in each worker process, which begins with nothing but the configuration, and what it counts in."""
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # sent to all of a terminal's processes; the supervisor's business
+    # Sent to all of a terminal's processes, or to all of a name; the supervisor's business.
+    ignore(signal.SIGHUP, signal.SIGQUIT, *WORDS_OF_OTHERS)
     log.configure(file.config.log, log_directory(file))
     raise_descriptor_limit()
     bound_arenas()
