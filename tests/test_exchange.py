@@ -16,6 +16,8 @@ import pytest
 from starlette.types import Message
 
 from tests import guests
+from tests.conftest import ROOT
+from tests.outbound.farm import Target
 from tests.sandbox.test_execution import CLOCK, FOREVER, LONG, READS
 from wagi_gateway.configfile import read_config
 from wagi_gateway.errors import BadOutput, GuestFailed
@@ -255,3 +257,23 @@ def test_a_request_leaves_no_work_for_the_collector(config: Path) -> None:
             return gc.collect()
 
     assert asyncio.run(main()) == 0
+
+
+@pytest.mark.usefixtures("by_hand")
+def test_a_call_leaves_no_work_for_the_collector(tmp_path: Path) -> None:
+    async def main() -> int:
+        async with served(path) as client:
+            assert b"hello from the target" in (await client.ask("/fetch")).body
+            gc.collect()
+            for _ in range(50):
+                await client.ask("/fetch")
+            return gc.collect()
+
+    path = tmp_path / "modules.toml"
+    with Target() as target:
+        path.write_text(
+            '[cache]\ndirectory = "cache"\n[[module]]\nroute = "/fetch"\n'
+            f'module = "{ROOT / "samples/assemblyscript/fetch.wasm"}"\nallowed_hosts = ["{target.url}"]\n'
+            f'environment = {{ URL = "{target.url}/hello" }}\n'
+        )
+        assert asyncio.run(main()) == 0
