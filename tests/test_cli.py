@@ -204,7 +204,7 @@ def test_serve_takes_the_environment(serve: Serve, tmp_path: Path) -> None:
 def test_serve_logs_json(serve: Serve) -> None:
     server = serve('[[module]]\nroute = "/m"\nmodule = "m.wat"\n', "--log-format", "json", m=guests.HELLO)
     server.get("/m?x=1")
-    line = json.loads(server.wait_for_log(r"\{.*\}")[0])
+    line = json.loads(server.wait_for_log(r'\{.*"GET /m.*\}')[0])
     assert (line["message"], line["status"], line["route"], line["bytes"]) == ("GET /m?x=1", 200, "/m", 12)
     assert {"ms", "guest_ms", "id", "client", "time", "level"} <= line.keys()
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests import attacks, guests
 from tests.attacks import get, send
-from tests.conftest import ROOT, Serve, Server, running, wait_until
+from tests.conftest import ROOT, Serve, Server, running, wait_until, warnings
 from wagi_gateway.configfile import read_config
 from wagi_gateway.errors import StartupError
 from wagi_gateway.startup import load
@@ -86,7 +86,7 @@ def test_connections_wait_for_descriptors(tmp_path: Path, cache: Path) -> None:
                 assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
                 connection.close()
             waiting = [connection for connection in waiting if connection not in answered]
-        assert server.log.count("WARNING") == 1
+        assert len(warnings(server.log)) == 1
 
 
 def _small_stack() -> None:

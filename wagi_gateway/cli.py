@@ -15,11 +15,13 @@ from pydantic import ByteSize
 
 from . import __version__, cli_registry, server
 from .cgi.environ import META_VARIABLES
+from .cgroup import memory_bound
 from .changes import check_available
 from .config import Config
 from .configfile import ConfigFile, Overrides, pod_tables, read_config
 from .envfile import parse_env_file, parse_variable
 from .errors import Problem, StartupError
+from .footprint import check_memory
 from .listener import listening, listening_to_operator, url
 from .memory import bound_arenas
 from .observe import log
@@ -130,7 +132,7 @@ def serve(
         bound_arenas()
         ignore(*WORDS_OF_OTHERS)
         site = load_site(file)
-        for warning in site.warnings:
+        for warning in (*site.warnings, *check_memory(site.config, site.config.server.workers, memory_bound())):
             log.logger.warning("%s", warning)
         stack = ExitStack()
         try:

@@ -11,9 +11,11 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TypeVar
 
+from .cgroup import memory_bound
 from .config import Config, Table
 from .configfile import ConfigFile
 from .errors import Problem, StartupError
+from .footprint import check_memory
 from .gateway import Gateway
 from .site import Site
 from .startup import load
@@ -136,7 +138,8 @@ def explain(error: StartupError) -> None:
 def report(started: Config, site: Site, since: float) -> ReloadResult:
     """Logs that a site is served now; `started` is the configuration the process began with, `since` the time on the
     monotonic clock when the reload began."""
-    warnings = (*site.warnings, *needs_restart(started, site.config))
+    memory = check_memory(site.config, started.server.workers, memory_bound())
+    warnings = (*site.warnings, *memory, *needs_restart(started, site.config))
     for warning in warnings:
         logger.warning("reload: %s", warning)
     result = ReloadResult(len(site.routes), time.monotonic() - since, warnings)

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.attacks import get
+from tests.conftest import warnings
 from tests.registry import running_registry
 
 from .city import PATIENCE, City
@@ -41,7 +42,7 @@ def a_read_only_cache(city: City) -> None:
         assert "cache" in log, f"nothing is said of the cache:\n{log}"
     finally:
         city.remount("cache", "rw")
-    assert "WARNING" not in city.renewed()
+    assert not warnings(city.renewed())
 
 
 def a_full_cache(city: City) -> None:
@@ -49,7 +50,7 @@ def a_full_cache(city: City) -> None:
     with _filled(city.seen("cache")):
         log = city.renewed()
         assert "cache" in log, f"nothing is said of the cache:\n{log}"
-    assert "WARNING" not in city.renewed()
+    assert not warnings(city.renewed())
 
 
 def no_temporary_space(city: City) -> None:
