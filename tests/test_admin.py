@@ -10,6 +10,7 @@ import socket
 import stat
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -212,6 +213,23 @@ def test_limits_that_are_hit(limit: str, settings: dict[str, object], wat: str, 
     with contextlib.suppress(httpx.RemoteProtocolError):  # what is cut off
         server.post("/guest", body)
     wait_until(lambda: value(server, "wagi_limit_hits_total", route="/guest", limit=limit) == 1)
+
+
+def test_connections_and_those_that_are_refused(serve: Serve) -> None:
+    config = "[server]\nmax_connections = 2\n" + ADMIN + module("/hello", "hello")
+    server = serve(config, "--workers", "2", hello=guests.HELLO)
+    with contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(send(server, get("/hello"))) for _ in range(10)]
+        answers = Counter(connection.recv(65536)[9:12] for connection in connections)
+        assert set(answers) == {b"200", b"503"}
+        wait_until(lambda: value(server, "wagi_connections") == answers[b"200"])
+        wait_until(lambda: value(server, "wagi_requests_refused_total") == answers[b"503"])
+    wait_until(lambda: value(server, "wagi_connections") == 0)
+    assert value(server, "wagi_requests_total", route="/hello", status="200") == answers[b"200"]
+    worker = next(one for one in ask(server, "/status").json()["processes"] if one["name"] == "worker-1")
+    os.kill(worker["pid"], signal.SIGKILL)
+    wait_until(lambda: value(server, "wagi_worker_deaths_total") == 1)
+    assert value(server, "wagi_requests_refused_total") == answers[b"503"]
 
 
 def test_no_count_is_lost_when_a_worker_is_killed(serve: Serve) -> None:

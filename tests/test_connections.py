@@ -6,7 +6,7 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,6 +92,16 @@ def ended(connection: socket.socket) -> bytes:
     return got
 
 
+def answer_on(connection: socket.socket) -> bytes:
+    """The answer of the hello guest on a connection that stays open."""
+    got = b""
+    while not got.endswith(b"hello world\n"):
+        data = connection.recv(65536)
+        assert data, got
+        got += data
+    return got
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_slow_head(tmp_path: Path, cache: Path, kind: str) -> None:
     with serving(kind, tmp_path, cache, 'head_time = "500ms"') as site:
@@ -126,15 +136,38 @@ def test_an_idle_connection(tmp_path: Path, cache: Path, kind: str) -> None:
         assert 0.5 < time.monotonic() - begin < 5
 
 
+@pytest.mark.parametrize("kind", ["tcp", "tls"])
+def test_connections_beyond_the_bound(tmp_path: Path, cache: Path, kind: str) -> None:
+    """They are refused, and those that are there are not."""
+
+    def is_answered() -> bool:
+        with site.connected() as another:
+            another.sendall(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+            return ended(another).endswith(b"hello world\n")
+
+    with serving(kind, tmp_path, cache, "max_connections = 2") as site, ExitStack() as stack:
+        kept = [stack.enter_context(site.connected()) for _ in range(2)]
+        for _ in range(2):
+            for connection in kept:
+                connection.sendall(GET)
+                assert answer_on(connection).startswith(b"HTTP/1.1 200 ")
+            with site.connected() as another:
+                another.sendall(GET)
+                answer = ended(another)
+            assert answer.startswith(b"HTTP/1.1 503 ")
+            assert b"connection: close" in answer.lower()
+        stack.close()
+        wait_until(is_answered)
+    assert site.server.log.count("WARNING server.max_connections = 2: new connections get 503") == 1
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_requests_of_a_connection(tmp_path: Path, cache: Path, kind: str) -> None:
     with serving(kind, tmp_path, cache, "keep_alive_requests = 3") as site, site.connected() as connection:
         answers = []
         for _ in range(2):
             connection.sendall(GET)
-            answers.append(b"")
-            while not answers[-1].endswith(b"hello world\n"):
-                answers[-1] += connection.recv(65536)
+            answers.append(answer_on(connection))
         connection.sendall(GET)
         answers.append(ended(connection))
     assert [b"connection: close" in answer.lower() for answer in answers] == [False, False, True]

@@ -97,6 +97,11 @@ class Application(Starlette):
         return self._gateway.certificate
 
     @property
+    def tally(self) -> Tally | None:
+        """What is counted, if anything is."""
+        return self._gateway.generation.tally
+
+    @property
     def site(self) -> Site:
         """What is served now."""
         return self._gateway.site

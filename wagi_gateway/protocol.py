@@ -5,16 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import logging
+import math
 import re
 import sys
 import termios
+import time
 from typing import Any
 
 import httptools
 import uvicorn
+from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, Scope
+from uvicorn.protocols.http.flow_control import service_unavailable
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from .cgi.environ import MAX_ENVIRON, MAX_TARGET
+
+logger = logging.getLogger("wagi_gateway")
 
 MAX_HEAD = MAX_TARGET + MAX_ENVIRON
 """Bytes of a head, or of a body's trailers, that may be waiting for their end."""
@@ -23,6 +30,8 @@ _LINGER = 2.0
 """Seconds in which a client may read the answer to a head that was too large."""
 _LAST_REQUEST = 0.5
 """Seconds that an idle connection stays open at the end of a worker: a request may be on its way."""
+_WARN = 60.0
+"""Seconds between two warnings that there are too many connections."""
 _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
     b"content-type: text/plain; charset=utf-8\r\ncontent-length: 32\r\nconnection: close\r\n\r\n"
@@ -43,6 +52,7 @@ class Config(uvicorn.Config):
         head_time: float,
         send_timeout: float,
         keep_alive_requests: int,
+        max_connections: float = math.inf,
         is_secure: bool = False,
         **keywords: Any,
     ) -> None:
@@ -51,7 +61,20 @@ class Config(uvicorn.Config):
         self.head_time = head_time
         self.send_timeout = send_timeout
         self.keep_alive_requests = keep_alive_requests
+        self.max_connections = max_connections
         self.is_secure = is_secure
+        self.refused = 0
+        """Requests that were answered with 503 because of `max_connections`."""
+        self._warn_at = 0.0
+
+    async def refuse(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        """The application of a connection that is one too many; the answer closes it."""
+        self.refused += 1
+        if time.monotonic() >= self._warn_at:
+            self._warn_at = time.monotonic() + _WARN
+            what = "server.max_connections = %s: new connections get 503; raise it, or find out who holds the others"
+            logger.warning(what, self.max_connections)
+        await service_unavailable(scope, receive, send)
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -67,6 +90,8 @@ class BoundedProtocol(HttpToolsProtocol):
         super().__init__(config, *arguments, **keywords)
         self._head_time = config.head_time
         self._requests_left = config.keep_alive_requests
+        self._max_connections = config.max_connections
+        self._unavailable = config.refuse
         self._send_timeout = config.send_timeout
         self._send_timer: asyncio.TimerHandle | None = None
         self._unsent = 0
@@ -82,6 +107,10 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A head is awaited."""
         super().connection_made(transport)
+        # uvicorn's own bound is looked at for each request: once it is reached, those on the connections before it are
+        # refused, too. Requests whose clients have left count as well.
+        if max(len(self.connections) - 1, len(self.tasks)) >= self._max_connections:
+            self.app = self._unavailable
         self._start_head_timer()
         if self.server is None or self.server[1] is None:  # the system itself drops a TCP connection in time
             self._send_timer = self.loop.call_later(self._send_timeout, self._check_sending)

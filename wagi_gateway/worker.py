@@ -62,12 +62,19 @@ class Worker(uvicorn.Server):
             if self.lifespan.should_exit:
                 raise SystemExit(STARTUP_FAILURE)
             self._acceptors = [self._listen(listener) for listener in sockets]
+            self._show_connections()
             self.started = True
             self._loop = asyncio.get_running_loop()
             if self.on_hangup:
                 asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.on_hangup)
             _spare_the_collector()
             self._on_ready(url(sockets[0], is_secure=cast(Config, self.config).is_secure))
+
+    def _show_connections(self) -> None:
+        """To whoever counts."""
+        config, app, connections = cast(Config, self.config), self.config.loaded_app, self.server_state.connections
+        if isinstance(app, Application) and app.tally:
+            app.tally.connections = lambda: (len(connections), config.refused)
 
     def _listen(self, listener: socket.socket) -> Acceptor:
         config = cast(Config, self.config)
@@ -148,7 +155,7 @@ def bounds(settings: Server) -> dict[str, Any]:
     return {
         "head_time": settings.head_time,
         "keep_alive_requests": settings.keep_alive_requests,
-        "limit_concurrency": settings.max_connections,
+        "max_connections": settings.max_connections,
         "timeout_keep_alive": round(settings.keep_alive),
         "timeout_graceful_shutdown": round(settings.shutdown_grace),
     }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import http
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -67,8 +67,12 @@ class Tally:
         self.guests: list[tuple[str, Place, Outcome, StopReason | None, int, bool]] = []
         """Those that have ended: route, where they ran, how they ended, bytes of standard error dropped, and whether
         memory was short."""
+        self.connections: Callable[[], tuple[int, int]] = lambda: (0, 0)
+        """How many are open, and how many requests were refused on those that were too many."""
         self._routes: dict[str, RouteTally] = {}
         self._in_flight = self._add(metrics.IN_FLIGHT)
+        self._connections = self._add(metrics.CONNECTIONS)
+        self._refused = self._add(metrics.REFUSED)
         self._ready = self._add(metrics.READY)
 
     def route(self, route: str) -> RouteTally:
@@ -92,6 +96,7 @@ class Tally:
     def show(self, in_flight: int, loads: Mapping[str, tuple[int, int]]) -> None:
         """How many requests are not over, and how many guests of a route run and requests wait."""
         self.numbers[self._in_flight] = in_flight
+        self.numbers[self._connections], self.numbers[self._refused] = self.connections()
         for route, counts in self._routes.items():
             if route != NO_ROUTE:
                 counts.show(*loads.get(route, (0, 0)))
