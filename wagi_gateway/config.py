@@ -300,6 +300,8 @@ class Log(Table):
     """Least severe level that is written."""
     access: bool = True
     """Whether each request gets a line."""
+    query: bool = True
+    """Whether that line has the request's query, as nginx's has; queries often hold secrets."""
     directory: Directory | None = Field(None, min_length=1)
     """Directory for what guests write to standard error, relative to this file; without it that is in the log. Each
     route has a file as in WAGI, `HASH/module.stderr`, where HASH is the SHA-256 of the route. In `text` a line is the

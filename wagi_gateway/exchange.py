@@ -297,6 +297,7 @@ class Exchange:
             )
         log_access(
             self._request,
+            has_query=self._generation.site.config.log.query,
             route=self._route,
             status=status,
             size=self._reply.size,

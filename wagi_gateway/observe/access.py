@@ -16,6 +16,7 @@ logger = logging.getLogger(ACCESS)
 def log_access(
     request: RequestHead,
     *,
+    has_query: bool,
     route: str,
     status: int,
     size: int,
@@ -24,7 +25,7 @@ def log_access(
     trace_id: str | None,
     reason: str | None,
 ) -> None:
-    """Logs a request that has ended, with the reason where its module did not answer it."""
+    """Logs a request that has ended, with its query or not, and the reason where its module did not answer it."""
     if not logger.isEnabledFor(logging.INFO):
         return
     fields: dict[str, object] = {
@@ -39,5 +40,5 @@ def log_access(
     }
     if reason:
         fields["reason"] = reason
-    target = request.raw_path + (b"?" + request.query if request.query else b"")
+    target = request.raw_path + (b"?" + request.query if request.query and has_query else b"")
     logger.info("%s %s", request.method, target[:MAX_TARGET].decode("latin-1"), extra={"fields": fields})
