@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import typer
 from pydantic import ByteSize
 
-from . import __version__, cli_registry, server
+from . import __version__, cli_registry, notify, server
 from .cgi.environ import META_VARIABLES
 from .cgroup import memory_bound
 from .changes import check_available
@@ -109,6 +109,7 @@ def serve(
     auth_file: AuthFile = None,
 ) -> None:
     """Serve the modules of CONFIG. SIGHUP has them and CONFIG read anew, without losing a request."""
+    tell = notify.service_manager()
     with problems(exit_code=3):
         overrides: Overrides = settings(cache_dir, auth_file) | {
             "server": given(
@@ -142,6 +143,11 @@ def serve(
             stack.close()
             site.close()
             raise
+
+    def on_ready(address: str) -> None:
+        print(f"Ready: serving on {address}", flush=True)
+        tell(notify.READY)
+
     with stack:
         _print_routes(site, listener)
         if admin_listener:
@@ -150,7 +156,8 @@ def serve(
             file,
             site,
             listener,
-            lambda address: print(f"Ready: serving on {address}", flush=True),
+            on_ready,
+            lambda: tell(notify.STOPPING),
             admin_listener,
             read=read,
             watched=[path for path in (config, settings_file, *(env_file or [])) if path] if reload else None,

@@ -34,6 +34,7 @@ def run(
     site: Site,
     listener: socket.socket,
     on_ready: OnReady,
+    on_stop: Callable[[], None],
     admin_listener: socket.socket | None = None,
     *,
     read: Read,
@@ -41,6 +42,7 @@ def run(
 ) -> None:
     """Serves until a signal ends it. `site` is served by this process if it is the only worker.
 
+    `on_ready` is called once everything serves, and `on_stop` when the end begins.
     `read` reads the configuration for a reload, and a change of the files `watched` has one begin.
     """
     raise_descriptor_limit()
@@ -53,7 +55,8 @@ def run(
     crew = admin.crew if admin else None
     if settings.workers > 1:
         app = functools.partial(create_worker_app, site.pinned(file))
-        supervisor = Supervisor(_uvicorn_config(app, settings), [listener], on_ready, crew, site=site, read=read)
+        config = _uvicorn_config(app, settings)
+        supervisor = Supervisor(config, [listener], on_ready, on_stop, crew, site=site, read=read)
         if admin:
             admin.reload = supervisor.reload
         watch = _watching(read, watched, supervisor.reload_soon)
@@ -66,8 +69,13 @@ def run(
     if crew:
         serve.keywords["on_reload"] = crew.on_reload
     server = Worker(_uvicorn_config(serve, settings), on_ready)
-    if crew:
-        server.on_stop = crew.stop
+
+    def begin_to_end() -> None:
+        on_stop()
+        if crew:
+            crew.stop()
+
+    server.on_stop = begin_to_end
 
     def stop(*_: object) -> None:
         server.should_exit = True

@@ -56,6 +56,7 @@ class Supervisor(Multiprocess):
         config: uvicorn.Config,
         sockets: list[socket.socket],
         on_ready: OnReady,
+        on_stop: Callable[[], None],
         crew: Crew | None = None,
         *,
         site: Site,
@@ -74,6 +75,9 @@ class Supervisor(Multiprocess):
         self.has_failed = False
         """Whether it has ended because no worker could start."""
         self._on_ready = on_ready
+        self._on_stop = on_stop
+        self._is_announced = False
+        """Whether it was said that all serve."""
         self._retired: list[tuple[Process, float]] = []
         """Workers that finish what they have begun, and when they have to be done with it."""
         self._retry_at: dict[int, float] = {}
@@ -84,7 +88,13 @@ class Supervisor(Multiprocess):
         if len(self.processes) < self.processes_num:
             self.has_failed = True
             self.should_exit.set()
-        elif all(map(self._comes_up, self.processes)):
+        else:
+            self._announce()
+
+    def _announce(self) -> None:
+        """Says that all serve, unless one has died meanwhile: then it is said of the one in its place."""
+        if all(map(self._comes_up, self.processes)):
+            self._is_announced = True
             self._on_ready(url(self.sockets[0], is_secure=cast(Config, self.config).is_secure))
 
     def handle_hup(self) -> None:
@@ -117,6 +127,8 @@ class Supervisor(Multiprocess):
 
     def keep_subprocess_alive(self) -> None:
         self._tend()
+        if not self._is_announced:
+            self._announce()
         while self._asked and not self.should_exit.is_set():
             self._reload()
 
@@ -210,6 +222,7 @@ class Supervisor(Multiprocess):
 
     def join_all(self) -> None:
         """Waits for the workers, which have been told to end; at a second SIGINT they are to be quick about it."""
+        self._on_stop()
         _refuse(self._asked, StartupError(Problem("", "the server is stopping")))
         if self._crew:
             self._crew.stop()

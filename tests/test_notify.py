@@ -1,0 +1,105 @@
+"""What a service manager hears, on a socket as systemd has it."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests import guests
+from tests.conftest import START, Serve, running, wait_until
+
+CONFIG = '[[module]]\nroute = "/hello"\nmodule = "hello.wat"\n'
+
+
+@contextmanager
+def service_manager(address: str) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(address)
+        manager.settimeout(START)
+        yield manager
+
+
+@contextmanager
+def service(directory: Path, cache: Path, name: str, workers: int) -> Iterator[subprocess.Popen[str]]:
+    """A gateway from its first moment on; its sockets are `wagi.sock` and `admin.sock`."""
+    (directory / "hello.wat").write_text(guests.HELLO)
+    (directory / "modules.toml").write_text(CONFIG)
+    command = [sys.executable, "-m", "wagi_gateway", "serve", str(directory / "modules.toml")]
+    command += ["--workers", str(workers), "--cache-dir", str(cache)]
+    command += ["--uds", str(directory / "wagi.sock"), "--admin", f"unix:{directory}/admin.sock"]
+    environment = os.environ | {"NOTIFY_SOCKET": name}
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=environment) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+
+
+def ask(path: Path, target: str) -> httpx.Response:
+    with httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), trust_env=False) as client:
+        return client.get(f"http://localhost{target}")
+
+
+def children(process: subprocess.Popen[str]) -> list[int]:
+    try:
+        return list(map(int, Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()))
+    except FileNotFoundError:
+        return []
+
+
+@pytest.mark.parametrize(("workers", "is_abstract"), [(1, False), (2, True)], ids=["one", "two-abstract"])
+def test_it_hears_of_a_start_that_is_done_and_of_the_end(
+    tmp_path: Path, cache: Path, workers: int, is_abstract: bool
+) -> None:
+    name = str(uuid.uuid4()) if is_abstract else str(tmp_path / "notify")
+    with (
+        service_manager("\0" + name if is_abstract else name) as manager,
+        service(tmp_path, cache, "@" + name if is_abstract else name, workers) as process,
+    ):
+        assert manager.recv(100) == b"READY=1"
+        assert ask(tmp_path / "admin.sock", "/readyz").text == "OK"  # not before: that counts the workers which serve
+        assert ask(tmp_path / "wagi.sock", "/hello").text == "hello world\n"
+        for child in children(process):
+            assert b"NOTIFY_SOCKET" not in Path(f"/proc/{child}/environ").read_bytes()
+        process.send_signal(signal.SIGTERM)
+        assert manager.recv(100) == b"STOPPING=1"
+        assert process.wait(START) == 0
+        manager.setblocking(False)
+        with pytest.raises(BlockingIOError):  # each of them once
+            manager.recv(100)
+
+
+def test_a_worker_that_dies_before_it_serves_does_not_keep_the_start_from_being_done(
+    tmp_path: Path, cache: Path
+) -> None:
+    name = str(tmp_path / "notify")
+    with service_manager(name) as manager, service(tmp_path, cache, name, 2) as process:
+        wait_until(lambda: len(children(process)) > 1, START)
+        os.kill(children(process)[-1], signal.SIGKILL)
+        assert manager.recv(100) == b"READY=1"
+        assert ask(tmp_path / "admin.sock", "/readyz").text == "OK"
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("/nowhere/notify", "No such file or directory"), ("vsock:2:1", "neither a path nor")]
+)
+def test_one_that_cannot_be_told_is_no_reason_not_to_serve(tmp_path: Path, cache: Path, name: str, reason: str) -> None:
+    (tmp_path / "hello.wat").write_text(guests.HELLO)
+    with running(tmp_path, CONFIG, cache=cache, environment={"NOTIFY_SOCKET": name}) as server:
+        assert server.get("/hello").status_code == 200
+        server.wait_for_log(rf"WARNING NOTIFY_SOCKET = '{re.escape(name)}': .* cannot be told READY=1: {reason}")
+
+
+def test_without_one_there_is_nothing_to_say(serve: Serve) -> None:
+    assert "NOTIFY_SOCKET" not in serve(CONFIG, hello=guests.HELLO).log
