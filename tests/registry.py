@@ -86,11 +86,11 @@ def running_registry(
         reader.join()
 
 
-def installed(package: str) -> str:
+def installed(program: str, package: str | None = None) -> str:
     """The path of a Debian package's program; its absence fails the test rather than skipping it."""
-    found = shutil.which(package)
+    found = shutil.which(program)
     if not found:
-        pytest.fail(f"{package} is not installed: install the Debian package {package}", pytrace=False)
+        pytest.fail(f"{program} is not installed: install the Debian package {package or program}", pytrace=False)
     return found
 
 

@@ -58,8 +58,9 @@ def front(name: str, directory: Path, gateway: str) -> Iterator[Front]:
     shutil.copytree(_DEPLOY / "snippets", directory / "snippets")
     (directory / "conf.d").mkdir()
     port, secure = _free_port(), _free_port()
-    changes = {"listen 80 ": f"listen 127.0.0.1:{port} "}
-    published = "unix:/run/wagi-gateway/wagi.sock" if gateway.startswith("unix:") else "127.0.0.1:3000"
+    # Not every machine has IPv6: 127.0.0.2 stands for it.
+    changes = {"listen 80 ": f"listen 127.0.0.1:{port} ", "listen [::]:80 ": f"listen 127.0.0.2:{port} "}
+    published = "unix:/run/wagi-gateway.sock" if gateway.startswith("unix:") else "127.0.0.1:3000"
     changes[f"server {published}"] = f"server {gateway}"
     if "tls" in name:
         authority = trustme.CA()
@@ -67,6 +68,7 @@ def front(name: str, directory: Path, gateway: str) -> Iterator[Front]:
         issued.private_key_pem.write_to_path(str(directory / "privkey.pem"))
         (directory / "fullchain.pem").write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
         changes["listen 443 "] = f"listen 127.0.0.1:{secure} "
+        changes["listen [::]:443 "] = f"listen 127.0.0.2:{secure} "
         changes["/etc/ssl/wagi/fullchain.pem"] = f"{directory}/fullchain.pem"
         changes["/etc/ssl/wagi/privkey.pem"] = f"{directory}/privkey.pem"
     (directory / "conf.d" / name).write_text(_configuration(name, changes))

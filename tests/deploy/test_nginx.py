@@ -18,6 +18,7 @@ import trustme
 from tests import guests
 from tests.conftest import Server, running, wait_until
 from tests.deploy.front import front
+from tests.registry import installed
 from tests.wire.client import Answer, connected, message
 from tests.wire.guests import CT, ENV, seen
 from wagi_gateway.config import Limits
@@ -33,6 +34,10 @@ module = "env.wat"
 [[module]]
 route = "/pieces"
 module = "pieces.wat"
+[[module]]
+route = "/nap"
+module = "nap.wat"
+limits = {{ concurrency = 128 }}
 [[module]]
 route = "/spin"
 module = "spin.wat"
@@ -50,6 +55,7 @@ directory = "files"
 GUESTS = {
     "env": ENV,
     "pieces": guests.sleeps(1_500_000_000, guests.CONTENT_TYPE + b"first ", b"second"),
+    "nap": guests.sleeps(300_000_000, guests.CONTENT_TYPE, b"done"),
     "spin": guests.says(guests.CONTENT_TYPE + b"begun", repeat="nop"),
     "fields": guests.says(CT + b"X-A: " + b"a" * (Limits().header_block - len(CT) - 7) + b"\n\nbody"),
     "accel": guests.says(CT + b"X-Accel-Redirect: /files/large\n\nits own"),
@@ -310,5 +316,14 @@ def test_a_client_has_its_share_of_connections(site: Site) -> None:
     finally:
         for one in held:
             one.__exit__(None, None, None)
-    assert statuses == [503]
+    assert statuses == [429]
     assert site.ask(message("GET / HTTP/1.1", "Host: h")).status == 200
+
+
+def test_a_browser_with_many_requests_over_one_connection_is_refused_none(tls_site: Site) -> None:
+    """limit_conn counts each stream of HTTP/2 that is open."""
+    assert tls_site.secure
+    h2load = installed("h2load", "nghttp2-client")
+    url = f"https://127.0.0.1:{tls_site.secure[1]}/nap"
+    done = subprocess.run([h2load, "-n128", "-c1", "-m128", url], capture_output=True, text=True, check=True)
+    assert "status codes: 128 2xx, 0 3xx, 0 4xx, 0 5xx" in done.stdout, done.stdout
