@@ -262,6 +262,16 @@ def test_ports_that_are_named_are_there() -> None:
     assert {port["port"] for rule in one("NetworkPolicy")["spec"]["ingress"] for port in rule["ports"]} == inside
 
 
+@pytest.mark.parametrize("directory", [BASE, EXAMPLE], ids=lambda directory: directory.name)
+def test_the_proxies_of_the_gateway_are_let_in(directory: Path) -> None:
+    """With most implementations they run where the Gateway is."""
+    (rule,) = (r for r in one("NetworkPolicy", build(directory))["spec"]["ingress"] if {"port": "http"} in r["ports"])
+    (peer,) = rule["from"]
+    (expression,) = peer["namespaceSelector"]["matchExpressions"]
+    assert expression["operator"] == "In"
+    assert {parent["namespace"] for parent in one("HTTPRoute")["spec"]["parentRefs"]} <= set(expression["values"])
+
+
 def test_only_prometheus_reaches_the_admin_port() -> None:
     rules = [rule for rule in one("NetworkPolicy")["spec"]["ingress"] if {"port": "admin"} in rule["ports"]]
     assert [rule["from"] for rule in rules] == [
