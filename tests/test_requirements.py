@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, requires, version
 
 import pytest
 from packaging.markers import Marker
@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 
 from tests.conftest import ROOT
 
-LOCKS = ("requirements.txt", "requirements-test.txt")
+LOCKS = ("requirements.txt", "requirements-tracing.txt", "requirements-test.txt")
 _ENTRY = re.compile(
     r"^(?P<name>[\w.-]+)==(?P<version>[\w.!+]+)(?: ; (?P<marker>.+?))?(?P<hashes>(?: --hash=sha256:[0-9a-f]{64})+)$"
 )
@@ -45,14 +45,28 @@ def test_every_package_is_pinned_with_its_hashes(lock: str) -> None:
 @pytest.mark.parametrize("lock", LOCKS)
 def test_what_the_package_needs_is_locked(lock: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], *(project["optional-dependencies"]["test"] if "test" in lock else ())]
+    extra = lock.removeprefix("requirements").removesuffix(".txt").removeprefix("-")
+    wanted = [*project["dependencies"], *(project["optional-dependencies"][extra] if extra else ())]
     for requirement in map(Requirement, wanted):
         if not requirement.marker or requirement.marker.evaluate():
             assert requirement.specifier.contains(locked(lock)[canonicalize_name(requirement.name)]), requirement
 
 
 def test_the_tests_run_with_what_is_served_with() -> None:
-    assert locked("requirements.txt").items() <= locked("requirements-test.txt").items()
+    served, traced, tested = (locked(lock).items() for lock in LOCKS)
+    assert served <= traced <= tested
+
+
+def test_everything_that_is_needed_for_tracing_is_in_its_lock() -> None:
+    """pip refuses to install with hashes what is not complete."""
+    needed, found = ["opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http"], set[str]()
+    while needed:
+        name = canonicalize_name(needed.pop())
+        if name not in found:
+            found.add(name)
+            wanted = map(Requirement, requires(name) or ())
+            needed += [r.name for r in wanted if not r.marker or r.marker.evaluate({"extra": ""})]
+    assert found <= locked("requirements-tracing.txt").keys()
 
 
 def test_what_is_installed_is_what_is_locked() -> None:
