@@ -29,7 +29,13 @@ from tests.registry import installed
 CONTAINERFILE = ROOT / "deploy/container/Containerfile"
 MODULES = '[[module]]\nroute = "/hello/..."\nmodule = "hello.wat"\n'
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount and change its root")
+
+@pytest.fixture(scope="module", autouse=True)
+def root() -> None:
+    """docs/security.md has promises that are tested here: where the code is checked they may not go untested."""
+    if os.geteuid() != 0:
+        give_up = pytest.fail if "CI" in os.environ else pytest.skip
+        give_up("only root can mount and change its root: sudo ./scripts/test tests/deploy/test_container.py")
 
 
 @dataclass(frozen=True, slots=True)
