@@ -223,13 +223,13 @@ def test_connections_and_those_that_are_refused(serve: Serve) -> None:
         answers = Counter(connection.recv(65536)[9:12] for connection in connections)
         assert set(answers) == {b"200", b"503"}
         wait_until(lambda: value(server, "wagi_connections") == answers[b"200"])
-        wait_until(lambda: value(server, "wagi_requests_refused_total") == answers[b"503"])
+        wait_until(lambda: value(server, "wagi_connections_refused_total") == answers[b"503"])
     wait_until(lambda: value(server, "wagi_connections") == 0)
     assert value(server, "wagi_requests_total", route="/hello", status="200") == answers[b"200"]
     worker = next(one for one in ask(server, "/status").json()["processes"] if one["name"] == "worker-1")
     os.kill(worker["pid"], signal.SIGKILL)
     wait_until(lambda: value(server, "wagi_worker_deaths_total") == 1)
-    assert value(server, "wagi_requests_refused_total") == answers[b"503"]
+    assert value(server, "wagi_connections_refused_total") == answers[b"503"]
 
 
 def test_no_count_is_lost_when_a_worker_is_killed(serve: Serve) -> None:

@@ -15,8 +15,8 @@ from typing import Any
 
 import httptools
 import uvicorn
-from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, Scope
-from uvicorn.protocols.http.flow_control import service_unavailable
+from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from .cgi.environ import MAX_ENVIRON, MAX_TARGET
@@ -38,6 +38,9 @@ _TOO_LARGE = (
     b"Request Header Fields Too Large\n"
 )
 
+_TOO_MANY = PlainTextResponse(
+    "Service Unavailable: too many connections\n", 503, {"connection": "close", "retry-after": "1"}
+)
 _INVALID = "Invalid HTTP request received."
 _FRAMING = (b"content-length", b"transfer-encoding")
 _EMPTY_PATH = re.compile(rb"https?://[^/?#]*(?![^?#])", re.IGNORECASE)
@@ -63,18 +66,20 @@ class Config(uvicorn.Config):
         self.keep_alive_requests = keep_alive_requests
         self.max_connections = max_connections
         self.is_secure = is_secure
+        self.admitted = 0
+        """Connections that have sent a request and are open."""
         self.refused = 0
-        """Requests that were answered with 503 because of `max_connections`."""
+        """Those that were answered with 503 because of `max_connections`."""
         self._warn_at = 0.0
 
-    async def refuse(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+    async def refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The application of a connection that is one too many; the answer closes it."""
         self.refused += 1
         if time.monotonic() >= self._warn_at:
             self._warn_at = time.monotonic() + _WARN
             what = "server.max_connections = %s: new connections get 503; raise it, or find out who holds the others"
             logger.warning(what, self.max_connections)
-        await service_unavailable(scope, receive, send)
+        await _TOO_MANY(scope, receive, send)
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -90,8 +95,8 @@ class BoundedProtocol(HttpToolsProtocol):
         super().__init__(config, *arguments, **keywords)
         self._head_time = config.head_time
         self._requests_left = config.keep_alive_requests
-        self._max_connections = config.max_connections
-        self._unavailable = config.refuse
+        self._settings = config
+        self._is_admitted = False
         self._send_timeout = config.send_timeout
         self._send_timer: asyncio.TimerHandle | None = None
         self._unsent = 0
@@ -107,10 +112,6 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A head is awaited."""
         super().connection_made(transport)
-        # uvicorn's own bound is looked at for each request: once it is reached, those on the connections before it are
-        # refused, too. Requests whose clients have left count as well.
-        if max(len(self.connections) - 1, len(self.tasks)) >= self._max_connections:
-            self.app = self._unavailable
         self._start_head_timer()
         if self.server is None or self.server[1] is None:  # the system itself drops a TCP connection in time
             self._send_timer = self.loop.call_later(self._send_timeout, self._check_sending)
@@ -120,6 +121,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._stop_head_timer()
         if self._send_timer is not None:
             self._send_timer.cancel()
+        self._settings.admitted -= self._is_admitted
         super().connection_lost(exc)
 
     def resume_writing(self) -> None:
@@ -170,6 +172,8 @@ class BoundedProtocol(HttpToolsProtocol):
         if not self._is_idle() and not self._is_all_sent():
             self._ignore_the_rest()
             return
+        if not self._is_admitted:
+            self._admit()
         # uvicorn cannot read a target in absolute form without a path.
         if not self.url.startswith(b"/") and (absolute := _EMPTY_PATH.match(self.url)):
             self.url = absolute[0] + b"/" + self.url[absolute.end() :]
@@ -180,6 +184,15 @@ class BoundedProtocol(HttpToolsProtocol):
         self._requests_left -= 1
         if self._is_ending or not self._requests_left:
             self.cycle.keep_alive = False
+
+    def _admit(self) -> None:
+        """uvicorn's own bound also refuses what comes on connections that were there before it was reached. Requests
+        whose clients have left count as well."""
+        if max(self._settings.admitted, len(self.tasks)) < self._settings.max_connections:
+            self._is_admitted = True
+            self._settings.admitted += 1
+        else:
+            self.app = self._settings.refuse
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body is there."""

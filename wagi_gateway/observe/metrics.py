@@ -41,10 +41,10 @@ RESPONSE_BYTES = Metric("wagi_response_bytes_total", "counter", ("route",), "Byt
 IN_FLIGHT = Metric("wagi_requests_in_flight", "gauge", (), "Requests that are not over yet, waiting or not.")
 CONNECTIONS = Metric("wagi_connections", "gauge", (), "Connections of clients that are open.")
 REFUSED = Metric(
-    "wagi_requests_refused_total",
+    "wagi_connections_refused_total",
     "counter",
     (),
-    "Requests that got 503 because their connection was one too many (server.max_connections).",
+    "Connections that got 503 because they were too many (server.max_connections).",
 )
 RUNNING = Metric("wagi_guests_running", "gauge", ("route",), "Guests that run now.")
 PLACES = Metric("wagi_guest_places", "gauge", ("route",), "Guests that may run at once, in all workers.")

@@ -68,7 +68,7 @@ class Tally:
         """Those that have ended: route, where they ran, how they ended, bytes of standard error dropped, and whether
         memory was short."""
         self.connections: Callable[[], tuple[int, int]] = lambda: (0, 0)
-        """How many are open, and how many requests were refused on those that were too many."""
+        """How many are open, and how many were refused."""
         self._routes: dict[str, RouteTally] = {}
         self._in_flight = self._add(metrics.IN_FLIGHT)
         self._connections = self._add(metrics.CONNECTIONS)
