@@ -27,7 +27,7 @@ from .memory import bound_arenas
 from .observe import log
 from .observe.modulelog import module_log
 from .oneshot import OneShot, load_once, run_once
-from .signals import WORDS_OF_OTHERS, ignore
+from .signals import ignore_signals
 from .site import Site
 from .startup import log_directory
 from .terminal import (
@@ -131,7 +131,7 @@ def serve(
         file = read()
         log.configure(file.config.log, log_directory(file))
         bound_arenas()
-        ignore(*WORDS_OF_OTHERS)
+        ignore_signals()
         site = load_site(file)
         for warning in (*site.warnings, *check_memory(site.config, site.config.server.workers, memory_bound())):
             log.logger.warning("%s", warning)
@@ -145,8 +145,8 @@ def serve(
             raise
 
     def on_ready(address: str) -> None:
-        print(f"Ready: serving on {address}", flush=True)
         tell(notify.READY)
+        print(f"Ready: serving on {address}", flush=True)
 
     with stack:
         _print_routes(site, listener)

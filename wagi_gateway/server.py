@@ -20,7 +20,7 @@ from .configfile import ConfigFile
 from .listener import BACKLOG
 from .observe.crew import Crew
 from .reload import Read
-from .signals import Terminal, ignore
+from .signals import Hangup
 from .site import Site
 from .supervisor import Supervisor
 from .worker import OnReady, Worker, bounds, create_worker_app, raise_descriptor_limit
@@ -83,10 +83,7 @@ def run(
     # uvicorn raises the signal that ended it again; a stop that was asked for is a success.
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, stop)
-    terminal = Terminal()
-    if not terminal.was_there:
-        ignore(signal.SIGHUP)  # until it serves
-    server.on_hangup = lambda: stop() if terminal.is_gone else server.reload_soon()
+    server.on_hangup = Hangup(stop, server.reload_soon)
     if admin:
         admin.reload = server.reload
     with admin or contextlib.nullcontext(), _watching(read, watched, server.reload_soon):

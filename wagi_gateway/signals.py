@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
+from collections.abc import Callable
 
 WORDS_OF_OTHERS = (signal.SIGTTIN, signal.SIGTTOU, signal.SIGUSR1, signal.SIGUSR2)
 """More workers, fewer, open the logs again, take the new program: nothing here. The system would halt or end it."""
+_MOMENT = 1.0
+"""Seconds after a hangup in which its terminal goes, if it does: shells tell their jobs before."""
 
 
 def ignore(*numbers: signal.Signals) -> None:
@@ -15,17 +19,37 @@ def ignore(*numbers: signal.Signals) -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-class Terminal:
-    """Where the server was started, if that is a terminal: SIGHUP then also says that it was closed."""
-
-    def __init__(self) -> None:
-        self.was_there = _is_there()
-
-    @property
-    def is_gone(self) -> bool:
-        """Whether it was closed since; if not, SIGHUP asks for a reload."""
-        return self.was_there and not _is_there()
+def ignore_signals() -> None:
+    """Has nothing end a server that is not up yet but what asks for its end."""
+    ignore(*WORDS_OF_OTHERS)
+    if not _is_at_terminal():
+        ignore(signal.SIGHUP)
 
 
-def _is_there() -> bool:
+class Hangup:
+    """What SIGHUP says: that the terminal is gone where the server was started, or that somebody wants a reload."""
+
+    def __init__(self, stop: Callable[[], None], reload: Callable[[], object]) -> None:
+        """Both may be called from another thread."""
+        self._stop = stop
+        self._reload = reload
+        self._has_terminal = _is_at_terminal()
+
+    def __call__(self) -> None:
+        """It has come."""
+        if self._has_terminal:
+            later = threading.Timer(_MOMENT, self._decide)
+            later.daemon = True
+            later.start()
+        else:
+            self._reload()
+
+    def _decide(self) -> None:
+        if _is_at_terminal():
+            self._reload()
+        else:
+            self._stop()
+
+
+def _is_at_terminal() -> bool:
     return sys.stdin is not None and sys.stdin.isatty()

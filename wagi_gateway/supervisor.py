@@ -27,7 +27,7 @@ from .observe.cells import Cells
 from .observe.crew import Crew
 from .protocol import Config
 from .reload import Read, ReloadResult, explain, in_thread, load_anew, report
-from .signals import Terminal
+from .signals import WORDS_OF_OTHERS, Hangup, ignore
 from .site import Site
 from .worker import OnReady, Worker, bounds, create_worker_app
 
@@ -65,10 +65,11 @@ class Supervisor(Multiprocess):
         """Workers count for the `crew`, if there is one; `site` is what they serve, and `read` reads what they are to
         serve then."""
         super().__init__(config, sockets)
+        ignore(*WORDS_OF_OTHERS)  # uvicorn listens to them, and processes that are started would be ended by them
         self._crew = crew
         self._site = site
         self._read = read
-        self._terminal = Terminal()
+        self._hangup = Hangup(self.should_exit.set, self.reload_soon)
         self._started = site.config
         self._log = site.log
         self._asked: list[Future[ReloadResult]] = []
@@ -92,24 +93,17 @@ class Supervisor(Multiprocess):
             self._announce()
 
     def _announce(self) -> None:
-        """Says that all serve, unless one has died meanwhile: then it is said of the one in its place."""
-        if all(map(self._comes_up, self.processes)):
+        """Says that all serve; where one has failed to start and is tried again and again, that one does."""
+        are_enough = any if self._retry_at else all
+        if are_enough(map(self._comes_up, self.processes)):
             self._is_announced = True
             self._on_ready(url(self.sockets[0], is_secure=cast(Config, self.config).is_secure))
 
     def handle_hup(self) -> None:
-        if self._terminal.is_gone:
-            self.should_exit.set()
-        else:  # not here and now: signals are also handled while workers are being told
-            self.reload_soon()
+        self._hangup()  # which reloads soon, not here and now: signals are also handled while workers are being told
 
     def handle_quit(self) -> None:
         self.should_exit.set()
-
-    def handle_ttin(self) -> None:
-        """Nothing: how many workers there are, the configuration says alone."""
-
-    handle_ttou = handle_ttin
 
     def reload(self) -> ReloadResult:
         """Has all workers serve what the configuration says now. Called on another thread. Raises StartupError."""
