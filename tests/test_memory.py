@@ -18,6 +18,7 @@ from wagi_gateway.memory import bound_arenas
 
 ARENA = 64 * 2**20
 """Bytes of address space of one, and what its address is a multiple of (HEAP_MAX_SIZE of glibc's arena.c)."""
+UNBOUNDED = {name: value for name, value in os.environ.items() if name not in ("MALLOC_ARENA_MAX", "GLIBC_TUNABLES")}
 _THREADS = """
 import sys, threading
 from wagi_gateway.memory import bound_arenas
@@ -81,7 +82,11 @@ def bound() -> int:
 def test_threads_share_arenas(before: str, environment: dict[str, str], least: int, most: int) -> None:
     command = [sys.executable, "-c", _THREADS.format(before=before)]
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | environment
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=UNBOUNDED | environment,
     ) as process:
         assert process.stdin
         assert process.stdout
