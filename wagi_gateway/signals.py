@@ -34,15 +34,16 @@ class Hangup:
         self._stop = stop
         self._reload = reload
         self._has_terminal = _is_at_terminal()
+        self._later: threading.Timer | None = None
 
     def __call__(self) -> None:
         """It has come."""
-        if self._has_terminal:
-            later = threading.Timer(_MOMENT, self._decide)
-            later.daemon = True
-            later.start()
-        else:
+        if not self._has_terminal:
             self._reload()
+        elif self._later is None or not self._later.is_alive():
+            self._later = threading.Timer(_MOMENT, self._decide)
+            self._later.daemon = True
+            self._later.start()
 
     def _decide(self) -> None:
         if _is_at_terminal():
