@@ -66,7 +66,6 @@ class Reloader:
     async def _after(self, running: asyncio.Task[ReloadResult] | None) -> ReloadResult:
         if running:
             await asyncio.wait([running])
-        del running  # or each that fails might keep the one before it
         self._running, self._next = self._next, None
         started = time.monotonic()
         try:
