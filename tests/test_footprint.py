@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,7 +10,7 @@ import pytest
 from tests import guests
 from tests.attacks import module
 from tests.conftest import running
-from tests.registry import installed
+from tests.mounts import with_mounts
 from tests.test_reload import reload
 from wagi_gateway.cgroup import Bound
 from wagi_gateway.config import Config, Limits, ModuleConfig, Server
@@ -67,18 +65,7 @@ def bounded(directory: Path, size: int) -> list[str]:
     for name in ("memory.max", "memory/memory.limit_in_bytes"):
         (directory / name).parent.mkdir(parents=True, exist_ok=True)
         (directory / name).write_text(f"{size}\n")
-    options = ["--mount"] if os.geteuid() == 0 else ["--mount", "--user", "--map-root-user"]
-    prefix = [
-        installed("unshare"),
-        *options,
-        "sh",
-        "-c",
-        'mount --bind "$0" /sys/fs/cgroup && exec "$@"',
-        str(directory),
-    ]
-    if subprocess.run([*prefix, "true"], capture_output=True).returncode != 0:
-        pytest.skip("nothing can be mounted here")
-    return prefix
+    return with_mounts('mount --bind "$0" /sys/fs/cgroup', directory)
 
 
 def test_a_start_and_a_reload_warn(tmp_path: Path, cache: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from tests import guests
 from tests.attacks import module
 from tests.conftest import ROOT, Server, running, wait_until
 from tests.deploy.front import Front, front
+from tests.mounts import with_mounts
 from tests.outbound.farm import Target
 from tests.publishing import publish
 from tests.registry import Registry, installed, running_registry
@@ -177,7 +177,8 @@ class City:
 @contextlib.contextmanager
 def city(directory: Path, workers: int = 1, *, has_clock: bool = False) -> Iterator[City]:
     """Runs all of it; with `has_clock` the gateway's clock can be moved."""
-    _check_namespaces()
+    for program, package in (("curl", "curl"), ("wrk", "wrk"), ("h2load", "nghttp2-client")):
+        installed(program, package)
     for name in ("files", "disks/cache", "disks/spool"):
         (directory / name).mkdir(parents=True)
     (directory / "files" / "large").write_bytes(LARGE)
@@ -239,24 +240,9 @@ def _moved_by(clock: Path) -> dict[str, str]:
 
 
 def _disks(directory: Path) -> list[str]:
-    """A command in whose mount namespace two small disks of its own hold the cache and the temporary files."""
+    """A command that has two small disks of its own for the cache and the temporary files."""
     mounts = " && ".join(f'mount -t tmpfs -o size={DISK},mode=0700 tmpfs "$0/{name}"' for name in ("cache", "spool"))
-    return [*_unshare(), "sh", "-c", f'{mounts} && exec "$@"', str(directory / "disks")]
-
-
-def _unshare() -> list[str]:
-    options = ["--mount"] if os.geteuid() == 0 else ["--mount", "--user", "--map-root-user"]
-    return [installed("unshare"), *options]
-
-
-def _check_namespaces() -> None:
-    for program in ("curl", "wrk"):
-        installed(program)
-    assert shutil.which("h2load"), "h2load is not installed: install the Debian package nghttp2-client"
-    result = subprocess.run([*_unshare(), "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True, text=True)
-    assert result.returncode == 0, (
-        f"a disk of one's own needs CAP_SYS_ADMIN, or user namespaces where one is not root: {result.stderr.strip()}"
-    )
+    return with_mounts(mounts, directory / "disks")
 
 
 def _command(pid: int) -> bytes:
