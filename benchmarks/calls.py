@@ -16,7 +16,7 @@ from typing import Any
 
 from wasmtime import _bindings
 
-from wagi_gateway.site import Site
+from wagi_gateway.site.site import Site
 
 from .errors import Failed
 from .request import prepare

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from wagi_gateway.cgi.environ import RequestHead, build_argv, build_environ, find_authority
 from wagi_gateway.cgi.response import HeaderBlock
-from wagi_gateway.configfile import config_from_tables
+from wagi_gateway.config.file import config_from_tables
 from wagi_gateway.sandbox import Invocation
-from wagi_gateway.site import Endpoint, Site
-from wagi_gateway.startup import load
+from wagi_gateway.site.load import load
+from wagi_gateway.site.site import Endpoint, Site
 
 from .guests import ENVIRON_WAT
 from .servers import ROUTE

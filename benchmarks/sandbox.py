@@ -8,9 +8,9 @@ import time
 from collections.abc import Iterator
 
 from wagi_gateway.sandbox import Sandbox
-from wagi_gateway.sandbox.path import choose_path
+from wagi_gateway.sandbox.backend import choose_path
 from wagi_gateway.sandbox.pipes import descriptor_path, open_pipe, read_available
-from wagi_gateway.site import Site
+from wagi_gateway.site.site import Site
 
 from .calls import BareCalls
 from .request import maker

@@ -13,12 +13,12 @@ from typer.testing import CliRunner
 
 from tests import guests
 from tests.registry import PASSWORD, USERNAME, Registry
-from wagi_gateway.cli import app
-from wagi_gateway.config import RegistryConfig
-from wagi_gateway.sources.credentials import CredentialSource
-from wagi_gateway.sources.oci import Puller
-from wagi_gateway.sources.reference import ImageReference
-from wagi_gateway.sources.store import Store
+from wagi_gateway.cli.main import app
+from wagi_gateway.config.image_reference import ImageReference
+from wagi_gateway.config.settings import RegistryConfig
+from wagi_gateway.sources.oci.credentials import CredentialSource
+from wagi_gateway.sources.oci.puller import Puller
+from wagi_gateway.sources.oci.store import Store
 
 SECRETS = (PASSWORD, "dXNlcjpjb3JyZWN0IGhvcnNl")
 """The password, and user and password as they stand in a header and in a config.json."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests import guests
 from tests.conftest import OTHER_RELEASE, running
-from wagi_gateway.abi import ABI_VERSION, WASMTIME_VERSION
+from wagi_gateway.compiler.abi import ABI_VERSION, WASMTIME_VERSION
 
 WARNING = (
     f"wasmtime {OTHER_RELEASE} is installed, {ABI_VERSION} is wanted: guests run through the public API, which "

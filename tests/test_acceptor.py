@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from wagi_gateway.acceptor import ALL, PAUSE, Acceptor, logger
+from wagi_gateway.server.acceptor import ALL, PAUSE, Acceptor, logger
 
 
 class _Warned(logging.Handler):
@@ -28,7 +28,7 @@ class _Warned(logging.Handler):
 
 
 def test_a_socket_that_accepts_no_more_is_looked_at_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wagi_gateway.acceptor._WARN", 0.0)
+    monkeypatch.setattr("wagi_gateway.server.acceptor._WARN", 0.0)
 
     async def run() -> None:
         unexpected: list[dict[str, Any]] = []

@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 from tests import guests
 from tests.attacks import NAP, get, module, send, together, wait_for_work
 from tests.conftest import ROOT, Serve, Server, running, wait_until
-from wagi_gateway.cli import app
+from wagi_gateway.cli.main import app
 from wagi_gateway.observe.metrics import BY_NAME
 
 ADMIN = '[admin]\nlisten = "127.0.0.1:0"\n'

@@ -17,10 +17,10 @@ from starlette.applications import Starlette
 from tests import guests
 from tests.conftest import wait_until
 from wagi_gateway.app import create_app
-from wagi_gateway.configfile import ConfigFile, read_config
+from wagi_gateway.config.file import ConfigFile, read_config
 from wagi_gateway.errors import StartupError
-from wagi_gateway.site import Site
-from wagi_gateway.startup import load
+from wagi_gateway.site.load import load
+from wagi_gateway.site.site import Site
 
 CONFIG = '[cache]\ndirectory = "cache"\n[[module]]\nroute = "/hello"\nmodule = "hello.wat"\n'
 

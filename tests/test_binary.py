@@ -6,7 +6,7 @@ import pytest
 import wasmtime
 
 from tests.conftest import ROOT
-from wagi_gateway.binary import largest_function
+from wagi_gateway.compiler.binary import largest_function
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from wagi_gateway.cache import ArtefactCache, CacheRefused
+from wagi_gateway.compiler.cache import ArtefactCache, CacheRefused
 
 
 @pytest.fixture

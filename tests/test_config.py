@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from wagi_gateway.config import Config, Limits, Server
-from wagi_gateway.configfile import ConfigFile, Overrides, read_config
+from wagi_gateway.config.file import ConfigFile, Overrides, read_config
+from wagi_gateway.config.settings import Config, Limits, Server
+from wagi_gateway.config.values import parse_duration, parse_listen
 from wagi_gateway.errors import StartupError
-from wagi_gateway.values import parse_duration, parse_listen
 
 MINIMAL = '[[module]]\nroute = "/x"\nmodule = "x.wasm"\n'
 

@@ -17,14 +17,14 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 import wagi_gateway
+from scripts.configuration_page import configuration_reference
 from tests.conftest import ROOT
 from wagi_gateway.cgi.environ import META_VARIABLES, RequestHead, build_environ, find_authority
 from wagi_gateway.cgi.response import HeaderBlock
-from wagi_gateway.cli import app
-from wagi_gateway.config import Config, Limits, nested_models
-from wagi_gateway.configfile import config_from_tables
+from wagi_gateway.cli.main import app
+from wagi_gateway.config.file import config_from_tables
+from wagi_gateway.config.settings import Config, Limits, nested_models
 from wagi_gateway.errors import BadOutput
-from wagi_gateway.reference import configuration_reference
 from wagi_gateway.router import RouteMatch
 
 PAGES = [

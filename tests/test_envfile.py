@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from wagi_gateway.envfile import parse_env_file, parse_variable
+from wagi_gateway.config.envfile import parse_env_file, parse_variable
 from wagi_gateway.errors import StartupError
 
 

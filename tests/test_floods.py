@@ -13,9 +13,9 @@ import pytest
 from tests import attacks, guests
 from tests.attacks import get, send
 from tests.conftest import ROOT, Serve, Server, running, wait_until, warnings
-from wagi_gateway.configfile import read_config
+from wagi_gateway.config.file import read_config
 from wagi_gateway.errors import StartupError
-from wagi_gateway.startup import load
+from wagi_gateway.site.load import load
 
 _PATH_OPEN = (
     '(import "wasi_snapshot_preview1" "path_open"'

@@ -13,7 +13,7 @@ from tests.conftest import running
 from tests.mounts import with_mounts
 from tests.test_reload import reload
 from wagi_gateway.cgroup import Bound
-from wagi_gateway.config import Config, Limits, ModuleConfig, Server
+from wagi_gateway.config.settings import Config, Limits, ModuleConfig, Server
 from wagi_gateway.footprint import check_memory, worst_case
 
 MIB = 2**20

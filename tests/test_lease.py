@@ -6,9 +6,9 @@ import gc
 from pathlib import Path
 
 from tests.conftest import ROOT
-from wagi_gateway.configfile import read_config
-from wagi_gateway.lease import Lease
-from wagi_gateway.startup import load
+from wagi_gateway.config.file import read_config
+from wagi_gateway.gateway.guest_resources import Lease
+from wagi_gateway.site.load import load
 
 
 def test_its_calls_leave_nothing_to_the_garbage_collector(tmp_path: Path) -> None:

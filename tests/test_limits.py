@@ -16,10 +16,10 @@ import pytest
 from tests import guests
 from tests.conftest import Server, running
 from tests.outbound.farm import Target
-from wagi_gateway.config import Limits
-from wagi_gateway.configfile import config_from_tables
+from wagi_gateway.config.file import config_from_tables
+from wagi_gateway.config.settings import Limits
 from wagi_gateway.errors import StartupError
-from wagi_gateway.startup import load
+from wagi_gateway.site.load import load
 
 MS = 10**6
 """Nanoseconds."""

@@ -15,10 +15,10 @@ import pytest
 from tests.conftest import running
 from tests.wire.client import message
 from tests.wire.guests import ENV, Seen, seen
-from wagi_gateway.config import Admin
-from wagi_gateway.config import Server as Settings
+from wagi_gateway.config.settings import Admin
+from wagi_gateway.config.settings import Server as Settings
 from wagi_gateway.errors import StartupError
-from wagi_gateway.listener import listening, listening_to_operator, url
+from wagi_gateway.server.listener import listening, listening_to_operator, url
 
 MODULES = """
 [server]

@@ -11,7 +11,7 @@ import yaml
 
 from tests.conftest import ROOT
 from wagi_gateway.observe.metrics import METRICS
-from wagi_gateway.observe.tally import _CALLS, _FAILURES, _LIMITS, _TRAPS
+from wagi_gateway.observe.worker_metrics import _CALLS, _FAILURES, _LIMITS, _TRAPS
 
 PAGE = (ROOT / "docs/monitoring.md").read_text()
 DASHBOARD = json.loads((ROOT / "deploy/grafana/wagi-gateway.json").read_text())

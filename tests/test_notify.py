@@ -17,7 +17,7 @@ import pytest
 
 from tests import guests
 from tests.conftest import START, running, wait_until
-from wagi_gateway import notify
+from wagi_gateway.server import systemd as notify
 
 CONFIG = '[[module]]\nroute = "/hello"\nmodule = "hello.wat"\n'
 

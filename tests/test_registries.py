@@ -258,7 +258,7 @@ def seconds_to_start(directory: Path, config: Path) -> float:
 def seconds_to_import() -> float:
     """What the interpreter and the packages take, which is nearly all of a start: how busy the machine is."""
     begin = time.perf_counter()
-    subprocess.run([sys.executable, "-c", "import wagi_gateway.cli"], check=True)
+    subprocess.run([sys.executable, "-c", "import wagi_gateway.cli.main"], check=True)
     return time.perf_counter() - begin
 
 

@@ -24,10 +24,10 @@ from tests import guests
 from tests.attacks import LOOP, get, module, send, together, wait_for_work
 from tests.conftest import Serve, Server, wait_until
 from wagi_gateway.app import create_app
-from wagi_gateway.changes import _wake_ups
-from wagi_gateway.configfile import ConfigFile, read_config
+from wagi_gateway.config.file import ConfigFile, read_config
 from wagi_gateway.errors import StartupError
-from wagi_gateway.site import Site
+from wagi_gateway.server.autoreload import _wake_ups
+from wagi_gateway.site.site import Site
 
 HELLO = module("/hello", "hello")
 EXTRA = module("/extra", "hello")

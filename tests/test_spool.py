@@ -10,7 +10,7 @@ from typing import IO
 import pytest
 
 from wagi_gateway.errors import AtCapacity
-from wagi_gateway.spool import Spool, SpoolRoom
+from wagi_gateway.http.spool import Spool, SpoolRoom
 
 
 async def _fill(spool: Spool, *pieces: bytes) -> bytes:

@@ -16,8 +16,8 @@ import pytest
 from tests import guests
 from tests.attacks import LOOP, NAP, SLEEP, STREAM, get, module, send, together, wait_for_work
 from tests.conftest import Serve, Server, wait_until
-from wagi_gateway.protocol import Config
-from wagi_gateway.supervisor import _Process
+from wagi_gateway.server.protocol import Config
+from wagi_gateway.server.supervisor import _Process
 
 
 def test_a_request_in_flight_outlives_sigterm(serve: Serve) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests import guests
-from wagi_gateway.configfile import read_config
+from wagi_gateway.config.file import read_config
 from wagi_gateway.errors import StartupError
-from wagi_gateway.site import Site
-from wagi_gateway.startup import load
+from wagi_gateway.site.load import load
+from wagi_gateway.site.site import Site
 
 
 def site(directory: Path, config: str, **wat: str) -> Site:

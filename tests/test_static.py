@@ -17,9 +17,9 @@ import pytest
 
 from tests import guests
 from tests.conftest import Server, running
-from wagi_gateway.configfile import read_config
+from wagi_gateway.config.file import read_config
 from wagi_gateway.errors import StartupError
-from wagi_gateway.startup import load
+from wagi_gateway.site.load import load
 
 CONFIG = """
 [cache]

@@ -24,12 +24,12 @@ from tests.collector import Collector, Span, Status, attributes, collecting
 from tests.conftest import ROOT, Server, running, wait_until
 from tests.outbound.clients import REQ
 from tests.outbound.farm import Target
-from wagi_gateway.cli import app
-from wagi_gateway.config import Tracing
-from wagi_gateway.configfile import read_config
+from wagi_gateway.cli.main import app
+from wagi_gateway.config.file import read_config
+from wagi_gateway.config.settings import Tracing
 from wagi_gateway.errors import StartupError
 from wagi_gateway.observe.tracing import check
-from wagi_gateway.startup import load
+from wagi_gateway.site.load import load
 
 TRACE, CALLER = "12345678901234567890123456789012", "1234567890123456"
 OWN = f"00-{'a' * 32}-{'b' * 16}-00"
@@ -296,7 +296,7 @@ def test_a_collector_that_hangs_delays_nothing_but_the_end(tmp_path: Path, cache
 def test_without_the_extra_everything_else_works(tmp_path: Path) -> None:
     (tmp_path / "hello.wat").write_text(guests.HELLO)
     (tmp_path / "modules.toml").write_text(module("/", "hello") + EXPORT)
-    blocked = "import sys\nsys.modules['opentelemetry'] = None\nfrom wagi_gateway.cli import main\nmain()"
+    blocked = "import sys\nsys.modules['opentelemetry'] = None\nfrom wagi_gateway.cli.main import main\nmain()"
     command = [sys.executable, "-c", blocked, "check", "--cache-dir", "cache", "modules.toml"]
     checked = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert checked.returncode == 1, checked.stderr

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from wagi_gateway.config import Volume
-from wagi_gateway.volumes import Volumes
+from wagi_gateway.config.settings import Volume
+from wagi_gateway.site.volumes import Volumes
 
 
 @pytest.fixture

@@ -1,5 +1,5 @@
 """`python -m wagi_gateway`."""
 
-from .cli import main
+from .cli.main import main
 
 main()

@@ -13,13 +13,13 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.types import Lifespan, Receive, Scope, Send
 
-from .configfile import ConfigFile, read_config
+from .config.file import ConfigFile, read_config
 from .errors import Problem, StartupError
-from .gateway import Gateway
-from .observe.tally import Tally
-from .reload import OnReload, Read, Reloader, ReloadResult
-from .site import Site
-from .startup import load
+from .gateway.gateway import Gateway
+from .gateway.reload import OnReload, Read, Reloader, ReloadResult
+from .observe.worker_metrics import Tally
+from .site.load import load
+from .site.site import Site
 from .tls import Certificate
 
 _COUNT = 0.1

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pydantic import ByteSize
 
 from .cgroup import Bound
-from .config import Config, Limits
+from .config.settings import Config, Limits
+from .config.values import as_written
 from .errors import Problem
-from .values import as_written
 
 
 def worst_case(config: Config, workers: int) -> int:

@@ -16,7 +16,7 @@ from ..servers import serve_command
 from ..table import Row, ratio
 from ..turns import alternate
 
-_IMPORT = "import wagi_gateway.cli, wagi_gateway.server"
+_IMPORT = "import wagi_gateway.cli.main, wagi_gateway.server.serve"
 
 
 def start(plan: Plan) -> Iterator[Row]:

@@ -17,9 +17,9 @@ import yaml
 
 from tests.conftest import ROOT
 from tests.deploy.kustomize import Resource, build
-from wagi_gateway.config import Config
-from wagi_gateway.configfile import config_from_tables
-from wagi_gateway.values import parse_listen
+from wagi_gateway.config.file import config_from_tables
+from wagi_gateway.config.settings import Config
+from wagi_gateway.config.values import parse_listen
 
 MANIFESTS = ROOT / "deploy/kubernetes"
 BASE, EXAMPLE = MANIFESTS / "base", MANIFESTS / "overlays/example"

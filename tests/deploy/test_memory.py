@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from wagi_gateway.config import Config
-from wagi_gateway.configfile import config_from_tables
+from wagi_gateway.config.file import config_from_tables
+from wagi_gateway.config.settings import Config
 
 GIB = 2**30
 WORKER = 300 * 2**20

@@ -21,7 +21,7 @@ from tests.deploy.front import front
 from tests.registry import installed
 from tests.wire.client import Answer, connected, message
 from tests.wire.guests import CT, ENV, seen
-from wagi_gateway.config import Limits
+from wagi_gateway.config.settings import Limits
 
 CLIENT = "127.0.0.9"
 

@@ -18,7 +18,7 @@ from tests import guests
 from tests.conftest import ROOT, running, wait_until
 from tests.deploy.seccomp import systemd_filter
 from tests.registry import installed
-from wagi_gateway.config import Server
+from wagi_gateway.config.settings import Server
 
 PAGE = (ROOT / "docs/systemd.md").read_text()
 UNITS = ROOT / "deploy/systemd"

@@ -7,9 +7,10 @@ import io
 import tarfile
 import zlib
 
-from wagi_gateway.sources.errors import Invalid, TooLarge
-from wagi_gateway.sources.layer import extract_module
-from wagi_gateway.sources.manifest import (
+from wagi_gateway.config.image_reference import ImageReference, is_digest
+from wagi_gateway.sources.oci.errors import Invalid, TooLarge
+from wagi_gateway.sources.oci.layer import extract_module
+from wagi_gateway.sources.oci.manifest import (
     INDEX_TYPES,
     MANIFEST_TYPES,
     Index,
@@ -18,7 +19,6 @@ from wagi_gateway.sources.manifest import (
     module_layer,
     parse_manifest,
 )
-from wagi_gateway.sources.reference import ImageReference, is_digest
 
 _DIGEST = "sha256:" + hashlib.sha256(b"").hexdigest()
 _TYPES = (*MANIFEST_TYPES, *INDEX_TYPES, "", "text/plain")

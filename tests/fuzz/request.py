@@ -10,7 +10,6 @@ from typing import Any, cast
 from urllib.parse import unquote_to_bytes
 
 from tests.fuzz.wire import CONFIG, SILENT, STATE, Clock, Transport, answers, in_pieces
-from wagi_gateway.body import check_framing
 from wagi_gateway.cgi.environ import (
     MAX_ENVIRON,
     MAX_TARGET,
@@ -25,9 +24,10 @@ from wagi_gateway.cgi.environ import (
 from wagi_gateway.cgi.forwarded import apply_forwarded
 from wagi_gateway.cgi.trace import find_trace
 from wagi_gateway.errors import BadRequest, RequestError
-from wagi_gateway.gateway import _request_head
-from wagi_gateway.protocol import BoundedProtocol
+from wagi_gateway.gateway.gateway import _request_head
+from wagi_gateway.http.request import check_framing
 from wagi_gateway.router import RouteMatch, RoutePattern, Router
+from wagi_gateway.server.protocol import BoundedProtocol
 
 ROUTES = ("/...", "/a/...", "/a/b", "/a/b/c d/...", "/é/...", "/%2F/...")
 ROUTER = Router([(RoutePattern(route), route) for route in ROUTES])

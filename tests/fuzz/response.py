@@ -16,13 +16,13 @@ from tests.wire.client import Answer
 from wagi_gateway.cgi.environ import RequestHead, check_target
 from wagi_gateway.cgi.redirect import redirected
 from wagi_gateway.cgi.response import HeaderBlock, ResponseHead
-from wagi_gateway.delivery import Delivery
 from wagi_gateway.errors import BadOutput, RequestError
-from wagi_gateway.reply import Reply
+from wagi_gateway.gateway.delivery import Delivery
+from wagi_gateway.http.reply import Reply
+from wagi_gateway.http.spool import SpoolRoom
 from wagi_gateway.sandbox import Execution
 from wagi_gateway.sandbox.invocation import Outcome
-from wagi_gateway.site import Endpoint
-from wagi_gateway.spool import SpoolRoom
+from wagi_gateway.site.site import Endpoint
 
 _ROOM = SpoolRoom(1 << 30, 1 << 20)
 _END = re.compile(rb"\n\r?\n")

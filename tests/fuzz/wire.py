@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 from uvicorn.server import ServerState
 
 from tests.wire.client import Answer, Connection
-from wagi_gateway.protocol import Config
+from wagi_gateway.server.protocol import Config
 
 T = TypeVar("T")
 

@@ -18,7 +18,7 @@ from tests.foreign.conftest import toolchains
 from tests.outbound.conftest import caller
 from tests.outbound.farm import Target
 from tests.test_admin import ADMIN, scrape
-from wagi_gateway.config import Limits
+from wagi_gateway.config.settings import Limits
 from wagi_gateway.observe.call import log_call
 from wagi_gateway.outbound.client import Call, Client
 from wagi_gateway.outbound.policy import Policy

@@ -8,8 +8,8 @@ import signal
 
 import pytest
 
-from wagi_gateway.observe import cells as cells_module
-from wagi_gateway.observe.cells import Cells
+from wagi_gateway.observe import shared_counters as cells_module
+from wagi_gateway.observe.shared_counters import Cells
 
 
 def test_what_is_counted_can_be_read() -> None:

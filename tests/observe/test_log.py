@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from wagi_gateway.observe.guest import GuestLog
+from wagi_gateway.observe.guest_log import GuestLog
 from wagi_gateway.observe.log import GUEST, JsonFormatter, TextFormatter, escape
 
 

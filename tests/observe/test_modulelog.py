@@ -23,15 +23,15 @@ from tests.attacks import module, together
 from tests.conftest import ROOT, Serve, wait_until, warnings
 from tests.registry import installed
 from tests.test_reload import reload
-from wagi_gateway.config import Log
-from wagi_gateway.configfile import read_config
+from wagi_gateway.config.file import read_config
+from wagi_gateway.config.settings import Log
 from wagi_gateway.errors import StartupError
 from wagi_gateway.observe import log
-from wagi_gateway.observe.crew import Crew
-from wagi_gateway.observe.guest import GuestLog
-from wagi_gateway.observe.modulelog import module_log
+from wagi_gateway.observe.guest_log import GuestLog
+from wagi_gateway.observe.module_log import module_log
+from wagi_gateway.observe.process_registry import Crew
 from wagi_gateway.observe.status import status
-from wagi_gateway.startup import load
+from wagi_gateway.site.load import load
 
 HELLO = "06534c588c4bcf346a7dd628395a760098606413609a0854c62739599cc8c029"
 """SHA-256 of "/hello/..."."""

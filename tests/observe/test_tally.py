@@ -9,10 +9,10 @@ from typing import NamedTuple
 import pytest
 
 from wagi_gateway.observe.metrics import BOUNDS, METRICS
-from wagi_gateway.observe.tally import Tally
+from wagi_gateway.observe.worker_metrics import Tally
 from wagi_gateway.outbound.client import Call
 from wagi_gateway.sandbox import Outcome
-from wagi_gateway.sandbox.execution import Place
+from wagi_gateway.sandbox.guest import Place
 from wagi_gateway.sandbox.invocation import StopReason
 
 

@@ -17,7 +17,7 @@ from tests.foreign.packages import Compiled
 from tests.foreign.toolchains import SAMPLES, Toolchains, build_c
 from tests.outbound.farm import Target
 from tests.sandbox.test_sandbox import compiler, warm
-from wagi_gateway.config import Limits
+from wagi_gateway.config.settings import Limits
 from wagi_gateway.outbound import client
 from wagi_gateway.outbound.client import Call
 from wagi_gateway.outbound.session import Session

@@ -10,7 +10,7 @@ import pytest
 
 from tests.outbound.clients import Described, Guest
 from tests.outbound.farm import Raw, Target
-from wagi_gateway.config import Limits
+from wagi_gateway.config.settings import Limits
 from wagi_gateway.outbound.client import Call, Client
 from wagi_gateway.outbound.errors import RequestFailed
 from wagi_gateway.outbound.policy import Policy

@@ -22,7 +22,7 @@ from tests.outbound.clients import guest_that_calls, run_alone
 from tests.outbound.farm import Raw, Target, certified, full_backlog, silent
 from tests.test_survival import others_answered
 from wagi_gateway.app import create_app
-from wagi_gateway.config import Limits
+from wagi_gateway.config.settings import Limits
 from wagi_gateway.outbound.client import Client
 from wagi_gateway.outbound.policy import Policy
 

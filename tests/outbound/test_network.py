@@ -15,12 +15,12 @@ import trustme
 
 from tests.outbound.clients import Described, Guest
 from tests.outbound.farm import Raw, Target, certified, full_backlog, silent
-from wagi_gateway.config import Limits
+from wagi_gateway.config.settings import Limits
 from wagi_gateway.outbound import network
 from wagi_gateway.outbound.client import Client
+from wagi_gateway.outbound.deadline import Patience
 from wagi_gateway.outbound.destination import Address
 from wagi_gateway.outbound.errors import OutOfTime
-from wagi_gateway.outbound.patience import Patience
 from wagi_gateway.outbound.policy import Policy
 from wagi_gateway.outbound.proxy import Proxy
 from wagi_gateway.outbound.session import Session

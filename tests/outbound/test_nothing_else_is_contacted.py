@@ -25,12 +25,12 @@ from tests import guests
 from tests.conftest import Server, running
 from tests.outbound.clients import Described, Guest
 from tests.outbound.farm import Target
-from wagi_gateway.config import Limits
+from wagi_gateway.config.settings import Limits
 from wagi_gateway.outbound import network
 from wagi_gateway.outbound.client import Call, Client
+from wagi_gateway.outbound.deadline import Patience
 from wagi_gateway.outbound.destination import Address
 from wagi_gateway.outbound.errors import OutboundError
-from wagi_gateway.outbound.patience import Patience
 from wagi_gateway.outbound.policy import Policy
 from wagi_gateway.outbound.proxy import Proxy
 from wagi_gateway.outbound.session import Session

@@ -22,7 +22,7 @@ from tests.outbound import clients
 from tests.outbound.clients import Described, Guest, script
 from tests.outbound.farm import Target, certified
 from tests.outbound.test_tls import SERVES_NOTHING, refused
-from wagi_gateway.config import Limits
+from wagi_gateway.config.settings import Limits
 from wagi_gateway.outbound.client import Client
 from wagi_gateway.outbound.errors import RequestFailed
 from wagi_gateway.outbound.policy import Policy

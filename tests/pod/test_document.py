@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wagi_gateway.pod.document import BadDocument, Documents, Number, Value
+from wagi_gateway.config.pod.document import BadDocument, Documents, Number, Value
 
 
 @pytest.mark.parametrize(

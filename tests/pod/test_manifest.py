@@ -13,13 +13,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import ROOT
-from wagi_gateway.config import ModuleConfig, Server
-from wagi_gateway.configfile import config_from_tables
+from wagi_gateway.config.file import config_from_tables
+from wagi_gateway.config.pod.document import MAX_SIZE
+from wagi_gateway.config.pod.fields import CONTAINER, METADATA, MODULE, MOUNT, OBJECT, SPEC, VOLUME
+from wagi_gateway.config.pod.manifest import DEFAULT_HOST, MODULES, PodFile, read_pod
+from wagi_gateway.config.pod.toml import write_toml
+from wagi_gateway.config.settings import ModuleConfig, Server
 from wagi_gateway.errors import StartupError
-from wagi_gateway.pod.document import MAX_SIZE
-from wagi_gateway.pod.fields import CONTAINER, METADATA, MODULE, MOUNT, OBJECT, SPEC, VOLUME
-from wagi_gateway.pod.manifest import DEFAULT_HOST, MODULES, PodFile, read_pod
-from wagi_gateway.pod.toml import write_toml
 
 ARTICLE = ROOT / "samples/kubernetes/wasi-example.yaml"
 

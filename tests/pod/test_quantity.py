@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wagi_gateway.pod.quantity import parse_bytes
+from wagi_gateway.config.pod.quantity import parse_bytes
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wagi_gateway.pod.toml import write_toml
+from wagi_gateway.config.pod.toml import write_toml
 
 
 def test_what_it_looks_like() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wagi_gateway.pod.variables import expand
+from wagi_gateway.config.pod.variables import expand
 
 VARIABLES = {"VAR_A": "A", "VAR_B": "B", "VAR_C": "C", "VAR_REF": "$(VAR_A)", "VAR_EMPTY": ""}
 

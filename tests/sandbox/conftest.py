@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.conftest import OTHER_RELEASE
-from wagi_gateway import abi
+from wagi_gateway.compiler import abi
 
 
 @pytest.fixture(params=["hot", "public"], autouse=True)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.outbound.clients import guest_that_calls, run_alone
 from tests.outbound.farm import Target
-from wagi_gateway.config import Limits
+from wagi_gateway.config.settings import Limits
 from wagi_gateway.outbound.client import Client
 from wagi_gateway.outbound.policy import Policy
 

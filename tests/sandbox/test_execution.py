@@ -25,12 +25,12 @@ import pytest
 
 from tests import guests
 from tests.sandbox.test_sandbox import SETTINGS, _define, compiler, warm
-from wagi_gateway.compiler import Compiler, WarmModule, create_engine
-from wagi_gateway.config import Limits
+from wagi_gateway.compiler.compiler import Compiler, WarmModule, create_engine
+from wagi_gateway.config.settings import Limits
 from wagi_gateway.sandbox import Execution, Invocation, Outcome, Sandbox
+from wagi_gateway.sandbox.backend import choose_path
+from wagi_gateway.sandbox.inline import Outputs, Watch
 from wagi_gateway.sandbox.invocation import MOMENT, StopReason
-from wagi_gateway.sandbox.path import choose_path
-from wagi_gateway.sandbox.watch import Outputs, Watch
 from wagi_gateway.sources.file import WasmSource
 
 T = TypeVar("T")

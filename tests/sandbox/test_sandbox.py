@@ -15,17 +15,17 @@ import pytest
 import wasmtime
 
 from tests import guests
-from wagi_gateway import abi
-from wagi_gateway.compiler import Compiler, EngineSettings, WarmModule, create_engine
-from wagi_gateway.config import Limits
+from wagi_gateway.compiler import abi
+from wagi_gateway.compiler.compiler import Compiler, EngineSettings, WarmModule, create_engine
+from wagi_gateway.config.settings import Limits
 from wagi_gateway.errors import AtCapacity
 from wagi_gateway.outbound.client import Client
 from wagi_gateway.outbound.policy import Policy
 from wagi_gateway.outbound.session import Session
 from wagi_gateway.sandbox import Execution, Invocation, Sandbox
-from wagi_gateway.sandbox.calls import define_calls
-from wagi_gateway.sandbox.gather import define_gathering_fd_write
-from wagi_gateway.sandbox.poll import define_poll_oneoff
+from wagi_gateway.sandbox.experimental_http import define_calls
+from wagi_gateway.sandbox.fd_write import define_gathering_fd_write
+from wagi_gateway.sandbox.poll_oneoff import define_poll_oneoff
 from wagi_gateway.sources.file import WasmSource
 
 SETTINGS = EngineSettings(slots=16, max_memory=256 * 2**20, memories=2, tables=4, table_elements=1000)

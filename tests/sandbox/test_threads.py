@@ -13,11 +13,11 @@ from tests import guests
 from tests.outbound.clients import guest_that_calls
 from tests.outbound.farm import Raw
 from tests.sandbox.test_sandbox import compiler, warm
-from wagi_gateway.config import Limits
+from wagi_gateway.config.settings import Limits
 from wagi_gateway.outbound import network
 from wagi_gateway.outbound.client import Client
+from wagi_gateway.outbound.deadline import Patience
 from wagi_gateway.outbound.destination import Address
-from wagi_gateway.outbound.patience import Patience
 from wagi_gateway.outbound.policy import Policy
 from wagi_gateway.outbound.session import Session
 from wagi_gateway.sandbox import Execution, Invocation, Sandbox, sandbox

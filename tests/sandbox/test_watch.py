@@ -15,8 +15,8 @@ import wasmtime
 from tests import guests
 from tests.conftest import wait_until
 from tests.sandbox.test_sandbox import compiler
+from wagi_gateway.sandbox.inline import Watch
 from wagi_gateway.sandbox.invocation import MOMENT, MOMENT_EPOCHS
-from wagi_gateway.sandbox.watch import Watch
 
 TURNS = 1500
 PATIENCE = 10.0

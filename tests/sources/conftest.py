@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from tests.registry import Registry, running_registry
-from wagi_gateway.config import RegistryConfig
-from wagi_gateway.sources.credentials import CredentialSource
-from wagi_gateway.sources.oci import OnProgress, Pulled, Puller
-from wagi_gateway.sources.reference import ImageReference
-from wagi_gateway.sources.store import Store
-from wagi_gateway.values import PullPolicy
+from wagi_gateway.config.image_reference import ImageReference
+from wagi_gateway.config.settings import RegistryConfig
+from wagi_gateway.config.values import PullPolicy
+from wagi_gateway.sources.oci.credentials import CredentialSource
+from wagi_gateway.sources.oci.puller import OnProgress, Pulled, Puller
+from wagi_gateway.sources.oci.store import Store
 
 MAX_SIZE = 1 << 20
 _names = count()

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from tests.registry import PASSWORD, USERNAME, Registry
-from wagi_gateway.sources.access import Access, Credentials
-from wagi_gateway.sources.manifest import Descriptor, Manifest, module_layer, parse_manifest
-from wagi_gateway.sources.patience import Patience
-from wagi_gateway.sources.reference import ImageReference
-from wagi_gateway.sources.registry import Repository
+from wagi_gateway.config.image_reference import ImageReference
+from wagi_gateway.sources.oci.endpoint import Access, Credentials
+from wagi_gateway.sources.oci.manifest import Descriptor, Manifest, module_layer, parse_manifest
+from wagi_gateway.sources.oci.repository import Repository
+from wagi_gateway.sources.oci.retry import Patience
 
 USER = Credentials(username=USERNAME, password=PASSWORD)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from wagi_gateway.sources.access import Access, Credentials
+from wagi_gateway.sources.oci.endpoint import Access, Credentials
 
 SECRET = "s3cr3t"  # what no text may hold
 

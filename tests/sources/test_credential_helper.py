@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from wagi_gateway.sources.credential_helper import HelperFailed, ask_helper
+from wagi_gateway.sources.oci.credential_helper import HelperFailed, ask_helper
 
 SECRET = "s3cr3t"  # what no text may hold
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.sources.test_credential_helper import helper
-from wagi_gateway.config import RegistryConfig
-from wagi_gateway.sources.access import Credentials
-from wagi_gateway.sources.credentials import MAX_PASSWORD, CredentialSource
-from wagi_gateway.sources.errors import Unauthorised
+from wagi_gateway.config.settings import RegistryConfig
+from wagi_gateway.sources.oci.credentials import MAX_PASSWORD, CredentialSource
+from wagi_gateway.sources.oci.endpoint import Credentials
+from wagi_gateway.sources.oci.errors import Unauthorised
 
 SECRET = "s3cr3t"  # what no text may hold
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from wagi_gateway.sources.access import Credentials
-from wagi_gateway.sources.credential_helper import HelperFailed
-from wagi_gateway.sources.docker_config import MAX_FILE, DockerConfig, EntryWrong
+from wagi_gateway.sources.oci.credential_helper import HelperFailed
+from wagi_gateway.sources.oci.docker_config import MAX_FILE, DockerConfig, EntryWrong
+from wagi_gateway.sources.oci.endpoint import Credentials
 
 SECRET = "s3cr3t"  # what no text may hold
 

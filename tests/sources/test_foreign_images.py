@@ -13,8 +13,8 @@ import pytest
 
 from tests.registry import PASSWORD, USERNAME, Registry, installed
 from tests.sources.repositories import USER, layer_of, module, own_home, repository  # noqa: F401
-from wagi_gateway.sources.image import fetch_module, find_image
-from wagi_gateway.sources.registry import Form
+from wagi_gateway.sources.oci.image import fetch_module, find_image
+from wagi_gateway.sources.oci.repository import Form
 
 pytestmark = pytest.mark.usefixtures("own_home")
 MAX_SIZE = 1 << 20

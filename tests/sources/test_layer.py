@@ -18,9 +18,9 @@ from typing import Literal
 
 import pytest
 
-from wagi_gateway.sources.errors import Invalid, TooLarge
-from wagi_gateway.sources.layer import extract_module
-from wagi_gateway.sources.manifest import Packing
+from wagi_gateway.sources.oci.errors import Invalid, TooLarge
+from wagi_gateway.sources.oci.layer import extract_module
+from wagi_gateway.sources.oci.manifest import Packing
 
 if sys.version_info >= (3, 14):
     from compression import zstd

@@ -15,9 +15,9 @@ from tests.fault_proxy import Answer, Fault, FaultProxy, Received, refusing
 from tests.registry import PASSWORD, Registry, write_authority
 from tests.sources.repositories import USER, layer_of, module, own_home, pulled, repository  # noqa: F401
 from tests.token_server import IDENTITY, TokenServer
-from wagi_gateway.sources.access import Credentials
-from wagi_gateway.sources.errors import Invalid, RegistryError, Unauthorised, Unreachable
-from wagi_gateway.sources.login import read_challenges
+from wagi_gateway.sources.oci.endpoint import Credentials
+from wagi_gateway.sources.oci.errors import Invalid, RegistryError, Unauthorised, Unreachable
+from wagi_gateway.sources.oci.login import read_challenges
 
 pytestmark = pytest.mark.usefixtures("own_home")
 MODULE = module(20)
@@ -129,10 +129,10 @@ def test_no_entry(proxy: FaultProxy, tokens: TokenServer, credentials: Credentia
 
 
 def test_docker_hub_is_called_by_its_name() -> None:
-    from wagi_gateway.sources.access import Access
-    from wagi_gateway.sources.login import Login
-    from wagi_gateway.sources.patience import Patience
-    from wagi_gateway.sources.session import Session
+    from wagi_gateway.sources.oci.endpoint import Access
+    from wagi_gateway.sources.oci.login import Login
+    from wagi_gateway.sources.oci.retry import Patience
+    from wagi_gateway.sources.oci.session import Session
 
     with Session(Patience(), None) as session:
         advice = Login(Access("registry-1.docker.io"), session, "library/hello").advice

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from wagi_gateway.sources.errors import Invalid, RegistryError, TooLarge
-from wagi_gateway.sources.manifest import (
+from wagi_gateway.sources.oci.errors import Invalid, RegistryError, TooLarge
+from wagi_gateway.sources.oci.manifest import (
     DOCKER_INDEX,
     DOCKER_MANIFEST,
     MAX_ENTRIES,

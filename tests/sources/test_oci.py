@@ -21,18 +21,11 @@ from tests.fault_proxy import Answer, FaultProxy, Received, refusing, slow, tamp
 from tests.registry import PASSWORD, USERNAME, Registry
 from tests.sources.conftest import MAX_SIZE, User, module, nobody_listens
 from tests.sources.test_credential_helper import helper
-from wagi_gateway.config import RegistryConfig
-from wagi_gateway.sources.errors import (
-    Invalid,
-    NotFound,
-    RegistryError,
-    TooLarge,
-    Unauthorised,
-    Unreachable,
-)
-from wagi_gateway.sources.oci import Pulled
-from wagi_gateway.sources.reference import ImageReference
-from wagi_gateway.values import PullPolicy
+from wagi_gateway.config.image_reference import ImageReference
+from wagi_gateway.config.settings import RegistryConfig
+from wagi_gateway.config.values import PullPolicy
+from wagi_gateway.sources.oci.errors import Invalid, NotFound, RegistryError, TooLarge, Unauthorised, Unreachable
+from wagi_gateway.sources.oci.puller import Pulled
 
 ONE, TWO = module("one"), module("two")
 
@@ -202,7 +195,7 @@ def test_five_modules_start_without_a_registry(user: User, registry: Registry, p
 
 def test_without_a_download_nobody_pays_for_http() -> None:
     heavy = "{'oras', 'requests', 'urllib3', 'zstandard', 'wasmtime'}"
-    code = f"import sys, wagi_gateway.sources.oci; print({heavy} & set(sys.modules))"
+    code = f"import sys, wagi_gateway.sources.oci.puller; print({heavy} & set(sys.modules))"
     output = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     assert output == "set()\n"
 

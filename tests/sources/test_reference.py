@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from wagi_gateway.sources.reference import ImageReference, check_mirror, check_registry, is_digest
+from wagi_gateway.config.image_reference import ImageReference, check_mirror, check_registry, is_digest
 
 HEX = "0123456789abcdef" * 4
 DIGEST = f"sha256:{HEX}"

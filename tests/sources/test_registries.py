@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from wagi_gateway.config import RegistryConfig
-from wagi_gateway.sources.access import Access, Credentials
-from wagi_gateway.sources.credentials import CredentialSource
-from wagi_gateway.sources.errors import RegistryError
-from wagi_gateway.sources.reference import ImageReference
-from wagi_gateway.sources.registries import Registries
+from wagi_gateway.config.image_reference import ImageReference
+from wagi_gateway.config.settings import RegistryConfig
+from wagi_gateway.sources.oci.credentials import CredentialSource
+from wagi_gateway.sources.oci.endpoint import Access, Credentials
+from wagi_gateway.sources.oci.errors import RegistryError
+from wagi_gateway.sources.oci.registries import Registries
 
 
 def ways(tmp_path: Path, name: str, tables: dict[str, RegistryConfig] | None = None) -> list[Access]:

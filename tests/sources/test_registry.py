@@ -19,12 +19,12 @@ import pytest
 from tests.fault_proxy import Answer, Fault, FaultProxy, Received, endless, slow, stalled, tampered, truncated
 from tests.registry import Registry, write_authority
 from tests.sources.repositories import USER, fetched, layer_of, module, own_home, pulled, repository  # noqa: F401
-from wagi_gateway.sources.access import Access, Credentials
-from wagi_gateway.sources.errors import Invalid, NotFound, RegistryError, TooLarge, Unauthorised, Unreachable
-from wagi_gateway.sources.manifest import MAX_MANIFEST, Descriptor, Manifest, parse_manifest
-from wagi_gateway.sources.patience import Patience
-from wagi_gateway.sources.reference import ImageReference
-from wagi_gateway.sources.registry import Form, Repository
+from wagi_gateway.config.image_reference import ImageReference
+from wagi_gateway.sources.oci.endpoint import Access, Credentials
+from wagi_gateway.sources.oci.errors import Invalid, NotFound, RegistryError, TooLarge, Unauthorised, Unreachable
+from wagi_gateway.sources.oci.manifest import MAX_MANIFEST, Descriptor, Manifest, parse_manifest
+from wagi_gateway.sources.oci.repository import Form, Repository
+from wagi_gateway.sources.oci.retry import Patience
 
 MODULE = module()
 DIGEST = f"sha256:{hashlib.sha256(MODULE).hexdigest()}"
@@ -475,7 +475,7 @@ def test_a_start_without_the_network_does_not_import_oras() -> None:
     import sys
 
     code = (
-        "import sys, wagi_gateway.sources.registry, wagi_gateway.sources.layer\n"
+        "import sys, wagi_gateway.sources.oci.repository, wagi_gateway.sources.oci.layer\n"
         "slow = {'oras', 'requests', 'urllib3', 'backports.zstd', 'compression.zstd'} & sys.modules.keys()\n"
         "assert not slow, slow"
     )

@@ -17,12 +17,12 @@ import requests
 from tests.fault_proxy import Answer, FaultProxy, endless, refusing
 from tests.registry import write_authority
 from tests.sources.repositories import module, own_home, repository  # noqa: F401
-from wagi_gateway.sources.access import Access
-from wagi_gateway.sources.errors import Invalid, RegistryError, Unreachable
-from wagi_gateway.sources.patience import Patience
-from wagi_gateway.sources.reference import ImageReference
-from wagi_gateway.sources.registry import Repository
-from wagi_gateway.sources.session import Session
+from wagi_gateway.config.image_reference import ImageReference
+from wagi_gateway.sources.oci.endpoint import Access
+from wagi_gateway.sources.oci.errors import Invalid, RegistryError, Unreachable
+from wagi_gateway.sources.oci.repository import Repository
+from wagi_gateway.sources.oci.retry import Patience
+from wagi_gateway.sources.oci.session import Session
 
 pytestmark = pytest.mark.usefixtures("own_home")
 MANIFEST = b'{"schemaVersion": 2}'

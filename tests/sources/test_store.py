@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from wagi_gateway.sources.directory import STALE
-from wagi_gateway.sources.errors import Unreachable
-from wagi_gateway.sources.store import Store, StoredImage
+from wagi_gateway.sources.oci.errors import Unreachable
+from wagi_gateway.sources.oci.store import Store, StoredImage
 
 TAG = "ghcr.io/team/hello:1"
 

@@ -17,9 +17,9 @@ from tests.conftest import wait_until
 from tests.fault_proxy import FaultProxy, stalled
 from tests.registry import Registry
 from tests.sources.conftest import User, module
-from wagi_gateway.config import RegistryConfig
-from wagi_gateway.sources.errors import NotFound, Unreachable
-from wagi_gateway.values import PullPolicy
+from wagi_gateway.config.settings import RegistryConfig
+from wagi_gateway.config.values import PullPolicy
+from wagi_gateway.sources.oci.errors import NotFound, Unreachable
 
 ONE = module("one", 10_000)
 

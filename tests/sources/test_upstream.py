@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from tests.sources.conftest import nobody_listens
-from wagi_gateway.config import RegistryConfig
-from wagi_gateway.sources.access import Access
-from wagi_gateway.sources.credentials import CredentialSource
-from wagi_gateway.sources.errors import RegistryError, Unauthorised, Unreachable
-from wagi_gateway.sources.patience import Patience
-from wagi_gateway.sources.reference import ImageReference
-from wagi_gateway.sources.registries import Registries
-from wagi_gateway.sources.registry import Interrupted
-from wagi_gateway.sources.upstream import Question, Upstream, _check_that_somebody_listens
+from wagi_gateway.config.image_reference import ImageReference
+from wagi_gateway.config.settings import RegistryConfig
+from wagi_gateway.sources.oci.credentials import CredentialSource
+from wagi_gateway.sources.oci.endpoint import Access
+from wagi_gateway.sources.oci.errors import RegistryError, Unauthorised, Unreachable
+from wagi_gateway.sources.oci.registries import Registries
+from wagi_gateway.sources.oci.repository import Interrupted
+from wagi_gateway.sources.oci.retry import Patience
+from wagi_gateway.sources.oci.upstream import Question, Upstream, _check_that_somebody_listens
 
 ONE, TWO, OTHER = map(ImageReference.parse, ("registry.test/one:1", "registry.test/two:1", "other.test/one:1"))
 

@@ -12,11 +12,11 @@ from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
 from .. import __version__
-from ..abi import WASMTIME_VERSION
+from ..compiler.abi import WASMTIME_VERSION
 from . import metrics
-from .crew import Crew, series
 from .metrics import BOUNDS, METRICS, Metric
 from .process import usage
+from .process_registry import Crew, series
 
 _Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
 _Sample = tuple[Metric, tuple[str, ...], Sequence[float]]

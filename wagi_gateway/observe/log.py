@@ -9,8 +9,8 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..config import Log
-from .modulelog import ModuleLog
+from ..config.settings import Log
+from .module_log import ModuleLog
 
 logger = logging.getLogger("wagi_gateway")
 

@@ -32,16 +32,16 @@ from opentelemetry.util.types import AttributeValue
 from .. import __version__
 from ..cgi.environ import Authority, RequestHead
 from ..cgi.trace import TraceContext
-from .access import MAX_TARGET
+from .access_log import MAX_TARGET
 from .log import logger
-from .tally import NO_ROUTE, failure_of, trap_of
+from .worker_metrics import NO_ROUTE, failure_of, trap_of
 
 if TYPE_CHECKING:
     from ..outbound.client import Call, OnCall
     from ..outbound.destination import Destination
     from ..outbound.request import Fields
     from ..sandbox import Execution
-    from ..site import Endpoint
+    from ..site.site import Endpoint
 
 _FLUSH = 2.0
 """Seconds in which the last spans may be sent at the end."""

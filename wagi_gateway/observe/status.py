@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from .. import __version__
-from ..abi import WASMTIME_VERSION
+from ..compiler.abi import WASMTIME_VERSION
 from . import metrics
-from .crew import SUPERVISOR, Crew, Member, Served
 from .process import usage
+from .process_registry import SUPERVISOR, Crew, Member, Served
 
 
 def status(crew: Crew) -> dict[str, object]:

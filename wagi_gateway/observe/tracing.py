@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from ..config import Tracing
+from ..config.settings import Tracing
 
 if TYPE_CHECKING:  # the packages are an extra
     from .spans import Tracer

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 
 import httpcore2
 
+from .deadline import Patience
 from .destination import Destination
 from .errors import DestinationNotAllowed
 from .network import Dial, Network, dial
-from .patience import Patience
 from .policy import Policy
 from .proxy import Proxy
 from .request import Fields, Request
 from .resolver import Lookup, Resolver, look_up
 
 if TYPE_CHECKING:  # config reads entries with the policy of this room
-    from ..config import Limits
+    from ..config.settings import Limits
 
 _KEPT = 8
 """Idle connections that are kept for the next call."""

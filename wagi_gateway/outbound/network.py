@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 
 import httpcore2
 
+from .deadline import Patience
 from .destination import Address
 from .errors import DestinationNotAllowed, OutOfTime
-from .patience import Patience
 from .policy import Policy
 from .proxy import Proxy
 from .resolver import Resolver

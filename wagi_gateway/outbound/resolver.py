@@ -9,8 +9,8 @@ from ipaddress import ip_address
 
 import httpcore2
 
+from .deadline import Patience
 from .destination import Address, address_of
-from .patience import Patience
 
 _MAX_LOOKUPS = 64
 """Look-ups of one module at the same time, those nobody waits for any more included."""

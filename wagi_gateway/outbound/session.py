@@ -10,6 +10,7 @@ from typing import Protocol
 import httpcore2
 
 from .client import Call, Client, OnBegin, OnCall
+from .deadline import Guest, Patience
 from .destination import Destination
 from .errors import (
     BodyFailed,
@@ -21,7 +22,6 @@ from .errors import (
     RequestFailed,
     TooManySessions,
 )
-from .patience import Guest, Patience
 from .request import MAX_REDIRECTS, Request, check_method, in_trace, parse_fields
 from .response import OpenResponse
 

@@ -1,7 +1,7 @@
 """One guest invocation: a fresh store and instance, limits, deadline, stdin, stdout pipe and stderr."""
 
-from .execution import Execution
-from .gate import Gate, Places
+from ..gateway.admission import Gate, Places
+from .guest import Execution
 from .invocation import Invocation, Outcome
 from .sandbox import Sandbox
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import wasmtime
 
-from .. import abi
+from ..compiler import abi
 from .invocation import Invocation, current
 
 HostFunction = Callable[[Invocation, "Memory | None", list[int]], int]

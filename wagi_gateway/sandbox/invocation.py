@@ -13,8 +13,8 @@ from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from ..cgi.environ import Environ
-from ..compiler import WarmModule
-from ..config import Limits
+from ..compiler.compiler import WarmModule
+from ..config.settings import Limits
 from ..outbound.session import Session
 
 StopReason = Literal["time", "stdout", "disconnect", "shutdown", "descriptors"]

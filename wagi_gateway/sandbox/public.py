@@ -14,7 +14,7 @@ from contextlib import suppress
 
 import wasmtime
 
-from ..compiler import create_plain_engine
+from ..compiler.compiler import create_plain_engine
 from .invocation import End, Invocation, Outcome, current
 from .pipes import descriptor_path
 

@@ -14,13 +14,13 @@ import wasmtime
 
 from ..errors import AtCapacity
 from . import public
-from .execution import QUICK, Execution
+from .backend import choose_path
+from .guest import QUICK, Execution
+from .inline import Watch
 from .invocation import Invocation
 from .pace import Pace
-from .path import choose_path
-from .slot import Slot
+from .stdio import Slot
 from .threads import Threads
-from .watch import Watch
 
 _TICK = 0.05
 """Seconds between epochs: how late a stop reaches a guest that computes."""

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from queue import SimpleQueue
 
-from ..compiler import MAX_WASM_STACK
+from ..compiler.compiler import MAX_WASM_STACK
 
 _STACK = MAX_WASM_STACK + 3 * 2**20
 """Bytes of a thread's stack: what a guest may use of it before it traps, and what the calls around it need."""

@@ -9,18 +9,18 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..config import Config, ModuleConfig
+from ..config.image_reference import ImageReference
+from ..config.settings import Config, ModuleConfig
+from ..config.values import PullPolicy
 from ..errors import Problem, StartupError
-from ..values import PullPolicy
-from .credentials import CredentialSource
 from .directory import DirectoryRefused
-from .errors import RegistryError
 from .file import WasmSource, read_module, resolve
-from .reference import ImageReference
+from .oci.credentials import CredentialSource
+from .oci.errors import RegistryError
 
 if TYPE_CHECKING:  # what speaks to registries is imported where one is named
-    from .oci import OnProgress, Puller
-    from .store import Store
+    from .oci.puller import OnProgress, Puller
+    from .oci.store import Store
 
 _Wanted = tuple[ImageReference, PullPolicy]
 
@@ -32,8 +32,8 @@ def is_image(reference: str) -> bool:
 
 def create_puller(config: Config, base: Path, directory: Path, on_progress: OnProgress | None = None) -> Puller:
     """What pulls modules into a store under the cache `directory`. Raises DirectoryRefused."""
-    from .oci import Puller
-    from .store import Store
+    from .oci.puller import Puller
+    from .oci.store import Store
 
     auth_files = [base / config.auth_file] if config.auth_file else []
     credentials = CredentialSource(auth_files, os.environ, config.registries, base)
@@ -83,7 +83,7 @@ class ModuleSources:
     def _pull(
         self, config: Config, cache_directory: Path, wanted: list[_Wanted], on_progress: OnProgress | None
     ) -> None:
-        from .store import Store
+        from .oci.store import Store
 
         try:
             self._store = Store(cache_directory / "registry")

@@ -1,0 +1,1 @@
+"""The commands: `serve`, `check`, `routes`, `run`, and those about registries."""

@@ -1,0 +1,149 @@
+"""One request to one module without a server, through the same gateway that serves."""
+
+from __future__ import annotations
+
+import asyncio
+import http
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+from urllib.parse import quote
+
+from starlette.types import Message
+
+from ..config.file import ConfigFile, Overrides, config_from_tables, read_toml
+from ..errors import Problem, StartupError
+from ..gateway.gateway import Gateway
+from ..observe.tracing import open_tracer
+from ..sandbox import Sandbox
+from ..site.site import Site
+
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_HEADER = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)[ \t]*:[ \t]*(.*)")
+
+
+@dataclass(frozen=True, slots=True)
+class OneShot:
+    """What the command line says of the request and its module."""
+
+    module: str
+    path: str
+    query: str
+    method: str
+    headers: tuple[str, ...]
+    body: bytes
+    environment: dict[str, str]
+    volumes: tuple[str, ...]
+    allowed_hosts: tuple[str, ...]
+    entrypoint: str
+    argv: str | None
+
+    def config_file(self, overrides: Overrides, settings: Path | None = None) -> ConfigFile:
+        """The configuration of a site with this one module. Raises StartupError."""
+        module: dict[str, object] = {"route": "/...", "module": self.module, "entrypoint": self.entrypoint}
+        module["volumes"] = dict(_volume(text) for text in self.volumes)
+        module["environment"] = self.environment
+        module["allowed_hosts"] = list(self.allowed_hosts)
+        if self.argv is not None:
+            module["argv"] = self.argv
+        tables = read_toml(settings) if settings else {}
+        tables |= {"module": [module], "server": {"concurrency": 1}, "log": {"access": False}}
+        return config_from_tables(settings or Path("command line"), tables, overrides)
+
+    def scope(self) -> dict[str, object]:
+        """The request as ASGI has it. Raises StartupError for a header that is none."""
+        headers = [_header(text) for text in self.headers]
+        if not _TOKEN.fullmatch(self.method):
+            raise StartupError(Problem("--method", f'"{self.method}": write a method such as GET'))
+        names = {name for name, _ in headers}
+        if b"host" not in names:
+            headers.insert(0, (b"host", b"localhost"))
+        if self.body and b"content-length" not in names:
+            headers.append((b"content-length", b"%d" % len(self.body)))
+        path = self.path if self.path.startswith("/") else f"/{self.path}"
+        return {
+            "type": "http",
+            "method": self.method,
+            "path": path,
+            "raw_path": quote(path, safe="/%!$&'()*+,;=:@~-._").encode(),
+            "query_string": quote(self.query, safe="/%!$&'()*+,;=:@~-._?").encode(),
+            "http_version": "1.1",
+            "scheme": "http",
+            "headers": headers,
+            "client": ("127.0.0.1", 0),
+            "server": ("localhost", 80),
+        }
+
+
+def load_once(
+    request: OneShot, overrides: Overrides, load: Callable[[ConfigFile], Site], settings: Path | None = None
+) -> Site:
+    """The site of this one module. Raises StartupError, in the words of the command line."""
+    try:
+        site = load(request.config_file(overrides, settings))
+    except StartupError as error:
+        problems = [Problem("", _in_words_of_the_command_line(problem.what)) for problem in error.problems]
+        raise StartupError(*problems, warnings=error.warnings) from None
+    if not any(pattern.text == "/..." for pattern, _ in site.routes):
+        raise StartupError(Problem("--entrypoint", f'"{request.entrypoint}": there is no such export'))
+    site.warnings = [Problem("", warning.what) for warning in site.warnings]
+    return site
+
+
+def run_once(site: Site, request: OneShot, output: IO[bytes]) -> int:
+    """Writes the response, head and body, to `output` and returns its status."""
+    return asyncio.run(_run_once(site, request, output))
+
+
+async def _run_once(site: Site, request: OneShot, output: IO[bytes]) -> int:
+    statuses = []
+    sent = iter([{"type": "http.request", "body": request.body, "more_body": False}])
+
+    async def receive() -> Message:
+        message = next(sent, None)
+        if message is None:
+            await asyncio.Event().wait()  # this client never leaves
+        return message or {}
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+            output.write(_head(message))
+        else:
+            output.write(message["body"])
+        output.flush()
+
+    gateway = Gateway(site)
+    tracer = gateway.generation.tracer = open_tracer(site.config.tracing)
+    async with Sandbox(site.engine) as gateway.sandbox:
+        await gateway(request.scope(), receive, send)
+    if tracer:
+        await asyncio.to_thread(tracer.close)
+    return int(statuses[0])
+
+
+def _head(message: Message) -> bytes:
+    status = http.HTTPStatus(message["status"]) if message["status"] in set(http.HTTPStatus) else None
+    line = f"HTTP/1.1 {message['status']} {status.phrase if status else ''}".rstrip()
+    fields = b"".join(b"%s: %s\r\n" % field for field in message["headers"])
+    return line.encode() + b"\r\n" + fields + b"\r\n"
+
+
+def _in_words_of_the_command_line(what: str) -> str:
+    return re.sub("^allowed_hosts = ", "--allow-host ", what.removeprefix("module = "))
+
+
+def _header(text: str) -> tuple[bytes, bytes]:
+    match = _HEADER.fullmatch(text)
+    if not match:
+        raise StartupError(Problem("--header", f'"{text}": write "Name: value"'))
+    return match[1].lower().encode(), match[2].strip().encode()
+
+
+def _volume(text: str) -> tuple[str, object]:
+    guest, equals, host = text.partition("=")
+    if not equals or not guest or not host:
+        raise StartupError(Problem("--volume", f'"{text}": write GUEST=HOST or GUEST=HOST:ro'))
+    return guest, {"path": host.removesuffix(":ro"), "read_only": host.endswith(":ro")}

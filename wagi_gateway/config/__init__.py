@@ -1,0 +1,1 @@
+"""The configuration: `modules.toml`, Pod manifests and environment files as frozen models."""

@@ -1,0 +1,313 @@
+"""Reads a Pod manifest; what is wrong is said in the words of the file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ByteSize
+
+from ...errors import BadRequest, Problem, StartupError
+from ...outbound.policy import AllowedHost
+from ...router import RoutePattern
+from ..image_reference import ImageReference
+from ..values import as_written, parse_listen
+from .annotation import BadAnnotation, parse_modules
+from .document import MAX_SIZE, BadDocument, Documents, Number, Value
+from .fields import CONTAINER, METADATA, MODULE, OBJECT, RESOURCES, SPEC
+from .mapping import Report, Table, named, nearest
+from .quantity import parse_bytes
+from .variables import Variables
+from .volumes import Volumes
+
+ANNOTATIONS = "alpha.wagi.krustlet.dev/"
+DEFAULT_HOST = ANNOTATIONS + "default-host"
+MODULES = ANNOTATIONS + "modules"
+
+_PULL_POLICIES = {"Always": "always", "IfNotPresent": "if-not-present", "Never": "never"}
+_COUNT = re.compile(r"\d{1,9}")
+_MEMORY = (64 * 2**10, 4 * 2**30)
+_TEMPLATES = "Deployment ReplicaSet StatefulSet DaemonSet Job CronJob ReplicationController".split()
+_ROUTES = 'it gives each container its route: {"container": {"route": "/path"}}'
+_WANTED = "a Kubernetes Pod (kind: Pod, apiVersion: v1) is wanted here"
+
+
+@dataclass(frozen=True, slots=True)
+class PodFile:
+    """A Pod manifest as it was read: what is valid of it, and what is wrong or doubtful."""
+
+    tables: dict[str, Any]
+    """What tomllib would read from the `modules.toml` that does the same."""
+    containers: tuple[str, ...] = ()
+    """The container each of `tables["module"]` comes from."""
+    problems: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+
+
+def read_pod(path: Path) -> PodFile:
+    """Reads a manifest that holds one Pod.
+
+    A mistake does not end the reading: what is valid is kept, so that start-up can find the rest. Raises StartupError
+    when there is no Pod to read.
+    """
+    where = str(path)
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_SIZE + 1)
+        if len(content) > MAX_SIZE:
+            raise StartupError(Problem(where, f"is larger than {as_written(MAX_SIZE, ByteSize)}; {_WANTED}"))
+        documents = Documents(content.decode("utf-8-sig"))
+    except OSError as error:
+        raise StartupError(Problem(where, f"cannot be read: {error.strerror}")) from None
+    except UnicodeDecodeError:
+        raise StartupError(Problem(where, f"is not UTF-8 text; {_WANTED}")) from None
+    except BadDocument as error:
+        raise StartupError(Problem(where, str(error))) from None
+    report = Report([Problem(where, text) for text in documents.problems])
+    pod = _only_pod(where, list(_objects(documents.values)), report)
+    return _Reader(Table(pod, where, "", report)).read()
+
+
+def _objects(values: Iterable[Value]) -> Iterator[Value]:
+    """The objects of a file: each document is one, or a List of some."""
+    for value in values:
+        if isinstance(value, dict) and value.get("kind") == "List" and isinstance(items := value.get("items"), list):
+            yield from items
+        elif value is not None:
+            yield value
+
+
+def _only_pod(where: str, objects: list[Value], report: Report) -> dict[str, Value]:
+    """The one Pod among the objects; the others are warned about. Raises StartupError."""
+    pods = [value for value in objects if isinstance(value, dict) and value.get("kind") == "Pod"]
+    others = [value for value in objects if not any(value is pod for pod in pods)]
+    names = ", ".join(map(_describe, others[:5])) + (", …" if len(others) > 5 else "")
+    if len(pods) > 1:
+        what = f"holds {len(pods)} Pods: {', '.join(map(_describe, pods[:5]))}; put each in a file of its own"
+        raise StartupError(*report.problems, Problem(where, what))
+    if not pods:
+        has_template = any(isinstance(value, dict) and value.get("kind") in _TEMPLATES for value in others)
+        hint = "; write its template as a Pod" if has_template else ""
+        what = f"holds no Pod but {names}" if others else "is empty"
+        raise StartupError(*report.problems, Problem(where, f"{what}; {_WANTED}{hint}"))
+    report.warnings += [Problem(where, f"{_describe(other)} is not read; only the Pod is") for other in others]
+    return pods[0]
+
+
+def _describe(value: Value) -> str:
+    """`Deployment "web"`, or what else an object can be called."""
+    if not isinstance(value, dict):
+        return "something that is no object"
+    kind, metadata = value.get("kind"), value.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    words = f"{named(kind)}" if isinstance(kind, str) else "an object without kind"
+    return f'{words} "{name[:60]}"' if isinstance(name, str) and name.isprintable() else words
+
+
+class _Reader:
+    def __init__(self, pod: Table) -> None:
+        self.pod = pod
+        self.routes: dict[tuple[bytes, bool], str] = {}
+
+    def read(self) -> PodFile:
+        self.pod.judge(OBJECT)
+        if self.pod.text("apiVersion", needed="write apiVersion: v1") not in (None, "v1"):
+            self.pod.problem("apiVersion", "a Pod's is v1")
+        metadata, spec = self.pod.table("metadata"), self.pod.table("spec")
+        metadata.judge(METADATA)
+        spec.judge(SPEC)
+        self.variables = Variables(metadata, spec)
+        tables: dict[str, Any] = {}
+        annotations = metadata.table("annotations")
+        if listen := _listen(annotations):
+            tables["server"] = {"listen": listen}
+        entries = self._entries(annotations)
+        volumes = Volumes(spec)
+        modules = dict(self._modules(spec, entries, volumes))
+        volumes.judge()
+        if modules:
+            tables["module"] = list(modules.values())
+        report = self.pod.report
+        if not modules and not report.problems:
+            report.problems.append(
+                Problem(annotations.where, f"{annotations.prefix}{MODULES}: names no container; {_ROUTES}")
+            )
+        return PodFile(tables, tuple(modules), tuple(report.problems), tuple(report.warnings))
+
+    def _entries(self, annotations: Table) -> Table | None:
+        """What the annotation says, container by container; None if it cannot be read."""
+        for name in annotations.values:
+            if name.startswith(ANNOTATIONS) and name not in (DEFAULT_HOST, MODULES):
+                annotations.unknown("annotation", name, [DEFAULT_HOST, MODULES])
+        text = annotations.text(MODULES, needed=_ROUTES)
+        if text is None:
+            return None
+        where = f"{annotations.where}: {annotations.prefix}{MODULES}"
+        try:
+            return Table(parse_modules(text), where, "", annotations.report)
+        except BadAnnotation as error:
+            annotations.report.problems.append(Problem(where, str(error)))
+            return None
+
+    def _modules(self, spec: Table, entries: Table | None, volumes: Volumes) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Each container that is served, with its `[[module]]`."""
+        containers, is_complete = self._containers(spec)
+        for name, container in containers.items():
+            if entries and name not in entries.values:
+                what = f"is not served: the annotation {MODULES} gives it no route"
+                self.pod.report.warnings.append(Problem(container.where, what))
+                continue
+            module = self._module(container, self._entry(entries, name) if entries else {}, volumes)
+            if {"route", "module"} <= module.keys():
+                yield name, module
+        if entries and is_complete:
+            for name in [name for name in entries.values if name not in containers]:
+                entries.problem(
+                    name, f"there is no such container in spec.containers{entries.nearest(name, containers)}"
+                )
+
+    def _containers(self, spec: Table) -> tuple[dict[str, Table], bool]:
+        """The containers by name, and whether each has one: else what the annotation names may be there."""
+        if "containers" not in spec and not spec.is_wrong:
+            spec.problem("containers", "missing; each of them is a module")
+        containers: dict[str, Table] = {}
+        is_complete = isinstance(listed := spec.values.get("containers"), list) and all(
+            isinstance(c, dict) for c in listed
+        )
+        for table in spec.tables("containers", apart=True):
+            name = table.text("name", needed=f"the annotation {MODULES} refers to it")
+            if name in containers:
+                table.problem("name", "another container has this name; give it one of its own")
+            elif name is None:
+                is_complete = False
+            else:
+                containers[name] = table
+        return containers, is_complete
+
+    def _entry(self, entries: Table, name: str) -> dict[str, Any]:
+        """What the annotation sets for one container."""
+        if not isinstance(entries.values[name], dict):
+            entries.problem(name, 'must be an object, such as {"route": "/path"}')
+            return {}
+        entry = entries.table(name)
+        entry.judge(MODULE)
+        values = {
+            "route": self._route(entry, name),
+            "entrypoint": entry.text("entrypoint"),
+            "allowed_hosts": _allowed_hosts(entry) if "allowed_hosts" in entry else None,
+            "http_max_concurrency": _count(entry, "http_max_concurrency"),
+        }
+        if values["entrypoint"] == "":
+            entry.problem("entrypoint", "must not be empty; leave it out for _start")
+            del values["entrypoint"]
+        return {key: value for key, value in values.items() if value is not None}
+
+    def _route(self, entry: Table, container: str) -> str | None:
+        route = entry.text("route", needed='write for example "/path", or "/path/..." for everything below it too')
+        if route is None:
+            return None
+        try:
+            pattern = RoutePattern(route)
+        except (ValueError, BadRequest) as error:
+            entry.problem("route", str(error))
+            return None
+        other = self.routes.setdefault((pattern.key, pattern.is_prefix), container)
+        if other != container:
+            entry.problem("route", f"container {named(other)} has this route; give it another one")
+            return None
+        return route
+
+    def _module(self, container: Table, entry: Mapping[str, Any], volumes: Volumes) -> dict[str, Any]:
+        """The `[[module]]` of a container, with what the annotation says of it."""
+        container.judge(CONTAINER)
+        image = container.text("image", needed="it is the module's reference, such as registry.example.com/hello:v1")
+        values = {
+            "route": entry.get("route"),
+            "module": _reference(container, image) if image else None,
+            "pull_policy": _pull_policy(container),
+            **{key: value for key, value in entry.items() if key != "route"},
+            "limits": _limits(container.table("resources")),
+            "volumes": volumes.mounts(container) or None,
+            "environment": self.variables.read(container) or None,
+        }
+        return {key: value for key, value in values.items() if value is not None}
+
+
+def _listen(annotations: Table) -> str | None:
+    text = annotations.text(DEFAULT_HOST)
+    if text is None:
+        return None
+    try:
+        parse_listen(text)
+    except ValueError as error:
+        annotations.problem(DEFAULT_HOST, str(error))
+        return None
+    return text
+
+
+def _allowed_hosts(entry: Table) -> list[str]:
+    hosts = []
+    for number, host in enumerate(entry.items("allowed_hosts")):
+        path = f"allowed_hosts[{number}]"
+        if not isinstance(host, str):
+            entry.problem(path, "must be text in quotes")
+            continue
+        try:
+            AllowedHost.parse(host)
+            hosts.append(host)
+        except ValueError as error:
+            entry.problem(path, f"{named(host)}: {error}")
+    return hosts
+
+
+def _count(entry: Table, key: str) -> int | None:
+    value = entry.values.get(key)
+    if value is None:
+        return None
+    if isinstance(value, Number) and _COUNT.fullmatch(value.text):
+        return int(value.text)
+    entry.problem(key, "must be a whole number, 0 or more")
+    return None
+
+
+def _reference(container: Table, image: str) -> str | None:
+    reference = f"oci:{image}"
+    try:
+        ImageReference.parse(reference)
+    except ValueError as error:
+        container.problem("image", str(error))
+        return None
+    return reference
+
+
+def _pull_policy(container: Table) -> str | None:
+    policy = container.text("imagePullPolicy")
+    if policy and policy not in _PULL_POLICIES:
+        container.problem("imagePullPolicy", f"not a pull policy{nearest(policy, _PULL_POLICIES)}")
+    return _PULL_POLICIES.get(policy or "")
+
+
+def _limits(resources: Table) -> dict[str, str] | None:
+    """`limits.memory`, which is for one guest here: every request has its own memory."""
+    resources.judge(RESOURCES)
+    limits = resources.table("limits")
+    for name in limits.values:
+        if name != "memory":
+            limits.warning(name, "has no effect; limits.time and limits.concurrency of a modules.toml bound a guest")
+    memory = limits.values.get("memory")
+    if memory is None:
+        return None
+    least, most = _MEMORY
+    try:
+        size = parse_bytes(memory.text if isinstance(memory, Number) else str(memory))
+        if size < least:
+            raise ValueError(
+                f'a guest needs {as_written(least, ByteSize)} at least; "Mi" are mebibytes, "m" thousandths'
+            )
+    except ValueError as error:
+        limits.problem("memory", str(error))
+        return None
+    return {"memory": as_written(min(size, most), ByteSize)}

@@ -1,0 +1,178 @@
+"""The values of settings, each in a notation of its own: how it is written, read and checked."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, ByteSize, SecretStr, WithJsonSchema
+
+from ..outbound.policy import AllowedHost
+from ..outbound.proxy import Proxy
+from .image_reference import check_mirror, check_registry
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_LISTEN = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^:\[\]\s]*)):(?P<port>\d{1,5})")
+
+
+def parse_duration(value: object) -> object:
+    """`"30s"`, `"250ms"`, `"5m"` or a number of seconds, as seconds."""
+    if isinstance(value, str):
+        if match := _DURATION.fullmatch(value):
+            return float(match[1]) * _SECONDS[match[2]]
+        raise ValueError('not a duration; write for example "30s", "250ms" or "5m"')
+    if isinstance(value, bool):
+        raise ValueError('not a duration; write for example "30s"')
+    return value
+
+
+def parse_listen(value: str) -> tuple[str, int]:
+    """`HOST:PORT` as (host, port); an IPv6 address stands in brackets, an empty host means every address.
+
+    Raises ValueError.
+    """
+    match = _LISTEN.fullmatch(value)
+    if not match or int(match["port"]) > 65535:
+        raise ValueError('not HOST:PORT; write for example "127.0.0.1:3000", "[::1]:3000" or ":3000"')
+    return match["v6"] or match["host"] or "0.0.0.0", int(match["port"])  # noqa: S104 - the user wrote ":PORT"
+
+
+_DESCRIPTOR = re.compile(r"fd:([3-9]|[1-9]\d{1,3})")
+
+
+def parse_descriptor(value: str) -> int | None:
+    """The number in `fd:3`, or None for an address of another kind."""
+    match = _DESCRIPTOR.fullmatch(value)
+    return int(match[1]) if match else None
+
+
+def parse_unix(value: str) -> str | None:
+    """The path in `unix:/run/wagi.sock`, or None for an address of another kind."""
+    return value.removeprefix("unix:") if value.startswith("unix:") else None
+
+
+def is_local(host: str) -> bool:
+    """Whether a host is this one, seen from itself: `localhost`, or a loopback address."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() in ("localhost", "localhost.")
+
+
+def is_private(listen: str) -> bool:
+    """Whether an address is one that only this host can reach; that of a descriptor is its opener's business."""
+    if parse_unix(listen) is not None or parse_descriptor(listen) is not None:
+        return True
+    return is_local(parse_listen(listen)[0])
+
+
+def _check_listen(value: str) -> str:
+    path = parse_unix(value)
+    if path is not None:
+        if not path or "\0" in path:
+            raise ValueError('write the path of the socket, such as "unix:/run/wagi-gateway/wagi.sock"')
+    elif value.startswith("fd:"):
+        if parse_descriptor(value) is None:
+            raise ValueError('write the number of the descriptor, 3 or more, such as "fd:3"')
+    else:
+        try:
+            parse_listen(value)
+        except ValueError as error:
+            raise ValueError(f'{error}, or "unix:/run/wagi.sock", or "fd:3" for a socket of systemd') from None
+    return value
+
+
+def _parse_proxies(value: object) -> object:
+    if isinstance(value, str) and value != "unix":
+        try:
+            return ip_network(value)
+        except ValueError:
+            raise ValueError('not an address or network; write for example "10.0.0.0/8", or "unix"') from None
+    return value
+
+
+def _check_mode(value: str) -> str:
+    if not re.fullmatch("0?[0-7]{3}", value):
+        raise ValueError('not a mode; write for example "0660"')
+    return value
+
+
+def _check_prefix_route(value: str) -> str:
+    if not value.endswith("/..."):
+        raise ValueError(f'a directory answers everything below a path; write "{value.rstrip("/")}/..."')
+    return value
+
+
+def _check_field_value(value: str) -> str:
+    if not value.isascii() or not value.isprintable() or value != value.strip():
+        raise ValueError("not the value of a header field")
+    return value
+
+
+def _check_directory(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("the path of a directory must not contain NUL")
+    return value
+
+
+def _check_variable_name(name: str) -> str:
+    if not name or "=" in name or "\0" in name:
+        raise ValueError("a variable's name must not be empty and must not contain '=' or NUL")
+    return name
+
+
+def _check_variable_value(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("a variable's value must not contain NUL")
+    return value
+
+
+def _check_allowed_host(entry: str) -> str:
+    AllowedHost.parse(entry)
+    return entry
+
+
+def _check_proxy(proxy: SecretStr) -> SecretStr:
+    Proxy.parse(proxy.get_secret_value())
+    return proxy
+
+
+Duration = Annotated[
+    float,
+    BeforeValidator(parse_duration),
+    WithJsonSchema({"type": ["string", "number"], "pattern": r"^\d+(\.\d+)?(ms|s|m|h)$"}),
+]
+_SIZE_PATTERN = r"^\s*\d*\.?\d+\s*(([kKmMgGtTpPeE][iI]?)?[bB])?$"
+Size = Annotated[ByteSize, WithJsonSchema({"type": ["string", "integer"], "pattern": _SIZE_PATTERN})]
+Listen = Annotated[str, AfterValidator(_check_listen)]
+Proxies = Annotated[IPv4Network | IPv6Network | Literal["unix"], BeforeValidator(_parse_proxies)]
+Mode = Annotated[str, AfterValidator(_check_mode)]
+PrefixRoute = Annotated[str, AfterValidator(_check_prefix_route)]
+FieldValue = Annotated[str, AfterValidator(_check_field_value)]
+Directory = Annotated[str, AfterValidator(_check_directory)]
+HostEntry = Annotated[str, AfterValidator(_check_allowed_host)]
+ProxyUrl = Annotated[SecretStr, AfterValidator(_check_proxy)]
+RegistryHost = Annotated[str, AfterValidator(check_registry)]
+Mirror = Annotated[str, AfterValidator(check_mirror)]
+Environment = dict[
+    Annotated[str, AfterValidator(_check_variable_name)], Annotated[str, AfterValidator(_check_variable_value)]
+]
+PullPolicy = Literal["always", "if-not-present", "never"]
+
+_UNITS = (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
+
+
+def as_written(value: object, annotation: object) -> str:
+    """A value of a field as one writes it in the file: `16MiB`, `30s`, `true`, `"text"`; units without their quotes."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f'"{value}"'
+    if annotation is ByteSize and isinstance(value, (int, float)):
+        unit, size = next(((unit, size) for unit, size in _UNITS if value % size == 0), ("B", 1))
+        return f"{int(value) // size}{unit}"
+    if annotation is float and isinstance(value, (int, float)):
+        return f"{value / 3600:g}h" if value and value % 3600 == 0 else f"{value:g}s"
+    return str(value)

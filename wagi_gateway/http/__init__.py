@@ -1,0 +1,1 @@
+"""HTTP messages: request bodies, response framing, spools and static files."""

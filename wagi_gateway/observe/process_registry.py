@@ -1,0 +1,188 @@
+"""The processes that serve, and what they have counted: the living ones, and those that were before them."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
+
+from ..config.settings import Limits
+from ..errors import Problem, StartupError
+from ..site.site import Endpoint, Site
+from . import metrics
+from .metrics import BY_NAME
+from .module_log import module_log
+from .shared_counters import Cells
+from .worker_metrics import Tally
+
+SERVER, SUPERVISOR = "server", "supervisor"
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What is known of a `[[module]]` that is served."""
+
+    route: str
+    routes: dict[str, str]
+    """Its own route and those its `_routes` prints, with the function that is called."""
+    source: str
+    digest: str
+    """SHA-256 in lower-case hex."""
+    limits: Limits
+    logs: dict[str, str]
+    """The file with the standard error of each of its routes, where it goes to files."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Member:
+    """A process."""
+
+    name: str
+    """`server` where there is one, else `supervisor` or `worker-1` and so on: a worker has the name of the one whose
+    place it takes."""
+    pid: int
+    cells: Cells
+    process: BaseProcess | None = None
+    """What it is to the process that has started it."""
+    started: float = field(default_factory=time.time)
+
+    def number(self, metric: metrics.Metric) -> int:
+        """The value of a metric without labels."""
+        return self.cells.get(metric.key())
+
+
+class Crew:
+    """What `/metrics`, `/status` and `/readyz` look at. Its methods may be called from any thread."""
+
+    def __init__(self, site: Site, workers: int) -> None:
+        """`workers` is how many processes there should be."""
+        self.workers = workers
+        self.started = time.time()
+        self.is_stopping = False
+        self.reload_problems: tuple[Problem, ...] = ()
+        """Why the last reload changed nothing; none if it did."""
+        self.reloaded: float | None = None
+        """When the last reload was asked for, in seconds since 1970."""
+        self._past: dict[str, list[int]] = {}
+        """Counters and histograms of processes that are gone."""
+        self._lock = threading.Lock()
+        self.tally = Tally()
+        """What this process counts."""
+        self._members = [Member(SUPERVISOR if workers > 1 else SERVER, os.getpid(), self.tally.cells)]
+        self._take(site)
+        for metric in (metrics.WORKER_STARTS, metrics.WORKER_DEATHS):
+            self.tally.cells.add(metric.key())
+        for outcome in ("ok", "failed"):
+            self.tally.cells.add(metrics.RELOADS.key(outcome))
+
+    def on_reload(self, site: Site | None, failure: StartupError | None) -> None:
+        """A reload is over, however it was asked for: what is served now, or why that has not changed."""
+        if site:
+            self._take(site)
+        self.reloaded = time.time()
+        self.reload_problems = failure.problems if failure else ()  # the error itself knows what was loaded in vain
+        self._count(metrics.RELOADS, "failed" if failure else "ok")
+
+    def stop(self) -> None:
+        """The server begins to end."""
+        self.is_stopping = True
+
+    def join(self, name: str, process: BaseProcess, cells: Cells) -> None:
+        """A worker was started; one of the same name retires."""
+        with self._lock:
+            self._members.append(Member(name, process.pid or 0, cells, process))
+        self._count(metrics.WORKER_STARTS)
+
+    def bury(self) -> None:
+        """Keeps what workers have counted that have ended. Called on the thread that starts them."""
+        ended = [member for member in self.members() if member.process and not member.process.is_alive()]
+        with self._lock:
+            self._members = [member for member in self._members if member not in ended]
+            for member in ended:
+                for key, counts in member.cells.read():
+                    if _metric(key).kind != "gauge":
+                        _add(self._past, key, counts)
+                member.cells.close()
+
+    def count_death(self) -> None:
+        """A worker has died, or did not answer any more."""
+        self._count(metrics.WORKER_DEATHS)
+
+    def members(self) -> list[Member]:
+        """The processes that are there; the one that retires comes before the one that takes its place."""
+        with self._lock:
+            return list(self._members)
+
+    def current(self) -> list[Member]:
+        """Those that do not retire."""
+        return list({member.name: member for member in self.members()}.values())
+
+    def totals(self) -> dict[str, list[int]]:
+        """The sum of what all have counted, by the key of the series."""
+        with self._lock:
+            totals = {key: list(counts) for key, counts in self._past.items()}
+            for member in self._members:
+                for key, counts in member.cells.read():
+                    _add(totals, key, counts)
+        return totals
+
+    def ready(self) -> list[str]:
+        """The names under which a process serves."""
+        with self._lock:
+            return sorted({member.name for member in self._members if member.number(metrics.READY)})
+
+    def unready(self) -> str | None:
+        """Why not everything is ready to serve; None if it is."""
+        if self.is_stopping:
+            return "the server is stopping"
+        count = len(self.ready())
+        if count < self.workers:
+            return f"{count} of {self.workers} workers are ready"
+        return None
+
+    def _take(self, site: Site) -> None:
+        # No more of the site than this: another one may take its place, and it be closed, at any time.
+        self.served = tuple(_served(site))
+        self.warnings = tuple(map(str, site.warnings))
+        self.stale = site.loads[metrics.PULLS.name, "stale"]
+        self.loaded = time.time()
+        if self.workers > 1:  # else it is counted by what serves
+            self.tally.count_loads(site.loads)
+
+    def _count(self, metric: metrics.Metric, *values: str) -> None:
+        with self._lock:
+            self.tally.numbers[self.tally.cells.add(metric.key(*values))] += 1
+
+
+def _served(site: Site) -> Iterator[Served]:
+    of_modules: defaultdict[int, dict[str, Endpoint]] = defaultdict(dict)
+    for pattern, endpoint in site.routes:
+        of_modules[endpoint.number][pattern.text] = endpoint
+    for number, config in enumerate(site.config.module):
+        routes = {text: endpoint.entrypoint for text, endpoint in of_modules[number].items()}
+        endpoint = next(iter(of_modules[number].values()))
+        directory = site.log_directory
+        logs = {text: str(module_log(directory, text)) for text in routes} if directory else {}
+        yield Served(config.route, routes, endpoint.source, endpoint.module.digest, config.limits, logs)
+
+
+def _add(totals: dict[str, list[int]], key: str, counts: list[int]) -> None:
+    known = totals.setdefault(key, [0] * len(counts))
+    for index, count in enumerate(counts):
+        known[index] += count
+
+
+def _metric(key: str) -> metrics.Metric:
+    return BY_NAME[json.loads(key)[0]]
+
+
+def series(totals: dict[str, list[int]]) -> Iterator[tuple[metrics.Metric, tuple[str, ...], list[int]]]:
+    """Totals as metric, label values and cells."""
+    for key, counts in totals.items():
+        name, *values = json.loads(key)
+        yield BY_NAME[name], tuple(values), counts

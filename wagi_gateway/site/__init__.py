@@ -1,0 +1,1 @@
+"""Everything one worker serves: routes, endpoints, volumes and published directories."""

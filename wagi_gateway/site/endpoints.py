@@ -1,0 +1,188 @@
+"""Every `[[module]]` becomes endpoints: its module read, compiled and tried, its functions found."""
+
+from __future__ import annotations
+
+import functools
+import re
+import ssl
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
+from pathlib import Path
+
+from ..cgi.environ import META_VARIABLES
+from ..compiler.compiler import WarmModule
+from ..config.file import ConfigFile
+from ..config.settings import Config, ModuleConfig
+from ..errors import StartupError
+from ..outbound.client import Client
+from ..outbound.policy import AllowedHost, Policy
+from ..outbound.proxy import Proxy
+from ..router import RoutePattern
+from ..sandbox.experimental_http import MODULE as CALLS
+from ..sources.file import WasmSource
+from ..sources.modules import ModuleSources, is_image
+from ..sources.oci.errors import RegistryError
+from ..trust import create_context
+from .findings import Findings
+from .modules import Workshop
+from .route_owners import Claims, read_pattern
+from .site import Endpoint
+from .startup_guests import print_routes
+
+# Programs that take options to run other code than the operator's (CVE-2012-1823).
+_INTERPRETER = re.compile(r"(php|python|ruby|perl|lua|node|quickjs|qjs|micropython|sh|bash|busybox)\b", re.IGNORECASE)
+
+
+class Endpoints:
+    """Makes the endpoints of a file; what is wrong with one does not keep it from looking at the others."""
+
+    def __init__(
+        self, file: ConfigFile, sources: ModuleSources, workshop: Workshop, claims: Claims, findings: Findings
+    ) -> None:
+        self._file = file
+        self._config = file.config
+        self._sources = sources
+        self._workshop = workshop
+        self._claims = claims
+        self._findings = findings
+
+    def routes(self) -> list[tuple[RoutePattern, Endpoint]]:
+        """Every endpoint with its route; none has its volumes yet."""
+        if self._config.outbound.ca_file:
+            self._ssl_context  # noqa: B018 - a bad file is a mistake even while nobody calls out
+        return [route for number, _ in enumerate(self._config.module) for route in self._module_routes(number)]
+
+    def _module_routes(self, number: int) -> Iterator[tuple[RoutePattern, Endpoint]]:
+        """The routes of one `[[module]]`: its own, and those its `_routes` prints."""
+        config, owner = self._config.module[number], f"[[module]] {number + 1}"
+        findings = self._findings.at(self._file.where(number))
+        check_environment(config.environment, findings)
+        _warn_of(config, self._config, findings)
+        pattern = read_pattern(config.route, findings)
+        source = self._source(config, findings)
+        module = self._module(config, source, findings) if source else None
+        if pattern is None or source is None or module is None or not self._instantiates(config, module, findings):
+            if pattern:
+                self._claims.add(findings, owner, pattern)
+            return
+        printed = list(self._printed_routes(config, module, pattern, findings))
+        if _has_entrypoint(module, "entrypoint", config.entrypoint, findings, is_needed=not printed):
+            printed.insert(0, (pattern, config.entrypoint))
+        outbound = self._outbound(config) if CALLS in module.imports else None
+        operator = {
+            name.encode(): value.encode() for name, value in (self._config.environment | config.environment).items()
+        }
+        # Of two lines for one route the last counts, and any of them before the module's own.
+        for route, entrypoint in dict(printed).items():
+            self._claims.add(findings, owner, route)
+            yield route, Endpoint(number, config, module, entrypoint, operator, (), outbound, source.image)
+
+    def _source(self, config: ModuleConfig, findings: Findings) -> WasmSource | None:
+        key = f'module = "{config.module}"'
+        try:
+            source, warnings = self._sources.read(config)
+        except StartupError as error:
+            for problem in error.problems:
+                findings.refuse(f"{key}: {problem.what}")
+        except RegistryError as error:
+            findings.refuse(f"{key}: {error.what}")
+        except ValueError as error:
+            # A malformed reference may hold a password; what of it can be shown, the error shows.
+            what = "module" if is_image(config.module) else key
+            findings.refuse(f"{what}: {error}")
+        else:
+            for warning in warnings:
+                findings.warn(f"{key}: {warning}")
+            return source
+        return None
+
+    def _module(self, config: ModuleConfig, source: WasmSource, findings: Findings) -> WarmModule | None:
+        try:
+            return self._workshop.compiler.load(source, has_files=bool(config.volumes))
+        except StartupError as error:
+            for problem in error.problems:
+                findings.refuse(f'module = "{config.module}": {problem.what}')
+            return None
+
+    def _instantiates(self, config: ModuleConfig, module: WarmModule, findings: Findings) -> bool:
+        failure = self._workshop.try_out(module, config.limits)
+        if failure is not None:
+            findings.refuse(f'module = "{config.module}": cannot be instantiated: {failure}')
+        return failure is None
+
+    def _printed_routes(
+        self, config: ModuleConfig, module: WarmModule, parent: RoutePattern, findings: Findings
+    ) -> Iterator[tuple[RoutePattern, str]]:
+        if "_routes" not in module.functions:
+            return
+        pairs, problems = print_routes(self._workshop.engine, module, config.limits, config.route)
+        for problem in problems:
+            findings.refuse(f"_routes: {problem}")
+        for path, entrypoint in pairs:
+            pattern = read_pattern(path, findings.at(f"{findings.where}: _routes"), parent)
+            if pattern and _has_entrypoint(module, f"_routes {path}", entrypoint, findings):
+                yield pattern, entrypoint
+
+    def _outbound(self, config: ModuleConfig) -> Client:
+        hosts = config.allowed_hosts or ()
+        proxy = self._config.outbound.proxy
+        return Client(
+            Policy(hosts, allow_private_networks=config.allow_private_networks),
+            config.limits,
+            config.http_max_concurrency,
+            ssl_context=self._ssl_context if hosts else None,
+            proxy=Proxy.parse(proxy.get_secret_value()) if proxy else None,
+        )
+
+    @functools.cached_property
+    def _ssl_context(self) -> ssl.SSLContext | None:
+        """Whom outbound calls trust; None where that cannot be known."""
+        ca_file = self._config.outbound.ca_file
+        try:
+            return create_context(self._file.base / ca_file if ca_file else None)
+        except ValueError as error:
+            self._findings.refuse(f'outbound.ca_file = "{ca_file}": {error}')
+            return None
+
+
+def check_environment(names: Iterable[str], findings: Findings) -> None:
+    """No variable of the operator has the name of one that the request sets."""
+    for name in names:
+        if name in META_VARIABLES:
+            findings.refuse(f"environment.{name}: the request sets this variable; choose another name")
+
+
+def _warn_of(config: ModuleConfig, whole: Config, findings: Findings) -> None:
+    """What is allowed and probably not meant."""
+    for entry in map(AllowedHost.parse, config.allowed_hosts or ()):
+        if entry.ignored:
+            what = f'"{entry.text}" permits all of the host; "{entry.ignored}" is not compared'
+            findings.warn(f"allowed_hosts: {what}")
+        elif not entry.is_exact and whole.outbound.proxy and not config.allow_private_networks:
+            what = f'"{entry.text}" permits no name, because outbound.proxy resolves it'
+            findings.warn(f"allowed_hosts: {what}; set allow_private_networks = true")
+    if config.argv is None and config.argv_mode == "wagi" and _INTERPRETER.match(Path(config.module).stem):
+        what = 'a query such as "?-x" becomes an option of this interpreter; set argv, or argv_mode = "none"'
+        findings.warn(f'module = "{config.module}": {what}')
+    if "..." in config.route.removesuffix("/..."):
+        findings.warn(f'route = "{config.route}": "..." stands for everything below at the end only, after a slash')
+
+
+def _has_entrypoint(
+    module: WarmModule, key: str, entrypoint: str, findings: Findings, *, is_needed: bool = True
+) -> bool:
+    if entrypoint in module.functions:
+        return True
+    if entrypoint in module.exports:
+        what = "is exported, but takes or returns values; an entrypoint does neither"
+    else:
+        close = get_close_matches(entrypoint, module.functions, n=1)
+        offers = ", ".join(sorted(module.functions)) or "no function without parameters and results"
+        hint = f"did you mean {close[0]}?" if close else f"{module.name} exports {offers}"
+        what = f"there is no such export; {hint}"
+    problem = f'{key} = "{entrypoint}": {what}'
+    if is_needed:
+        findings.refuse(problem)
+    else:
+        findings.warn(f"{problem}; only its _routes are served")
+    return False

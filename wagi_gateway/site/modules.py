@@ -1,0 +1,91 @@
+"""What makes a site's modules, and tries them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import wasmtime
+
+from ..compiler.cache import ArtefactCache, CacheRefused
+from ..compiler.compiler import Compiler, EngineSettings, OnCompile, WarmModule, create_engine
+from ..config.settings import Config, Limits
+from ..sandbox.experimental_http import define_calls
+from ..sandbox.fd_write import define_gathering_fd_write
+from ..sandbox.poll_oneoff import define_poll_oneoff
+from .findings import Findings
+from .startup_guests import instantiate
+
+
+class Workshop:
+    """An engine with its compiler, and the modules that were tried; the next site goes on with it."""
+
+    def __init__(
+        self,
+        config: Config,
+        cache_directory: Path,
+        findings: Findings,
+        on_compile: OnCompile | None = None,
+        before: Workshop | None = None,
+    ) -> None:
+        """What `before` has made is used again if it fits."""
+        self.settings = _engine_settings(config)
+        if before and before.settings != self.settings:
+            before = None
+        engine, warning = (before.engine, before.warning) if before else create_engine(self.settings)
+        if warning:
+            findings.at("").warn(warning)
+        self.warning: str | None = warning
+        """What is doubtful about the engine."""
+        self.cache = _open_cache(cache_directory, findings.at("cache")) if config.cache.enabled else None
+        self.compiler: Compiler = Compiler(
+            engine, _define_host, self.cache, on_compile, before.compiler if before else None
+        )
+        self._tried: set[tuple[str, Limits]] = set()
+        """Digests of modules and limits they could be instantiated under."""
+        self._known = before._tried if before else set()
+
+    @property
+    def engine(self) -> wasmtime.Engine:
+        """What its modules run in."""
+        return self.compiler.engine
+
+    def try_out(self, module: WarmModule, limits: Limits) -> str | None:
+        """Instantiates a module once under its limits, so that what cannot run is found now; what went wrong, if
+        anything did."""
+        one = (module.digest, limits)
+        if one not in self._tried:
+            if one not in self._known and (failure := instantiate(self.engine, module, limits)):
+                return failure
+            self._tried.add(one)
+        return None
+
+    def forget_before(self) -> None:
+        """All is loaded: what was made before and is not used any more goes."""
+        self.compiler.forget_before()
+        self._known = set()
+
+
+def _open_cache(directory: Path, findings: Findings) -> ArtefactCache | None:
+    try:
+        return ArtefactCache(directory)
+    except CacheRefused as refused:
+        findings.warn(f"{refused}; until then every start compiles the modules again")
+        return None
+
+
+def _define_host(linker: wasmtime.Linker, gathers: bool) -> None:
+    define_poll_oneoff(linker)
+    define_calls(linker)
+    if gathers:
+        define_gathering_fd_write(linker)
+
+
+def _engine_settings(config: Config) -> EngineSettings:
+    limits = [config.limits, *(module.limits for module in config.module)]
+    return EngineSettings(
+        slots=config.server.concurrency + 1,  # one for a module that is tried while all others run
+        max_memory=max(limit.memory for limit in limits),
+        memories=max(limit.memories for limit in limits),
+        tables=max(limit.tables for limit in limits),
+        table_elements=max(limit.table_elements for limit in limits),
+    )

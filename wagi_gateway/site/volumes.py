@@ -1,0 +1,170 @@
+"""The directories that guests may open."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from ..config.file import ConfigFile
+from ..config.settings import Volume
+from ..sandbox.pipes import descriptor_path
+from ..sources.file import resolve
+from .findings import Findings
+
+GuestVolume = tuple[bytes, bytes, bool]
+"""Host directory, guest path, writable."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenVolume:
+    """A directory that is open, so that nobody can put another one in its place."""
+
+    descriptor: int
+    path: Path
+    """What was written, made absolute."""
+    read_only: bool
+
+    @property
+    def host_path(self) -> bytes:
+        """Leads to the directory, whatever its path leads to by now."""
+        return descriptor_path(self.descriptor)
+
+    @property
+    def real_path(self) -> Path:
+        """Where it is, without symbolic links."""
+        return Path(os.readlink(f"/proc/self/fd/{self.descriptor}"))
+
+
+class Volumes:
+    """Opens each directory once, and makes the temporary ones. `close` gives both back."""
+
+    def __init__(self, base: Path, before: Volumes | None = None) -> None:
+        """`base` is where relative paths start; temporary directories that `before` has are used, and belong to it
+        until `take_over`."""
+        self.temporary: dict[str, TemporaryDirectory[str]] = {}
+        self.warning: str | None = None
+        """What is doubtful about the last one that was opened."""
+        self._base = base
+        self._before = before
+        self._descriptors: dict[Path, int] = {}
+        self._open: list[OpenVolume] = []
+
+    def open(self, volume: Volume) -> OpenVolume:
+        """Raises ValueError, which says what is wrong."""
+        self.warning = None
+        path = self._temporary(volume.temporary) if volume.temporary else self._named(volume.path or "")
+        if path not in self._descriptors:
+            self._descriptors[path] = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        opened = OpenVolume(self._descriptors[path], path, volume.read_only)
+        self._open.append(opened)
+        return opened
+
+    def check(self, volume: OpenVolume) -> None:
+        """Raises ValueError for a directory inside a writable volume that a guest has replaced by a symbolic link.
+
+        As CVE-2017-1002101 had it. While the gateway runs the open directory is what counts.
+        """
+        for outer in self._open:
+            is_inside = volume.path != outer.path and volume.path.is_relative_to(outer.path)
+            if is_inside and not outer.read_only and not volume.real_path.is_relative_to(outer.real_path):
+                raise ValueError(f"a symbolic link leads it out of the volume {outer.path}, which guests may write to")
+
+    def take_over(self, before: Volumes, *, keep_all: bool = False) -> None:
+        """The temporary directories that both have, or all, are this one's from now on."""
+        for name, directory in list(before.temporary.items()):
+            if keep_all or self.temporary.get(name) is directory:
+                self.temporary.setdefault(name, directory)
+                del before.temporary[name]
+        self._before = None
+
+    def close(self) -> None:
+        """Closes and removes."""
+        for descriptor in self._descriptors.values():
+            os.close(descriptor)
+        self._descriptors.clear()
+        others = self._before.temporary if self._before else {}
+        for name, directory in self.temporary.items():
+            if others.get(name) is not directory:
+                directory.cleanup()
+
+    def _temporary(self, name: str) -> Path:
+        if name not in self.temporary:
+            self.temporary[name] = (self._before.temporary.get(name) if self._before else None) or TemporaryDirectory(
+                prefix="wagi-gateway-", ignore_cleanup_errors=True
+            )
+        return Path(self.temporary[name].name)
+
+    def _named(self, text: str) -> Path:
+        resolved = resolve(text, self._base)
+        self.warning = resolved.warning
+        if not resolved.path.is_dir():
+            raise ValueError(f"there is no directory {resolved.path}")
+        if not os.access(resolved.path, os.R_OK | os.X_OK):
+            raise ValueError(f"{resolved.path} cannot be read")
+        return Path(os.path.normpath(resolved.path))
+
+
+def open_volumes(
+    file: ConfigFile, volumes: Volumes, cache: Path | None, logs: Path | None, findings: Findings
+) -> list[tuple[GuestVolume, ...]]:
+    """The volumes of each `[[module]]`; `cache` and `logs` are the directories of those, where they are used."""
+    places = [findings.at(file.where(number)) for number, _ in enumerate(file.config.module)]
+    opened = [
+        [(guest, volume, _open(volumes, guest, volume, here)) for guest, volume in config.volumes.items()]
+        for here, config in zip(places, file.config.module, strict=True)
+    ]
+    # What lies inside another one can be told when all are open.
+    return [
+        tuple(
+            (directory.host_path, guest.encode(), not volume.read_only)
+            for guest, volume, directory in some
+            if directory and _is_safe(volumes, _key(guest, volume), directory, cache, logs, here)
+        )
+        for here, some in zip(places, opened, strict=True)
+    ]
+
+
+def _open(volumes: Volumes, guest: str, volume: Volume, findings: Findings) -> OpenVolume | None:
+    key = _key(guest, volume)
+    if not guest or "\0" in guest:
+        findings.refuse(f'{key}: write the guest\'s path, such as "/data"')
+        return None
+    try:
+        directory = volumes.open(volume)
+    except (OSError, ValueError) as error:
+        findings.refuse(f"{key}: {error}")
+        return None
+    finally:
+        if volumes.warning:
+            findings.warn(f"{key}: {volumes.warning}")
+    return directory
+
+
+def _is_safe(
+    volumes: Volumes, key: str, directory: OpenVolume, cache: Path | None, logs: Path | None, findings: Findings
+) -> bool:
+    try:
+        volumes.check(directory)
+    except ValueError as error:
+        findings.refuse(f"{key}: {error}")
+        return False
+    if cache and not directory.read_only and _overlap(directory.real_path, cache):
+        what = f"holds the cache {cache}, whose files the server runs; set read_only = true"
+        findings.refuse(f"{key}: {what}")
+        return False
+    if logs and not directory.read_only and _overlap(directory.real_path, logs):
+        what = f"holds the logs in {logs}, which guests must not change; choose another log.directory"
+        findings.refuse(f"{key}: {what}")
+        return False
+    return True
+
+
+def _key(guest: str, volume: Volume) -> str:
+    return f'volumes."{guest}" = "{volume.path or volume.temporary}"'
+
+
+def _overlap(one: Path, other: Path) -> bool:
+    one, other = one.resolve(), other.resolve()
+    return one.is_relative_to(other) or other.is_relative_to(one)

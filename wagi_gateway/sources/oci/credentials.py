@@ -1,0 +1,158 @@
+"""Where credentials are looked for: the `[registries]` table, then the files of `docker login` and `podman login`."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...config.settings import RegistryConfig
+from .credential_helper import HelperFailed, ask_helper
+from .docker_config import DockerConfig, EntryWrong, normalised
+from .endpoint import Credentials
+from .errors import Unauthorised
+
+MAX_PASSWORD = 64 * 1024
+"""Bytes a password file may have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Credentials for one repository, or None, and where they were looked for."""
+
+    credentials: Credentials | None
+    searched: tuple[str, ...]
+    """Where the credentials come from; without any, every place that has none, and why."""
+    warnings: tuple[str, ...] = ()
+    """What is wrong with places that should have had some."""
+
+
+class CredentialSource:
+    """Knows where credentials are kept. Files are read and helpers asked when a registry is first spoken to, once."""
+
+    def __init__(
+        self,
+        auth_files: Sequence[Path],
+        environ: Mapping[str, str],
+        registries: Mapping[str, RegistryConfig],
+        base: Path,
+    ) -> None:
+        """`auth_files` are those the user named; `base` is where paths of the `registries` tables start."""
+        self._auth_files = tuple(auth_files)
+        self._environ = environ
+        self._registries = {normalised(host): (host, table) for host, table in registries.items()}
+        self._base = base
+        self._configs: dict[Path, DockerConfig | EntryWrong | None] = {}
+        self._answers: dict[tuple[str, str], tuple[str, str] | HelperFailed | None] = {}
+        self._lock = threading.Lock()
+
+    def find(self, registry: str, repository: str) -> Found:
+        """The credentials for a repository. Raises Unauthorised."""
+        registry = normalised(registry)
+        host, table = self._registries.get(registry, (registry, None))
+        if table and (table.username or table.password_file or table.password_env):
+            where = f'[registries."{host}"]'
+            return Found(_from_table(where, table, self._environ, self._base), (where,))
+        with self._lock:  # threads that pull side by side ask a helper once
+            return self._search(registry, repository)
+
+    def _search(self, registry: str, repository: str) -> Found:
+        searched = [f'[registries."{registry}"] (no username)']
+        warnings: list[str] = []
+        for path, name, is_named in self._files():
+            try:
+                config = self._config(path)
+                if config and (credentials := config.find(registry, repository, self._ask)):
+                    return Found(credentials, (name,), tuple(warnings))
+            except EntryWrong as error:
+                if is_named:
+                    raise Unauthorised(str(error)) from None
+                searched.append(str(error))
+                warnings.append(f"{error}; it is not used")
+                continue
+            if is_named and not config:
+                raise Unauthorised(f"there is no file {path} to take credentials from")
+            searched.append(f"{name} ({f'nothing for {registry}' if config else 'not there'})")
+        return Found(None, tuple(searched), tuple(warnings))
+
+    def _config(self, path: Path) -> DockerConfig | None:
+        if path not in self._configs:
+            try:
+                self._configs[path] = DockerConfig.read(path)
+            except EntryWrong as error:
+                self._configs[path] = error
+        if isinstance(config := self._configs[path], EntryWrong):
+            raise config
+        return config
+
+    def _ask(self, name: str, server: str) -> tuple[str, str] | None:
+        key = name, server
+        if key not in self._answers:
+            try:
+                self._answers[key] = ask_helper(name, server, self._environ)
+            except HelperFailed as error:
+                self._answers[key] = error
+        if isinstance(answer := self._answers[key], HelperFailed):
+            raise answer
+        return answer
+
+    def _files(self) -> Iterator[tuple[Path, str, bool]]:
+        """Files to look into, what to call them, and whether the command line names them."""
+        for path in self._auth_files:
+            yield path, str(path), True
+        environ = self._environ
+        if given := environ.get("REGISTRY_AUTH_FILE"):
+            yield Path(given), f"REGISTRY_AUTH_FILE={given}", False
+        home = Path(environ.get("HOME") or os.path.expanduser("~"))
+        if given := environ.get("DOCKER_CONFIG"):
+            yield Path(given, "config.json"), f"DOCKER_CONFIG={given}", False
+        else:
+            yield home / ".docker/config.json", str(home / ".docker/config.json"), False
+            yield home / ".dockercfg", str(home / ".dockercfg"), False
+        # containers-auth.json(5)
+        runtime = environ.get("XDG_RUNTIME_DIR")
+        directories = (
+            Path(runtime, "containers") if runtime else Path("/run/containers", str(os.getuid())),
+            Path(environ.get("XDG_CONFIG_HOME") or home / ".config", "containers"),
+        )
+        for directory in directories:
+            yield directory / "auth.json", str(directory / "auth.json"), False
+
+
+def _from_table(where: str, table: RegistryConfig, environ: Mapping[str, str], base: Path) -> Credentials:
+    """The user name and password of a `[registries]` table."""
+    if not table.username:
+        raise Unauthorised(f"{where}: a password without username")
+    if ":" in table.username:
+        raise Unauthorised(f"{where}: username: must not contain a colon")
+    if bool(table.password_file) == bool(table.password_env):
+        raise Unauthorised(f"{where}: username needs one of password_file and password_env")
+    if table.password_env:
+        where += f': password_env = "{table.password_env}"'
+        password = environ.get(table.password_env)
+        if password is None:
+            raise Unauthorised(f"{where}: the gateway's environment has no such variable")
+    else:
+        where += f': password_file = "{table.password_file}"'
+        password = _read_password(where, base / str(table.password_file))
+    password = password.rstrip("\r\n")
+    if not password:
+        raise Unauthorised(f"{where}: is empty")
+    return Credentials(table.username, password)
+
+
+def _read_password(where: str, path: Path) -> str:
+    try:
+        if path.exists() and not path.is_file():  # a pipe would be read for ever
+            raise Unauthorised(f"{where}: {path} is not a file")
+        with path.open("rb") as file:
+            data = file.read(MAX_PASSWORD + 1)
+        if len(data) > MAX_PASSWORD:
+            raise Unauthorised(f"{where}: {path} is larger than {MAX_PASSWORD // 1024} KiB")
+        return data.decode()
+    except OSError as error:
+        raise Unauthorised(f"{where}: {path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise Unauthorised(f"{where}: {path} is not UTF-8 text") from None

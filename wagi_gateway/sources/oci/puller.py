@@ -1,0 +1,241 @@
+"""Modules from OCI registries: from the store where it has them, over the network where it must be."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ...config.image_reference import ImageReference
+from ...config.settings import RegistryConfig
+from ...config.values import PullPolicy
+from .credentials import CredentialSource
+from .endpoint import Access
+from .errors import Invalid, NotFound, RegistryError, TooLarge, Unreachable
+from .image import Image, fetch_module, find_image, leads_to
+from .manifest import MAX_MANIFEST, Manifest, parse_manifest
+from .registries import Registries
+from .repository import Form, Repository
+from .retry import Patience
+from .store import Store, StoredImage
+from .upstream import Upstream, explaining
+
+AT_ONCE = 4
+"""Modules that are pulled side by side."""
+OnProgress = Callable[[ImageReference, int, int], None]
+"""Called with what is pulled, the bytes that are there and all bytes; from several threads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """A module from a registry."""
+
+    reference: ImageReference
+    path: Path
+    """Its place in the store."""
+    data: bytes = field(repr=False)
+    digest: str
+    """SHA-256 of `data`, in lower-case hex."""
+    manifest_digest: str
+    """What the reference stands for: `sha256:…` of the manifest or index."""
+    is_new: bool = False
+    """Whether it was downloaded just now."""
+    is_stored: bool = True
+    """Whether the store holds it; a store that is full or read-only does not."""
+    is_stale: bool = False
+    """Whether nobody answered who could say if it is what the tag stands for now."""
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """A module and the manifest it came with."""
+
+    pulled: Pulled
+    manifest: Manifest
+
+
+class Puller:
+    """Pulls modules into a store and pushes them. Several threads may use one."""
+
+    def __init__(
+        self,
+        store: Store,
+        registries: Mapping[str, RegistryConfig],
+        credentials: CredentialSource,
+        base: Path,
+        on_progress: OnProgress | None = None,
+    ) -> None:
+        """`base` is where the paths in `registries` start."""
+        self._store = store
+        self._over = threading.Event()
+        self._upstream = Upstream(Registries(registries, credentials, base), self._over)
+        self._on_progress = on_progress
+
+    @property
+    def warnings(self) -> list[str]:
+        """What was wrong with files of credentials that were read on the way."""
+        return self._upstream.warnings
+
+    def pull(self, reference: ImageReference, policy: PullPolicy, max_size: int) -> Pulled:
+        """The module a reference leads to, of at most `max_size` bytes. Raises RegistryError with all that was tried.
+
+        `always` asks what the tag stands for now, and uses the copy of last time if nobody answers; `if-not-present`
+        asks only for what the store does not have; `never` asks nobody. A digest is not asked for twice.
+        """
+        warnings: list[str] = []
+        copy = self._copy(reference, max_size, warnings)
+        if not copy and policy == "never":
+            what = "; ".join(warnings) or f"it is not in the store {self._store.directory}"
+            raise NotFound(
+                f'{what}, and the pull policy is "never"; `wagi-gateway pull {reference}` fetches it', str(reference)
+            )
+        if copy and (reference.digest or policy != "always"):
+            return copy
+        try:
+            pulled = self._pull(reference, max_size, copy, warnings)
+        except Unreachable as error:
+            if not copy:
+                raise
+            warnings.append(f"{error.what}; the copy in the store is used")
+            pulled = dataclasses.replace(copy, is_stale=True)
+        return dataclasses.replace(pulled, warnings=tuple(warnings))
+
+    def pull_all(
+        self, wanted: Sequence[tuple[ImageReference, PullPolicy]], max_size: int
+    ) -> list[Pulled | RegistryError]:
+        """Pulls several modules side by side: for each what came of it, in the same order."""
+
+        def pull(one: tuple[ImageReference, PullPolicy]) -> Pulled | RegistryError:
+            try:
+                return self.pull(*one, max_size)
+            except RegistryError as error:
+                return error
+
+        different = list(dict.fromkeys(wanted))
+        with ThreadPoolExecutor(AT_ONCE, "pull") as threads:
+            try:
+                results = dict(zip(different, threads.map(pull, different), strict=True))
+            except BaseException:  # Ctrl-C; the threads would go on to their end
+                self._over.set()
+                threads.shutdown(cancel_futures=True)
+                raise
+        return [results[one] for one in wanted]
+
+    def inspect(self, reference: ImageReference, policy: PullPolicy, max_size: int) -> Inspection:
+        """A module and its manifest. Raises RegistryError."""
+        pulled = self.pull(reference, policy, max_size)
+        image = self._store.find(pulled.manifest_digest)
+        if image and (data := self._store.blob(image.manifest, MAX_MANIFEST)) is not None:
+            manifest = parse_manifest(data, image.media_type)
+            if isinstance(manifest, Manifest):
+                return Inspection(pulled, manifest)
+        pinned = reference.with_digest(pulled.manifest_digest)  # the store could not be written
+
+        def ask(access: Access, patience: Patience) -> Manifest:
+            with Repository(pinned, access, patience, self._over) as repository:
+                return find_image(repository, *repository.resolve(pinned.version)).manifest
+
+        return Inspection(pulled, self._upstream.ask(pinned, ask, []))
+
+    def push(
+        self, module: bytes, name: str, reference: ImageReference, annotations: Mapping[str, str], form: Form = "cncf"
+    ) -> str:
+        """Pushes a module as a file of this name; returns the manifest's digest. Raises RegistryError."""
+        if reference.digest:
+            raise Invalid("a push names a tag; the digest is what comes of it", str(reference))
+        access = self._upstream.origin(reference)
+        with explaining(str(reference), access), Repository(reference, access) as repository:
+            return repository.push_module(module, reference.version, annotations, form, name=name)
+
+    def _copy(self, reference: ImageReference, max_size: int, warnings: list[str]) -> Pulled | None:
+        """What the store has for a reference."""
+        digest = reference.digest or self._store.tag(str(reference))
+        return self._stored(reference, digest, max_size, warnings) if digest else None
+
+    def _stored(self, reference: ImageReference, digest: str, max_size: int, warnings: list[str]) -> Pulled | None:
+        image = self._store.find(digest)
+        if not image:
+            return None
+        if image.size > max_size:
+            raise TooLarge(f"the module has {image.size} bytes; {max_size} are allowed", str(reference))
+        path = self._store.path(image.module)
+        data = self._store.blob(image.module, image.size)
+        if data is None:
+            warnings.append(f"{path} is gone or was changed, so it is not used")
+            return None
+        documents = [self._store.blob(sha256, MAX_MANIFEST) for sha256 in (*image.indexes, image.manifest)]
+        if not leads_to(digest, [document for document in documents if document is not None], data):
+            warnings.append(f"what leads from {digest} to {path} is gone or was changed, so it is not used")
+            return None
+        return Pulled(reference, path, data, image.module, digest)
+
+    def _pull(self, reference: ImageReference, max_size: int, copy: Pulled | None, warnings: list[str]) -> Pulled:
+        """The module as a registry has it now; what the store has of it is not downloaded."""
+
+        def pull(access: Access, patience: Patience) -> Pulled:
+            if copy and copy.manifest_digest == self._upstream.digest_now(reference, access):
+                return copy
+            with Repository(reference, access, patience, self._over) as repository:
+                digest, data, media_type = repository.resolve(reference.version)
+                with self._store.lock(digest, self._look):
+                    pulled = self._stored(reference, digest, max_size, [])  # another process may have been quicker
+                    if not pulled:
+                        image = find_image(repository, digest, data, media_type)
+                        pulled = self._download(repository, reference, image, max_size, warnings)
+            if not reference.digest and pulled.is_stored:
+                with self._writing(warnings):
+                    self._store.remember(str(reference), digest)
+            return pulled
+
+        return self._upstream.ask(reference, pull, warnings)
+
+    def _download(
+        self, repository: Repository, reference: ImageReference, image: Image, max_size: int, warnings: list[str]
+    ) -> Pulled:
+        def on_bytes(done: int, total: int) -> None:
+            self._look()
+            if self._on_progress:
+                self._on_progress(reference, done, total)
+
+        module = fetch_module(repository, image, max_size, self._blob, on_bytes)
+        stored = StoredImage(
+            digest=image.digest,
+            manifest=hashlib.sha256(image.data).hexdigest(),
+            indexes=tuple(hashlib.sha256(index).hexdigest() for index in image.indexes),
+            media_type=image.manifest.media_type,
+            module=hashlib.sha256(module).hexdigest(),
+            size=len(module),
+            reference=str(reference),
+            pulled=time.time(),
+        )
+        is_stored = False
+        with self._writing(warnings):
+            self._store.keep(stored, module, (*image.indexes, image.data))
+            is_stored = True
+        path = self._store.path(stored.module)
+        return Pulled(reference, path, module, stored.module, image.digest, is_new=True, is_stored=is_stored)
+
+    def _look(self) -> None:
+        """Raises Unreachable if nobody wants the modules any more."""
+        if self._over.is_set():
+            raise Unreachable("it was given up")
+
+    def _blob(self, digest: str, size: int) -> bytes | None:
+        algorithm, _, value = digest.partition(":")
+        return self._store.blob(value, size) if algorithm == "sha256" else None
+
+    @contextlib.contextmanager
+    def _writing(self, warnings: list[str]) -> Iterator[None]:
+        """A store that cannot be written does not stop the server; the next start asks the registry again."""
+        try:
+            yield
+        except OSError as error:
+            what = f"the store {self._store.directory} cannot be written ({error.strerror})"
+            warnings.append(f"{what}; free space or choose another directory, until then every start asks the registry")

@@ -1,0 +1,59 @@
+"""The `[registries]` tables: which ways lead to an image."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from ...config.image_reference import DOCKER_HUB, DOCKER_HUB_HOST, ImageReference
+from ...config.settings import RegistryConfig
+from .credentials import CredentialSource
+from .docker_config import normalised
+from .endpoint import Access
+from .errors import RegistryError
+
+
+class Registries:
+    """Knows how each registry is reached, and as whom."""
+
+    def __init__(self, tables: Mapping[str, RegistryConfig], credentials: CredentialSource, base: Path) -> None:
+        self._tables = {normalised(host): table for host, table in tables.items()}
+        self._credentials = credentials
+        self._base = base
+        self.warnings: list[str] = []
+        """What was wrong with files of credentials."""
+
+    def ways(self, reference: ImageReference) -> list[Access]:
+        """The mirror, if there is one, then the registry itself. Raises RegistryError."""
+        table = self._tables.get(normalised(reference.registry), RegistryConfig())
+        origin = self.origin(reference)
+        if not table.mirror:
+            return [origin]
+        host, _, prefix = table.mirror.rstrip("/").partition("/")
+        return [self._access(host, reference.repository, prefix), origin]
+
+    def origin(self, reference: ImageReference) -> Access:
+        """The registry itself. Raises RegistryError."""
+        return self._access(reference.registry, reference.repository, "")
+
+    def _access(self, host: str, repository: str, prefix: str) -> Access:
+        registry = normalised(host)
+        table = self._tables.get(registry, RegistryConfig())
+        ca_file = self._base / table.ca_file if table.ca_file else None
+        if ca_file and not ca_file.is_file():
+            raise RegistryError(f'[registries."{registry}"]: ca_file = "{table.ca_file}": there is no file {ca_file}')
+        found = self._credentials.find(registry, f"{prefix}/{repository}" if prefix else repository)
+        self.warnings += [text for text in found.warnings if text not in self.warnings]
+        is_plain = _is_loopback(registry) and not ca_file if table.insecure is None else table.insecure
+        contact = DOCKER_HUB_HOST if registry == DOCKER_HUB else registry
+        return Access(contact, is_plain, ca_file, found.credentials, prefix, found.searched)
+
+
+def _is_loopback(registry: str) -> bool:
+    host = urlsplit(f"//{registry}").hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
