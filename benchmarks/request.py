@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from wagi_gateway.cgi.environ import RequestHead, build_argv, build_environ, find_authority
+from wagi_gateway.cgi.environ import build_argv, build_environ
+from wagi_gateway.cgi.request import RequestHead, find_authority
 from wagi_gateway.cgi.response import HeaderBlock
 from wagi_gateway.config.file import config_from_tables
-from wagi_gateway.sandbox import Invocation
+from wagi_gateway.sandbox.invocation import Invocation
 from wagi_gateway.site.load import load
 from wagi_gateway.site.site import Endpoint, Site
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from wagi_gateway.cgroup import Bound, memory_bound
+from wagi_gateway.memory import Bound, memory_bound
 
 V2 = "0::/system.slice/wagi.service\n"
 V1 = "9:name=systemd:/elsewhere\n4:cpu,memory:/docker/a\n0::/\n"

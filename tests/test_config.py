@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from wagi_gateway.config.file import ConfigFile, Overrides, read_config
-from wagi_gateway.config.settings import Config, Limits, Server
+from wagi_gateway.config.settings import Config, Limits, ServerConfig
 from wagi_gateway.config.values import parse_duration, parse_listen
 from wagi_gateway.errors import StartupError
 
@@ -231,7 +231,7 @@ def test_no_listen(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["unix:/run/wagi.sock", "unix:relative", "fd:3", "fd:12"])
 def test_listen_without_a_port(text: str) -> None:
-    assert Server(listen=text).listen == text
+    assert ServerConfig(listen=text).listen == text
 
 
 def test_the_schema_knows_every_setting() -> None:

@@ -19,7 +19,8 @@ from typer.main import get_command
 import wagi_gateway
 from scripts.configuration_page import configuration_reference
 from tests.conftest import ROOT
-from wagi_gateway.cgi.environ import META_VARIABLES, RequestHead, build_environ, find_authority
+from wagi_gateway.cgi.environ import META_VARIABLES, build_environ
+from wagi_gateway.cgi.request import RequestHead, find_authority
 from wagi_gateway.cgi.response import HeaderBlock
 from wagi_gateway.cli.main import app
 from wagi_gateway.config.file import config_from_tables

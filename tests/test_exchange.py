@@ -22,8 +22,8 @@ from tests.sandbox.test_execution import CLOCK, FOREVER, LONG, READS
 from wagi_gateway.config.file import read_config
 from wagi_gateway.errors import BadOutput, GuestFailed
 from wagi_gateway.gateway.gateway import Gateway
-from wagi_gateway.sandbox import Sandbox
 from wagi_gateway.sandbox.backend import choose_path
+from wagi_gateway.sandbox.sandbox import Sandbox
 from wagi_gateway.site.load import load
 
 PATIENCE = 20.0

@@ -12,9 +12,8 @@ from tests.attacks import module
 from tests.conftest import running
 from tests.mounts import with_mounts
 from tests.test_reload import reload
-from wagi_gateway.cgroup import Bound
-from wagi_gateway.config.settings import Config, Limits, ModuleConfig, Server
-from wagi_gateway.footprint import check_memory, worst_case
+from wagi_gateway.config.settings import Config, Limits, ModuleConfig, ServerConfig
+from wagi_gateway.memory import Bound, check_memory, worst_case
 
 MIB = 2**20
 BOUND = Path("/sys/fs/cgroup/a/memory.max")
@@ -28,7 +27,7 @@ def config(server: int, *limits: tuple[int, int, int]) -> Config:
         )
         for number, (count, size, memories) in enumerate(limits, 1)
     ]
-    return Config(module=tuple(modules), server=Server(concurrency=server))
+    return Config(module=tuple(modules), server=ServerConfig(concurrency=server))
 
 
 @pytest.mark.parametrize(

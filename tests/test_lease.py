@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.conftest import ROOT
 from wagi_gateway.config.file import read_config
-from wagi_gateway.gateway.guest_resources import Lease
+from wagi_gateway.gateway.guest_resources import GuestResources
 from wagi_gateway.site.load import load
 
 
@@ -20,10 +20,10 @@ def test_its_calls_leave_nothing_to_the_garbage_collector(tmp_path: Path) -> Non
     gc.collect()
     gc.disable()
     try:
-        lease = Lease("/", "1")
-        assert lease.outbound(endpoint)
-        lease.end()
-        del lease
+        resources = GuestResources("/", "1")
+        assert resources.outbound(endpoint)
+        resources.end()
+        del resources
         assert gc.collect() == 0
     finally:
         gc.enable()

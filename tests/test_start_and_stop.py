@@ -16,7 +16,7 @@ import pytest
 from tests import guests
 from tests.attacks import LOOP, NAP, SLEEP, STREAM, get, module, send, together, wait_for_work
 from tests.conftest import Serve, Server, wait_until
-from wagi_gateway.server.protocol import Config
+from wagi_gateway.server.protocol import UvicornConfig
 from wagi_gateway.server.supervisor import _Process
 
 
@@ -188,7 +188,7 @@ def test_a_quit_is_a_stop(count: str, serve: Serve) -> None:
 
 
 def test_a_worker_that_dies_hangs_up() -> None:
-    config = Config("nobody:app", head_time=1.0, send_timeout=1.0, keep_alive_requests=1, log_config=None)
+    config = UvicornConfig("nobody:app", head_time=1.0, send_timeout=1.0, keep_alive_requests=1, log_config=None)
     worker = _Process(config, [])
     worker.start()
     assert worker.parent_conn.poll(20)

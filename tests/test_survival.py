@@ -25,7 +25,7 @@ from wagi_gateway.errors import (
     BadOutput,
     BodyTooLarge,
     GuestFailed,
-    OutOfTime,
+    GuestTimeout,
     RequestError,
     RequestTimeout,
 )
@@ -68,8 +68,8 @@ class Attack:
 
 
 ATTACKS = (
-    Attack("loop", guests.LOOP, OutOfTime, r"limits\.time"),
-    Attack("sleep", guests.SLEEP, OutOfTime, r"limits\.time"),
+    Attack("loop", guests.LOOP, GuestTimeout, r"limits\.time"),
+    Attack("sleep", guests.SLEEP, GuestTimeout, r"limits\.time"),
     Attack("memory_bomb", TOUCHING_MEMORY_BOMB, GuestFailed, "unreachable"),
     Attack("stack_overflow", guests.STACK_OVERFLOW, GuestFailed, "call stack exhausted"),
     Attack("trap", guests.TRAP, GuestFailed, "unreachable"),

@@ -18,7 +18,7 @@ import trustme
 from tests.conftest import Server, running, wait_until
 from tests.wire.guests import ENV, seen
 from wagi_gateway import tls
-from wagi_gateway.config.settings import Server as Settings
+from wagi_gateway.config.settings import ServerConfig as Settings
 from wagi_gateway.errors import StartupError
 
 CONFIG = """

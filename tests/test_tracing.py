@@ -26,7 +26,7 @@ from tests.outbound.clients import REQ
 from tests.outbound.farm import Target
 from wagi_gateway.cli.main import app
 from wagi_gateway.config.file import read_config
-from wagi_gateway.config.settings import Tracing
+from wagi_gateway.config.settings import TracingConfig
 from wagi_gateway.errors import StartupError
 from wagi_gateway.observe.tracing import check
 from wagi_gateway.site.load import load
@@ -317,9 +317,9 @@ def test_an_environment_that_makes_no_sense_is_a_mistake(
 ) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(ValueError, match=re.escape(said)):
-        check(Tracing(export=True))
+        check(TracingConfig(export=True))
     monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
-    check(Tracing(export=True))
+    check(TracingConfig(export=True))
 
 
 def test_what_was_right_is_not_tried_at_each_reload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from wagi_gateway.config.settings import Volume
+from wagi_gateway.config.settings import VolumeConfig
 from wagi_gateway.site.volumes import Volumes
 
 
@@ -27,7 +27,7 @@ def replace_by_a_link(directory: Path, target: str) -> None:
 
 
 def test_a_directory_that_was_replaced_is_still_the_old_one(tmp_path: Path, volumes: Volumes) -> None:
-    sub = volumes.open(Volume(path="data/sub"))
+    sub = volumes.open(VolumeConfig(path="data/sub"))
     (tmp_path / "data/sub/inside").touch()
     replace_by_a_link(tmp_path / "data/sub", "../outside")
     assert os.listdir(sub.host_path) == [b"inside"]
@@ -37,8 +37,8 @@ def test_a_directory_that_was_replaced_is_still_the_old_one(tmp_path: Path, volu
 @pytest.mark.parametrize("read_only", [True, False])
 def test_a_link_out_of_a_writable_volume(tmp_path: Path, volumes: Volumes, read_only: bool) -> None:
     replace_by_a_link(tmp_path / "data/sub", "../outside")
-    sub = volumes.open(Volume(path="data/sub", read_only=True))
-    volumes.open(Volume(path="data", read_only=read_only))
+    sub = volumes.open(VolumeConfig(path="data/sub", read_only=True))
+    volumes.open(VolumeConfig(path="data", read_only=read_only))
     if read_only:
         volumes.check(sub)
     else:
@@ -48,13 +48,13 @@ def test_a_link_out_of_a_writable_volume(tmp_path: Path, volumes: Volumes, read_
 
 def test_a_link_that_stays_inside(tmp_path: Path, volumes: Volumes) -> None:
     (tmp_path / "data/link").symlink_to("sub")
-    volumes.open(Volume(path="data"))
-    volumes.check(volumes.open(Volume(path="data/link")))
+    volumes.open(VolumeConfig(path="data"))
+    volumes.check(volumes.open(VolumeConfig(path="data/link")))
 
 
 def test_temporary_directories_are_shared_and_removed(tmp_path: Path) -> None:
     volumes = Volumes(tmp_path)
-    one, same, other = (volumes.open(Volume(temporary=name)) for name in ("a", "a", "b"))
+    one, same, other = (volumes.open(VolumeConfig(temporary=name)) for name in ("a", "a", "b"))
     assert (one.path, one.path.is_dir()) == (same.path, True)
     assert one.path != other.path
     volumes.close()
@@ -68,4 +68,4 @@ def test_temporary_directories_are_shared_and_removed(tmp_path: Path) -> None:
 def test_what_is_no_directory(tmp_path: Path, volumes: Volumes, path: str, problem: str) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match=problem):
-        volumes.open(Volume(path=path))
+        volumes.open(VolumeConfig(path=path))

@@ -17,7 +17,7 @@ from .config.file import ConfigFile, read_config
 from .errors import Problem, StartupError
 from .gateway.gateway import Gateway
 from .gateway.reload import OnReload, Read, Reloader, ReloadResult
-from .observe.worker_metrics import Tally
+from .observe.worker_metrics import WorkerMetrics
 from .site.load import load
 from .site.site import Site
 from .tls import Certificate
@@ -32,7 +32,7 @@ def create_app(
     config: str | Path | ConfigFile | Site,
     read: Read | None = None,
     on_reload: OnReload = lambda _site, _error: None,
-    tally: Tally | None = None,
+    metrics: WorkerMetrics | None = None,
 ) -> Application:
     """The application for a `modules.toml`, its contents, or a site that is loaded already; for any ASGI server.
 
@@ -44,21 +44,21 @@ def create_app(
     if isinstance(config, ConfigFile):
         read = read or functools.partial(read_config, config.path, None, config.settings)
         config = load(config)
-    gateway = Gateway(config, tally)
+    gateway = Gateway(config, metrics)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         async with gateway:
             keeper = asyncio.create_task(_keep_modules(gateway))
-            counter = asyncio.create_task(_count(gateway, tally)) if tally else None
+            counter = asyncio.create_task(_count(gateway, metrics)) if metrics else None
             try:
                 yield
             finally:
                 if counter:
                     counter.cancel()
                 keeper.cancel()
-        if tally:
-            gateway.count(tally)  # guests that were stopped
+        if metrics:
+            gateway.count(metrics)  # guests that were stopped
 
     # ASGI applications rather than functions, so that they answer any method, as WAGI's health check does.
     routes = [Route("/healthz", PlainTextResponse("OK")), Route("/readyz", _Ready(gateway))]
@@ -97,9 +97,9 @@ class Application(Starlette):
         return self._gateway.certificate
 
     @property
-    def tally(self) -> Tally | None:
+    def metrics(self) -> WorkerMetrics | None:
         """What is counted, if anything is."""
-        return self._gateway.generation.tally
+        return self._gateway.generation.metrics
 
     @property
     def site(self) -> Site:
@@ -127,14 +127,14 @@ async def _keep_modules(gateway: Gateway) -> None:
         await asyncio.to_thread(gateway.site.touch)
 
 
-async def _count(gateway: Gateway, tally: Tally) -> None:
-    tally.set_ready(True)
+async def _count(gateway: Gateway, metrics: WorkerMetrics) -> None:
+    metrics.set_ready(True)
     try:
         while True:
-            gateway.count(tally)
+            gateway.count(metrics)
             await asyncio.sleep(_COUNT)
     finally:
-        tally.set_ready(False)
+        metrics.set_ready(False)
 
 
 class _Ready:

@@ -163,7 +163,7 @@ class AtCapacity(RequestError):
     headers = ((b"retry-after", b"1"),)
 
 
-class OutOfTime(RequestError):
+class GuestTimeout(RequestError):
     """The guest ran into `limits.time` before its header block was complete."""
 
     status = 504

@@ -141,7 +141,7 @@ class RouteMatch(NamedTuple, Generic[T_co]):
     path_info: bytes
 
 
-class _Table(Generic[T]):
+class _RouteTable(Generic[T]):
     """Every route, by its path."""
 
     def __init__(self, routes: Iterable[tuple[RoutePattern, T]]) -> None:
@@ -183,7 +183,7 @@ class Router(Generic[T]):
     def __init__(self, routes: Iterable[tuple[RoutePattern, T]]) -> None:
         # Remembered by a table of its own: one that remembered its own method would be freed by the garbage collector
         # alone, which seldom comes, and every module with it.
-        self._find = _Table(routes).find
+        self._find = _RouteTable(routes).find
         self._find_usual = lru_cache(maxsize=1024)(self._find)
 
     def match(self, raw_path: bytes) -> RouteMatch[T] | None:

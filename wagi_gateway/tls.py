@@ -6,10 +6,10 @@ import contextlib
 import os
 import re
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from .config.settings import Server
+from .config.settings import ServerConfig
 from .errors import Problem, StartupError
 
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
@@ -33,7 +33,7 @@ class Certificate:
         _use(self.context, pem)
 
 
-def read(settings: Server, base: Path) -> bytes:
+def read(settings: ServerConfig, base: Path) -> bytes:
     """Certificate and key as one text, proven to belong together. Raises StartupError that names the file."""
     certificate = settings.tls_cert
     if certificate is None:
@@ -103,3 +103,29 @@ def _read(name: str, file: str, base: Path) -> bytes:
 
 def _refusal(name: str, file: str, what: str) -> StartupError:
     return StartupError(Problem("", f'server.{name} = "{file}": {what}'))
+
+
+class _Context(ssl.SSLContext):
+    """One that threads can share: HTTP clients set its ALPN again for each connection, which frees what OpenSSL copies
+    for another one at that moment."""
+
+    def set_alpn_protocols(self, alpn_protocols: Iterable[str]) -> None:
+        """Nothing: it was set once and for all."""
+
+
+def create_context(ca_file: Path | None = None) -> ssl.SSLContext:
+    """A context that verifies certificates and names, also against the authorities of `ca_file` (PEM).
+
+    Raises ValueError, which says what is wrong with the file.
+    """
+    context = _Context(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_default_certs()
+    ssl.SSLContext.set_alpn_protocols(context, ["http/1.1"])
+    if ca_file is not None:
+        try:
+            context.load_verify_locations(ca_file)
+        except ssl.SSLError:
+            raise ValueError(f"{ca_file} holds no certificate in PEM form") from None
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{ca_file} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    return context

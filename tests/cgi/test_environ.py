@@ -8,18 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wagi_gateway.cgi.environ import (
-    META_VARIABLES,
-    SERVER_SOFTWARE,
-    ArgvMode,
-    Authority,
-    Environ,
-    RequestHead,
-    build_argv,
-    build_environ,
-    check_target,
-    find_authority,
-)
+from wagi_gateway.cgi.environ import META_VARIABLES, SERVER_SOFTWARE, ArgvMode, Environ, build_argv, build_environ
+from wagi_gateway.cgi.request import Authority, RequestHead, check_target, find_authority
 from wagi_gateway.errors import BadRequest, FieldsTooLarge, RequestError, UriTooLong
 from wagi_gateway.router import RoutePattern, Router
 

@@ -8,8 +8,8 @@ from ipaddress import ip_network
 import pytest
 
 from tests.cgi.test_environ import REQUEST
-from wagi_gateway.cgi.environ import RequestHead
 from wagi_gateway.cgi.forwarded import Proxies, apply_forwarded
+from wagi_gateway.cgi.request import RequestHead
 
 TRUSTED = (ip_network("192.0.2.7"), ip_network("10.0.0.0/8"), ip_network("2001:db8::/32"))
 

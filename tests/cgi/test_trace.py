@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from tests.cgi.test_environ import REQUEST
-from wagi_gateway.cgi.environ import build_environ, find_authority
+from wagi_gateway.cgi.environ import build_environ
+from wagi_gateway.cgi.request import find_authority
 from wagi_gateway.cgi.trace import MAX_STATE, TraceContext, find_trace
 from wagi_gateway.router import RoutePattern, Router
 

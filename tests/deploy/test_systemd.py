@@ -18,7 +18,7 @@ from tests import guests
 from tests.conftest import ROOT, running, wait_until
 from tests.deploy.seccomp import systemd_filter
 from tests.registry import installed
-from wagi_gateway.config.settings import Server
+from wagi_gateway.config.settings import ServerConfig
 
 PAGE = (ROOT / "docs/systemd.md").read_text()
 UNITS = ROOT / "deploy/systemd"
@@ -114,13 +114,13 @@ def test_what_the_page_says_of_directories() -> None:
 
 
 def test_a_stop_takes_longer_than_requests_in_flight_may() -> None:
-    assert seconds(settings(SERVICE, "Service")["TimeoutStopSec"][0]) >= Server().shutdown_grace + 10
+    assert seconds(settings(SERVICE, "Service")["TimeoutStopSec"][0]) >= ServerConfig().shutdown_grace + 10
 
 
 def test_the_socket_changes_nothing_but_who_listens() -> None:
     commands = settings(DROP_IN, "Service")["ExecStart"]
     assert commands == ["", f"{settings(SERVICE, 'Service')['ExecStart'][0]} --listen fd:3"]
-    assert settings(SOCKET, "Socket")["ListenStream"] == [Server().listen]
+    assert settings(SOCKET, "Socket")["ListenStream"] == [ServerConfig().listen]
 
 
 def test_nginx_connects_where_systemd_listens() -> None:

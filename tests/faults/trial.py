@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from tests.attacks import together
 from tests.conftest import wait_until
-from wagi_gateway.compiler.compiler import MAX_WASM_STACK
+from wagi_gateway.compiler.engine import MAX_WASM_STACK
 
 from .city import PATIENCE, SLOTS, City
 from .fault import Affected, Fault

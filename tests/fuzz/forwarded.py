@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
-from wagi_gateway.cgi.environ import RequestHead
 from wagi_gateway.cgi.forwarded import apply_forwarded
+from wagi_gateway.cgi.request import RequestHead
 
 _TRUSTED = (ip_network("127.0.0.1"), ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
 _NAMES = (b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-port", b"forwarded")

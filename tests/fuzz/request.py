@@ -10,18 +10,9 @@ from typing import Any, cast
 from urllib.parse import unquote_to_bytes
 
 from tests.fuzz.wire import CONFIG, SILENT, STATE, Clock, Transport, answers, in_pieces
-from wagi_gateway.cgi.environ import (
-    MAX_ENVIRON,
-    MAX_TARGET,
-    META_VARIABLES,
-    Authority,
-    RequestHead,
-    build_argv,
-    build_environ,
-    check_target,
-    find_authority,
-)
+from wagi_gateway.cgi.environ import MAX_ENVIRON, META_VARIABLES, build_argv, build_environ
 from wagi_gateway.cgi.forwarded import apply_forwarded
+from wagi_gateway.cgi.request import MAX_TARGET, Authority, RequestHead, check_target, find_authority
 from wagi_gateway.cgi.trace import find_trace
 from wagi_gateway.errors import BadRequest, RequestError
 from wagi_gateway.gateway.gateway import _request_head

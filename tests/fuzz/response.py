@@ -13,18 +13,17 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from tests.fuzz.wire import SILENT, Transport, answers, finished, in_pieces
 from tests.wire.client import Answer
-from wagi_gateway.cgi.environ import RequestHead, check_target
-from wagi_gateway.cgi.redirect import redirected
+from wagi_gateway.cgi.request import RequestHead, check_target, redirected
 from wagi_gateway.cgi.response import HeaderBlock, ResponseHead
 from wagi_gateway.errors import BadOutput, RequestError
 from wagi_gateway.gateway.delivery import Delivery
 from wagi_gateway.http.reply import Reply
-from wagi_gateway.http.spool import SpoolRoom
-from wagi_gateway.sandbox import Execution
+from wagi_gateway.http.spool import SpoolBudget
+from wagi_gateway.sandbox.guest import Guest
 from wagi_gateway.sandbox.invocation import Outcome
 from wagi_gateway.site.site import Endpoint
 
-_ROOM = SpoolRoom(1 << 30, 1 << 20)
+_ROOM = SpoolBudget(1 << 30, 1 << 20)
 _END = re.compile(rb"\n\r?\n")
 _CONNECTION = {b"keep-alive", b"te", b"trailer", b"upgrade", b"proxy-connection", b"proxy-authenticate", b"date"}
 _ORDERS = (b"x-accel-", b"x-sendfile", b"x-lighttpd-")
@@ -138,7 +137,7 @@ def delivered(pieces: list[bytes], case: Case, *, is_quick: bool) -> Delivered:
     redirect = error = None
     try:
         delivery = Delivery(case.request, reply, _ROOM, lambda _message: None)
-        redirect = finished(delivery.respond(cast(Execution, execution), cast(Endpoint, case)))
+        redirect = finished(delivery.respond(cast(Guest, execution), cast(Endpoint, case)))
     except RequestError as raised:
         error = raised
         assert not reply.is_started

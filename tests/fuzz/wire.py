@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 from uvicorn.server import ServerState
 
 from tests.wire.client import Answer, Connection
-from wagi_gateway.server.protocol import Config
+from wagi_gateway.server.protocol import UvicornConfig
 
 T = TypeVar("T")
 
@@ -20,7 +20,7 @@ async def _nobody(_scope: object, _receive: object, _send: object) -> None:
     """An application that is never called."""
 
 
-CONFIG = Config(
+CONFIG = UvicornConfig(
     _nobody, head_time=60, send_timeout=60, keep_alive_requests=1000, lifespan="off", log_config=None, ws="none"
 )
 CONFIG.load()

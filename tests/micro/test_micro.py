@@ -15,7 +15,8 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks.request import REQUEST
-from wagi_gateway.cgi.environ import build_environ, find_authority
+from wagi_gateway.cgi.environ import build_environ
+from wagi_gateway.cgi.request import find_authority
 from wagi_gateway.cgi.response import HeaderBlock, parse_block
 from wagi_gateway.router import RouteMatch, RoutePattern, Router
 

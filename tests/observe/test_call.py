@@ -19,8 +19,8 @@ from tests.outbound.conftest import caller
 from tests.outbound.farm import Target
 from tests.test_admin import ADMIN, scrape
 from wagi_gateway.config.settings import Limits
-from wagi_gateway.observe.call import log_call
-from wagi_gateway.outbound.client import Call, Client
+from wagi_gateway.observe.access_log import log_call
+from wagi_gateway.outbound.client import Call, OutboundClient
 from wagi_gateway.outbound.policy import Policy
 
 __all__ = ["caller", "toolchains"]
@@ -232,7 +232,7 @@ def test_fields(call: Call, level: int, fields: dict[str, object]) -> None:
 
 
 def test_counters() -> None:
-    client = Client(Policy(()), Limits(), 1)
+    client = OutboundClient(Policy(()), Limits(), 1)
     client.count(ANSWERED)
     client.count(ANSWERED)
     assert client.calls == {"answered": 2}

@@ -24,12 +24,12 @@ from tests.conftest import ROOT, Serve, wait_until, warnings
 from tests.registry import installed
 from tests.test_reload import reload
 from wagi_gateway.config.file import read_config
-from wagi_gateway.config.settings import Log
+from wagi_gateway.config.settings import LogConfig
 from wagi_gateway.errors import StartupError
 from wagi_gateway.observe import log
 from wagi_gateway.observe.guest_log import GuestLog
 from wagi_gateway.observe.module_log import module_log
-from wagi_gateway.observe.process_registry import Crew
+from wagi_gateway.observe.process_registry import ProcessRegistry
 from wagi_gateway.observe.status import status
 from wagi_gateway.site.load import load
 
@@ -52,7 +52,7 @@ def restored() -> Iterator[None]:
 
 def write(directory: Path, data: bytes, route: str = "/hello/...", **settings: object) -> str:
     """What is in the file of a route after a guest has written this."""
-    log.configure(Log.model_validate(settings), directory)
+    log.configure(LogConfig.model_validate(settings), directory)
     guest = GuestLog(route, "r1")
     guest.feed(data)
     guest.close()
@@ -123,7 +123,7 @@ def test_what_cannot_be_written_is_in_the_log(tmp_path: Path, capsys: pytest.Cap
     else:
         path.parent.rmdir()
         path.parent.touch()
-    log.configure(Log(), tmp_path)
+    log.configure(LogConfig(), tmp_path)
     for route in ("/hello/...", "/hello/...", "/other"):
         guest = GuestLog(route, "r1")
         guest.feed(b"one\ntwo\n")
@@ -257,6 +257,6 @@ def test_who_looks_is_told_and_makes_none(tmp_path: Path) -> None:
         done.stdout
     )
     with closing(load(read_config(tmp_path / "modules.toml"))) as site:
-        shown = json.loads(json.dumps(status(Crew(site, 1))))
+        shown = json.loads(json.dumps(status(ProcessRegistry(site, 1))))
     assert shown["modules"][0]["logs"] == {"/hello/...": f"{tmp_path}/logs/{HELLO}/module.stderr"}
     assert not (tmp_path / "logs").exists()

@@ -9,11 +9,10 @@ from typing import NamedTuple
 import pytest
 
 from wagi_gateway.observe.metrics import BOUNDS, METRICS
-from wagi_gateway.observe.worker_metrics import Tally
+from wagi_gateway.observe.worker_metrics import WorkerMetrics
 from wagi_gateway.outbound.client import Call
-from wagi_gateway.sandbox import Outcome
 from wagi_gateway.sandbox.guest import Place
-from wagi_gateway.sandbox.invocation import StopReason
+from wagi_gateway.sandbox.invocation import Outcome, StopReason
 
 
 class Ended(NamedTuple):
@@ -26,34 +25,34 @@ class Ended(NamedTuple):
     is_short_of_memory: bool = False
 
 
-def counted(tally: Tally) -> dict[tuple[str, ...], list[int]]:
+def counted(metrics: WorkerMetrics) -> dict[tuple[str, ...], list[int]]:
     """What is not 0, by name and label values."""
-    return {tuple(json.loads(key)): cells for key, cells in tally.cells.read() if any(cells)}
+    return {tuple(json.loads(key)): counters for key, counters in metrics.counters.read() if any(counters)}
 
 
 def of_guest(ended: Ended) -> set[tuple[str, ...]]:
     """What a guest's end is counted as, but for its time."""
-    tally = Tally()
+    metrics = WorkerMetrics()
     note = "/a", ended.place, ended.outcome, ended.stop_reason, ended.stderr_dropped, ended.is_short_of_memory
-    tally.guests.append(note)
-    tally.count()
-    assert all(cells == [1] for (name, *_), cells in counted(tally).items() if "duration" not in name)
+    metrics.guests.append(note)
+    metrics.count()
+    assert all(counters == [1] for (name, *_), counters in counted(metrics).items() if "duration" not in name)
     return {
         (name.removeprefix("wagi_").removesuffix("_total"), *labels[1:])
-        for name, *labels in counted(tally)
+        for name, *labels in counted(metrics)
         if "duration" not in name
     }
 
 
 def test_a_request() -> None:
-    tally = Tally()
-    tally.requests.append(("/a", 200, 0.003, 12))
-    tally.count()
-    tally.count()
-    tally.show(1, {"/a": (2, 3)})
-    cells = counted(tally)
-    seconds = cells.pop(("wagi_request_duration_seconds", "/a"))
-    assert cells == {
+    metrics = WorkerMetrics()
+    metrics.requests.append(("/a", 200, 0.003, 12))
+    metrics.count()
+    metrics.count()
+    metrics.show(1, {"/a": (2, 3)})
+    counters = counted(metrics)
+    seconds = counters.pop(("wagi_request_duration_seconds", "/a"))
+    assert counters == {
         ("wagi_requests_in_flight",): [1],
         ("wagi_guests_running", "/a"): [2],
         ("wagi_queue_length", "/a"): [3],
@@ -64,10 +63,10 @@ def test_a_request() -> None:
 
 
 def test_statuses_that_mean_nothing_share_a_label() -> None:
-    tally = Tally()
+    metrics = WorkerMetrics()
     for status in range(100, 1000):
-        tally.route("/a").count_request(status, 0.001, 0)
-    labels = [labels[1] for name, *labels in counted(tally) if name == "wagi_requests_total"]
+        metrics.route("/a").count_request(status, 0.001, 0)
+    labels = [labels[1] for name, *labels in counted(metrics) if name == "wagi_requests_total"]
     assert len(labels) < 80
     assert {"200", "404", "499", "599"[0] + "xx", "9xx"} <= set(labels)
 
@@ -106,15 +105,17 @@ def test_a_guest(ended: Ended, expected: set[tuple[str, ...]]) -> None:
 
 
 def test_a_call() -> None:
-    tally = Tally()
+    metrics = WorkerMetrics()
     call = Call("GET", "https://secret.example", "denied", None, "", 0.2, 0, 0, 0)
-    tally.route("/a").count_call(call)
-    tally.route("/a").count_call(dataclasses.replace(call, outcome="answered"))
-    tally.route("/a").count_call(dataclasses.replace(call, outcome="timeout", limit="http_time"))
-    cells = counted(tally)
-    assert sum(cells.pop(("wagi_outbound_call_duration_seconds", "/a"))[:-1]) == 3
-    assert cells.pop(("wagi_limit_hits_total", "/a", "http_time")) == [1]
-    assert cells == {("wagi_outbound_calls_total", "/a", outcome): [1] for outcome in ("denied", "answered", "timeout")}
+    metrics.route("/a").count_call(call)
+    metrics.route("/a").count_call(dataclasses.replace(call, outcome="answered"))
+    metrics.route("/a").count_call(dataclasses.replace(call, outcome="timeout", limit="http_time"))
+    counters = counted(metrics)
+    assert sum(counters.pop(("wagi_outbound_call_duration_seconds", "/a"))[:-1]) == 3
+    assert counters.pop(("wagi_limit_hits_total", "/a", "http_time")) == [1]
+    assert counters == {
+        ("wagi_outbound_calls_total", "/a", outcome): [1] for outcome in ("denied", "answered", "timeout")
+    }
 
 
 def test_every_metric_is_of_a_good_name() -> None:

@@ -20,8 +20,10 @@ from tests.sandbox.test_sandbox import compiler, warm
 from wagi_gateway.config.settings import Limits
 from wagi_gateway.outbound import client
 from wagi_gateway.outbound.client import Call
-from wagi_gateway.outbound.session import Session
-from wagi_gateway.sandbox import Execution, Invocation, Sandbox
+from wagi_gateway.outbound.session import OutboundSession
+from wagi_gateway.sandbox.guest import Guest
+from wagi_gateway.sandbox.invocation import Invocation
+from wagi_gateway.sandbox.sandbox import Sandbox
 
 REQ = '(import "wasi_experimental_http" "req" (func $req (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))'
 SMALL, LARGE = 4096, 65536
@@ -177,7 +179,7 @@ class Described:
         return ""
 
 
-class Guest:
+class IdleWaiter:
     """Waits as an invocation does, and has time."""
 
     def __init__(self) -> None:
@@ -216,15 +218,15 @@ def guest_that_calls(url: bytes, *, imports: str = "", then: str = "") -> str:
 
 
 def run_alone(
-    wat: str, way_out: client.Client, limits: Limits, until: Callable[[list[Call]], bool] | None = None
-) -> tuple[Execution, list[Call], float]:
+    wat: str, way_out: client.OutboundClient, limits: Limits, until: Callable[[list[Call]], bool] | None = None
+) -> tuple[Guest, list[Call], float]:
     """How a guest ended, what it called and how long it took; it is left once `until` holds."""
     calls: list[Call] = []
 
-    async def main() -> tuple[Execution, list[Call], float]:
+    async def main() -> tuple[Guest, list[Call], float]:
         async with Sandbox(compiler().engine) as sandbox:
             ended = asyncio.Event()
-            session = Session(way_out, calls.append)
+            session = OutboundSession(way_out, calls.append)
             guest = Invocation(warm(wat), b"_start", limits=limits, argv=[b"/"], environ={}, outbound=session)
             begin = time.monotonic()
             execution = sandbox.start(guest, on_end=lambda _: ended.set())

@@ -8,13 +8,13 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.outbound.clients import Described, Guest
+from tests.outbound.clients import Described, IdleWaiter
 from tests.outbound.farm import Raw, Target
 from wagi_gateway.config.settings import Limits
-from wagi_gateway.outbound.client import Call, Client
+from wagi_gateway.outbound.client import Call, OutboundClient
 from wagi_gateway.outbound.errors import RequestFailed
 from wagi_gateway.outbound.policy import Policy
-from wagi_gateway.outbound.session import Session
+from wagi_gateway.outbound.session import OutboundSession
 
 KEPT = 8
 """Idle connections the gateway keeps."""
@@ -40,10 +40,10 @@ class Once:
 
 
 @contextmanager
-def session(*urls: str) -> Iterator[Session]:
+def session(*urls: str) -> Iterator[OutboundSession]:
     """A guest's way out to there."""
-    client, calls = Client(Policy(urls), Limits(), 2 * KEPT), list[Call]()
-    made = Session(client, calls.append)
+    client, calls = OutboundClient(Policy(urls), Limits(), 2 * KEPT), list[Call]()
+    made = OutboundSession(client, calls.append)
     try:
         yield made
     finally:
@@ -51,9 +51,9 @@ def session(*urls: str) -> Iterator[Session]:
         client.close()
 
 
-def keep(session: Session, url: str, count: int = KEPT) -> None:
+def keep(session: OutboundSession, url: str, count: int = KEPT) -> None:
     """Has as many connections kept: they are made at the same time, because no body is read before the last one."""
-    handles = [session.request(Described(url), Guest())[1] for _ in range(count)]
+    handles = [session.request(Described(url), IdleWaiter())[1] for _ in range(count)]
     for handle in handles:
         while session.read(handle, 100):
             pass
@@ -67,7 +67,7 @@ def test_stale_connections_are_passed_over_until_a_new_one_is_made(method: str, 
     with Raw(once) as server, session(server.url) as way_out:
         keep(way_out, server.url, count)
         assert (server.accepted, len(once.methods)) == (count, count)
-        assert way_out.request(Described(server.url, method), Guest())[0] == 200
+        assert way_out.request(Described(server.url, method), IdleWaiter())[0] == 200
         assert server.accepted == count + 1
         assert once.methods[count:] == [method] * (count + 1)
 
@@ -79,7 +79,7 @@ def test_what_may_not_happen_twice_is_sent_once(method: str, body: bytes) -> Non
     with Raw(once) as server, session(server.url) as way_out:
         keep(way_out, server.url)
         with pytest.raises(RequestFailed):
-            way_out.request(Described(server.url, method, body), Guest())
+            way_out.request(Described(server.url, method, body), IdleWaiter())
         assert server.accepted == KEPT
         assert once.methods[KEPT:] == [method]
 
@@ -91,12 +91,12 @@ def test_a_new_connection_that_fails_is_not_made_again() -> None:
 
     with Raw(hang_up) as server, session(server.url) as way_out:
         with pytest.raises(RequestFailed):
-            way_out.request(Described(server.url), Guest())
+            way_out.request(Described(server.url), IdleWaiter())
         assert server.accepted == 1
 
 
 def test_stale_connections_are_passed_over_behind_a_redirect_too() -> None:
     with Raw(Once()) as server, Target() as target, session(server.url, target.url) as way_out:
         keep(way_out, server.url)
-        assert way_out.request(Described(f"{target.url}/redirect?to={server.url}"), Guest())[0] == 200
+        assert way_out.request(Described(f"{target.url}/redirect?to={server.url}"), IdleWaiter())[0] == 200
         assert server.accepted == KEPT + 1

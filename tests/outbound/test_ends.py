@@ -23,7 +23,7 @@ from tests.outbound.farm import Raw, Target, certified, full_backlog, silent
 from tests.test_survival import others_answered
 from wagi_gateway.app import create_app
 from wagi_gateway.config.settings import Limits
-from wagi_gateway.outbound.client import Client
+from wagi_gateway.outbound.client import OutboundClient
 from wagi_gateway.outbound.policy import Policy
 
 TIME = 0.5
@@ -304,7 +304,7 @@ def hanging() -> Iterator[Hanging]:
 def test_a_look_up_that_hangs_is_not_waited_for(
     hanging: Hanging, limits: dict[str, float], outcome: str, reason: str
 ) -> None:
-    client = Client(Policy(["name.test"]), Limits.model_validate(limits), 1, lookup=hanging)
+    client = OutboundClient(Policy(["name.test"]), Limits.model_validate(limits), 1, lookup=hanging)
     execution, calls, took = run_alone(CALLER, client, client.limits)
     assert 0.3 <= took < 0.3 + LATE
     assert [(call.outcome, call.origin) for call in calls] == [(outcome, "http://name.test")]
@@ -316,7 +316,7 @@ def test_a_look_up_that_hangs_is_not_waited_for(
 
 
 def test_a_look_up_that_hangs_ends_with_the_client(hanging: Hanging) -> None:
-    client = Client(Policy(["name.test"]), Limits(), 1, lookup=hanging)
+    client = OutboundClient(Policy(["name.test"]), Limits(), 1, lookup=hanging)
     execution, calls, took = run_alone(CALLER, client, client.limits, until=lambda _: hanging.asked > 0)
     assert took < LATE
     assert (execution.stop_reason, [call.outcome for call in calls]) == ("disconnect", ["stopped"])
@@ -324,7 +324,7 @@ def test_a_look_up_that_hangs_ends_with_the_client(hanging: Hanging) -> None:
 
 def test_look_ups_that_hang_are_bounded(hanging: Hanging) -> None:
     limits = Limits(time=0.05)
-    client = Client(Policy(["name.test"]), limits, 1, lookup=hanging)
+    client = OutboundClient(Policy(["name.test"]), limits, 1, lookup=hanging)
     for _ in range(64):
         assert run_alone(CALLER, client, limits)[0].stop_reason == "time"
     execution, calls, _ = run_alone(CALLER, client, Limits())
@@ -339,7 +339,7 @@ def test_a_look_up_that_fails_oddly_is_not_waited_for(error: Exception) -> None:
     def fail(_name: str) -> list[str]:
         raise error
 
-    client = Client(Policy(["name.test"]), Limits(), 1, lookup=fail)
+    client = OutboundClient(Policy(["name.test"]), Limits(), 1, lookup=fail)
     execution, calls, took = run_alone(CALLER, client, client.limits)
     assert took < LATE
     assert execution.outcome
@@ -347,7 +347,7 @@ def test_a_look_up_that_fails_oddly_is_not_waited_for(error: Exception) -> None:
 
 
 def test_a_name_without_address() -> None:
-    client = Client(Policy(["name.test"]), Limits(), 1, lookup=lambda _name: [])
+    client = OutboundClient(Policy(["name.test"]), Limits(), 1, lookup=lambda _name: [])
     execution, calls, _ = run_alone(CALLER, client, client.limits)
     assert execution.outcome
     assert (execution.outcome.code, calls[0].reason) == (11, "name.test has no address")

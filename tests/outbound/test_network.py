@@ -13,24 +13,24 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.outbound.clients import Described, Guest
+from tests.outbound.clients import Described, IdleWaiter
 from tests.outbound.farm import Raw, Target, certified, full_backlog, silent
 from wagi_gateway.config.settings import Limits
 from wagi_gateway.outbound import network
-from wagi_gateway.outbound.client import Client
-from wagi_gateway.outbound.deadline import Patience
+from wagi_gateway.outbound.client import OutboundClient
+from wagi_gateway.outbound.deadline import CallDeadline
 from wagi_gateway.outbound.destination import Address
-from wagi_gateway.outbound.errors import OutOfTime
+from wagi_gateway.outbound.errors import CallTimeout
 from wagi_gateway.outbound.policy import Policy
 from wagi_gateway.outbound.proxy import Proxy
-from wagi_gateway.outbound.session import Session
+from wagi_gateway.outbound.session import OutboundSession
 
 TEN = [f"127.0.0.{number}" for number in range(1, 11)]
 SHORT = Limits(http_connect_time=0.3)
 """`http_time` is 30 seconds."""
 
 
-class Watched(Guest):
+class Watched(IdleWaiter):
     """Tells for how long it would wait to read and to write, and that it waits to read."""
 
     def __init__(self) -> None:
@@ -62,19 +62,21 @@ def test_a_handshake_has_what_is_left_and_no_share_of_an_address(tmp_path: Path)
     with Raw(answer) as server:
         url = server.url.replace("http://127.0.0.1", "https://name.test")
         trusting = ssl.create_default_context(cafile=tmp_path / "ca.pem")
-        client = Client(Policy([url]), Limits(), 1, ssl_context=trusting, lookup=lambda _: TEN)
-        assert Session(client, lambda _: None).request(Described(url), guest)[0] == 204
+        client = OutboundClient(Policy([url]), Limits(), 1, ssl_context=trusting, lookup=lambda _: TEN)
+        assert OutboundSession(client, lambda _: None).request(Described(url), guest)[0] == 204
         client.close()
     assert 9 < guest.to_read[0] <= Limits().http_connect_time
 
 
-def dial_to(blackhole: str, target: Target, dialled: list[str]) -> Callable[[Address, int, Patience], socket.socket]:
+def dial_to(
+    blackhole: str, target: Target, dialled: list[str]
+) -> Callable[[Address, int, CallDeadline], socket.socket]:
     """A network in which nobody answers but at the last of TEN."""
 
-    def dial(address: Address, _port: int, patience: Patience) -> socket.socket:
+    def dial(address: Address, _port: int, deadline: CallDeadline) -> socket.socket:
         dialled.append(str(address))
         port = target.port if str(address) == TEN[-1] else int(blackhole.rpartition(":")[2])
-        return network.dial(ip_address("127.0.0.1"), port, patience)
+        return network.dial(ip_address("127.0.0.1"), port, deadline)
 
     return dial
 
@@ -84,8 +86,8 @@ def test_an_address_that_is_silent_leaves_time_for_the_next() -> None:
     guest = Watched()
     with full_backlog() as blackhole, Target() as target:
         dial = dial_to(blackhole, target, dialled)
-        client = Client(Policy(["name.test"]), SHORT, 1, lookup=lambda _: TEN, dial=dial)
-        assert Session(client, lambda _: None).request(Described("http://name.test/hello"), guest)[0] == 200
+        client = OutboundClient(Policy(["name.test"]), SHORT, 1, lookup=lambda _: TEN, dial=dial)
+        assert OutboundSession(client, lambda _: None).request(Described("http://name.test/hello"), guest)[0] == 200
         client.close()
     assert dialled == TEN
     assert 0 < max(guest.to_write) < 1.01 * SHORT.http_connect_time / len(TEN)
@@ -96,17 +98,17 @@ def test_addresses_that_are_silent_end_with_http_connect_time(count: int) -> Non
     dialled: list[str] = []
     with full_backlog() as blackhole, Target() as target:
         dial = dial_to(blackhole, target, dialled)
-        client = Client(Policy(["name.test"]), SHORT, 1, lookup=lambda _: TEN[:count], dial=dial)
-        with pytest.raises(OutOfTime, match=r"no connection within limits\.http_connect_time \(0\.3 s\)"):
-            Session(client, lambda _: None).request(Described("http://name.test/hello"), Guest())
+        client = OutboundClient(Policy(["name.test"]), SHORT, 1, lookup=lambda _: TEN[:count], dial=dial)
+        with pytest.raises(CallTimeout, match=r"no connection within limits\.http_connect_time \(0\.3 s\)"):
+            OutboundSession(client, lambda _: None).request(Described("http://name.test/hello"), IdleWaiter())
     assert dialled == TEN[:count]
 
 
 def test_a_proxy_that_never_opens_a_tunnel_ends_with_http_connect_time() -> None:
     guest = Watched()
     with Raw(silent) as proxy:
-        client = Client(Policy(["https://name.test"]), SHORT, 1, proxy=Proxy.parse(proxy.url))
-        with pytest.raises(OutOfTime, match=r"no connection within limits\.http_connect_time \(0\.3 s\)"):
-            Session(client, lambda _: None).request(Described("https://name.test/"), guest)
+        client = OutboundClient(Policy(["https://name.test"]), SHORT, 1, proxy=Proxy.parse(proxy.url))
+        with pytest.raises(CallTimeout, match=r"no connection within limits\.http_connect_time \(0\.3 s\)"):
+            OutboundSession(client, lambda _: None).request(Described("https://name.test/"), guest)
         assert proxy.accepted == 1
     assert guest.to_read[0] <= SHORT.http_connect_time

@@ -23,17 +23,17 @@ from hypothesis import strategies as st
 
 from tests import guests
 from tests.conftest import Server, running
-from tests.outbound.clients import Described, Guest
+from tests.outbound.clients import Described, IdleWaiter
 from tests.outbound.farm import Target
 from wagi_gateway.config.settings import Limits
 from wagi_gateway.outbound import network
-from wagi_gateway.outbound.client import Call, Client
-from wagi_gateway.outbound.deadline import Patience
+from wagi_gateway.outbound.client import Call, OutboundClient
+from wagi_gateway.outbound.deadline import CallDeadline
 from wagi_gateway.outbound.destination import Address
 from wagi_gateway.outbound.errors import OutboundError
 from wagi_gateway.outbound.policy import Policy
 from wagi_gateway.outbound.proxy import Proxy
-from wagi_gateway.outbound.session import Session
+from wagi_gateway.outbound.session import OutboundSession
 
 PUBLIC = ("93.184.216.34", "2606:2800:220:1:248:1893:25c8:1946")
 PRIVATE = ("10.0.0.1", "169.254.169.254", "fd00:ec2::254", "::", "0.0.0.0", "255.255.255.255")
@@ -50,7 +50,7 @@ class Farm:
     targets: Sequence[Target]
     internet: Target
     """Answers for the addresses in PUBLIC, at any port."""
-    guest: Guest = field(default_factory=Guest)
+    guest: IdleWaiter = field(default_factory=IdleWaiter)
     counted: Counter[str] = field(default_factory=Counter)
     """Connections that each target has had."""
 
@@ -91,12 +91,12 @@ class World:
     calls: list[Call] = field(default_factory=list)
     dialled: list[tuple[Address, int]] = field(default_factory=list)
     looked_up: list[str] = field(default_factory=list)
-    client: Client = field(init=False)
+    client: OutboundClient = field(init=False)
 
     def __enter__(self) -> World:
         policy = Policy(self.entries, allow_private_networks=self.allow_private_networks)
         limits = Limits(http_time=5)
-        self.client = Client(policy, limits, 4, proxy=self.proxy, lookup=self._look_up, dial=self._dial)
+        self.client = OutboundClient(policy, limits, 4, proxy=self.proxy, lookup=self._look_up, dial=self._dial)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -104,7 +104,7 @@ class World:
 
     def get(self, url: str) -> int:
         """The status a guest is told, or the number of the error."""
-        session = Session(self.client, self.calls.append)
+        session = OutboundSession(self.client, self.calls.append)
         try:
             return session.request(Described(url), self.farm.guest)[0]
         except OutboundError as error:
@@ -119,13 +119,13 @@ class World:
             raise socket.gaierror(socket.EAI_NONAME, "no such name")
         return answers.pop(0) if len(answers) > 1 else answers[0]
 
-    def _dial(self, address: Address, port: int, patience: Patience) -> socket.socket:
+    def _dial(self, address: Address, port: int, deadline: CallDeadline) -> socket.socket:
         self.dialled.append((address, port))
         if str(address) in PUBLIC:
-            return network.dial(ip_address(self.farm.internet.host), self.farm.internet.port, patience)
+            return network.dial(ip_address(self.farm.internet.host), self.farm.internet.port, deadline)
         if str(address) in PRIVATE:
             raise ConnectionRefusedError
-        return network.dial(address, port, patience)
+        return network.dial(address, port, deadline)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,15 +19,15 @@ import trustme
 
 from tests.conftest import Server, running
 from tests.outbound import clients
-from tests.outbound.clients import Described, Guest, script
+from tests.outbound.clients import Described, IdleWaiter, script
 from tests.outbound.farm import Target, certified
 from tests.outbound.test_tls import SERVES_NOTHING, refused
 from wagi_gateway.config.settings import Limits
-from wagi_gateway.outbound.client import Client
+from wagi_gateway.outbound.client import OutboundClient
 from wagi_gateway.outbound.errors import RequestFailed
 from wagi_gateway.outbound.policy import Policy
 from wagi_gateway.outbound.proxy import Proxy
-from wagi_gateway.outbound.session import Session
+from wagi_gateway.outbound.session import OutboundSession
 
 PASSWORD = "pass word:+"
 AUTHORIZATION = "Basic " + b64encode(f"operator:{PASSWORD}".encode()).decode()
@@ -274,16 +274,16 @@ def test_a_password_in_any_script(tmp_path: Path, cache: Path, caller: Path) -> 
 def test_a_handshake_that_fails_leaves_nothing_behind() -> None:
     def call(times: int) -> int:
         for _ in range(times):
-            session = Session(client, lambda call: outcomes.append(call.outcome))
+            session = OutboundSession(client, lambda call: outcomes.append(call.outcome))
             with pytest.raises(RequestFailed, match="certificate"):
-                session.request(Described(f"https://named.test:{stranger.port}/hello"), Guest())
+                session.request(Described(f"https://named.test:{stranger.port}/hello"), IdleWaiter())
             session.end()
         gc.collect()
         return sum(str(type(thing).__module__).startswith("httpcore2") for thing in gc.get_objects())
 
     outcomes: list[str] = []
     with Target(tls=certified(trustme.CA().issue_cert("named.test"))) as stranger, Forward() as proxy:
-        client = Client(
+        client = OutboundClient(
             Policy([f"https://named.test:{stranger.port}"]),
             Limits(),
             1,

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.outbound.clients import Described, Guest, guest_that_calls, run_alone
+from tests.outbound.clients import Described, IdleWaiter, guest_that_calls, run_alone
 from tests.outbound.farm import Target
 from wagi_gateway.config.settings import Limits
-from wagi_gateway.outbound.client import Call, Client
+from wagi_gateway.outbound.client import Call, OutboundClient
 from wagi_gateway.outbound.errors import DestinationNotAllowed, InvalidUrl, OutboundError, TooManySessions
 from wagi_gateway.outbound.policy import Policy
-from wagi_gateway.outbound.session import Session
+from wagi_gateway.outbound.session import OutboundSession
 
 BOUND = 3
 """`limits.http_calls`"""
@@ -25,13 +25,13 @@ class World:
     """A guest's session, the server it may call, and the lines of its calls."""
 
     target: Target
-    client: Client
+    client: OutboundClient
     calls: list[Call] = field(default_factory=list)
-    guest: Guest = field(default_factory=Guest)
-    session: Session = field(init=False)
+    guest: IdleWaiter = field(default_factory=IdleWaiter)
+    session: OutboundSession = field(init=False)
 
     def __post_init__(self) -> None:
-        self.session = Session(self.client, self.calls.append)
+        self.session = OutboundSession(self.client, self.calls.append)
 
     def get(self, path: str) -> int:
         """The handle of a response."""
@@ -41,7 +41,7 @@ class World:
 @pytest.fixture
 def world() -> Iterator[World]:
     with Target() as target:
-        world = World(target, Client(Policy([target.url]), Limits(http_calls=BOUND), 100))
+        world = World(target, OutboundClient(Policy([target.url]), Limits(http_calls=BOUND), 100))
         yield world
         world.session.end()
         world.client.close()

@@ -17,7 +17,7 @@ import trustme
 from tests.conftest import ROOT, Server, running
 from tests.outbound.clients import script
 from tests.outbound.farm import Target, certified
-from wagi_gateway.trust import create_context
+from wagi_gateway.tls import create_context
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from wagi_gateway.config.pod.document import MAX_SIZE
 from wagi_gateway.config.pod.fields import CONTAINER, METADATA, MODULE, MOUNT, OBJECT, SPEC, VOLUME
 from wagi_gateway.config.pod.manifest import DEFAULT_HOST, MODULES, PodFile, read_pod
 from wagi_gateway.config.pod.toml import write_toml
-from wagi_gateway.config.settings import ModuleConfig, Server
+from wagi_gateway.config.settings import ModuleConfig, ServerConfig
 from wagi_gateway.errors import StartupError
 
 ARTICLE = ROOT / "samples/kubernetes/wasi-example.yaml"
@@ -121,7 +121,7 @@ def test_the_articles_manifest() -> None:
 def test_where_it_listens_without_the_annotation(tmp_path: Path) -> None:
     """The original's default is ours."""
     assert "server" not in read(tmp_path, manifest()).tables
-    assert Server().listen == "127.0.0.1:3000"
+    assert ServerConfig().listen == "127.0.0.1:3000"
 
 
 @pytest.mark.parametrize("listen", ["0.0.0.0:3001", "localhost:3001", "[::1]:80", ":3001"])

@@ -10,7 +10,7 @@ import pytest
 from tests.outbound.clients import guest_that_calls, run_alone
 from tests.outbound.farm import Target
 from wagi_gateway.config.settings import Limits
-from wagi_gateway.outbound.client import Client
+from wagi_gateway.outbound.client import OutboundClient
 from wagi_gateway.outbound.policy import Policy
 
 BODY_READ = '(import "wasi_experimental_http" "body_read" (func $read (param i32 i32 i32 i32) (result i32)))'
@@ -35,7 +35,7 @@ def test_small_reads_are_slowed_down_after_a_thousand(size: int, pauses: int, mo
     drain = f"(loop $more (if {read} (then unreachable)) (br_if $more (i32.load (i32.const 16))))"
     with Target() as target:
         wat = guest_that_calls(f"{target.url}/big?size={size * READS}".encode(), imports=BODY_READ, then=drain)
-        client = Client(Policy([target.url]), Limits(), 1)
+        client = OutboundClient(Policy([target.url]), Limits(), 1)
         monkeypatch.setattr(time, "sleep", sleep)
         execution, (call,), _ = run_alone(wat, client, client.limits)
         monkeypatch.undo()

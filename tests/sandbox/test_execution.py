@@ -25,12 +25,14 @@ import pytest
 
 from tests import guests
 from tests.sandbox.test_sandbox import SETTINGS, _define, compiler, warm
-from wagi_gateway.compiler.compiler import Compiler, WarmModule, create_engine
+from wagi_gateway.compiler.compiler import Compiler, WarmModule
+from wagi_gateway.compiler.engine import create_engine
 from wagi_gateway.config.settings import Limits
-from wagi_gateway.sandbox import Execution, Invocation, Outcome, Sandbox
 from wagi_gateway.sandbox.backend import choose_path
-from wagi_gateway.sandbox.inline import Outputs, Watch
-from wagi_gateway.sandbox.invocation import MOMENT, StopReason
+from wagi_gateway.sandbox.guest import Guest
+from wagi_gateway.sandbox.inline import Outputs, Watchdog
+from wagi_gateway.sandbox.invocation import MOMENT, Invocation, Outcome, StopReason
+from wagi_gateway.sandbox.sandbox import Sandbox
 from wagi_gateway.sources.file import WasmSource
 
 T = TypeVar("T")
@@ -54,7 +56,7 @@ class Ended:
     stderr: bytes
     outcome: Outcome
     failure: str | None
-    execution: Execution
+    execution: Guest
     was_here: bool
     """Whether it ran on the event loop's thread to its end."""
     held: float
@@ -67,7 +69,7 @@ class Ended:
         return self.output, self.stderr, outcome.kind, outcome.code, outcome.trap, self.failure
 
 
-class Guest:
+class ModuleGuests:
     """A module's guests, asked for something or not."""
 
     def __init__(
@@ -102,7 +104,7 @@ class Guest:
         )
 
 
-async def run(sandbox: Sandbox, guest: Guest, *, is_asked: bool = False) -> Ended:
+async def run(sandbox: Sandbox, guest: ModuleGuests, *, is_asked: bool = False) -> Ended:
     """A guest's life."""
     seen: list[bytes] = []
     ended = asyncio.Event()
@@ -119,20 +121,20 @@ async def run(sandbox: Sandbox, guest: Guest, *, is_asked: bool = False) -> Ende
     return Ended(b"".join(pieces), b"".join(seen), execution.outcome, execution.failure(), execution, was_here, held)
 
 
-async def trust(sandbox: Sandbox, *guests: Guest) -> None:
+async def trust(sandbox: Sandbox, *guests: ModuleGuests) -> None:
     """Runs guests that are not asked for anything until their modules are trusted."""
     for guest in guests:
-        while not (await run(sandbox, guest)).execution.pace.is_quick:
+        while not (await run(sandbox, guest)).execution.inline_policy.is_quick:
             pass
 
 
-async def ask(sandbox: Sandbox, guest: Guest) -> Ended:
+async def ask(sandbox: Sandbox, guest: ModuleGuests) -> Ended:
     """A guest of a trusted module that is asked for something."""
     await trust(sandbox, guest)
     return await run(sandbox, guest, is_asked=True)
 
 
-async def ask_here(sandbox: Sandbox, guest: Guest) -> Ended:
+async def ask_here(sandbox: Sandbox, guest: ModuleGuests) -> Ended:
     """The same, of one that is quick even so; unless another process has the processor."""
     while not (ended := await ask(sandbox, guest)).was_here:
         pass
@@ -157,14 +159,14 @@ def with_sandbox(test: Callable[[Sandbox], Coroutine[None, None, T]]) -> T:
 
 def alone(wat: str, **given: object) -> Ended:
     """A guest that is asked once its module is trusted."""
-    return with_sandbox(lambda sandbox: ask(sandbox, Guest(wat, **given)))  # type: ignore[arg-type]
+    return with_sandbox(lambda sandbox: ask(sandbox, ModuleGuests(wat, **given)))  # type: ignore[arg-type]
 
 
 def moved(wat: str, **given: object) -> Ended:
     """The same, of one that does not end on the event loop's thread; unless who watches it gets no processor."""
 
     async def test(sandbox: Sandbox) -> Ended:
-        guest = Guest(wat, **given)  # type: ignore[arg-type]
+        guest = ModuleGuests(wat, **given)  # type: ignore[arg-type]
         while (ended := await ask(sandbox, guest)).was_here:
             pass
         return ended
@@ -177,7 +179,7 @@ def moved(wat: str, **given: object) -> Ended:
 
 def test_a_module_has_to_prove_quick() -> None:
     async def test(sandbox: Sandbox) -> tuple[Ended, Ended]:
-        guest = Guest(guests.when_asked(""))
+        guest = ModuleGuests(guests.when_asked(""))
         return await run(sandbox, guest), await ask_here(sandbox, guest)
 
     first, later = with_sandbox(test)
@@ -204,7 +206,7 @@ def test_what_could_take_long_never_runs_here(wat: str, given: dict[str, object]
     async def test(sandbox: Sandbox) -> list[bool]:
         runs: list[bool] = []
         while len(runs) < 50:
-            invocation = Guest(wat).invocation([], is_asked=False)
+            invocation = ModuleGuests(wat).invocation([], is_asked=False)
             for name, value in given.items():
                 setattr(invocation, name, value)
             execution = sandbox.start(invocation)
@@ -303,7 +305,7 @@ ENDS: dict[str, dict[str, object]] = {
 @pytest.mark.parametrize("given", ENDS.values(), ids=ENDS)
 def test_the_same_end_here_as_there(given: dict[str, object]) -> None:
     async def test(sandbox: Sandbox) -> tuple[Ended, Ended]:
-        guest = Guest(**given)  # type: ignore[arg-type]
+        guest = ModuleGuests(**given)  # type: ignore[arg-type]
         there, before = await run(sandbox, guest, is_asked=True), await run(sandbox, guest)
         here = await ask_here(sandbox, guest)
         assert (await run(sandbox, guest)).end == before.end  # in the same slot
@@ -333,7 +335,7 @@ FOREVER = "(loop $forever (br $forever))"
 
 def test_a_guest_that_computes_moves_to_a_thread() -> None:
     async def test(sandbox: Sandbox) -> tuple[Ended, list[Ended]]:
-        slow, quick = Guest(guests.when_asked(FOREVER), time=0.5), Guest(guests.when_asked(""))
+        slow, quick = ModuleGuests(guests.when_asked(FOREVER), time=0.5), ModuleGuests(guests.when_asked(""))
         await trust(sandbox, slow, quick)
         running = asyncio.create_task(run(sandbox, slow, is_asked=True))
         others = []
@@ -346,7 +348,7 @@ def test_a_guest_that_computes_moves_to_a_thread() -> None:
     assert not slow.was_here
     assert slow.held < HELD
     assert slow.end == (b"", b"", "stopped", 0, "time", "the guest ran into limits.time (0.5 s)")
-    assert not slow.execution.pace.is_quick
+    assert not slow.execution.inline_policy.is_quick
     assert len(others) > 50
     assert {other.end for other in others} == {(HELLO, b"", "exit", 0, "", None)}
 
@@ -354,7 +356,7 @@ def test_a_guest_that_computes_moves_to_a_thread() -> None:
 @pytest.mark.parametrize("reason", ["disconnect", "shutdown"])
 def test_a_guest_that_has_moved_is_stopped(reason: StopReason) -> None:
     async def test(sandbox: Sandbox) -> str | None:
-        guest = Guest(guests.when_asked(FOREVER))
+        guest = ModuleGuests(guests.when_asked(FOREVER))
         await trust(sandbox, guest)
         ended = asyncio.Event()
         execution = sandbox.start(guest.invocation([], is_asked=True), on_end=lambda _: ended.set())
@@ -369,9 +371,9 @@ def test_a_guest_that_has_moved_is_stopped(reason: StopReason) -> None:
 
 
 def test_the_sandbox_is_closed_while_guests_begin_again() -> None:
-    async def main() -> list[Execution]:
+    async def main() -> list[Guest]:
         async with opened() as sandbox:
-            loops = [Guest(guests.when_asked(f"(drop (i32.const {number})) {FOREVER}")) for number in range(3)]
+            loops = [ModuleGuests(guests.when_asked(f"(drop (i32.const {number})) {FOREVER}")) for number in range(3)]
             await trust(sandbox, *loops)
             return [sandbox.start(guest.invocation([], is_asked=True)) for guest in loops]
 
@@ -417,7 +419,7 @@ def test_many_guests_move_at_once() -> None:
             "(i32.store (i32.const 600) (i32.const {0})) (call $write (i32.const {1}) (i32.const 600) (i32.const 4))"
         )
         slow = [
-            Guest(
+            ModuleGuests(
                 guests.when_asked(
                     f"{prints.format(n, 1)} {prints.format(n, 2)} {LONG} {prints.format(n, 1)}", fields=CLOCK
                 )
@@ -438,9 +440,9 @@ def test_as_many_guests_move_as_there_are_places(slots: int) -> None:
     small = Compiler(create_engine(replace(SETTINGS, slots=slots))[0], _define)
     numbers = itertools.count()
 
-    def guest() -> Guest:
+    def guest() -> ModuleGuests:
         wat = guests.when_asked(f"(drop (i32.const {next(numbers)})) {LONG}", fields=CLOCK)
-        return Guest(wat, module=small.load(WasmSource("guest.wat", wat.encode(), wat)))
+        return ModuleGuests(wat, module=small.load(WasmSource("guest.wat", wat.encode(), wat)))
 
     async def main() -> list[Ended]:
         ended = []
@@ -483,7 +485,7 @@ def test_much_output(pages: int, way: str) -> None:
     assert ended.output == printed(pages) + HELLO
     assert ended.stderr == HELLO[:12] * 2
     assert ended.failure is None
-    assert not ended.execution.pace.is_quick
+    assert not ended.execution.inline_policy.is_quick
 
 
 @pytest.mark.parametrize("way", ["at once", "in pieces"])
@@ -522,7 +524,7 @@ def test_output_without_end(repeat: str, limits: dict[str, object], reason: str)
 def test_a_beginning_and_then_silence() -> None:
     async def test(sandbox: Sandbox) -> bytes:
         say = f"(call $write (i32.const 1) (i32.const 512) (i32.const {len(HELLO)}))"
-        guest = Guest(guests.when_asked(f"{say} {FOREVER}"))
+        guest = ModuleGuests(guests.when_asked(f"{say} {FOREVER}"))
         await trust(sandbox, guest)
         execution = sandbox.start(guest.invocation([], is_asked=True))
         data = await execution.read()
@@ -536,8 +538,8 @@ def test_a_beginning_and_then_silence() -> None:
 def test_a_slot_is_clean_whatever_its_guest_has_left() -> None:
     async def test(sandbox: Sandbox) -> None:
         say = f"(call $write (i32.const 1) (i32.const 512) (i32.const {len(HELLO)}))"
-        leaves = Guest(guests.when_asked(f"{say} {LONG} {say}", fields=CLOCK))
-        quick = Guest(guests.when_asked(""))
+        leaves = ModuleGuests(guests.when_asked(f"{say} {LONG} {say}", fields=CLOCK))
+        quick = ModuleGuests(guests.when_asked(""))
         await trust(sandbox, quick)
         for reads in (0, 1):
             await trust(sandbox, leaves)
@@ -570,10 +572,10 @@ FILL = f"(memory.fill (i32.const 1024) (i32.const 7) (i32.const {200 * MIB}))"
 )
 def test_one_call_that_takes_long_costs_the_trust(instructions: str, count: int) -> None:
     async def test(sandbox: Sandbox) -> None:
-        guest = Guest(guests.when_asked(instructions, pages=201 * 16), time=0.5)
+        guest = ModuleGuests(guests.when_asked(instructions, pages=201 * 16), time=0.5)
         await ask(sandbox, guest)
         for _ in range(count):
-            assert not (await run(sandbox, guest)).execution.pace.is_quick
+            assert not (await run(sandbox, guest)).execution.inline_policy.is_quick
 
     with_sandbox(test)
 
@@ -605,11 +607,11 @@ def test_the_handler_of_a_signal_raises_while_a_guest_runs(monkeypatch: pytest.M
     """The guest is lost, and nothing else."""
     wat = guests.when_asked(f"{FILL} {FOREVER}", pages=201 * 16)
     own = Compiler(create_engine(SETTINGS)[0], _define)  # one of its instances is lost too
-    guest = Guest(wat, module=own.load(WasmSource("guest.wat", wat.encode(), wat)))
+    guest = ModuleGuests(wat, module=own.load(WasmSource("guest.wat", wat.encode(), wat)))
     is_running = threading.Event()
     main_thread = threading.get_ident()
 
-    def enter(watch: Watch, outputs: Outputs) -> None:
+    def enter(watch: Watchdog, outputs: Outputs) -> None:
         plain_enter(watch, outputs)
         is_running.set()
 
@@ -621,12 +623,12 @@ def test_the_handler_of_a_signal_raises_while_a_guest_runs(monkeypatch: pytest.M
         async with opened(own) as sandbox:
             await trust(sandbox, guest)
             with monkeypatch.context() as patch:
-                patch.setattr(Watch, "enter", enter)
+                patch.setattr(Watchdog, "enter", enter)
                 threading.Thread(target=send).start()
                 lost = await run(sandbox, guest, is_asked=True)
             return lost, await run(sandbox, guest)
 
-    plain_enter = Watch.enter
+    plain_enter = Watchdog.enter
     plain_handler = signal.signal(signal.SIGUSR1, _interrupt)
     try:
         lost, later = asyncio.run(main())
@@ -648,8 +650,10 @@ def rss() -> int:
 
 def test_nothing_is_left_of_a_guest() -> None:
     async def test(sandbox: Sandbox) -> None:
-        quick = Guest(guests.when_asked(""))
-        slow = [Guest(guests.when_asked(f"(drop (i32.const {number})) {LONG}", fields=CLOCK)) for number in range(25)]
+        quick = ModuleGuests(guests.when_asked(""))
+        slow = [
+            ModuleGuests(guests.when_asked(f"(drop (i32.const {number})) {LONG}", fields=CLOCK)) for number in range(25)
+        ]
         await trust(sandbox, quick, *slow)
         moved = 0
 
@@ -675,7 +679,7 @@ def test_a_guests_body_is_not_kept() -> None:
     async def test(sandbox: Sandbox) -> int:
         while True:
             body = os.urandom(1000)
-            guest = Guest(guests.when_asked(""), stdin=body)
+            guest = ModuleGuests(guests.when_asked(""), stdin=body)
             count = sys.getrefcount(body)
             if (await ask(sandbox, guest)).was_here:
                 return sys.getrefcount(body) - count
@@ -711,8 +715,8 @@ def test_no_guest_prints_for_another() -> None:
             token = b"tk-%d-%d-kt" % (name, number)
             fields = f"{ARGS_GET} {CLOCK}"
             wat = guests.when_asked(f"{REPEATS} {CROWD[kind]} {REPEATS}", pages=8, fields=fields)
-            ended = await run(sandbox, Guest(wat, arguments=(token,)), is_asked=True)
-            ended.execution.pace.is_quick = True
+            ended = await run(sandbox, ModuleGuests(wat, arguments=(token,)), is_asked=True)
+            ended.execution.inline_policy.is_quick = True
             own = b"/x\0" + token + b"\0"
             times = 1 if kind == "traps" else 2
             assert ended.output.replace(bytes(400_000), b"") == own * times + HELLO * (times - 1)

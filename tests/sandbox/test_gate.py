@@ -8,18 +8,18 @@ from collections.abc import Coroutine
 import pytest
 
 from wagi_gateway.errors import AtCapacity
-from wagi_gateway.sandbox import Gate, Places
+from wagi_gateway.gateway.admission import ModuleLimit, WorkerLimit
 
 
 def run(test: Coroutine[None, None, None]) -> None:
     asyncio.run(test)
 
 
-def gate(places: Places, concurrency: int = 1, queue: int = 9, queue_time: float = 60) -> Gate:
-    return Gate(places, concurrency, queue, queue_time)
+def gate(worker_limit: WorkerLimit, concurrency: int = 1, queue: int = 9, queue_time: float = 60) -> ModuleLimit:
+    return ModuleLimit(worker_limit, concurrency, queue, queue_time)
 
 
-async def waiting(gate: Gate) -> asyncio.Task[None]:
+async def waiting(gate: ModuleLimit) -> asyncio.Task[None]:
     """A request that waits at the gate by now."""
     task = asyncio.create_task(gate.enter())
     await asyncio.sleep(0)
@@ -28,7 +28,7 @@ async def waiting(gate: Gate) -> asyncio.Task[None]:
 
 def test_in_order_of_arrival() -> None:
     async def test() -> None:
-        one = gate(Places(9))
+        one = gate(WorkerLimit(9))
         assert one.try_enter()
         tasks = [await waiting(one) for _ in range(3)]
         for number, task in enumerate(tasks):
@@ -41,8 +41,8 @@ def test_in_order_of_arrival() -> None:
 
 def test_nobody_overtakes_the_queue() -> None:
     async def test() -> None:
-        places = Places(1)
-        one, other = gate(places, concurrency=2), gate(places)
+        worker_limit = WorkerLimit(1)
+        one, other = gate(worker_limit, concurrency=2), gate(worker_limit)
         assert other.try_enter()
         task = await waiting(one)
         assert not one.try_enter()
@@ -54,7 +54,7 @@ def test_nobody_overtakes_the_queue() -> None:
 
 def test_a_full_queue() -> None:
     async def test() -> None:
-        one = gate(Places(9), queue=1)
+        one = gate(WorkerLimit(9), queue=1)
         assert one.try_enter()
         task = await waiting(one)
         with pytest.raises(AtCapacity, match="1 requests wait"):
@@ -67,7 +67,7 @@ def test_a_full_queue() -> None:
 
 def test_a_long_wait() -> None:
     async def test() -> None:
-        one = gate(Places(9), queue_time=0.01)
+        one = gate(WorkerLimit(9), queue_time=0.01)
         assert one.try_enter()
         with pytest.raises(AtCapacity, match="no place became free"):
             await one.enter()
@@ -80,7 +80,7 @@ def test_a_long_wait() -> None:
 @pytest.mark.parametrize("moment", ["before its turn", "in its turn"])
 def test_a_request_that_gives_up_takes_no_place(moment: str) -> None:
     async def test() -> None:
-        one = gate(Places(1))
+        one = gate(WorkerLimit(1))
         assert one.try_enter()
         task = await waiting(one)
         if moment == "in its turn":
@@ -98,8 +98,8 @@ def test_a_request_that_gives_up_takes_no_place(moment: str) -> None:
 
 def test_modules_take_turns_when_places_are_short() -> None:
     async def test() -> None:
-        places = Places(1)
-        greedy, modest = gate(places, concurrency=9), gate(places)
+        worker_limit = WorkerLimit(1)
+        greedy, modest = gate(worker_limit, concurrency=9), gate(worker_limit)
         assert greedy.try_enter()
         crowd = [await waiting(greedy) for _ in range(3)]
         single = await waiting(modest)
@@ -117,8 +117,8 @@ def test_modules_take_turns_when_places_are_short() -> None:
 
 def test_one_modules_crowd_leaves_the_others_alone() -> None:
     async def test() -> None:
-        places = Places(4)
-        crowded, calm = gate(places, concurrency=2), gate(places, concurrency=2)
+        worker_limit = WorkerLimit(4)
+        crowded, calm = gate(worker_limit, concurrency=2), gate(worker_limit, concurrency=2)
         assert crowded.try_enter()
         assert crowded.try_enter()
         tasks = [await waiting(crowded) for _ in range(5)]

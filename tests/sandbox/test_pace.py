@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from wagi_gateway.sandbox.inline import InlinePolicy
 from wagi_gateway.sandbox.invocation import MOMENT
-from wagi_gateway.sandbox.pace import Pace
 
 QUICK, SLOW = 0.0005, 0.0006
 """Seconds of processor time of a guest on a thread."""
@@ -18,15 +18,15 @@ MOST = FIRST**7
 pytestmark = pytest.mark.parametrize("path", ["hot"], indirect=True)
 
 
-def pace(*runs: float) -> Pace:
+def pace(*runs: float) -> InlinePolicy:
     """The pace of a module whose guests have run on threads for so many seconds."""
-    one = Pace()
+    one = InlinePolicy()
     for seconds in runs:
         one.note_run(seconds)
     return one
 
 
-def proof(one: Pace) -> int:
+def proof(one: InlinePolicy) -> int:
     """How many quick guests it takes until the module is trusted, which it is not now."""
     count = 0
     while not one.is_quick:

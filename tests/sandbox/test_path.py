@@ -10,8 +10,8 @@ import wasmtime
 
 from tests import guests
 from tests.sandbox.test_sandbox import compiler, invocation, run
-from wagi_gateway.sandbox import Invocation, Outcome
 from wagi_gateway.sandbox.backend import choose_path
+from wagi_gateway.sandbox.invocation import Invocation, Outcome
 from wagi_gateway.sandbox.pipes import descriptor_path
 from wagi_gateway.sources.file import WasmSource
 

@@ -16,16 +16,19 @@ import wasmtime
 
 from tests import guests
 from wagi_gateway.compiler import abi
-from wagi_gateway.compiler.compiler import Compiler, EngineSettings, WarmModule, create_engine
+from wagi_gateway.compiler.compiler import Compiler, WarmModule
+from wagi_gateway.compiler.engine import EngineSettings, create_engine
 from wagi_gateway.config.settings import Limits
 from wagi_gateway.errors import AtCapacity
-from wagi_gateway.outbound.client import Client
+from wagi_gateway.outbound.client import OutboundClient
 from wagi_gateway.outbound.policy import Policy
-from wagi_gateway.outbound.session import Session
-from wagi_gateway.sandbox import Execution, Invocation, Sandbox
+from wagi_gateway.outbound.session import OutboundSession
 from wagi_gateway.sandbox.experimental_http import define_calls
 from wagi_gateway.sandbox.fd_write import define_gathering_fd_write
+from wagi_gateway.sandbox.guest import Guest
+from wagi_gateway.sandbox.invocation import Invocation
 from wagi_gateway.sandbox.poll_oneoff import define_poll_oneoff
+from wagi_gateway.sandbox.sandbox import Sandbox
 from wagi_gateway.sources.file import WasmSource
 
 SETTINGS = EngineSettings(slots=16, max_memory=256 * 2**20, memories=2, tables=4, table_elements=1000)
@@ -70,10 +73,10 @@ def invocation(
     )
 
 
-def run(guest: Invocation) -> tuple[bytes, Execution]:
+def run(guest: Invocation) -> tuple[bytes, Guest]:
     """The guest's output and its execution, once it has ended."""
 
-    async def main() -> tuple[bytes, Execution]:
+    async def main() -> tuple[bytes, Guest]:
         async with Sandbox(compiler().engine) as sandbox:
             ended = asyncio.Event()
             execution = sandbox.start(guest, on_end=lambda _: ended.set())
@@ -190,7 +193,7 @@ def test_guests_that_call_out_are_stopped_when_descriptors_are_short(monkeypatch
         async with Sandbox(compiler().engine) as sandbox:
             ended = asyncio.Queue[None]()
             caller, other = invocation(guests.LOOP), invocation(guests.LOOP, time=0.3)
-            caller.outbound = Session(Client(Policy(()), caller.limits, 1), lambda _: None)
+            caller.outbound = OutboundSession(OutboundClient(Policy(()), caller.limits, 1), lambda _: None)
             executions = [sandbox.start(guest, on_end=lambda _: ended.put_nowait(None)) for guest in (caller, other)]
             for _ in executions:
                 await asyncio.wait_for(ended.get(), 5)

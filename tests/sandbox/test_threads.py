@@ -15,12 +15,15 @@ from tests.outbound.farm import Raw
 from tests.sandbox.test_sandbox import compiler, warm
 from wagi_gateway.config.settings import Limits
 from wagi_gateway.outbound import network
-from wagi_gateway.outbound.client import Client
-from wagi_gateway.outbound.deadline import Patience
+from wagi_gateway.outbound.client import OutboundClient
+from wagi_gateway.outbound.deadline import CallDeadline
 from wagi_gateway.outbound.destination import Address
 from wagi_gateway.outbound.policy import Policy
-from wagi_gateway.outbound.session import Session
-from wagi_gateway.sandbox import Execution, Invocation, Sandbox, sandbox
+from wagi_gateway.outbound.session import OutboundSession
+from wagi_gateway.sandbox import sandbox
+from wagi_gateway.sandbox.guest import Guest
+from wagi_gateway.sandbox.invocation import Invocation
+from wagi_gateway.sandbox.sandbox import Sandbox
 
 GUESTS = 8
 
@@ -30,7 +33,7 @@ def test_guests_that_wait_for_each_other_all_run_at_once(monkeypatch: pytest.Mon
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     have_started, all_called = threading.Event(), threading.Barrier(GUESTS + 1)
 
-    def dial(address: Address, port: int, patience: Patience) -> socket.socket:
+    def dial(address: Address, port: int, patience: CallDeadline) -> socket.socket:
         assert have_started.wait(10)
         return network.dial(address, port, patience)
 
@@ -39,13 +42,13 @@ def test_guests_that_wait_for_each_other_all_run_at_once(monkeypatch: pytest.Mon
         all_called.wait(10)
         connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
 
-    async def main() -> list[Execution]:
+    async def main() -> list[Guest]:
         async with Sandbox(compiler().engine) as sandbox:
             ended = asyncio.Queue[None]()
             module = warm(guest_that_calls(target.url.encode()))
             executions = []
             for _ in range(GUESTS):
-                session = Session(client, lambda _: None)
+                session = OutboundSession(client, lambda _: None)
                 guest = Invocation(module, b"_start", limits=Limits(), argv=[b"/"], environ={}, outbound=session)
                 executions.append(sandbox.start(guest, on_end=lambda _: ended.put_nowait(None)))
             have_started.set()
@@ -57,7 +60,7 @@ def test_guests_that_wait_for_each_other_all_run_at_once(monkeypatch: pytest.Mon
             return executions
 
     with Raw(answer) as target:
-        client = Client(Policy([target.url]), Limits(), 1, dial=dial)
+        client = OutboundClient(Policy([target.url]), Limits(), 1, dial=dial)
         executions = asyncio.run(main())
         client.close()
     assert [execution.failure() for execution in executions] == [None] * GUESTS

@@ -15,7 +15,7 @@ import wasmtime
 from tests import guests
 from tests.conftest import wait_until
 from tests.sandbox.test_sandbox import compiler
-from wagi_gateway.sandbox.inline import Watch
+from wagi_gateway.sandbox.inline import Watchdog
 from wagi_gateway.sandbox.invocation import MOMENT, MOMENT_EPOCHS
 
 TURNS = 1500
@@ -26,8 +26,8 @@ pytestmark = pytest.mark.parametrize("path", ["hot"], indirect=True)
 
 
 @contextmanager
-def watching() -> Iterator[Watch]:
-    watch = Watch(compiler().engine)
+def watching() -> Iterator[Watchdog]:
+    watch = Watchdog(compiler().engine)
     watch.start()
     try:
         yield watch
@@ -35,7 +35,7 @@ def watching() -> Iterator[Watch]:
         watch.close()
 
 
-def is_parked(watch: Watch) -> bool:
+def is_parked(watch: Watchdog) -> bool:
     return not watch._is_needed.is_set()
 
 
@@ -202,7 +202,7 @@ class _SetFirst(threading.Event):
 
 @pytest.mark.parametrize("moment", ["at once", "about to rest", "at rest"])
 def test_the_end(moment: str) -> None:
-    watch = Watch(compiler().engine)
+    watch = Watchdog(compiler().engine)
     if moment == "about to rest":
         watch._is_needed = needed = _SetFirst()
     watch.start()

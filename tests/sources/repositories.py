@@ -11,10 +11,10 @@ import pytest
 
 from tests.registry import PASSWORD, USERNAME, Registry
 from wagi_gateway.config.image_reference import ImageReference
-from wagi_gateway.sources.oci.endpoint import Access, Credentials
+from wagi_gateway.sources.oci.endpoint import Credentials, RegistryEndpoint
 from wagi_gateway.sources.oci.manifest import Descriptor, Manifest, module_layer, parse_manifest
 from wagi_gateway.sources.oci.repository import Repository
-from wagi_gateway.sources.oci.retry import Patience
+from wagi_gateway.sources.oci.retry import RetryPolicy
 
 USER = Credentials(username=USERNAME, password=PASSWORD)
 
@@ -38,14 +38,14 @@ def repository(
     is_plain: bool | None = None,
     **options: Any,
 ) -> Repository:
-    """At an address, over plain HTTP unless there is a `ca_file`; `options` are those of `Patience`."""
+    """At an address, over plain HTTP unless there is a `ca_file`; `options` are those of `RetryPolicy`."""
     address = where if isinstance(where, str) else where.address
     if isinstance(where, Registry):
         ca_file = ca_file or where.ca_file
     is_plain = ca_file is None if is_plain is None else is_plain
     reference = ImageReference.parse(f"{address}/{name}")
-    access = Access(address, is_plain, ca_file, credentials)
-    return Repository(reference, access, Patience(**{"backoff": 0.01, "stall_time": 10.0, **options}))
+    access = RegistryEndpoint(address, is_plain, ca_file, credentials)
+    return Repository(reference, access, RetryPolicy(**{"backoff": 0.01, "stall_time": 10.0, **options}))
 
 
 def layer_of(repository: Repository) -> Descriptor:

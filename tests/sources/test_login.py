@@ -129,13 +129,13 @@ def test_no_entry(proxy: FaultProxy, tokens: TokenServer, credentials: Credentia
 
 
 def test_docker_hub_is_called_by_its_name() -> None:
-    from wagi_gateway.sources.oci.endpoint import Access
+    from wagi_gateway.sources.oci.endpoint import RegistryEndpoint
     from wagi_gateway.sources.oci.login import Login
-    from wagi_gateway.sources.oci.retry import Patience
-    from wagi_gateway.sources.oci.session import Session
+    from wagi_gateway.sources.oci.retry import RetryPolicy
+    from wagi_gateway.sources.oci.session import RegistrySession
 
-    with Session(Patience(), None) as session:
-        advice = Login(Access("registry-1.docker.io"), session, "library/hello").advice
+    with RegistrySession(RetryPolicy(), None) as session:
+        advice = Login(RegistryEndpoint("registry-1.docker.io"), session, "library/hello").advice
     assert "`docker login docker.io`" in advice
     assert '[registries."docker.io"]' in advice
 

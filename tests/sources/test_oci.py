@@ -24,7 +24,7 @@ from tests.sources.test_credential_helper import helper
 from wagi_gateway.config.image_reference import ImageReference
 from wagi_gateway.config.settings import RegistryConfig
 from wagi_gateway.config.values import PullPolicy
-from wagi_gateway.sources.oci.errors import Invalid, NotFound, RegistryError, TooLarge, Unauthorised, Unreachable
+from wagi_gateway.sources.oci.errors import ImageNotFound, Invalid, RegistryError, TooLarge, Unauthorised, Unreachable
 from wagi_gateway.sources.oci.puller import Pulled
 
 ONE, TWO = module("one"), module("two")
@@ -88,7 +88,7 @@ def test_what_a_warm_store_asks(
 
 
 def test_never_asks_nobody(user: User) -> None:
-    with pytest.raises(NotFound) as caught:
+    with pytest.raises(ImageNotFound) as caught:
         user.pull(nobody_listens(), "never")
     assert f'it is not in the store {user.home}/store, and the pull policy is "never"' in str(caught.value)
     assert "`wagi-gateway pull 127.0.0.1:" in str(caught.value)
@@ -105,7 +105,7 @@ def test_a_pin_stays_when_the_tag_moves(user: User, registry: Registry, policy: 
 
 def test_a_digest_nobody_has(user: User, registry: Registry) -> None:
     user.push(registry.address, ONE)
-    with pytest.raises(NotFound, match="sha256:0000"):
+    with pytest.raises(ImageNotFound, match="sha256:0000"):
         user.pull(registry.address, version="@sha256:" + "0" * 64)
 
 
@@ -143,7 +143,7 @@ def test_the_registry_is_out_of_order_and_the_store_is_warm(user: User, registry
         assert len(proxy.received) <= before + 2
 
 
-@pytest.mark.parametrize(("status", "error"), [(404, NotFound), (403, Unauthorised)])
+@pytest.mark.parametrize(("status", "error"), [(404, ImageNotFound), (403, Unauthorised)])
 def test_a_registry_that_says_no_is_believed(
     user: User, registry: Registry, status: int, error: type[RegistryError]
 ) -> None:
@@ -215,8 +215,8 @@ def test_several_are_pulled_side_by_side(user: User, registry: Registry) -> None
         results = user.puller().pull_all(wanted, MAX_SIZE)
         assert len(proxy.downloads) == 2
     datas = [result.data if isinstance(result, Pulled) else type(result) for result in results]
-    assert datas[:4] == [ONE, NotFound, TWO, ONE]
-    assert datas[4] in (ONE, NotFound), "it depends on who is first"
+    assert datas[:4] == [ONE, ImageNotFound, TWO, ONE]
+    assert datas[4] in (ONE, ImageNotFound), "it depends on who is first"
     assert user.puller().pull_all([], MAX_SIZE) == []
 
 
@@ -384,7 +384,7 @@ def test_what_leads_to_a_module_is_verified(
     paths = {"manifest": one, "index": index, "other": two}
     blobs = {name: user.store.path(digest.removeprefix("sha256:")) for name, digest in paths.items()}
     spoil(blobs[what], blobs["other"])
-    with pytest.raises(NotFound, match=f"what leads from {index} to .* is gone or was changed, so it is not used"):
+    with pytest.raises(ImageNotFound, match=f"what leads from {index} to .* is gone or was changed, so it is not used"):
         user.pull(registry.address, "never", ":index")
     assert user.pull(registry.address, version=":index").data == ONE
     assert user.pull(registry.address, "never", ":index").data == ONE, "it was mended"
@@ -412,7 +412,7 @@ def test_a_record_that_names_another_stored_module_is_not_believed(
     record, other = (records / f"{each.replace(':', '-')}.json" for each in (digest, two))
     forged = json.loads(record.read_text()) | {name: json.loads(other.read_text())[name] for name in fields}
     record.write_text(json.dumps(forged))
-    with pytest.raises(NotFound, match="gone or was changed"):
+    with pytest.raises(ImageNotFound, match="gone or was changed"):
         user.pull(registry.address, "never", f"@{digest}")
     assert user.pull(registry.address, version=f"@{digest}").data == ONE
 

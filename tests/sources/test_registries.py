@@ -9,12 +9,12 @@ import pytest
 from wagi_gateway.config.image_reference import ImageReference
 from wagi_gateway.config.settings import RegistryConfig
 from wagi_gateway.sources.oci.credentials import CredentialSource
-from wagi_gateway.sources.oci.endpoint import Access, Credentials
+from wagi_gateway.sources.oci.endpoint import Credentials, RegistryEndpoint
 from wagi_gateway.sources.oci.errors import RegistryError
 from wagi_gateway.sources.oci.registries import Registries
 
 
-def ways(tmp_path: Path, name: str, tables: dict[str, RegistryConfig] | None = None) -> list[Access]:
+def ways(tmp_path: Path, name: str, tables: dict[str, RegistryConfig] | None = None) -> list[RegistryEndpoint]:
     """The ways to an image, for a user with nothing at home."""
     credentials = CredentialSource([], {"HOME": str(tmp_path), "PASSWORD": "p"}, tables or {}, tmp_path)
     return Registries(tables or {}, credentials, tmp_path).ways(ImageReference.parse(name))

@@ -20,11 +20,11 @@ from tests.fault_proxy import Answer, Fault, FaultProxy, Received, endless, slow
 from tests.registry import Registry, write_authority
 from tests.sources.repositories import USER, fetched, layer_of, module, own_home, pulled, repository  # noqa: F401
 from wagi_gateway.config.image_reference import ImageReference
-from wagi_gateway.sources.oci.endpoint import Access, Credentials
-from wagi_gateway.sources.oci.errors import Invalid, NotFound, RegistryError, TooLarge, Unauthorised, Unreachable
+from wagi_gateway.sources.oci.endpoint import Credentials, RegistryEndpoint
+from wagi_gateway.sources.oci.errors import ImageNotFound, Invalid, RegistryError, TooLarge, Unauthorised, Unreachable
 from wagi_gateway.sources.oci.manifest import MAX_MANIFEST, Descriptor, Manifest, parse_manifest
 from wagi_gateway.sources.oci.repository import Form, Repository
-from wagi_gateway.sources.oci.retry import Patience
+from wagi_gateway.sources.oci.retry import RetryPolicy
 
 MODULE = module()
 DIGEST = f"sha256:{hashlib.sha256(MODULE).hexdigest()}"
@@ -151,10 +151,12 @@ def test_a_moved_tag(registry: Registry) -> None:
 def test_another_name_at_a_mirror(registry: Registry) -> None:
     with repository(registry, "hub/library/hello:1") as own:
         own.push_module(MODULE)
-    mirrored = Repository(ImageReference.parse("hello:1"), Access(registry.address, is_plain=True, prefix="hub"))
+    mirrored = Repository(
+        ImageReference.parse("hello:1"), RegistryEndpoint(registry.address, is_plain=True, prefix="hub")
+    )
     with mirrored:
         assert pulled(mirrored) == MODULE
-        with pytest.raises(NotFound, match=f"^docker.io/library/hello:1 at {registry.address}: "):
+        with pytest.raises(ImageNotFound, match=f"^docker.io/library/hello:1 at {registry.address}: "):
             mirrored.resolve("none")
 
 
@@ -169,14 +171,14 @@ def test_another_name_at_a_mirror(registry: Registry) -> None:
 def test_not_there(registry: Registry, name: str, what: str) -> None:
     with repository(registry, name) as own:
         for ask in (own.resolve, own.digest_of):
-            with pytest.raises(NotFound, match=what) as raised:
+            with pytest.raises(ImageNotFound, match=what) as raised:
                 ask(own.reference.version)
             assert str(raised.value).startswith(f"{registry.address}/{name}: ")
             assert "check repository and tag or digest" in str(raised.value)
 
 
 def test_a_blob_that_is_not_there(registry: Registry) -> None:
-    with repository(registry) as own, pytest.raises(NotFound, match="BLOB_UNKNOWN"):
+    with repository(registry) as own, pytest.raises(ImageNotFound, match="BLOB_UNKNOWN"):
         fetched(own, Descriptor(media_type="x", digest=NOWHERE, size=3))
 
 
@@ -339,8 +341,10 @@ def test_a_blob_of_another_size(proxy: FaultProxy) -> None:
 def test_a_blob_that_nobody_wants_any_more(proxy: FaultProxy) -> None:
     proxy.fault(is_blob, DAMAGED["by-length"])
     over = threading.Event()
-    access = Access(proxy.address, is_plain=True)
-    with Repository(ImageReference.parse(f"{proxy.address}/team/hello:1"), access, Patience(backoff=60), over) as own:
+    access = RegistryEndpoint(proxy.address, is_plain=True)
+    with Repository(
+        ImageReference.parse(f"{proxy.address}/team/hello:1"), access, RetryPolicy(backoff=60), over
+    ) as own:
         layer = layer_of(own)
         over.set()
         with pytest.raises(Unreachable, match="it was given up"):

@@ -18,11 +18,11 @@ from tests.fault_proxy import Answer, FaultProxy, endless, refusing
 from tests.registry import write_authority
 from tests.sources.repositories import module, own_home, repository  # noqa: F401
 from wagi_gateway.config.image_reference import ImageReference
-from wagi_gateway.sources.oci.endpoint import Access
+from wagi_gateway.sources.oci.endpoint import RegistryEndpoint
 from wagi_gateway.sources.oci.errors import Invalid, RegistryError, Unreachable
 from wagi_gateway.sources.oci.repository import Repository
-from wagi_gateway.sources.oci.retry import Patience
-from wagi_gateway.sources.oci.session import Session
+from wagi_gateway.sources.oci.retry import RetryPolicy
+from wagi_gateway.sources.oci.session import RegistrySession
 
 pytestmark = pytest.mark.usefixtures("own_home")
 MANIFEST = b'{"schemaVersion": 2}'
@@ -39,7 +39,7 @@ def server() -> Iterator[FaultProxy]:
 def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """What would have been waited."""
     pauses: list[float] = []
-    monkeypatch.setattr(Session, "pause", lambda _session, seconds: pauses.append(seconds))
+    monkeypatch.setattr(RegistrySession, "pause", lambda _session, seconds: pauses.append(seconds))
     return pauses
 
 
@@ -104,7 +104,7 @@ def test_a_pause_ends_when_nobody_wants_it(server: FaultProxy) -> None:
     over = threading.Event()
     threading.Timer(0.1, over.set).start()
     start = time.monotonic()
-    access = Access(server.address, is_plain=True)
+    access = RegistryEndpoint(server.address, is_plain=True)
     with (
         Repository(ImageReference.parse(f"{server.address}/hello"), access, over=over) as own,
         pytest.raises(Unreachable, match="it was given up"),
@@ -138,13 +138,13 @@ def test_a_registry_that_comes_up(monkeypatch: pytest.MonkeyPatch) -> None:
     host, _, port = address.rpartition(":")
     with contextlib.ExitStack() as stack:
 
-        def start(_session: Session, pause: float) -> None:
+        def start(_session: RegistrySession, pause: float) -> None:
             pauses.append(pause)
             if len(pauses) == 2:
                 listener = stack.enter_context(socket.create_server((host, int(port))))
                 stack.callback(serve(listener, ok()).join)
 
-        monkeypatch.setattr(Session, "pause", start)
+        monkeypatch.setattr(RegistrySession, "pause", start)
         with repository(address) as own:
             assert own.resolve("1")[1] == MANIFEST
 
@@ -389,9 +389,13 @@ def test_cookies_are_not_kept(server: FaultProxy) -> None:
 
 @pytest.mark.parametrize(("attempt", "pause"), [(0, 0.5), (1, 1), (4, 8), (60, 8)])
 def test_back_off(attempt: int, pause: float) -> None:
-    assert Patience().pause(attempt) == pytest.approx(pause, rel=0.21)
+    assert RetryPolicy().pause(attempt) == pytest.approx(pause, rel=0.21)
 
 
 def test_the_first_time_is_up_before_it_begins() -> None:
-    with Session(Patience(), None) as session, session.deadline.within(0), pytest.raises(requests.exceptions.Timeout):
+    with (
+        RegistrySession(RetryPolicy(), None) as session,
+        session.deadline.within(0),
+        pytest.raises(requests.exceptions.Timeout),
+    ):
         session.get("http://127.0.0.1:1/")

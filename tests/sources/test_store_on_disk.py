@@ -19,7 +19,7 @@ from tests.registry import Registry
 from tests.sources.conftest import User, module
 from wagi_gateway.config.settings import RegistryConfig
 from wagi_gateway.config.values import PullPolicy
-from wagi_gateway.sources.oci.errors import NotFound, Unreachable
+from wagi_gateway.sources.oci.errors import ImageNotFound, Unreachable
 
 ONE = module("one", 10_000)
 
@@ -157,7 +157,9 @@ def test_a_damaged_module_is_not_served_by_never(
 ) -> None:
     user.push(registry.address, ONE)
     damage(user.pull(registry.address).path)
-    with pytest.raises(NotFound, match='is gone or was changed, so it is not used, and the pull policy is "never"'):
+    with pytest.raises(
+        ImageNotFound, match='is gone or was changed, so it is not used, and the pull policy is "never"'
+    ):
         user.pull(registry.address, "never")
 
 

@@ -13,11 +13,11 @@ from tests.sources.conftest import nobody_listens
 from wagi_gateway.config.image_reference import ImageReference
 from wagi_gateway.config.settings import RegistryConfig
 from wagi_gateway.sources.oci.credentials import CredentialSource
-from wagi_gateway.sources.oci.endpoint import Access
+from wagi_gateway.sources.oci.endpoint import RegistryEndpoint
 from wagi_gateway.sources.oci.errors import RegistryError, Unauthorised, Unreachable
 from wagi_gateway.sources.oci.registries import Registries
 from wagi_gateway.sources.oci.repository import Interrupted
-from wagi_gateway.sources.oci.retry import Patience
+from wagi_gateway.sources.oci.retry import RetryPolicy
 from wagi_gateway.sources.oci.upstream import Question, Upstream, _check_that_somebody_listens
 
 ONE, TWO, OTHER = map(ImageReference.parse, ("registry.test/one:1", "registry.test/two:1", "other.test/one:1"))
@@ -33,7 +33,7 @@ def upstream(tmp_path: Path) -> Upstream:
 def failing(error: RegistryError, asked: list[str]) -> Question[str]:
     """A question that nobody answers."""
 
-    def question(access: Access, _patience: Patience) -> str:
+    def question(access: RegistryEndpoint, _retry_policy: RetryPolicy) -> str:
         asked.append(access.host)
         raise error
 
@@ -66,7 +66,7 @@ def test_an_impatient_question_is_not_the_last_one(upstream: Upstream) -> None:
 
 @pytest.mark.parametrize("silent", ["mirror.test", "other.test"])
 def test_whoever_was_not_reached_might_have_had_it(upstream: Upstream, silent: str) -> None:
-    def question(access: Access, _patience: Patience) -> str:
+    def question(access: RegistryEndpoint, _retry_policy: RetryPolicy) -> str:
         raise (Unreachable("is silent") if access.host == silent else Unauthorised("says no"))
 
     with pytest.raises(Unreachable) as raised:
@@ -83,6 +83,6 @@ def test_a_silent_name_server_is_not_waited_for(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: end.wait(10) and [])
     begin = time.monotonic()
     with pytest.raises(Unreachable, match="no answer from the name server"):
-        _check_that_somebody_listens(Access("registry.test"), 0.1, "registry.test/x:1")
+        _check_that_somebody_listens(RegistryEndpoint("registry.test"), 0.1, "registry.test/x:1")
     assert time.monotonic() - begin < 5
     end.set()

@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from ipaddress import AddressValueError, IPv6Address
 from types import MappingProxyType
 from typing import Literal
 from urllib.parse import unquote_to_bytes
 
 from .. import __version__
-from ..errors import BadRequest, FieldsTooLarge, UriTooLong
+from ..errors import BadRequest, FieldsTooLarge
 from ..router import RouteMatch
+from .request import MAX_NAME, FoundAuthority, RequestHead, is_utf8
 
 ArgvMode = Literal["wagi", "rfc3875", "none"]
 Environ = dict[bytes, bytes]
-Headers = Iterable[tuple[bytes, bytes]]
 
 SERVER_SOFTWARE = b"wagi-gateway/" + __version__.encode()
-MAX_TARGET = 8 * 1024
-"""Bytes of path and query; a longer target is answered with 414."""
 MAX_ENVIRON = 64 * 1024
 """Bytes of the environment; a request that needs more is answered with 431."""
-MAX_NAME = 256
-"""Bytes of a field's name or a host; a longer name becomes no variable, a longer host is answered with 400."""
 MAX_FIELDS = 256
 """Header fields; a request with more is answered with 431."""
 
@@ -46,82 +40,7 @@ _WITHHELD = frozenset(
 # "_" is not in the set: X_Forwarded_For would take X-Forwarded-For's variable.
 _FIELD = re.compile(rb"[a-z0-9-]+")
 _PLACEHOLDER = re.compile(rb"\$\{(?:SCRIPT_NAME|ARGS)\}")
-_NOT_TARGET = re.compile(rb"[\x00-\x20\x7f#]")
 _FIELD_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-_HOST = re.compile(
-    rb"(?P<name>\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+)(?::(?P<port>\d{0,5}))?"
-)
-
-
-@dataclass(slots=True)
-class RequestHead:
-    """A request without its body, as it came over the wire: bytes stay bytes.
-
-    It is not changed once it is made; to have that enforced would cost each request a microsecond.
-    """
-
-    method: str
-    raw_path: bytes
-    query: bytes
-    http_version: str
-    scheme: str
-    headers: tuple[tuple[bytes, bytes], ...]
-    """Names in lower case, values as received, in order."""
-    client: tuple[str, int] | None
-    server: tuple[str, int | None] | None
-    request_id: str
-    target_authority: bytes | None = None
-    """The authority of a target in absolute form, which counts instead of Host (RFC 9112 section 3.2.2)."""
-    forwarded_port: bytes | None = None
-    """The port the client used, where a trusted proxy tells it."""
-    fields: dict[bytes, list[bytes]] = field(init=False, compare=False, repr=False)
-    """The headers by name, each with its values in order."""
-
-    def __post_init__(self) -> None:
-        fields: dict[bytes, list[bytes]] = {}
-        for name, value in self.headers:
-            if name in fields:
-                fields[name].append(value)
-            else:
-                fields[name] = [value]
-        self.fields = fields
-
-    def values(self, name: bytes) -> Sequence[bytes]:
-        """Every value of one field, in order."""
-        return self.fields.get(name, ())
-
-
-@dataclass(frozen=True, slots=True)
-class Authority:
-    """Host and port of a Host header: the name keeps an IPv6 literal's brackets, the port may be unknown."""
-
-    name: bytes
-    port: bytes
-
-    @classmethod
-    def parse(cls, value: bytes) -> Authority:
-        """`host`, `host:port` or `[v6]:port` (RFC 3986 section 3.2.2, without user information).
-
-        Raises BadRequest.
-        """
-        match = _HOST.fullmatch(value)
-        if not match:
-            raise BadRequest(f"the Host header {value[:100]!r} is not a host")
-        name, port = match["name"], match["port"] or b""
-        if port and not 0 < int(port) < 65536:
-            raise BadRequest(f"the Host header {value[:100]!r} has no valid port")
-        if name.startswith(b"["):
-            try:
-                IPv6Address(name[1:-1].decode())
-            except AddressValueError:
-                raise BadRequest(f"the Host header {value[:100]!r} has no valid IPv6 address") from None
-        return cls(name, b"%d" % int(port) if port else b"")
-
-
-FoundAuthority = tuple[Authority, bool]
-"""Where the client wanted to go, and whether it said so."""
-
-_parse_authority = lru_cache(maxsize=1024)(Authority.parse)
 
 
 @lru_cache(maxsize=1024)
@@ -206,17 +125,6 @@ def build_environ(
     return environ
 
 
-def check_target(request: RequestHead) -> None:
-    """Looks at path and query before anything is done with them. Raises UriTooLong, BadRequest."""
-    target = request.raw_path + request.query
-    if len(target) > MAX_TARGET:
-        raise UriTooLong(f"the request target has {len(target)} bytes, more than {MAX_TARGET}")
-    if _NOT_TARGET.search(target):
-        raise BadRequest("the request target contains a control character, a blank or a fragment")
-    if not (target.isascii() or (_is_utf8(request.raw_path) and _is_utf8(request.query))):
-        raise BadRequest("the request target contains octets that are neither encoded nor UTF-8")
-
-
 _THIS_HOST = b"127.0.0.1"  # a peer on a UNIX socket
 _PROTOCOL = {"1.1": b"HTTP/1.1", "1.0": b"HTTP/1.0", "2": b"HTTP/2.0", "3": b"HTTP/3.0"}
 
@@ -253,41 +161,7 @@ def _field_value(field: bytes, value: bytes) -> bytes:
     """A guest's environment is UTF-8 or nothing (wasmtime refuses all of it), so ISO-8859-1 is converted."""
     if _FIELD_CONTROL.search(value):
         raise BadRequest(f"the header field {field.decode('latin-1')} contains a control character")
-    return value if _is_utf8(value) else value.decode("latin-1").encode("utf-8")
-
-
-def _is_utf8(value: bytes) -> bool:
-    if value.isascii():
-        return True
-    try:
-        value.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def find_authority(request: RequestHead, hostname: Authority | None = None) -> FoundAuthority:
-    """The authority the client asked for and whether it named one (RFC 9110 section 7.2). Raises BadRequest."""
-    hosts = request.values(b"host")
-    if len(hosts) > 1:
-        raise BadRequest("the request has more than one Host header")
-    host = hosts[0] if hosts else b""
-    if len(host) > MAX_NAME or len(request.target_authority or b"") > MAX_NAME:
-        raise BadRequest(f"the request names a host of more than {MAX_NAME} bytes")
-    if not hosts and request.http_version == "1.1":
-        raise BadRequest("the HTTP/1.1 request has no Host header")
-    authority = _parse_authority(host) if host else None
-    if request.target_authority is not None:
-        return _parse_authority(request.target_authority), True
-    if authority:
-        return authority, True
-    if hostname:
-        return hostname, False
-    name, port = request.server or ("localhost", None)
-    if port is None:  # a UNIX socket, whose path is nobody's business
-        return Authority(b"localhost", b""), False
-    address = f"[{name}]" if ":" in name else name
-    return Authority(address.encode(), b"%d" % port if port else b""), False
+    return value if is_utf8(value) else value.decode("latin-1").encode("utf-8")
 
 
 def _content_type(request: RequestHead) -> bytes:
@@ -329,4 +203,4 @@ def _search_words(request: RequestHead) -> list[bytes]:
         return []
     words = [unquote_to_bytes(word) for word in request.query.split(b"+")]
     together = b" ".join(words)
-    return words if b"\0" not in together and _is_utf8(together) else []
+    return words if b"\0" not in together and is_utf8(together) else []

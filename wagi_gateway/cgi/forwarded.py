@@ -8,7 +8,7 @@ from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Literal
 
-from .environ import RequestHead
+from .request import RequestHead
 
 Proxies = IPv4Network | IPv6Network | Literal["unix"]
 

@@ -6,7 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .environ import Environ, RequestHead
+from .environ import Environ
+from .request import RequestHead
 
 MAX_STATE = 512
 """Bytes of `tracestate`, the least a system has to hand on (section 3.3.1.5); a longer one is dropped."""

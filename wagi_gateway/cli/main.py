@@ -15,14 +15,12 @@ from pydantic import ByteSize
 
 from .. import __version__
 from ..cgi.environ import META_VARIABLES
-from ..cgroup import memory_bound
 from ..config.envfile import parse_env_file, parse_variable
-from ..config.file import ConfigFile, Overrides, pod_tables, read_config
+from ..config.file import ConfigFile, Overrides, log_directory, pod_tables, read_config
 from ..config.settings import Config
 from ..config.values import as_written, parse_unix
 from ..errors import Problem, StartupError
-from ..footprint import check_memory
-from ..memory import bound_arenas
+from ..memory import bound_arenas, check_memory, memory_bound
 from ..observe import log
 from ..observe.module_log import module_log
 from ..server import serve as server
@@ -30,10 +28,9 @@ from ..server import systemd as notify
 from ..server.autoreload import check_available
 from ..server.listener import listening, listening_to_operator, url
 from ..server.signals import ignore_signals
-from ..site.load import log_directory
 from ..site.site import Site
 from . import registry as cli_registry
-from .run import OneShot, load_once, run_once
+from .run import RunRequest, load_once, run_once
 from .terminal import (
     AuthFile,
     CacheDir,
@@ -252,7 +249,7 @@ def run(
     """
     with problems(exit_code=3):
         log.configure_for_run()
-        request = OneShot(
+        request = RunRequest(
             module=module,
             path=path,
             query=query,

@@ -14,11 +14,10 @@ import typer
 import wasmtime
 from pydantic import ByteSize, TypeAdapter, ValidationError
 
-from ..config.file import ConfigFile, config_from_tables, read_config, read_toml
+from ..config.file import ConfigFile, cache_directory, config_from_tables, read_config, read_toml
 from ..config.image_reference import ImageReference
 from ..config.values import PullPolicy, parse_duration
 from ..errors import Problem, StartupError
-from ..site.load import cache_directory
 from ..sources.directory import DirectoryRefused
 from ..sources.file import read_module
 from ..sources.modules import create_puller, is_image, references

@@ -17,7 +17,7 @@ from ..config.file import ConfigFile, Overrides, config_from_tables, read_toml
 from ..errors import Problem, StartupError
 from ..gateway.gateway import Gateway
 from ..observe.tracing import open_tracer
-from ..sandbox import Sandbox
+from ..sandbox.sandbox import Sandbox
 from ..site.site import Site
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -25,7 +25,7 @@ _HEADER = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)[ \t]*:[ \t]*(.*)")
 
 
 @dataclass(frozen=True, slots=True)
-class OneShot:
+class RunRequest:
     """What the command line says of the request and its module."""
 
     module: str
@@ -78,7 +78,7 @@ class OneShot:
 
 
 def load_once(
-    request: OneShot, overrides: Overrides, load: Callable[[ConfigFile], Site], settings: Path | None = None
+    request: RunRequest, overrides: Overrides, load: Callable[[ConfigFile], Site], settings: Path | None = None
 ) -> Site:
     """The site of this one module. Raises StartupError, in the words of the command line."""
     try:
@@ -92,12 +92,12 @@ def load_once(
     return site
 
 
-def run_once(site: Site, request: OneShot, output: IO[bytes]) -> int:
+def run_once(site: Site, request: RunRequest, output: IO[bytes]) -> int:
     """Writes the response, head and body, to `output` and returns its status."""
     return asyncio.run(_run_once(site, request, output))
 
 
-async def _run_once(site: Site, request: OneShot, output: IO[bytes]) -> int:
+async def _run_once(site: Site, request: RunRequest, output: IO[bytes]) -> int:
     statuses = []
     sent = iter([{"type": "http.request", "body": request.body, "more_body": False}])
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import mmap
 import os
 import weakref
 from collections import Counter
@@ -19,9 +18,8 @@ from . import abi
 from .abi import WASMTIME_VERSION
 from .binary import largest_function
 from .cache import ArtefactCache
+from .engine import MAX_WASM_STACK
 
-MAX_WASM_STACK = 1024 * 1024
-_MEMORY_RESERVATION = (4 << 30) + (64 << 20)  # a 32-bit memory with its guards, in bytes
 _WASI = "wasi_snapshot_preview1"
 _LONG = frozenset((f"{_WASI}.poll_oneoff", f"{_WASI}.random_get"))
 """Functions of WASI that wait, and that take seconds for a memory of random numbers."""
@@ -35,17 +33,6 @@ _ASSEMBLYSCRIPT = "~lib/".encode("utf-16-le")
 DefineHost = Callable[[wasmtime.Linker, bool], None]
 """Adds host functions to a linker; for a module of AssemblyScript without volumes, another `fd_write` too."""
 OnCompile = Callable[[WasmSource], AbstractContextManager[object]]
-
-
-@dataclass(frozen=True, slots=True)
-class EngineSettings:
-    """What the pooling allocator reserves; virtual address space, not memory."""
-
-    slots: int
-    max_memory: int
-    memories: int
-    tables: int
-    table_elements: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +54,11 @@ class WarmModule:
     meets_epochs: bool
     """Whether a guest of it is never long without an epoch, at which it can be ended: no function it imports waits or
     works for long, and none of its own is long enough for very many calls in a row."""
-    copies: Copies | None
+    copies: SerializedModule | None
     """The same for engines of their own; None where the hot path is used, which has no need of them."""
 
 
-class Copies:
+class SerializedModule:
     """A module for any number of engines, in memory once.
 
     An epoch belongs to an engine and wasmtime's public API has no other means to end a guest that computes, so each
@@ -91,66 +78,6 @@ class Copies:
         """An instance in a store of an engine that `create_plain_engine` made. Raises WasmtimeError, Trap."""
         module = wasmtime.Module.deserialize_file(store.engine, f"/dev/fd/{self._file}")
         return self._define(store.engine).instantiate(store, module)
-
-
-def create_plain_engine() -> wasmtime.Engine:
-    """An engine whose instances come from the system one by one."""
-    return wasmtime.Engine(_configure())
-
-
-def create_engine(settings: EngineSettings) -> tuple[wasmtime.Engine, str | None]:
-    """An engine whose instances come from a pool, or else, with a warning, from the system one by one."""
-    if warning := abi.warning():
-        return create_plain_engine(), warning
-    if reason := _pool_refused(settings):
-        warning = f"sandboxes are allocated one by one, which is slower: {reason}; lower concurrency in [server]"
-        return create_plain_engine(), warning
-    config = _configure()
-    _set_pool(config, settings)
-    return wasmtime.Engine(config), None
-
-
-def _pool_refused(settings: EngineSettings) -> str | None:
-    """Tries the reservation first, because wasmtime's C API ends the process where it fails."""
-    size = settings.slots * (settings.memories * _MEMORY_RESERVATION + settings.tables * settings.table_elements * 16)
-    try:
-        mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=0).close()
-    except (OSError, OverflowError, ValueError) as error:
-        return f"{settings.slots} sandboxes need {size >> 30} GiB of address space ({error})"
-    return None
-
-
-def _configure() -> wasmtime.Config:
-    config = wasmtime.Config()
-    config.epoch_interruption = True
-    config.max_wasm_stack = MAX_WASM_STACK
-    config.wasm_multi_memory = True
-    # A wait on shared memory would sleep beyond every deadline.
-    config.shared_memory = False
-    return config
-
-
-def _set_pool(config: wasmtime.Config, settings: EngineSettings) -> None:
-    from wasmtime import _bindings  # no public API has a pool
-
-    pool = _bindings.wasmtime_pooling_allocation_config_new()
-    for name, value in {
-        "total_core_instances": settings.slots,
-        "total_memories": settings.slots * settings.memories,
-        "total_tables": settings.slots * settings.tables,
-        "max_memories_per_module": settings.memories,
-        "max_tables_per_module": settings.tables,
-        "table_elements": settings.table_elements,
-        "max_memory_size": settings.max_memory,
-        "max_core_instance_size": 4 * 2**20,
-        # Measured with the samples: without it hello takes 13 µs more; with 1 MiB the C and Rust ones take 20 µs more,
-        # because clearing memory costs more than the page faults it saves.
-        "linear_memory_keep_resident": 64 * 2**10,
-        "table_keep_resident": 64 * 2**10,
-    }.items():
-        getattr(_bindings, f"wasmtime_pooling_allocation_config_{name}_set")(pool, value)
-    _bindings.wasmtime_pooling_allocation_strategy_set(config.ptr(), pool)
-    _bindings.wasmtime_pooling_allocation_config_delete(pool)
 
 
 class Compiler:
@@ -201,12 +128,12 @@ class Compiler:
             self._linkers[gathers] = _define(self.engine, self._define_host, gathers)
         return self._linkers[gathers]
 
-    def _copies(self, module: wasmtime.Module, gathers: bool) -> Copies | None:
+    def _copies(self, module: wasmtime.Module, gathers: bool) -> SerializedModule | None:
         if abi.fits():
             return None
         define_host = self._define_host
         try:
-            return Copies(module, lambda engine: _define(engine, define_host, gathers))
+            return SerializedModule(module, lambda engine: _define(engine, define_host, gathers))
         except OSError as error:
             raise _refuse(f"cannot be kept in memory: {error.strerror}") from None
 

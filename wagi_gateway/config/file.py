@@ -18,19 +18,19 @@ from ..errors import Problem, StartupError
 from .settings import (
     LEGACY_MODULE,
     LEGACY_TOP_LEVEL,
-    Admin,
-    Cache,
+    AdminConfig,
+    CacheConfig,
     Config,
     Limits,
-    Log,
+    LogConfig,
     ModuleConfig,
-    Outbound,
+    OutboundConfig,
     Registries,
     RegistryConfig,
-    Server,
-    Static,
-    Table,
-    Tracing,
+    ServerConfig,
+    SettingsTable,
+    StaticConfig,
+    TracingConfig,
     nested_models,
 )
 from .values import Environment, as_written
@@ -38,20 +38,27 @@ from .values import Environment, as_written
 if TYPE_CHECKING:  # what reads YAML is imported where there is some
     from .pod.manifest import PodFile
 
+from typing import TYPE_CHECKING
 
-class _EnvironmentTable(Table):
+from platformdirs import user_cache_path
+
+if TYPE_CHECKING:
+    pass
+
+
+class EnvironmentTable(SettingsTable):
     environment: Environment = Field(default_factory=dict)
 
 
-class _RegistriesTable(Table):
+class RegistriesTable(SettingsTable):
     registries: Registries = Field(default_factory=dict)
 
 
-class _AuthFileKey(Table):
+class AuthFileKey(SettingsTable):
     auth_file: str | None = Field(None, min_length=1)
 
 
-M = TypeVar("M", bound=Table)
+M = TypeVar("M", bound=SettingsTable)
 
 _USERINFO = re.compile(r'[^\s"/=]+@')
 
@@ -114,7 +121,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 def config_from_tables(path: Path, tables: dict[str, Any], overrides: Overrides | None = None) -> ConfigFile:
     """The tables of a `modules.toml` as a configuration; `path` names it in messages and is where paths start."""
-    return _Reader(path, overrides or {}).read(tables)
+    return ConfigReader(path, overrides or {}).read(tables)
 
 
 def pod_tables(pod: PodFile, settings: Path | None) -> dict[str, Any]:
@@ -145,7 +152,7 @@ def _config_from_pod(pod: PodFile, path: Path, overrides: Overrides | None, sett
     )
 
 
-class _Reader:
+class ConfigReader:
     def __init__(self, path: Path, overrides: Overrides) -> None:
         self.path = path
         self.overrides = overrides
@@ -160,15 +167,15 @@ class _Reader:
             module=tuple(self._modules(modules, limits)),
             static=tuple(self._static(tables.pop("static", []))),
             environment=self._environment(tables.pop("environment", {})),
-            server=self._table(Server, "server", tables),
+            server=self._table(ServerConfig, "server", tables),
             limits=limits,
-            outbound=self._table(Outbound, "outbound", tables),
+            outbound=self._table(OutboundConfig, "outbound", tables),
             registries=self._registries(tables),
             auth_file=self._auth_file(tables),
-            cache=self._table(Cache, "cache", tables),
-            log=self._table(Log, "log", tables),
-            admin=self._table(Admin, "admin", tables),
-            tracing=self._table(Tracing, "tracing", tables),
+            cache=self._table(CacheConfig, "cache", tables),
+            log=self._table(LogConfig, "log", tables),
+            admin=self._table(AdminConfig, "admin", tables),
+            tracing=self._table(TracingConfig, "tracing", tables),
         )
         for name in tables:
             self._problem(str(self.path), f"{name}: unknown key{_nearest(name, Config)}")
@@ -182,13 +189,13 @@ class _Reader:
         return self._validate(model, table, str(self.path), f"{name}.") or model()
 
     def _environment(self, table: object) -> dict[str, str]:
-        valid = self._validate(_EnvironmentTable, {"environment": table}, str(self.path), "")
+        valid = self._validate(EnvironmentTable, {"environment": table}, str(self.path), "")
         return (valid.environment if valid else {}) | self._given_environment()
 
     def _registries(self, tables: dict[str, Any]) -> dict[str, RegistryConfig]:
         table = {"registries": tables.pop("registries", {})}
         before = len(self.problems)
-        valid = self._validate(_RegistriesTable, table, str(self.path), "")
+        valid = self._validate(RegistriesTable, table, str(self.path), "")
         # Somebody may have put a password before a host.
         self.problems[before:] = [
             Problem(problem.where, _USERINFO.sub("…@", problem.what)) for problem in self.problems[before:]
@@ -197,7 +204,7 @@ class _Reader:
 
     def _auth_file(self, tables: dict[str, Any]) -> str | None:
         table = {key: tables.pop(key) for key in ("auth_file",) if key in tables} | dict(self.overrides.get("", {}))
-        valid = self._validate(_AuthFileKey, table, str(self.path), "")
+        valid = self._validate(AuthFileKey, table, str(self.path), "")
         return valid.auth_file if valid else None
 
     def _given_environment(self) -> dict[str, str]:
@@ -221,13 +228,13 @@ class _Reader:
                 environment = module.environment | self._given_environment()
                 yield module.model_copy(update={"environment": environment})
 
-    def _static(self, tables: object) -> Iterator[Static]:
+    def _static(self, tables: object) -> Iterator[StaticConfig]:
         if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
             self._problem(str(self.path), "static is not a list of [[static]] tables")
             return
         for number, table in enumerate(tables, start=1):
             route = f" ({table['route']})" if isinstance(table.get("route"), str) else ""
-            static = self._validate(Static, table, f"{self.path}: [[static]] {number}{route}", "")
+            static = self._validate(StaticConfig, table, f"{self.path}: [[static]] {number}{route}", "")
             if static:
                 yield static
 
@@ -352,3 +359,17 @@ def _model_at(model: type[BaseModel], loc: Sequence[int | str]) -> type[BaseMode
         if field is not None:
             found = next(iter(nested_models(field.annotation)), None)
     return found
+
+
+def cache_directory(file: ConfigFile) -> Path:
+    """Where compiled modules are kept, and modules from registries."""
+    directory = file.config.cache.directory
+    if directory:
+        return file.base.absolute() / directory
+    return user_cache_path("wagi-gateway", appauthor=False) / "modules"
+
+
+def log_directory(file: ConfigFile) -> Path | None:
+    """Where guests' standard error goes, if it goes to files."""
+    directory = file.config.log.directory
+    return file.base.absolute() / directory if directory else None

@@ -28,7 +28,7 @@ from .values import (
 )
 
 
-class Table(BaseModel):
+class SettingsTable(BaseModel):
     """A table of the file: immutable, and strict about its keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
@@ -56,7 +56,7 @@ def _with_legacy(keys: dict[str, str]) -> ConfigDict:
     return ConfigDict(json_schema_extra=extend)
 
 
-class Limits(Table):
+class Limits(SettingsTable):
     """What one module may use. `[limits]` holds the defaults; `limits` inside a `[[module]]` overrides them."""
 
     time: Duration = Field(30.0, gt=0, le=86400)
@@ -104,7 +104,7 @@ class Limits(Table):
     """Outbound calls one request may make."""
 
 
-class Volume(Table):
+class VolumeConfig(SettingsTable):
     """A directory that the guest sees under a name of its own; `path` or `temporary` says which."""
 
     @classmethod
@@ -122,7 +122,7 @@ class Volume(Table):
     """Whether the guest may change nothing in it."""
 
     @model_validator(mode="after")
-    def _check_kind(self) -> Volume:
+    def _check_kind(self) -> VolumeConfig:
         if (self.path is None) == (self.temporary is None):
             raise ValueError('write path = "host/dir", or temporary = "name"')
         return self
@@ -132,7 +132,7 @@ def _volume_from_string(value: object) -> object:
     return {"path": value} if isinstance(value, str) else value
 
 
-class ModuleConfig(Table):
+class ModuleConfig(SettingsTable):
     """One `[[module]]`: a route and the module that answers it."""
 
     model_config = _with_legacy(LEGACY_MODULE)
@@ -156,7 +156,7 @@ class ModuleConfig(Table):
     """Arguments of a module without a template. `wagi`: the path, then each `&`-separated item of the query, undecoded.
     `rfc3875`: of a GET or HEAD whose query has no `=`, the decoded words between `+`. `none`: the path alone, which
     is right for an interpreter that would take `?-x` for an option."""
-    volumes: dict[str, Annotated[Volume, BeforeValidator(_volume_from_string)]] = Field(default_factory=dict)
+    volumes: dict[str, Annotated[VolumeConfig, BeforeValidator(_volume_from_string)]] = Field(default_factory=dict)
     """Directories the guest may open: `{ "/guest" = "host/dir" }`, or `{ path = "host/dir", read_only = true }`, or
     `{ temporary = "name" }`."""
     environment: Environment = Field(default_factory=dict)
@@ -186,7 +186,7 @@ class ModuleConfig(Table):
     """Whether an exit code other than 0 makes a complete response a failure (500); else it is delivered."""
 
 
-class Static(Table):
+class StaticConfig(SettingsTable):
     """One `[[static]]`: a route and the directory whose files answer it."""
 
     route: PrefixRoute = Field(min_length=1)
@@ -200,7 +200,7 @@ class Static(Table):
     changed when it sees fit."""
 
 
-class Server(Table):
+class ServerConfig(SettingsTable):
     """`[server]`: the listening socket and the process."""
 
     listen: Listen = "127.0.0.1:3000"
@@ -246,7 +246,7 @@ class Server(Table):
     temporary file."""
 
 
-class Outbound(Table):
+class OutboundConfig(SettingsTable):
     """`[outbound]`: the way of the calls that guests make."""
 
     proxy: ProxyUrl | None = None
@@ -256,7 +256,7 @@ class Outbound(Table):
     """File of certificate authorities (PEM) that are trusted besides the system's; relative to this file."""
 
 
-class RegistryConfig(Table):
+class RegistryConfig(SettingsTable):
     """`[registries]`: how OCI registries are spoken to, each in a table of its own: `[registries."HOST"]`."""
 
     insecure: bool | None = None
@@ -278,7 +278,7 @@ class RegistryConfig(Table):
 Registries = dict[RegistryHost, RegistryConfig]
 
 
-class Cache(Table):
+class CacheConfig(SettingsTable):
     """`[cache]`: precompiled modules on disk."""
 
     enabled: bool = True
@@ -291,7 +291,7 @@ class Cache(Table):
     """Size of a module from a registry; a larger one is not downloaded."""
 
 
-class Log(Table):
+class LogConfig(SettingsTable):
     """`[log]`: what is written to standard error, or to files."""
 
     format: Literal["text", "json"] = "text"
@@ -309,7 +309,7 @@ class Log(Table):
     if need be, and no volume that guests write to may hold it."""
 
 
-class Admin(Table):
+class AdminConfig(SettingsTable):
     """`[admin]`: a listener of its own for the operator."""
 
     listen: Listen | None = None
@@ -318,7 +318,7 @@ class Admin(Table):
     counted. It asks nobody who they are, so an address that others reach gets a warning."""
 
 
-class Tracing(Table):
+class TracingConfig(SettingsTable):
     """`[tracing]`: the way of a request through several services."""
 
     export: bool = False
@@ -330,35 +330,35 @@ class Tracing(Table):
     sends a `traceparent` of its own. Guests see those of their request in any case."""
 
 
-class Config(Table):
+class Config(SettingsTable):
     """A whole `modules.toml`."""
 
     model_config = _with_legacy(LEGACY_TOP_LEVEL)
 
     module: tuple[ModuleConfig, ...] = Field(default=(), min_length=1)
     """The `[[module]]` tables."""
-    static: tuple[Static, ...] = ()
+    static: tuple[StaticConfig, ...] = ()
     """The `[[static]]` tables."""
     environment: Environment = Field(default_factory=dict)
     """Environment variables for every module; a module's own win, and `-e` and `--env-file` win over both."""
-    server: Server = Field(default_factory=Server)
+    server: ServerConfig = Field(default_factory=ServerConfig)
     """The listening socket and the process."""
     limits: Limits = Field(default_factory=Limits)
     """What a module may use, where it sets nothing itself."""
-    outbound: Outbound = Field(default_factory=Outbound)
+    outbound: OutboundConfig = Field(default_factory=OutboundConfig)
     """The way of the calls that guests make."""
     registries: Registries = Field(default_factory=dict)
     """How OCI registries are spoken to, by `host` or `host:port`; most need no table."""
     auth_file: str | None = Field(None, min_length=1)
     """File of credentials for registries, as `docker login` and `podman login` write it; relative to this file. Without
     it `REGISTRY_AUTH_FILE` names one, or the usual places are searched."""
-    cache: Cache = Field(default_factory=Cache)
+    cache: CacheConfig = Field(default_factory=CacheConfig)
     """Precompiled modules on disk."""
-    log: Log = Field(default_factory=Log)
+    log: LogConfig = Field(default_factory=LogConfig)
     """What is written to standard error, or to files."""
-    admin: Admin = Field(default_factory=Admin)
+    admin: AdminConfig = Field(default_factory=AdminConfig)
     """A listener of its own for the operator."""
-    tracing: Tracing = Field(default_factory=Tracing)
+    tracing: TracingConfig = Field(default_factory=TracingConfig)
     """The way of a request through several services."""
 
 

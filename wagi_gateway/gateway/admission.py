@@ -8,17 +8,17 @@ from collections import deque
 from ..errors import AtCapacity
 
 
-class Places:
+class WorkerLimit:
     """The sandboxes of one worker, shared by the gates of all modules."""
 
     def __init__(self, count: int) -> None:
         self.free = count
-        self._waiting: deque[Gate] = deque()
+        self._waiting: deque[ModuleLimit] = deque()
 
-    def wait(self, gate: Gate) -> None:
-        """`gate` has a request that lacks nothing but a place."""
-        if gate not in self._waiting:
-            self._waiting.append(gate)
+    def wait(self, module_limit: ModuleLimit) -> None:
+        """`module_limit` has a request that lacks nothing but a place."""
+        if module_limit not in self._waiting:
+            self._waiting.append(module_limit)
 
     def give(self) -> None:
         """Hands out what is free; the gates that wait take turns, one request each."""
@@ -26,11 +26,11 @@ class Places:
             self._waiting.popleft().admit()
 
 
-class Gate:
+class ModuleLimit:
     """One module's bounded concurrency, with a bounded queue in order of arrival. Belongs to the event loop."""
 
-    def __init__(self, places: Places, concurrency: int, queue: int, queue_time: float) -> None:
-        self._places = places
+    def __init__(self, worker_limit: WorkerLimit, concurrency: int, queue: int, queue_time: float) -> None:
+        self._worker_limit = worker_limit
         self._concurrency = concurrency
         self._free = concurrency
         self._queue = queue
@@ -44,7 +44,7 @@ class Gate:
 
     def try_enter(self) -> bool:
         """Takes a place if one is free and nobody waits."""
-        if self._waiting or not self._free or not self._places.free:
+        if self._waiting or not self._free or not self._worker_limit.free:
             return False
         self._take()
         return True
@@ -73,9 +73,9 @@ class Gate:
     def leave(self) -> None:
         """Gives the place back."""
         self._free += 1
-        self._places.free += 1
+        self._worker_limit.free += 1
         self._seek()
-        self._places.give()
+        self._worker_limit.give()
 
     def admit(self) -> None:
         """Lets in the first who waits. There is a free place."""
@@ -89,8 +89,8 @@ class Gate:
 
     def _seek(self) -> None:
         if self._waiting and self._free:
-            self._places.wait(self)
+            self._worker_limit.wait(self)
 
     def _take(self) -> None:
         self._free -= 1
-        self._places.free -= 1
+        self._worker_limit.free -= 1

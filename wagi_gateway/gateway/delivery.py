@@ -4,27 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..cgi.environ import RequestHead
+from ..cgi.request import RequestHead
 from ..cgi.response import HeaderBlock, ResponseHead
-from ..errors import AtCapacity, BadOutput, ClientDisconnect, GuestFailed, OutOfTime
+from ..errors import AtCapacity, BadOutput, ClientDisconnect, GuestFailed, GuestTimeout
 from ..http.reply import Reply
-from ..http.spool import Spool, SpoolRoom
-from ..sandbox import Execution
+from ..http.spool import Spool, SpoolBudget
+from ..sandbox.guest import Guest
 from ..site.site import Endpoint
 
 
 class Delivery:
     """Turns executions into one reply."""
 
-    def __init__(self, request: RequestHead, reply: Reply, room: SpoolRoom, warn: Callable[[str], None]) -> None:
+    def __init__(self, request: RequestHead, reply: Reply, budget: SpoolBudget, warn: Callable[[str], None]) -> None:
         """`warn` notes what the client need not know and the operator should."""
         self._is_head = request.method == "HEAD"
         self._is_http_1_0 = request.http_version == "1.0"
         self._reply = reply
-        self._room = room
+        self._budget = budget
         self._warn = warn
 
-    async def respond(self, execution: Execution, endpoint: Endpoint) -> bytes | None:
+    async def respond(self, execution: Guest, endpoint: Endpoint) -> bytes | None:
         """Reads a guest's output and sends it on; a local redirect is returned instead.
 
         Raises RequestError before the response has begun, and ClientDisconnect.
@@ -50,7 +50,7 @@ class Delivery:
     def _is_bodiless(self, head: ResponseHead) -> bool:
         return head.is_bodiless or self._is_head
 
-    async def _read_head(self, execution: Execution, endpoint: Endpoint) -> tuple[ResponseHead, bytes]:
+    async def _read_head(self, execution: Guest, endpoint: Endpoint) -> tuple[ResponseHead, bytes]:
         block = HeaderBlock(endpoint.limits.header_block, front_end_headers=endpoint.config.front_end_headers)
         while data := await execution.read():
             if head := block.feed(data):
@@ -61,7 +61,7 @@ class Delivery:
         block.close()
         raise BadOutput("the output has no header block")
 
-    async def _stream(self, execution: Execution, head: ResponseHead, body: bytes) -> None:
+    async def _stream(self, execution: Guest, head: ResponseHead, body: bytes) -> None:
         """Sends what comes as it comes; a guest that fails on the way leaves a response that is visibly cut off."""
         await self._reply.start(head)
         if body:
@@ -72,10 +72,10 @@ class Delivery:
             self._check_length(head, self._reply.size)
             await self._reply.end()
 
-    async def _respond_at_end(self, execution: Execution, endpoint: Endpoint, head: ResponseHead, body: bytes) -> None:
+    async def _respond_at_end(self, execution: Guest, endpoint: Endpoint, head: ResponseHead, body: bytes) -> None:
         """Answers once the guest has ended: the body is not sent on, or the client (HTTP/1.0) knows no chunks."""
         is_bodiless = self._is_bodiless(head)
-        with Spool(self._room) as spool:
+        with Spool(self._budget) as spool:
             if not is_bodiless:
                 await spool.write(body)
             while body := await execution.read():
@@ -91,7 +91,7 @@ class Delivery:
                 await self._reply.send(piece)
             await self._reply.end()
 
-    def _check_end(self, execution: Execution, endpoint: Endpoint) -> None:
+    def _check_end(self, execution: Guest, endpoint: Endpoint) -> None:
         """Raises what the client is told of a guest that did not end well before its response began."""
         if _is_good(execution) and not (endpoint.config.strict_exit and execution.failure()):
             return
@@ -99,7 +99,7 @@ class Delivery:
             case "disconnect":
                 raise ClientDisconnect
             case "time":
-                raise OutOfTime(execution.failure())
+                raise GuestTimeout(execution.failure())
             case "descriptors":
                 raise AtCapacity(execution.failure())
             case "stdout":
@@ -116,6 +116,6 @@ class Delivery:
             self._warn(f"the guest's Content-Length is {head.content_length!r}, its body has {length} bytes")
 
 
-def _is_good(execution: Execution) -> bool:
+def _is_good(execution: Guest) -> bool:
     """Whether what the guest printed is its whole answer: an exit code other than 0 does not make it less so."""
     return execution.is_complete and execution.outcome is not None and execution.outcome.kind == "exit"

@@ -10,18 +10,16 @@ from typing import TYPE_CHECKING
 
 from starlette.types import Receive
 
-from ..cgi.environ import (
+from ..cgi.environ import Environ, build_argv, build_environ, withheld
+from ..cgi.request import (
+    MAX_REDIRECTS,
     Authority,
-    Environ,
     FoundAuthority,
     RequestHead,
-    build_argv,
-    build_environ,
     check_target,
     find_authority,
-    withheld,
+    redirected,
 )
-from ..cgi.redirect import MAX_REDIRECTS, redirected
 from ..cgi.response import ResponseHead
 from ..cgi.trace import find_trace
 from ..errors import (
@@ -34,20 +32,21 @@ from ..errors import (
     RequestError,
     UriTooLong,
 )
-from ..http.client import Client
 from ..http.reply import Reply
-from ..http.request import check_framing, discard_body, has_body, read_body
+from ..http.request import Client, check_framing, discard_body, has_body, read_body
 from ..http.spool import Spool
 from ..http.static import StaticDirectory
 from ..observe.access_log import log_access
 from ..observe.worker_metrics import NO_ROUTE
 from ..outbound.client import OnBegin
 from ..router import RouteMatch
-from ..sandbox import Execution, Gate, Invocation
+from ..sandbox.guest import Guest
+from ..sandbox.invocation import Invocation
 from ..site.site import Endpoint
+from .admission import ModuleLimit
 from .delivery import Delivery
 from .generation import Generation
-from .guest_resources import Lease
+from .guest_resources import GuestResources
 
 if TYPE_CHECKING:
     from ..observe.spans import RequestSpan
@@ -74,7 +73,7 @@ class Exchange:
         self._is_body_read = not has_body(request)
         self._is_answered = False
         self._route = NO_ROUTE
-        self._tally = generation.tally
+        self._metrics = generation.metrics
         self._trace = find_trace(request)
         self._span: RequestSpan | None = None
         if generation.tracer:
@@ -83,7 +82,7 @@ class Exchange:
         self._authority: Authority | None = None
         self._config_route = NO_ROUTE
         """The route of its `[[module]]`, under which it is counted: a module may print any number of others."""
-        self._execution: Execution | None = None
+        self._execution: Guest | None = None
         self._unanswered = 500
         """The status in the log where the client got none."""
         self._failure: str | None = None
@@ -112,8 +111,8 @@ class Exchange:
 
     async def _fail(self, error: RequestError) -> None:
         self._is_serious = error.status >= 500
-        if self._tally and error.limit:
-            self._tally.route(self._config_route).count_limit(error.limit)
+        if self._metrics and error.limit:
+            self._metrics.route(self._config_route).count_limit(error.limit)
         if self._reply.is_started:
             self._failure = str(error)
         else:
@@ -182,9 +181,9 @@ class Exchange:
         )
         if logger.isEnabledFor(logging.DEBUG):
             logger.debug("withheld from the guest: %s", b", ".join(withheld(request)).decode("latin-1") or "nothing")
-        lease = Lease(match.pattern, request.request_id)
+        resources = GuestResources(match.pattern, request.request_id)
         try:
-            stdin = b"" if self._is_body_read else await self._read_body(lease, environ, endpoint)
+            stdin = b"" if self._is_body_read else await self._read_body(resources, environ, endpoint)
             invocation = Invocation(
                 endpoint.module,
                 endpoint.entrypoint.encode(),
@@ -193,19 +192,19 @@ class Exchange:
                 environ=environ,
                 stdin=stdin,
                 volumes=endpoint.volumes,
-                on_stderr=lease.feed_log,
-                outbound=lease.outbound(endpoint, self._tally, self._begin_call() if endpoint.outbound else None),
+                on_stderr=resources.feed_log,
+                outbound=resources.outbound(endpoint, self._metrics, self._begin_call() if endpoint.outbound else None),
             )
-            gate = self._generation.gates[endpoint.number]
-            if not gate.try_enter():
-                await self._wait(gate)
-            lease.take(gate)
-            execution = self._execution = self._start(invocation, lease, endpoint)
+            module_limit = self._generation.module_limits[endpoint.number]
+            if not module_limit.try_enter():
+                await self._wait(module_limit)
+            resources.take(module_limit)
+            execution = self._execution = self._start(invocation, resources, endpoint)
         except BaseException:
-            lease.end()
+            resources.end()
             raise
         try:
-            return await Delivery(self._request, self._reply, self._generation.room, self._warn).respond(
+            return await Delivery(self._request, self._reply, self._generation.budget, self._warn).respond(
                 execution, endpoint
             )
         finally:
@@ -213,9 +212,9 @@ class Exchange:
             if self._client:
                 self._client.forget()
 
-    async def _read_body(self, lease: Lease, environ: Environ, endpoint: Endpoint) -> bytes | int:
-        """Has `lease` hold the body, and returns what is to be standard input."""
-        body = lease.body = Spool(self._generation.room)
+    async def _read_body(self, resources: GuestResources, environ: Environ, endpoint: Endpoint) -> bytes | int:
+        """Has `resources` hold the body, and returns what is to be standard input."""
+        body = resources.body = Spool(self._generation.budget)
         await read_body(body, self._request, self._receive, endpoint.limits)
         self._is_body_read = True
         environ[b"CONTENT_LENGTH"] = b"%d" % body.size
@@ -230,22 +229,22 @@ class Exchange:
             return span.begin_call
         return (lambda *_call: (trace.fields, None)) if trace else None
 
-    def _start(self, invocation: Invocation, lease: Lease, endpoint: Endpoint) -> Execution:
-        """Starts the guest; it owns `lease` from then on, for it may outlive the request. Raises AtCapacity."""
+    def _start(self, invocation: Invocation, resources: GuestResources, endpoint: Endpoint) -> Guest:
+        """Starts the guest; it owns `resources` from then on, for it may outlive the request. Raises AtCapacity."""
         sandbox = self._generation.sandbox
         if sandbox is None:
             raise AtCapacity("the server is not running")
-        tally, route = self._tally, self._config_route  # that of a local redirect may be another one
+        metrics, route = self._metrics, self._config_route  # that of a local redirect may be another one
         end_span = self._span.begin_guest(endpoint) if self._span else None
 
-        def ended(execution: Execution) -> None:
-            lease.end(execution.stderr_dropped)
+        def ended(execution: Guest) -> None:
+            resources.end(execution.stderr_dropped)
             if end_span:
                 end_span(execution)
-            if tally and (outcome := execution.outcome):
+            if metrics and (outcome := execution.outcome):
                 stop_reason, is_short = execution.stop_reason, execution.invocation.was_short_of_memory
                 note = route, execution.place, outcome, stop_reason, execution.stderr_dropped, is_short
-                tally.guests.append(note)
+                metrics.guests.append(note)
             self._log_when_over()
 
         return sandbox.start(invocation, on_slow=self._watch_client, on_end=ended)
@@ -256,14 +255,14 @@ class Exchange:
             self._client = Client(self._receive)
             self._client.watch(functools.partial(self._execution.stop, "disconnect"))
 
-    async def _wait(self, gate: Gate) -> None:
+    async def _wait(self, module_limit: ModuleLimit) -> None:
         """Waits for a place as long as the client does."""
-        entering = asyncio.ensure_future(gate.enter())
+        entering = asyncio.ensure_future(module_limit.enter())
         try:
             await Client(self._receive).unless_gone(entering)
         except BaseException:
             if entering.done() and not entering.cancelled() and entering.exception() is None:
-                gate.leave()  # the place came in the moment of giving up
+                module_limit.leave()  # the place came in the moment of giving up
             raise
 
     def _warn(self, message: str) -> None:
@@ -284,8 +283,8 @@ class Exchange:
         if failure and is_serious:
             self._warn(failure)
         status = self._reply.status or self._unanswered
-        if self._tally:
-            self._tally.requests.append((self._config_route, status, self._seconds, self._reply.size))
+        if self._metrics:
+            self._metrics.requests.append((self._config_route, status, self._seconds, self._reply.size))
         if self._span:
             is_broken = is_cut_off and is_serious
             self._span.end(

@@ -11,13 +11,13 @@ from contextlib import AsyncExitStack
 
 from starlette.types import Receive, Scope, Send
 
-from ..cgi.environ import RequestHead
 from ..cgi.forwarded import apply_forwarded
+from ..cgi.request import RequestHead
 from ..errors import Problem, StartupError
 from ..http.reply import Reply
 from ..observe.tracing import open_tracer
-from ..observe.worker_metrics import Tally
-from ..sandbox import Sandbox
+from ..observe.worker_metrics import WorkerMetrics
+from ..sandbox.sandbox import Sandbox
 from ..site.site import Site
 from ..tls import Certificate
 from .exchange import Exchange
@@ -32,9 +32,9 @@ class Gateway:
     Its `async with` is the time in which guests can run; at its end every site is closed.
     """
 
-    def __init__(self, site: Site, tally: Tally | None = None) -> None:
-        """Without a `tally` nothing is counted."""
-        self.generation = Generation(site, tally=tally)
+    def __init__(self, site: Site, metrics: WorkerMetrics | None = None) -> None:
+        """Without a `metrics` nothing is counted."""
+        self.generation = Generation(site, metrics=metrics)
         """What a request that comes now is answered with; a reload puts another one in its place."""
         self.certificate = Certificate(site.certificate) if site.certificate else None
         """What new connections are shown, where the gateway speaks TLS itself."""
@@ -99,7 +99,7 @@ class Gateway:
         new = Generation(site, old)
         new.sandbox = sandbox
         site.succeed(old.site)
-        sandbox.forget_paces(except_of={endpoint.module.digest for _, endpoint in site.routes})
+        sandbox.forget_inline_policies(except_of={endpoint.module.digest for _, endpoint in site.routes})
         self.generation = new
         self._living.append(new)
         self._endings[old] = asyncio.create_task(self._end(old))
@@ -113,22 +113,22 @@ class Gateway:
         await asyncio.to_thread(old.site.release)
         del self._endings[old]
 
-    def count(self, tally: Tally) -> None:
+    def count(self, metrics: WorkerMetrics) -> None:
         """Has a tally count what has been noted since, and show how much is under way."""
-        tally.count()
+        metrics.count()
         loads = {
-            gate: module.route
+            module_limit: module.route
             for generation in self._living
-            for module, gate in zip(generation.site.config.module, generation.gates, strict=True)
+            for module, module_limit in zip(generation.site.config.module, generation.module_limits, strict=True)
         }
         running: Counter[str] = Counter()
         waiting: Counter[str] = Counter()
-        for gate, route in loads.items():
-            inside, outside = gate.load
+        for module_limit, route in loads.items():
+            inside, outside = module_limit.load
             running[route] += inside
             waiting[route] += outside
         in_flight = sum(generation.users for generation in self._living)
-        tally.show(in_flight, {route: (running[route], waiting[route]) for route in running})
+        metrics.show(in_flight, {route: (running[route], waiting[route]) for route in running})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, from its head to its line in the log."""

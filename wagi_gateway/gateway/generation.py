@@ -6,10 +6,11 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from ..config.settings import ModuleConfig
-from ..http.spool import SpoolRoom
-from ..observe.worker_metrics import Tally
-from ..sandbox import Gate, Places, Sandbox
+from ..http.spool import SpoolBudget
+from ..observe.worker_metrics import WorkerMetrics
+from ..sandbox.sandbox import Sandbox
 from ..site.site import Site
+from .admission import ModuleLimit, WorkerLimit
 
 if TYPE_CHECKING:
     from ..observe.spans import Tracer
@@ -21,14 +22,14 @@ class Generation:
     """One site between two reloads. What is the same in the one before is taken over from it, so that a limit holds for
     the requests of both together."""
 
-    def __init__(self, site: Site, before: Generation | None = None, tally: Tally | None = None) -> None:
-        """Without a `tally`, nor one of the generation before, nothing is counted."""
+    def __init__(self, site: Site, before: Generation | None = None, metrics: WorkerMetrics | None = None) -> None:
+        """Without a `metrics`, nor one of the generation before, nothing is counted."""
         self.site = site
-        self.tally: Tally | None = tally or (before.tally if before else None)
-        if self.tally:
-            self.tally.count_loads(site.loads)
+        self.metrics: WorkerMetrics | None = metrics or (before.metrics if before else None)
+        if self.metrics:
+            self.metrics.count_loads(site.loads)
             for module in site.config.module:  # so that there is something to see before the first request
-                self.tally.route(module.route)
+                self.metrics.route(module.route)
         self.tracer: Tracer | None = before.tracer if before else None
         """What makes spans; set while the server is up, if there are to be any."""
         self.sandbox: Sandbox | None = None
@@ -36,16 +37,16 @@ class Generation:
         server = site.config.server
         old = before.site.config.server if before else None
         if before and old and (old.spool, old.body_memory) == (server.spool, server.body_memory):
-            self.room: SpoolRoom = before.room
+            self.budget: SpoolBudget = before.budget
         else:
-            self.room = SpoolRoom(server.spool, server.body_memory)
-        kept: dict[_Name, Gate] = {}
+            self.budget = SpoolBudget(server.spool, server.body_memory)
+        kept: dict[_Name, ModuleLimit] = {}
         if before and old and old.concurrency == server.concurrency:
-            self.places: Places = before.places
+            self.worker_limit: WorkerLimit = before.worker_limit
             kept = before._by_name()
         else:
-            self.places = Places(server.concurrency)
-        self.gates = [kept.get(_name(module)) or self._gate(module) for module in site.config.module]
+            self.worker_limit = WorkerLimit(server.concurrency)
+        self.module_limits = [kept.get(_name(module)) or self._module_limit(module) for module in site.config.module]
         """One for each `[[module]]`."""
         self._users = 0
         self._unused = asyncio.Event()
@@ -72,12 +73,12 @@ class Generation:
             self._unused.clear()
             await self._unused.wait()
 
-    def _by_name(self) -> dict[_Name, Gate]:
-        return dict(zip(map(_name, self.site.config.module), self.gates, strict=True))
+    def _by_name(self) -> dict[_Name, ModuleLimit]:
+        return dict(zip(map(_name, self.site.config.module), self.module_limits, strict=True))
 
-    def _gate(self, module: ModuleConfig) -> Gate:
+    def _module_limit(self, module: ModuleConfig) -> ModuleLimit:
         limits = module.limits
-        return Gate(self.places, limits.concurrency, limits.queue, limits.queue_time)
+        return ModuleLimit(self.worker_limit, limits.concurrency, limits.queue, limits.queue_time)
 
 
 def _name(module: ModuleConfig) -> _Name:

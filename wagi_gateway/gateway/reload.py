@@ -11,12 +11,11 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TypeVar
 
-from ..cgroup import memory_bound
 from ..config.file import ConfigFile
-from ..config.settings import Config, Table
+from ..config.settings import Config, SettingsTable
 from ..config.values import as_written
 from ..errors import Problem, StartupError
-from ..footprint import check_memory
+from ..memory import check_memory, memory_bound
 from ..site.load import load
 from ..site.site import Site
 from .gateway import Gateway
@@ -156,7 +155,7 @@ def needs_restart(started: Config, now: Config) -> Iterator[Problem]:
                 yield Problem("", f"{what}; it is {_written(old, key)}")
 
 
-def _written(table: Table, key: str) -> str:
+def _written(table: SettingsTable, key: str) -> str:
     return as_written(getattr(table, key), type(table).model_fields[key].annotation)
 
 

@@ -6,7 +6,7 @@ import re
 
 from starlette.types import Message, Send
 
-from ..cgi.environ import RequestHead
+from ..cgi.request import RequestHead
 from ..cgi.response import ResponseHead
 from ..errors import ClientDisconnect, RequestError
 

@@ -13,7 +13,7 @@ from ..errors import AtCapacity
 _CHUNK = 256 * 1024
 
 
-class SpoolRoom:
+class SpoolBudget:
     """What all spools of one worker hold together: clients decide how many there are, the operator how much."""
 
     def __init__(self, total: int, memory: int) -> None:
@@ -25,9 +25,9 @@ class SpoolRoom:
 class Spool:
     """An unnamed store that grows; leaving its `with` frees what it holds."""
 
-    def __init__(self, room: SpoolRoom) -> None:
+    def __init__(self, budget: SpoolBudget) -> None:
         self.size = 0
-        self._room = room
+        self._budget = budget
         self._chunks: list[bytes] = []
         self._file: IO[bytes] | None = None
 
@@ -39,19 +39,19 @@ class Spool:
 
     def close(self) -> None:
         """Frees what it holds."""
-        self._room.free += self.size
+        self._budget.free += self.size
         if self._file is not None:
             with contextlib.suppress(OSError):  # what did not fit the disk is tried once more, and is not needed
                 self._file.close()
 
     async def write(self, data: bytes) -> None:
         """Appends. Raises AtCapacity when the room or the disk is full."""
-        if len(data) > self._room.free:
+        if len(data) > self._budget.free:
             raise AtCapacity("the bodies of all requests together are over server.spool", limit="spool")
-        self._room.free -= len(data)
+        self._budget.free -= len(data)
         self.size += len(data)
         self._chunks.append(data)
-        if self.size > self._room.memory:
+        if self.size > self._budget.memory:
             try:
                 await asyncio.to_thread(self._flush)
             except OSError as error:

@@ -18,13 +18,13 @@ from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.staticfiles import NotModifiedResponse, StaticFiles
 from starlette.types import Message, Receive, Scope
 
-from ..cgi.environ import RequestHead
+from ..cgi.request import RequestHead
 from ..cgi.response import ResponseHead
-from ..config.settings import Static
+from ..config.settings import StaticConfig
 from ..errors import AtCapacity, ClientDisconnect, FilesOnly, NotFound, RequestError
 from ..router import RouteMatch
-from .client import Client
 from .reply import Reply
+from .request import Client
 
 _ONE_RANGE = rb"(?:\d{1,15}-(?:\d{1,15})?|-\d{1,15})"
 _RANGE = re.compile(rb"bytes=" + _ONE_RANGE + rb"(?:[ \t]*,[ \t]*" + _ONE_RANGE + rb")*")
@@ -51,7 +51,7 @@ class _File:
 class StaticDirectory(StaticFiles):
     """Answers a `[[static]]` route."""
 
-    def __init__(self, config: Static, directory: Path) -> None:
+    def __init__(self, config: StaticConfig, directory: Path) -> None:
         super().__init__(directory=directory, check_dir=False)
         mimetypes.init()  # reads the system's table, which would keep the first request waiting
         self.config = config

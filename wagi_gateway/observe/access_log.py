@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 
-from ..cgi.environ import RequestHead
-from .log import ACCESS
+from ..cgi.request import RequestHead
+from ..outbound.client import Call
+from .log import ACCESS, CALLS
 
 MAX_TARGET = 1024
 """Bytes of a target that are logged."""
 
-logger = logging.getLogger(ACCESS)
+access_logger = logging.getLogger(ACCESS)
 
 
 def log_access(
@@ -26,7 +27,7 @@ def log_access(
     reason: str | None,
 ) -> None:
     """Logs a request that has ended, with its query or not, and the reason where its module did not answer it."""
-    if not logger.isEnabledFor(logging.INFO):
+    if not access_logger.isEnabledFor(logging.INFO):
         return
     fields: dict[str, object] = {
         "status": status,
@@ -41,4 +42,24 @@ def log_access(
     if reason:
         fields["reason"] = reason
     target = request.raw_path + (b"?" + request.query if request.query and has_query else b"")
-    logger.info("%s %s", request.method, target[:MAX_TARGET].decode("latin-1"), extra={"fields": fields})
+    access_logger.info("%s %s", request.method, target[:MAX_TARGET].decode("latin-1"), extra={"fields": fields})
+
+
+call_logger = logging.getLogger(CALLS)
+
+
+def log_call(route: str, request_id: str, call: Call) -> None:
+    """Logs a call that is over; paths and queries stay out, for they hold secrets."""
+    fields: dict[str, object] = {
+        "outcome": call.outcome,
+        **({} if call.status is None else {"status": call.status}),
+        "route": route,
+        "sent": call.sent,
+        "received": call.received,
+        "ms": round(call.seconds * 1000, 3),
+        **({"redirects": call.redirects} if call.redirects else {}),
+        "id": request_id,
+        **({"reason": call.reason} if call.reason else {}),
+    }
+    level = logging.INFO if call.outcome in ("answered", "stopped") else logging.WARNING
+    call_logger.log(level, "call %s %s", call.method, call.origin, extra={"fields": fields})

@@ -16,24 +16,24 @@ from ..compiler.abi import WASMTIME_VERSION
 from . import metrics
 from .metrics import BOUNDS, METRICS, Metric
 from .process import usage
-from .process_registry import Crew, series
+from .process_registry import ProcessRegistry, series
 
 _Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
 _Sample = tuple[Metric, tuple[str, ...], Sequence[float]]
 """A metric, the values of its labels, and its cells."""
 
 
-def exposition(crew: Crew, accept: str) -> tuple[bytes, str]:
+def exposition(processes: ProcessRegistry, accept: str) -> tuple[bytes, str]:
     """All metrics in the format a scraper accepts, and its content type."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Snapshot(crew))
+    registry.register(_Snapshot(processes))
     encode, content_type = choose_encoder(accept)
     return encode(registry), content_type
 
 
 class _Snapshot(Collector):
-    def __init__(self, crew: Crew) -> None:
-        self._crew = crew
+    def __init__(self, processes: ProcessRegistry) -> None:
+        self._processes = processes
 
     def describe(self) -> Iterable[Family]:
         """Nothing: what there is, a scrape says."""
@@ -42,7 +42,7 @@ class _Snapshot(Collector):
     def collect(self) -> Iterable[Family]:
         """Each metric with all its series."""
         families = {metric.name: _family(metric) for metric in METRICS}
-        for metric, values, value in _samples(self._crew):
+        for metric, values, value in _samples(self._processes):
             family = families[metric.name]
             if isinstance(family, HistogramMetricFamily):
                 family.add_metric(values, *_buckets(value))
@@ -61,8 +61,8 @@ def _family(metric: Metric) -> _Family:
             return HistogramMetricFamily(metric.name, metric.about, labels=metric.labels)
 
 
-def _buckets(cells: Sequence[float]) -> tuple[list[tuple[str, float]], float]:
-    *counts, nanoseconds = cells
+def _buckets(counters: Sequence[float]) -> tuple[list[tuple[str, float]], float]:
+    *counts, nanoseconds = counters
     buckets = []
     total = 0.0
     for bound, count in zip((*map(str, BOUNDS), "+Inf"), counts, strict=True):
@@ -71,25 +71,25 @@ def _buckets(cells: Sequence[float]) -> tuple[list[tuple[str, float]], float]:
     return buckets, nanoseconds / 1e9
 
 
-def _samples(crew: Crew) -> Iterator[_Sample]:
-    for metric, values, cells in series(crew.totals()):
+def _samples(processes: ProcessRegistry) -> Iterator[_Sample]:
+    for metric, values, counters in series(processes.totals()):
         if metric is not metrics.READY:
-            yield metric, values, cells
-    for module in crew.served:
+            yield metric, values, counters
+    for module in processes.served:
         yield metrics.MODULES, (module.route, module.source, module.digest), (1,)
-        yield metrics.PLACES, (module.route,), (module.limits.concurrency * crew.workers,)
-        yield metrics.QUEUE_PLACES, (module.route,), (module.limits.queue * crew.workers,)
-    yield metrics.STALE, (), (crew.stale,)
-    yield metrics.WARNINGS, (), (len(crew.warnings),)
-    yield metrics.LOADED, (), (crew.loaded,)
-    yield metrics.LAST_RELOAD, (), (not crew.reload_problems,)
-    yield metrics.READY, (), (crew.unready() is None,)
-    yield metrics.WORKERS, (), (len(crew.ready()),)
-    yield metrics.WORKERS_WANTED, (), (crew.workers,)
+        yield metrics.PLACES, (module.route,), (module.limits.concurrency * processes.workers,)
+        yield metrics.QUEUE_PLACES, (module.route,), (module.limits.queue * processes.workers,)
+    yield metrics.STALE, (), (processes.stale,)
+    yield metrics.WARNINGS, (), (len(processes.warnings),)
+    yield metrics.LOADED, (), (processes.loaded,)
+    yield metrics.LAST_RELOAD, (), (not processes.reload_problems,)
+    yield metrics.READY, (), (processes.unready() is None,)
+    yield metrics.WORKERS, (), (len(processes.ready()),)
+    yield metrics.WORKERS_WANTED, (), (processes.workers,)
     yield metrics.BUILD, (__version__, WASMTIME_VERSION, platform.python_version()), (1,)
-    for member in crew.current():
-        if used := usage(member.pid):
-            of = (member.name,)
+    for entry in processes.current():
+        if used := usage(entry.pid):
+            of = (entry.name,)
             yield metrics.CPU, of, (used.cpu_seconds,)
             yield metrics.RESIDENT, of, (used.resident,)
             yield metrics.VIRTUAL, of, (used.virtual,)

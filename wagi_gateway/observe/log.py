@@ -9,7 +9,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..config.settings import Log
+from ..config.settings import LogConfig
 from .module_log import ModuleLog
 
 logger = logging.getLogger("wagi_gateway")
@@ -19,7 +19,7 @@ CALLS = "wagi_gateway.calls"
 GUEST = "wagi_gateway.guest"
 
 
-def configure(settings: Log, directory: Path | None = None) -> None:
+def configure(settings: LogConfig, directory: Path | None = None) -> None:
     """Sends the gateway's and uvicorn's records to standard error in the chosen format, and those of guests to files
     in `directory`, if there is one."""
     _spare_what_no_line_has()
@@ -51,7 +51,7 @@ def _spare_what_no_line_has() -> None:
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 
 
-def _configure_guests(settings: Log, directory: Path | None, fallback: logging.Handler) -> None:
+def _configure_guests(settings: LogConfig, directory: Path | None, fallback: logging.Handler) -> None:
     guests = logging.getLogger(GUEST)
     guests.propagate = directory is None
     guests.setLevel(logging.INFO if directory else logging.NOTSET)
@@ -62,7 +62,7 @@ def _configure_guests(settings: Log, directory: Path | None, fallback: logging.H
 
 def configure_for_run() -> None:
     """For one invocation at a terminal: messages alone, the guest's lines as it wrote them."""
-    configure(Log(access=False))
+    configure(LogConfig(access=False))
     logger.handlers[0].setFormatter(_MessageFormatter())
 
 

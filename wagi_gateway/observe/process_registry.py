@@ -17,14 +17,14 @@ from ..site.site import Endpoint, Site
 from . import metrics
 from .metrics import BY_NAME
 from .module_log import module_log
-from .shared_counters import Cells
-from .worker_metrics import Tally
+from .shared_counters import SharedCounters
+from .worker_metrics import WorkerMetrics
 
 SERVER, SUPERVISOR = "server", "supervisor"
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
+class ServedModule:
     """What is known of a `[[module]]` that is served."""
 
     route: str
@@ -39,24 +39,24 @@ class Served:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Member:
+class ProcessEntry:
     """A process."""
 
     name: str
     """`server` where there is one, else `supervisor` or `worker-1` and so on: a worker has the name of the one whose
     place it takes."""
     pid: int
-    cells: Cells
+    counters: SharedCounters
     process: BaseProcess | None = None
     """What it is to the process that has started it."""
     started: float = field(default_factory=time.time)
 
     def number(self, metric: metrics.Metric) -> int:
         """The value of a metric without labels."""
-        return self.cells.get(metric.key())
+        return self.counters.get(metric.key())
 
 
-class Crew:
+class ProcessRegistry:
     """What `/metrics`, `/status` and `/readyz` look at. Its methods may be called from any thread."""
 
     def __init__(self, site: Site, workers: int) -> None:
@@ -71,14 +71,14 @@ class Crew:
         self._past: dict[str, list[int]] = {}
         """Counters and histograms of processes that are gone."""
         self._lock = threading.Lock()
-        self.tally = Tally()
+        self.metrics = WorkerMetrics()
         """What this process counts."""
-        self._members = [Member(SUPERVISOR if workers > 1 else SERVER, os.getpid(), self.tally.cells)]
+        self._entries = [ProcessEntry(SUPERVISOR if workers > 1 else SERVER, os.getpid(), self.metrics.counters)]
         self._take(site)
         for metric in (metrics.WORKER_STARTS, metrics.WORKER_DEATHS):
-            self.tally.cells.add(metric.key())
+            self.metrics.counters.add(metric.key())
         for outcome in ("ok", "failed"):
-            self.tally.cells.add(metrics.RELOADS.key(outcome))
+            self.metrics.counters.add(metrics.RELOADS.key(outcome))
 
     def on_reload(self, site: Site | None, failure: StartupError | None) -> None:
         """A reload is over, however it was asked for: what is served now, or why that has not changed."""
@@ -92,49 +92,49 @@ class Crew:
         """The server begins to end."""
         self.is_stopping = True
 
-    def join(self, name: str, process: BaseProcess, cells: Cells) -> None:
+    def join(self, name: str, process: BaseProcess, counters: SharedCounters) -> None:
         """A worker was started; one of the same name retires."""
         with self._lock:
-            self._members.append(Member(name, process.pid or 0, cells, process))
+            self._entries.append(ProcessEntry(name, process.pid or 0, counters, process))
         self._count(metrics.WORKER_STARTS)
 
     def bury(self) -> None:
         """Keeps what workers have counted that have ended. Called on the thread that starts them."""
-        ended = [member for member in self.members() if member.process and not member.process.is_alive()]
+        ended = [entry for entry in self.entries() if entry.process and not entry.process.is_alive()]
         with self._lock:
-            self._members = [member for member in self._members if member not in ended]
-            for member in ended:
-                for key, counts in member.cells.read():
+            self._entries = [entry for entry in self._entries if entry not in ended]
+            for entry in ended:
+                for key, counts in entry.counters.read():
                     if _metric(key).kind != "gauge":
                         _add(self._past, key, counts)
-                member.cells.close()
+                entry.counters.close()
 
     def count_death(self) -> None:
         """A worker has died, or did not answer any more."""
         self._count(metrics.WORKER_DEATHS)
 
-    def members(self) -> list[Member]:
+    def entries(self) -> list[ProcessEntry]:
         """The processes that are there; the one that retires comes before the one that takes its place."""
         with self._lock:
-            return list(self._members)
+            return list(self._entries)
 
-    def current(self) -> list[Member]:
+    def current(self) -> list[ProcessEntry]:
         """Those that do not retire."""
-        return list({member.name: member for member in self.members()}.values())
+        return list({entry.name: entry for entry in self.entries()}.values())
 
     def totals(self) -> dict[str, list[int]]:
         """The sum of what all have counted, by the key of the series."""
         with self._lock:
             totals = {key: list(counts) for key, counts in self._past.items()}
-            for member in self._members:
-                for key, counts in member.cells.read():
+            for entry in self._entries:
+                for key, counts in entry.counters.read():
                     _add(totals, key, counts)
         return totals
 
     def ready(self) -> list[str]:
         """The names under which a process serves."""
         with self._lock:
-            return sorted({member.name for member in self._members if member.number(metrics.READY)})
+            return sorted({entry.name for entry in self._entries if entry.number(metrics.READY)})
 
     def unready(self) -> str | None:
         """Why not everything is ready to serve; None if it is."""
@@ -152,14 +152,14 @@ class Crew:
         self.stale = site.loads[metrics.PULLS.name, "stale"]
         self.loaded = time.time()
         if self.workers > 1:  # else it is counted by what serves
-            self.tally.count_loads(site.loads)
+            self.metrics.count_loads(site.loads)
 
     def _count(self, metric: metrics.Metric, *values: str) -> None:
         with self._lock:
-            self.tally.numbers[self.tally.cells.add(metric.key(*values))] += 1
+            self.metrics.numbers[self.metrics.counters.add(metric.key(*values))] += 1
 
 
-def _served(site: Site) -> Iterator[Served]:
+def _served(site: Site) -> Iterator[ServedModule]:
     of_modules: defaultdict[int, dict[str, Endpoint]] = defaultdict(dict)
     for pattern, endpoint in site.routes:
         of_modules[endpoint.number][pattern.text] = endpoint
@@ -168,7 +168,7 @@ def _served(site: Site) -> Iterator[Served]:
         endpoint = next(iter(of_modules[number].values()))
         directory = site.log_directory
         logs = {text: str(module_log(directory, text)) for text in routes} if directory else {}
-        yield Served(config.route, routes, endpoint.source, endpoint.module.digest, config.limits, logs)
+        yield ServedModule(config.route, routes, endpoint.source, endpoint.module.digest, config.limits, logs)
 
 
 def _add(totals: dict[str, list[int]], key: str, counts: list[int]) -> None:

@@ -19,7 +19,7 @@ _SPARE = 64
 """Cells that are counted in when there is no room for others; nobody reads them."""
 
 
-class Cells:
+class SharedCounters:
     """Records of 64-bit integers, each with a key; records are added and never removed.
 
     One process writes; reading needs no lock and no answer of the writer. A file without a name holds them, so that
@@ -46,7 +46,7 @@ class Cells:
         self._is_closed = False
         self._lock = threading.Lock()
 
-    def __reduce__(self) -> tuple[Callable[[Any], Cells], tuple[Any]]:
+    def __reduce__(self) -> tuple[Callable[[Any], SharedCounters], tuple[Any]]:
         """For a process that is about to be started."""
         return _attach, (DupFd(self._descriptor),)
 
@@ -109,5 +109,5 @@ class Cells:
             logger.warning("there are too many routes to count each; some metrics are incomplete")
 
 
-def _attach(descriptor: Any) -> Cells:
-    return Cells(descriptor.detach())
+def _attach(descriptor: Any) -> SharedCounters:
+    return SharedCounters(descriptor.detach())

@@ -30,7 +30,7 @@ from opentelemetry.trace import (
 from opentelemetry.util.types import AttributeValue
 
 from .. import __version__
-from ..cgi.environ import Authority, RequestHead
+from ..cgi.request import Authority, RequestHead
 from ..cgi.trace import TraceContext
 from .access_log import MAX_TARGET
 from .log import logger
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from ..outbound.client import Call, OnCall
     from ..outbound.destination import Destination
     from ..outbound.request import Fields
-    from ..sandbox import Execution
+    from ..sandbox.guest import Guest
     from ..site.site import Endpoint
 
 _FLUSH = 2.0
@@ -93,13 +93,13 @@ class RequestSpan:
         self.trace = _trace(self._span)
         """What the guest is told."""
 
-    def begin_guest(self, endpoint: Endpoint) -> Callable[[Execution], None] | None:
+    def begin_guest(self, endpoint: Endpoint) -> Callable[[Guest], None] | None:
         """A guest is about to run; what is returned is called when it has ended."""
         if not self._span.is_recording():
             return None
         span = self._guest = self._tracer.start("guest", SpanKind.INTERNAL, set_span_in_context(self._span, _ROOT))
 
-        def end(execution: Execution) -> None:
+        def end(execution: Guest) -> None:
             outcome = execution.outcome
             if outcome is None:
                 return

@@ -11,58 +11,58 @@ from .. import __version__
 from ..compiler.abi import WASMTIME_VERSION
 from . import metrics
 from .process import usage
-from .process_registry import SUPERVISOR, Crew, Member, Served
+from .process_registry import SUPERVISOR, ProcessEntry, ProcessRegistry, ServedModule
 
 
-def status(crew: Crew) -> dict[str, object]:
+def status(processes: ProcessRegistry) -> dict[str, object]:
     """What runs, since when, with which modules, and what is doubtful."""
-    totals = crew.totals()
-    unready = crew.unready()
+    totals = processes.totals()
+    unready = processes.unready()
     return {
         "version": __version__,
         "wasmtime": WASMTIME_VERSION,
         "python": platform.python_version(),
-        "started": _time(crew.started),
-        "uptime_seconds": round(time.time() - crew.started, 3),
+        "started": _time(processes.started),
+        "uptime_seconds": round(time.time() - processes.started, 3),
         "ready": unready is None,
         **({"reason": unready} if unready else {}),
-        "loaded": _time(crew.loaded),
-        "last_reload": _last_reload(crew),
+        "loaded": _time(processes.loaded),
+        "last_reload": _last_reload(processes),
         "requests_in_flight": totals.get(metrics.IN_FLIGHT.key(), [0])[0],
-        "workers": {"wanted": crew.workers, "ready": len(crew.ready())},
-        "processes": [_member(member) for member in crew.members()],
-        "modules": [_module(module, totals) for module in crew.served],
-        "warnings": list(crew.warnings),
+        "workers": {"wanted": processes.workers, "ready": len(processes.ready())},
+        "processes": [_entry(entry) for entry in processes.entries()],
+        "modules": [_module(module, totals) for module in processes.served],
+        "warnings": list(processes.warnings),
     }
 
 
-def _last_reload(crew: Crew) -> dict[str, object] | None:
-    if crew.reloaded is None:
+def _last_reload(processes: ProcessRegistry) -> dict[str, object] | None:
+    if processes.reloaded is None:
         return None
-    problems = {"problems": list(map(str, crew.reload_problems))} if crew.reload_problems else {}
-    return {"at": _time(crew.reloaded), "ok": not problems, **problems}
+    problems = {"problems": list(map(str, processes.reload_problems))} if processes.reload_problems else {}
+    return {"at": _time(processes.reloaded), "ok": not problems, **problems}
 
 
-def _member(member: Member) -> dict[str, object]:
-    used = usage(member.pid)
+def _entry(entry: ProcessEntry) -> dict[str, object]:
+    used = usage(entry.pid)
     return {
-        "name": member.name,
-        "pid": member.pid,
-        "started": _time(member.started),
-        **(_work(member) if member.name != SUPERVISOR else {}),
+        "name": entry.name,
+        "pid": entry.pid,
+        "started": _time(entry.started),
+        **(_work(entry) if entry.name != SUPERVISOR else {}),
         "resident_bytes": used.resident if used else None,
         "open_fds": used.descriptors if used else None,
     }
 
 
-def _work(member: Member) -> dict[str, object]:
+def _work(entry: ProcessEntry) -> dict[str, object]:
     return {
-        "ready": bool(member.number(metrics.READY)),
-        "requests_in_flight": member.number(metrics.IN_FLIGHT),
+        "ready": bool(entry.number(metrics.READY)),
+        "requests_in_flight": entry.number(metrics.IN_FLIGHT),
     }
 
 
-def _module(module: Served, totals: Mapping[str, list[int]]) -> dict[str, object]:
+def _module(module: ServedModule, totals: Mapping[str, list[int]]) -> dict[str, object]:
     def now(metric: metrics.Metric) -> int:
         return totals.get(metric.key(module.route), [0])[0]
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from ..config.settings import Tracing
+from ..config.settings import TracingConfig
 
 if TYPE_CHECKING:  # the packages are an extra
     from .spans import Tracer
 
 
-def open_tracer(settings: Tracing) -> Tracer | None:
+def open_tracer(settings: TracingConfig) -> Tracer | None:
     """What makes spans in this process; None where nobody wants any. Raises ValueError with what is to be done."""
     if not settings.export or os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return None
@@ -25,7 +25,7 @@ def open_tracer(settings: Tracing) -> Tracer | None:
         raise ValueError(str(error)) from None
 
 
-def check(settings: Tracing) -> None:
+def check(settings: TracingConfig) -> None:
     """Raises ValueError where no tracer can be opened."""
     if tracer := open_tracer(settings):
         tracer.close()

@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING
 
 from . import metrics
 from .metrics import BOUNDS, Metric
-from .shared_counters import Cells
+from .shared_counters import SharedCounters
 
 if TYPE_CHECKING:  # what runs guests counts nothing itself
     from ..outbound.client import Call
-    from ..sandbox import Outcome
     from ..sandbox.guest import Place
-    from ..sandbox.invocation import StopReason
+    from ..sandbox.invocation import Outcome, StopReason
 
 NO_ROUTE = "-"
 """The route of requests that no module is found for."""
@@ -55,13 +54,13 @@ _CALL_LIMITS = (
 )
 
 
-class Tally:
+class WorkerMetrics:
     """Counts for all routes. Belongs to the event loop, but for calls, which end on the guests' threads."""
 
-    def __init__(self, cells: Cells | None = None) -> None:
-        """`cells` are those another process reads."""
-        self.cells = cells or Cells()
-        self.numbers = self.cells.numbers
+    def __init__(self, counters: SharedCounters | None = None) -> None:
+        """`counters` are those another process reads."""
+        self.counters = counters or SharedCounters()
+        self.numbers = self.counters.numbers
         self.requests: list[tuple[str, int, float, int]] = []
         """Those that are over: route of the `[[module]]`, status, seconds, bytes of the body."""
         self.guests: list[tuple[str, Place, Outcome, StopReason | None, int, bool]] = []
@@ -69,17 +68,17 @@ class Tally:
         memory was short."""
         self.connections: Callable[[], tuple[int, int]] = lambda: (0, 0)
         """How many are open, and how many were refused."""
-        self._routes: dict[str, RouteTally] = {}
+        self._routes: dict[str, RouteMetrics] = {}
         self._in_flight = self._add(metrics.IN_FLIGHT)
         self._connections = self._add(metrics.CONNECTIONS)
         self._refused = self._add(metrics.REFUSED)
         self._ready = self._add(metrics.READY)
 
-    def route(self, route: str) -> RouteTally:
+    def route(self, route: str) -> RouteMetrics:
         """The counts of a `[[module]]`, by its route; they go on where another configuration has the same."""
         counts = self._routes.get(route)
         if counts is None:
-            counts = self._routes[route] = RouteTally(self.cells, route)
+            counts = self._routes[route] = RouteMetrics(self.counters, route)
         return counts
 
     def count(self) -> None:
@@ -111,15 +110,15 @@ class Tally:
             self.numbers[self._add(metrics.BY_NAME[name], value)] += count
 
     def _add(self, metric: Metric, *values: str) -> int:
-        return self.cells.add(metric.key(*values))
+        return self.counters.add(metric.key(*values))
 
 
-class RouteTally:
+class RouteMetrics:
     """Counts of one route."""
 
     __slots__ = (
         "_calls",
-        "_cells",
+        "_counters",
         "_failures",
         "_guest",
         "_limits",
@@ -135,10 +134,10 @@ class RouteTally:
         "_traps",
     )
 
-    def __init__(self, cells: Cells, route: str) -> None:
+    def __init__(self, counters: SharedCounters, route: str) -> None:
         """What may be counted begins with 0, so that the first of it is seen as an increase."""
-        self._cells = cells
-        self._numbers = cells.numbers
+        self._counters = counters
+        self._numbers = counters.numbers
         self._route = route
         self._lock = Lock()
         self._statuses: dict[int, int] = {}
@@ -218,7 +217,7 @@ class RouteTally:
         return index
 
     def _add(self, metric: Metric, *values: str) -> int:
-        return self._cells.add(metric.key(self._route, *values), _CELLS if metric.kind == "histogram" else 1)
+        return self._counters.add(metric.key(self._route, *values), _CELLS if metric.kind == "histogram" else 1)
 
 
 def failure_of(outcome: Outcome, reason: StopReason | None) -> str | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import httpcore2
 
-from .deadline import Patience
+from .deadline import CallDeadline
 from .destination import Destination
 from .errors import DestinationNotAllowed
 from .network import Dial, Network, dial
@@ -57,7 +57,7 @@ OnBegin = Callable[[str, Destination], tuple[Fields, OnCall | None]]
 and who is told once it is over."""
 
 
-class Client:
+class OutboundClient:
     """Serves all guests of one module; no connection is ever used for another module."""
 
     def __init__(
@@ -101,20 +101,20 @@ class Client:
             )
         return public_only
 
-    def send(self, request: Request, destination: Destination, patience: Patience) -> httpcore2.Response:
+    def send(self, request: Request, destination: Destination, deadline: CallDeadline) -> httpcore2.Response:
         """The response's head; its body is read by whoever has it. Raises httpcore2's errors and OutboundError."""
-        outgoing = self._outgoing(request, destination, patience)
+        outgoing = self._outgoing(request, destination, deadline)
         stale = _KEPT if request.method in _IDEMPOTENT else 0
         while True:
             try:
                 return self._pool.handle_request(outgoing)
             except (httpcore2.NetworkError, httpcore2.RemoteProtocolError):
                 # The other side may have closed kept connections, this one just as it was used (RFC 9112, 9.3.1).
-                if patience.has_connected or not stale:
+                if deadline.has_connected or not stale:
                     raise
                 stale -= 1
 
-    def _outgoing(self, request: Request, destination: Destination, patience: Patience) -> httpcore2.Request:
+    def _outgoing(self, request: Request, destination: Destination, deadline: CallDeadline) -> httpcore2.Request:
         headers, target = request.headers(destination), destination.target
         if self._proxy and destination.scheme == "http":
             headers += self._proxy.fields
@@ -125,7 +125,7 @@ class Client:
             httpcore2.URL(scheme=destination.scheme, host=host, port=destination.port, target=target),
             headers=headers,
             content=request.body,
-            extensions={"timeout": dict.fromkeys(("connect", "read", "write"), patience)},
+            extensions={"timeout": dict.fromkeys(("connect", "read", "write"), deadline)},
         )
 
     def count(self, call: Call) -> None:

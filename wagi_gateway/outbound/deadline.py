@@ -6,10 +6,10 @@ import select
 import time
 from typing import Protocol
 
-from .errors import CallStopped, OutOfTime
+from .errors import CallStopped, CallTimeout
 
 
-class Guest(Protocol):
+class Waiter(Protocol):
     """The guest on whose behalf is waited."""
 
     def wait(self, seconds: float, descriptor: int, events: int) -> bool:
@@ -23,7 +23,7 @@ class Guest(Protocol):
         """Whether the guest has to end."""
 
 
-class Patience:
+class CallDeadline:
     """The time of one call, running since it was made.
 
     httpcore hands a request's timeouts to the network untouched, so this goes in their place: it bounds the whole where
@@ -42,7 +42,7 @@ class Patience:
         "time",
     )
 
-    def __init__(self, guest: Guest, seconds: float, connect_seconds: float) -> None:
+    def __init__(self, guest: Waiter, seconds: float, connect_seconds: float) -> None:
         self.guest = guest
         self.time = seconds
         self.public_only = True
@@ -90,11 +90,11 @@ class Patience:
             raise CallStopped("the guest had to end")
         now = time.monotonic()
         if now >= self._deadline:
-            raise OutOfTime(f"not done within limits.http_time ({self.time:g} s)", limit="http_time")
+            raise CallTimeout(f"not done within limits.http_time ({self.time:g} s)", limit="http_time")
         if now >= self._step_deadline:
             share = "" if self._step_deadline == self._connect_deadline else "its share of "
             what = f"no connection within {share}limits.http_connect_time ({self._connect_time:g} s)"
-            raise OutOfTime(what, limit="http_connect_time")
+            raise CallTimeout(what, limit="http_connect_time")
 
     def until_ready(self, descriptor: int, events: int) -> None:
         """Waits for a descriptor, or with -1 until the guest is woken. Raises OutOfTime, CallStopped."""

@@ -94,7 +94,7 @@ class RequestFailed(OutboundError):
     outcome = "failed"
 
 
-class OutOfTime(RequestFailed):
+class CallTimeout(RequestFailed):
     """The call took longer than it may."""
 
     outcome = "timeout"

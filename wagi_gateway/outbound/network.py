@@ -12,21 +12,21 @@ from collections.abc import Callable, Iterable
 from ipaddress import IPv6Address
 from typing import Any, TypeVar
 
+import h11
 import httpcore2
 
-from .deadline import Patience
+from .deadline import CallDeadline
 from .destination import Address
-from .errors import DestinationNotAllowed, OutOfTime
+from .errors import CallTimeout, DestinationNotAllowed
 from .policy import Policy
 from .proxy import Proxy
 from .resolver import Resolver
-from .tunnel import open_tunnel
 
 T = TypeVar("T")
-Dial = Callable[[Address, int, Patience], socket.socket]
+Dial = Callable[[Address, int, CallDeadline], socket.socket]
 
 
-def dial(address: Address, port: int, patience: Patience) -> socket.socket:
+def dial(address: Address, port: int, deadline: CallDeadline) -> socket.socket:
     """A connected socket. Raises OSError, OutOfTime, CallStopped."""
     family = socket.AF_INET6 if isinstance(address, IPv6Address) else socket.AF_INET
     connection = socket.socket(family, socket.SOCK_STREAM)
@@ -34,7 +34,7 @@ def dial(address: Address, port: int, patience: Patience) -> socket.socket:
         connection.setblocking(False)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         while (error := connection.connect_ex((str(address), port))) in (errno.EINPROGRESS, errno.EALREADY):
-            patience.until_writable(connection.fileno())
+            deadline.until_writable(connection.fileno())
         if error not in (0, errno.EISCONN):
             raise OSError(error, os.strerror(error))
     except BaseException:
@@ -62,39 +62,39 @@ class Network(httpcore2.NetworkBackend):
         socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,  # noqa: ARG002
     ) -> httpcore2.NetworkStream:
         """A stream to the first address that is permitted and answers; `timeout` is the call's Patience."""
-        patience: Patience = timeout
-        patience.begin_connect()
+        deadline: CallDeadline = timeout
+        deadline.begin_connect()
         if self._proxy is None:
-            stream = self._connect(host.strip("[]"), port, patience, public_only=patience.public_only)
+            stream = self._connect(host.strip("[]"), port, deadline, public_only=deadline.public_only)
         else:
-            stream = self._connect(self._proxy.host, self._proxy.port, patience, public_only=False)
-        if not patience.is_secure:
-            patience.end_connect()
+            stream = self._connect(self._proxy.host, self._proxy.port, deadline, public_only=False)
+        if not deadline.is_secure:
+            deadline.end_connect()
         elif self._proxy:
             try:
-                open_tunnel(stream, self._proxy, f"{host}:{port}", patience)
+                open_tunnel(stream, self._proxy, f"{host}:{port}", deadline)
             except BaseException:
                 stream.close()
                 raise
         return stream
 
-    def _connect(self, host: str, port: int, patience: Patience, *, public_only: bool) -> Stream:
+    def _connect(self, host: str, port: int, deadline: CallDeadline, *, public_only: bool) -> Stream:
         failure: Exception | None = None
-        addresses = self._resolver.resolve(host, patience)
+        addresses = self._resolver.resolve(host, deadline)
         for index, address in enumerate(addresses):
-            patience.begin_attempt(len(addresses) - index)
+            deadline.begin_attempt(len(addresses) - index)
             try:
                 if public_only:
                     self._policy.check_address(address)
-                connection = self._dial(address, port, patience)
+                connection = self._dial(address, port, deadline)
             except DestinationNotAllowed as denied:
                 failure = failure or denied
             except OSError as error:
                 failure = httpcore2.ConnectError(f"{address}: {error.strerror or error}")
-            except OutOfTime as error:
+            except CallTimeout as error:
                 failure = error
             else:
-                patience.end_attempt()
+                deadline.end_attempt()
                 return Stream(connection)
         raise failure or httpcore2.ConnectError(f"{host} has no address")
 
@@ -154,20 +154,45 @@ class Stream(httpcore2.NetworkStream):
         poll.register(self._socket, select.POLLIN)
         return bool(poll.poll(0))
 
-    def _do(self, operation: Callable[[], T], patience: Patience, events: int) -> T:
+    def _do(self, operation: Callable[[], T], deadline: CallDeadline, events: int) -> T:
         while True:
-            patience.check()
+            deadline.check()
             try:
                 return operation()
             except ssl.SSLWantReadError:
-                patience.until_readable(self._socket.fileno())
+                deadline.until_readable(self._socket.fileno())
             except ssl.SSLWantWriteError:
-                patience.until_writable(self._socket.fileno())
+                deadline.until_writable(self._socket.fileno())
             except BlockingIOError:
-                patience.until_ready(self._socket.fileno(), events)
+                deadline.until_ready(self._socket.fileno(), events)
 
 
 def _said(error: Exception) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {error.verify_message}"
     return getattr(error, "strerror", None) or str(error)
+
+
+_READ = 16 * 1024
+
+
+def open_tunnel(stream: httpcore2.NetworkStream, proxy: Proxy, authority: str, deadline: Any) -> None:
+    """Asks the proxy at the other end of `stream` for a tunnel. Raises httpcore2.ProxyError, and what the stream does.
+
+    httpcore's own tunnels stay in its pool for ever when TLS fails inside them.
+    """
+    connection = h11.Connection(h11.CLIENT)
+    headers = [(b"host", authority.encode()), *proxy.fields]
+    request = h11.Request(method="CONNECT", target=authority, headers=headers)
+    stream.write((connection.send(request) or b"") + (connection.send(h11.EndOfMessage()) or b""), deadline)
+    try:
+        while not isinstance(event := connection.next_event(), h11.Response):
+            if event is h11.NEED_DATA:
+                connection.receive_data(stream.read(_READ, deadline))
+            elif not isinstance(event, h11.InformationalResponse):
+                raise httpcore2.ProxyError("the proxy closed the connection")
+    except h11.RemoteProtocolError as error:
+        raise httpcore2.ProxyError(f"the proxy does not speak HTTP: {error}") from None
+    if not 200 <= event.status_code < 300:
+        reason = bytes(event.reason).decode("latin-1")
+        raise httpcore2.ProxyError(f"the proxy answered {event.status_code} {reason}".rstrip())

@@ -9,7 +9,7 @@ from ipaddress import ip_address
 
 import httpcore2
 
-from .deadline import Patience
+from .deadline import CallDeadline
 from .destination import Address, address_of
 
 _MAX_LOOKUPS = 64
@@ -32,7 +32,7 @@ class Resolver:
         self._lookup = lookup
         self._free = threading.BoundedSemaphore(_MAX_LOOKUPS)
 
-    def resolve(self, host: str, patience: Patience) -> list[Address]:
+    def resolve(self, host: str, deadline: CallDeadline) -> list[Address]:
         """The addresses of a canonical host. Raises httpcore2.ConnectError, OutOfTime, CallStopped."""
         if address := address_of(host):
             return [address]
@@ -47,7 +47,7 @@ class Resolver:
                 answer.append(error)
             finally:
                 self._free.release()
-                patience.guest.wake()
+                deadline.guest.wake()
 
         try:
             threading.Thread(target=work, name="resolver", daemon=True).start()
@@ -55,7 +55,7 @@ class Resolver:
             self._free.release()
             raise httpcore2.ConnectError(f"{host}: {error}") from None
         while not answer:
-            patience.until_ready(-1, 0)
+            deadline.until_ready(-1, 0)
         if isinstance(answer[0], Exception):
             raise httpcore2.ConnectError(f"{host}: {getattr(answer[0], 'strerror', None) or answer[0]}")
         # The link of a link-local address is a matter of this host; such an address is reached by entry only.

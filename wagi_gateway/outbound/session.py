@@ -9,16 +9,16 @@ from typing import Protocol
 
 import httpcore2
 
-from .client import Call, Client, OnBegin, OnCall
-from .deadline import Guest, Patience
+from .client import Call, OnBegin, OnCall, OutboundClient
+from .deadline import CallDeadline, Waiter
 from .destination import Destination
 from .errors import (
     BodyFailed,
+    CallTimeout,
     HeaderNotFound,
     InvalidHandle,
     InvalidUrl,
     OutboundError,
-    OutOfTime,
     RequestFailed,
     TooManySessions,
 )
@@ -55,7 +55,7 @@ class Parts(Protocol):
 class _Open:
     """An open response and what is known of its call."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: OutboundSession) -> None:
         self._session = session
         self._started = time.perf_counter()
         self._is_over = False
@@ -92,12 +92,12 @@ class _Open:
                 self.on_end(call)
 
 
-class Session:
+class OutboundSession:
     """Belongs to one invocation and its thread; `end` is called once the guest has ended."""
 
     __slots__ = ("_client", "_count", "_cursor", "_on_begin", "_on_call", "_open")
 
-    def __init__(self, client: Client, on_call: OnCall, on_begin: OnBegin | None = None) -> None:
+    def __init__(self, client: OutboundClient, on_call: OnCall, on_begin: OnBegin | None = None) -> None:
         """`on_call` is called on the guest's thread with each call that is over, `on_begin` before one is sent."""
         self._client = client
         self._on_call = on_call
@@ -106,7 +106,7 @@ class Session:
         self._cursor = 0
         self._count = 0
 
-    def request(self, parts: Parts, guest: Guest) -> tuple[int, int]:
+    def request(self, parts: Parts, guest: Waiter) -> tuple[int, int]:
         """Makes a call: the status and the handle of the response. Raises OutboundError."""
         self._count += 1
         if self._count > self._client.limits.http_calls + 1:
@@ -180,7 +180,7 @@ class Session:
             what = f"more than limits.http_calls ({self._client.limits.http_calls}) in one request"
             raise TooManySessions(what, limit="http_calls")
 
-    def _request(self, call: _Open, parts: Parts, guest: Guest) -> tuple[int, int]:
+    def _request(self, call: _Open, parts: Parts, guest: Waiter) -> tuple[int, int]:
         limits = self._client.limits
         url = parts.url()
         try:
@@ -198,9 +198,9 @@ class Session:
             fields = in_trace(fields, trace)
         request = Request(call.method, fields, body)
         call.sent = len(body)
-        patience = Patience(guest, limits.http_time, limits.http_connect_time)
+        deadline = CallDeadline(guest, limits.http_time, limits.http_connect_time)
         try:
-            response = self._follow(call, request, destination, patience, public_only=public_only)
+            response = self._follow(call, request, destination, deadline, public_only=public_only)
         except _FOREIGN_ERRORS as error:
             raise _translated(error) from None
         while self._cursor in self._open:
@@ -211,12 +211,12 @@ class Session:
         return response.status, self._cursor
 
     def _follow(
-        self, call: _Open, request: Request, destination: Destination, patience: Patience, *, public_only: bool
+        self, call: _Open, request: Request, destination: Destination, deadline: CallDeadline, *, public_only: bool
     ) -> OpenResponse:
         """The response at the end of the redirects."""
         while True:
-            patience.begin_hop(public_only=public_only, is_secure=destination.scheme == "https")
-            response = self._send(call, request, destination, patience)
+            deadline.begin_hop(public_only=public_only, is_secure=destination.scheme == "https")
+            response = self._send(call, request, destination, deadline)
             location = response.value(b"location") if response.status in _REDIRECTS else None
             if location is None:
                 return response
@@ -233,8 +233,8 @@ class Session:
             public_only = self._client.check(target)
             request, destination = request.redirected(response.status, destination, target), target
 
-    def _send(self, call: _Open, request: Request, destination: Destination, patience: Patience) -> OpenResponse:
-        response = self._client.send(request, destination, patience)
+    def _send(self, call: _Open, request: Request, destination: Destination, deadline: CallDeadline) -> OpenResponse:
+        response = self._client.send(request, destination, deadline)
         call.status = response.status
         call.response = None
         size = sum(len(name) + len(value) + 4 for name, value in response.headers)
@@ -258,5 +258,5 @@ def _translated(error: Exception) -> OutboundError:
     if isinstance(error, OutboundError):
         return error
     if isinstance(error, httpcore2.TimeoutException):
-        return OutOfTime(str(error))
+        return CallTimeout(str(error))
     return RequestFailed(str(error) or type(error).__name__)

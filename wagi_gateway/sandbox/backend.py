@@ -15,7 +15,7 @@ Run = Callable[[wasmtime.Engine, Invocation, bytes, bytes], Outcome]
 """Runs a guest to its end on this thread; engine, invocation, and the paths of its pipes."""
 
 
-class Path(NamedTuple):
+class Backend(NamedTuple):
     """How guests are run."""
 
     run: Run
@@ -23,10 +23,10 @@ class Path(NamedTuple):
     """Whether a guest can be ended after a moment, so that it may run on the event loop's thread."""
 
 
-def choose_path() -> Path:
+def choose_path() -> Backend:
     """The hot path, which is imported only where it may be used, or the other one."""
     if not abi.fits():
-        return Path(public.run, gives_way=False)
+        return Backend(public.run, gives_way=False)
     from . import capi
 
-    return Path(capi.run, gives_way=True)
+    return Backend(capi.run, gives_way=True)

@@ -21,7 +21,7 @@ from ..outbound.errors import (
     OutboundError,
     RequestFailed,
 )
-from ..outbound.session import Session
+from ..outbound.session import OutboundSession
 from .host import HostFunction, Memory, OutOfBounds, define
 from .invocation import Invocation
 
@@ -127,7 +127,7 @@ class _Parts:
         return self._memory.text(start, size)
 
 
-def _req(memory: _Memory, session: Session, invocation: Invocation, *arguments: int) -> None:
+def _req(memory: _Memory, session: OutboundSession, invocation: Invocation, *arguments: int) -> None:
     *where, status_at, handle_at = arguments
     status, handle = session.request(_Parts(memory, invocation, tuple(where)), invocation)
     try:
@@ -138,13 +138,13 @@ def _req(memory: _Memory, session: Session, invocation: Invocation, *arguments: 
         raise
 
 
-def _close(_memory: _Memory, session: Session, _invocation: Invocation, handle: int) -> None:
+def _close(_memory: _Memory, session: OutboundSession, _invocation: Invocation, handle: int) -> None:
     session.close(handle)
 
 
 def _header_get(
     memory: _Memory,
-    session: Session,
+    session: OutboundSession,
     _invocation: Invocation,
     handle: int,
     name: int,
@@ -160,7 +160,13 @@ def _header_get(
 
 
 def _headers_get_all(
-    memory: _Memory, session: Session, _invocation: Invocation, handle: int, buffer: int, size: int, written_at: int
+    memory: _Memory,
+    session: OutboundSession,
+    _invocation: Invocation,
+    handle: int,
+    buffer: int,
+    size: int,
+    written_at: int,
 ) -> None:
     _give(memory, session.headers(handle), buffer, size, written_at)
 
@@ -173,7 +179,13 @@ def _give(memory: _Memory, value: bytes, buffer: int, size: int, written_at: int
 
 
 def _body_read(
-    memory: _Memory, session: Session, invocation: Invocation, handle: int, buffer: int, size: int, written_at: int
+    memory: _Memory,
+    session: OutboundSession,
+    invocation: Invocation,
+    handle: int,
+    buffer: int,
+    size: int,
+    written_at: int,
 ) -> None:
     session.require(handle)
     memory.check(written_at, 4)

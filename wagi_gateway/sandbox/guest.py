@@ -11,11 +11,10 @@ from typing import Literal, Protocol
 import wasmtime
 
 from .backend import Run
-from .inline import Watch
+from .inline import InlinePolicy, Watchdog
 from .invocation import Invocation, Outcome, StopReason
-from .pace import Pace
 from .pipes import CHUNK, available, read_available
-from .stdio import CAPACITY, Slot
+from .stdio import CAPACITY, Stdio
 
 QUICK = 0.005
 """Seconds after which a guest's output is read while it still runs; most guests are done by then, in one step."""
@@ -38,14 +37,14 @@ class Keeper(Protocol):
     def grow(self) -> None:
         """A guest takes its time, and others should not wait for it."""
 
-    def forget(self, execution: Execution) -> None:
+    def forget(self, execution: Guest) -> None:
         """A guest has ended."""
 
-    def take_back(self, slot: Slot) -> None:
+    def take_back(self, stdio: Stdio) -> None:
         """A slot is free for the next guest."""
 
 
-class Execution:
+class Guest:
     """One invocation in flight. Everything but `run` belongs to the event loop."""
 
     __slots__ = (
@@ -58,12 +57,12 @@ class Execution:
         "_on_end",
         "_on_slow",
         "_run",
-        "_slot",
+        "_stdio",
         "_timer",
         "_waiter",
+        "inline_policy",
         "invocation",
         "outcome",
-        "pace",
         "place",
         "started",
         "stderr_dropped",
@@ -75,12 +74,12 @@ class Execution:
         run: Run,
         engine: wasmtime.Engine,
         invocation: Invocation,
-        slot: Slot,
-        pace: Pace,
+        stdio: Stdio,
+        inline_policy: InlinePolicy,
         keeper: Keeper,
         *,
         on_slow: Callable[[], None],
-        on_end: Callable[[Execution], None],
+        on_end: Callable[[Guest], None],
     ) -> None:
         """`on_slow` is called if the guest does not end at once, `on_end` when it has ended."""
         self.invocation = invocation
@@ -89,13 +88,13 @@ class Execution:
         self.stdout_size = 0
         self.stderr_dropped = 0
         """Bytes of standard error beyond the limit."""
-        self.pace = pace
+        self.inline_policy = inline_policy
         self.place: Place = "thread"
         """Where it has run: on the event loop's thread, on that and then on another one, or on another one alone."""
         self.started = keeper.loop.time()
         self._run = run
         self._engine = engine
-        self._slot = slot
+        self._stdio = stdio
         self._keeper = keeper
         self._loop = keeper.loop
         self._on_slow = on_slow
@@ -105,7 +104,7 @@ class Execution:
         self._is_released = False
         self._timer: asyncio.TimerHandle | None = None
         self._waiter: asyncio.Future[None] | None = None
-        slot.stderr_reader.attach(invocation)
+        stdio.stderr_reader.attach(invocation)
 
     @property
     def stop_reason(self) -> StopReason | None:
@@ -131,10 +130,10 @@ class Execution:
         """The next piece of standard output; empty when there is no more to come."""
         while not self._is_drained:
             has_ended = self.outcome is not None
-            if self._slot.is_broken:
+            if self._stdio.is_broken:
                 return b""
             if has_ended or self._is_slow:
-                data = read_available(self._slot.stdout)
+                data = read_available(self._stdio.stdout)
                 self._is_drained = has_ended and len(data) < CHUNK
                 if data:
                     return self._count(data)
@@ -155,49 +154,49 @@ class Execution:
         if self.outcome is None:
             self.stop("disconnect")
         else:
-            self._free_slot()
+            self._free_stdio()
 
     def cancel(self) -> None:
         """Undoes the making of an execution that could not be started."""
-        self._slot.stderr_reader.detach()
-        self._keeper.take_back(self._slot)
+        self._stdio.stderr_reader.detach()
+        self._keeper.take_back(self._stdio)
 
-    def run_here(self, watch: Watch) -> bool:
+    def run_here(self, watchdog: Watchdog) -> bool:
         """Runs the guest on the event loop's thread. Whether it has ended there; if not, nobody has seen that it ran,
         because it can do nothing but print, and its slot is of no more use. Never raises."""
-        slot, invocation = self._slot, self.invocation
+        stdio, invocation = self._stdio, self.invocation
         invocation.is_on_loop = True
         self.place = "loop"
-        watch.enter(slot)
+        watchdog.enter(stdio)
         try:
-            outcome = self._run(self._engine, invocation, slot.stdout_path, slot.stderr_path)
+            outcome = self._run(self._engine, invocation, stdio.stdout_path, stdio.stderr_path)
         except BaseException as error:  # noqa: BLE001 - as in `run`
             outcome = _failed(error)
-        worked = watch.leave()
+        worked = watchdog.leave()
         invocation.is_on_loop = False
         if outcome.kind == "failed":
             self._break_stdout()
         elif worked is not None or outcome.was_interrupted:
-            self.pace.note_delay(worked or 0.0)
-            slot.close()
+            self.inline_policy.note_delay(worked or 0.0)
+            stdio.close()
             self.place = "moved"
             return False
-        self.pace.note_end()
+        self.inline_policy.note_end()
         self._end(outcome)
         return True
 
-    def begin_again(self, slot: Slot) -> None:
+    def begin_again(self, stdio: Stdio) -> None:
         """The guest did not end on the event loop's thread, and gets a slot for another one."""
-        self._slot = slot
-        slot.stderr_reader.attach(self.invocation)
+        self._stdio = stdio
+        stdio.stderr_reader.attach(self.invocation)
 
     def run(self) -> None:
         """The guest's whole life, on a thread. Never raises."""
-        slot = self._slot
-        self.invocation.outputs = slot.writers
+        stdio = self._stdio
+        self.invocation.outputs = stdio.writers
         started = time.thread_time()
         try:
-            outcome = self._run(self._engine, self.invocation, slot.stdout_path, slot.stderr_path)
+            outcome = self._run(self._engine, self.invocation, stdio.stdout_path, stdio.stderr_path)
         except BaseException as error:  # noqa: BLE001 - whatever it is, the request must end and its place be given back
             outcome = _failed(error)
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
@@ -205,7 +204,7 @@ class Execution:
 
     def waits_for_reader(self) -> bool:
         """Whether the guest has printed so much that it soon has to wait until some of it is read."""
-        return not self._slot.is_broken and available(self._slot.stdout) > _MUCH
+        return not self._stdio.is_broken and available(self._stdio.stdout) > _MUCH
 
     def become_slow(self) -> None:
         """The guest has not ended at once: from now on it is read while it runs, and its time is watched."""
@@ -218,25 +217,25 @@ class Execution:
             self._notify()
 
     def _end_run(self, outcome: Outcome, processor_seconds: float) -> None:
-        self.pace.note_run(processor_seconds)
+        self.inline_policy.note_run(processor_seconds)
         if self._timer:
             self._timer.cancel()
         self._keeper.forget(self)
         self._end(outcome)
 
     def _end(self, outcome: Outcome) -> None:
-        self.stderr_dropped = self._slot.stderr_reader.detach()
+        self.stderr_dropped = self._stdio.stderr_reader.detach()
         self.outcome = outcome
         self._notify()
         on_end, self._on_end, self._on_slow = self._on_end, _nothing, _nothing  # those it would keep alive keep it
         on_end(self)
         if self._is_released:
-            self._free_slot()
+            self._free_stdio()
 
-    def _free_slot(self) -> None:
+    def _free_stdio(self) -> None:
         if not self._is_drained:
             self._break_stdout()
-        self._keeper.take_back(self._slot)
+        self._keeper.take_back(self._stdio)
 
     def _count(self, data: bytes) -> bytes:
         self.stdout_size += len(data)
@@ -252,18 +251,18 @@ class Execution:
         self._waiter = self._loop.create_future()
         reads = self._is_slow
         if reads:
-            self._loop.add_reader(self._slot.stdout, self._notify)
+            self._loop.add_reader(self._stdio.stdout, self._notify)
         try:
             await self._waiter
         finally:
             self._waiter = None
-            if reads and not self._slot.is_broken:
-                self._loop.remove_reader(self._slot.stdout)
+            if reads and not self._stdio.is_broken:
+                self._loop.remove_reader(self._stdio.stdout)
 
     def _break_stdout(self) -> None:
-        if not self._slot.is_broken:
-            self._loop.remove_reader(self._slot.stdout)
-            self._slot.break_stdout()
+        if not self._stdio.is_broken:
+            self._loop.remove_reader(self._stdio.stdout)
+            self._stdio.break_stdout()
 
     def _notify(self) -> None:
         if self._waiter is not None and not self._waiter.done():

@@ -25,7 +25,7 @@ class Outputs(Protocol):
         """Frees a guest that is blocked in a write; `nothing` is a descriptor that is at its end."""
 
 
-class Watch:
+class Watchdog:
     """Has a guest that takes its time meet an epoch, and cuts off its outputs.
 
     A guest that is blocked in a write to a full pipe reaches no epoch, and the loop that would read the pipe is the one
@@ -43,7 +43,7 @@ class Watch:
         self._lock = threading.Lock()
         self._is_needed = threading.Event()
         self._is_closing = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="watch", daemon=True)
+        self._thread = threading.Thread(target=self._watchdog, name="watchdog", daemon=True)
 
     def start(self) -> None:
         """Begins to watch guests on the calling thread. Raises OSError, RuntimeError."""
@@ -82,7 +82,7 @@ class Watch:
         """Seconds of processor time that the guest has had since it was seen first."""
         return time.clock_gettime(self._clock) - self._begin
 
-    def _watch(self) -> None:
+    def _watchdog(self) -> None:
         seen = rest = 0
         while not self._is_closing.wait(MOMENT):
             with self._lock:
@@ -106,3 +106,52 @@ class Watch:
             if not self._has_cut:
                 self._has_cut = True
                 outputs.cut(self._nothing)
+
+
+_QUICK = 0.0005
+"""Seconds of processor time a quick guest takes at most. To hand it to another thread costs a tenth of that."""
+
+
+_STANDSTILL = 4 * MOMENT
+"""Seconds for which no guest may hold up the others; one that does so met an epoch late, after calls that take long."""
+
+
+_PROOF = 8
+"""Quick guests in a row that are asked for at first, and how many times more after one that was not."""
+
+
+_MAX_PROOF = _PROOF**7
+
+
+class InlinePolicy:
+    """Trusts a module once some guests in a row were quick, asks for many more after one that was not, and forgives.
+
+    A module that means to hold the others up is asked for two million quick guests before it may do so again.
+    """
+
+    __slots__ = ("_proof", "_streak", "is_quick")
+
+    def __init__(self) -> None:
+        self.is_quick = False
+        self._proof = _PROOF
+        self._streak = 0
+
+    def note_run(self, seconds: float) -> None:
+        """A guest has run on a thread for so many seconds of processor time."""
+        self._streak = self._streak + 1 if seconds <= _QUICK else 0
+        if self._streak >= self._proof:
+            self._streak = 0
+            self.is_quick = True
+
+    def note_end(self) -> None:
+        """A guest has ended on the event loop's thread in time."""
+        self._streak += 1
+        if self._streak >= self._proof:
+            self._streak = 0
+            self._proof = max(_PROOF, self._proof // _PROOF)
+
+    def note_delay(self, seconds: float) -> None:
+        """A guest has held up the others on the event loop's thread, for some seconds of processor time or blocked."""
+        self._streak = 0
+        self._proof = min(self._proof * (_PROOF**3 if seconds > _STANDSTILL else _PROOF), _MAX_PROOF)
+        self.is_quick = False

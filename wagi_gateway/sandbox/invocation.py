@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 from ..cgi.environ import Environ
 from ..compiler.compiler import WarmModule
 from ..config.settings import Limits
-from ..outbound.session import Session
+from ..outbound.session import OutboundSession
 
 StopReason = Literal["time", "stdout", "disconnect", "shutdown", "descriptors"]
 End = Literal["exit", "trap", "stopped", "failed", "starved"]
@@ -91,7 +91,7 @@ class Invocation:
         stdin: bytes | int = b"",
         volumes: tuple[tuple[bytes, bytes, bool], ...] = (),
         on_stderr: Callable[[bytes], None] = lambda _data: None,
-        outbound: Session | None = None,
+        outbound: OutboundSession | None = None,
     ) -> None:
         """Without an `entrypoint` the module is instantiated and no more. `stdin` is the body itself or the descriptor
         of a file that holds it; `volumes` are (host directory, guest path, writable); `on_stderr` is called on the

@@ -14,7 +14,7 @@ from contextlib import suppress
 
 import wasmtime
 
-from ..compiler.compiler import create_plain_engine
+from ..compiler.engine import create_plain_engine
 from .invocation import End, Invocation, Outcome, current
 from .pipes import descriptor_path
 

@@ -15,12 +15,11 @@ import wasmtime
 from ..errors import AtCapacity
 from . import public
 from .backend import choose_path
-from .guest import QUICK, Execution
-from .inline import Watch
+from .guest import QUICK, Guest
+from .inline import InlinePolicy, Watchdog
 from .invocation import Invocation
-from .pace import Pace
-from .stdio import Slot
-from .threads import Threads
+from .stdio import Stdio
+from .threads import ThreadPool
 
 _TICK = 0.05
 """Seconds between epochs: how late a stop reaches a guest that computes."""
@@ -40,18 +39,18 @@ class Sandbox:
     def __init__(self, engine: wasmtime.Engine) -> None:
         self._engine = engine
         self._path = choose_path()
-        self._threads = Threads()
-        self._idle: list[Slot] = []
-        self._running: set[Execution] = set()
+        self._threads = ThreadPool()
+        self._idle: list[Stdio] = []
+        self._running: set[Guest] = set()
         self._most = 0
         """Guests that ran on threads at the same time in the span that is under way."""
         self._is_closing = False
         self._none_runs = asyncio.Event()
         self._end_ticker = threading.Event()
-        self._watch = Watch(engine)
-        self._paces: dict[tuple[str, tuple[bytes, ...]], Pace] = {}
-        self._young: list[Execution] = []
-        self._young_timer: asyncio.TimerHandle | None = None
+        self._watchdog = Watchdog(engine)
+        self._inline_policies: dict[tuple[str, tuple[bytes, ...]], InlinePolicy] = {}
+        self._recent: list[Guest] = []
+        self._recent_timer: asyncio.TimerHandle | None = None
         self._probe = -1
         self._descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._ticker = threading.Thread(target=self._tick, name="epoch", daemon=True)
@@ -63,8 +62,8 @@ class Sandbox:
             self._probe = os.open(os.devnull, os.O_RDONLY)
             undo.callback(os.close, self._probe)
             if self._path.gives_way:
-                self._watch.start()
-                undo.callback(self._watch.close)
+                self._watchdog.start()
+                undo.callback(self._watchdog.close)
             self._ticker.start()
             undo.pop_all()
         return self
@@ -77,12 +76,12 @@ class Sandbox:
         if self._running:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._none_runs.wait(), _CLOSE)
-        if self._young_timer:
-            self._young_timer.cancel()
-        self._young.clear()  # each of them knows this sandbox
+        if self._recent_timer:
+            self._recent_timer.cancel()
+        self._recent.clear()  # each of them knows this sandbox
         self._end_ticker.set()
         if self._path.gives_way:
-            await asyncio.to_thread(self._watch.close)
+            await asyncio.to_thread(self._watchdog.close)
         await asyncio.to_thread(self._ticker.join)
         os.close(self._probe)
         self._threads.close()
@@ -94,20 +93,20 @@ class Sandbox:
         invocation: Invocation,
         *,
         on_slow: Callable[[], None] = lambda: None,
-        on_end: Callable[[Execution], None] = lambda _execution: None,
-    ) -> Execution:
+        on_end: Callable[[Guest], None] = lambda _execution: None,
+    ) -> Guest:
         """Starts a guest; `on_slow` is called if it does not end at once, `on_end` when it has ended.
 
         Raises AtCapacity when the system has no descriptor or thread left.
         """
-        pace = self._pace(invocation)
-        execution = Execution(
-            self._path.run, self._engine, invocation, self._slot(), pace, self, on_slow=on_slow, on_end=on_end
+        inline_policy = self._inline_policy(invocation)
+        execution = Guest(
+            self._path.run, self._engine, invocation, self._stdio(), inline_policy, self, on_slow=on_slow, on_end=on_end
         )
-        if pace.is_quick and self._path.gives_way and _can_run_here(invocation):
-            if execution.run_here(self._watch):
+        if inline_policy.is_quick and self._path.gives_way and _can_run_here(invocation):
+            if execution.run_here(self._watchdog):
                 return execution
-            execution.begin_again(self._slot())
+            execution.begin_again(self._stdio())
         invocation.on_wait = self.grow
         self._running.add(execution)
         self._most = max(self._most, len(self._running))
@@ -118,58 +117,60 @@ class Sandbox:
             self.forget(execution)
             execution.cancel()
             raise AtCapacity(f"no thread for a sandbox: {error}") from None
-        self._young.append(execution)
-        if self._young_timer is None:
-            self._young_timer = self.loop.call_later(_LOOK, self._look_at_the_young)
+        self._recent.append(execution)
+        if self._recent_timer is None:
+            self._recent_timer = self.loop.call_later(_LOOK, self._promote_slow_guests)
         return execution
 
-    def forget_paces(self, except_of: Collection[str]) -> None:
+    def forget_inline_policies(self, except_of: Collection[str]) -> None:
         """Modules but those with these digests will not come again."""
-        self._paces = {key: pace for key, pace in self._paces.items() if key[0] in except_of}
+        self._inline_policies = {
+            key: inline_policy for key, inline_policy in self._inline_policies.items() if key[0] in except_of
+        }
 
-    def _slot(self) -> Slot:
+    def _stdio(self) -> Stdio:
         try:
-            return self._idle.pop() if self._idle else Slot(self.loop)
+            return self._idle.pop() if self._idle else Stdio(self.loop)
         except OSError as error:
             raise AtCapacity(f"no pipe for a sandbox: {error}", limit="descriptors") from None
 
-    def _pace(self, invocation: Invocation) -> Pace:
+    def _inline_policy(self, invocation: Invocation) -> InlinePolicy:
         key = (invocation.module.digest, invocation.entrypoints)
-        pace = self._paces.get(key)
-        if pace is None:
-            pace = self._paces[key] = Pace()
-        return pace
+        inline_policy = self._inline_policies.get(key)
+        if inline_policy is None:
+            inline_policy = self._inline_policies[key] = InlinePolicy()
+        return inline_policy
 
-    def _look_at_the_young(self) -> None:
+    def _promote_slow_guests(self) -> None:
         """One timer for all guests, since few live to see it."""
         horizon = self.loop.time() - QUICK
-        young, self._young = self._young, []
-        for execution in young:
+        recent, self._recent = self._recent, []
+        for execution in recent:
             if execution.outcome is not None:
                 continue
             if execution.started <= horizon or execution.waits_for_reader():
                 execution.become_slow()
             else:
-                self._young.append(execution)
-        self._young_timer = self.loop.call_later(_LOOK, self._look_at_the_young) if self._young else None
+                self._recent.append(execution)
+        self._recent_timer = self.loop.call_later(_LOOK, self._promote_slow_guests) if self._recent else None
 
     def grow(self) -> None:
         """A guest takes its time: the others get threads of their own. May be called from any thread."""
         with contextlib.suppress(RuntimeError):  # no more threads to be had: guests wait for each other
             self._threads.grow(len(self._running) + 1)  # and one for the next
 
-    def forget(self, execution: Execution) -> None:
+    def forget(self, execution: Guest) -> None:
         """The guest has ended."""
         self._running.discard(execution)
         if not self._running:
             self._none_runs.set()
 
-    def take_back(self, slot: Slot) -> None:
+    def take_back(self, stdio: Stdio) -> None:
         """Nobody reads from the slot any more."""
-        if slot.is_broken or self._is_closing or len(self._idle) >= _MAX_IDLE:
-            slot.close()
+        if stdio.is_broken or self._is_closing or len(self._idle) >= _MAX_IDLE:
+            stdio.close()
         else:
-            self._idle.append(slot)
+            self._idle.append(stdio)
 
     def _tick(self) -> None:
         span_ends = time.monotonic() + _SPAN

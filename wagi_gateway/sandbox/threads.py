@@ -7,13 +7,13 @@ import threading
 from collections.abc import Callable
 from queue import SimpleQueue
 
-from ..compiler.compiler import MAX_WASM_STACK
+from ..compiler.engine import MAX_WASM_STACK
 
 _STACK = MAX_WASM_STACK + 3 * 2**20
 """Bytes of a thread's stack: what a guest may use of it before it traps, and what the calls around it need."""
 
 
-class Threads:
+class ThreadPool:
     """Runs jobs from one queue.
 
     A thread that has just finished a guest takes the next without being woken, which halves the cost of a request; with

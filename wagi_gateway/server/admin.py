@@ -20,7 +20,7 @@ from ..config.values import is_local
 from ..errors import StartupError
 from ..gateway.reload import ReloadResult, in_thread
 from ..observe.exposition import exposition
-from ..observe.process_registry import Crew
+from ..observe.process_registry import ProcessRegistry
 from ..observe.status import status
 from . import protocol
 from .listener import OPERATOR_TIMEOUT
@@ -40,15 +40,15 @@ POST /reload    serve what the configuration says now
 _CONNECTIONS = 32
 
 
-class Admin:
+class AdminListener:
     """Answers while its `with` lasts."""
 
-    def __init__(self, listener: socket.socket, crew: Crew, reload: Reload | None = None) -> None:
+    def __init__(self, listener: socket.socket, registry: ProcessRegistry, reload: Reload | None = None) -> None:
         """`reload` is called on a thread of its own."""
-        self.crew = crew
+        self.registry = registry
         self.reload = reload
         self._listener = listener
-        config = protocol.Config(
+        config = protocol.UvicornConfig(
             self.app,
             head_time=OPERATOR_TIMEOUT,
             is_secure=False,
@@ -68,7 +68,7 @@ class Admin:
         self._server = Server(config)
         self._thread = threading.Thread(target=self._server.run, args=([listener],), name="admin", daemon=True)
 
-    def __enter__(self) -> Admin:
+    def __enter__(self) -> AdminListener:
         self._thread.start()
         return self
 
@@ -91,15 +91,15 @@ class Admin:
         return _Guard(Starlette(routes=routes), is_loopback=is_loopback)
 
     async def _readyz(self, _: Request) -> Response:
-        reason = self.crew.unready()
+        reason = self.registry.unready()
         return PlainTextResponse("OK") if reason is None else PlainTextResponse(f"{reason}\n", 503)
 
     async def _metrics(self, request: Request) -> Response:
-        body, content_type = exposition(self.crew, request.headers.get("accept", ""))
+        body, content_type = exposition(self.registry, request.headers.get("accept", ""))
         return Response(body, headers={"content-type": content_type})
 
     async def _status(self, _: Request) -> Response:
-        return _json(status(self.crew))
+        return _json(status(self.registry))
 
     async def _reload(self, _: Request) -> Response:
         if self.reload is None:

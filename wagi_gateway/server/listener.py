@@ -10,7 +10,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..config.settings import Admin, Server
+from ..config.settings import AdminConfig, ServerConfig
 from ..config.values import parse_descriptor, parse_listen, parse_unix
 from ..errors import Problem, StartupError
 
@@ -22,7 +22,7 @@ _HANDED_OVER = ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
 """What systemd says of the sockets it hands over (sd_listen_fds(3))."""
 
 
-def listening(settings: Server, base: Path) -> contextlib.AbstractContextManager[socket.socket]:
+def listening(settings: ServerConfig, base: Path) -> contextlib.AbstractContextManager[socket.socket]:
     """The listening socket of `[server]`; relative paths start from `base`. Raises StartupError."""
     return listening_on(settings.listen, base, settings.send_timeout, mode=settings.socket_mode)
 
@@ -69,7 +69,7 @@ def listening_on(
                 (base.absolute() / path).unlink(missing_ok=True)
 
 
-def listening_to_operator(settings: Admin, base: Path) -> contextlib.AbstractContextManager[socket.socket | None]:
+def listening_to_operator(settings: AdminConfig, base: Path) -> contextlib.AbstractContextManager[socket.socket | None]:
     """The listening socket of `[admin]`, if there is to be one; to a UNIX socket the gateway's user alone may connect.
 
     Raises StartupError.

@@ -19,7 +19,8 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from ..cgi.environ import MAX_ENVIRON, MAX_TARGET
+from ..cgi.environ import MAX_ENVIRON
+from ..cgi.request import MAX_TARGET
 
 logger = logging.getLogger("wagi_gateway")
 
@@ -46,7 +47,7 @@ _FRAMING = (b"content-length", b"transfer-encoding")
 _EMPTY_PATH = re.compile(rb"https?://[^/?#]*(?![^?#])", re.IGNORECASE)
 
 
-class Config(uvicorn.Config):
+class UvicornConfig(uvicorn.Config):
     """uvicorn's configuration and what it has no word for; durations in seconds."""
 
     def __init__(
@@ -91,7 +92,7 @@ class BoundedProtocol(HttpToolsProtocol):
     9.3.2): uvicorn would stop reading until then, and so not see that the client of a long request has gone.
     """
 
-    def __init__(self, config: Config, *arguments: Any, **keywords: Any) -> None:
+    def __init__(self, config: UvicornConfig, *arguments: Any, **keywords: Any) -> None:
         super().__init__(config, *arguments, **keywords)
         self._head_time = config.head_time
         self._requests_left = config.keep_alive_requests

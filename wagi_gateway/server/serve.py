@@ -14,14 +14,14 @@ from uvicorn.config import STARTUP_FAILURE
 from ..app import create_app
 from ..cgi.environ import SERVER_SOFTWARE
 from ..config.file import ConfigFile
-from ..config.settings import Server
+from ..config.settings import ServerConfig
 from ..gateway.reload import Read
-from ..observe.process_registry import Crew
+from ..observe.process_registry import ProcessRegistry
 from ..site.site import Site
 from . import protocol
 from .autoreload import watching
 from .listener import BACKLOG
-from .signals import Hangup
+from .signals import HangupHandler
 from .supervisor import Supervisor
 from .worker import OnReady, Worker, bounds, create_worker_app, raise_descriptor_limit
 
@@ -49,14 +49,14 @@ def run(
     settings = file.config.server
     admin = None
     if admin_listener:
-        from .admin import Admin  # and with it what writes metrics
+        from .admin import AdminListener  # and with it what writes metrics
 
-        admin = Admin(admin_listener, Crew(site, settings.workers))
-    crew = admin.crew if admin else None
+        admin = AdminListener(admin_listener, ProcessRegistry(site, settings.workers))
+    registry = admin.registry if admin else None
     if settings.workers > 1:
         app = functools.partial(create_worker_app, site.pinned(file))
         config = _uvicorn_config(app, settings)
-        supervisor = Supervisor(config, [listener], on_ready, on_stop, crew, site=site, read=read)
+        supervisor = Supervisor(config, [listener], on_ready, on_stop, registry, site=site, read=read)
         if admin:
             admin.reload = supervisor.reload
         watch = _watching(read, watched, supervisor.reload_soon)
@@ -65,15 +65,15 @@ def run(
         if supervisor.has_failed:
             raise SystemExit(STARTUP_FAILURE)
         return
-    serve = functools.partial(create_app, site, read, tally=crew.tally if crew else None)
-    if crew:
-        serve.keywords["on_reload"] = crew.on_reload
+    serve = functools.partial(create_app, site, read, metrics=registry.metrics if registry else None)
+    if registry:
+        serve.keywords["on_reload"] = registry.on_reload
     server = Worker(_uvicorn_config(serve, settings), on_ready)
 
     def begin_to_end() -> None:
         on_stop()
-        if crew:
-            crew.stop()
+        if registry:
+            registry.stop()
 
     server.on_stop = begin_to_end
 
@@ -83,7 +83,7 @@ def run(
     # uvicorn raises the signal that ended it again; a stop that was asked for is a success.
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, stop)
-    server.on_hangup = Hangup(stop, server.reload_soon)
+    server.on_hangup = HangupHandler(stop, server.reload_soon)
     if admin:
         admin.reload = server.reload
     with admin or contextlib.nullcontext(), _watching(read, watched, server.reload_soon):
@@ -96,8 +96,8 @@ def _watching(
     return contextlib.nullcontext() if files is None else watching(read, files, on_change)
 
 
-def _uvicorn_config(app: Callable[[], object], settings: Server) -> protocol.Config:
-    return protocol.Config(
+def _uvicorn_config(app: Callable[[], object], settings: ServerConfig) -> protocol.UvicornConfig:
+    return protocol.UvicornConfig(
         app,
         send_timeout=settings.send_timeout,
         is_secure=settings.tls_cert is not None,

@@ -26,7 +26,7 @@ def ignore_signals() -> None:
         ignore(signal.SIGHUP)
 
 
-class Hangup:
+class HangupHandler:
     """What SIGHUP says: that the terminal is gone where the server was started, or that somebody wants a reload."""
 
     def __init__(self, stop: Callable[[], None], reload: Callable[[], object]) -> None:

@@ -23,12 +23,12 @@ from ..config.file import ConfigFile
 from ..errors import Problem, StartupError
 from ..gateway.reload import Read, ReloadResult, explain, in_thread, load_anew, report
 from ..observe import log
-from ..observe.process_registry import Crew
-from ..observe.shared_counters import Cells
+from ..observe.process_registry import ProcessRegistry
+from ..observe.shared_counters import SharedCounters
 from ..site.site import Site
 from .listener import url
-from .protocol import Config
-from .signals import WORDS_OF_OTHERS, Hangup, ignore
+from .protocol import UvicornConfig
+from .signals import WORDS_OF_OTHERS, HangupHandler, ignore
 from .worker import OnReady, Worker, bounds, create_worker_app
 
 _LOOK = 0.1
@@ -57,19 +57,18 @@ class Supervisor(Multiprocess):
         sockets: list[socket.socket],
         on_ready: OnReady,
         on_stop: Callable[[], None],
-        crew: Crew | None = None,
+        registry: ProcessRegistry | None = None,
         *,
         site: Site,
         read: Read,
     ) -> None:
-        """Workers count for the `crew`, if there is one; `site` is what they serve, and `read` reads what they are to
-        serve then."""
+        """Starts workers that serve `site` and count in `registry`; `read` reads the configuration for a reload."""
         super().__init__(config, sockets)
         ignore(*WORDS_OF_OTHERS)  # uvicorn listens to them, and processes that are started would be ended by them
-        self._crew = crew
+        self._registry = registry
         self._site = site
         self._read = read
-        self._hangup = Hangup(self.should_exit.set, self.reload_soon)
+        self._hangup = HangupHandler(self.should_exit.set, self.reload_soon)
         self._started = site.config
         self._log = site.log
         self._asked: list[Future[ReloadResult]] = []
@@ -97,7 +96,7 @@ class Supervisor(Multiprocess):
         are_enough = any if self._retry_at else all
         if are_enough(map(self._comes_up, self.processes)):
             self._is_announced = True
-            self._on_ready(url(self.sockets[0], is_secure=cast(Config, self.config).is_secure))
+            self._on_ready(url(self.sockets[0], is_secure=cast(UvicornConfig, self.config).is_secure))
 
     def handle_hup(self) -> None:
         self._hangup()  # which reloads soon, not here and now: signals are also handled while workers are being told
@@ -127,8 +126,8 @@ class Supervisor(Multiprocess):
             self._reload()
 
     def _tend(self) -> None:
-        if self._crew:
-            self._crew.bury()
+        if self._registry:
+            self._registry.bury()
         self._retired = [(worker, end) for worker, end in self._retired if _is_ending(worker, end)]
         for number, worker in enumerate(self.processes):
             if self.should_exit.is_set():
@@ -151,8 +150,8 @@ class Supervisor(Multiprocess):
             file, site = loading.result()
         except StartupError as error:
             explain(error)
-            if self._crew:
-                self._crew.on_reload(None, error)
+            if self._registry:
+                self._registry.on_reload(None, error)
             _refuse(asked, error)
             return
         site.succeed(self._site, keep_all=True)  # guests of the workers may still use what the new site does not
@@ -167,8 +166,8 @@ class Supervisor(Multiprocess):
             log.configure(*self._log)
         self._tell_all(pinned, _PATIENCE + 10 * (time.monotonic() - started))
         result = report(self._started, site, started)
-        if self._crew:
-            self._crew.on_reload(site, None)
+        if self._registry:
+            self._registry.on_reload(site, None)
         for future in asked:
             future.set_result(result)
 
@@ -218,8 +217,8 @@ class Supervisor(Multiprocess):
         """Waits for the workers, which have been told to end; at a second SIGINT they are to be quick about it."""
         self._on_stop()
         _refuse(self._asked, StartupError(Problem("", "the server is stopping")))
-        if self._crew:
-            self._crew.stop()
+        if self._registry:
+            self._registry.stop()
         for listener in self.sockets:  # else clients would wait for somebody to accept them
             listener.close()
         workers = [*self.processes, *(worker for worker, _ in self._retired)]
@@ -239,19 +238,19 @@ class Supervisor(Multiprocess):
 
     def _start(self, number: int) -> Process | None:
         """A new worker; None, and the reason in the log, where the system has not what it takes."""
-        cells = None
+        counters = None
         try:
-            cells = Cells() if self._crew else None
-            worker = _Process(self.config, self.sockets, cells)
+            counters = SharedCounters() if self._registry else None
+            worker = _Process(self.config, self.sockets, counters)
             worker.start()
         except OSError as error:
             log.logger.error("no worker can be started: %s", error.strerror or error)
             self._retry_at[number] = time.monotonic() + _RETRY
-            if cells:
-                cells.close()
+            if counters:
+                counters.close()
             return None
-        if self._crew and cells:
-            self._crew.join(f"worker-{number + 1}", worker.process, cells)
+        if self._registry and counters:
+            self._registry.join(f"worker-{number + 1}", worker.process, counters)
         return worker
 
     def _replace(self, number: int, worker: Process) -> None:
@@ -271,8 +270,8 @@ class Supervisor(Multiprocess):
         if has_failed:
             self._retry_at[number] = time.monotonic() + _RETRY
         log.logger.warning("worker %d ended with %s; another one takes its place", worker.pid, worker.exitcode)
-        if self._crew:
-            self._crew.count_death()
+        if self._registry:
+            self._registry.count_death()
         self.processes[number] = new
 
     def _comes_up(self, worker: Process) -> bool:
@@ -309,11 +308,13 @@ def _tell(worker: Process, file: ConfigFile) -> bool:
 class _Process(Process):
     """A process that serves."""
 
-    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], cells: Cells | None = None) -> None:
-        """`cells` is what it counts in."""
-        if cells:
+    def __init__(
+        self, config: uvicorn.Config, sockets: list[socket.socket], counters: SharedCounters | None = None
+    ) -> None:
+        """`counters` is what it counts in."""
+        if counters:
             config = copy.copy(config)
-            config.app = functools.partial(cast(Callable[..., object], config.app), cells=cells)
+            config.app = functools.partial(cast(Callable[..., object], config.app), counters=counters)
         super().__init__(config, sockets)
 
     def start(self) -> None:

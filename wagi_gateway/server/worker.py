@@ -19,20 +19,19 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
 from ..app import Application, create_app
-from ..config.file import ConfigFile
-from ..config.settings import Log, Server
+from ..config.file import ConfigFile, log_directory
+from ..config.settings import LogConfig, ServerConfig
 from ..errors import Problem, StartupError
 from ..gateway.reload import ReloadResult
 from ..memory import bound_arenas
 from ..observe import log
-from ..observe.shared_counters import Cells
-from ..observe.worker_metrics import Tally
-from ..site.load import log_directory
+from ..observe.shared_counters import SharedCounters
+from ..observe.worker_metrics import WorkerMetrics
 from ..site.site import Site
 from ..tls import Certificate
 from .acceptor import Acceptor
 from .listener import url
-from .protocol import BoundedProtocol, Config
+from .protocol import BoundedProtocol, UvicornConfig
 from .signals import WORDS_OF_OTHERS, ignore
 
 T = TypeVar("T")
@@ -68,23 +67,27 @@ class Worker(uvicorn.Server):
             if self.on_hangup:
                 asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.on_hangup)
             _spare_the_collector()
-            self._on_ready(url(sockets[0], is_secure=cast(Config, self.config).is_secure))
+            self._on_ready(url(sockets[0], is_secure=cast(UvicornConfig, self.config).is_secure))
 
     def _show_connections(self) -> None:
         """To whoever counts."""
-        config, app, connections = cast(Config, self.config), self.config.loaded_app, self.server_state.connections
-        if isinstance(app, Application) and app.tally:
-            app.tally.connections = lambda: (len(connections), config.refused)
+        config, app, connections = (
+            cast(UvicornConfig, self.config),
+            self.config.loaded_app,
+            self.server_state.connections,
+        )
+        if isinstance(app, Application) and app.metrics:
+            app.metrics.connections = lambda: (len(connections), config.refused)
 
     def _listen(self, listener: socket.socket) -> Acceptor:
-        config = cast(Config, self.config)
+        config = cast(UvicornConfig, self.config)
         options: dict[str, Any] = {"at_once": 1} if config.workers > 1 else {}
         if certificate := _certificate(config):
             options |= {"ssl": certificate.context, "ssl_handshake_timeout": config.head_time}
         return Acceptor(listener, self._create_protocol, **options)
 
     def _create_protocol(self) -> asyncio.Protocol:
-        config = cast(Config, self.config)
+        config = cast(UvicornConfig, self.config)
         return BoundedProtocol(config=config, server_state=self.server_state, app_state=self.lifespan.state)
 
     def reload(self) -> ReloadResult:
@@ -132,7 +135,7 @@ class Worker(uvicorn.Server):
         await app.take(file)
         self._apply(app.site, before)
 
-    def _apply(self, now: Site, log_before: tuple[Log, Path | None]) -> None:
+    def _apply(self, now: Site, log_before: tuple[LogConfig, Path | None]) -> None:
         """What of a new configuration is not the application's business."""
         for name, value in bounds(now.config.server).items():
             setattr(self.config, name, value)
@@ -150,7 +153,7 @@ class Worker(uvicorn.Server):
             await self.lifespan.shutdown()
 
 
-def bounds(settings: Server) -> dict[str, Any]:
+def bounds(settings: ServerConfig) -> dict[str, Any]:
     """What each new connection, or the end, reads of uvicorn's configuration: it can change while a worker serves."""
     return {
         "head_time": settings.head_time,
@@ -176,7 +179,7 @@ def _spare_the_collector() -> None:
     gc.set_threshold(10_000, 20, 50)
 
 
-def create_worker_app(file: ConfigFile, cells: Cells | None = None) -> object:
+def create_worker_app(file: ConfigFile, counters: SharedCounters | None = None) -> object:
     """Called in each worker process, which begins with nothing but the configuration, and what it counts in."""
     # Sent to all of a terminal's processes, or to all of a name; the supervisor's business.
     ignore(signal.SIGHUP, signal.SIGQUIT, *WORDS_OF_OTHERS)
@@ -185,7 +188,7 @@ def create_worker_app(file: ConfigFile, cells: Cells | None = None) -> object:
     bound_arenas()
     threading.Thread(target=_follow_supervisor, name="supervisor", daemon=True).start()
     try:
-        return create_app(file, tally=Tally(cells) if cells else None)
+        return create_app(file, metrics=WorkerMetrics(counters) if counters else None)
     except StartupError as error:
         for problem in error.problems:
             log.logger.error("%s", problem)

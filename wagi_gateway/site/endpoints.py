@@ -14,7 +14,7 @@ from ..compiler.compiler import WarmModule
 from ..config.file import ConfigFile
 from ..config.settings import Config, ModuleConfig
 from ..errors import StartupError
-from ..outbound.client import Client
+from ..outbound.client import OutboundClient
 from ..outbound.policy import AllowedHost, Policy
 from ..outbound.proxy import Proxy
 from ..router import RoutePattern
@@ -22,28 +22,32 @@ from ..sandbox.experimental_http import MODULE as CALLS
 from ..sources.file import WasmSource
 from ..sources.modules import ModuleSources, is_image
 from ..sources.oci.errors import RegistryError
-from ..trust import create_context
+from ..tls import create_context
 from .findings import Findings
-from .modules import Workshop
-from .route_owners import Claims, read_pattern
+from .modules import ModuleLoader, print_routes
+from .route_owners import RouteOwners, read_pattern
 from .site import Endpoint
-from .startup_guests import print_routes
 
 # Programs that take options to run other code than the operator's (CVE-2012-1823).
 _INTERPRETER = re.compile(r"(php|python|ruby|perl|lua|node|quickjs|qjs|micropython|sh|bash|busybox)\b", re.IGNORECASE)
 
 
-class Endpoints:
+class EndpointLoader:
     """Makes the endpoints of a file; what is wrong with one does not keep it from looking at the others."""
 
     def __init__(
-        self, file: ConfigFile, sources: ModuleSources, workshop: Workshop, claims: Claims, findings: Findings
+        self,
+        file: ConfigFile,
+        sources: ModuleSources,
+        loader: ModuleLoader,
+        route_owners: RouteOwners,
+        findings: Findings,
     ) -> None:
         self._file = file
         self._config = file.config
         self._sources = sources
-        self._workshop = workshop
-        self._claims = claims
+        self._loader = loader
+        self._route_owners = route_owners
         self._findings = findings
 
     def routes(self) -> list[tuple[RoutePattern, Endpoint]]:
@@ -63,7 +67,7 @@ class Endpoints:
         module = self._module(config, source, findings) if source else None
         if pattern is None or source is None or module is None or not self._instantiates(config, module, findings):
             if pattern:
-                self._claims.add(findings, owner, pattern)
+                self._route_owners.add(findings, owner, pattern)
             return
         printed = list(self._printed_routes(config, module, pattern, findings))
         if _has_entrypoint(module, "entrypoint", config.entrypoint, findings, is_needed=not printed):
@@ -74,7 +78,7 @@ class Endpoints:
         }
         # Of two lines for one route the last counts, and any of them before the module's own.
         for route, entrypoint in dict(printed).items():
-            self._claims.add(findings, owner, route)
+            self._route_owners.add(findings, owner, route)
             yield route, Endpoint(number, config, module, entrypoint, operator, (), outbound, source.image)
 
     def _source(self, config: ModuleConfig, findings: Findings) -> WasmSource | None:
@@ -98,14 +102,14 @@ class Endpoints:
 
     def _module(self, config: ModuleConfig, source: WasmSource, findings: Findings) -> WarmModule | None:
         try:
-            return self._workshop.compiler.load(source, has_files=bool(config.volumes))
+            return self._loader.compiler.load(source, has_files=bool(config.volumes))
         except StartupError as error:
             for problem in error.problems:
                 findings.refuse(f'module = "{config.module}": {problem.what}')
             return None
 
     def _instantiates(self, config: ModuleConfig, module: WarmModule, findings: Findings) -> bool:
-        failure = self._workshop.try_out(module, config.limits)
+        failure = self._loader.try_out(module, config.limits)
         if failure is not None:
             findings.refuse(f'module = "{config.module}": cannot be instantiated: {failure}')
         return failure is None
@@ -115,7 +119,7 @@ class Endpoints:
     ) -> Iterator[tuple[RoutePattern, str]]:
         if "_routes" not in module.functions:
             return
-        pairs, problems = print_routes(self._workshop.engine, module, config.limits, config.route)
+        pairs, problems = print_routes(self._loader.engine, module, config.limits, config.route)
         for problem in problems:
             findings.refuse(f"_routes: {problem}")
         for path, entrypoint in pairs:
@@ -123,10 +127,10 @@ class Endpoints:
             if pattern and _has_entrypoint(module, f"_routes {path}", entrypoint, findings):
                 yield pattern, entrypoint
 
-    def _outbound(self, config: ModuleConfig) -> Client:
+    def _outbound(self, config: ModuleConfig) -> OutboundClient:
         hosts = config.allowed_hosts or ()
         proxy = self._config.outbound.proxy
-        return Client(
+        return OutboundClient(
             Policy(hosts, allow_private_networks=config.allow_private_networks),
             config.limits,
             config.http_max_concurrency,

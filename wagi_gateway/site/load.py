@@ -8,29 +8,28 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from platformdirs import user_cache_path
-
 from .. import tls
-from ..cgi.environ import Authority
+from ..cgi.request import Authority
 from ..compiler.compiler import Compiler, OnCompile
 from ..config.file import ConfigFile
-from ..config.settings import Admin, Server, Tracing
+from ..config.settings import AdminConfig, ServerConfig, TracingConfig
 from ..config.values import is_private
 from ..errors import BadRequest, Problem, StartupError
 from ..observe import tracing
 from ..observe.metrics import LOADS, PULLS
 from ..router import Router
 from ..sources.modules import ModuleSources, is_image
-from .endpoints import Endpoints, check_environment
+from .endpoints import EndpointLoader, check_environment
 from .findings import Findings
-from .modules import Workshop
-from .route_owners import Claims
+from .modules import ModuleLoader
+from .route_owners import RouteOwners
 from .site import Site
 from .static_routes import static_routes
 from .volumes import Volumes, open_volumes
 
 if TYPE_CHECKING:
     from ..sources.oci.puller import OnProgress
+from ..config.file import cache_directory, log_directory
 
 
 def load(
@@ -48,40 +47,40 @@ def load(
     config = file.config
     findings = Findings(str(file.path), list(file.problems), list(file.warnings))
     directory, logs = cache_directory(file), log_directory(file)
-    workshop = Workshop(config, directory, findings, on_compile, before.workshop if before else None)
-    uses_cache = workshop.cache is not None or any(is_image(module.module) for module in config.module)
+    loader = ModuleLoader(config, directory, findings, on_compile, before.loader if before else None)
+    uses_cache = loader.cache is not None or any(is_image(module.module) for module in config.module)
     cache = directory if uses_cache else None
     sources = ModuleSources(config, file.base, directory, on_pull)
     hostname = _hostname(config.server, findings)
     check_environment(config.environment, findings)
     _check_admin(config.admin, findings)
     _check_tracing(config.tracing, before, findings)
-    claims = Claims()
-    routes = Endpoints(file, sources, workshop, claims, findings).routes()
-    static = list(static_routes(file, cache, logs, claims, findings))
+    route_owners = RouteOwners()
+    routes = EndpointLoader(file, sources, loader, route_owners, findings).routes()
+    static = list(static_routes(file, cache, logs, route_owners, findings))
     certificate = _certificate(config.server, file.base, before, findings)
     _check_log_directory(file, findings)
-    claims.check()
+    route_owners.check()
     # Last, because a start that is killed before leaves no temporary directory behind.
     volumes = Volumes(file.base, before.volumes if before else None)
     try:
         opened = open_volumes(file, volumes, cache, logs, findings)
         routes = [(pattern, replace(endpoint, volumes=opened[endpoint.number])) for pattern, endpoint in routes]
-        warnings = [*findings.warnings, *sources.warnings, *(Problem("", text) for text in workshop.compiler.warnings)]
+        warnings = [*findings.warnings, *sources.warnings, *(Problem("", text) for text in loader.compiler.warnings)]
         if findings.problems:
             raise StartupError(*findings.problems, warnings=warnings)
-        workshop.forget_before()
+        loader.forget_before()
         return Site(
             config,
-            workshop.engine,
+            loader.engine,
             hostname,
             Router([*routes, *static]),
             routes,
             warnings,
             volumes,
-            workshop,
+            loader,
             sources.in_use(),
-            _loads(workshop.compiler, sources),
+            _loads(loader.compiler, sources),
             certificate,
             static,
             logs,
@@ -91,26 +90,12 @@ def load(
         raise
 
 
-def cache_directory(file: ConfigFile) -> Path:
-    """Where compiled modules are kept, and modules from registries."""
-    directory = file.config.cache.directory
-    if directory:
-        return file.base.absolute() / directory
-    return user_cache_path("wagi-gateway", appauthor=False) / "modules"
-
-
-def log_directory(file: ConfigFile) -> Path | None:
-    """Where guests' standard error goes, if it goes to files."""
-    directory = file.config.log.directory
-    return file.base.absolute() / directory if directory else None
-
-
 def _loads(compiler: Compiler, sources: ModuleSources) -> Counter[tuple[str, str]]:
     loads = {(LOADS.name, source): count for source, count in compiler.loads.items()}
     return Counter(loads | {(PULLS.name, outcome): count for outcome, count in sources.pulls.items()})
 
 
-def _hostname(server: Server, findings: Findings) -> Authority | None:
+def _hostname(server: ServerConfig, findings: Findings) -> Authority | None:
     if server.hostname is None:
         return None
     try:
@@ -120,13 +105,13 @@ def _hostname(server: Server, findings: Findings) -> Authority | None:
         return None
 
 
-def _check_admin(admin: Admin, findings: Findings) -> None:
+def _check_admin(admin: AdminConfig, findings: Findings) -> None:
     if admin.listen and not is_private(admin.listen):
         what = f'admin.listen = "{admin.listen}": whoever reaches this address may look and reload; use 127.0.0.1'
         findings.warn(what)
 
 
-def _check_tracing(settings: Tracing, before: Site | None, findings: Findings) -> None:
+def _check_tracing(settings: TracingConfig, before: Site | None, findings: Findings) -> None:
     if before and before.config.tracing.export:  # it was right, and the environment stays what it is
         return
     try:
@@ -135,7 +120,7 @@ def _check_tracing(settings: Tracing, before: Site | None, findings: Findings) -
         findings.refuse(f"tracing.export = true: {error}")
 
 
-def _certificate(server: Server, base: Path, before: Site | None, findings: Findings) -> bytes | None:
+def _certificate(server: ServerConfig, base: Path, before: Site | None, findings: Findings) -> bytes | None:
     if before and (before.certificate is None) != (server.tls_cert is None):
         findings.refuse("server.tls_cert: whether the socket speaks TLS cannot change before a restart")
     if server.tls_cert is None and server.tls_key is None:

@@ -9,20 +9,20 @@ from .findings import Findings
 BUILT_IN = ("/healthz", "/readyz")
 
 
-class Claims:
+class RouteOwners:
     """The routes that modules and directories lay claim to, also those that cannot be loaded."""
 
     def __init__(self) -> None:
-        self._claims: list[tuple[Findings, str, RoutePattern]] = []
+        self._route_owners: list[tuple[Findings, str, RoutePattern]] = []
 
     def add(self, findings: Findings, owner: str, pattern: RoutePattern) -> None:
         """`findings` is told if another one has the route."""
-        self._claims.append((findings, owner, pattern))
+        self._route_owners.append((findings, owner, pattern))
 
     def check(self) -> None:
         """Each route belongs to one module or directory, also where one of two cannot be loaded."""
         taken: dict[tuple[bytes, bool], str] = {}
-        for findings, owner, pattern in self._claims:
+        for findings, owner, pattern in self._route_owners:
             if pattern.text in BUILT_IN:
                 findings.warn(f"{pattern.text} is built in and wins over this route")
             other = taken.setdefault((pattern.key, pattern.is_prefix), owner)

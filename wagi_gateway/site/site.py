@@ -9,17 +9,18 @@ from pathlib import Path
 
 import wasmtime
 
-from ..cgi.environ import Authority, Environ
+from ..cgi.environ import Environ
+from ..cgi.request import Authority
 from ..compiler.compiler import WarmModule
 from ..config.file import ConfigFile
-from ..config.settings import Config, Limits, Log, ModuleConfig, Volume
+from ..config.settings import Config, Limits, LogConfig, ModuleConfig, VolumeConfig
 from ..errors import Problem
 from ..http.static import StaticDirectory
 from ..memory import give_back
-from ..outbound.client import Client
+from ..outbound.client import OutboundClient
 from ..outbound.policy import AllowedHost
 from ..router import RoutePattern, Router
-from .modules import Workshop
+from .modules import ModuleLoader
 from .volumes import GuestVolume, Volumes
 
 
@@ -35,7 +36,7 @@ class Endpoint:
     operator: Environ
     """The operator's environment variables."""
     volumes: tuple[GuestVolume, ...]
-    outbound: Client | None
+    outbound: OutboundClient | None
     """What its guests call out through; None for a module that does not know how to."""
     image: str | None
     """The pinned reference of a module that came from a registry."""
@@ -63,7 +64,7 @@ class Site:
     warnings: list[Problem] = field(default_factory=list)
     volumes: Volumes | None = None
     """The directories that are open for guests."""
-    workshop: Workshop | None = None
+    loader: ModuleLoader | None = None
     touch: Callable[[], None] = lambda: None
     """Notes that its modules are in use, so that nobody removes them from the store."""
     loads: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -77,7 +78,7 @@ class Site:
     """Where guests' standard error goes, if it goes to files."""
 
     @property
-    def log(self) -> tuple[Log, Path | None]:
+    def log(self) -> tuple[LogConfig, Path | None]:
         """What the log is configured with."""
         return self.config.log, self.log_directory
 
@@ -95,10 +96,10 @@ class Site:
         )
         return replace(file, config=file.config.model_copy(update={"module": modules}))
 
-    def _shared(self, volume: Volume) -> Volume:
+    def _shared(self, volume: VolumeConfig) -> VolumeConfig:
         if volume.temporary is None or self.volumes is None:
             return volume
-        return Volume(path=self.volumes.temporary[volume.temporary].name, read_only=volume.read_only)
+        return VolumeConfig(path=self.volumes.temporary[volume.temporary].name, read_only=volume.read_only)
 
     def succeed(self, before: Site, *, keep_all: bool = False) -> None:
         """It is served in place of the one before, and takes over the temporary directories that both have, or all."""
@@ -117,7 +118,7 @@ class Site:
     def release(self) -> None:
         """Closes it, and forgets engine and modules: another site is served, but somebody may still know this one."""
         self.close()
-        del self.engine, self.router, self.routes, self.workshop
+        del self.engine, self.router, self.routes, self.loader
         give_back()
 
     def close(self) -> None:

@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..config.file import ConfigFile
-from ..config.settings import Static
+from ..config.settings import StaticConfig
 from ..http.static import StaticDirectory
 from ..router import RoutePattern
 from .findings import Findings
-from .route_owners import Claims, read_pattern
+from .route_owners import RouteOwners, read_pattern
 
 
 def static_routes(
-    file: ConfigFile, cache: Path | None, logs: Path | None, claims: Claims, findings: Findings
+    file: ConfigFile, cache: Path | None, logs: Path | None, route_owners: RouteOwners, findings: Findings
 ) -> Iterator[tuple[RoutePattern, StaticDirectory]]:
     """The routes of the `[[static]]` tables; `cache` and `logs` are the directories of those, where they are used."""
     private = list(_private_files(file, cache, logs))
@@ -26,11 +26,13 @@ def static_routes(
         directory = file.base.absolute() / config.directory
         _check_directory(config, directory, private, here)
         if pattern:
-            claims.add(here, owner, pattern)
+            route_owners.add(here, owner, pattern)
             yield pattern, StaticDirectory(config, directory)
 
 
-def _check_directory(config: Static, directory: Path, private: list[tuple[str, Path]], findings: Findings) -> None:
+def _check_directory(
+    config: StaticConfig, directory: Path, private: list[tuple[str, Path]], findings: Findings
+) -> None:
     key = f'directory = "{config.directory}"'
     try:
         os.listdir(directory)

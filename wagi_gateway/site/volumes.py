@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ..config.file import ConfigFile
-from ..config.settings import Volume
+from ..config.settings import VolumeConfig
 from ..sandbox.pipes import descriptor_path
 from ..sources.file import resolve
 from .findings import Findings
@@ -51,7 +51,7 @@ class Volumes:
         self._descriptors: dict[Path, int] = {}
         self._open: list[OpenVolume] = []
 
-    def open(self, volume: Volume) -> OpenVolume:
+    def open(self, volume: VolumeConfig) -> OpenVolume:
         """Raises ValueError, which says what is wrong."""
         self.warning = None
         path = self._temporary(volume.temporary) if volume.temporary else self._named(volume.path or "")
@@ -126,7 +126,7 @@ def open_volumes(
     ]
 
 
-def _open(volumes: Volumes, guest: str, volume: Volume, findings: Findings) -> OpenVolume | None:
+def _open(volumes: Volumes, guest: str, volume: VolumeConfig, findings: Findings) -> OpenVolume | None:
     key = _key(guest, volume)
     if not guest or "\0" in guest:
         findings.refuse(f'{key}: write the guest\'s path, such as "/data"')
@@ -161,7 +161,7 @@ def _is_safe(
     return True
 
 
-def _key(guest: str, volume: Volume) -> str:
+def _key(guest: str, volume: VolumeConfig) -> str:
     return f'volumes."{guest}" = "{volume.path or volume.temporary}"'
 
 

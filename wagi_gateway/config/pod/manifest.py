@@ -18,10 +18,10 @@ from ..values import as_written, parse_listen
 from .annotation import BadAnnotation, parse_modules
 from .document import MAX_SIZE, BadDocument, Documents, Number, Value
 from .fields import CONTAINER, METADATA, MODULE, OBJECT, RESOURCES, SPEC
-from .mapping import Report, Table, named, nearest
+from .mapping import ManifestMapping, Report, named, nearest
 from .quantity import parse_bytes
 from .variables import Variables
-from .volumes import Volumes
+from .volumes import PodVolumes
 
 ANNOTATIONS = "alpha.wagi.krustlet.dev/"
 DEFAULT_HOST = ANNOTATIONS + "default-host"
@@ -68,7 +68,7 @@ def read_pod(path: Path) -> PodFile:
         raise StartupError(Problem(where, str(error))) from None
     report = Report([Problem(where, text) for text in documents.problems])
     pod = _only_pod(where, list(_objects(documents.values)), report)
-    return _Reader(Table(pod, where, "", report)).read()
+    return PodReader(ManifestMapping(pod, where, "", report)).read()
 
 
 def _objects(values: Iterable[Value]) -> Iterator[Value]:
@@ -107,8 +107,8 @@ def _describe(value: Value) -> str:
     return f'{words} "{name[:60]}"' if isinstance(name, str) and name.isprintable() else words
 
 
-class _Reader:
-    def __init__(self, pod: Table) -> None:
+class PodReader:
+    def __init__(self, pod: ManifestMapping) -> None:
         self.pod = pod
         self.routes: dict[tuple[bytes, bool], str] = {}
 
@@ -125,7 +125,7 @@ class _Reader:
         if listen := _listen(annotations):
             tables["server"] = {"listen": listen}
         entries = self._entries(annotations)
-        volumes = Volumes(spec)
+        volumes = PodVolumes(spec)
         modules = dict(self._modules(spec, entries, volumes))
         volumes.judge()
         if modules:
@@ -137,7 +137,7 @@ class _Reader:
             )
         return PodFile(tables, tuple(modules), tuple(report.problems), tuple(report.warnings))
 
-    def _entries(self, annotations: Table) -> Table | None:
+    def _entries(self, annotations: ManifestMapping) -> ManifestMapping | None:
         """What the annotation says, container by container; None if it cannot be read."""
         for name in annotations.values:
             if name.startswith(ANNOTATIONS) and name not in (DEFAULT_HOST, MODULES):
@@ -147,12 +147,14 @@ class _Reader:
             return None
         where = f"{annotations.where}: {annotations.prefix}{MODULES}"
         try:
-            return Table(parse_modules(text), where, "", annotations.report)
+            return ManifestMapping(parse_modules(text), where, "", annotations.report)
         except BadAnnotation as error:
             annotations.report.problems.append(Problem(where, str(error)))
             return None
 
-    def _modules(self, spec: Table, entries: Table | None, volumes: Volumes) -> Iterator[tuple[str, dict[str, Any]]]:
+    def _modules(
+        self, spec: ManifestMapping, entries: ManifestMapping | None, volumes: PodVolumes
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
         """Each container that is served, with its `[[module]]`."""
         containers, is_complete = self._containers(spec)
         for name, container in containers.items():
@@ -169,11 +171,11 @@ class _Reader:
                     name, f"there is no such container in spec.containers{entries.nearest(name, containers)}"
                 )
 
-    def _containers(self, spec: Table) -> tuple[dict[str, Table], bool]:
+    def _containers(self, spec: ManifestMapping) -> tuple[dict[str, ManifestMapping], bool]:
         """The containers by name, and whether each has one: else what the annotation names may be there."""
         if "containers" not in spec and not spec.is_wrong:
             spec.problem("containers", "missing; each of them is a module")
-        containers: dict[str, Table] = {}
+        containers: dict[str, ManifestMapping] = {}
         is_complete = isinstance(listed := spec.values.get("containers"), list) and all(
             isinstance(c, dict) for c in listed
         )
@@ -187,7 +189,7 @@ class _Reader:
                 containers[name] = table
         return containers, is_complete
 
-    def _entry(self, entries: Table, name: str) -> dict[str, Any]:
+    def _entry(self, entries: ManifestMapping, name: str) -> dict[str, Any]:
         """What the annotation sets for one container."""
         if not isinstance(entries.values[name], dict):
             entries.problem(name, 'must be an object, such as {"route": "/path"}')
@@ -205,7 +207,7 @@ class _Reader:
             del values["entrypoint"]
         return {key: value for key, value in values.items() if value is not None}
 
-    def _route(self, entry: Table, container: str) -> str | None:
+    def _route(self, entry: ManifestMapping, container: str) -> str | None:
         route = entry.text("route", needed='write for example "/path", or "/path/..." for everything below it too')
         if route is None:
             return None
@@ -220,7 +222,7 @@ class _Reader:
             return None
         return route
 
-    def _module(self, container: Table, entry: Mapping[str, Any], volumes: Volumes) -> dict[str, Any]:
+    def _module(self, container: ManifestMapping, entry: Mapping[str, Any], volumes: PodVolumes) -> dict[str, Any]:
         """The `[[module]]` of a container, with what the annotation says of it."""
         container.judge(CONTAINER)
         image = container.text("image", needed="it is the module's reference, such as registry.example.com/hello:v1")
@@ -236,7 +238,7 @@ class _Reader:
         return {key: value for key, value in values.items() if value is not None}
 
 
-def _listen(annotations: Table) -> str | None:
+def _listen(annotations: ManifestMapping) -> str | None:
     text = annotations.text(DEFAULT_HOST)
     if text is None:
         return None
@@ -248,7 +250,7 @@ def _listen(annotations: Table) -> str | None:
     return text
 
 
-def _allowed_hosts(entry: Table) -> list[str]:
+def _allowed_hosts(entry: ManifestMapping) -> list[str]:
     hosts = []
     for number, host in enumerate(entry.items("allowed_hosts")):
         path = f"allowed_hosts[{number}]"
@@ -263,7 +265,7 @@ def _allowed_hosts(entry: Table) -> list[str]:
     return hosts
 
 
-def _count(entry: Table, key: str) -> int | None:
+def _count(entry: ManifestMapping, key: str) -> int | None:
     value = entry.values.get(key)
     if value is None:
         return None
@@ -273,7 +275,7 @@ def _count(entry: Table, key: str) -> int | None:
     return None
 
 
-def _reference(container: Table, image: str) -> str | None:
+def _reference(container: ManifestMapping, image: str) -> str | None:
     reference = f"oci:{image}"
     try:
         ImageReference.parse(reference)
@@ -283,14 +285,14 @@ def _reference(container: Table, image: str) -> str | None:
     return reference
 
 
-def _pull_policy(container: Table) -> str | None:
+def _pull_policy(container: ManifestMapping) -> str | None:
     policy = container.text("imagePullPolicy")
     if policy and policy not in _PULL_POLICIES:
         container.problem("imagePullPolicy", f"not a pull policy{nearest(policy, _PULL_POLICIES)}")
     return _PULL_POLICIES.get(policy or "")
 
 
-def _limits(resources: Table) -> dict[str, str] | None:
+def _limits(resources: ManifestMapping) -> dict[str, str] | None:
     """`limits.memory`, which is for one guest here: every request has its own memory."""
     resources.judge(RESOURCES)
     limits = resources.table("limits")

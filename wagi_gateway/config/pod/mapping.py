@@ -18,7 +18,7 @@ _MAX_HINTS, _MAX_NAMES = 100, 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Fate:
+class FieldPolicy:
     """What becomes of a field: it is read, means nothing here, or is warned about or refused because of `why`.
 
     `harmless` values mean what is done anyway; empty ones always do.
@@ -38,7 +38,7 @@ class Report:
 
 
 @dataclass(slots=True)
-class Table:
+class ManifestMapping:
     """The fields of one mapping; `null` is a field that is not there, as Kubernetes reads it."""
 
     values: Mapping[str, Value]
@@ -99,15 +99,15 @@ class Table:
         self.problem(key, "must be true or false")
         return False
 
-    def table(self, key: str) -> Table:
+    def table(self, key: str) -> ManifestMapping:
         """A mapping inside this one; empty if it is not there."""
         value = self.values.get(key)
         prefix = f"{self.prefix}{named(key)}."
         if isinstance(value, dict):
-            return Table(value, self.where, prefix, self.report)
+            return ManifestMapping(value, self.where, prefix, self.report)
         if value is not None:
             self.problem(key, "must be a mapping")
-        return Table({}, self.where, prefix, self.report, self.is_wrong or value is not None)
+        return ManifestMapping({}, self.where, prefix, self.report, self.is_wrong or value is not None)
 
     def items(self, key: str) -> Iterator[Value]:
         """The items of a list; none if it is not there."""
@@ -117,7 +117,7 @@ class Table:
         elif value is not None:
             self.problem(key, "must be a list")
 
-    def tables(self, key: str, *, apart: bool = False) -> Iterator[Table]:
+    def tables(self, key: str, *, apart: bool = False) -> Iterator[ManifestMapping]:
         """The mappings of a list, each known by its number and name; `apart` ones are objects of their own."""
         for number, value in enumerate(self.items(key)):
             path = f"{self.prefix}{key}[{number}]"
@@ -127,12 +127,12 @@ class Table:
             if isinstance(name := value.get("name"), str) and name:
                 path += f" ({named(name)})"
             yield (
-                Table(value, f"{self.where}: {path}", "", self.report)
+                ManifestMapping(value, f"{self.where}: {path}", "", self.report)
                 if apart
-                else Table(value, self.where, f"{path}.", self.report)
+                else ManifestMapping(value, self.where, f"{path}.", self.report)
             )
 
-    def judge(self, fates: Mapping[str, Fate]) -> None:
+    def judge(self, fates: Mapping[str, FieldPolicy]) -> None:
         """Notes the fields that are unknown, refused or without effect."""
         for key, value in self.values.items():
             fate = fates.get(key)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from ...cgi.environ import META_VARIABLES
 from .document import Value
 from .fields import ENV, FIELD_REF, VALUE_FROM
-from .mapping import Table, nearest
+from .mapping import ManifestMapping, nearest
 
 MAX_ENVIRONMENT = 2**20
 """Characters of all variables of a file together, expanded; `$(A)$(A)` can double with every line."""
@@ -23,11 +23,11 @@ _CLUSTER_FIELDS = ("status.podIP", "status.podIPs", "status.hostIP", "status.hos
 class Variables:
     """The variables of a Pod's containers, which may name fields of the Pod."""
 
-    def __init__(self, metadata: Table, spec: Table) -> None:
+    def __init__(self, metadata: ManifestMapping, spec: ManifestMapping) -> None:
         self._known = _known_fields(metadata, spec)
         self._room = MAX_ENVIRONMENT
 
-    def read(self, container: Table) -> dict[str, str]:
+    def read(self, container: ManifestMapping) -> dict[str, str]:
         """The `environment` of a container's `[[module]]`."""
         environment: dict[str, str] = {}
         for table in container.tables("env"):
@@ -48,7 +48,7 @@ class Variables:
                 environment[name] = value
         return environment
 
-    def _variable(self, table: Table, earlier: Mapping[str, str]) -> str | None:
+    def _variable(self, table: ManifestMapping, earlier: Mapping[str, str]) -> str | None:
         """A variable's value; None if it is wrong."""
         source, text = table.table("valueFrom"), table.text("value")
         if "valueFrom" in table:
@@ -77,7 +77,7 @@ class Variables:
             return None
         return value
 
-    def _field(self, table: Table) -> str | None:
+    def _field(self, table: ManifestMapping) -> str | None:
         """The value of a field of the manifest."""
         table.judge(FIELD_REF)
         path = table.text("fieldPath", needed="it names a field of the Pod, such as metadata.name")
@@ -119,7 +119,7 @@ def expand(text: str, variables: Mapping[str, str], limit: int) -> str:
     return "".join(parts)
 
 
-def _known_fields(metadata: Table, spec: Table) -> dict[str, str]:
+def _known_fields(metadata: ManifestMapping, spec: ManifestMapping) -> dict[str, str]:
     """What `fieldRef` can name and the manifest says."""
     fields: dict[str, Value] = {}
     for path in _FIELDS:

@@ -8,28 +8,28 @@ from pathlib import Path
 from typing import Any
 
 from .fields import EMPTY_DIR, HOST_PATH, MOUNT, VOLUME
-from .mapping import Table, named, nearest
+from .mapping import ManifestMapping, named, nearest
 
 _TYPES = ("Directory", "DirectoryOrCreate")
 _NO_DIRECTORIES = ("File", "FileOrCreate", "Socket", "CharDevice", "BlockDevice")
 
 
 @dataclass(slots=True)
-class Volume:
+class PodVolume:
     """One entry of `spec.volumes`: a directory of this host, or without `path` a temporary one."""
 
-    table: Table
+    table: ManifestMapping
     path: str | None = None
     kind: str = "emptyDir"
     is_usable: bool = True
     is_mounted: bool = False
 
 
-class Volumes:
+class PodVolumes:
     """The volumes of a Pod by name."""
 
-    def __init__(self, spec: Table) -> None:
-        self._volumes: dict[str, Volume] = {}
+    def __init__(self, spec: ManifestMapping) -> None:
+        self._volumes: dict[str, PodVolume] = {}
         for table in spec.tables("volumes", apart=True):
             name = table.text("name", needed="volumeMounts refer to it")
             volume = _read_volume(table)
@@ -39,7 +39,7 @@ class Volumes:
                 table.problem("name", "another volume has this name; give it one of its own")
             self._volumes.setdefault(name, volume)
 
-    def mounts(self, container: Table) -> dict[str, Any]:
+    def mounts(self, container: ManifestMapping) -> dict[str, Any]:
         """The `volumes` of a container's `[[module]]`."""
         mounts: dict[str, Any] = {}
         for table in container.tables("volumeMounts"):
@@ -75,24 +75,24 @@ class Volumes:
                 volume.table.warning(volume.kind, "not supported, and not mounted by a container that is served")
 
 
-def _read_volume(table: Table) -> Volume:
+def _read_volume(table: ManifestMapping) -> PodVolume:
     unknown = [key for key in table.values if key not in VOLUME]
     for key in unknown:
         table.unknown("field", key, VOLUME)
     kinds = [key for key, value in table.values.items() if key in VOLUME and key != "name" and value is not None]
     if len(kinds) > 1:
         table.problem(kinds[1], f"a volume is of one kind, and {kinds[0]} stands there too; remove one")
-        return Volume(table, is_usable=False)
+        return PodVolume(table, is_usable=False)
     if kinds == ["hostPath"]:
         path = _host_path(table.table("hostPath"))
-        return Volume(table, path, "hostPath", is_usable=path is not None)
+        return PodVolume(table, path, "hostPath", is_usable=path is not None)
     if kinds in ([], ["emptyDir"]):  # Kubernetes makes an emptyDir of a volume that says nothing
         table.table("emptyDir").judge(EMPTY_DIR)
-        return Volume(table, is_usable=not unknown)
-    return Volume(table, kind=kinds[0], is_usable=False)
+        return PodVolume(table, is_usable=not unknown)
+    return PodVolume(table, kind=kinds[0], is_usable=False)
 
 
-def _host_path(table: Table) -> str | None:
+def _host_path(table: ManifestMapping) -> str | None:
     table.judge(HOST_PATH)
     path = table.text("path", needed="it is a directory of this host")
     kind = table.text("type") or "Directory"
@@ -111,7 +111,7 @@ def _host_path(table: Table) -> str | None:
     return path
 
 
-def _guest_path(mount: Table) -> str | None:
+def _guest_path(mount: ManifestMapping) -> str | None:
     path = mount.text("mountPath", needed='it is the guest\'s name for the directory, such as "/data"')
     if path is None:
         return None
@@ -122,7 +122,7 @@ def _guest_path(mount: Table) -> str | None:
     return "/" + "/".join(segments)
 
 
-def _sub_path(mount: Table) -> str | None:
+def _sub_path(mount: ManifestMapping) -> str | None:
     """The path inside the volume; None if it leads elsewhere."""
     path = mount.text("subPath") or ""
     if path.startswith("/") or ".." in path.split("/") or "\0" in path:
@@ -131,7 +131,7 @@ def _sub_path(mount: Table) -> str | None:
     return "/".join(segment for segment in path.split("/") if segment not in ("", "."))
 
 
-def _source(volume: Volume, name: str, mount: Table, sub_path: str) -> dict[str, Any] | None:
+def _source(volume: PodVolume, name: str, mount: ManifestMapping, sub_path: str) -> dict[str, Any] | None:
     if not volume.is_usable:
         return None
     if volume.path is None:

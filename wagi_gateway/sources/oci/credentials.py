@@ -19,7 +19,7 @@ MAX_PASSWORD = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundCredentials:
     """Credentials for one repository, or None, and where they were looked for."""
 
     credentials: Credentials | None
@@ -48,24 +48,24 @@ class CredentialSource:
         self._answers: dict[tuple[str, str], tuple[str, str] | HelperFailed | None] = {}
         self._lock = threading.Lock()
 
-    def find(self, registry: str, repository: str) -> Found:
+    def find(self, registry: str, repository: str) -> FoundCredentials:
         """The credentials for a repository. Raises Unauthorised."""
         registry = normalised(registry)
         host, table = self._registries.get(registry, (registry, None))
         if table and (table.username or table.password_file or table.password_env):
             where = f'[registries."{host}"]'
-            return Found(_from_table(where, table, self._environ, self._base), (where,))
+            return FoundCredentials(_from_table(where, table, self._environ, self._base), (where,))
         with self._lock:  # threads that pull side by side ask a helper once
             return self._search(registry, repository)
 
-    def _search(self, registry: str, repository: str) -> Found:
+    def _search(self, registry: str, repository: str) -> FoundCredentials:
         searched = [f'[registries."{registry}"] (no username)']
         warnings: list[str] = []
         for path, name, is_named in self._files():
             try:
                 config = self._config(path)
                 if config and (credentials := config.find(registry, repository, self._ask)):
-                    return Found(credentials, (name,), tuple(warnings))
+                    return FoundCredentials(credentials, (name,), tuple(warnings))
             except EntryWrong as error:
                 if is_named:
                     raise Unauthorised(str(error)) from None
@@ -75,7 +75,7 @@ class CredentialSource:
             if is_named and not config:
                 raise Unauthorised(f"there is no file {path} to take credentials from")
             searched.append(f"{name} ({f'nothing for {registry}' if config else 'not there'})")
-        return Found(None, tuple(searched), tuple(warnings))
+        return FoundCredentials(None, tuple(searched), tuple(warnings))
 
     def _config(self, path: Path) -> DockerConfig | None:
         if path not in self._configs:

@@ -14,7 +14,7 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 
-class Deadline:
+class RegistryDeadline:
     """Ends connections when time is up: a timeout for each read is no bound on a peer that sends byte after byte."""
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ def _shut_down(connection: socket.socket) -> None:
         socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
 
-def watched_pools(deadline: Deadline) -> dict[str, type[HTTPConnectionPool]]:
+def watched_pools(deadline: RegistryDeadline) -> dict[str, type[HTTPConnectionPool]]:
     """urllib3's pools by scheme, their connections watched by `deadline`."""
 
     def watch(connection: HTTPConnection) -> None:

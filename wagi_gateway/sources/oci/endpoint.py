@@ -19,7 +19,7 @@ class Credentials:
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class RegistryEndpoint:
     """One way to one registry."""
 
     host: str

@@ -39,7 +39,7 @@ class Unauthorised(RegistryError):
     """The registry does not let us, with the credentials there are."""
 
 
-class NotFound(RegistryError):
+class ImageNotFound(RegistryError):
     """There is no such repository, tag or digest, or it is hidden from us."""
 
 

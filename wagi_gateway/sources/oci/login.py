@@ -15,9 +15,9 @@ import requests
 from oras.auth.token import TokenAuth
 
 from ...config.image_reference import DOCKER_HUB, DOCKER_HUB_HOST
-from .endpoint import Access
+from .endpoint import RegistryEndpoint
 from .errors import Invalid, Unauthorised, Unreachable
-from .session import Session
+from .session import RegistrySession
 
 MAX_CHALLENGE = 8 << 10
 """Bytes in which a registry says what login it wants; those of the great ones are below 300."""
@@ -42,7 +42,7 @@ class Login(TokenAuth):  # type: ignore[misc]  # oras has no types
     sends the password to a token server over plain HTTP.
     """
 
-    def __init__(self, access: Access, session: Session, repository: str) -> None:
+    def __init__(self, access: RegistryEndpoint, session: RegistrySession, repository: str) -> None:
         super().__init__()
         self.access = access
         self.session = session

@@ -21,27 +21,32 @@ import oras.provider
 import requests
 from urllib3.exceptions import HTTPError
 
-from .endpoint import Access
-from .errors import Invalid, NotFound, RegistryError, Unauthorised, Unreachable
+from .endpoint import RegistryEndpoint
+from .errors import ImageNotFound, Invalid, RegistryError, Unauthorised, Unreachable
 from .login import Denied, Login
-from .retry import Patience
-from .session import Session
+from .retry import RetryPolicy
+from .session import RegistrySession
 
 _MAX_MESSAGE = 200
 
 
-class Client(oras.provider.Registry):  # type: ignore[misc]  # oras has no types
+class OrasClient(oras.provider.Registry):  # type: ignore[misc]  # oras has no types
     """Speaks for one repository, so that oras's one token is a token for that repository's scope."""
 
     def __init__(
-        self, access: Access, repository: str, where: str, patience: Patience, over: threading.Event | None = None
+        self,
+        access: RegistryEndpoint,
+        repository: str,
+        where: str,
+        retry: RetryPolicy,
+        over: threading.Event | None = None,
     ) -> None:
         """`over` ends pauses. Raises Unreachable if `access.ca_file` cannot be used."""
         super().__init__(hostname=access.host, insecure=access.is_plain)
         self.access = access
         self.where = where
         try:
-            self.session: Session = Session(patience, access.ca_file, over)
+            self.session: RegistrySession = RegistrySession(retry, access.ca_file, over)
         except RegistryError as error:
             raise error.at(where) from None
         self.auth: Login = Login(access, self.session, repository)
@@ -90,7 +95,7 @@ class Client(oras.provider.Registry):  # type: ignore[misc]  # oras has no types
         return ours == theirs
 
     def _why(self, error: requests.exceptions.RequestException) -> str:
-        deadline, patience = self.session.deadline, self.session.patience
+        deadline, retry = self.session.deadline, self.session.retry
         table = f'[registries."{self.access.host}"]'
         host = self._asked(error)
         if deadline.has_passed:
@@ -114,7 +119,7 @@ class Client(oras.provider.Registry):  # type: ignore[misc]  # oras has no types
             if isinstance(cause, socket.gaierror):
                 return f"{host} cannot be found: {cause.strerror}; check its name"
             if isinstance(cause, (TimeoutError, requests.exceptions.Timeout)):
-                allowed = patience.connect_time if isinstance(error, _CONNECTING) else patience.stall_time
+                allowed = retry.connect_time if isinstance(error, _CONNECTING) else retry.stall_time
                 return f"{host} did not answer within {allowed:g} s; check the network, try again"
             if isinstance(cause, OSError) and cause.errno in errno.errorcode:
                 return f"{host} cannot be reached: {cause.strerror}; check its name and that it runs"
@@ -138,7 +143,7 @@ class Client(oras.provider.Registry):  # type: ignore[misc]  # oras has no types
             return Unauthorised(what if method in ("GET", "HEAD") else f"{what} and to write to it", self.where)
         if status == 404:
             hint = "; a private repository may look like this without a login" if not self.access.credentials else ""
-            return NotFound(
+            return ImageNotFound(
                 f"{host} does not have it ({message}); check repository and tag or digest{hint}", self.where
             )
         if status == 429 or status >= 500:

@@ -16,13 +16,13 @@ from ...config.image_reference import ImageReference
 from ...config.settings import RegistryConfig
 from ...config.values import PullPolicy
 from .credentials import CredentialSource
-from .endpoint import Access
-from .errors import Invalid, NotFound, RegistryError, TooLarge, Unreachable
+from .endpoint import RegistryEndpoint
+from .errors import ImageNotFound, Invalid, RegistryError, TooLarge, Unreachable
 from .image import Image, fetch_module, find_image, leads_to
 from .manifest import MAX_MANIFEST, Manifest, parse_manifest
 from .registries import Registries
 from .repository import Form, Repository
-from .retry import Patience
+from .retry import RetryPolicy
 from .store import Store, StoredImage
 from .upstream import Upstream, explaining
 
@@ -93,7 +93,7 @@ class Puller:
         copy = self._copy(reference, max_size, warnings)
         if not copy and policy == "never":
             what = "; ".join(warnings) or f"it is not in the store {self._store.directory}"
-            raise NotFound(
+            raise ImageNotFound(
                 f'{what}, and the pull policy is "never"; `wagi-gateway pull {reference}` fetches it', str(reference)
             )
         if copy and (reference.digest or policy != "always"):
@@ -138,8 +138,8 @@ class Puller:
                 return Inspection(pulled, manifest)
         pinned = reference.with_digest(pulled.manifest_digest)  # the store could not be written
 
-        def ask(access: Access, patience: Patience) -> Manifest:
-            with Repository(pinned, access, patience, self._over) as repository:
+        def ask(access: RegistryEndpoint, retry: RetryPolicy) -> Manifest:
+            with Repository(pinned, access, retry, self._over) as repository:
                 return find_image(repository, *repository.resolve(pinned.version)).manifest
 
         return Inspection(pulled, self._upstream.ask(pinned, ask, []))
@@ -179,10 +179,10 @@ class Puller:
     def _pull(self, reference: ImageReference, max_size: int, copy: Pulled | None, warnings: list[str]) -> Pulled:
         """The module as a registry has it now; what the store has of it is not downloaded."""
 
-        def pull(access: Access, patience: Patience) -> Pulled:
+        def pull(access: RegistryEndpoint, retry: RetryPolicy) -> Pulled:
             if copy and copy.manifest_digest == self._upstream.digest_now(reference, access):
                 return copy
-            with Repository(reference, access, patience, self._over) as repository:
+            with Repository(reference, access, retry, self._over) as repository:
                 digest, data, media_type = repository.resolve(reference.version)
                 with self._store.lock(digest, self._look):
                     pulled = self._stored(reference, digest, max_size, [])  # another process may have been quicker

@@ -11,7 +11,7 @@ from ...config.image_reference import DOCKER_HUB, DOCKER_HUB_HOST, ImageReferenc
 from ...config.settings import RegistryConfig
 from .credentials import CredentialSource
 from .docker_config import normalised
-from .endpoint import Access
+from .endpoint import RegistryEndpoint
 from .errors import RegistryError
 
 
@@ -25,7 +25,7 @@ class Registries:
         self.warnings: list[str] = []
         """What was wrong with files of credentials."""
 
-    def ways(self, reference: ImageReference) -> list[Access]:
+    def ways(self, reference: ImageReference) -> list[RegistryEndpoint]:
         """The mirror, if there is one, then the registry itself. Raises RegistryError."""
         table = self._tables.get(normalised(reference.registry), RegistryConfig())
         origin = self.origin(reference)
@@ -34,11 +34,11 @@ class Registries:
         host, _, prefix = table.mirror.rstrip("/").partition("/")
         return [self._access(host, reference.repository, prefix), origin]
 
-    def origin(self, reference: ImageReference) -> Access:
+    def origin(self, reference: ImageReference) -> RegistryEndpoint:
         """The registry itself. Raises RegistryError."""
         return self._access(reference.registry, reference.repository, "")
 
-    def _access(self, host: str, repository: str, prefix: str) -> Access:
+    def _access(self, host: str, repository: str, prefix: str) -> RegistryEndpoint:
         registry = normalised(host)
         table = self._tables.get(registry, RegistryConfig())
         ca_file = self._base / table.ca_file if table.ca_file else None
@@ -48,7 +48,7 @@ class Registries:
         self.warnings += [text for text in found.warnings if text not in self.warnings]
         is_plain = _is_loopback(registry) and not ca_file if table.insecure is None else table.insecure
         contact = DOCKER_HUB_HOST if registry == DOCKER_HUB else registry
-        return Access(contact, is_plain, ca_file, found.credentials, prefix, found.searched)
+        return RegistryEndpoint(contact, is_plain, ca_file, found.credentials, prefix, found.searched)
 
 
 def _is_loopback(registry: str) -> bool:

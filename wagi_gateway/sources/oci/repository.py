@@ -16,7 +16,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, BinaryIO, Literal, Self
 
 from ...config.image_reference import DOCKER_HUB_HOST, ImageReference, is_digest
-from .endpoint import Access
+from .endpoint import RegistryEndpoint
 from .errors import Invalid, TooLarge, Unreachable
 from .manifest import (
     INDEX_TYPES,
@@ -29,12 +29,12 @@ from .manifest import (
     WASM_TO_OCI_CONFIG,
     Descriptor,
 )
-from .retry import PATIENT, Patience
+from .retry import PATIENT, RetryPolicy
 
 if TYPE_CHECKING:
     import requests
 
-    from .oras_client import Client
+    from .oras_client import OrasClient
 
 Form = Literal["cncf", "wasm-to-oci"]
 """What a module is pushed as: the CNCF's artefact, or what wasm-to-oci and Krustlet used."""
@@ -53,14 +53,14 @@ class Repository:
     def __init__(
         self,
         reference: ImageReference,
-        access: Access,
-        patience: Patience = PATIENT,
+        access: RegistryEndpoint,
+        retry: RetryPolicy = PATIENT,
         over: threading.Event | None = None,
     ) -> None:
         """Once `over` is set, nothing is asked for again."""
         self.reference = reference
         self.access = access
-        self.patience = patience
+        self.retry = retry
         self._over = over
         self.repository = f"{access.prefix}/{reference.repository}" if access.prefix else reference.repository
 
@@ -78,7 +78,7 @@ class Repository:
     def digest_of(self, tag: str) -> str:
         """The digest that a tag means now, without its manifest where the registry can say so. Raises RegistryError."""
         client = self._client
-        with client.session.deadline.within(self.patience.answer_time):
+        with client.session.deadline.within(self.retry.answer_time):
             url = self._manifest_url(tag)
             with client.do_request(url, "HEAD", headers=_ACCEPT) as response:
                 digest = response.headers.get("Docker-Content-Digest", "")
@@ -93,7 +93,7 @@ class Repository:
         """
         client = self._client
         with (
-            client.session.deadline.within(self.patience.answer_time),
+            client.session.deadline.within(self.retry.answer_time),
             client.do_request(self._manifest_url(tag_or_digest), headers=_ACCEPT, stream=True) as response,
         ):
             self._expect_content(response)
@@ -119,9 +119,9 @@ class Repository:
         """
         session = self._client.session
         deadline = session.deadline
-        with deadline.within(self.patience.transfer_time):
-            for attempt in range(self.patience.retries + 1):
-                pause = self.patience.pause(attempt)
+        with deadline.within(self.retry.transfer_time):
+            for attempt in range(self.retry.retries + 1):
+                pause = self.retry.pause(attempt)
                 try:
                     self._fetch(descriptor, file, on_progress)
                 except BaseException as error:
@@ -162,7 +162,7 @@ class Repository:
             manifest["annotations"] = dict(annotations)
         document = json.dumps(manifest, separators=(",", ":")).encode()
         client = self._client
-        with client.session.deadline.within(self.patience.transfer_time):
+        with client.session.deadline.within(self.retry.transfer_time):
             self._upload(module)
             self._upload(config)
             url = self._manifest_url(tag or self.reference.tag or "latest")
@@ -173,10 +173,10 @@ class Repository:
         return stored
 
     @cached_property
-    def _client(self) -> Client:
-        from .oras_client import Client
+    def _client(self) -> OrasClient:
+        from .oras_client import OrasClient
 
-        return Client(self.access, self.repository, self._where, self.patience, self._over)
+        return OrasClient(self.access, self.repository, self._where, self.retry, self._over)
 
     @property
     def _where(self) -> str:
@@ -209,8 +209,8 @@ class Repository:
     def _repeats(self, error: BaseException) -> int:
         """How often a blob is asked for again; requests that failed as such have been repeated already."""
         if isinstance(error, Interrupted):
-            return self.patience.retries
-        return min(1, self.patience.retries) if isinstance(error, Invalid) else 0  # damaged on the way, maybe
+            return self.retry.retries
+        return min(1, self.retry.retries) if isinstance(error, Invalid) else 0  # damaged on the way, maybe
 
     def _expect_content(self, response: requests.Response) -> None:
         if response.status_code != 200:

@@ -10,7 +10,7 @@ MAX_BACKOFF = 8.0
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class RetryPolicy:
     """Bounds of a conversation with a registry. Times are seconds."""
 
     retries: int = 4
@@ -30,5 +30,5 @@ class Patience:
         return min(self.backoff * 2.0**attempt, MAX_BACKOFF) * random.uniform(0.8, 1.2)  # noqa: S311 - no secret
 
 
-PATIENT = Patience()
+PATIENT = RetryPolicy()
 """What a registry gets when there is nothing better to do than to wait for it."""

@@ -18,10 +18,10 @@ from urllib3 import PoolManager, ProxyManager
 from urllib3.exceptions import InvalidHeader
 from urllib3.util.retry import Retry
 
-from ...trust import create_context
-from .deadline import Deadline, watched_pools
+from ...tls import create_context
+from .deadline import RegistryDeadline, watched_pools
 from .errors import Invalid, Unreachable
-from .retry import Patience
+from .retry import RetryPolicy
 
 MAX_RETRY_AFTER = 30.0
 """Seconds; a registry that wants us to wait longer is asked again after these."""
@@ -38,15 +38,15 @@ for _name in ("urllib3", "oras.logger"):
     logging.getLogger(_name).setLevel(logging.CRITICAL + 1)
 
 
-class Session(requests.Session):
+class RegistrySession(requests.Session):
     """A `requests.Session` for one registry. Raises RegistryError besides what requests raises."""
 
-    def __init__(self, patience: Patience, ca_file: Path | None, over: threading.Event | None = None) -> None:
+    def __init__(self, retry: RetryPolicy, ca_file: Path | None, over: threading.Event | None = None) -> None:
         """`over` ends pauses. Raises Unreachable if the file of certificate authorities cannot be used."""
         super().__init__()
-        self.patience = patience
+        self.retry = retry
         self._over = over or threading.Event()
-        self.deadline = Deadline()
+        self.deadline = RegistryDeadline()
         self.max_redirects = _MAX_REDIRECTS
         self.auth = _as_it_is
         # Digests are of the bytes on the wire.
@@ -92,7 +92,7 @@ def _trust(ca_file: Path | None) -> ssl.SSLContext:
 class _Adapter(HTTPAdapter):
     """Repeats what may pass, honours Retry-After and bounds what is read without being asked for."""
 
-    def __init__(self, session: Session, ssl_context: ssl.SSLContext | None = None) -> None:
+    def __init__(self, session: RegistrySession, ssl_context: ssl.SSLContext | None = None) -> None:
         self._session = session
         self._pool_options: dict[str, Any] = {"ssl_context": ssl_context} if ssl_context else {}
         super().__init__()
@@ -115,12 +115,12 @@ class _Adapter(HTTPAdapter):
     def send(
         self, request: requests.PreparedRequest, stream: bool = False, *_: Any, **options: Any
     ) -> requests.Response:
-        deadline, patience = self._session.deadline, self._session.patience
+        deadline, retry = self._session.deadline, self._session.retry
         proxies = options.get("proxies")
-        for attempt in range(patience.retries + 1):
-            is_last = attempt == patience.retries
-            pause = patience.pause(attempt)
-            timeout = (min(patience.connect_time, deadline.left), min(patience.stall_time, deadline.left))
+        for attempt in range(retry.retries + 1):
+            is_last = attempt == retry.retries
+            pause = retry.pause(attempt)
+            timeout = (min(retry.connect_time, deadline.left), min(retry.stall_time, deadline.left))
             if deadline.has_passed:
                 break
             try:

@@ -14,25 +14,25 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from ...config.image_reference import ImageReference
-from .endpoint import Access
-from .errors import NotFound, RegistryError, Unauthorised, Unreachable
+from .endpoint import RegistryEndpoint
+from .errors import ImageNotFound, RegistryError, Unauthorised, Unreachable
 from .registries import Registries
 from .repository import Interrupted, Repository
-from .retry import PATIENT, Patience
+from .retry import PATIENT, RetryPolicy
 
 SILENCE = 30.0
 """Seconds for which a registry that did not answer is not asked again, where there is a mirror or a copy instead."""
 
 
-MIRROR = Patience(retries=1, connect_time=5.0)
-WARM = Patience(retries=0, connect_time=2.0, answer_time=10.0)
+MIRROR = RetryPolicy(retries=1, connect_time=5.0)
+WARM = RetryPolicy(retries=0, connect_time=2.0, answer_time=10.0)
 """There is a copy at hand."""
 
 T = TypeVar("T")
-Question = Callable[[Access, Patience], T]
+Question = Callable[[RegistryEndpoint, RetryPolicy], T]
 
 
-class _Noted(Unreachable):
+class _CircuitOpen(Unreachable):
     """Who does not answer is known already."""
 
 
@@ -60,10 +60,10 @@ class Upstream:
         *mirrors, origin = self._registries.ways(reference)
         failures: list[RegistryError] = []
         said: list[str] = []
-        for access, patience in [*((mirror, MIRROR) for mirror in mirrors), (origin, PATIENT)]:
+        for access, retry in [*((mirror, MIRROR) for mirror in mirrors), (origin, PATIENT)]:
             try:
                 with explaining(str(reference), access):
-                    answer = self._ask(access, patience, question)
+                    answer = self._ask(access, retry, question)
             except RegistryError as error:
                 failures.append(error)
                 said.append(error.what if access.host in error.what else f"{access.host}: {error.what}")
@@ -72,7 +72,7 @@ class Upstream:
                 warnings += [
                     f"mirror: {what}"
                     for what, error in zip(said, failures, strict=True)
-                    if not isinstance(error, NotFound)
+                    if not isinstance(error, ImageNotFound)
                 ]
                 return answer
         *before, _ = said
@@ -80,39 +80,39 @@ class Upstream:
         kind = Unreachable if any(isinstance(error, Unreachable) for error in failures) else type(last)
         raise kind("; ".join([last.what, *(f"before, the mirror: {what}" for what in before)]), str(reference))
 
-    def digest_now(self, reference: ImageReference, access: Access) -> str:
+    def digest_now(self, reference: ImageReference, access: RegistryEndpoint) -> str:
         """What a tag stands for now, for somebody who has a copy and no time. Raises RegistryError."""
 
-        def question(access: Access, patience: Patience) -> str:
-            _check_that_somebody_listens(access, patience.connect_time, str(reference))
-            with Repository(reference, access, patience, self._over) as repository:
+        def question(access: RegistryEndpoint, retry: RetryPolicy) -> str:
+            _check_that_somebody_listens(access, retry.connect_time, str(reference))
+            with Repository(reference, access, retry, self._over) as repository:
                 return repository.digest_of(reference.version)
 
         return self._ask(access, WARM, question)
 
-    def origin(self, reference: ImageReference) -> Access:
+    def origin(self, reference: ImageReference) -> RegistryEndpoint:
         """The registry itself. Raises RegistryError."""
         return self._registries.origin(reference)
 
-    def _ask(self, access: Access, patience: Patience, question: Question[T]) -> T:
+    def _ask(self, access: RegistryEndpoint, retry: RetryPolicy, question: Question[T]) -> T:
         if dead := self._dead.get(access.host):
-            raise _Noted(dead.what)  # without its place: it was about another image
+            raise _CircuitOpen(dead.what)  # without its place: it was about another image
         since, silence = self._silent.get(access.host, (0.0, None))
-        if patience is not PATIENT and silence and time.monotonic() < since + SILENCE:
-            raise _Noted(silence.what)
+        if retry is not PATIENT and silence and time.monotonic() < since + SILENCE:
+            raise _CircuitOpen(silence.what)
         try:
-            return question(access, patience)
-        except _Noted:  # by `digest_now`, with less patience
+            return question(access, retry)
+        except _CircuitOpen:  # by `digest_now`, with less patience
             raise
         except Unreachable as error:
             self._silent[access.host] = time.monotonic(), error
-            if patience is PATIENT and not isinstance(error, Interrupted):  # that one answers, but for one layer
+            if retry is PATIENT and not isinstance(error, Interrupted):  # that one answers, but for one layer
                 self._dead[access.host] = error
-            raise _Noted(error.what, error.where) from None
+            raise _CircuitOpen(error.what, error.where) from None
 
 
 @contextlib.contextmanager
-def explaining(where: str, access: Access) -> Iterator[None]:
+def explaining(where: str, access: RegistryEndpoint) -> Iterator[None]:
     """Adds to an error where it happened and whose credentials were used."""
     try:
         yield
@@ -122,7 +122,7 @@ def explaining(where: str, access: Access) -> Iterator[None]:
         raise error.at(where) from None
 
 
-def _check_that_somebody_listens(access: Access, timeout: float, where: str) -> None:
+def _check_that_somebody_listens(access: RegistryEndpoint, timeout: float, where: str) -> None:
     """Raises Unreachable. An offline start need not import oras, which takes longer than everything else."""
     if any(name.lower() in ("http_proxy", "https_proxy", "all_proxy") for name in os.environ):
         return  # the registry may be reached through the proxy alone
