@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.foreign.test_python import PYTHON
+from tests.system.foreign.test_python import PYTHON
 
 _ROOT = Path(__file__).parent.parent
 

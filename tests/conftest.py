@@ -20,8 +20,8 @@ import httpx
 import hypothesis
 import pytest
 
-from tests import guests
-from tests.registry import Registry, running_registry
+from tests.support import guests
+from tests.support.registry import Registry, running_registry
 
 ROOT = Path(__file__).parent.parent
 hypothesis.settings.register_profile("bounded by count alone", deadline=None)

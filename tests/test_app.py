@@ -14,8 +14,8 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
-from tests import guests
 from tests.conftest import wait_until
+from tests.support import guests
 from wagi_gateway.app import create_app
 from wagi_gateway.config.file import ConfigFile, read_config
 from wagi_gateway.errors import StartupError

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests import guests
-from tests.attacks import module, together
 from tests.conftest import Serve
+from tests.support import guests
+from tests.support.attacks import module, together
 from wagi_gateway.memory import bound_arenas
 
 ARENA = 64 * 2**20

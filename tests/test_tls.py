@@ -16,7 +16,7 @@ import pytest
 import trustme
 
 from tests.conftest import Server, running, wait_until
-from tests.wire.guests import ENV, seen
+from tests.support.env_guest import ENV, seen
 from wagi_gateway import tls
 from wagi_gateway.config.settings import ServerConfig as Settings
 from wagi_gateway.errors import StartupError

@@ -12,7 +12,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from tests.fuzz.wire import SILENT, Transport, answers, finished, in_pieces
-from tests.wire.client import Answer
+from tests.support.http_client import Answer
 from wagi_gateway.cgi.request import RequestHead, check_target, redirected
 from wagi_gateway.cgi.response import HeaderBlock, ResponseHead
 from wagi_gateway.errors import BadOutput, RequestError

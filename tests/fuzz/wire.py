@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 
 from uvicorn.server import ServerState
 
-from tests.wire.client import Answer, Connection
+from tests.support.http_client import Answer, Connection
 from wagi_gateway.server.protocol import UvicornConfig
 
 T = TypeVar("T")

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.outbound.clients import Described, IdleWaiter
-from tests.outbound.farm import Raw, Target
+from tests.support.clients import Described, IdleWaiter
+from tests.support.farm import Raw, Target
 from wagi_gateway.config.settings import Limits
 from wagi_gateway.outbound.client import Call, OutboundClient
 from wagi_gateway.outbound.errors import RequestFailed

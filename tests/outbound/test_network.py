@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.outbound.clients import Described, IdleWaiter
-from tests.outbound.farm import Raw, Target, certified, full_backlog, silent
+from tests.support.clients import Described, IdleWaiter
+from tests.support.farm import Raw, Target, certified, full_backlog, silent
 from wagi_gateway.config.settings import Limits
 from wagi_gateway.outbound import network
 from wagi_gateway.outbound.client import OutboundClient

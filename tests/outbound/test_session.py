@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.outbound.clients import Described, IdleWaiter, guest_that_calls, run_alone
-from tests.outbound.farm import Target
+from tests.support.clients import Described, IdleWaiter, guest_that_calls, run_alone
+from tests.support.farm import Target
 from wagi_gateway.config.settings import Limits
 from wagi_gateway.outbound.client import Call, OutboundClient
 from wagi_gateway.outbound.errors import DestinationNotAllowed, InvalidUrl, OutboundError, TooManySessions

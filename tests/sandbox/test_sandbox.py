@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import wasmtime
 
-from tests import guests
+from tests.support import guests
 from wagi_gateway.compiler import abi
 from wagi_gateway.compiler.compiler import Compiler, WarmModule
 from wagi_gateway.compiler.engine import EngineSettings, create_engine

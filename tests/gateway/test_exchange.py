@@ -1,0 +1,279 @@
+"""Requests whose guests run on the event loop's thread: answered in one step, and the same as any other.
+
+The gateway is called as a server calls it, in this process, so that a step can be told from two.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from starlette.types import Message
+
+from tests.conftest import ROOT
+from tests.sandbox.test_guest import CLOCK, FOREVER, LONG, READS
+from tests.support import guests
+from tests.support.farm import Target
+from wagi_gateway.config.file import read_config
+from wagi_gateway.errors import BadOutput, GuestFailed
+from wagi_gateway.gateway.gateway import Gateway
+from wagi_gateway.sandbox.backend import choose_path
+from wagi_gateway.sandbox.sandbox import Sandbox
+from wagi_gateway.site.load import load
+
+PATIENCE = 20.0
+"""Seconds."""
+
+pytestmark = pytest.mark.skipif(not choose_path().gives_way, reason="guests run on threads alone here")
+
+SUMS = f"""(module {guests.FD_WRITE} {guests.FD_READ}
+ (memory (export "memory") 3)
+ (data (i32.const 512) {guests.wat_string(guests.CONTENT_TYPE)})
+ {guests.WRITE} {READS.removeprefix(guests.FD_READ)}
+ (func (export "_start") (call $write (i32.const 1) (i32.const 512) (i32.const 26)) (call $read)))"""
+HELLO_THEN = f"(call $write (i32.const 1) (i32.const 512) (i32.const {len(guests.CONTENT_TYPE) + 6}))"
+MODULES = {
+    "hello": guests.when_asked(""),
+    "slow": guests.when_asked(LONG, fields=CLOCK),
+    "forever": guests.when_asked(FOREVER),
+    "streams": guests.when_asked(f"{HELLO_THEN} {FOREVER}"),
+    "late": guests.when_asked(f"{HELLO_THEN} {LONG}", fields=CLOCK),
+    "sums": SUMS,
+    "jumps": guests.says(b"location: /hello\n\n"),
+    "jumps-twice": guests.says(b"location: /jumps\n\n"),
+    "circles": guests.says(b"location: /circles\n\n"),
+    "traps": guests.TRAP,
+    "logs": guests.says(guests.CONTENT_TYPE + b"logged\n", stderr=b"a line\n"),
+    "fails": guests.exits(3, guests.CONTENT_TYPE + b"failed\n"),
+    "only-one": guests.when_asked(LONG, fields=CLOCK + "(global i32 (i32.const 1))"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a client gets."""
+
+    status: int
+    headers: dict[bytes, bytes]
+    body: bytes
+    at_once: bool
+    """Whether the request was answered in one step of the event loop."""
+    is_whole: bool
+
+
+class Client:
+    """One that sends requests as a server hands them over."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.gateway = gateway
+        self.leaves = asyncio.Event()
+
+    async def ask(
+        self, target: str, *, method: str = "GET", body: bytes = b"", version: str = "1.1", leaves: bool = False
+    ) -> Answer:
+        """One request; a client that `leaves` does so as soon as the gateway waits for it."""
+        path, _, query = target.partition("?")
+        length = [(b"content-length", b"%d" % len(body))] if body else []
+        scope = {
+            "type": "http",
+            "method": method,
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": query.encode(),
+            "http_version": version,
+            "scheme": "http",
+            "headers": [(b"host", b"localhost"), *length],
+            "client": ("127.0.0.1", 9),
+            "server": ("127.0.0.1", 80),
+        }
+        waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}] if body else []
+        sent: list[Message] = []
+
+        async def receive() -> Message:
+            if waiting:
+                return waiting.pop()
+            if not leaves:
+                await asyncio.Event().wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        task = asyncio.create_task(self.gateway(scope, receive, send))
+        await asyncio.sleep(0)
+        at_once = task.done()
+        await asyncio.wait_for(task, PATIENCE)
+        start, *rest = sent or [{"status": 0, "headers": ()}]
+        return Answer(
+            start["status"],
+            dict(start["headers"]),
+            b"".join(message["body"] for message in rest),
+            at_once,
+            bool(rest) and not rest[-1]["more_body"],
+        )
+
+    async def ask_until_at_once(self, target: str, **given: str) -> Answer:
+        """The first answer of a trusted module."""
+        while not (answer := await self.ask(target, **given)).at_once:  # type: ignore[arg-type]
+            pass
+        return answer
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "modules.toml"
+    text = '[cache]\ndirectory = "cache"\n[limits]\ntime = "2s"\n'
+    for name, wat in MODULES.items():
+        (tmp_path / f"{name}.wat").write_text(wat)
+        limits = "limits = { concurrency = 1, queue = 0 }" if name == "only-one" else ""
+        text += f'[[module]]\nroute = "/{name}"\nmodule = "{name}.wat"\n{limits}\n'
+    path.write_text(text)
+    return path
+
+
+@asynccontextmanager
+async def served(config: Path) -> AsyncIterator[Client]:
+    site = load(read_config(config))
+    with closing(site):
+        gateway = Gateway(site)
+        async with asyncio.timeout(2 * PATIENCE), Sandbox(site.engine) as sandbox:
+            gateway.sandbox = sandbox
+            yield Client(gateway)
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "status", "body"),
+    [
+        ("hello", {}, 200, b"hello\n"),
+        ("hello", {"method": "HEAD"}, 200, b""),
+        ("hello", {"version": "1.0"}, 200, b"hello\n"),
+        ("jumps", {}, 200, b"hello\n"),
+        ("jumps-twice", {}, 200, b"hello\n"),
+        ("circles", {}, 502, f"{BadOutput.public}\n".encode()),
+        ("traps", {}, 500, f"{GuestFailed.public}\n".encode()),
+        ("logs", {}, 200, b"logged\n"),
+        ("fails", {}, 200, b"failed\n"),
+    ],
+    ids="GET|HEAD|HTTP/1.0|redirect|redirects|endless redirect|trap|log|exit code".split("|"),
+)
+def test_the_same_answer_in_one_step(config: Path, name: str, given: dict[str, str], status: int, body: bytes) -> None:
+    async def main() -> tuple[Answer, Answer]:
+        async with served(config) as client:
+            return await client.ask(f"/{name}", **given), await client.ask_until_at_once(f"/{name}", **given)  # type: ignore[arg-type]
+
+    there, here = asyncio.run(main())
+    assert not there.at_once
+    for answer in (there, here):
+        assert (answer.status, answer.body, answer.is_whole) == (status, body, True)
+    assert there.headers.keys() == here.headers.keys()
+    assert there.headers[b"content-length"] == here.headers[b"content-length"]
+
+
+@pytest.mark.parametrize("size", [0, 4, 100_000, 2 * 2**20], ids=["none", "small", "large", "spooled to disk"])
+def test_bodies(config: Path, size: int) -> None:
+    async def main() -> list[bytes]:
+        async with served(config) as client:
+            await client.ask_until_at_once("/sums")
+            return [(await client.ask("/sums", method="POST", body=bytes(size))).body for _ in range(30)]
+
+    assert set(asyncio.run(main())) == {size.to_bytes(4, "little") + bytes(4)}
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "body"),
+    [
+        ("slow", {}, b"hello\n"),
+        ("slow", {"method": "HEAD"}, b""),
+        ("slow", {"version": "1.0"}, b"hello\n"),
+        ("late", {}, b"hello\n" + guests.CONTENT_TYPE + b"hello\n"),
+        ("late", {"version": "1.0"}, b"hello\n" + guests.CONTENT_TYPE + b"hello\n"),
+    ],
+    ids="GET|HEAD|HTTP/1.0|streamed|complete at the end".split("|"),
+)
+def test_a_guest_that_moves(config: Path, name: str, given: dict[str, str], body: bytes) -> None:
+    async def main() -> Answer:
+        async with served(config) as client:
+            await client.ask_until_at_once(f"/{name}")
+            return await client.ask(f"/{name}?go", **given)  # type: ignore[arg-type]
+
+    answer = asyncio.run(main())
+    assert not answer.at_once
+    assert (answer.status, answer.body, answer.is_whole) == (200, body, True)
+
+
+@pytest.mark.parametrize(("name", "statuses"), [("forever", {0}), ("streams", {0, 200})])
+def test_a_client_leaves_while_its_guest_moves(config: Path, name: str, statuses: set[int]) -> None:
+    async def main() -> Answer:
+        async with served(config) as client:
+            await client.ask_until_at_once(f"/{name}")
+            answer = await client.ask(f"/{name}?go", leaves=True)
+            assert (await client.ask("/hello")).body == b"hello\n"
+            return answer
+
+    answer = asyncio.run(main())
+    assert answer.status in statuses
+    assert not answer.is_whole
+
+
+def test_places_are_given_back(config: Path) -> None:
+    """By guests that end at once, and by one that moves; once each."""
+
+    async def main() -> list[int]:
+        async with served(config) as client:
+            await client.ask_until_at_once("/only-one")
+            statuses = [(await client.ask("/only-one")).status for _ in range(20)]
+            both = await asyncio.gather(*(client.ask("/only-one?go") for _ in range(2)))
+            return [*statuses, *sorted(answer.status for answer in both), (await client.ask("/only-one")).status]
+
+    assert asyncio.run(main()) == [200] * 21 + [503, 200]
+
+
+@pytest.fixture
+def by_hand() -> Iterator[None]:
+    """No collection but those that are asked for."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("by_hand")
+def test_a_request_leaves_no_work_for_the_collector(config: Path) -> None:
+    async def main() -> int:
+        async with served(config) as client:
+            for name in ("hello", "jumps", "logs"):
+                await client.ask_until_at_once(f"/{name}")
+            await client.ask("/sums", method="POST", body=b"body")
+            gc.collect()
+            for _ in range(100):
+                for name in ("hello", "jumps", "logs"):
+                    await client.ask(f"/{name}")
+                await client.ask("/sums", method="POST", body=b"body")
+            return gc.collect()
+
+    assert asyncio.run(main()) == 0
+
+
+@pytest.mark.usefixtures("by_hand")
+def test_a_call_leaves_no_work_for_the_collector(tmp_path: Path) -> None:
+    async def main() -> int:
+        async with served(path) as client:
+            assert b"hello from the target" in (await client.ask("/fetch")).body
+            gc.collect()
+            for _ in range(50):
+                await client.ask("/fetch")
+            return gc.collect()
+
+    path = tmp_path / "modules.toml"
+    with Target() as target:
+        path.write_text(
+            '[cache]\ndirectory = "cache"\n[[module]]\nroute = "/fetch"\n'
+            f'module = "{ROOT / "samples/assemblyscript/fetch.wasm"}"\nallowed_hosts = ["{target.url}"]\n'
+            f'environment = {{ URL = "{target.url}/hello" }}\n'
+        )
+        assert asyncio.run(main()) == 0

@@ -1,0 +1,259 @@
+"""Requests through a real server: routing, statuses, framing and what clients must never be told."""
+
+from __future__ import annotations
+
+import http.client
+
+import httpx
+import pytest
+
+from tests.conftest import ROOT, Serve, Server
+from tests.support import guests
+
+ENV = ROOT / "samples" / "c" / "env.wasm"
+ECHO = ENV.with_name("echo.wasm")
+
+
+def module(route: str, name: object, more: str = "") -> str:
+    return f'[[module]]\nroute = "{route}"\nmodule = "{name}"\n{more}\n'
+
+
+def test_hello(hello_server: Server) -> None:
+    response = hello_server.get("/hello/world")
+    assert (response.status_code, response.text) == (200, "hello world\n")
+    assert response.headers["content-type"] == "text/plain"
+    assert response.headers["content-length"] == "12"
+    assert response.headers["server"].startswith("wagi-gateway/")
+    assert len(response.headers.get_list("date")) == 1
+
+
+def test_no_route(hello_server: Server) -> None:
+    response = hello_server.get("/nothing")
+    assert (response.status_code, response.content) == (404, b"")
+    assert "content-type" not in response.headers
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "DELETE", "OPTIONS"])
+def test_health(hello_server: Server, method: str, path: str) -> None:
+    response = hello_server.client.request(method, hello_server.url + path)
+    assert response.status_code == 200
+    assert response.text == ("" if method == "HEAD" else "OK")
+
+
+def test_slashes_are_not_redirected(hello_server: Server) -> None:
+    assert hello_server.get("/healthz/").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("wat", "status"),
+    [
+        (guests.NO_OUTPUT, 502),
+        (guests.says(b"hello\n\n"), 502),
+        (guests.exits(3), 500),
+        (guests.exits(3, b"content-type: text/plain\n"), 500),
+        (guests.TRAP, 500),
+        (guests.says(guests.CONTENT_TYPE + b"hi", then="unreachable"), 500),
+        (guests.LOOP, 504),
+        (guests.says(guests.CONTENT_TYPE, repeat="(call $write (i32.const 1) (i32.const 0) (i32.const 1))"), 200),
+    ],
+    ids=["no output", "no header", "exit 3", "exit 3 in the block", "trap", "trap after all", "loop", "endless"],
+)
+def test_failures(serve: Serve, wat: str, status: int) -> None:
+    server = serve(module("/secret-route", "secret-name.wat", 'limits = { time = "300ms" }'), **{"secret-name": wat})
+    with server.client.stream("GET", server.url + "/secret-route") as response:
+        assert response.status_code == status
+        if status == 200:
+            with pytest.raises(httpx.RemoteProtocolError):
+                response.read()
+            return
+        body = response.read().decode()
+    for inside in ("secret-name", "wasm", "hi", "/"):
+        assert inside not in body
+    server.wait_for_log(rf"{status}: .* route=/secret-route id=[0-9a-f]+")
+
+
+@pytest.mark.parametrize(
+    ("block", "status", "body"),
+    [
+        (b"status: 404\n\nnot here", 404, b"not here"),
+        (b"status: 204\n\nignored", 204, b""),
+        (b"status: 304\n\nignored", 304, b""),
+        (b"status: 205\n\nignored", 205, b""),
+        (b"location: http://a.example/\n\n", 302, b""),
+        (b"content-type: text/plain\r\ncontent-length: 2\r\n\r\n123456", 200, b"123456"),
+        (b"content-type: text/plain\ncontent-length: 20\n\n123", 200, b"123"),
+        (b"content-type: text/plain\n\n", 200, b""),
+    ],
+)
+def test_responses(serve: Serve, block: bytes, status: int, body: bytes) -> None:
+    server = serve(module("/r", "r.wat"), r=guests.says(block))
+    for _ in range(2):  # the connection is in order afterwards
+        response = server.client.get(server.url + "/r", follow_redirects=False)
+        assert (response.status_code, response.content) == (status, body)
+
+
+def test_cookies_are_kept_apart(serve: Serve) -> None:
+    server = serve(module("/r", "r.wat"), r=guests.says(b"set-cookie: a=1\nset-cookie: b=2\nstatus: 200\n\n"))
+    assert server.get("/r").headers.get_list("set-cookie") == ["a=1", "b=2"]
+
+
+def test_head(hello_server: Server) -> None:
+    for _ in range(2):
+        response = hello_server.client.head(hello_server.url + "/hello")
+        assert (response.content, response.headers["content-length"]) == (b"", "12")
+
+
+def test_http_1_0(hello_server: Server) -> None:
+    answer = hello_server.exchange(b"GET /hello HTTP/1.0\r\n\r\n")
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert body == b"hello world\n"
+    assert b"content-length: 12" in head
+    assert b"transfer-encoding" not in head
+
+
+@pytest.mark.parametrize(
+    ("request_line", "status"),
+    [
+        (b"GET /hello/../../x HTTP/1.1\r\nHost: h", b"400"),
+        (b"GET /hello/%00 HTTP/1.1\r\nHost: h", b"400"),
+        (b"GET /hello/%ff HTTP/1.1\r\nHost: h", b"400"),
+        (b"GET /hello HTTP/1.1\r\nHost: a b", b"400"),
+        (b"GET /hello HTTP/1.1\r\nHost: a\r\nHost: b", b"400"),
+        (b"GET /hello HTTP/1.1", b"400"),
+        (b"GET /hello?" + b"a" * 9000 + b" HTTP/1.1\r\nHost: h", b"414"),
+        (b"GET /hello HTTP/1.1\r\nHost: h\r\nX-Big: " + b"a" * 66000, b"431"),
+        (b"GET /hello HTTP/1.1\r\nHost: h\r\nX-Big: " + b"a" * 300_000, b"431"),
+        (b"POST /hello HTTP/1.1\r\nHost: h\r\nContent-Length: 999999999", b"413"),
+    ],
+)
+def test_requests_no_guest_sees(hello_server: Server, request_line: bytes, status: bytes) -> None:
+    answer = hello_server.exchange(request_line + b"\r\nConnection: close\r\n\r\n")
+    assert answer.split(b" ", 2)[1] == status
+
+
+def test_environment(serve: Serve) -> None:
+    server = serve(module("/env/...", ENV, 'environment = { MODE = "test" }'))
+    headers = {"X-Key": "1", "Proxy": "evil", "X_Key": "2", "Authorization": "Basic dTpw"}
+    lines = server.get("/env/a%20b?x=1&y", headers=headers).text.splitlines()
+    assert lines[:3] == ["/env/a%20b", "x=1", "y"]
+    for line in ("MODE=test", "PATH_INFO=/a b", "SCRIPT_NAME=/env", "HTTP_X_KEY=1", "REMOTE_ADDR=127.0.0.1"):
+        assert line in lines
+    assert not [line for line in lines if "evil" in line or "dTpw" in line or line.startswith(("PATH=", "HOME="))]
+
+
+def test_the_request_id_is_the_same_everywhere(serve: Serve) -> None:
+    server = serve(module("/env", ENV))
+    response = server.get("/env", headers={"X-Request-Id": "theirs"})
+    made = response.headers["x-request-id"]
+    assert f"X_REQUEST_ID={made}" in response.text.splitlines()
+    server.wait_for_log(f"GET /env .* id={made}")
+
+
+@pytest.mark.parametrize("size", [0, 1, 65536, 3 * 2**20])
+@pytest.mark.parametrize("framing", ["content-length", "chunked"])
+def test_echo(serve: Serve, size: int, framing: str) -> None:
+    body = bytes(number % 251 for number in range(size))
+    server = serve(module("/echo", ECHO))
+    content = body if framing == "content-length" else (body[start : start + 9999] for start in range(0, size, 9999))
+    response = server.client.post(server.url + "/echo", content=content, headers={"content-type": "a/b"})
+    assert response.content == body
+    assert response.headers["content-type"] == "a/b"
+
+
+def test_a_body_that_is_too_large(hello_server: Server) -> None:
+    for _ in range(2):
+        response = hello_server.post("/hello", b"x" * (17 * 2**20))
+        assert (response.status_code, response.text) == (413, "Content Too Large\n")
+
+
+@pytest.mark.parametrize("connection", ["keep-alive", "close"])
+@pytest.mark.parametrize(("path", "status"), [("/hello", 413), ("/nothing", 404)])
+def test_a_client_sees_why_its_body_is_refused(hello_server: Server, path: str, status: int, connection: str) -> None:
+    for _ in range(3):
+        client = http.client.HTTPConnection(*hello_server.address, timeout=10)
+        client.request("POST", path, b"x" * (20 * 2**20), {"Connection": connection})
+        assert client.getresponse().status == status
+        client.close()
+
+
+@pytest.mark.parametrize(
+    "request_head",
+    [
+        b"POST /hello HTTP/1.1\r\nHost: h\r\nContent-Length: " + b"0" * 5000 + b"3",
+        b"GET /hello",
+        b"GET /hello HTTP/2.0\r\nHost: h",
+        b"OPTIONS * HTTP/1.1\r\nHost: a\r\nHost: b",
+        b"GET /nothing HTTP/1.1\r\nHost: a\r\nHost: b",
+        b"GET /hello#a?b HTTP/1.1\r\nHost: h",
+    ],
+    ids=["long length", "HTTP/0.9", "HTTP/2.0", "options", "no route", "fragment"],
+)
+def test_requests_that_break_http(hello_server: Server, request_head: bytes) -> None:
+    assert hello_server.exchange(request_head + b"\r\nConnection: close\r\n\r\n").startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize("target", [b"/hello", b"http://h/hello", b"h:80"])
+def test_connect_is_not_answered(hello_server: Server, target: bytes) -> None:
+    answer = hello_server.exchange(b"CONNECT " + target + b" HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+    assert answer[:12] in (b"HTTP/1.1 405", b"HTTP/1.1 400")
+    assert b"hello world" not in answer
+
+
+def test_an_absolute_target_without_a_path(hello_server: Server) -> None:
+    answer = hello_server.exchange(b"GET http://h?x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 404 ")
+
+
+STREAM = guests.sleeps(1_500_000_000, guests.CONTENT_TYPE + b"begun ", b"ended")
+
+
+@pytest.mark.parametrize(
+    "stray", [b"\r\n", b"GET /x HT", b"\x00garbage\r\n\r\n"], ids=["CRLF", "half a head", "garbage"]
+)
+def test_what_comes_during_an_answer_does_not_spoil_it(serve: Serve, stray: bytes) -> None:
+    server = serve('[server]\nhead_time = "500ms"\n' + module("/stream", "stream.wat"), stream=STREAM)
+    with server.connect() as connection:
+        connection.sendall(b"GET /stream HTTP/1.1\r\nHost: h\r\n\r\n")
+        answer = connection.recv(4096)
+        connection.sendall(stray)
+        while data := connection.recv(4096):
+            answer += data
+    assert answer.count(b"HTTP/1.1") == 1
+    assert answer.endswith(b"6\r\nbegun \r\n5\r\nended\r\n0\r\n\r\n")
+
+
+def test_a_guest_that_fails_after_a_local_redirect_is_logged(serve: Serve) -> None:
+    config = module("/r", "r.wat") + module("/x", "x.wat")
+    server = serve(config, r=guests.exits(3, b"location: /x\n\n"), x=guests.HELLO)
+    assert server.get("/r").text == "hello world\n"
+    server.wait_for_log("WARNING the guest exited with code 3 route=/r ")
+
+
+def test_withheld_fields_are_named_at_level_debug(serve: Serve) -> None:
+    server = serve('[log]\nlevel = "debug"\n' + module("/r", "r.wat"), r=guests.HELLO)
+    server.get("/r", headers={"X_Odd": "1", "Proxy": "2"})
+    server.wait_for_log("DEBUG .*withheld from the guest: .*x_odd, proxy")
+
+
+def test_a_pipelined_request_ends_the_connection(hello_server: Server) -> None:
+    request = b"GET /hello HTTP/1.1\r\nHost: h\r\n\r\n"
+    answer = hello_server.exchange(request * 3)
+    assert answer.count(b"hello world\n") == 1
+    assert b"connection: close" in answer
+
+
+def test_an_upgrade_is_ignored(hello_server: Server) -> None:
+    response = hello_server.get("/hello", headers={"Connection": "Upgrade", "Upgrade": "websocket"})
+    assert response.status_code == 200
+    assert "uvicorn" not in hello_server.log
+
+
+def test_trailers_are_not_variables(serve: Serve) -> None:
+    server = serve(module("/env", ENV))
+    answer = server.exchange(
+        b"POST /env HTTP/1.1\r\nHost: h\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"3\r\nabc\r\n0\r\nX-Trailer: evil\r\n\r\n"
+    )
+    assert b"CONTENT_LENGTH=3" in answer
+    assert b"evil" not in answer

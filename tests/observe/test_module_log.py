@@ -1,0 +1,262 @@
+"""Guests' standard error in files: WAGI's layout, nothing lost, and nobody waits or fails for it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+import os
+import re
+import resource
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, Serve, wait_until, warnings
+from tests.support import guests
+from tests.support.attacks import module, together
+from tests.support.registry import installed
+from tests.system.test_reload import reload
+from wagi_gateway.config.file import read_config
+from wagi_gateway.config.settings import LogConfig
+from wagi_gateway.errors import StartupError
+from wagi_gateway.observe import log
+from wagi_gateway.observe.guest_log import GuestLog
+from wagi_gateway.observe.module_log import module_log
+from wagi_gateway.observe.process_registry import ProcessRegistry
+from wagi_gateway.observe.status import status
+from wagi_gateway.site.load import load
+
+HELLO = "06534c588c4bcf346a7dd628395a760098606413609a0854c62739599cc8c029"
+"""SHA-256 of "/hello/..."."""
+SAYS = guests.says(guests.CONTENT_TYPE + b"hello\n", stderr=b"one \x1b[2J\ntwo\n")
+ROTATE = ROOT / "deploy/logrotate/wagi-gateway"
+
+
+@pytest.fixture(autouse=True)
+def restored() -> Iterator[None]:
+    """What a test has configured does not stay."""
+    loggers = [logging.getLogger(name) for name in (log.GUEST, "wagi_gateway", "uvicorn")]
+    before = [(logger, logger.handlers[:], logger.level, logger.propagate) for logger in loggers]
+    yield
+    for logger, handlers, level, propagate in before:
+        logger.handlers[:], logger.propagate = handlers, propagate
+        logger.setLevel(level)
+
+
+def write(directory: Path, data: bytes, route: str = "/hello/...", **settings: object) -> str:
+    """What is in the file of a route after a guest has written this."""
+    log.configure(LogConfig.model_validate(settings), directory)
+    guest = GuestLog(route, "r1")
+    guest.feed(data)
+    guest.close()
+    return module_log(directory, route).read_text()
+
+
+def in_the_log(output: str) -> list[str]:
+    """The guests' lines in the server's log."""
+    return re.findall(r"guest: (.*?) route=", output)
+
+
+def test_the_layout_is_that_of_wagi(tmp_path: Path) -> None:
+    assert write(tmp_path / "logs", b"hello\n") == "hello\n"
+    path = tmp_path / "logs" / HELLO / "module.stderr"
+    assert path.read_text() == "hello\n"
+    assert [made.stat().st_mode & 0o777 for made in (path, *path.parents[:2])] == [0o640, 0o750, 0o750]
+
+
+def test_the_directory_may_be_a_link(tmp_path: Path) -> None:
+    (tmp_path / "private").mkdir()
+    (tmp_path / "logs").symlink_to("private")
+    assert write(tmp_path / "logs", b"hello\n") == "hello\n"
+
+
+@pytest.mark.parametrize("level", ["debug", "error"])
+def test_a_line_is_the_guests_own(tmp_path: Path, capsys: pytest.CaptureFixture[str], level: str) -> None:
+    assert write(tmp_path, b'{"a": "b c"}\n\x1b[2J\xff\n\nno end', level=level) == (
+        '{"a": "b c"}\n\\x1b[2J\\xff\n\nno end\n'
+    )
+    assert capsys.readouterr().err == ""
+
+
+def test_as_json_it_has_its_request(tmp_path: Path) -> None:
+    line = json.loads(write(tmp_path, b"a\x00b\n", format="json"))
+    assert line.pop("time").endswith("Z")
+    assert line.pop("logger") == log.GUEST
+    assert line == {"level": "info", "message": r"a\x00b", "route": "/hello/...", "id": "r1"}
+
+
+def test_what_was_moved_or_removed_is_made_anew(tmp_path: Path) -> None:
+    assert write(tmp_path / "logs", b"one\n") == "one\n"
+    path = module_log(tmp_path / "logs", "/hello/...")
+    path.rename(tmp_path / "moved")
+    assert write(tmp_path / "logs", b"two\n") == "two\n"
+    path.unlink()
+    path.parent.rmdir()
+    assert write(tmp_path / "logs", b"three\n") == "three\n"
+    (tmp_path / "logs").rename(tmp_path / "elsewhere")
+    assert write(tmp_path / "logs", b"four\n") == "four\n"
+
+
+@pytest.mark.parametrize("kind", ["link", "linked-directory", "pipe", "directory", "file"])
+def test_what_cannot_be_written_is_in_the_log(tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str) -> None:
+    path = module_log(tmp_path, "/hello/...")
+    path.parent.mkdir()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.touch()
+    (tmp_path / "others").mkdir()
+    if kind == "link":
+        path.symlink_to(elsewhere)
+    elif kind == "linked-directory":
+        path.parent.rmdir()
+        path.parent.symlink_to(tmp_path / "others")
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "directory":
+        path.mkdir()
+    else:
+        path.parent.rmdir()
+        path.parent.touch()
+    log.configure(LogConfig(), tmp_path)
+    for route in ("/hello/...", "/hello/...", "/other"):
+        guest = GuestLog(route, "r1")
+        guest.feed(b"one\ntwo\n")
+        guest.close()
+    output = capsys.readouterr().err
+    assert in_the_log(output) == ["one", "two"] * 2
+    assert len(re.findall(rf"WARNING {re.escape(str(path))} cannot be written: ", output)) == 1
+    assert "Traceback" not in output
+    assert (elsewhere.read_text(), module_log(tmp_path, "/other").read_text()) == ("", "one\ntwo\n")
+    assert not os.listdir(tmp_path / "others")
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_each_route_has_its_file(serve: Serve, tmp_path: Path, workers: str) -> None:
+    config = '[log]\nlevel = "warning"\n' + module("/a", "says") + module("/hello/...", "says") + module("/", "quiet")
+    server = serve(config, "--workers", workers, "--log-dir", str(tmp_path / "logs"), says=SAYS, quiet=guests.HELLO)
+    assert set(together(6, lambda _: server.get("/hello").status_code)) == {200}
+    assert server.get("/a").status_code == 200
+    hello, other = (module_log(tmp_path / "logs", route) for route in ("/hello/...", "/a"))
+    wait_until(lambda: hello.exists() and hello.read_text() == "one \\x1b[2J\ntwo\n" * 6)
+    wait_until(lambda: other.exists() and other.read_text() == "one \\x1b[2J\ntwo\n")
+    assert len(os.listdir(tmp_path / "logs")) == 2
+    assert not warnings(server.log) + in_the_log(server.log)
+
+
+def test_routes_that_are_printed_have_theirs(serve: Serve, tmp_path: Path) -> None:
+    both = guests.says(b"/sub _routes\n", stderr=b"hello\n").replace('"_start"', '"_routes"')
+    server = serve('[log]\ndirectory = "logs"\n' + module("/with/...", "both"), both=both)
+    assert server.get("/with/sub").status_code == 502
+    for route in ("/with/...", "/with/sub"):
+        assert module_log(tmp_path / "logs", route).read_text() == "hello\n"
+
+
+def test_a_reload_changes_the_directory(serve: Serve, tmp_path: Path) -> None:
+    modules = module("/says", "says")
+    server = serve('[log]\ndirectory = "one"\n' + modules, says=SAYS)
+    for directory in ("one", "two"):
+        reload(server, f'[log]\ndirectory = "{directory}"\n' + modules)
+        server.get("/says")
+        path = module_log(tmp_path / directory, "/says")
+        wait_until(lambda path=path: path.exists() and path.read_text().endswith("two\n"))  # type: ignore[misc]
+    assert in_the_log(server.log) == []
+    reload(server, modules)
+    server.get("/says")
+    server.wait_for_log("guest: two")
+    (tmp_path / "file").touch()
+    reload(server, '[log]\ndirectory = "file"\n' + modules)
+    server.wait_for_log('log.directory = "file": \\S+/file is no directory')
+
+
+def test_a_full_disk_fails_no_request(serve: Serve, tmp_path: Path) -> None:
+    server = serve('[log]\naccess = false\ndirectory = "logs"\n' + module("/says", "says"), says=SAYS)
+    path = module_log(tmp_path / "logs", "/says")
+    before = "x" * 99_999 + "\n"  # more than the other files have
+    path.parent.mkdir(parents=True)
+    path.write_text(before)
+    # What a file may have is what a disk may have: a write is cut short, and the next one fails.
+    resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (len(before) + 14, resource.RLIM_INFINITY))
+    for _ in range(3):
+        assert server.get("/says").status_code == 200
+    wait_until(lambda: in_the_log(server.log) == ["two", *["one \\x1b[2J", "two"] * 2], message=lambda: server.log)
+    assert path.read_text() == before + "one \\x1b[2J\n"
+    resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert server.get("/says").status_code == 200
+    wait_until(lambda: path.read_text() == before + "one \\x1b[2J\n" * 2 + "two\n")
+    assert server.log.count("cannot be written") == 1
+    assert "Traceback" not in server.log
+
+
+def rotated(path: Path) -> list[str]:
+    """The lines of a file and of those logrotate has moved away."""
+    texts = [gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes() for file in every(path)]
+    return b"".join(texts).decode().splitlines()
+
+
+def every(path: Path) -> list[Path]:
+    """A file and those logrotate has moved away."""
+    return list(path.parent.glob(f"{path.name}*"))
+
+
+def test_logrotate_loses_no_line(serve: Serve, tmp_path: Path) -> None:
+    settings = ROTATE.read_text().replace("/var/log/wagi-gateway", str(tmp_path / "logs"))
+    (tmp_path / "rotate").write_text(settings.replace("rotate 7", "rotate 99"))
+    command = [installed("logrotate"), "--force", "--state", str(tmp_path / "state"), str(tmp_path / "rotate")]
+    config = '[log]\nformat = "json"\ndirectory = "logs"\n' + module("/says", "says")
+    server = serve(config, "--workers", "2", says=SAYS)
+    path = module_log(tmp_path / "logs", "/says")
+    ids: list[str] = []
+
+    def ask() -> bool:
+        ids.extend(server.get("/says").headers["x-request-id"] for _ in range(4))
+        return path.exists()
+
+    for _ in range(8):
+        with ThreadPoolExecutor(1) as thread:
+            rotating = thread.submit(subprocess.run, command, capture_output=True, text=True)
+            together(4, lambda _: ask())
+            done = rotating.result()
+        assert (done.returncode, done.stderr) == (0, "")
+        wait_until(ask)
+    wait_until(lambda: Counter(json.loads(line)["id"] for line in rotated(path)) == dict.fromkeys(ids, 2))
+    assert {file.suffix for file in every(path)} == {".stderr", ".1", ".gz"}
+    assert in_the_log(server.log) == []
+
+
+def test_what_a_start_refuses(tmp_path: Path) -> None:
+    (tmp_path / "m.wat").write_text(guests.HELLO)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "file").touch()
+    for settings, what in (
+        ('[log]\ndirectory = "file"\n', 'log.directory = "file": .*/file is no directory; name another one'),
+        ('[log]\ndirectory = "data/logs"\n', "holds the logs in .*/data/logs, which guests must not change"),
+        ('[log]\ndirectory = "."\n', "holds the logs in "),
+        (
+            '[log]\ndirectory = "data/logs"\n[[static]]\nroute = "/s/..."\ndirectory = "data"\n',
+            r"it holds the logs \(log.directory\), which everybody could read",
+        ),
+    ):
+        config = f"{settings}{module('/m', 'm')}volumes = {{ '/data' = 'data' }}\n"
+        (tmp_path / "modules.toml").write_text(config)
+        with pytest.raises(StartupError, match=what):
+            load(read_config(tmp_path / "modules.toml"))
+
+
+def test_who_looks_is_told_and_makes_none(tmp_path: Path) -> None:
+    (tmp_path / "m.wat").write_text(guests.HELLO)
+    (tmp_path / "modules.toml").write_text('[log]\ndirectory = "logs"\n' + module("/hello/...", "m"))
+    command = [sys.executable, "-m", "wagi_gateway", "routes", str(tmp_path / "modules.toml")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert re.search(rf"/hello/\.\.\. +\S+ {re.escape(str(tmp_path))}/logs/{HELLO}/module.stderr", done.stdout), (
+        done.stdout
+    )
+    with closing(load(read_config(tmp_path / "modules.toml"))) as site:
+        shown = json.loads(json.dumps(status(ProcessRegistry(site, 1))))
+    assert shown["modules"][0]["logs"] == {"/hello/...": f"{tmp_path}/logs/{HELLO}/module.stderr"}
+    assert not (tmp_path / "logs").exists()

@@ -1,0 +1,117 @@
+"""What a guest is given, and what becomes of one that cannot be run: the same on both paths."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+import wasmtime
+
+from tests.sandbox.test_sandbox import compiler, invocation, run
+from tests.support import guests
+from wagi_gateway.sandbox.backend import choose_path
+from wagi_gateway.sandbox.invocation import Invocation, Outcome
+from wagi_gateway.sandbox.pipes import descriptor_path
+from wagi_gateway.sources.file import WasmSource
+
+
+@pytest.fixture
+def pipe() -> Iterator[bytes]:
+    """The path of a pipe that holds what a small guest prints."""
+    reader, writer = os.pipe()
+    yield descriptor_path(writer)
+    os.close(reader)
+    os.close(writer)
+
+
+def outcome(guest: Invocation, stdout: bytes, stderr: bytes) -> tuple[str, int, str]:
+    """How a guest ends that runs on this thread."""
+    ended: Outcome = choose_path().run(compiler().engine, guest, stdout, stderr)
+    return ended.kind, ended.code, ended.trap
+
+
+def test_the_path_is_the_one_that_the_version_allows(path: str) -> None:
+    modules = {"hot": "wagi_gateway.sandbox.capi", "public": "wagi_gateway.sandbox.public"}
+    assert choose_path().run.__module__ == modules[path]
+
+
+REACTOR = '(module (memory (export "memory") 1) (func (export "_initialize") unreachable) (func (export "_start")))'
+BAD_START = '(module (memory (export "memory") 1) (func $s unreachable) (start $s) (func (export "_start")))'
+READS_ALL = """(module
+ (import "wasi_snapshot_preview1" "args_sizes_get" (func (param i32 i32) (result i32)))
+ (import "wasi_snapshot_preview1" "environ_sizes_get" (func (param i32 i32) (result i32)))
+ (memory (export "memory") 1) (func (export "_start")))"""
+TOO_LARGE = '(module (memory (export "memory") 1000) (func (export "_start")))'
+
+
+@pytest.mark.parametrize(
+    ("wat", "given", "expected"),
+    [
+        (guests.HELLO, {}, ("exit", 0, "")),
+        (guests.exits(7), {}, ("exit", 7, "")),
+        (guests.HELLO, {"entrypoints": ()}, ("exit", 0, "")),
+        (guests.HELLO, {"entrypoints": (b"absent",)}, ("failed", 0, "there is no export absent")),
+        (READS_ALL, {"argv": [b"\xff"]}, ("starved", 0, "the arguments are not UTF-8")),
+        (READS_ALL, {"environ": {b"A": b"\xff"}}, ("starved", 0, "the environment is not UTF-8")),
+        (guests.HELLO, {"stdin": 999_999}, ("starved", 0, "the spooled request body cannot be opened")),
+        (guests.HELLO, {"volumes": ((b"/absent", b"/v", True),)}, ("starved", 0, "the volume /v cannot be opened")),
+        (guests.TRAP, {}, ("trap", 0, "wasm `unreachable` instruction executed")),
+        (REACTOR, {}, ("trap", 0, "wasm `unreachable` instruction executed")),
+        (BAD_START, {"entrypoints": ()}, ("trap", 0, "wasm `unreachable` instruction executed")),
+        (guests.HELLO, {"stop_reason": "shutdown"}, ("stopped", 0, "shutdown")),
+    ],
+    ids=(
+        "returns|exits|instantiated only|no such export|arguments|environment|standard input|volume|trap|initializer"
+        "|start function|stopped before"
+    ).split("|"),
+)
+def test_ends(wat: str, given: dict[str, object], expected: tuple[str, int, str], pipe: bytes) -> None:
+    guest = invocation(wat)
+    for name, value in given.items():
+        setattr(guest, name, value)
+    assert outcome(guest, pipe, pipe) == expected
+
+
+def test_no_output_to_be_had(pipe: bytes) -> None:
+    expected = ("starved", 0, "no descriptor is free for the guest's output")
+    assert outcome(invocation(guests.HELLO), b"/absent/file", pipe) == expected
+    assert outcome(invocation(guests.HELLO), pipe, b"/absent/file") == expected
+
+
+def test_a_memory_over_the_limit(pipe: bytes) -> None:
+    kind, _, message = outcome(invocation(TOO_LARGE, memory="1MiB"), pipe, pipe)
+    assert kind == "failed"
+    assert "exceeds memory limits" in message
+
+
+GATHERS = f"""(module {guests.FD_WRITE} (memory (export "memory") 1)
+ (data (i32.const 64) {guests.wat_string("~lib/".encode("utf-16-le"))})
+ (data (i32.const 0) "\\20\\00\\00\\00\\03\\00\\00\\00\\23\\00\\00\\00\\03\\00\\00\\00")
+ (data (i32.const 32) "onetwo")
+ (func $write (param i32 i32 i32 i32)
+  (if (i32.ne (call $fd_write (i32.const 1) (local.get 0) (local.get 1) (local.get 2)) (local.get 3))
+   (then unreachable)))
+ (func (export "_start")
+  (call $write (i32.const 0) (i32.const 2) (i32.const 65532) (i32.const 0))
+  (call $write (i32.const 0) (i32.const 2) (i32.const 65533) (i32.const 21))
+  (call $write (i32.const -8) (i32.const 2) (i32.const 16) (i32.const 21))
+  (call $write (i32.const 65536) (i32.const 0) (i32.const 16) (i32.const 0))))"""
+
+
+def test_a_host_function_and_the_ends_of_memory() -> None:
+    guest = invocation(guests.HELLO)
+    guest.module = compiler().load(WasmSource("gathers.wasm", bytes(wasmtime.wat2wasm(GATHERS)), GATHERS))
+    output, execution = run(guest)
+    assert (output, execution.failure()) == (b"onetwo", None)
+
+
+WITHOUT_MEMORY = f"""(module {guests.POLL} (memory 1) (func (export "_start")
+ (if (i32.ne (call $poll (i32.const 0) (i32.const 64) (i32.const 1) (i32.const 128)) (i32.const 21))
+  (then unreachable))))"""
+
+
+@pytest.mark.parametrize("exports", ['(export "_start")', '(export "memory") (export "_start")'], ids=["none", "other"])
+def test_a_host_function_without_memory(exports: str, pipe: bytes) -> None:
+    guest = invocation(WITHOUT_MEMORY.replace('(export "_start")', exports))
+    assert outcome(guest, pipe, pipe) == ("exit", 0, "")

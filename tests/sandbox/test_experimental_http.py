@@ -1,0 +1,44 @@
+"""What the import module costs a guest's time; what it does is shown in tests/system/outbound/test_calls.py."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from tests.support.clients import guest_that_calls, run_alone
+from tests.support.farm import Target
+from wagi_gateway.config.settings import Limits
+from wagi_gateway.outbound.client import OutboundClient
+from wagi_gateway.outbound.policy import Policy
+
+BODY_READ = '(import "wasi_experimental_http" "body_read" (func $read (param i32 i32 i32 i32) (result i32)))'
+READS = 1500
+FREE = 1000
+"""Calls of the host before a guest is slowed down."""
+
+
+@pytest.mark.parametrize(
+    ("size", "pauses"),
+    # The call itself and the read that finds the end count in any case.
+    [pytest.param(255, READS + 2 - FREE, id="small"), pytest.param(256, 0, id="large")],
+)
+def test_small_reads_are_slowed_down_after_a_thousand(size: int, pauses: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        if threading.current_thread().name == "guest":
+            slept.append(seconds)
+
+    read = f"(call $read (i32.const 0) (i32.const 4096) (i32.const {size}) (i32.const 16))"
+    drain = f"(loop $more (if {read} (then unreachable)) (br_if $more (i32.load (i32.const 16))))"
+    with Target() as target:
+        wat = guest_that_calls(f"{target.url}/big?size={size * READS}".encode(), imports=BODY_READ, then=drain)
+        client = OutboundClient(Policy([target.url]), Limits(), 1)
+        monkeypatch.setattr(time, "sleep", sleep)
+        execution, (call,), _ = run_alone(wat, client, client.limits)
+        monkeypatch.undo()
+        client.close()
+    assert (execution.failure(), call.received) == (None, size * READS)
+    assert slept == [0.001] * pauses

@@ -1,0 +1,733 @@
+"""Guests on the event loop's thread: they end as they do on any other, and none holds the loop up for long.
+
+A module has to prove quick before its guests run there. So each of these is quick unless it is asked for something.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import random
+import re
+import signal
+import struct
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from tests.sandbox.test_sandbox import SETTINGS, _define, compiler, warm
+from tests.support import guests
+from wagi_gateway.compiler.compiler import Compiler, WarmModule
+from wagi_gateway.compiler.engine import create_engine
+from wagi_gateway.config.settings import Limits
+from wagi_gateway.sandbox.backend import choose_path
+from wagi_gateway.sandbox.guest import Guest
+from wagi_gateway.sandbox.inline import Outputs, Watchdog
+from wagi_gateway.sandbox.invocation import MOMENT, Invocation, Outcome, StopReason
+from wagi_gateway.sandbox.sandbox import Sandbox
+from wagi_gateway.sources.file import WasmSource
+
+T = TypeVar("T")
+MIB = 2**20
+HELLO = guests.CONTENT_TYPE + b"hello\n"
+HELD = 0.1
+"""Seconds for which a guest may hold up the loop on a noisy machine; it is ended after some thousandths."""
+PATIENCE = 20.0
+
+pytestmark = [
+    pytest.mark.parametrize("path", ["hot"], indirect=True),
+    pytest.mark.skipif(not choose_path().gives_way, reason="guests do not run on the event loop's thread here"),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A guest that has ended."""
+
+    output: bytes
+    stderr: bytes
+    outcome: Outcome
+    failure: str | None
+    execution: Guest
+    was_here: bool
+    """Whether it ran on the event loop's thread to its end."""
+    held: float
+    """Seconds for which it held the loop up."""
+
+    @property
+    def end(self) -> tuple[bytes, bytes, str, int, str, str | None]:
+        """What is the same wherever it runs."""
+        outcome = self.outcome
+        return self.output, self.stderr, outcome.kind, outcome.code, outcome.trap, self.failure
+
+
+class ModuleGuests:
+    """A module's guests, asked for something or not."""
+
+    def __init__(
+        self,
+        wat: str,
+        *,
+        module: WarmModule | None = None,
+        entrypoint: bytes | None = b"_start",
+        arguments: tuple[bytes, ...] = (b"go",),
+        environ: dict[bytes, bytes] | None = None,
+        stdin: bytes = b"",
+        **limits: object,
+    ) -> None:
+        """`arguments` and `stdin` are what it is given when it is asked."""
+        self._module = module or warm(wat)
+        self._entrypoint = entrypoint
+        self._arguments = arguments
+        self._environ = environ or {b"A": b"b"}
+        self._stdin = stdin
+        self._limits = Limits.model_validate(limits)
+
+    def invocation(self, seen: list[bytes], *, is_asked: bool) -> Invocation:
+        """One run; `seen` gets its standard error."""
+        return Invocation(
+            self._module,
+            self._entrypoint,
+            limits=self._limits,
+            argv=[b"/x", *self._arguments] if is_asked else [b"/x"],
+            environ=self._environ,
+            stdin=self._stdin if is_asked else b"",
+            on_stderr=seen.append,
+        )
+
+
+async def run(sandbox: Sandbox, guest: ModuleGuests, *, is_asked: bool = False) -> Ended:
+    """A guest's life."""
+    seen: list[bytes] = []
+    ended = asyncio.Event()
+    invocation = guest.invocation(seen, is_asked=is_asked)
+    started = time.perf_counter()
+    execution = sandbox.start(invocation, on_end=lambda _: ended.set())
+    held, was_here = time.perf_counter() - started, execution.outcome is not None
+    pieces = []
+    while data := await execution.read():
+        pieces.append(data)
+    execution.release()
+    await asyncio.wait_for(ended.wait(), PATIENCE)
+    assert execution.outcome
+    return Ended(b"".join(pieces), b"".join(seen), execution.outcome, execution.failure(), execution, was_here, held)
+
+
+async def trust(sandbox: Sandbox, *guests: ModuleGuests) -> None:
+    """Runs guests that are not asked for anything until their modules are trusted."""
+    for guest in guests:
+        while not (await run(sandbox, guest)).execution.inline_policy.is_quick:
+            pass
+
+
+async def ask(sandbox: Sandbox, guest: ModuleGuests) -> Ended:
+    """A guest of a trusted module that is asked for something."""
+    await trust(sandbox, guest)
+    return await run(sandbox, guest, is_asked=True)
+
+
+async def ask_here(sandbox: Sandbox, guest: ModuleGuests) -> Ended:
+    """The same, of one that is quick even so; unless another process has the processor."""
+    while not (ended := await ask(sandbox, guest)).was_here:
+        pass
+    return ended
+
+
+@asynccontextmanager
+async def opened(engine: Compiler | None = None) -> AsyncIterator[Sandbox]:
+    async with asyncio.timeout(2 * PATIENCE), Sandbox((engine or compiler()).engine) as sandbox:
+        yield sandbox
+
+
+def with_sandbox(test: Callable[[Sandbox], Coroutine[None, None, T]]) -> T:
+    """What `test` makes of a sandbox."""
+
+    async def main() -> T:
+        async with opened() as sandbox:
+            return await test(sandbox)
+
+    return asyncio.run(main())
+
+
+def alone(wat: str, **given: object) -> Ended:
+    """A guest that is asked once its module is trusted."""
+    return with_sandbox(lambda sandbox: ask(sandbox, ModuleGuests(wat, **given)))  # type: ignore[arg-type]
+
+
+def moved(wat: str, **given: object) -> Ended:
+    """The same, of one that does not end on the event loop's thread; unless who watches it gets no processor."""
+
+    async def test(sandbox: Sandbox) -> Ended:
+        guest = ModuleGuests(wat, **given)  # type: ignore[arg-type]
+        while (ended := await ask(sandbox, guest)).was_here:
+            pass
+        return ended
+
+    return with_sandbox(test)
+
+
+# Where guests run
+
+
+def test_a_module_has_to_prove_quick() -> None:
+    async def test(sandbox: Sandbox) -> tuple[Ended, Ended]:
+        guest = ModuleGuests(guests.when_asked(""))
+        return await run(sandbox, guest), await ask_here(sandbox, guest)
+
+    first, later = with_sandbox(test)
+    assert not first.was_here
+    assert later.was_here
+    assert first.end == later.end == (HELLO, b"", "exit", 0, "", None)
+
+
+RANDOM = '(import "wasi_snapshot_preview1" "random_get" (func $random (param i32 i32) (result i32)))'
+
+
+@pytest.mark.parametrize(
+    ("wat", "given"),
+    [
+        (f'(module {guests.POLL} (memory (export "memory") 1) (func (export "_start")))', {}),
+        (f'(module {RANDOM} (memory (export "memory") 1) (func (export "_start")))', {}),
+        (f'(module (memory (export "memory") 1) (func (export "_start") {"(nop)" * 140_000}))', {}),
+        (guests.NO_OUTPUT, {"volumes": ((b"/tmp", b"/tmp", False),)}),
+        (guests.NO_OUTPUT, {"stdin": 0}),
+    ],
+    ids=["calls the gateway", "random numbers", "long function", "volume", "spooled body"],
+)
+def test_what_could_take_long_never_runs_here(wat: str, given: dict[str, object]) -> None:
+    async def test(sandbox: Sandbox) -> list[bool]:
+        runs: list[bool] = []
+        while len(runs) < 50:
+            invocation = ModuleGuests(wat).invocation([], is_asked=False)
+            for name, value in given.items():
+                setattr(invocation, name, value)
+            execution = sandbox.start(invocation)
+            runs.append(execution.outcome is not None)
+            await execution.read()
+            execution.release()
+        return runs
+
+    assert not any(with_sandbox(test))
+
+
+# How they end
+
+ARGS_GET = '(import "wasi_snapshot_preview1" "args_get" (func $args_get (param i32 i32) (result i32)))'
+ENVIRON = """
+ (import "wasi_snapshot_preview1" "environ_sizes_get" (func $environ_sizes_get (param i32 i32) (result i32)))
+ (import "wasi_snapshot_preview1" "environ_get" (func $environ_get (param i32 i32) (result i32)))"""
+IF_ASKED = """(drop (call $args_sizes_get (i32.const 16) (i32.const 20)))
+ (br_if 0 (i32.eq (i32.load (i32.const 16)) (i32.const 1)))"""
+AGAIN = "(func $again (call $again))"
+REACTOR = f"""(module {guests.FD_WRITE} {guests.ARGS_SIZES_GET} {{fields}} (memory (export "memory") 1)
+ (data (i32.const 512) "initialized\\n")
+ {guests.WRITE}
+ (func ${{name}} {IF_ASKED} {{instructions}})
+ (func (export "_start") (call $write (i32.const 1) (i32.const 512) (i32.const 12))))"""
+INITIALIZES = REACTOR.replace("(func ${name}", '(func $initialize (export "_initialize")')
+STARTS = REACTOR.replace("${name}", "$begin").replace("(func (export", "(start $begin) (func (export")
+SAYS = "(call $write (i32.const 1) (i32.const 512) (i32.const 12))"
+BOTH_OUTPUTS = "(call $write (i32.const 2) (i32.const 512) (i32.const 12)) " + SAYS
+
+
+def variables(sizes: str, get: str) -> str:
+    """Instructions that print all arguments or variables."""
+    return f"""(drop (call {sizes} (i32.const 16) (i32.const 20)))
+     (drop (call {get} (i32.const 1024) (i32.const 65536)))
+     (call $write (i32.const 1) (i32.const 65536) (i32.load (i32.const 20)))"""
+
+
+READS = f"""{guests.FD_READ} (func $read (local $total i32)
+ (block $end (loop $more
+  (i32.store (i32.const 0) (i32.const 65536)) (i32.store (i32.const 4) (i32.const 65536))
+  (if (call $fd_read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)) (then unreachable))
+  (br_if $end (i32.eqz (i32.load (i32.const 8))))
+  (local.set $total (i32.add (local.get $total) (i32.load (i32.const 8))))
+  (i32.store (i32.const 1028) (i32.load (i32.sub (i32.add (i32.const 65536) (i32.load (i32.const 8))) (i32.const 4))))
+  (br $more)))
+ (i32.store (i32.const 1024) (local.get $total)) (call $write (i32.const 1) (i32.const 1024) (i32.const 8)))"""
+
+
+def reads(body: bytes) -> dict[str, object]:
+    """A guest that prints how many bytes of standard input there are, and the last four."""
+    return {"wat": guests.when_asked("(call $read)", pages=3, fields=READS), "stdin": body}
+
+
+ENDS: dict[str, dict[str, object]] = {
+    "returns": {"wat": guests.when_asked("return")},
+    "exits 0": {"wat": guests.when_asked("(call $exit (i32.const 0))", fields=guests.PROC_EXIT)},
+    "exits 7": {"wat": guests.when_asked("(call $exit (i32.const 7))", fields=guests.PROC_EXIT)},
+    "prints and exits": {
+        "wat": guests.when_asked(f"{BOTH_OUTPUTS} (call $exit (i32.const 1))", fields=guests.PROC_EXIT)
+    },
+    "unreachable": {"wat": guests.when_asked("unreachable")},
+    "prints and traps": {"wat": guests.when_asked(f"{BOTH_OUTPUTS} unreachable")},
+    "out of bounds": {"wat": guests.when_asked("(drop (i32.load (i32.const -1)))")},
+    "division by zero": {"wat": guests.when_asked("(drop (i32.div_u (i32.const 1) (i32.const 0)))")},
+    "stack overflow": {"wat": guests.when_asked("(call $again)", fields=AGAIN)},
+    "memory": {
+        "wat": guests.when_asked("(if (i32.eq (memory.grow (i32.const 99)) (i32.const -1)) (then unreachable))"),
+        "memory": "1MiB",
+    },
+    "no such export": {"wat": guests.NO_OUTPUT, "entrypoint": b"absent"},
+    "instantiated only": {"wat": guests.NO_OUTPUT, "entrypoint": None},
+    "initializer": {"wat": INITIALIZES.format(fields="", instructions=SAYS)},
+    "initializer traps": {"wat": INITIALIZES.format(fields="", instructions="unreachable")},
+    "initializer exits": {
+        "wat": INITIALIZES.format(fields=guests.PROC_EXIT, instructions="(call $exit (i32.const 3))")
+    },
+    "start function": {"wat": STARTS.format(fields="", instructions=SAYS)},
+    "start function traps": {"wat": STARTS.format(fields="", instructions="unreachable")},
+    "start function exits": {"wat": STARTS.format(fields=guests.PROC_EXIT, instructions="(call $exit (i32.const 3))")},
+    "arguments": {
+        "wat": guests.when_asked(variables("$args_sizes_get", "$args_get"), fields=ARGS_GET),
+        "arguments": (b"one", b"", "zwölf".encode(), b"x" * 4000),
+    },
+    "arguments that are not UTF-8": {"wat": guests.when_asked(""), "arguments": (b"\xff",)},
+    "environment": {
+        "wat": guests.when_asked(variables("$environ_sizes_get", "$environ_get"), fields=ENVIRON),
+        "environ": {b"N%d" % number: b"v" * number for number in range(100)},
+    },
+    "empty body": reads(b""),
+    "small body": reads(b"body"),
+    "1 MiB": reads(bytes(MIB - 4) + b"last"),
+}
+
+
+@pytest.mark.parametrize("given", ENDS.values(), ids=ENDS)
+def test_the_same_end_here_as_there(given: dict[str, object]) -> None:
+    async def test(sandbox: Sandbox) -> tuple[Ended, Ended]:
+        guest = ModuleGuests(**given)  # type: ignore[arg-type]
+        there, before = await run(sandbox, guest, is_asked=True), await run(sandbox, guest)
+        here = await ask_here(sandbox, guest)
+        assert (await run(sandbox, guest)).end == before.end  # in the same slot
+        return there, here
+
+    there, here = with_sandbox(test)
+    assert not there.was_here
+    assert here.end == there.end
+
+
+# Guests that take their time
+
+CLOCK = '(import "wasi_snapshot_preview1" "clock_time_get" (func $clock (param i32 i64 i32) (result i32)))'
+NOW = "(drop (call $clock (i32.const 1) (i64.const 1) (i32.const 24)))"
+
+
+def burns(milliseconds: int) -> str:
+    """Instructions that take some time, whatever the machine; they need CLOCK."""
+    return f"""{NOW} (i64.store (i32.const 32) (i64.add (i64.load (i32.const 24)) (i64.const {milliseconds * 10**6})))
+     (loop $burn {NOW} (br_if $burn (i64.lt_u (i64.load (i32.const 24)) (i64.load (i32.const 32)))))"""
+
+
+MS = int(MOMENT * 1000)
+LONG = burns(10 * MS)
+FOREVER = "(loop $forever (br $forever))"
+
+
+def test_a_guest_that_computes_moves_to_a_thread() -> None:
+    async def test(sandbox: Sandbox) -> tuple[Ended, list[Ended]]:
+        slow, quick = ModuleGuests(guests.when_asked(FOREVER), time=0.5), ModuleGuests(guests.when_asked(""))
+        await trust(sandbox, slow, quick)
+        running = asyncio.create_task(run(sandbox, slow, is_asked=True))
+        others = []
+        while not running.done():
+            others.append(await run(sandbox, quick))
+            await asyncio.sleep(0)
+        return running.result(), others
+
+    slow, others = with_sandbox(test)
+    assert not slow.was_here
+    assert slow.held < HELD
+    assert slow.end == (b"", b"", "stopped", 0, "time", "the guest ran into limits.time (0.5 s)")
+    assert not slow.execution.inline_policy.is_quick
+    assert len(others) > 50
+    assert {other.end for other in others} == {(HELLO, b"", "exit", 0, "", None)}
+
+
+@pytest.mark.parametrize("reason", ["disconnect", "shutdown"])
+def test_a_guest_that_has_moved_is_stopped(reason: StopReason) -> None:
+    async def test(sandbox: Sandbox) -> str | None:
+        guest = ModuleGuests(guests.when_asked(FOREVER))
+        await trust(sandbox, guest)
+        ended = asyncio.Event()
+        execution = sandbox.start(guest.invocation([], is_asked=True), on_end=lambda _: ended.set())
+        assert execution.outcome is None
+        execution.stop(reason)
+        assert await execution.read() == b""
+        execution.release()
+        await asyncio.wait_for(ended.wait(), PATIENCE)
+        return execution.stop_reason
+
+    assert with_sandbox(test) == reason
+
+
+def test_the_sandbox_is_closed_while_guests_begin_again() -> None:
+    async def main() -> list[Guest]:
+        async with opened() as sandbox:
+            loops = [ModuleGuests(guests.when_asked(f"(drop (i32.const {number})) {FOREVER}")) for number in range(3)]
+            await trust(sandbox, *loops)
+            return [sandbox.start(guest.invocation([], is_asked=True)) for guest in loops]
+
+    executions = asyncio.run(main())
+    assert [execution.failure() for execution in executions] == ["the server is stopping"] * 3
+
+
+@pytest.mark.parametrize(
+    ("then", "expected"),
+    [
+        ("", (HELLO, b"", "exit", 0, "", None)),
+        ("unreachable", (b"", b"", "trap", 0, "wasm `unreachable` instruction executed", ...)),
+        ("(call $exit (i32.const 7))", (b"", b"", "exit", 7, "", "the guest exited with code 7")),
+        (f"{BOTH_OUTPUTS} {LONG} unreachable", (HELLO[:12], HELLO[:12], "trap", 0, ..., ...)),
+        ("(call $again)", (b"", b"", "trap", 0, "call stack exhausted", "trap: call stack exhausted")),
+    ],
+    ids="prints|traps|exits|prints, burns and traps|stack overflow".split("|"),
+)
+def test_the_end_of_a_guest_that_has_moved(then: str, expected: tuple[object, ...]) -> None:
+    ended = moved(guests.when_asked(f"{LONG} {then}", fields=f"{CLOCK} {guests.PROC_EXIT} {AGAIN}"))
+    assert ended.held < HELD
+    assert all(wanted in (found, ...) for wanted, found in zip(expected, ended.end, strict=True))
+
+
+@pytest.mark.parametrize("where", ["initializer", "start function"])
+def test_a_guest_is_ended_before_its_entrypoint(where: str) -> None:
+    wat = {"initializer": INITIALIZES, "start function": STARTS}[where]
+    ended = moved(wat.format(fields=CLOCK, instructions=f"{LONG} {SAYS}"))
+    assert ended.end == (b"initialized\n" * 2, b"", "exit", 0, "", None)
+
+
+def test_time_is_counted_from_the_beginning() -> None:
+    ended = alone(guests.when_asked(FOREVER), time=0.001)  # over before it could move
+    assert ended.failure == "the guest ran into limits.time (0.001 s)"
+    assert ended.held < HELD
+
+
+def test_many_guests_move_at_once() -> None:
+    """Each in a slot of its own, and at the end each has printed what is its own."""
+
+    async def test(sandbox: Sandbox) -> list[Ended]:
+        prints = (
+            "(i32.store (i32.const 600) (i32.const {0})) (call $write (i32.const {1}) (i32.const 600) (i32.const 4))"
+        )
+        slow = [
+            ModuleGuests(
+                guests.when_asked(
+                    f"{prints.format(n, 1)} {prints.format(n, 2)} {LONG} {prints.format(n, 1)}", fields=CLOCK
+                )
+            )
+            for n in range(SETTINGS.slots)
+        ]
+        await trust(sandbox, *slow)
+        return await asyncio.gather(*(run(sandbox, guest, is_asked=True) for guest in slow))
+
+    for number, ended in enumerate(with_sandbox(test)):
+        token = struct.pack("<I", number)
+        assert ended.end == (token * 2 + HELLO, token, "exit", 0, "", None)
+        assert ended.held < HELD
+
+
+@pytest.mark.parametrize("slots", [1, 2, 4])
+def test_as_many_guests_move_as_there_are_places(slots: int) -> None:
+    small = Compiler(create_engine(replace(SETTINGS, slots=slots))[0], _define)
+    numbers = itertools.count()
+
+    def guest() -> ModuleGuests:
+        wat = guests.when_asked(f"(drop (i32.const {next(numbers)})) {LONG}", fields=CLOCK)
+        return ModuleGuests(wat, module=small.load(WasmSource("guest.wat", wat.encode(), wat)))
+
+    async def main() -> list[Ended]:
+        ended = []
+        async with opened(small) as sandbox:
+            for _ in range(4):
+                slow = [guest() for _ in range(slots)]
+                await trust(sandbox, *slow)
+                ended += await asyncio.gather(*(run(sandbox, one, is_asked=True) for one in slow))
+        return ended
+
+    assert {ended.end for ended in asyncio.run(main())} == {(HELLO, b"", "exit", 0, "", None)}
+
+
+# Output: nobody reads while a guest runs on the loop's thread
+
+
+def prints(pages: int, descriptor: int, way: str) -> str:
+    """Instructions that mark each page of memory with its number and print them, in one call or one by one."""
+    mark = f"""(loop $mark (i32.store (i32.mul (local.get $n) (i32.const 65536)) (local.get $n))
+     (br_if $mark (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const {pages + 1}))))"""
+    at_once = f"(call $write (i32.const {descriptor}) (i32.const 65536) (i32.const {pages * 65536}))"
+    one_by_one = f"""(local.set $n (i32.const 1)) (loop $print
+     (call $write (i32.const {descriptor}) (i32.mul (local.get $n) (i32.const 65536)) (i32.const 65536))
+     (br_if $print (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const {pages + 1}))))"""
+    write = at_once if way == "at once" else one_by_one
+    return f"(func $print (local $n i32) (local.set $n (i32.const 1)) {mark} {write})"
+
+
+def printed(pages: int) -> bytes:
+    """What they print."""
+    return b"".join(struct.pack("<I", number + 1) + bytes(65532) for number in range(pages))
+
+
+@pytest.mark.parametrize("way", ["at once", "in pieces"])
+@pytest.mark.parametrize("pages", [16, 256], ids=["1 MiB", "16 MiB"])
+def test_much_output(pages: int, way: str) -> None:
+    errors = "(call $write (i32.const 2) (i32.const 512) (i32.const 12))"
+    wat = guests.when_asked(f"{errors} (call $print) {errors}", pages=pages + 1, fields=prints(pages, 1, way))
+    ended = alone(wat)
+    assert ended.output == printed(pages) + HELLO
+    assert ended.stderr == HELLO[:12] * 2
+    assert ended.failure is None
+    assert not ended.execution.inline_policy.is_quick
+
+
+@pytest.mark.parametrize("way", ["at once", "in pieces"])
+@pytest.mark.parametrize("pages", [1, 16, 64])
+def test_much_standard_error(pages: int, way: str) -> None:
+    ended = alone(guests.when_asked("(call $print)", pages=pages + 1, fields=prints(pages, 2, way)), stderr=100_000)
+    # A line costs 256 bytes more than it has; the first is behind the number 10.
+    limit = min(pages * 65536, 100_000)
+    assert (ended.output, ended.failure) == (HELLO, None)
+    assert ended.stderr == printed(pages)[:limit]
+    assert ended.execution.stderr_dropped == pages * 65536 - limit
+
+
+def test_more_output_than_is_allowed() -> None:
+    ended = alone(guests.when_asked("(call $print)", pages=17, fields=prints(16, 1, "at once")), stdout=100_000)
+    assert ended.output == printed(16)[:100_000]
+    assert ended.failure == "the guest printed more than limits.stdout (100000 bytes)"
+
+
+@pytest.mark.parametrize(
+    ("repeat", "limits", "reason"),
+    [
+        ("(call $write (i32.const 1) (i32.const 0) (i32.const 65536))", {"stdout": 4 * MIB}, "stdout"),
+        ("(call $write (i32.const 1) (i32.const 0) (i32.const 1))", {"stdout": 50_000}, "stdout"),
+        ("(call $write (i32.const 2) (i32.const 0) (i32.const 65536))", {"time": 0.3}, "time"),
+        ("(call $write (i32.const 2) (i32.const 0) (i32.const 1))", {"time": 0.3}, "time"),
+    ],
+    ids="output|output in crumbs|errors|errors in crumbs".split("|"),
+)
+def test_output_without_end(repeat: str, limits: dict[str, object], reason: str) -> None:
+    ended = alone(guests.when_asked(f"(loop $forever {repeat} (br $forever))"), **limits)
+    assert ended.execution.stop_reason == reason
+    assert ended.held < HELD
+
+
+def test_a_beginning_and_then_silence() -> None:
+    async def test(sandbox: Sandbox) -> bytes:
+        say = f"(call $write (i32.const 1) (i32.const 512) (i32.const {len(HELLO)}))"
+        guest = ModuleGuests(guests.when_asked(f"{say} {FOREVER}"))
+        await trust(sandbox, guest)
+        execution = sandbox.start(guest.invocation([], is_asked=True))
+        data = await execution.read()
+        assert execution.outcome is None
+        execution.release()
+        return data
+
+    assert with_sandbox(test) == HELLO
+
+
+def test_a_slot_is_clean_whatever_its_guest_has_left() -> None:
+    async def test(sandbox: Sandbox) -> None:
+        say = f"(call $write (i32.const 1) (i32.const 512) (i32.const {len(HELLO)}))"
+        leaves = ModuleGuests(guests.when_asked(f"{say} {LONG} {say}", fields=CLOCK))
+        quick = ModuleGuests(guests.when_asked(""))
+        await trust(sandbox, quick)
+        for reads in (0, 1):
+            await trust(sandbox, leaves)
+            execution = sandbox.start(leaves.invocation([], is_asked=True))
+            for _ in range(reads):
+                await execution.read()
+            execution.release()
+            for _ in range(20):
+                assert (await run(sandbox, quick)).output == HELLO
+
+    with_sandbox(test)
+
+
+# Guests that reach no epoch
+
+FILL = f"(memory.fill (i32.const 1024) (i32.const 7) (i32.const {200 * MIB}))"
+
+
+@pytest.mark.parametrize(
+    ("instructions", "count"),
+    [
+        (FILL, 200),
+        (f"{FILL} return", 200),
+        (f"{FILL} {FOREVER}", 200),
+        # Cut off, these are over soon.
+        (f"(call $write (i32.const 1) (i32.const 1024) (i32.const {60 * MIB})) return", 50),
+        (f"(call $write (i32.const 2) (i32.const 1024) (i32.const {60 * MIB})) return", 50),
+    ],
+    ids="fill|fill and end|fill and go on|print|print errors".split("|"),
+)
+def test_one_call_that_takes_long_costs_the_trust(instructions: str, count: int) -> None:
+    async def test(sandbox: Sandbox) -> None:
+        guest = ModuleGuests(guests.when_asked(instructions, pages=201 * 16), time=0.5)
+        await ask(sandbox, guest)
+        for _ in range(count):
+            assert not (await run(sandbox, guest)).execution.inline_policy.is_quick
+
+    with_sandbox(test)
+
+
+def test_many_calls_in_a_row_are_over_soon() -> None:
+    """No epoch lies between them; but what is written comes to nothing once the output is cut off."""
+    writes = "(call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)) drop " * 1000
+    wat = guests.when_asked(
+        f"(i32.store (i32.const 0) (i32.const 1024)) (i32.store (i32.const 4) (i32.const {60 * MIB})) {writes}",
+        pages=61 * 16,
+    )
+    ended = alone(wat, stdout=MIB)
+    assert ended.held < HELD
+    assert ended.execution.stop_reason == "stdout"
+
+
+# Signals are handled on the thread that the event loop runs on
+
+
+class _Interrupt(Exception):
+    """What a handler raises."""
+
+
+def _interrupt(*_: object) -> None:
+    raise _Interrupt
+
+
+def test_the_handler_of_a_signal_raises_while_a_guest_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The guest is lost, and nothing else."""
+    wat = guests.when_asked(f"{FILL} {FOREVER}", pages=201 * 16)
+    own = Compiler(create_engine(SETTINGS)[0], _define)  # one of its instances is lost too
+    guest = ModuleGuests(wat, module=own.load(WasmSource("guest.wat", wat.encode(), wat)))
+    is_running = threading.Event()
+    main_thread = threading.get_ident()
+
+    def enter(watch: Watchdog, outputs: Outputs) -> None:
+        plain_enter(watch, outputs)
+        is_running.set()
+
+    def send() -> None:
+        is_running.wait(PATIENCE)
+        signal.pthread_kill(main_thread, signal.SIGUSR1)
+
+    async def main() -> tuple[Ended, Ended]:
+        async with opened(own) as sandbox:
+            await trust(sandbox, guest)
+            with monkeypatch.context() as patch:
+                patch.setattr(Watchdog, "enter", enter)
+                threading.Thread(target=send).start()
+                lost = await run(sandbox, guest, is_asked=True)
+            return lost, await run(sandbox, guest)
+
+    plain_enter = Watchdog.enter
+    plain_handler = signal.signal(signal.SIGUSR1, _interrupt)
+    try:
+        lost, later = asyncio.run(main())
+    finally:
+        signal.signal(signal.SIGUSR1, plain_handler)
+    assert (lost.outcome.kind, lost.outcome.message) == ("failed", "_Interrupt: ")
+    assert later.output == HELLO
+
+
+# Nothing is left
+
+
+def rss() -> int:
+    """Bytes of memory in use, without pages shared with files."""
+    found = re.search(r"RssAnon:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert found
+    return int(found[1]) * 1024
+
+
+def test_nothing_is_left_of_a_guest() -> None:
+    async def test(sandbox: Sandbox) -> None:
+        quick = ModuleGuests(guests.when_asked(""))
+        slow = [
+            ModuleGuests(guests.when_asked(f"(drop (i32.const {number})) {LONG}", fields=CLOCK)) for number in range(25)
+        ]
+        await trust(sandbox, quick, *slow)
+        moved = 0
+
+        async def rounds(count: int) -> None:
+            nonlocal moved
+            for _ in range(count):
+                await run(sandbox, quick)
+            for guest in slow[: count // 200]:
+                moved += not (await ask(sandbox, guest)).was_here
+
+        await rounds(1000)
+        before, descriptors = rss(), len(os.listdir("/proc/self/fd"))
+        for _ in range(2):
+            await rounds(5000)
+        assert moved > 40
+        assert len(os.listdir("/proc/self/fd")) == descriptors
+        assert rss() - before < 8 * MIB
+
+    with_sandbox(test)
+
+
+def test_a_guests_body_is_not_kept() -> None:
+    async def test(sandbox: Sandbox) -> int:
+        while True:
+            body = os.urandom(1000)
+            guest = ModuleGuests(guests.when_asked(""), stdin=body)
+            count = sys.getrefcount(body)
+            if (await ask(sandbox, guest)).was_here:
+                return sys.getrefcount(body) - count
+
+    assert with_sandbox(test) == 0
+
+
+# Nobody sees another
+
+
+REPEATS = """(drop (call $args_sizes_get (i32.const 16) (i32.const 20)))
+ (drop (call $args_get (i32.const 1024) (i32.const 4096)))
+ (call $write (i32.const 2) (i32.const 4096) (i32.load (i32.const 20)))
+ (call $write (i32.const 1) (i32.const 4096) (i32.load (i32.const 20)))"""
+CROWD = {
+    "quick": "",
+    "a moment": burns(MS),
+    "moves": burns(3 * MS),
+    "blocked": "(call $write (i32.const 1) (i32.const 65536) (i32.const 400000))",
+    "blocked errors": "(call $write (i32.const 2) (i32.const 65536) (i32.const 90000))",
+    "traps": "unreachable",
+}
+
+
+@pytest.mark.usefixtures("nervous")
+def test_no_guest_prints_for_another() -> None:
+    """Their modules are trusted again and again, so that many move, and all are blocked on the loop's thread."""
+
+    async def client(sandbox: Sandbox, name: int, seen: set[tuple[str, bool]]) -> None:
+        chance = random.Random(name)
+        for number in range(300):
+            kind = chance.choice([*CROWD, *["quick"] * 6])
+            token = b"tk-%d-%d-kt" % (name, number)
+            fields = f"{ARGS_GET} {CLOCK}"
+            wat = guests.when_asked(f"{REPEATS} {CROWD[kind]} {REPEATS}", pages=8, fields=fields)
+            ended = await run(sandbox, ModuleGuests(wat, arguments=(token,)), is_asked=True)
+            ended.execution.inline_policy.is_quick = True
+            own = b"/x\0" + token + b"\0"
+            times = 1 if kind == "traps" else 2
+            assert ended.output.replace(bytes(400_000), b"") == own * times + HELLO * (times - 1)
+            assert ended.stderr.replace(bytes(90_000), b"") == own * times
+            assert ended.outcome.kind == ("trap" if kind == "traps" else "exit")
+            seen.add((kind, ended.was_here))
+            await asyncio.sleep(0)
+
+    async def test(sandbox: Sandbox) -> set[tuple[str, bool]]:
+        seen: set[tuple[str, bool]] = set()
+        await asyncio.gather(*(client(sandbox, name, seen) for name in range(8)))
+        return seen
+
+    assert {("quick", True), ("moves", False), ("traps", True)} <= with_sandbox(test)

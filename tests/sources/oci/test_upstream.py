@@ -1,0 +1,88 @@
+"""What the registries behind the store may cost a start that has a copy of everything."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.sources.oci.conftest import nobody_listens
+from wagi_gateway.config.image_reference import ImageReference
+from wagi_gateway.config.settings import RegistryConfig
+from wagi_gateway.sources.oci.credentials import CredentialSource
+from wagi_gateway.sources.oci.endpoint import RegistryEndpoint
+from wagi_gateway.sources.oci.errors import RegistryError, Unauthorised, Unreachable
+from wagi_gateway.sources.oci.registries import Registries
+from wagi_gateway.sources.oci.repository import Interrupted
+from wagi_gateway.sources.oci.retry import RetryPolicy
+from wagi_gateway.sources.oci.upstream import Question, Upstream, _check_that_somebody_listens
+
+ONE, TWO, OTHER = map(ImageReference.parse, ("registry.test/one:1", "registry.test/two:1", "other.test/one:1"))
+
+
+@pytest.fixture
+def upstream(tmp_path: Path) -> Upstream:
+    """Two registries, the second one with a mirror."""
+    tables = {"other.test": RegistryConfig(mirror="mirror.test")}
+    return Upstream(Registries(tables, CredentialSource([], {}, tables, tmp_path), tmp_path), threading.Event())
+
+
+def failing(error: RegistryError, asked: list[str]) -> Question[str]:
+    """A question that nobody answers."""
+
+    def question(access: RegistryEndpoint, _retry_policy: RetryPolicy) -> str:
+        asked.append(access.host)
+        raise error
+
+    return question
+
+
+def test_a_dead_registry_is_waited_for_once(upstream: Upstream) -> None:
+    asked: list[str] = []
+    for reference in (ONE, TWO, ONE):
+        with pytest.raises(Unreachable, match=f"^{reference}: registry.test is silent$"):
+            upstream.ask(reference, failing(Unreachable("registry.test is silent", "x"), asked), [])
+    assert asked == ["registry.test"]
+    assert upstream.ask(OTHER, lambda access, _: access.host, []) == "mirror.test"
+
+
+def test_a_layer_that_does_not_arrive_says_nothing_of_others(upstream: Upstream) -> None:
+    with pytest.raises(Unreachable):
+        upstream.ask(ONE, failing(Interrupted("half a layer"), []), [])
+    assert upstream.ask(TWO, lambda access, _: access.host, []) == "registry.test"
+
+
+def test_an_impatient_question_is_not_the_last_one(upstream: Upstream) -> None:
+    """Who has a copy does not wait; who has none still does."""
+    address = nobody_listens()
+    one, two = (ImageReference.parse(f"{address}/{name}:1") for name in ("one", "two"))
+    with pytest.raises(Unreachable, match="cannot be reached"):
+        upstream.ask(one, lambda access, _: upstream.digest_now(one, access), [])
+    assert upstream.ask(two, lambda access, _: access.host, []) == address
+
+
+@pytest.mark.parametrize("silent", ["mirror.test", "other.test"])
+def test_whoever_was_not_reached_might_have_had_it(upstream: Upstream, silent: str) -> None:
+    def question(access: RegistryEndpoint, _retry_policy: RetryPolicy) -> str:
+        raise (Unreachable("is silent") if access.host == silent else Unauthorised("says no"))
+
+    with pytest.raises(Unreachable) as raised:
+        upstream.ask(OTHER, question, [])
+    text = str(raised.value)
+    assert text.count(str(OTHER)) == 1
+    assert f"{silent}: is silent" in text or silent == "other.test"
+
+
+def test_a_silent_name_server_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(variable, raising=False)
+    end = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: end.wait(10) and [])
+    begin = time.monotonic()
+    with pytest.raises(Unreachable, match="no answer from the name server"):
+        _check_that_somebody_listens(RegistryEndpoint("registry.test"), 0.1, "registry.test/x:1")
+    assert time.monotonic() - begin < 5
+    end.set()

@@ -1,0 +1,81 @@
+"""Guests that hold on when they are asked to, and what is needed to ask them."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from tests.conftest import Server
+from tests.support import guests
+
+T = TypeVar("T")
+
+
+def when_asked(attack: str) -> str:
+    """A guest that says hello; asked with a query, it first writes "at work" to standard error and does `attack`."""
+    hello = guests.CONTENT_TYPE + b"hello\n"
+    return f"""(module
+ (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
+ (import "wasi_snapshot_preview1" "args_sizes_get" (func $args_sizes_get (param i32 i32) (result i32)))
+ (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
+ (memory (export "memory") 2)
+ (data (i32.const 512) "at work\\n") (data (i32.const 1024) {guests.wat_string(hello)})
+ (func $write (param $fd i32) (param $at i32) (param $length i32)
+  (i32.store (i32.const 0) (local.get $at)) (i32.store (i32.const 4) (local.get $length))
+  (drop (call $fd_write (local.get $fd) (i32.const 0) (i32.const 1) (i32.const 8))))
+ (func $sleep (param $nanoseconds i64)
+  (i32.store (i32.const 128) (i32.const 1)) (i64.store (i32.const 136) (local.get $nanoseconds))
+  (drop (call $poll (i32.const 112) (i32.const 256) (i32.const 1) (i32.const 300))))
+ (func (export "_start")
+  (drop (call $args_sizes_get (i32.const 16) (i32.const 20)))
+  (if (i32.gt_u (i32.load (i32.const 16)) (i32.const 1)) (then
+   (call $write (i32.const 2) (i32.const 512) (i32.const 8))
+   {attack}))
+  (call $write (i32.const 1) (i32.const 1024) (i32.const {len(hello)}))))"""
+
+
+LOOP = when_asked("(loop $forever (br $forever))")
+
+
+SLEEP = when_asked("(call $sleep (i64.const 3600000000000))")
+
+
+NAP = when_asked("(call $sleep (i64.const 1000000000))")
+
+
+STREAM = when_asked(
+    f"""(call $write (i32.const 1) (i32.const 1024) (i32.const {len(guests.CONTENT_TYPE)}))
+    (loop $forever (call $write (i32.const 1) (i32.const 0) (i32.const 65536)) (br $forever))"""
+)
+
+
+def module(route: str, name: str, **limits: object) -> str:
+    """A `[[module]]` for the guest in `name`.wat."""
+    settings = ", ".join(f"{key} = {json.dumps(value)}" for key, value in limits.items())
+    return f'\n[[module]]\nroute = "{route}"\nmodule = "{name}.wat"\nlimits = {{ {settings} }}\n'
+
+
+def together(count: int, call: Callable[[int], T]) -> list[T]:
+    """The results of `count` calls made at the same time."""
+    with ThreadPoolExecutor(count) as threads:
+        return list(threads.map(call, range(count)))
+
+
+def send(server: Server, request: bytes) -> socket.socket:
+    """A raw connection with this request sent on it."""
+    connection = server.connect()
+    connection.sendall(request)
+    return connection
+
+
+def get(path: str) -> bytes:
+    """A GET as it goes over the wire."""
+    return f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+
+
+def wait_for_work(server: Server, route: str, count: int = 1) -> None:
+    """Returns when the `count`th guest of this route has said that it is at work."""
+    server.wait_for_log(rf"(?s)(at work route={route} .*){{{count}}}")

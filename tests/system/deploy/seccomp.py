@@ -1,0 +1,74 @@
+"""Filters of system calls as systemd and container runtimes lay them on a process, by the library that both use."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import json
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+from tests.support.registry import installed
+
+RUNTIME_DEFAULT = Path("/usr/share/containers/seccomp.json")
+"""What podman, buildah and CRI-O mean by a default profile; Docker's and containerd's are its near relatives."""
+_ALLOW, _REFUSE = 0x7FFF0000, 0x00050000
+_UNKNOWN = -1
+"""What the library says of a call that it has never heard of."""
+
+
+class Filter:
+    """Calls that are allowed; any other one fails with `error`."""
+
+    def __init__(self, allowed: Iterable[str], error: int = errno.EPERM) -> None:
+        self._library = ctypes.CDLL("libseccomp.so.2", use_errno=True)
+        self._library.seccomp_init.restype = ctypes.c_void_p
+        self._library.seccomp_init.argtypes = (ctypes.c_uint32,)
+        self._library.seccomp_load.argtypes = (ctypes.c_void_p,)
+        self._library.seccomp_rule_add_array.argtypes = (
+            *(ctypes.c_void_p, ctypes.c_uint32, ctypes.c_int, ctypes.c_uint, ctypes.c_void_p),
+        )
+        self._context = self._library.seccomp_init(_REFUSE | error)
+        for name in sorted(set(allowed)):
+            number = self._library.seccomp_syscall_resolve_name(name.encode())
+            if number != _UNKNOWN:
+                done = self._library.seccomp_rule_add_array(self._context, _ALLOW, number, 0, None)
+                assert done in (0, -errno.EDOM), f"{name}: {done}"
+
+    def load(self) -> None:
+        """Lays the filter on this thread, and on whatever it starts, for good; for `preexec_fn`."""
+        done = self._library.seccomp_load(self._context)
+        if done:
+            raise OSError(-done, "seccomp_load")
+
+
+def systemd_filter(lines: Iterable[str]) -> Filter:
+    """What `SystemCallFilter=` lines allow: the first one names what is allowed, those with `~` take out of it."""
+    allowed: set[str] = set()
+    for line in lines:
+        names = {name for word in line.removeprefix("~").split() for name in _expanded(word)}
+        allowed = allowed - names if line.startswith("~") else allowed | names
+    return Filter(allowed | set(_expanded("@default")))
+
+
+def runtime_default() -> Filter:
+    """The default profile for a process without any capability, but for the few arguments that it looks at."""
+    profile = json.loads(RUNTIME_DEFAULT.read_text())
+    allowed = {
+        name
+        for entry in profile["syscalls"]
+        if entry["action"] == "SCMP_ACT_ALLOW" and not entry.get("includes", {}).get("caps")
+        for name in entry["names"]
+    }
+    return Filter(allowed, errno.ENOSYS)
+
+
+def _expanded(word: str) -> list[str]:
+    """The calls of a group such as `@system-service`, groups inside it included."""
+    if not word.startswith("@"):
+        return [word]
+    command = [installed("systemd-analyze"), "syscall-filter", word]
+    listing = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    lines = (line.strip() for line in listing.splitlines()[1:])
+    return [name for line in lines if line and not line.startswith("#") for name in _expanded(line)]

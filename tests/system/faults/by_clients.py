@@ -1,0 +1,133 @@
+"""Faults of clients."""
+
+from __future__ import annotations
+
+import itertools
+import resource
+import select
+import socket
+import struct
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from tests.conftest import wait_until
+from tests.support.attacks import get
+
+from .city import PATIENCE, City
+
+_DRIP = 0.1
+"""Seconds between two bytes of a slow client."""
+_CROWD = 2000
+
+
+def slow_heads(city: City) -> None:
+    """Clients whose request never comes to an end are hung up on, although they send all the time."""
+    _drip(city, 200, b"GET /hello HTTP/1.1\r\nHost: localhost\r\nX: ")
+
+
+def slow_bodies(city: City) -> None:
+    """The same in a request's body, with a length and without."""
+    _drip(city, 50, b"POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n")
+    _drip(city, 50, b"POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n10000\r\n")
+
+
+def slow_readers(city: City) -> None:
+    """Clients that read nothing of what they asked for are dropped, and their guests do not wait for them."""
+    with _connected(city, 64, small=True) as connections:
+        for connection, path in zip(connections, itertools.cycle(("/pour", "/files/large", "/files/large", "/pour"))):
+            connection.sendall(get(path) if path == "/pour" else get(path) * 3)
+        # The system drops them without a word to those who do not listen anyway.
+        ports = {f":{connection.getsockname()[1]:04X}" for connection in connections}
+        wait_until(lambda: not ports & _peers(city), PATIENCE, lambda: "who reads nothing is still connected")
+
+
+def aborted_uploads(city: City) -> None:
+    """Clients that go away in the middle of a body."""
+    head = b"POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 3000000\r\n\r\n"
+    for _ in range(3):
+        with _connected(city, 50) as connections:
+            for connection, leave in zip(connections, itertools.cycle((socket.socket.close, _reset))):
+                connection.sendall(head + b"x" * 1_200_000)
+                leave(connection)
+
+
+def aborted_downloads(city: City) -> None:
+    """Clients that go away in the middle of a response."""
+    for path in ("/pour", "/files/large", "/pieces"):
+        with _connected(city, 30) as connections:
+            for connection in connections:
+                connection.sendall(get(path))
+            for connection, leave in zip(connections, itertools.cycle((socket.socket.close, _reset))):
+                assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
+                leave(connection)
+
+
+def a_crowd(city: City) -> None:
+    """2,000 connections at the same time, and a request on each: all are answered."""
+    with _connected(city, _CROWD) as connections:
+        for _ in range(2):
+            for connection in connections:
+                connection.sendall(get("/crowd"))
+            deadline = time.monotonic() + PATIENCE
+            for connection in connections:
+                connection.settimeout(max(0.001, deadline - time.monotonic()))
+                answer = b""
+                while not answer.endswith(b"hello world\n"):
+                    piece = connection.recv(65536)
+                    assert piece, answer
+                    answer += piece
+                assert answer.startswith(b"HTTP/1.1 200 "), answer
+
+
+def _drip(city: City, count: int, beginning: bytes) -> None:
+    """Sends a byte now and then on each connection, until the gateway has answered all of them, or hung up."""
+    with _connected(city, count) as connections:
+        living = list(connections)
+        for connection in living:
+            connection.sendall(beginning)
+        deadline = time.monotonic() + PATIENCE
+        while living:
+            assert time.monotonic() < deadline, f"{len(living)} slow clients wait for nothing"
+            for connection in list(living):
+                readable, *_rest = select.select([connection], [], [], 0)
+                with suppress(OSError):
+                    if not readable:
+                        connection.send(b"x")
+                        continue
+                    answer = connection.recv(65536)
+                    assert not answer or answer.startswith(b"HTTP/1.1 408 "), answer
+                living.remove(connection)
+            time.sleep(_DRIP)
+
+
+def _peers(city: City) -> set[str]:
+    """The ports of those whose connection the gateway has open, as /proc/net/tcp has them."""
+    here = f":{city.gateway.address[1]:04X}"
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return {row[2][-5:] for row in rows if row[1][-5:] == here and row[9] != "0"}
+
+
+@contextmanager
+def _connected(city: City, count: int, *, small: bool = False) -> Iterator[list[socket.socket]]:
+    """So many connections, with a receive buffer as small as can be or the usual one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < count + 1000:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, count + 1000), hard))
+    with ExitStack() as stack:
+        connections = []
+        for _ in range(count):
+            connection = stack.enter_context(socket.socket())
+            if small:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.settimeout(PATIENCE)
+            connection.connect(city.gateway.address)
+            connections.append(connection)
+        yield connections
+
+
+def _reset(connection: socket.socket) -> None:
+    """Closes a connection as a client that crashes does."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()

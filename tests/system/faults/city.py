@@ -1,0 +1,252 @@
+"""The server that faults befall, and what is around it: nginx, a registry, a service that guests call."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from tests.conftest import ROOT, Server, running, wait_until
+from tests.support import guests
+from tests.support.attacks import module
+from tests.support.farm import Target
+from tests.support.mounts import with_mounts
+from tests.support.publishing import publish
+from tests.support.registry import Registry, installed, running_registry
+from tests.system.deploy.front import Front, front
+
+T = TypeVar("T")
+
+PATIENCE = 20.0
+"""Seconds in which every request is answered, or it counts as one that hangs."""
+DISK = 24 * 2**20
+"""Bytes of the disk that holds the cache, and of the one for temporary files."""
+SLOTS = 64
+"""Idle pairs of pipes that a process keeps."""
+LARGE = bytes(range(256)) * 1200
+"""A file that is served."""
+STREAMED = b"first " * 2000, b"to the end\n"
+_SETTINGS = """
+[server]
+head_time = "2s"
+send_timeout = "2s"
+shutdown_grace = "5s"
+trusted_proxies = ["127.0.0.1"]
+[limits]
+time = "1s"
+memory = "32MiB"
+stdout = "16MiB"
+stderr = "64KiB"
+body = "8MiB"
+body_time = "1s"
+[log]
+access = false
+[admin]
+listen = "127.0.0.1:0"
+[[static]]
+route = "/files/..."
+directory = "files"
+"""
+_BOMB = guests.says(
+    b"",
+    then="""(loop $grow
+      (memory.fill (i32.mul (i32.sub (memory.size) (i32.const 1)) (i32.const 65536)) (i32.const 1) (i32.const 65536))
+      (br_if $grow (i32.ne (memory.grow (i32.const 1)) (i32.const -1)))) unreachable""",
+)
+_GUESTS = {
+    "hello": guests.HELLO,
+    "pieces": guests.sleeps(20_000_000, guests.CONTENT_TYPE + STREAMED[0], STREAMED[1]),
+    "loop": guests.LOOP,
+    "sleep": guests.SLEEP,
+    "bomb": _BOMB,
+    "trap": guests.TRAP,
+    "overflow": guests.STACK_OVERFLOW,
+    "stdout": guests.ENDLESS_STDOUT,
+    "stderr": guests.ENDLESS_STDERR,
+    "nap": guests.sleeps(100_000_000, b"", guests.CONTENT_TYPE),
+    "crowd": guests.HELLO,
+}
+_GOOD: dict[str, object] = {"time": f"{PATIENCE:.0f}s", "queue": 1000, "queue_time": f"{PATIENCE:.0f}s"}
+"""Limits of what has to be answered, whatever befalls the others."""
+
+
+@dataclass(slots=True)
+class City:
+    """Everything that runs."""
+
+    gateway: Server
+    front: Front
+    registry: Registry
+    target: Target
+    directory: Path
+    """Where its files are."""
+    workers: int
+    stack: contextlib.ExitStack
+    """What ends with it."""
+    clock: Path | None
+    """What says how far the gateway's clock is off, for one whose clock can be moved."""
+    version: int = 0
+    """What `/changing` answers; every reload that compiles changes it."""
+
+    @property
+    def secure(self) -> str:
+        """Where nginx speaks TLS."""
+        assert self.front.secure
+        return "https://{}:{}".format(*self.front.secure)
+
+    @property
+    def admin(self) -> str:
+        """The operator's listener."""
+        line = next(line for line in self.gateway.stdout if line.startswith("Admin: "))
+        return line.removeprefix("Admin: serving on ")
+
+    def keep(self, context: contextlib.AbstractContextManager[T]) -> T:
+        """Something that ends with it."""
+        return self.stack.enter_context(context)
+
+    def processes(self) -> list[int]:
+        """The ids of the gateway's processes, the first one first."""
+        found = [self.gateway.process.pid]
+        for pid in found:
+            with contextlib.suppress(OSError):
+                for task in Path(f"/proc/{pid}/task").iterdir():
+                    found += map(int, (task / "children").read_text().split())
+        return found
+
+    def serving(self) -> list[int]:
+        """The ids of those that serve."""
+        return [pid for pid in self.processes() if self.workers == 1 or b"spawn_main" in _command(pid)]
+
+    def seen(self, name: str) -> Path:
+        """A directory of the gateway's own, `cache` or `spool`, as the gateway sees it."""
+        return Path(f"/proc/{self.gateway.process.pid}/root{self.directory / 'disks' / name}")
+
+    def remount(self, name: str, options: str) -> None:
+        """Changes how one of those two is mounted."""
+        enter = [installed("nsenter"), f"--target={self.gateway.process.pid}", "--mount"]
+        if os.geteuid() != 0:
+            enter += ["--user", "--preserve-credentials"]
+        subprocess.run(
+            [*enter, "mount", "-o", f"remount,bind,{options}", str(self.directory / "disks" / name)], check=True
+        )
+
+    def write(self, config: str) -> None:
+        """Puts a configuration in its place, as a deployment does."""
+        path = self.directory / "modules.toml"
+        path.with_suffix(".new").write_text(config)
+        path.with_suffix(".new").replace(path)
+
+    def config(self) -> str:
+        """The configuration as it should be."""
+        return (self.directory / "modules.right").read_text()
+
+    def change(self) -> bytes:
+        """Gives `/changing` a module that was never compiled before; what it answers."""
+        self.version += 1
+        answer = b"version %d\n" % self.version
+        path = self.directory / "changing.wat"
+        path.with_suffix(".new").write_text(guests.says(guests.CONTENT_TYPE + answer))
+        path.with_suffix(".new").replace(path)
+        return answer
+
+    def hang_up(self) -> None:
+        """Has it reload."""
+        self.gateway.process.send_signal(signal.SIGHUP)
+
+    def reload(self, outcome: str = "reloaded: ") -> str:
+        """Has it reload, and waits; what it has logged meanwhile."""
+        before = len(self.gateway.log)
+        self.hang_up()
+        wait_until(lambda: outcome in self.gateway.log[before:], 60, lambda: self.gateway.log[before:])
+        return self.gateway.log[before:]
+
+    def renewed(self) -> str:
+        """Changes a module, has it reload, and sees that the new one answers; what it has logged meanwhile."""
+        answer = self.change()
+        log = self.reload()
+        for _ in range(2 * self.workers):
+            assert self.gateway.get("/changing").content == answer
+        return log
+
+
+@contextlib.contextmanager
+def city(directory: Path, workers: int = 1, *, has_clock: bool = False) -> Iterator[City]:
+    """Runs all of it; with `has_clock` the gateway's clock can be moved."""
+    for program, package in (("curl", "curl"), ("wrk", "wrk"), ("h2load", "nghttp2-client")):
+        installed(program, package)
+    for name in ("files", "disks/cache", "disks/spool"):
+        (directory / name).mkdir(parents=True)
+    (directory / "files" / "large").write_bytes(LARGE)
+    for name, wat in _GUESTS.items():
+        (directory / f"{name}.wat").write_text(wat)
+    (directory / "changing.wat").write_text(guests.says(guests.CONTENT_TYPE + b"version 0\n"))
+    environment = {"TMPDIR": str(directory / "disks" / "spool")}
+    clock = directory / "clock" if has_clock else None
+    if clock:
+        clock.write_text("+0\n")
+        environment |= _moved_by(clock)
+    with contextlib.ExitStack() as stack:
+        target = stack.enter_context(Target())
+        registry = stack.enter_context(running_registry(directory / "registry"))
+        publish(registry, "team/hello:1", guests.HELLO)
+        config = _config(target, registry)
+        (directory / "modules.right").write_text(config)
+        (directory / "modules.toml").write_text(config)
+        options = ("--workers", str(workers), "--cache-dir", str(directory / "disks" / "cache" / "modules"))
+        gateway = stack.enter_context(
+            running(directory, directory / "modules.toml", *options, environment=environment, prefix=_disks(directory))
+        )
+        nginx = stack.enter_context(front("wagi-gateway-tls.conf", directory / "nginx", "%s:%d" % gateway.address))  # noqa: UP031
+        yield City(gateway, nginx, registry, target, directory, workers, stack, clock)
+
+
+def _config(target: Target, registry: Registry) -> str:
+    config = _SETTINGS
+    config += module("/hello", "hello", **_GOOD)
+    config += module("/pieces", "pieces", **_GOOD)
+    config += module("/changing", "changing", **_GOOD)
+    config += module("/crowd", "crowd", **_GOOD | {"queue": 4000, "concurrency": 32})
+    fetch = f'allowed_hosts = ["{target.url}"]\nenvironment = {{ URL = "{target.url}/hello" }}\n'
+    for route, name, more in (
+        ("/echo", str(ROOT / "samples/c/echo.wasm"), ""),
+        ("/fetch", str(ROOT / "samples/assemblyscript/fetch.wasm"), fetch),
+        ("/pulled", f"oci:{registry.address}/team/hello:1", 'pull_policy = "always"\n'),
+    ):
+        config += module(route, name, **_GOOD).replace(".wat", "") + more
+    for name in ("loop", "sleep", "bomb", "trap", "overflow", "stderr"):
+        config += module(f"/{name}", name, concurrency=8)
+    config += module("/stdout", "stdout", concurrency=8, time="5s")
+    config += module("/pour", "stdout", concurrency=16, time="5s", stdout="1GiB")
+    config += module("/nap", "nap", time="5s", concurrency=SLOTS)
+    return config
+
+
+def _moved_by(clock: Path) -> dict[str, str]:
+    """What has libfaketime say what time it is: only the wall clock is another one, as after a step of it."""
+    found = sorted(Path("/usr").glob("lib*/**/faketime/libfaketimeMT.so.1"))
+    assert found, "libfaketime is not installed: install the Debian package faketime"
+    return {
+        "LD_PRELOAD": str(found[0]),
+        "FAKETIME_TIMESTAMP_FILE": str(clock),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "DONT_FAKE_MONOTONIC": "1",
+    }
+
+
+def _disks(directory: Path) -> list[str]:
+    """A command that has two small disks of its own for the cache and the temporary files."""
+    mounts = " && ".join(f'mount -t tmpfs -o size={DISK},mode=0700 tmpfs "$0/{name}"' for name in ("cache", "spool"))
+    return with_mounts(mounts, directory / "disks")
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""

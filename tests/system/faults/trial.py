@@ -1,0 +1,163 @@
+"""One fault under steady load, and what came of it."""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from tests.conftest import wait_until
+from tests.support.attacks import together
+from wagi_gateway.compiler.engine import MAX_WASM_STACK
+
+from .city import PATIENCE, SLOTS, City
+from .fault import Affected, Fault
+from .load import UNDER_WAY, Answer, Load
+from .usage import MEMORY_NOISE, THREADS_NOISE, Usage, usage
+
+_THREADS_END = 30.0
+"""Seconds after which threads that nobody needs have ended; they are looked at every ten."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One row of the table."""
+
+    fault: str
+    seconds: float
+    requests: int
+    """Of the steady load."""
+    failed: int
+    affected: int
+    """Those that the fault itself has cost; `failed` is without them."""
+    calm: float
+    """p99 in seconds before the fault."""
+    stressed: float
+    """The same while it lasted."""
+    before: Usage
+    after: Usage
+    problems: tuple[str, ...]
+    """Empty if everything is as it should be."""
+
+
+def warm_up(city: City) -> Usage:
+    """Has the gateway take what it takes for good; what it may hold from then on."""
+    city.renewed()  # what is loaded from the cache is open, what was compiled at the start is not
+    with Load(city):
+        time.sleep(1)
+        samples = [usage(city) for _ in _ticks(0.5)]
+        _fill_slots(city)
+    rest = _at_rest(city)
+    return replace(
+        rest,
+        pipes=4 * (SLOTS + 16) * city.workers,
+        memory=max(sample.memory for sample in samples),
+        threads=max(sample.threads for sample in samples),
+    )
+
+
+def trial(city: City, fault: Fault, before: Usage, calm: float) -> Outcome:
+    """Inflicts a fault after `calm` seconds of nothing but load; `before` is what the gateway may hold afterwards."""
+    logged = len(city.gateway.log)
+    problems: list[str] = []
+    affected: Affected | None = None
+    after = before
+    with Load(city) as load:
+        time.sleep(calm)
+        began = time.monotonic()
+        try:
+            affected = fault.inflict(city)
+        except Exception as error:  # noqa: BLE001 - the row says so
+            problems.append(f"{type(error).__name__}: {error}")
+        ended = time.monotonic()
+        _fill_slots(city)
+        deadline = time.monotonic() + PATIENCE
+        while not (after := usage(city)).is_within(_limit(city, before, after)) and time.monotonic() < deadline:
+            time.sleep(0.02)
+    limit = _limit(city, before, after)
+    excused, failed = judge(load.answers, affected)
+    problems += [f"{answer.client}: {answer.wrong}" for answer in failed[:5]]
+    if not after.is_within(limit):
+        problems.append(f"not given back: {after} in place of {limit}")
+    if city.gateway.process.poll() is not None:
+        problems.append(f"the gateway has ended with {city.gateway.process.returncode}")
+    if "Traceback" in city.gateway.log[logged:]:
+        problems.append("a traceback in the log:\n" + city.gateway.log[logged:][-3000:])
+    return Outcome(
+        fault.name,
+        ended - began,
+        load.counted + sum(answer.client != "wrk" for answer in load.answers),
+        len(failed),
+        len(excused),
+        _p99([answer for answer in load.answers if answer.ended <= began]),
+        _p99([answer for answer in load.answers if answer.ended > began and answer.began < ended]),
+        before,
+        after,
+        tuple(problems),
+    )
+
+
+def judge(answers: list[Answer], affected: Affected | None) -> tuple[list[Answer], list[Answer]]:
+    """What went wrong: what is the fault's, of each client no more than it had under way, and what is not."""
+    left = dict(UNDER_WAY)
+    excused, failed = [], []
+    for answer in answers:
+        if affected and affected.has(answer) and left[answer.client]:
+            left[answer.client] -= 1
+            excused.append(answer)
+        elif answer.wrong:
+            failed.append(answer)
+    return excused, failed
+
+
+def _limit(city: City, before: Usage, after: Usage) -> Usage:
+    """What the gateway may hold at once after a fault: threads end later, and have the stacks their guests used."""
+    memory = before.memory + MEMORY_NOISE * city.workers + MAX_WASM_STACK * after.threads
+    return replace(before, memory=memory, threads=after.threads)
+
+
+def settle(city: City, before: Usage) -> None:
+    """What faults needed is given back, under load that of threads, too, and at rest the last descriptor."""
+    memory = before.memory + MEMORY_NOISE * city.workers
+    limit = replace(before, memory=memory, threads=before.threads + THREADS_NOISE * city.workers)
+    with Load(city):
+        wait_until(lambda: usage(city).is_within(limit), _THREADS_END, lambda: f"{usage(city)}, not {limit}")
+
+    def is_back() -> bool:
+        city.renewed()  # as before the first fault; and a site that only the garbage collector frees is freed by some
+        return _at_rest(city).is_within(limit)
+
+    wait_until(is_back, PATIENCE, lambda: f"{usage(city)}, not {limit}")
+
+
+def _at_rest(city: City) -> Usage:
+    """What it holds once that does not change any more."""
+    seen: list[Usage] = []
+
+    def is_steady() -> bool:
+        seen.append(usage(city))
+        return len({sample.descriptors for sample in seen[-30:]}) == 1 and len(seen) >= 30
+
+    wait_until(is_steady, PATIENCE)
+    return seen[-1]
+
+
+def _fill_slots(city: City) -> None:
+    """Takes all pipes that are kept for guests, so that what is missing of them is made anew, and counts."""
+    assert set(together(SLOTS, lambda _: city.gateway.get("/nap").status_code)) == {200}
+
+
+def _ticks(seconds: float) -> Iterator[None]:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        yield
+        time.sleep(0.01)
+
+
+def _p99(answers: list[Answer]) -> float:
+    times = [answer.ended - answer.began for answer in answers if answer.client != "wrk"]
+    with contextlib.suppress(statistics.StatisticsError):
+        return statistics.quantiles(times, n=100)[98]
+    return 0.0

@@ -1,0 +1,111 @@
+"""A thousand calls leave nothing behind."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.conftest import Server, running, wait_until
+from tests.outbound.test_client import KEPT
+from tests.support.attacks import together
+from tests.support.farm import Target
+from tests.system.test_survival import DESCRIPTOR_ROOM
+
+AT_ONCE = 20
+CALLS = 1000
+MEMORY_ROOM = 8 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A gateway, and the server its guests call."""
+
+    gateway: Server
+    target: Target
+    closed: str
+
+    def scripts(self) -> dict[str, tuple[str, list[str]]]:
+        """What a guest is told to do, and the errors of its five calls."""
+        url = self.target.url
+        return {
+            "answered": (f"req GET {url}/hello\ndrain 4096\nclose\n" * 5, ["0"] * 5),
+            "large": (f"req GET {url}/big?size=200000&chunked\ndrain 65536\n" * 5, ["0"] * 5),
+            "denied": (f"req GET http://denied.test/\nreq GET {url}/redirect?to=http://denied.test/\n" * 5, ["7"] * 10),
+            "failed": (f"req GET {self.closed}/\nreq GET {url}/redirect?to={self.closed}/\n" * 5, ["11"] * 10),
+            "broken": (f"req GET https://127.0.0.1:{self.target.port}/\n" * 5, ["11"] * 5),
+            "late": (f"req GET {url}/slow?seconds=9\n", ["11"]),
+            "abandoned": (f"req GET {url}/drip\nread 1\n" * 5, ["0"] * 5),
+            "unread": (f"req GET {url}/big?size=9000000\n" * 5, ["0"] * 5),
+            "too-many": (f"req GET {url}/hello\n" * 7, ["0"] * 5 + ["13"] * 2),
+            "refused": (f"req G(T {url}/hello\nreq GET nonsense\n", ["8", "10"]),
+        }
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, cache: Path, caller: Path) -> Iterator[Site]:
+    with Target() as target, socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        closed = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        allowed = [target.url, closed, f"https://127.0.0.1:{target.port}"]
+        config = f"""
+            [log]
+            format = "json"
+            [[module]]
+            route = "/caller"
+            module = "{caller}"
+            allowed_hosts = {allowed}
+            http_max_concurrency = 5
+            limits = {{ concurrency = {AT_ONCE}, http_time = "500ms", memory = "64MiB" }}
+        """
+        with running(tmp_path_factory.mktemp("leaks"), config, cache=cache) as gateway:
+            yield Site(gateway, target, closed)
+
+
+def call(site: Site, requests: int) -> Counter[str]:
+    """Makes this many requests, so many at once, and counts the errors their guests were told."""
+    scripts = list(site.scripts().values())
+
+    def work(number: int) -> Counter[str]:
+        told: Counter[str] = Counter()
+        with httpx.Client(trust_env=False, timeout=30) as client:
+            for turn in range(number, requests, AT_ONCE):
+                text, expected = scripts[turn % len(scripts)]
+                response = client.post(f"{site.gateway.url}/caller", content=text)
+                errors = [line.split()[1] for line in response.text.splitlines() if line.startswith("req ")]
+                assert errors == expected
+                told.update(errors)
+        return told
+
+    return sum(together(AT_ONCE, work), Counter())
+
+
+def outcomes(server: Server) -> Counter[str]:
+    """The calls in the log, by outcome."""
+    records = map(json.loads, server.log.splitlines())
+    return Counter(record["outcome"] for record in records if record["logger"] == "wagi_gateway.calls")
+
+
+def test_a_thousand_calls_leave_nothing_behind(site: Site) -> None:
+    call(site, 200)
+    descriptors, memory = site.gateway.descriptors(), site.gateway.memory()
+    told = Counter[str]()
+    while told.total() < CALLS:
+        told += call(site, 100)
+    wait_until(
+        lambda: site.gateway.descriptors() <= descriptors + KEPT + DESCRIPTOR_ROOM,
+        message=lambda: f"{descriptors} descriptors were open, now {site.gateway.descriptors()}",
+    )
+    grown = site.gateway.memory() - memory
+    assert grown < MEMORY_ROOM, f"{grown / 1024:.0f} KiB more"
+    assert set(told) == {"0", "7", "8", "10", "11", "13"}
+    logged = outcomes(site.gateway)
+    assert set(logged) == {"answered", "denied", "failed", "timeout", "refused"}
+    assert "Traceback" not in site.gateway.log
+    print(f"{told.total()} calls: {descriptors} -> {site.gateway.descriptors()} descriptors, {grown / 1024:+.0f} KiB")

@@ -1,0 +1,320 @@
+"""`[outbound] proxy`: all calls go through it, and nothing else changes."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import select
+import socket
+import ssl
+import threading
+from base64 import b64encode
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+import pytest
+import trustme
+
+from tests.conftest import Server, running
+from tests.support import clients
+from tests.support.clients import Described, IdleWaiter, script
+from tests.support.farm import Target, certified
+from tests.system.outbound.test_tls import SERVES_NOTHING, refused
+from wagi_gateway.config.settings import Limits
+from wagi_gateway.outbound.client import OutboundClient
+from wagi_gateway.outbound.errors import RequestFailed
+from wagi_gateway.outbound.policy import Policy
+from wagi_gateway.outbound.proxy import Proxy
+from wagi_gateway.outbound.session import OutboundSession
+
+PASSWORD = "pass word:+"
+AUTHORIZATION = "Basic " + b64encode(f"operator:{PASSWORD}".encode()).decode()
+
+REFUSAL = b"HTTP/1.1 407 Proxy Authentication Required\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+
+
+@dataclass(slots=True)
+class Forward:
+    """A forward proxy: absolute-form and CONNECT, one request a connection; its names lead to 127.0.0.1."""
+
+    authorization: str | None = AUTHORIZATION
+    ports: Mapping[int, int] = field(default_factory=dict)
+    """Where a port leads that is not one of this machine."""
+    heads: list[list[str]] = field(default_factory=list)
+    """The lines of each request's head, as it arrived."""
+    _listener: socket.socket = field(init=False)
+    _threads: list[threading.Thread] = field(default_factory=list)
+
+    def __enter__(self) -> Self:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._start(self._accept)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(10)
+        self._listener.close()
+
+    @property
+    def port(self) -> int:
+        """Its port."""
+        port: int = self._listener.getsockname()[1]
+        return port
+
+    def _start(self, target: object, *arguments: object) -> None:
+        self._threads.append(threading.Thread(target=target, args=arguments, daemon=True))  # type: ignore[arg-type]
+        self._threads[-1].start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                self._start(self._serve, self._listener.accept()[0])
+
+    def _serve(self, client: socket.socket) -> None:
+        with client, contextlib.suppress(OSError):
+            data = b""
+            while b"\r\n\r\n" not in data:
+                if not (piece := client.recv(65536)):
+                    return
+                data += piece
+            head, _, rest = data.partition(b"\r\n\r\n")
+            lines = head.decode("latin-1").split("\r\n")
+            self.heads.append(lines)
+            method, target, _ = lines[0].split(" ")
+            wanted = self.authorization and f"proxy-authorization: {self.authorization}".lower()
+            if wanted and wanted not in map(str.lower, lines):
+                client.sendall(REFUSAL)
+                return
+            authority = target if method == "CONNECT" else target.split("/")[2]
+            port = int(authority.rpartition(":")[2])
+            with socket.create_connection(("127.0.0.1", self.ports.get(port, port))) as server:
+                if method == "CONNECT":
+                    client.sendall(b"HTTP/1.1 200 Connected\r\n\r\n")
+                    relay(client, server)
+                    return
+                path = "/" + target.split("/", 3)[3]
+                kept = [line for line in lines[1:] if not line.lower().startswith("proxy-")]
+                begin = "\r\n".join([f"{method} {path} HTTP/1.1", *kept, "connection: close", "", ""])
+                size = next((int(line[15:]) for line in kept if line.lower().startswith("content-length:")), 0)
+                while len(rest) < size:
+                    rest += client.recv(65536)
+                server.sendall(begin.encode("latin-1") + rest)
+                answer = b"".join(iter(lambda: server.recv(65536), b""))
+                client.sendall(answer.replace(b"\r\n", b"\r\nconnection: close\r\n", 1))
+
+
+def relay(one: socket.socket, other: socket.socket) -> None:
+    """Hands on what comes, until one of them has ended."""
+    while True:
+        for ready in select.select([one, other], [], [])[0]:
+            if not (data := ready.recv(65536)):
+                return
+            (other if ready is one else one).sendall(data)
+
+
+@dataclass(frozen=True, slots=True)
+class Site(clients.Site):
+    """The gateway is behind a proxy."""
+
+    proxy: Forward
+    plain: Target
+    secure: Target
+    stranger: Target
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, cache: Path, caller: Path) -> Iterator[Site]:
+    directory = tmp_path_factory.mktemp("proxy")
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(directory / "ca.pem")
+    with (
+        Target() as plain,
+        Target(tls=certified(authority.issue_cert("named.test"))) as secure,
+        Target(tls=certified(trustme.CA().issue_cert("named.test"))) as stranger,
+        Target() as denied,
+        Forward() as proxy,
+    ):
+        allowed = [f"http://named.test:{plain.port}", plain.url]
+        allowed += [f"https://named.test:{target.port}" for target in (secure, stranger)]
+        config = f"""
+            [outbound]
+            proxy = "http://operator:pass%20word%3A+@127.0.0.1:{proxy.port}"
+            ca_file = "ca.pem"
+        """
+        for route, more in (
+            ("caller", f"allowed_hosts = {allowed}"),
+            ("wild", f'allowed_hosts = ["http://*.test:{plain.port}"]'),
+            ("all", 'allowed_hosts = ["insecure:allow-all"]'),
+            ("private", 'allowed_hosts = ["insecure:allow-all"]\nallow_private_networks = true'),
+        ):
+            config += f'\n            [[module]]\n            route = "/{route}"\n            module = "{caller}"\n'
+            config += "".join(f"            {line}\n" for line in more.split("\n"))
+        with running(directory, config, cache=cache) as gateway:
+            yield Site(gateway, denied, proxy, plain, secure, stranger)
+
+
+def heads(site: Site, *lines: str | bytes, path: str = "/caller") -> tuple[list[str], list[list[str]]]:
+    """The codes of these lines, and what the proxy was asked meanwhile."""
+    before = len(site.proxy.heads)
+    results = script(site.gateway, *lines, path=path)
+    return [words[1] for words in results], site.proxy.heads[before:]
+
+
+def test_http(site: Site) -> None:
+    port = site.plain.port
+    codes, asked = heads(site, "body hello", f"req POST http://named.test:{port}/echo?a", "read 9")
+    assert codes == ["0", "0"]
+    assert [lines[0] for lines in asked] == [f"POST http://named.test:{port}/echo?a HTTP/1.1"]
+    received = site.plain.requests[-1]
+    assert (received.target, received.body, received.header("host")) == ("/echo?a", b"hello", f"named.test:{port}")
+    assert received.header("proxy-authorization") is None
+
+
+def test_an_address(site: Site) -> None:
+    codes, asked = heads(site, f"req GET {site.plain.url}/hello")
+    assert (codes, [lines[0] for lines in asked]) == (["0"], [f"GET {site.plain.url}/hello HTTP/1.1"])
+
+
+def test_https(site: Site) -> None:
+    port = site.secure.port
+    asked_for = f"req GET https://named.test:{port}/big?size=300000"
+    codes, asked = heads(site, "header authorization:Bearer secret", asked_for, "drain 4096")
+    assert codes == ["0", "0"]
+    assert [lines[0] for lines in asked] == [f"CONNECT named.test:{port} HTTP/1.1"]
+    assert "secret" not in str(asked)
+    assert site.secure.requests[-1].header("host") == f"named.test:{port}"
+    assert site.secure.requests[-1].header("proxy-authorization") is None
+
+
+def test_certificates_are_verified_through_the_proxy(site: Site) -> None:
+    codes, asked = heads(site, f"req GET https://named.test:{site.stranger.port}/hello")
+    assert (codes, len(asked)) == (["11"], 1)
+    assert site.stranger.requests == []
+
+
+def test_redirects_are_checked_before_the_proxy_is_asked(site: Site) -> None:
+    begin = f"http://named.test:{site.plain.port}/redirect?to="
+    codes, asked = heads(site, f"req GET {begin}{site.denied.url}/hello")
+    assert (codes, len(asked)) == (["7"], 1)
+    before = len(site.secure.requests)
+    codes, asked = heads(site, f"req GET {begin}https://named.test:{site.secure.port}/hello")
+    assert (codes, asked[0][0].split()[0]) == (["0"], "GET")
+    assert len(site.secure.requests) - before == 1, "perhaps through a tunnel that was kept"
+    assert site.denied.connections() == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "host", "code"),
+    [
+        ("/wild", "a.test", "7"),
+        ("/all", "a.test", "7"),
+        ("/all", "127.0.0.1", "7"),
+        ("/private", "a.test", "0"),
+        ("/private", "127.0.0.1", "0"),
+    ],
+)
+def test_wildcards_need_allow_private_networks(site: Site, path: str, host: str, code: str) -> None:
+    codes, asked = heads(site, f"req GET http://{host}:{site.plain.port}/hello", path=path)
+    assert (codes, len(asked)) == ([code], 0 if code == "7" else 1)
+
+
+def test_the_site_is_warned_of_wildcards(site: Site) -> None:
+    assert site.gateway.log.count("because outbound.proxy resolves it; set allow_private_networks = true") == 2
+
+
+def test_the_password_is_not_told(site: Site) -> None:
+    for url in (f"http://named.test:{site.plain.port}/headers?x=1", f"https://named.test:{site.secure.port}/hello"):
+        codes, _ = heads(site, f"req GET {url}", "all 60000")
+        assert codes == ["0", "0"]
+    everything = site.gateway.log + "\n".join(site.gateway.stdout)
+    for secret in ("pass word", "pass%20word", AUTHORIZATION.split()[1]):
+        assert secret not in everything
+
+
+@pytest.fixture
+def no_proxy(tmp_path: Path, cache: Path, caller: Path) -> Iterator[Server]:
+    """A gateway whose proxy does not accept its password."""
+    with Forward() as proxy:
+        config = f"""
+            [outbound]
+            proxy = "http://operator:wrong@127.0.0.1:{proxy.port}"
+            [[module]]
+            route = "/caller"
+            module = "{caller}"
+            allowed_hosts = ["named.test"]
+        """
+        with running(tmp_path, config, cache=cache) as gateway:
+            yield gateway
+
+
+def test_a_proxy_that_refuses(no_proxy: Server) -> None:
+    assert script(no_proxy, "req GET http://named.test/")[0][:3] == ["req", "0", "407"]
+    assert script(no_proxy, "req GET https://named.test/")[0][:2] == ["req", "11"]
+    no_proxy.wait_for_log(r"call GET https://named\.test outcome=failed .*407")
+    assert "wrong" not in no_proxy.log
+
+
+def test_a_password_in_any_script(tmp_path: Path, cache: Path, caller: Path) -> None:
+    with Target() as target, Forward("Basic " + b64encode("opé:ñ".encode()).decode()) as proxy:
+        config = f"""
+            [outbound]
+            proxy = "http://op%C3%A9:%C3%B1@127.0.0.1:{proxy.port}"
+            [[module]]
+            route = "/caller"
+            module = "{caller}"
+            allowed_hosts = ["{target.url}"]
+        """
+        with running(tmp_path, config, cache=cache) as gateway:
+            assert script(gateway, f"req GET {target.url}/hello")[0][:3] == ["req", "0", "200"]
+
+
+def test_a_handshake_that_fails_leaves_nothing_behind() -> None:
+    def call(times: int) -> int:
+        for _ in range(times):
+            session = OutboundSession(client, lambda call: outcomes.append(call.outcome))
+            with pytest.raises(RequestFailed, match="certificate"):
+                session.request(Described(f"https://named.test:{stranger.port}/hello"), IdleWaiter())
+            session.end()
+        gc.collect()
+        return sum(str(type(thing).__module__).startswith("httpcore2") for thing in gc.get_objects())
+
+    outcomes: list[str] = []
+    with Target(tls=certified(trustme.CA().issue_cert("named.test"))) as stranger, Forward() as proxy:
+        client = OutboundClient(
+            Policy([f"https://named.test:{stranger.port}"]),
+            Limits(),
+            1,
+            ssl_context=ssl.create_default_context(),
+            proxy=Proxy.parse(f"http://operator:pass%20word%3A+@127.0.0.1:{proxy.port}"),
+        )
+        assert call(5) >= call(20)
+        client.close()
+    assert outcomes == ["failed"] * 25
+
+
+# Start-up
+
+
+@pytest.mark.parametrize("command", ["serve", "check"])
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "operator:secret@proxy.test:3128",
+        "https://operator:secret@proxy.test",
+        "socks5://operator:secret@proxy.test",
+        "http://operator:secret@proxy.test/path",
+        "http://operator:secret@proxy.test?query",
+        "http://operator:secret@",
+        "http://operator:secret@proxy.test:99999",
+        "secret",
+    ],
+)
+def test_a_bad_proxy_is_an_error_at_start_up(tmp_path: Path, proxy: str, command: str) -> None:
+    output = refused(tmp_path, f'[outbound]\nproxy = "{proxy}"\n{SERVES_NOTHING}', command=command)
+    assert 'write for example "http://proxy.example.com:3128"' in output
+    assert "modules.toml" in output
+    assert "outbound.proxy" in output
+    assert "secret" not in output

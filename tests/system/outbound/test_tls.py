@@ -1,0 +1,162 @@
+"""Calls over TLS: who is believed to be whom, and what the other side is told."""
+
+from __future__ import annotations
+
+import ssl
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import trustme
+
+from tests.conftest import ROOT, Server, running
+from tests.support.clients import script
+from tests.support.farm import Target, certified
+from wagi_gateway.tls import create_context
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A gateway that trusts one private authority, and servers with certificates good and bad."""
+
+    gateway: Server
+    targets: dict[str, Target]
+    names: list[str | None]
+    """What the clients of `named` asked for with SNI, in order."""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, cache: Path, caller: Path) -> Iterator[Site]:
+    directory = tmp_path_factory.mktemp("tls")
+    authority, stranger = trustme.CA(), trustme.CA()
+    authority.cert_pem.write_to_path(directory / "ca.pem")
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    certificates = {
+        "named": authority.issue_cert("localhost"),
+        "addressed": authority.issue_cert("127.0.0.1"),
+        "unknown": stranger.issue_cert("localhost", "127.0.0.1"),
+        "misnamed": authority.issue_cert("other.test"),
+        "common": authority.issue_cert("other.test", common_name="localhost"),
+        "expired": authority.issue_cert("localhost", "127.0.0.1", not_after=yesterday),
+    }
+    names: list[str | None] = []
+    targets = {name: Target(tls=certified(certificate)) for name, certificate in certificates.items()}
+    tls = targets["named"].tls
+    assert tls
+    tls.sni_callback = lambda _connection, name, _context: names.append(name)
+    for target in targets.values():
+        target.__enter__()
+    try:
+        allowed = [
+            f"https://{host}:{target.port}" for target in targets.values() for host in ("localhost", "127.0.0.1")
+        ]
+        config = '[outbound]\nca_file = "ca.pem"\n'
+        config += f'[[module]]\nroute = "/caller"\nmodule = "{caller}"\nallowed_hosts = {allowed}\n'
+        with running(directory, config, cache=cache) as gateway:
+            yield Site(gateway, targets, names)
+    finally:
+        for target in targets.values():
+            target.__exit__()
+
+
+@pytest.mark.parametrize(
+    ("name", "host", "code"),
+    [
+        ("named", "localhost", 0),
+        ("addressed", "127.0.0.1", 0),
+        ("named", "127.0.0.1", 11),
+        ("addressed", "localhost", 11),
+        *(
+            (name, host, 11)
+            for name in ("unknown", "misnamed", "common", "expired")
+            for host in ("localhost", "127.0.0.1")
+        ),
+    ],
+)
+def test_certificates(site: Site, name: str, host: str, code: int) -> None:
+    target = site.targets[name]
+    before = len(target.requests)
+    results = script(site.gateway, f"req GET https://{host}:{target.port}/hello", "drain 100")
+    assert results[0][1] == str(code)
+    assert len(target.requests) - before == (0 if code else 1)
+    if code:
+        site.gateway.wait_for_log(
+            rf'WARNING call GET https://{host}:{target.port} outcome=failed .*reason="{host}: .*certificate'
+        )
+
+
+def test_what_the_other_side_is_told(site: Site) -> None:
+    target = site.targets["named"]
+    assert script(site.gateway, f"req GET https://LOCALHOST.:{target.port}/hello")[0][1] == "0"
+    assert "localhost" in site.names, "the connection may be one that was kept"
+    assert set(site.names) <= {"localhost", None}, "an address is no name"
+    assert target.requests[-1].header("host") == f"localhost:{target.port}"
+
+
+def test_what_is_spoken_is_settled_once() -> None:
+    """HTTP clients set ALPN for each connection, while OpenSSL copies it for another guest's."""
+    authority = trustme.CA()
+    ours, theirs = create_context(), certified(authority.issue_cert("name.test"))
+    authority.configure_trust(ours)
+    theirs.set_alpn_protocols(["h2", "http/1.1"])
+    ours.set_alpn_protocols(["h2"])
+    one, other = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = ours.wrap_bio(one, other, server_hostname="name.test")
+    server = theirs.wrap_bio(other, one, server_side=True)
+    for side in (client, server, client, server):
+        with suppress(ssl.SSLWantReadError):
+            side.do_handshake()
+    assert (client.version(), server.selected_alpn_protocol()) == ("TLSv1.3", "http/1.1")
+
+
+def test_http_is_not_spoken_to_a_tls_port(site: Site) -> None:
+    plain = f"http://localhost:{site.targets['named'].port}/hello"
+    assert script(site.gateway, f"req GET {plain}")[0][1] == "7"
+
+
+def test_a_redirect_from_tls_is_verified_too(site: Site) -> None:
+    to = f"https://localhost:{site.targets['expired'].port}/hello"
+    url = f"https://localhost:{site.targets['named'].port}/redirect?to={to}"
+    assert script(site.gateway, f"req GET {url}")[0][1] == "11"
+    assert site.targets["expired"].requests == []
+
+
+# Start-up
+
+SERVES_NOTHING = f'[[module]]\nroute = "/"\nmodule = "{ROOT}/samples/c/http-example.wasm"\nallowed_hosts = ["a.test"]\n'
+
+
+def refused(directory: Path, config: str, *, command: str = "serve") -> str:
+    """What is said of a configuration that is not served."""
+    (directory / "modules.toml").write_text(config)
+    arguments = [sys.executable, "-m", "wagi_gateway", command, str(directory / "modules.toml")]
+    finished = subprocess.run(arguments, capture_output=True, text=True, timeout=30)
+    assert finished.returncode != 0
+    assert "Traceback" not in finished.stdout + finished.stderr
+    return " ".join((finished.stdout + finished.stderr).split())
+
+
+@pytest.mark.parametrize("command", ["serve", "check"])
+@pytest.mark.parametrize(
+    ("ca_file", "said"),
+    [
+        ("absent.pem", "No such file or directory"),
+        (".", "Is a directory"),
+        ("empty.pem", "holds no certificate in PEM form"),
+        ("modules.toml", "holds no certificate in PEM form"),
+        ("", "ca_file"),
+        pytest.param("a\\u0000b", "null byte", id="nul"),
+    ],
+)
+def test_a_bad_ca_file_is_an_error_at_start_up(tmp_path: Path, ca_file: str, said: str, command: str) -> None:
+    (tmp_path / "empty.pem").touch()
+    output = refused(tmp_path, f'[outbound]\nca_file = "{ca_file}"\n{SERVES_NOTHING}', command=command)
+    assert said in output
+    assert "modules.toml" in output
+    assert "ca_file" in output
+    assert "outbound" in output

@@ -1,0 +1,225 @@
+"""The bounds of a connection, which hold whatever it is made of: TCP, a UNIX socket, TLS."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import trustme
+
+from tests.conftest import Server, running, wait_until
+from tests.support import guests
+
+CONFIG = """
+[server]
+{settings}
+[log]
+level = "debug"
+[[module]]
+route = "/hello"
+module = "hello.wat"
+[[module]]
+route = "/pour"
+module = "pour.wat"
+limits = {{ time = "2s", concurrency = 1, queue = 0 }}
+[[static]]
+route = "/files/..."
+directory = "files"
+"""
+GET = b"GET /hello HTTP/1.1\r\nHost: h\r\n\r\n"
+KINDS = ["tcp", "unix", "tls"]
+
+
+@dataclass
+class Site:
+    """A server and how to connect to it."""
+
+    server: Server
+    path: Path | None
+    tls: ssl.SSLContext | None
+
+    @contextmanager
+    def connected(self, *, small: bool = False) -> Iterator[socket.socket]:
+        """A connection; a `small` one takes little before it is read."""
+        with socket.socket(socket.AF_UNIX if self.path else socket.AF_INET) as plain:
+            plain.settimeout(20)
+            if small:
+                plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            plain.connect(str(self.path) if self.path else self.server.address)
+            if self.tls is None:
+                yield plain
+                return
+            with self.tls.wrap_socket(plain, server_hostname="localhost") as secure:
+                yield secure
+
+
+@contextmanager
+def serving(kind: str, directory: Path, cache: Path, *settings: str) -> Iterator[Site]:
+    for name, wat in {"hello": guests.HELLO, "pour": guests.ENDLESS_STDOUT}.items():
+        (directory / f"{name}.wat").write_text(wat)
+    (directory / "files").mkdir()
+    with (directory / "files" / "large").open("wb") as file:
+        file.truncate(2**26)
+    path = directory / "s" if kind == "unix" else None
+    context, options = None, []
+    if kind == "tls":
+        authority = trustme.CA()
+        certificate = directory / "certificate.pem"
+        authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(str(certificate))
+        context = ssl.create_default_context()
+        authority.configure_trust(context)
+        options = ["--tls-cert", str(certificate)]
+    config = CONFIG.format(settings="\n".join(settings))
+    listen = f"unix:{path}" if path else "127.0.0.1:0"
+    with running(directory, config, *options, cache=cache, listen=listen) as server:
+        yield Site(server, path, context)
+
+
+def ended(connection: socket.socket) -> bytes:
+    """What comes until the end, however that comes."""
+    got = b""
+    try:
+        while data := connection.recv(65536):
+            got += data
+    except (ConnectionResetError, ssl.SSLEOFError):
+        pass
+    return got
+
+
+def answer_on(connection: socket.socket) -> bytes:
+    """The answer of the hello guest on a connection that stays open."""
+    got = b""
+    while not got.endswith(b"hello world\n"):
+        data = connection.recv(65536)
+        assert data, got
+        got += data
+    return got
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_slow_head(tmp_path: Path, cache: Path, kind: str) -> None:
+    with serving(kind, tmp_path, cache, 'head_time = "500ms"') as site:
+        for sent in (b"", b"GET /hello HTTP/1.1\r\nHo"):
+            with site.connected() as connection:
+                begin = time.monotonic()
+                connection.sendall(sent)
+                assert ended(connection) == b""
+                assert 0.3 < time.monotonic() - begin < 5
+
+
+def test_a_slow_handshake(tmp_path: Path, cache: Path) -> None:
+    with serving("tls", tmp_path, cache, 'head_time = "500ms"') as site:
+        for sent in (b"", b"\x16\x03\x01\x02\x00", GET):
+            with site.server.connect() as connection:
+                begin = time.monotonic()
+                connection.sendall(sent)
+                assert GET[:4] not in ended(connection)
+                assert time.monotonic() - begin < 5
+        with site.connected() as connection:
+            connection.sendall(GET)
+            assert connection.recv(12) == b"HTTP/1.1 200"
+    assert "Traceback" not in site.server.log
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_idle_connection(tmp_path: Path, cache: Path, kind: str) -> None:
+    with serving(kind, tmp_path, cache, "keep_alive = 1") as site, site.connected() as connection:
+        connection.sendall(GET)
+        begin = time.monotonic()
+        assert ended(connection).endswith(b"hello world\n")
+        assert 0.5 < time.monotonic() - begin < 5
+
+
+@pytest.mark.parametrize("kind", ["tcp", "tls"])
+def test_connections_beyond_the_bound(tmp_path: Path, cache: Path, kind: str) -> None:
+    """They are refused, and those that are there are not."""
+
+    def is_answered() -> bool:
+        with site.connected() as another:
+            another.sendall(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+            return ended(another).endswith(b"hello world\n")
+
+    with serving(kind, tmp_path, cache, "max_connections = 2") as site, ExitStack() as stack:
+        kept = [stack.enter_context(site.connected()) for _ in range(2)]
+        for _ in range(2):
+            for connection in kept:
+                connection.sendall(GET)
+                assert answer_on(connection).startswith(b"HTTP/1.1 200 ")
+            with site.connected() as another:
+                another.sendall(GET)
+                answer = ended(another)
+            assert answer.startswith(b"HTTP/1.1 503 ")
+            assert b"connection: close" in answer.lower()
+        stack.close()
+        wait_until(is_answered)
+        for _ in range(3):  # those that ask for nothing take nobody's place
+            stack.enter_context(site.connected())
+        assert is_answered()
+    assert site.server.log.count("WARNING server.max_connections = 2: new connections get 503") == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_requests_of_a_connection(tmp_path: Path, cache: Path, kind: str) -> None:
+    with serving(kind, tmp_path, cache, "keep_alive_requests = 3") as site, site.connected() as connection:
+        answers = []
+        for _ in range(2):
+            connection.sendall(GET)
+            answers.append(answer_on(connection))
+        connection.sendall(GET)
+        answers.append(ended(connection))
+    assert [b"connection: close" in answer.lower() for answer in answers] == [False, False, True]
+    assert answers[-1].endswith(b"hello world\n")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_large_head(tmp_path: Path, cache: Path, kind: str) -> None:
+    with serving(kind, tmp_path, cache) as site:
+        for head in (
+            b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
+            b"GET /" + b"x" * 90000,
+        ):
+            with site.connected() as connection:
+                connection.sendall(head)
+                assert ended(connection).startswith((b"HTTP/1.1 414 ", b"HTTP/1.1 431 "))
+    assert "Traceback" not in site.server.log
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_client_that_reads_nothing_holds_no_sandbox_for_ever(tmp_path: Path, cache: Path, kind: str) -> None:
+    with serving(kind, tmp_path, cache, "send_timeout = 1") as site, site.connected(small=True) as connection:
+        connection.sendall(b"GET /pour HTTP/1.1\r\nHost: h\r\n\r\n")
+        site.server.wait_for_log("GET /pour status=200 .*cut off|cut off(.|\n)*GET /pour status=200", timeout=15)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_client_that_reads_nothing_holds_no_file_for_ever(tmp_path: Path, cache: Path, kind: str) -> None:
+    with serving(kind, tmp_path, cache, "send_timeout = 1") as site:
+        with site.connected() as connection:  # with the first one libuv opens a descriptor that it keeps
+            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+            ended(connection)
+        before = site.server.descriptors()
+        with site.connected(small=True) as connection:
+            connection.sendall(b"GET /files/large HTTP/1.1\r\nHost: h\r\n\r\n")
+            site.server.wait_for_log("GET /files/large status=200 .*the client went away", timeout=20)
+            wait_until(lambda: site.server.descriptors() <= before)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_client_that_reads_slowly_gets_everything(tmp_path: Path, cache: Path, kind: str) -> None:
+    with serving(kind, tmp_path, cache, "send_timeout = 1") as site, site.connected(small=True) as connection:
+        connection.sendall(
+            b"GET /files/large HTTP/1.1\r\nHost: h\r\nRange: bytes=0-999999\r\nConnection: close\r\n\r\n"
+        )
+        got = 0
+        deadline = time.monotonic() + 2.5
+        while time.monotonic() < deadline:  # far less than it could, for longer than the timeout
+            got += len(connection.recv(20_000))
+            time.sleep(0.1)
+        got += len(ended(connection))
+    assert got > 1_000_000

@@ -1,0 +1,175 @@
+"""What a guest or a client can take without end is bounded: descriptors, log lines, host calls, spools, paths."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import select
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, Serve, Server, running, wait_until, warnings
+from tests.support import attacks, guests
+from tests.support.attacks import get, send
+from wagi_gateway.config.file import read_config
+from wagi_gateway.errors import StartupError
+from wagi_gateway.site.load import load
+
+_PATH_OPEN = (
+    '(import "wasi_snapshot_preview1" "path_open"'
+    " (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))"
+)
+OPENER = guests.says(
+    b"",
+    imports=_PATH_OPEN,
+    repeat="(drop (call $open (i32.const 3) (i32.const 0) (i32.const 1024) (i32.const 1) (i32.const 0)"
+    " (i64.const 2) (i64.const 2) (i32.const 0) (i32.const 8)))",
+).replace('(data (i32.const 1024) "")', '(data (i32.const 1024) "f")', 1)
+NEWLINES = guests.says(b"\n" * 65536, repeat="(call $write (i32.const 2) (i32.const 1024) (i32.const 65536))").replace(
+    "(call $write (i32.const 1) (i32.const 1024) (i32.const 65536))", "", 1
+)
+POLLS = f"""(module {guests.POLL} (memory (export "memory") 1)
+ (func (export "_start") (loop
+  (i32.store (i32.const 128) (i32.const 1)) (i64.store (i32.const 136) (i64.const 0))
+  (drop (call $poll (i32.const 112) (i32.const 256) (i32.const 1) (i32.const 300))) (br 0))))"""
+
+
+def module(name: str, more: str = "") -> str:
+    return f'[[module]]\nroute = "/{name}"\nmodule = "{name}.wat"\nlimits = {{ time = "1500ms" }}\n{more}\n'
+
+
+def _few_descriptors() -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
+
+
+def test_a_guest_that_opens_files_without_end_is_stopped(tmp_path: Path, cache: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/f").touch()
+    (tmp_path / "opener.wat").write_text(OPENER)
+    config = module("opener", 'volumes = { "/" = { path = "data", read_only = true } }')
+    with running(tmp_path, config, cache=cache, preexec=_few_descriptors) as server:
+        server.get("/healthz")
+        before = server.descriptors()
+        response = server.get("/opener")
+        assert response.status_code in (500, 503)
+        assert response.elapsed.total_seconds() < 1
+        server.wait_for_log(r"503: the server ran out of descriptors.* route=/opener")
+        wait_until(lambda: server.descriptors() <= before + 8)
+        assert server.get("/healthz").status_code == 200
+
+
+def _hardly_any_descriptors() -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))
+
+
+def test_connections_wait_for_descriptors(tmp_path: Path, cache: Path) -> None:
+    """None is reset, those that are there are served, and those that wait are when others go."""
+    (tmp_path / "hello.wat").write_text(guests.HELLO)
+    with (
+        running(
+            tmp_path,
+            attacks.module("/hello", "hello", concurrency=4, queue=200),
+            cache=cache,
+            preexec=_hardly_any_descriptors,
+        ) as server,
+        contextlib.ExitStack() as stack,
+    ):
+        waiting = [stack.enter_context(send(server, get("/hello"))) for _ in range(200)]
+        server.wait_for_log("WARNING new connections wait: few descriptors are left")
+        while waiting:
+            answered = select.select(waiting, [], [], 10)[0]
+            assert answered, f"{len(waiting)} connections wait in vain"
+            assert len(answered) < 100
+            for connection in answered:
+                assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+                connection.close()
+            waiting = [connection for connection in waiting if connection not in answered]
+        assert len(warnings(server.log)) == 1
+
+
+def _small_stack() -> None:
+    resource.setrlimit(resource.RLIMIT_STACK, (2**20, 2**20))
+
+
+def test_a_guest_overflows_its_stack_and_not_the_servers(tmp_path: Path, cache: Path) -> None:
+    (tmp_path / "deep.wat").write_text(guests.STACK_OVERFLOW)
+    with running(tmp_path, module("deep"), cache=cache, preexec=_small_stack) as server:
+        assert [server.get("/deep").status_code for _ in range(3)] == [500] * 3
+
+
+def _slowest_health(server: Server, seconds: float) -> float:
+    slowest, end = 0.0, time.monotonic() + seconds
+    while time.monotonic() < end:
+        slowest = max(slowest, server.get("/healthz").elapsed.total_seconds())
+    return slowest
+
+
+@pytest.mark.parametrize(("name", "wat"), [("newlines", NEWLINES), ("polls", POLLS)])
+def test_floods_do_not_keep_others_waiting(serve: Serve, name: str, wat: str) -> None:
+    server = serve(module(name), **{name: wat})
+    connections = [server.connect() for _ in range(8)]
+    for connection in connections:
+        connection.sendall(f"GET /{name} HTTP/1.1\r\nHost: h\r\n\r\n".encode())
+    assert _slowest_health(server, 1.0) < 1.0
+    for connection in connections:
+        assert connection.recv(100).startswith(b"HTTP/1.1 504")
+        connection.close()
+    assert len(server.log) < 8 * 2 * 2**20
+
+
+def test_a_path_of_slashes_is_refused_before_it_is_looked_at(hello_server: Server) -> None:
+    begin = time.monotonic()
+    answer = hello_server.exchange(b"GET " + b"/" * 60_000 + b" HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 414")
+    assert time.monotonic() - begin < 0.3
+
+
+def test_all_bodies_together_are_bounded(serve: Serve) -> None:
+    config = f'[server]\nspool = "1MiB"\n[[module]]\nroute = "/echo"\nmodule = "{ROOT / "samples/c/echo.wasm"}"\n'
+    server = serve(config)
+    for _ in range(3):
+        assert server.post("/echo", b"x" * 1_000_000).status_code == 200
+        assert server.post("/echo", b"x" * 2_000_000).status_code == 503
+    server.wait_for_log("503: the bodies of all requests together are over server.spool")
+
+
+def test_client_chosen_names_are_not_kept(hello_server: Server) -> None:
+    def ask(number: int) -> None:
+        name = b"x-%d-" % number + b"n" * 50_000
+        head = b"GET /hello HTTP/1.1\r\nHost: " + b"h" * 15_000 + b"%d\r\n" % number + name + b": 1\r\n"
+        assert hello_server.exchange(head + b"Connection: close\r\n\r\n").startswith(b"HTTP/1.1 400")
+
+    ask(0)
+    before = hello_server.memory()
+    for number in range(300):
+        ask(number)
+    assert hello_server.memory() - before < 8 * 2**20
+
+
+@pytest.mark.parametrize(
+    ("request_head", "status"),
+    [(b"GET /slow HTTP/1.0\r\n", b"200"), (b"HEAD /slow HTTP/1.1\r\n", b"200"), (b"GET /later HTTP/1.1\r\n", b"304")],
+)
+def test_a_head_that_is_flushed_first_is_waited_for(serve: Serve, request_head: bytes, status: bytes) -> None:
+    slow = guests.sleeps(100_000_000, guests.CONTENT_TYPE, b"body")
+    later = guests.sleeps(100_000_000, b"status: 304\n\n", b"body")
+    server = serve(module("slow") + module("later"), slow=slow, later=later)
+    answer = server.exchange(request_head + b"Host: h\r\nConnection: close\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 " + status)
+    assert answer.endswith(b"\r\n\r\nbody" if b"1.0" in request_head else b"\r\n\r\n")
+
+
+def test_a_huge_content_length_of_a_guest(serve: Serve) -> None:
+    wat = guests.says(b"content-type: text/plain\ncontent-length: " + b"9" * 5000 + b"\n\n")
+    server = serve(module("huge"), huge=wat)
+    assert server.client.head(server.url + "/huge").status_code == 200
+
+
+def test_the_cache_may_not_lie_where_a_guest_writes(tmp_path: Path) -> None:
+    (tmp_path / "m.wat").write_text(guests.HELLO)
+    path = tmp_path / "modules.toml"
+    path.write_text('[cache]\ndirectory = "cache"\n' + module("m", 'volumes = { "/" = "." }'))
+    with pytest.raises(StartupError, match="holds the cache"):
+        load(read_config(path))
