@@ -11,7 +11,7 @@ import pytest
 from wagi_gateway.observe.metrics import BOUNDS, METRICS
 from wagi_gateway.observe.worker_metrics import WorkerMetrics
 from wagi_gateway.outbound.client import Call
-from wagi_gateway.sandbox.guest import Place
+from wagi_gateway.sandbox.guest import Executor
 from wagi_gateway.sandbox.invocation import Outcome, StopReason
 
 
@@ -19,7 +19,7 @@ class Ended(NamedTuple):
     """What is noted of a guest that has ended."""
 
     outcome: Outcome
-    place: Place = "thread"
+    executor: Executor = "thread"
     stop_reason: StopReason | None = None
     stderr_dropped: int = 0
     is_short_of_memory: bool = False
@@ -33,7 +33,7 @@ def counted(metrics: WorkerMetrics) -> dict[tuple[str, ...], list[int]]:
 def of_guest(ended: Ended) -> set[tuple[str, ...]]:
     """What a guest's end is counted as, but for its time."""
     metrics = WorkerMetrics()
-    note = "/a", ended.place, ended.outcome, ended.stop_reason, ended.stderr_dropped, ended.is_short_of_memory
+    note = "/a", ended.executor, ended.outcome, ended.stop_reason, ended.stderr_dropped, ended.is_short_of_memory
     metrics.guests.append(note)
     metrics.count()
     assert all(counters == [1] for (name, *_), counters in counted(metrics).items() if "duration" not in name)
@@ -74,11 +74,11 @@ def test_statuses_that_mean_nothing_share_a_label() -> None:
 @pytest.mark.parametrize(
     ("ended", "expected"),
     [
-        (Ended(Outcome("exit"), "loop"), {("guests", "loop")}),
+        (Ended(Outcome("exit"), "inline"), {("guests", "inline")}),
         (Ended(Outcome("exit", 3)), {("guests", "thread"), ("guest_failures", "exit_code")}),
         (
-            Ended(Outcome("trap", message="…\n\nCaused by:\n    wasm trap: integer divide by zero"), "moved"),
-            {("guests", "moved"), ("guest_failures", "trap"), ("guest_traps", "division_by_zero")},
+            Ended(Outcome("trap", message="…\n\nCaused by:\n    wasm trap: integer divide by zero"), "restarted"),
+            {("guests", "restarted"), ("guest_failures", "trap"), ("guest_traps", "division_by_zero")},
         ),
         (
             Ended(Outcome("trap", message="what the guest says")),

@@ -190,7 +190,7 @@ def test_a_call_lies_below_its_guest_and_that_below_the_request(traced: Traced) 
     assert told == {
         "wagi.module": "plain.wat",
         "wagi.entrypoint": "_start",
-        "wagi.guest.place": "thread",
+        "wagi.guest.executor": "thread",
         "process.exit.code": 0,
     }
     assert attributes(call.attributes) == {

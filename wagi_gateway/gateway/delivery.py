@@ -24,64 +24,64 @@ class Delivery:
         self._budget = budget
         self._warn = warn
 
-    async def respond(self, execution: Guest, endpoint: Endpoint) -> bytes | None:
+    async def respond(self, guest: Guest, endpoint: Endpoint) -> bytes | None:
         """Reads a guest's output and sends it on; a local redirect is returned instead.
 
         Raises RequestError before the response has begun, and ClientDisconnect.
         """
-        head, body = await self._read_head(execution, endpoint)
+        head, body = await self._read_head(guest, endpoint)
         if head.local_redirect and endpoint.config.local_redirects == "internal":
-            body = body or await execution.read()
+            body = body or await guest.read()
             if not body:
-                self._check_end(execution, endpoint)
-                if failure := execution.failure():
+                self._check_end(guest, endpoint)
+                if failure := guest.failure():
                     self._warn(failure)
                 return head.local_redirect
-        if execution.is_complete:
-            self._check_end(execution, endpoint)
+        if guest.is_complete:
+            self._check_end(guest, endpoint)
             self._check_length(head, len(body))
             await self._reply.whole(head, body)
         elif self._is_bodiless(head) or self._is_http_1_0:
-            await self._respond_at_end(execution, endpoint, head, body)
+            await self._respond_at_end(guest, endpoint, head, body)
         else:
-            await self._stream(execution, head, body)
+            await self._stream(guest, head, body)
         return None
 
     def _is_bodiless(self, head: ResponseHead) -> bool:
         return head.is_bodiless or self._is_head
 
-    async def _read_head(self, execution: Guest, endpoint: Endpoint) -> tuple[ResponseHead, bytes]:
+    async def _read_head(self, guest: Guest, endpoint: Endpoint) -> tuple[ResponseHead, bytes]:
         block = HeaderBlock(endpoint.limits.header_block, front_end_headers=endpoint.config.front_end_headers)
-        while data := await execution.read():
+        while data := await guest.read():
             if head := block.feed(data):
                 return head, block.rest
-        self._check_end(execution, endpoint)
-        if execution.failure():
-            raise GuestFailed(f"{execution.failure()} before its header block was complete")
+        self._check_end(guest, endpoint)
+        if guest.failure():
+            raise GuestFailed(f"{guest.failure()} before its header block was complete")
         block.close()
         raise BadOutput("the output has no header block")
 
-    async def _stream(self, execution: Guest, head: ResponseHead, body: bytes) -> None:
+    async def _stream(self, guest: Guest, head: ResponseHead, body: bytes) -> None:
         """Sends what comes as it comes; a guest that fails on the way leaves a response that is visibly cut off."""
         await self._reply.start(head)
         if body:
             await self._reply.send(body)
-        while body := await execution.read():
+        while body := await guest.read():
             await self._reply.send(body)
-        if _is_good(execution):
+        if _is_good(guest):
             self._check_length(head, self._reply.size)
             await self._reply.end()
 
-    async def _respond_at_end(self, execution: Guest, endpoint: Endpoint, head: ResponseHead, body: bytes) -> None:
+    async def _respond_at_end(self, guest: Guest, endpoint: Endpoint, head: ResponseHead, body: bytes) -> None:
         """Answers once the guest has ended: the body is not sent on, or the client (HTTP/1.0) knows no chunks."""
         is_bodiless = self._is_bodiless(head)
         with Spool(self._budget) as spool:
             if not is_bodiless:
                 await spool.write(body)
-            while body := await execution.read():
+            while body := await guest.read():
                 if not is_bodiless:
                     await spool.write(body)
-            self._check_end(execution, endpoint)
+            self._check_end(guest, endpoint)
             if is_bodiless:
                 await self._reply.whole(head, None)
                 return
@@ -91,24 +91,24 @@ class Delivery:
                 await self._reply.send(piece)
             await self._reply.end()
 
-    def _check_end(self, execution: Guest, endpoint: Endpoint) -> None:
+    def _check_end(self, guest: Guest, endpoint: Endpoint) -> None:
         """Raises what the client is told of a guest that did not end well before its response began."""
-        if _is_good(execution) and not (endpoint.config.strict_exit and execution.failure()):
+        if _is_good(guest) and not (endpoint.config.strict_exit and guest.failure()):
             return
-        match execution.stop_reason:
+        match guest.stop_reason:
             case "disconnect":
                 raise ClientDisconnect
             case "time":
-                raise GuestTimeout(execution.failure())
+                raise GuestTimeout(guest.failure())
             case "descriptors":
-                raise AtCapacity(execution.failure())
+                raise AtCapacity(guest.failure())
             case "stdout":
-                raise BadOutput(execution.failure())
+                raise BadOutput(guest.failure())
             case "shutdown":
-                raise AtCapacity(execution.failure())
-        if execution.outcome and execution.outcome.kind == "starved":
-            raise AtCapacity(execution.failure())
-        raise GuestFailed(execution.failure())
+                raise AtCapacity(guest.failure())
+        if guest.outcome and guest.outcome.kind == "starved":
+            raise AtCapacity(guest.failure())
+        raise GuestFailed(guest.failure())
 
     def _check_length(self, head: ResponseHead, length: int) -> None:
         """Notes a guest that counts wrong; the gateway's count is the one that is sent."""
@@ -116,6 +116,6 @@ class Delivery:
             self._warn(f"the guest's Content-Length is {head.content_length!r}, its body has {length} bytes")
 
 
-def _is_good(execution: Guest) -> bool:
+def _is_good(guest: Guest) -> bool:
     """Whether what the guest printed is its whole answer: an exit code other than 0 does not make it less so."""
-    return execution.is_complete and execution.outcome is not None and execution.outcome.kind == "exit"
+    return guest.is_complete and guest.outcome is not None and guest.outcome.kind == "exit"

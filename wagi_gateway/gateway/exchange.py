@@ -82,7 +82,7 @@ class Exchange:
         self._authority: Authority | None = None
         self._config_route = NO_ROUTE
         """The route of its `[[module]]`, under which it is counted: a module may print any number of others."""
-        self._execution: Guest | None = None
+        self._guest: Guest | None = None
         self._unanswered = 500
         """The status in the log where the client got none."""
         self._failure: str | None = None
@@ -199,16 +199,16 @@ class Exchange:
             if not module_limit.try_enter():
                 await self._wait(module_limit)
             resources.take(module_limit)
-            execution = self._execution = self._start(invocation, resources, endpoint)
+            guest = self._guest = self._start(invocation, resources, endpoint)
         except BaseException:
             resources.end()
             raise
         try:
             return await Delivery(self._request, self._reply, self._generation.budget, self._warn).respond(
-                execution, endpoint
+                guest, endpoint
             )
         finally:
-            execution.release()
+            guest.release()
             if self._client:
                 self._client.forget()
 
@@ -237,13 +237,13 @@ class Exchange:
         metrics, route = self._metrics, self._config_route  # that of a local redirect may be another one
         end_span = self._span.begin_guest(endpoint) if self._span else None
 
-        def ended(execution: Guest) -> None:
-            resources.end(execution.stderr_dropped)
+        def ended(guest: Guest) -> None:
+            resources.end(guest.stderr_dropped)
             if end_span:
-                end_span(execution)
-            if metrics and (outcome := execution.outcome):
-                stop_reason, is_short = execution.stop_reason, execution.invocation.was_short_of_memory
-                note = route, execution.place, outcome, stop_reason, execution.stderr_dropped, is_short
+                end_span(guest)
+            if metrics and (outcome := guest.outcome):
+                stop_reason, is_short = guest.stop_reason, guest.invocation.was_short_of_memory
+                note = route, guest.executor, outcome, stop_reason, guest.stderr_dropped, is_short
                 metrics.guests.append(note)
             self._log_when_over()
 
@@ -251,9 +251,9 @@ class Exchange:
 
     def _watch_client(self) -> None:
         """The guest takes its time: the client may leave meanwhile."""
-        if self._execution:
+        if self._guest:
             self._client = Client(self._receive)
-            self._client.watch(functools.partial(self._execution.stop, "disconnect"))
+            self._client.watch(functools.partial(self._guest.stop, "disconnect"))
 
     async def _wait(self, module_limit: ModuleLimit) -> None:
         """Waits for a place as long as the client does."""
@@ -270,12 +270,12 @@ class Exchange:
 
     def _log_when_over(self) -> None:
         """Logs the request once it is answered and its guest has ended, whichever comes last."""
-        outcome = self._execution.outcome if self._execution else None
-        if not self._is_answered or (self._execution and not outcome):
+        outcome = self._guest.outcome if self._guest else None
+        if not self._is_answered or (self._guest and not outcome):
             return
         self._generation.leave()
-        failure = self._failure or (self._execution.failure() if self._execution else None)
-        has_left = self._failure is None and self._execution and self._execution.stop_reason == "disconnect"
+        failure = self._failure or (self._guest.failure() if self._guest else None)
+        has_left = self._failure is None and self._guest and self._guest.stop_reason == "disconnect"
         is_serious = self._is_serious and not has_left
         is_cut_off = failure and self._reply.is_started and not self._reply.is_ended
         if is_cut_off:

@@ -77,8 +77,8 @@ def _samples(processes: ProcessRegistry) -> Iterator[_Sample]:
             yield metric, values, counters
     for module in processes.served:
         yield metrics.MODULES, (module.route, module.source, module.digest), (1,)
-        yield metrics.PLACES, (module.route,), (module.limits.concurrency * processes.workers,)
-        yield metrics.QUEUE_PLACES, (module.route,), (module.limits.queue * processes.workers,)
+        yield metrics.GUEST_LIMIT, (module.route,), (module.limits.concurrency * processes.workers,)
+        yield metrics.QUEUE_LIMIT, (module.route,), (module.limits.queue * processes.workers,)
     yield metrics.STALE, (), (processes.stale,)
     yield metrics.WARNINGS, (), (len(processes.warnings),)
     yield metrics.LOADED, (), (processes.loaded,)

@@ -47,17 +47,17 @@ REFUSED = Metric(
     "Connections that got 503 because they were too many (server.max_connections).",
 )
 RUNNING = Metric("wagi_guests_running", "gauge", ("route",), "Guests that run now.")
-PLACES = Metric("wagi_guest_places", "gauge", ("route",), "Guests that may run at once, in all workers.")
-QUEUE = Metric("wagi_queue_length", "gauge", ("route",), "Requests that wait for a place.")
-QUEUE_PLACES = Metric("wagi_queue_places", "gauge", ("route",), "Requests that may wait, in all workers.")
+GUEST_LIMIT = Metric("wagi_guest_limit", "gauge", ("route",), "Guests that may run at once, in all workers.")
+QUEUE = Metric("wagi_queue_length", "gauge", ("route",), "Requests that wait until a guest of their module may start.")
+QUEUE_LIMIT = Metric("wagi_queue_limit", "gauge", ("route",), "Requests that may wait, in all workers.")
 GUEST_DURATION = Metric(
     "wagi_guest_duration_seconds", "histogram", ("route",), "Time of a guest in its sandbox, from start to end."
 )
 GUESTS = Metric(
     "wagi_guests_total",
     "counter",
-    ("route", "place"),
-    "Guests that have ended, by where they ran.",
+    ("route", "executor"),
+    "Guests that have ended, by what ran them.",
 )
 GUEST_FAILURES = Metric(
     "wagi_guest_failures_total",

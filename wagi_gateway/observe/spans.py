@@ -99,19 +99,19 @@ class RequestSpan:
             return None
         span = self._guest = self._tracer.start("guest", SpanKind.INTERNAL, set_span_in_context(self._span, _ROOT))
 
-        def end(execution: Guest) -> None:
-            outcome = execution.outcome
+        def end(guest: Guest) -> None:
+            outcome = guest.outcome
             if outcome is None:
                 return
             attributes: dict[str, AttributeValue] = {
                 "wagi.module": endpoint.source,
                 "wagi.entrypoint": endpoint.entrypoint,
-                "wagi.guest.place": execution.place,
+                "wagi.guest.executor": guest.executor,
                 "wagi.guest.seconds": outcome.seconds,
             }
             if outcome.kind == "exit":
                 attributes["process.exit.code"] = outcome.code
-            if failure := failure_of(outcome, execution.stop_reason):
+            if failure := failure_of(outcome, guest.stop_reason):
                 attributes["error.type"] = trap_of(outcome) if failure == "trap" else failure
                 span.set_status(Status(StatusCode.ERROR))
             span.set_attributes(attributes)

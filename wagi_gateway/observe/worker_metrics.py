@@ -18,7 +18,7 @@ from .shared_counters import SharedCounters
 
 if TYPE_CHECKING:  # what runs guests counts nothing itself
     from ..outbound.client import Call
-    from ..sandbox.guest import Place
+    from ..sandbox.guest import Executor
     from ..sandbox.invocation import Outcome, StopReason
 
 NO_ROUTE = "-"
@@ -52,6 +52,7 @@ _CALLS = "answered denied refused failed timeout stopped".split()
 _CALL_LIMITS = (
     "http_time http_connect_time http_request http_response http_headers http_calls http_max_concurrency".split()
 )
+_EXECUTORS: tuple[Executor, ...] = ("inline", "restarted", "thread")
 
 
 class WorkerMetrics:
@@ -63,7 +64,7 @@ class WorkerMetrics:
         self.numbers = self.counters.numbers
         self.requests: list[tuple[str, int, float, int]] = []
         """Those that are over: route of the `[[module]]`, status, seconds, bytes of the body."""
-        self.guests: list[tuple[str, Place, Outcome, StopReason | None, int, bool]] = []
+        self.guests: list[tuple[str, Executor, Outcome, StopReason | None, int, bool]] = []
         """Those that have ended: route, where they ran, how they ended, bytes of standard error dropped, and whether
         memory was short."""
         self.connections: Callable[[], tuple[int, int]] = lambda: (0, 0)
@@ -87,8 +88,8 @@ class WorkerMetrics:
         for route, status, seconds, size in requests:
             self.route(route).count_request(status, seconds, size)
         guests, self.guests = self.guests, []
-        for route, place, outcome, reason, dropped, is_short in guests:
-            self.route(route).count_guest(place, outcome, reason, dropped)
+        for route, executor, outcome, reason, dropped, is_short in guests:
+            self.route(route).count_guest(executor, outcome, reason, dropped)
             if is_short:
                 self.route(route).count_limit("memory")
 
@@ -119,12 +120,12 @@ class RouteMetrics:
     __slots__ = (
         "_calls",
         "_counters",
+        "_executors",
         "_failures",
         "_guest",
         "_limits",
         "_lock",
         "_numbers",
-        "_places",
         "_queue",
         "_request",
         "_route",
@@ -151,7 +152,9 @@ class RouteMetrics:
         self._guest = self._add(metrics.GUEST_DURATION)
         self._running = self._add(metrics.RUNNING)
         self._queue = self._add(metrics.QUEUE)
-        self._places = {place: self._add(metrics.GUESTS, place) for place in ("loop", "moved", "thread")}
+        self._executors = {
+            executor: self._add(metrics.GUESTS, executor) for executor in ("inline", "restarted", "thread")
+        }
         self._failures = {reason: self._add(metrics.GUEST_FAILURES, reason) for reason in _FAILURES.values()}
         self._limits = {limit: self._add(metrics.LIMIT_HITS, limit) for limit in _LIMITS}
         self._calls = {outcome: self._add(metrics.CALLS, outcome) for outcome in _CALLS}
@@ -169,11 +172,11 @@ class RouteMetrics:
         self._numbers[self._running] = running
         self._numbers[self._queue] = waiting
 
-    def count_guest(self, place: Place, outcome: Outcome, reason: StopReason | None, dropped: int) -> None:
+    def count_guest(self, executor: Executor, outcome: Outcome, reason: StopReason | None, dropped: int) -> None:
         """A guest has ended: where it ran, how it ended, and the bytes of standard error that were dropped."""
         numbers, first = self._numbers, self._guest
         kind, code, _, seconds = outcome
-        numbers[self._places[place]] += 1
+        numbers[self._executors[executor]] += 1
         numbers[first + bisect_left(BOUNDS, seconds)] += 1
         numbers[first + _SUM] += int(seconds * 1e9)
         if reason or code or kind != "exit":

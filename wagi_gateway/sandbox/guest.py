@@ -19,7 +19,7 @@ from .stdio import CAPACITY, Stdio
 QUICK = 0.005
 """Seconds after which a guest's output is read while it still runs; most guests are done by then, in one step."""
 _MUCH = CAPACITY // 2
-Place = Literal["loop", "moved", "thread"]
+Executor = Literal["inline", "restarted", "thread"]
 _STOPPED: dict[StopReason, str] = {
     "time": "the guest ran into limits.time ({limits.time:g} s)",
     "stdout": "the guest printed more than limits.stdout ({limits.stdout} bytes)",
@@ -37,7 +37,7 @@ class Keeper(Protocol):
     def grow(self) -> None:
         """A guest takes its time, and others should not wait for it."""
 
-    def forget(self, execution: Guest) -> None:
+    def forget(self, guest: Guest) -> None:
         """A guest has ended."""
 
     def take_back(self, stdio: Stdio) -> None:
@@ -60,10 +60,10 @@ class Guest:
         "_stdio",
         "_timer",
         "_waiter",
+        "executor",
         "inline_policy",
         "invocation",
         "outcome",
-        "place",
         "started",
         "stderr_dropped",
         "stdout_size",
@@ -89,7 +89,7 @@ class Guest:
         self.stderr_dropped = 0
         """Bytes of standard error beyond the limit."""
         self.inline_policy = inline_policy
-        self.place: Place = "thread"
+        self.executor: Executor = "thread"
         """Where it has run: on the event loop's thread, on that and then on another one, or on another one alone."""
         self.started = keeper.loop.time()
         self._run = run
@@ -166,7 +166,7 @@ class Guest:
         because it can do nothing but print, and its slot is of no more use. Never raises."""
         stdio, invocation = self._stdio, self.invocation
         invocation.is_on_loop = True
-        self.place = "loop"
+        self.executor = "inline"
         watchdog.enter(stdio)
         try:
             outcome = self._run(self._engine, invocation, stdio.stdout_path, stdio.stderr_path)
@@ -179,7 +179,7 @@ class Guest:
         elif worked is not None or outcome.was_interrupted:
             self.inline_policy.note_delay(worked or 0.0)
             stdio.close()
-            self.place = "moved"
+            self.executor = "restarted"
             return False
         self.inline_policy.note_end()
         self._end(outcome)

@@ -71,8 +71,8 @@ class Sandbox:
     async def __aexit__(self, *_: object) -> None:
         """Stops every guest and waits for their end; one that is stuck in a system call is left behind."""
         self._is_closing = True
-        for execution in list(self._running):
-            execution.stop("shutdown")
+        for guest in list(self._running):
+            guest.stop("shutdown")
         if self._running:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._none_runs.wait(), _CLOSE)
@@ -93,34 +93,34 @@ class Sandbox:
         invocation: Invocation,
         *,
         on_slow: Callable[[], None] = lambda: None,
-        on_end: Callable[[Guest], None] = lambda _execution: None,
+        on_end: Callable[[Guest], None] = lambda _guest: None,
     ) -> Guest:
         """Starts a guest; `on_slow` is called if it does not end at once, `on_end` when it has ended.
 
         Raises AtCapacity when the system has no descriptor or thread left.
         """
         inline_policy = self._inline_policy(invocation)
-        execution = Guest(
+        guest = Guest(
             self._path.run, self._engine, invocation, self._stdio(), inline_policy, self, on_slow=on_slow, on_end=on_end
         )
         if inline_policy.is_quick and self._path.gives_way and _can_run_here(invocation):
-            if execution.run_here(self._watchdog):
-                return execution
-            execution.begin_again(self._stdio())
+            if guest.run_here(self._watchdog):
+                return guest
+            guest.begin_again(self._stdio())
         invocation.on_wait = self.grow
-        self._running.add(execution)
+        self._running.add(guest)
         self._most = max(self._most, len(self._running))
         self._none_runs.clear()
         try:
-            self._threads.submit(execution.run)
+            self._threads.submit(guest.run)
         except RuntimeError as error:
-            self.forget(execution)
-            execution.cancel()
+            self.forget(guest)
+            guest.cancel()
             raise AtCapacity(f"no thread for a sandbox: {error}") from None
-        self._recent.append(execution)
+        self._recent.append(guest)
         if self._recent_timer is None:
             self._recent_timer = self.loop.call_later(_LOOK, self._promote_slow_guests)
-        return execution
+        return guest
 
     def forget_inline_policies(self, except_of: Collection[str]) -> None:
         """Modules but those with these digests will not come again."""
@@ -145,13 +145,13 @@ class Sandbox:
         """One timer for all guests, since few live to see it."""
         horizon = self.loop.time() - QUICK
         recent, self._recent = self._recent, []
-        for execution in recent:
-            if execution.outcome is not None:
+        for guest in recent:
+            if guest.outcome is not None:
                 continue
-            if execution.started <= horizon or execution.waits_for_reader():
-                execution.become_slow()
+            if guest.started <= horizon or guest.waits_for_reader():
+                guest.become_slow()
             else:
-                self._recent.append(execution)
+                self._recent.append(guest)
         self._recent_timer = self.loop.call_later(_LOOK, self._promote_slow_guests) if self._recent else None
 
     def grow(self) -> None:
@@ -159,9 +159,9 @@ class Sandbox:
         with contextlib.suppress(RuntimeError):  # no more threads to be had: guests wait for each other
             self._threads.grow(len(self._running) + 1)  # and one for the next
 
-    def forget(self, execution: Guest) -> None:
+    def forget(self, guest: Guest) -> None:
         """The guest has ended."""
-        self._running.discard(execution)
+        self._running.discard(guest)
         if not self._running:
             self._none_runs.set()
 
@@ -187,9 +187,9 @@ class Sandbox:
     def _stop_openers(self) -> None:
         """A guest with a volume may open files without end, and wasmtime has no bound for it; one that calls out, many
         connections."""
-        for execution in list(self._running):
-            if execution.invocation.volumes or execution.invocation.outbound:
-                execution.invocation.stop("descriptors")
+        for guest in list(self._running):
+            if guest.invocation.volumes or guest.invocation.outbound:
+                guest.invocation.stop("descriptors")
 
     def _descriptors_are_short(self) -> bool:
         """Whether more than half of this process's descriptors are in use; the lowest free one tells."""

@@ -131,14 +131,14 @@ def _run(engine: wasmtime.Engine, invocation: Invocation) -> tuple[bytes, str | 
 
     async def run() -> tuple[bytes, str | None]:
         async with Sandbox(engine) as sandbox:
-            execution = sandbox.start(invocation)
+            guest = sandbox.start(invocation)
             output = b""
-            while data := await execution.read():
+            while data := await guest.read():
                 output += data
                 if len(output) > _MAX_OUTPUT:
-                    execution.stop("stdout")
-            failure = execution.failure()
-            execution.release()
+                    guest.stop("stdout")
+            failure = guest.failure()
+            guest.release()
             return output, failure
 
     # Its own thread, because a server may load a site while its loop runs.
