@@ -20,14 +20,14 @@ import tempfile
 import time
 from pathlib import Path
 
-from . import cores
 from .errors import Failed
-from .load import check_wrk
-from .machine import machine
-from .page import write_page
-from .plan import Plan
+from .harness import cores
+from .harness.load import check_wrk
+from .harness.machine import machine
+from .harness.plan import Plan
+from .report.page import write_page
+from .report.table import MARGIN, Row, text
 from .rows.all import GROUPS, NAMES, QUICK_NAMES, Group
-from .table import MARGIN, Row, text
 
 
 def main() -> None:

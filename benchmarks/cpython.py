@@ -8,14 +8,14 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.system.foreign.test_python import PYTHON
+from samples.packages import CPYTHON
 
 _ROOT = Path(__file__).parent.parent
 
 
 def cpython() -> Path:
     """The module, fetched from npm the first time."""
-    return PYTHON.fetch(_toolchains)
+    return CPYTHON.fetch(_toolchains)
 
 
 def _toolchains() -> Mapping[str, str]:

@@ -7,9 +7,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..cores import SERVER
-from ..process import started, wait_until
-from ..servers import Server
+from ..harness.cores import SERVER
+from ..harness.process import started, wait_until
+from ..harness.server import Server
 from .peer import find, free_port, native_hello, peer
 
 _CONFIG = """

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import wasmtime
 
-from ..cores import SERVER
 from ..errors import Failed
-from ..process import started, wait_ready
-from ..servers import HELLO_WAT, Server
+from ..harness.cores import SERVER
+from ..harness.process import started, wait_ready
+from ..harness.server import HELLO_WAT, Server
 from .peer import find_node
 
 _SCRIPT = Path(__file__).parent / "node.mjs"

@@ -10,10 +10,10 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ..cores import SERVER
 from ..errors import Failed
-from ..process import started, wait_until
-from ..servers import Server
+from ..harness.cores import SERVER
+from ..harness.process import started, wait_until
+from ..harness.server import Server
 
 _SOURCE = Path(__file__).parent / "hello.c"
 _TOOLCHAINS = Path(__file__).parents[2] / "samples" / ".venv-samples" / "bin"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from ..plan import Plan
-from ..table import Row
+from ..harness.plan import Plan
+from ..report.table import Row
 from .hello import PEERS, QUICK, READS, hello
 from .latency import latency
 from .memory import memory

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..guests import ENVIRON_WAT
+from ..harness.plan import Plan
+from ..harness.server import HELLO_WAT, ROUTE, Server, bare, check_hello, floor, gateway
+from ..harness.turns import alternate
 from ..peers.apache import apache
 from ..peers.lighttpd import lighttpd
 from ..peers.nginx import nginx
 from ..peers.node import node
-from ..plan import Plan
-from ..servers import HELLO_WAT, ROUTE, Server, bare, check_hello, floor, gateway
-from ..table import Row, Target, ratio
-from ..turns import alternate
+from ..report.table import Row, Target, ratio
 
 Start = Callable[[Path], AbstractContextManager[Server]]
 

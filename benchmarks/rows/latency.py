@@ -6,12 +6,12 @@ import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from ..cores import LOAD, pinned
-from ..load import CONNECTIONS
-from ..pace import Latency, pace
-from ..plan import Plan
-from ..servers import HELLO_WAT, ROUTE, Server, bare, gateway
-from ..table import Row, Target, number, ratio
+from ..harness.cores import LOAD, pinned
+from ..harness.load import CONNECTIONS
+from ..harness.pace import Latency, pace
+from ..harness.plan import Plan
+from ..harness.server import HELLO_WAT, ROUTE, Server, bare, gateway
+from ..report.table import Row, Target, number, ratio
 
 MEASURE = "p99 latency at half of the maximum rate"
 

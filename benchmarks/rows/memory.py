@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..guests import LOG_RS, variant
-from ..plan import Plan
-from ..servers import gateway
-from ..table import Measured, Row, number
+from ..harness.plan import Plan
+from ..harness.server import gateway
+from ..report.table import Measured, Row, number
 
 MODULES = 100
 _MIB = 2**20

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 import wasmtime
 
 from ..cpython import cpython
-from ..plan import Plan
-from ..request import load_hello
-from ..table import Row, ratio
-from ..turns import alternate
+from ..harness.plan import Plan
+from ..harness.turns import alternate
+from ..loops.request import load_hello
+from ..report.table import Row, ratio
 
 _LOADS = 20
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 
-from ..plan import Plan
-from ..servers import HELLO_WAT, gateway
-from ..table import Row, ratio
-from ..turns import alternate
+from ..harness.plan import Plan
+from ..harness.server import HELLO_WAT, gateway
+from ..harness.turns import alternate
+from ..report.table import Row, ratio
 
 MANY = 1000
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 
-from ..cores import SERVER, pinned
-from ..plan import Plan
-from ..request import load_hello
-from ..sandbox import sandbox_loops
-from ..table import Row, ratio
-from ..turns import alternate
+from ..harness.cores import SERVER, pinned
+from ..harness.plan import Plan
+from ..harness.turns import alternate
+from ..loops.request import load_hello
+from ..loops.sandbox import sandbox_loops
+from ..report.table import Row, ratio
 
 MEASURE = "sandbox alone, hello module that reads its environment"
 REFERENCE = "a bare loop over the same C API calls"

@@ -7,14 +7,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..cores import SERVER
 from ..cpython import cpython
 from ..errors import Failed
-from ..plan import Plan
-from ..process import python, started, wait_ready
-from ..servers import serve_command
-from ..table import Row, ratio
-from ..turns import alternate
+from ..harness.cores import SERVER
+from ..harness.plan import Plan
+from ..harness.process import python, started, wait_ready
+from ..harness.server import serve_command
+from ..harness.turns import alternate
+from ..report.table import Row, ratio
 
 _IMPORT = "import wagi_gateway.cli.main, wagi_gateway.server.serve"
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 
-from ..cores import LOAD, pinned
-from ..download import download
 from ..guests import streams
-from ..plan import Plan
-from ..servers import Server, bare, gateway
-from ..table import Measured, Row, number, ratio
-from ..turns import alternate
+from ..harness.cores import LOAD, pinned
+from ..harness.download import download
+from ..harness.plan import Plan
+from ..harness.server import Server, bare, gateway
+from ..harness.turns import alternate
+from ..report.table import Measured, Row, number, ratio
 
 _SIZE = 2**30
 _QUICK_SIZE = 2**27

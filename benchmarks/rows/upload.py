@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 from ..guests import ECHO
-from ..load import UPLOAD
-from ..plan import Plan
-from ..servers import ROUTE, bare, gateway
-from ..table import Row, ratio
-from ..turns import alternate
+from ..harness.load import UPLOAD
+from ..harness.plan import Plan
+from ..harness.server import ROUTE, bare, gateway
+from ..harness.turns import alternate
+from ..report.table import Row, ratio
 
 CONNECTIONS = 4
 """So that there is always one at work and another ready."""

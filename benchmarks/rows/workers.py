@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 
-from ..cores import ALL, TWO
-from ..plan import Plan
-from ..servers import HELLO_WAT, ROUTE, gateway
-from ..table import Row, ratio
-from ..turns import alternate
+from ..harness.cores import ALL, TWO
+from ..harness.plan import Plan
+from ..harness.server import HELLO_WAT, ROUTE, gateway
+from ..harness.turns import alternate
+from ..report.table import Row, ratio
 
 
 def workers(plan: Plan) -> Iterator[Row]:

@@ -14,7 +14,7 @@ from dataclasses import replace
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from benchmarks.request import REQUEST
+from benchmarks.loops.request import REQUEST
 from wagi_gateway.cgi.environ import build_environ
 from wagi_gateway.cgi.request import find_authority
 from wagi_gateway.cgi.response import HeaderBlock, parse_block

@@ -11,11 +11,11 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from benchmarks.chart import Bar, Point, bars, line
-from benchmarks.pace import pace
-from benchmarks.page import PAGE, TEXTS, replace
-from benchmarks.table import Target, ratio
-from benchmarks.turns import alternate
+from benchmarks.harness.pace import pace
+from benchmarks.harness.turns import alternate
+from benchmarks.report.chart import Bar, Point, bars, line
+from benchmarks.report.page import PAGE, TEXTS, replace
+from benchmarks.report.table import Target, ratio
 from tests.conftest import ROOT
 
 QUICK = 150.0
@@ -118,7 +118,7 @@ def run_quick() -> subprocess.CompletedProcess[str]:
 
 def test_outbound() -> None:
     arguments = ["--turns", "1", "--requests", "50", "--seconds", "1", "--target", "10"]
-    command = [sys.executable, "-m", "benchmarks.outbound", *arguments]
+    command = [sys.executable, "-m", "benchmarks.measures.outbound", *arguments]
     result = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert result.returncode == 0, result.stdout + result.stderr
     assert len(re.findall(r"^.*, (?:µs|requests/s)(?:\s+[\d.,]+){3}$", result.stdout, re.MULTILINE)) == 8

@@ -1,12 +1,12 @@
 """What an outbound call costs: a GET that a guest makes, beside the same GET made with httpx.
 
-    python -m benchmarks.outbound              # half a minute; needs wrk (Debian: apt-get install wrk)
+    python -m benchmarks.measures.outbound     # half a minute; needs wrk (Debian: apt-get install wrk)
 
-The target is `benchmarks.bare` in a process of its own, on loopback. One request after the other, over one connection:
-httpx alone, a module that calls nobody, the same module with one call, and now and then with many. They take turns with
-each request, so that caches are as cold, and the machine as busy, for one as for the other; the first turn warms up and
-does not count. What a call adds to a request, and what one of many calls costs, may be 1.5 times what httpx takes. Then
-wrk asks for a module whose target takes 2 ms to answer: guests that wait must not hold up others.
+The target of the calls is `benchmarks.servers.bare` in a process of its own, on loopback. Four requests take turns over
+one connection: a GET by httpx alone, a module without a call, a module with one call, and, in every hundredth turn, a
+module with 100 calls. Turns of single requests give all four the same caches and the same machine load; the first
+round warms up and does not count. Limit: one call may cost 1.5 times the GET of httpx, both as the first and as one of
+many. Then wrk requests a module whose target answers after 2 ms: a guest that waits must not delay other guests.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from pathlib import Path
 
 import httpx
 
-from .cores import ALL
-from .load import CONNECTIONS, check_wrk, wrk
-from .machine import machine
-from .servers import serving
-from .slow import DELAY
+from ..harness.cores import ALL
+from ..harness.load import CONNECTIONS, check_wrk, wrk
+from ..harness.machine import machine
+from ..harness.server import serving
+from ..servers.slow import DELAY
 
 TARGET = 1.5
 """Times the cost of httpx that a call may take."""
@@ -114,7 +114,9 @@ def main() -> None:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.outbound", description="What an outbound call costs.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.measures.outbound", description="What an outbound call costs."
+    )
     parser.add_argument("--turns", type=int, default=15, help="how often each is measured")
     parser.add_argument("--requests", type=int, default=300, help="how many requests each time")
     parser.add_argument("--seconds", type=int, default=2, help="how long wrk runs each time")
@@ -127,8 +129,8 @@ def _measure(turns: int, requests: int, seconds: int) -> tuple[Times, list[list[
     the prompt target."""
     times = Times()
     with tempfile.TemporaryDirectory() as directory, contextlib.ExitStack() as stack:
-        target = stack.enter_context(serving("benchmarks.bare", cores=ALL)).url
-        late = stack.enter_context(serving("benchmarks.slow", cores=ALL)).url
+        target = stack.enter_context(serving("benchmarks.servers.bare", cores=ALL)).url
+        late = stack.enter_context(serving("benchmarks.servers.slow", cores=ALL)).url
         config = "[log]\naccess = false\nlevel = 'warning'\n"
         for name, url, count in (("none", target, 0), ("one", target, 1), ("many", target, MANY), ("late", late, 1)):
             url += "/hello"

@@ -1,4 +1,4 @@
-"""What uvicorn alone makes of an answer: the yardstick. `python -m benchmarks.bare constant` runs it."""
+"""What uvicorn alone makes of an answer: the yardstick. `python -m benchmarks.servers.bare constant` runs it."""
 
 from __future__ import annotations
 

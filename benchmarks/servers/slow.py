@@ -1,4 +1,4 @@
-"""What `benchmarks.bare` answers, 2 ms later. Run it with `python -m benchmarks.slow`."""
+"""What `benchmarks.servers.bare` answers, 2 ms later. Run it with `python -m benchmarks.servers.slow`."""
 
 from __future__ import annotations
 

@@ -7,16 +7,16 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..harness.plan import Plan
+from ..measures.breakdown import Part, breakdown
+from ..measures.curves import UNIT, Curve, curves
+from ..measures.threads import Scaling, scaling
+from ..rows.hello import PEERS
 from . import chart
-from .breakdown import Part, breakdown
 from .chart import Bar, Point
-from .curves import UNIT, Curve, curves
-from .plan import Plan
-from .rows.hello import PEERS
 from .table import Row, markdown, number
-from .threads import Scaling, scaling
 
-PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
+PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
 CHARTS = PAGE.parent / "charts"
 TEXTS = ("machine", "table", "breakdown", "workers", "curves")
 """The places on the page that are written here."""

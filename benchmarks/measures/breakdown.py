@@ -6,14 +6,14 @@ import statistics
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from .bare import BUSY
-from .calls import KINDS
-from .cores import SERVER, pinned
-from .guests import ENVIRON_WAT
-from .plan import Plan
-from .request import cgi, load_hello
-from .sandbox import sandbox_loops
-from .servers import ROUTE, bare, gateway
+from ..guests import ENVIRON_WAT
+from ..harness.cores import SERVER, pinned
+from ..harness.plan import Plan
+from ..harness.server import ROUTE, bare, gateway
+from ..loops.calls import KINDS
+from ..loops.request import cgi, load_hello
+from ..loops.sandbox import sandbox_loops
+from ..servers.bare import BUSY
 
 _COUNT = 2000
 """Guests of one loop."""

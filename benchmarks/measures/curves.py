@@ -11,11 +11,11 @@ from pathlib import Path
 
 import wasmtime
 
-from .guests import ENVIRON_WAT, padded, streams
-from .load import CONNECTIONS
-from .plan import Plan
-from .servers import HELLO_WAT, Server, gateway
-from .turns import alternate
+from ..guests import ENVIRON_WAT, padded, streams
+from ..harness.load import CONNECTIONS
+from ..harness.plan import Plan
+from ..harness.server import HELLO_WAT, Server, gateway
+from ..harness.turns import alternate
 
 UNIT = "µs"
 _ROUNDS = 3

@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import Failed
+from ..errors import Failed
 
-_ROOT = Path(__file__).parent.parent
+_ROOT = Path(__file__).parents[2]
 _STOP = 15.0
 """Seconds a server has to end."""
 _PR_SET_PDEATHSIG = 1

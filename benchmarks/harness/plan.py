@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from .table import TIMES, Target
+from ..report.table import TIMES, Target
 
 
 @dataclass(frozen=True, slots=True)

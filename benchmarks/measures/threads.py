@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import wasmtime
 
-from .cores import ALL, TWO
-from .guests import COUNTS, computes
-from .plan import Plan
-from .servers import HELLO_WAT, gateway
-from .turns import alternate
+from ..guests import COUNTS, computes
+from ..harness.cores import ALL, TWO
+from ..harness.plan import Plan
+from ..harness.server import HELLO_WAT, gateway
+from ..harness.turns import alternate
 
 _MILLISECONDS = (1, 5, 50)
 _ROUNDS = 3

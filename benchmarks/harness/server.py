@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..errors import Failed
 from .cores import LOAD, SERVER
-from .errors import Failed
 from .load import wrk
 from .process import Process, python, started, wait_ready
 
-HELLO_WAT = Path(__file__).parent.parent / "samples" / "wat" / "hello.wat"
+HELLO_WAT = Path(__file__).parents[2] / "samples" / "wat" / "hello.wat"
 ROUTE = "/hello"
 BODY = b"hello world\n"
 _TIME = 10.0
@@ -59,16 +59,16 @@ def serving(*module: str, cores: frozenset[int] = SERVER, log: Path | None = Non
 
 @contextlib.contextmanager
 def bare(kind: str = "constant", cores: frozenset[int] = SERVER) -> Iterator[Server]:
-    """One of the applications of `benchmarks.bare`, set aside until it is measured."""
-    with serving("benchmarks.bare", kind, cores=cores) as server:
+    """One of the applications of `benchmarks.servers.bare`, set aside until it is measured."""
+    with serving("benchmarks.servers.bare", kind, cores=cores) as server:
         server.process.pause()
         yield server
 
 
 @contextlib.contextmanager
 def floor() -> Iterator[Server]:
-    """The application of `benchmarks.floor`, set aside until it is measured."""
-    with serving("benchmarks.floor") as server:
+    """The application of `benchmarks.servers.floor`, set aside until it is measured."""
+    with serving("benchmarks.servers.floor") as server:
         server.process.pause()
         yield server
 

