@@ -1,4 +1,4 @@
-"""Where the time of one request goes."""
+"""The parts of the time of one request."""
 
 from __future__ import annotations
 
@@ -16,26 +16,27 @@ from ..loops.sandbox import sandbox_loops
 from ..servers.bare import BUSY
 
 _COUNT = 2000
-"""Guests of one loop."""
+"""Guests per loop."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Microseconds of a request, in each turn."""
+    """One part of a request."""
 
     name: str
     how: str
-    """How it was measured."""
+    """The method of measurement, for the page."""
     values: list[float]
+    """Microseconds in each turn."""
 
     @property
     def median(self) -> float:
-        """What counts."""
+        """The median of the turns."""
         return statistics.median(self.values)
 
 
 def breakdown(plan: Plan) -> list[Part]:
-    """The parts of a request in the order of its way; together they are what a request to the gateway takes."""
+    """The parts of a request in their order; their sum is the time of a request to the gateway."""
     directory = plan.directory / "breakdown"
     directory.mkdir()
     site = load_hello()

@@ -1,4 +1,4 @@
-"""Apache with mod_cgid, its daemon for CGI programs."""
+"""Apache with mod_cgid: a daemon forks the CGI programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Loading what was compiled before, beside compiling it."""
+"""Row: the load of a precompiled artefact beside its compilation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LOADS = 20
 
 
 def precompiled(plan: Plan) -> Iterator[Row]:
-    """In this process, on all cores, which helps the compiler alone; a load is the median of some."""
+    """Measures in this process, on all cores, of which only the compiler uses several; a load is a median of 20."""
     engine, module = load_hello().engine, cpython().read_bytes()
     artefact = plan.directory / "artefact"
     artefact.write_bytes(wasmtime.Module(engine, module).serialize())

@@ -1,4 +1,4 @@
-"""A thousand routes beside one."""
+"""Row: a thousand routes beside one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MANY = 1000
 
 
 def routes(plan: Plan) -> Iterator[Row]:
-    """Two gateways in turns; the one with many routes is asked for the last of them."""
+    """Measures two gateways in turns; requests to the gateway with many routes match the last route."""
     one, many = plan.directory / "one-route", plan.directory / "many-routes"
     one.mkdir()
     many.mkdir()

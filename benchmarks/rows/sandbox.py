@@ -1,4 +1,4 @@
-"""The sandbox alone, beside the calls it consists of."""
+"""Rows: the sandbox beside a bare loop over the same C API calls."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from ..report.table import Row, ratio
 MEASURE = "sandbox alone, hello module that reads its environment"
 REFERENCE = "a bare loop over the same C API calls"
 _SHARE = 5
-"""A loop goes on for this part of the time a load does."""
+"""The divisor of the load's duration that gives the duration of a loop."""
 
 
 def sandbox(plan: Plan) -> Iterator[Row]:
-    """All loops in this process, on the server's core."""
+    """Measures all loops in this process, on the server's core."""
     with pinned(SERVER), sandbox_loops(load_hello()) as loops:
         count = max(100, int(plan.seconds / _SHARE / loops.entry(200) * 1e6))
         measures = (loops.entry, loops.bare.run, loops.on_a_thread, loops.bare_on_a_thread.run)

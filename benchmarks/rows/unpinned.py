@@ -1,4 +1,4 @@
-"""What the scheduler makes of it without pinning."""
+"""Row: the hello module without CPU affinity."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MEASURE = "hello module over HTTP, server and load on all cores"
 
 
 def unpinned(plan: Plan) -> Iterator[Row]:
-    """The gateway and bare uvicorn in turns, neither they nor the load bound to a core."""
+    """Measures the gateway and bare uvicorn in turns; servers and load may run on all cores."""
     directory = plan.directory / "unpinned"
     directory.mkdir()
     with ExitStack() as stack:

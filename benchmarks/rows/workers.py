@@ -1,4 +1,4 @@
-"""Two workers beside one."""
+"""Row: two workers beside one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..report.table import Row, ratio
 
 
 def workers(plan: Plan) -> Iterator[Row]:
-    """One worker and two, both on the same two cores, with a load that may run on any."""
+    """Measures one worker and two on the same two cores; the load may run on all cores."""
     one, two = plan.directory / "one", plan.directory / "two"
     one.mkdir()
     two.mkdir()

@@ -21,7 +21,7 @@ with contextlib.ExitStack() as _stack:
     _calls = BareCalls(load_hello(HELLO_WAT), _reader, descriptor_path(_writer), is_on_loop=True, gives_strings=False)
 
     async def floor(scope: Scope, receive: Receive, send: Send) -> None:
-        """The constant answer, after a guest has run."""
+        """The constant response, after one guest."""
         _calls.run(1)
         await constant(scope, receive, send)
 

@@ -12,10 +12,11 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from benchmarks.harness.pace import pace
+from benchmarks.harness.target import Target
 from benchmarks.harness.turns import alternate
 from benchmarks.report.chart import Bar, Point, bars, line
 from benchmarks.report.page import PAGE, TEXTS, replace
-from benchmarks.report.table import Target, ratio
+from benchmarks.report.table import ratio
 from tests.conftest import ROOT
 
 QUICK = 150.0
