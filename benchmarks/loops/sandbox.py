@@ -46,18 +46,18 @@ class SandboxLoops:
             assert read_available(self._reader)
         return (time.perf_counter() - begin) / count * 1e6
 
-    def execution(self, count: int) -> float:
+    def guest(self, count: int) -> float:
         """Start, read and release, as in the gateway."""
-        return asyncio.run(self._execution(count))
+        return asyncio.run(self._guest(count))
 
-    async def _execution(self, count: int) -> float:
+    async def _guest(self, count: int) -> float:
         async with Sandbox(self._site.engine) as sandbox:
             begin = time.perf_counter()
             for _ in range(count):
-                execution = sandbox.start(self._invocation())
-                while await execution.read():
+                guest = sandbox.start(self._invocation())
+                while await guest.read():
                     pass
-                execution.release()
+                guest.release()
             return (time.perf_counter() - begin) / count * 1e6
 
 

@@ -54,8 +54,8 @@ def breakdown(plan: Plan) -> list[Part]:
                 pure = cgi(site, _COUNT)
                 kinds = loops.bare.run_by_kind(_COUNT)
                 entry = loops.entry(_COUNT)
-                execution = loops.execution(_COUNT)
-            parts = [http, waking, pure, *kinds, entry - sum(kinds), execution - entry]
+                guest = loops.guest(_COUNT)
+            parts = [http, waking, pure, *kinds, entry - sum(kinds), guest - entry]
             turns.append([*parts, total - sum(parts)])
     columns = [list(values) for values in zip(*turns[1:], strict=True)]
     names = [
@@ -64,7 +64,7 @@ def breakdown(plan: Plan) -> list[Part]:
         ("CGI", "route, environment, arguments, header block: a loop over these functions"),
         *((f"C: {kind}", "clock before and after these calls in the bare loop") for kind in KINDS),
         ("sandbox, Python", "the sandbox alone, less the calls of the bare loop"),
-        ("hand-over", "start, read and release of an execution, less the sandbox alone"),
+        ("hand-over", "start, read and release of a guest, less the sandbox alone"),
         ("rest", "1 / requests per second of the gateway, less all of the above: exchange, reply, log, cold caches"),
     ]
     return [Part(*name, values) for name, values in zip(names, columns, strict=True)]
