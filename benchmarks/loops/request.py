@@ -1,4 +1,4 @@
-"""A browser's request, and what the gateway makes of it in this process, without a server."""
+"""A browser's request and its CGI part, in this process, without a server."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from wagi_gateway.sandbox.invocation import Invocation
 from wagi_gateway.site.load import load
 from wagi_gateway.site.site import Endpoint, Site
 
-from .guests import ENVIRON_WAT
-from .servers import ROUTE
+from ..guests import ENVIRON_WAT
+from ..harness.server import ROUTE
 
 OUTPUT = b"content-type: text/plain\n\nhello world\n"
 REQUEST = RequestHead(
@@ -38,20 +38,20 @@ REQUEST = RequestHead(
 
 
 def load_hello(guest: Path = ENVIRON_WAT) -> Site:
-    """A site with a hello guest, the one that reads its environment unless another is named."""
+    """A site with one hello guest; the default guest reads its environment."""
     module = {"route": ROUTE, "module": str(guest)}
     return load(config_from_tables(Path("benchmarks"), {"module": [module], "cache": {"enabled": False}}))
 
 
-def maker(site: Site) -> Callable[[], Invocation]:
-    """Makes the invocation that the gateway makes for REQUEST, its environment built once."""
+def invocation_factory(site: Site) -> Callable[[], Invocation]:
+    """A function that makes the gateway's invocation of REQUEST, with one environment for all invocations."""
     endpoint, argv, environ = prepare(site)
     entrypoint = endpoint.entrypoint.encode()
     return lambda: Invocation(endpoint.module, entrypoint, limits=endpoint.limits, argv=argv, environ=environ)
 
 
 def prepare(site: Site) -> tuple[Endpoint, list[bytes], dict[bytes, bytes]]:
-    """Where REQUEST leads, and the arguments and environment of its guest."""
+    """The endpoint of REQUEST, and the arguments and environment of its guest."""
     match = site.router.match(REQUEST.raw_path)
     assert match
     assert isinstance(match.target, Endpoint)
@@ -60,7 +60,7 @@ def prepare(site: Site) -> tuple[Endpoint, list[bytes], dict[bytes, bytes]]:
 
 
 def cgi(site: Site, count: int) -> float:
-    """Microseconds for what is pure CGI in a request: its environment and arguments, and the response's head."""
+    """Microseconds per request of the pure functions: route, environment, arguments, response head."""
     operator = prepare(site)[0].operator
     begin = time.perf_counter()
     for _ in range(count):

@@ -1,4 +1,4 @@
-"""Charts as SVG: horizontal bars, and lines over a logarithmic axis. Readable on light and on dark pages."""
+"""Charts as SVG: horizontal bars, and lines over a logarithmic axis."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from .table import number
+from ..harness.target import number
 
 _WIDTH = 720
 _LABEL, _VALUE, _BAR, _TOP = 250, 130, 26, 44
-# Grey text and two strong colours have enough contrast on white and on black; the page shows through.
+# The background is transparent: grey text and two strong colours have enough contrast on white and on black.
 _STYLE = """<style>
 text { font: 13px system-ui, sans-serif; fill: #6e7781; }
 .title { font-size: 15px; font-weight: 600; }
@@ -34,7 +34,7 @@ class Bar:
 
 
 def bars(title: str, unit: str, values: Sequence[Bar]) -> str:
-    """Horizontal bars from zero, one below the other."""
+    """Horizontal bars from zero."""
     height = _TOP + _BAR * len(values) + 12
     scale = (_WIDTH - _LABEL - _VALUE) / max(bar.greatest for bar in values)
     parts = [f'<line class="axis" x1="{_LABEL}" y1="{_TOP - 8}" x2="{_LABEL}" y2="{height - 8}"/>']
@@ -67,8 +67,8 @@ _LEFT, _RIGHT, _BOTTOM, _HEIGHT = 70, 30, 52, 300
 
 
 def line(title: str, x_axis: str, unit: str, points: Sequence[Point]) -> str:
-    """A line from zero upwards; the other axis is logarithmic, zero being drawn one step before the rest."""
-    places = _places([point.x for point in points])
+    """A line over a logarithmic axis, on which 0 is one step left of the rest; the axis of values begins at zero."""
+    positions = _positions([point.x for point in points])
     top = _nice(max(point.greatest for point in points))
     scale_y = (_HEIGHT - _TOP - _BOTTOM) / top
 
@@ -82,12 +82,12 @@ def line(title: str, x_axis: str, unit: str, points: Sequence[Point]) -> str:
             f'<line class="axis" x1="{_LEFT}" y1="{y(value):.1f}" x2="{_WIDTH - _RIGHT}" y2="{y(value):.1f}"/>'
         )
         parts.append(f'<text class="end" x="{_LEFT - 8}" y="{y(value) + 4:.1f}">{number(value) if value else 0}</text>')
-    for place, point in zip(places, points, strict=True):
-        parts.append(f'<text class="middle" x="{place:.1f}" y="{_HEIGHT - _BOTTOM + 20}">{_short(point.x)}</text>')
-        ends = f'y1="{y(point.least):.1f}" x2="{place:.1f}" y2="{y(point.greatest):.1f}"'
-        parts.append(f'<line class="spread" x1="{place:.1f}" {ends}/>')
-        parts.append(f'<circle class="ours" cx="{place:.1f}" cy="{y(point.value):.1f}" r="3.5"/>')
-    path = " ".join(f"{place:.1f},{y(point.value):.1f}" for place, point in zip(places, points, strict=True))
+    for position, point in zip(positions, points, strict=True):
+        parts.append(f'<text class="middle" x="{position:.1f}" y="{_HEIGHT - _BOTTOM + 20}">{_short(point.x)}</text>')
+        ends = f'y1="{y(point.least):.1f}" x2="{position:.1f}" y2="{y(point.greatest):.1f}"'
+        parts.append(f'<line class="spread" x1="{position:.1f}" {ends}/>')
+        parts.append(f'<circle class="ours" cx="{position:.1f}" cy="{y(point.value):.1f}" r="3.5"/>')
+    path = " ".join(f"{position:.1f},{y(point.value):.1f}" for position, point in zip(positions, points, strict=True))
     parts.append(f'<polyline class="line" points="{path}"/>')
     parts.append(f'<text class="middle" x="{_WIDTH / 2}" y="{_HEIGHT - 10}">{escape(x_axis)}</text>')
     return _svg(f"{title}: {unit} for a request", _HEIGHT, parts)
@@ -110,7 +110,7 @@ def _svg(title: str, height: float, parts: Sequence[str]) -> str:
     )
 
 
-def _places(values: Sequence[float]) -> list[float]:
+def _positions(values: Sequence[float]) -> list[float]:
     positive = [math.log(value) for value in values if value > 0]
     step = (positive[-1] - positive[0]) / max(1, len(positive) - 1)
     logs = [math.log(value) if value > 0 else positive[0] - step for value in values]
@@ -119,7 +119,7 @@ def _places(values: Sequence[float]) -> list[float]:
 
 
 def _nice(value: float) -> float:
-    """The end of an axis: a round number that is not less."""
+    """The end of an axis: the next round number."""
     power: float = 10 ** math.floor(math.log10(value))
     return next(factor * power for factor in (1, 1.2, 1.6, 2, 3, 4, 6, 8, 10) if factor * power >= value)
 

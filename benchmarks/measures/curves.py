@@ -1,4 +1,4 @@
-"""What a request costs, as one thing about it grows."""
+"""The cost of a request as a function of one quantity."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 
 import wasmtime
 
-from .guests import ENVIRON_WAT, padded, streams
-from .load import CONNECTIONS
-from .plan import Plan
-from .servers import HELLO_WAT, Server, gateway
-from .turns import alternate
+from ..guests import ENVIRON_WAT, padded, streams
+from ..harness.load import CONNECTIONS
+from ..harness.plan import Plan
+from ..harness.server import HELLO_WAT, Server, gateway
+from ..harness.turns import alternate
 
 UNIT = "µs"
 _ROUNDS = 3
@@ -24,21 +24,22 @@ _SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Microseconds of a request, the median of each point's turns with the least and the greatest."""
+    """The cost of a request at several values of one quantity."""
 
     name: str
     title: str
     axis: str
     points: tuple[tuple[float, list[float]], ...]
+    """A value of the quantity, and the microseconds of a request in each turn."""
 
     @property
     def medians(self) -> list[tuple[float, float]]:
-        """Place on the axis, microseconds."""
+        """Value of the quantity, median of microseconds."""
         return [(x, statistics.median(values)) for x, values in self.points]
 
 
 def curves(plan: Plan) -> list[Curve]:
-    """One gateway for each; its points take turns."""
+    """All curves. A curve has one gateway (routes: one for each point), and its points are measured in turns."""
     return [_variables(plan), _response(plan), _module(plan), _routes(plan), _concurrency(plan)]
 
 

@@ -1,4 +1,4 @@
-"""Measuring in turns: what else the machine does meets all sides alike."""
+"""Measurements in turns, so that other load of the machine affects all of them alike."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 
 
 def alternate(rounds: int, measures: Sequence[Callable[[], float]]) -> list[list[float]]:
-    """What each measured in each turn, after a first turn that warms up and does not count.
+    """The values of each measure in `rounds` turns, after one turn that warms up and does not count.
 
-    Every other turn goes backwards, so that none is always measured after the same one.
+    Every other turn is in reverse order, so that the predecessor of a measure alternates.
     """
     turns = []
     for turn in range(rounds + 1):

@@ -1,4 +1,4 @@
-"""What `benchmarks.bare` answers, 2 ms later. Run it with `python -m benchmarks.slow`."""
+"""The constant response after 2 ms. Run with `python -m benchmarks.servers.slow`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from starlette.types import Receive, Scope, Send
 from .bare import constant, serve
 
 DELAY = 0.002
-"""Seconds."""
+"""Seconds before the response."""
 
 
 async def slow(scope: Scope, receive: Receive, send: Send) -> None:
-    """The answer, after a while."""
+    """The constant response after DELAY."""
     await asyncio.sleep(DELAY)
     await constant(scope, receive, send)
 

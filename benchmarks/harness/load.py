@@ -1,4 +1,4 @@
-"""wrk: as many requests as a server takes, over connections that are kept."""
+"""wrk: the highest rate of requests over persistent connections."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+from ..errors import Failed
 from .cores import LOAD
-from .errors import Failed
 
 CONNECTIONS = 16
 UPLOAD = Path(__file__).parent / "upload.lua"
-"""A POST of 1 MiB."""
+"""A wrk script: POST of 1 MiB."""
 
 
 def check_wrk() -> None:
-    """Ends the program where wrk is missing."""
+    """Exits with a message if wrk is not installed."""
     if shutil.which("wrk") is None:
         sys.exit("benchmarks: wrk is not installed (Debian: apt-get install wrk)")
 
@@ -32,7 +32,7 @@ def wrk(
     cores: frozenset[int] = LOAD,
     script: Path | None = None,
 ) -> float:
-    """Requests per second; raises Failed if any of them fails."""
+    """Requests per second. Raises Failed if a request fails or has another status than 2xx."""
     options = ["-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", *(["-s", str(script)] if script else [])]
     report = subprocess.run(
         ["wrk", *options, url],

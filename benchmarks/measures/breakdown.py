@@ -1,4 +1,4 @@
-"""Where the time of one request goes."""
+"""The parts of the time of one request."""
 
 from __future__ import annotations
 
@@ -6,36 +6,37 @@ import statistics
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from .bare import BUSY
-from .calls import KINDS
-from .cores import SERVER, pinned
-from .guests import ENVIRON_WAT
-from .plan import Plan
-from .request import cgi, load_hello
-from .sandbox import sandbox_loops
-from .servers import ROUTE, bare, gateway
+from ..guests import ENVIRON_WAT
+from ..harness.cores import SERVER, pinned
+from ..harness.plan import Plan
+from ..harness.server import ROUTE, bare, gateway
+from ..loops.calls import KINDS
+from ..loops.request import cgi, load_hello
+from ..loops.sandbox import sandbox_loops
+from ..servers.bare import BUSY
 
 _COUNT = 2000
-"""Guests of one loop."""
+"""Guests per loop."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Microseconds of a request, in each turn."""
+    """One part of a request."""
 
     name: str
     how: str
-    """How it was measured."""
+    """The method of measurement, for the page."""
     values: list[float]
+    """Microseconds in each turn."""
 
     @property
     def median(self) -> float:
-        """What counts."""
+        """The median of the turns."""
         return statistics.median(self.values)
 
 
 def breakdown(plan: Plan) -> list[Part]:
-    """The parts of a request in the order of its way; together they are what a request to the gateway takes."""
+    """The parts of a request in their order; their sum is the time of a request to the gateway."""
     directory = plan.directory / "breakdown"
     directory.mkdir()
     site = load_hello()
@@ -53,8 +54,8 @@ def breakdown(plan: Plan) -> list[Part]:
                 pure = cgi(site, _COUNT)
                 kinds = loops.bare.run_by_kind(_COUNT)
                 entry = loops.entry(_COUNT)
-                execution = loops.execution(_COUNT)
-            parts = [http, waking, pure, *kinds, entry - sum(kinds), execution - entry]
+                guest = loops.guest(_COUNT)
+            parts = [http, waking, pure, *kinds, entry - sum(kinds), guest - entry]
             turns.append([*parts, total - sum(parts)])
     columns = [list(values) for values in zip(*turns[1:], strict=True)]
     names = [
@@ -63,7 +64,7 @@ def breakdown(plan: Plan) -> list[Part]:
         ("CGI", "route, environment, arguments, header block: a loop over these functions"),
         *((f"C: {kind}", "clock before and after these calls in the bare loop") for kind in KINDS),
         ("sandbox, Python", "the sandbox alone, less the calls of the bare loop"),
-        ("hand-over", "start, read and release of an execution, less the sandbox alone"),
+        ("hand-over", "start, read and release of a guest, less the sandbox alone"),
         ("rest", "1 / requests per second of the gateway, less all of the above: exchange, reply, log, cold caches"),
     ]
     return [Part(*name, values) for name, values in zip(names, columns, strict=True)]

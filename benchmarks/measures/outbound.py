@@ -1,12 +1,12 @@
-"""What an outbound call costs: a GET that a guest makes, beside the same GET made with httpx.
+"""The cost of an outbound call: a GET by a guest beside the same GET by httpx.
 
-    python -m benchmarks.outbound              # half a minute; needs wrk (Debian: apt-get install wrk)
+    python -m benchmarks.measures.outbound     # half a minute; needs wrk (Debian: apt-get install wrk)
 
-The target is `benchmarks.bare` in a process of its own, on loopback. One request after the other, over one connection:
-httpx alone, a module that calls nobody, the same module with one call, and now and then with many. They take turns with
-each request, so that caches are as cold, and the machine as busy, for one as for the other; the first turn warms up and
-does not count. What a call adds to a request, and what one of many calls costs, may be 1.5 times what httpx takes. Then
-wrk asks for a module whose target takes 2 ms to answer: guests that wait must not hold up others.
+The target of the calls is `benchmarks.servers.bare` in a process of its own, on loopback. Four requests take turns over
+one connection: a GET by httpx alone, a module without a call, a module with one call, and, in every hundredth turn, a
+module with 100 calls. Turns of single requests give all four the same caches and the same machine load; the first
+round warms up and does not count. Limit: one call may cost 1.5 times the GET of httpx, both as the first and as one of
+many. Then wrk requests a module whose target answers after 2 ms: a guest that waits must not delay other guests.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from pathlib import Path
 
 import httpx
 
-from .cores import ALL
-from .load import CONNECTIONS, check_wrk, wrk
-from .machine import machine
-from .servers import serving
-from .slow import DELAY
+from ..harness.cores import ALL
+from ..harness.load import CONNECTIONS, check_wrk, wrk
+from ..harness.machine import machine
+from ..harness.server import serving
+from ..servers.slow import DELAY
 
 TARGET = 1.5
-"""Times the cost of httpx that a call may take."""
+"""The greatest ratio of a call's cost to that of httpx."""
 MANY = 100
 """Calls of the module that makes many."""
 
-# Calls the URL so many times, reads each answer to its end, and traps if one is not there.
+# Requests the URL `count` times, reads each response to its end, and traps if a call fails.
 GUEST = """(module
  (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
  (import "wasi_experimental_http" "req"
@@ -64,27 +64,27 @@ GUEST = """(module
 
 @dataclass(slots=True)
 class Times:
-    """Microseconds, the median of each turn."""
+    """Microseconds per request, one median for each turn."""
 
     httpx: list[float] = field(default_factory=list)
     none: list[float] = field(default_factory=list)
-    """A request to the module that calls nobody."""
+    """A request to the module without a call."""
     one: list[float] = field(default_factory=list)
     many: list[float] = field(default_factory=list)
 
     @property
     def added(self) -> list[float]:
-        """What one call adds to a request."""
+        """The cost that one call adds to a request."""
         return [one - none for one, none in zip(self.one, self.none, strict=True)]
 
     @property
     def of_many(self) -> list[float]:
-        """What one of many calls costs."""
+        """The cost of one of many calls."""
         return [(many - none) / MANY for many, none in zip(self.many, self.none, strict=True)]
 
 
 def main() -> None:
-    """Measures and prints one table; exits with 1 where a call costs too much."""
+    """Measures and prints one table; exits with 1 if a ratio is over the target."""
     options = _options()
     check_wrk()
     load_before = os.getloadavg()[0]
@@ -114,7 +114,9 @@ def main() -> None:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.outbound", description="What an outbound call costs.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.measures.outbound", description="What an outbound call costs."
+    )
     parser.add_argument("--turns", type=int, default=15, help="how often each is measured")
     parser.add_argument("--requests", type=int, default=300, help="how many requests each time")
     parser.add_argument("--seconds", type=int, default=2, help="how long wrk runs each time")
@@ -123,12 +125,12 @@ def _options() -> argparse.Namespace:
 
 
 def _measure(turns: int, requests: int, seconds: int) -> tuple[Times, list[list[float]]]:
-    """The times of each turn; requests per second of the slow target, of a module that calls it, and of one that calls
-    the prompt target."""
+    """The times of each turn; and requests per second of the slow target, of a module that calls the slow target, and
+    of a module that calls the fast target."""
     times = Times()
     with tempfile.TemporaryDirectory() as directory, contextlib.ExitStack() as stack:
-        target = stack.enter_context(serving("benchmarks.bare", cores=ALL)).url
-        late = stack.enter_context(serving("benchmarks.slow", cores=ALL)).url
+        target = stack.enter_context(serving("benchmarks.servers.bare", cores=ALL)).url
+        late = stack.enter_context(serving("benchmarks.servers.slow", cores=ALL)).url
         config = "[log]\naccess = false\nlevel = 'warning'\n"
         for name, url, count in (("none", target, 0), ("one", target, 1), ("many", target, MANY), ("late", late, 1)):
             url += "/hello"
@@ -139,20 +141,20 @@ def _measure(turns: int, requests: int, seconds: int) -> tuple[Times, list[list[
         serve = ["wagi_gateway", "serve", str(file), "--listen", "127.0.0.1:0", "--cache-dir", f"{directory}/cache"]
         gateway = stack.enter_context(serving(*serve, cores=ALL)).url
         with httpx.Client(trust_env=False) as to_target, httpx.Client(trust_env=False) as to_gateway:
-            asked = (
+            requested = (
                 (times.httpx, to_target, f"{target}/hello", 1),
                 (times.none, to_gateway, f"{gateway}/none", 1),
                 (times.one, to_gateway, f"{gateway}/one", 1),
                 (times.many, to_gateway, f"{gateway}/many", MANY),
             )
             for turn in range(turns + 1):
-                found: list[list[float]] = [[] for _ in asked]
+                found: list[list[float]] = [[] for _ in requested]
                 for number in range(requests):
-                    for values, (_, client, url, every) in zip(found, asked, strict=True):
+                    for values, (_, client, url, every) in zip(found, requested, strict=True):
                         if number % every == 0:
                             values.append(_time(client, url))
                 if turn:
-                    for values, (medians, *_) in zip(found, asked, strict=True):
+                    for values, (medians, *_) in zip(found, requested, strict=True):
                         medians.append(statistics.median(values))
         urls = (f"{late}/hello", f"{gateway}/late", f"{gateway}/one")
         rates = [[wrk(url, seconds, cores=ALL) for url in urls] for _ in range(3)][1:]
@@ -160,7 +162,7 @@ def _measure(turns: int, requests: int, seconds: int) -> tuple[Times, list[list[
 
 
 def _time(client: httpx.Client, url: str) -> float:
-    """Microseconds for a request."""
+    """Microseconds of a request. Exits if the response is another one."""
     begin = time.perf_counter()
     response = client.get(url)
     seconds = time.perf_counter() - begin

@@ -1,4 +1,4 @@
-"""One worker, whose guests run on threads, beside two: for guests that are quick and for guests that compute."""
+"""One worker with guests on threads beside two workers, for quick guests and for guests that compute."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from dataclasses import dataclass
 
 import wasmtime
 
-from .cores import ALL, TWO
-from .guests import COUNTS, computes
-from .plan import Plan
-from .servers import HELLO_WAT, gateway
-from .turns import alternate
+from ..guests import COUNTS, computes
+from ..harness.cores import ALL, TWO
+from ..harness.plan import Plan
+from ..harness.server import HELLO_WAT, gateway
+from ..harness.turns import alternate
 
 _MILLISECONDS = (1, 5, 50)
 _ROUNDS = 3
 _SECONDS = 2.0
 _TRIAL = 5_000_000
-"""Turns of the loop that tell how fast it is."""
+"""Iterations of the loop in a measurement of its speed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +33,12 @@ class Scaling:
 
     @property
     def ratio(self) -> float:
-        """What the second worker brings."""
+        """The factor that the second worker brings."""
         return statistics.median(two / one for one, two in zip(self.one, self.two, strict=True))
 
 
 def scaling(plan: Plan) -> list[Scaling]:
-    """Both on two cores, with a load that may run on any."""
+    """Measures one and two workers on two cores, with a load that may run on all cores."""
     directory = plan.directory / "scaling"
     directory.mkdir()
     modules = {"/0": HELLO_WAT}
@@ -61,9 +61,9 @@ def scaling(plan: Plan) -> list[Scaling]:
 
 
 def _turns_per_millisecond() -> float:
-    """How often the loop of the computing guest turns in a millisecond, in the best of some runs."""
+    """Iterations of the computing guest's loop per millisecond, in the best of five runs."""
     config = wasmtime.Config()
-    config.epoch_interruption = True  # as in the gateway: the loop looks at the epoch in each turn
+    config.epoch_interruption = True  # as in the gateway: each iteration checks the epoch
     store = wasmtime.Store(wasmtime.Engine(config))
     store.set_epoch_deadline(1)
     exports = wasmtime.Instance(store, wasmtime.Module(store.engine, COUNTS), []).exports(store)

@@ -1,7 +1,7 @@
-"""One guest as nothing but calls of wasmtime's C API: the least that a sandbox can cost.
+"""A bare loop over the C API calls of one guest: the lower bound of a sandbox's cost.
 
-The engine, the module, the limits and the environment are the gateway's, and so is every call; what lies between the
-calls is missing: deadlines, errors, the reasons of an end.
+Engine, module, limits, environment and calls are those of the gateway. The gateway's work between the calls is left
+out: deadlines, errors, outcomes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from wasmtime import _bindings
 
 from wagi_gateway.site.site import Site
 
-from .errors import Failed
+from ..errors import Failed
 from .request import prepare
 
 KINDS = ("argv and env", "store", "instantiate", "call", "delete")
@@ -60,9 +60,9 @@ class BareCalls:
     """Runs the hello guest with the environment of a request."""
 
     def __init__(self, site: Site, reader: int, stdout: bytes, *, is_on_loop: bool, gives_strings: bool = True) -> None:
-        """`stdout` is the path of the pipe that `reader` reads from; a guest on the event loop's thread has no callback
-        for epochs; `gives_strings` are arguments and environment."""
-        self._site = site  # whose engine is used by its address alone
+        """`stdout` is the path of the pipe whose read end is `reader`. A guest on the event loop's thread has no epoch
+        callback. Without `gives_strings` the guest gets no arguments and no environment."""
+        self._site = site  # a reference, because the engine is used by its address
         self._is_on_loop = is_on_loop
         self._gives_strings = gives_strings
         self._error = _P()
@@ -89,7 +89,7 @@ class BareCalls:
         return (time.perf_counter() - begin) / count * 1e6
 
     def run_by_kind(self, count: int) -> list[float]:
-        """Microseconds per guest for each of KINDS, the price of looking at the clock taken off."""
+        """Microseconds per guest for each of KINDS, less the cost of reading the clock."""
         now, sums = time.perf_counter, [0.0] * len(KINDS)
         for _ in range(count):
             times = [now()]
@@ -122,7 +122,7 @@ class BareCalls:
 
     def _give_strings(self, config: int) -> None:
         _set_argv(config, 1, self._argv)
-        # The values are laid out in one piece, because a C string for each costs more than the call.
+        # One block for all values: a C string for each value costs more than the call.
         values = self._environ.values()
         block = b"\0".join(values)
         start = ctypes.cast(c_char_p(block), _P).value or 0

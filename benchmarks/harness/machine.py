@@ -1,4 +1,4 @@
-"""What was measured on."""
+"""The description of the machine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def machine(*packages: str) -> str:
-    """Interpreter, the versions of these packages, processor and kernel, on two lines."""
+    """Two lines: the interpreter and the versions of `packages`; processor and kernel."""
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
     return f"{platform.python_implementation()} {platform.python_version()}, {versions}\n{_processor()}"
 

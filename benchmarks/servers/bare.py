@@ -1,4 +1,4 @@
-"""What uvicorn alone makes of an answer: the yardstick. `python -m benchmarks.bare constant` runs it."""
+"""The reference: uvicorn with small ASGI applications. Run with `python -m benchmarks.servers.bare [NAME]`."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 BODY = b"hello world\n"
 PIECE = bytes(64 * 1024)
 BUSY = 50e-6
-"""Seconds."""
+"""Seconds of the application `busy`."""
 
 
 async def constant(_scope: Scope, _receive: Receive, send: Send) -> None:
-    """The answer that samples/wat/hello.wat gives, without a guest."""
+    """The response of samples/wat/hello.wat, without a guest."""
     headers = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(BODY))]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": BODY})
 
 
 async def busy(scope: Scope, receive: Receive, send: Send) -> None:
-    """The same after BUSY seconds of work that does not exist."""
+    """The same response after a busy loop of BUSY seconds."""
     end = time.perf_counter() + BUSY
     while time.perf_counter() < end:
         pass
@@ -31,7 +31,7 @@ async def busy(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def stream(scope: Scope, _receive: Receive, send: Send) -> None:
-    """So many bytes from memory as the path says, in pieces of 64 KiB."""
+    """A response in pieces of 64 KiB from memory; the path ends with its size in bytes."""
     headers = [(b"content-type", b"application/octet-stream")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     for _ in range(int(scope["path"].rpartition("/")[2]) // len(PIECE)):
@@ -40,7 +40,7 @@ async def stream(scope: Scope, _receive: Receive, send: Send) -> None:
 
 
 async def echo(_scope: Scope, receive: Receive, send: Send) -> None:
-    """The request's body, once it is complete."""
+    """A response with the request's body."""
     pieces = []
     while True:
         message = await receive()
@@ -54,7 +54,7 @@ async def echo(_scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def serve(app: ASGIApp) -> None:
-    """Serves on a port of its own, with the settings `wagi-gateway serve` gives uvicorn."""
+    """Serves on a free port with the uvicorn settings of `wagi-gateway serve`."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
     config = uvicorn.Config(
         app,

@@ -1,4 +1,4 @@
-"""The gateway and bare uvicorn, each in a process of its own, and the fields all servers share."""
+"""Servers under measurement: the gateway, bare uvicorn and the floor, each in its own process."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..errors import Failed
 from .cores import LOAD, SERVER
-from .errors import Failed
 from .load import wrk
 from .process import Process, python, started, wait_ready
 
-HELLO_WAT = Path(__file__).parent.parent / "samples" / "wat" / "hello.wat"
+HELLO_WAT = Path(__file__).parents[2] / "samples" / "wat" / "hello.wat"
 ROUTE = "/hello"
 BODY = b"hello world\n"
-_TIME = 10.0
-"""Seconds a first answer may take."""
+_FIRST_RESPONSE_TIMEOUT = 10.0
+"""Seconds."""
 
 
 @dataclass(slots=True)
 class Server:
-    """A server that takes requests only while it is measured."""
+    """A server process, paused except while it is measured."""
 
     url: str
     process: Process
 
     @contextlib.contextmanager
     def awake(self) -> Iterator[None]:
-        """While this lasts it runs."""
+        """Resumes the process for the time of the context."""
         self.process.resume()
         try:
             yield
@@ -45,30 +45,30 @@ class Server:
         cores: frozenset[int] = LOAD,
         script: Path | None = None,
     ) -> float:
-        """Requests per second."""
+        """Requests per second of wrk."""
         with self.awake():
             return wrk(self.url + path, seconds, connections, cores=cores, script=script)
 
 
 @contextlib.contextmanager
 def serving(*module: str, cores: frozenset[int] = SERVER, log: Path | None = None) -> Iterator[Server]:
-    """A Python module that serves on a port of its own, and prints its URL when it is ready."""
+    """Runs a Python module that serves on a free port and prints a ready line with its URL."""
     with started(python(*module), cores, log) as process:
         yield Server(wait_ready(process, module[0], log), process)
 
 
 @contextlib.contextmanager
 def bare(kind: str = "constant", cores: frozenset[int] = SERVER) -> Iterator[Server]:
-    """One of the applications of `benchmarks.bare`, set aside until it is measured."""
-    with serving("benchmarks.bare", kind, cores=cores) as server:
+    """An application of `benchmarks.servers.bare`, paused."""
+    with serving("benchmarks.servers.bare", kind, cores=cores) as server:
         server.process.pause()
         yield server
 
 
 @contextlib.contextmanager
 def floor() -> Iterator[Server]:
-    """The application of `benchmarks.floor`, set aside until it is measured."""
-    with serving("benchmarks.floor") as server:
+    """The application of `benchmarks.servers.floor`, paused."""
+    with serving("benchmarks.servers.floor") as server:
         server.process.pause()
         yield server
 
@@ -77,9 +77,9 @@ def floor() -> Iterator[Server]:
 def gateway(
     directory: Path, modules: Mapping[str, Path], *arguments: str, settings: str = "", cores: frozenset[int] = SERVER
 ) -> Iterator[Server]:
-    """A gateway with one worker that serves these modules at these routes, set aside until it is measured.
+    """A gateway with one worker, paused. `modules` maps routes to files.
 
-    `settings` are further tables of its `modules.toml`; `directory` must exist and be its own.
+    `settings` are further tables of the `modules.toml`; `directory` must exist and belong to this gateway alone.
     """
     config = directory / "modules.toml"
     tables = [f'[[module]]\nroute = "{route}"\nmodule = "{module}"\n' for route, module in modules.items()]
@@ -90,14 +90,16 @@ def gateway(
 
 
 def serve_command(config: Path) -> list[str]:
-    """How the gateway is started, after `python -m`."""
+    """The arguments of `python -m` that start the gateway."""
     cache = config.parent / "cache"
     return ["wagi_gateway", "serve", str(config), "--listen", "127.0.0.1:0", "--cache-dir", str(cache)]
 
 
 def check_hello(url: str) -> None:
-    """Raises Failed unless a server says hello."""
-    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=_TIME) as response:
+    """Raises Failed unless the response's body is BODY."""
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
+        url, timeout=_FIRST_RESPONSE_TIMEOUT
+    ) as response:
         body = response.read()
     if body != BODY:
         raise Failed(f"{url} answered {body[:100]!r}")

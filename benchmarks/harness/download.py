@@ -1,4 +1,4 @@
-"""A response that is read and thrown away, as fast as it comes."""
+"""One client that reads a long response and discards it."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import socket
 import time
 from urllib.parse import urlsplit
 
-from .errors import Failed
+from ..errors import Failed
 
-_TIME = 60.0
-"""Seconds without a byte."""
+_READ_TIMEOUT = 60.0
+"""Seconds."""
 
 
 def download(url: str, size: int) -> float:
-    """Bytes per second of a response in chunks that has at least `size` bytes."""
+    """Bytes per second of a chunked response of `size` bytes. Raises Failed if the response ends early."""
     target = urlsplit(url)
     request = f"GET {target.path} HTTP/1.1\r\nhost: {target.netloc}\r\nconnection: close\r\n\r\n".encode()
     buffer = memoryview(bytearray(1024 * 1024))
-    with socket.create_connection((target.hostname, target.port or 80), timeout=_TIME) as connection:
+    with socket.create_connection((target.hostname, target.port or 80), timeout=_READ_TIMEOUT) as connection:
         connection.sendall(request)
         begin = time.perf_counter()
         total, end = 0, b""

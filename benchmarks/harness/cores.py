@@ -1,4 +1,4 @@
-"""Which cores the server has and which the load, so that neither takes time from the other."""
+"""CPU affinity: separate cores for the server and the load."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ _AVAILABLE = sorted(os.sched_getaffinity(0))
 
 ALL = frozenset(_AVAILABLE)
 SERVER = frozenset(_AVAILABLE[:1])
-"""The core of everything that is measured."""
+"""The core of the measured server."""
 TWO = frozenset(_AVAILABLE[:2])
 """The cores of two workers."""
 LOAD = frozenset(_AVAILABLE[-1:])
-"""The core of what drives it: shared with the second worker only where there are no more than two."""
+"""The core of the load generator; on a machine with two cores also that of a second worker."""
 
 
 def check() -> None:
-    """Ends the program where there is only one core."""
+    """Exits with a message on a machine with one core."""
     if len(ALL) < 2:
         sys.exit("benchmarks: two cores are needed, one for the server and one for the load")
 
 
 @contextlib.contextmanager
 def pinned(cores: frozenset[int]) -> Iterator[None]:
-    """This process on these cores."""
+    """Binds this process to `cores` for the time of the context."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cores)
     try:

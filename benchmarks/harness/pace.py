@@ -1,8 +1,8 @@
-"""Requests at a constant rate, whatever the server does, each timed from the moment it was due.
+"""An open-loop load generator: requests at a constant rate, each latency counted from the time the request was due.
 
-A generator that waits for answers before it sends the next request asks a slow server less often, and so does not see
-the slowness ("coordinated omission"). Here a request that is due while all connections are busy is sent later, and the
-wait counts. The loop polls without a pause, because timers are too coarse for it; it has a core of its own.
+A closed-loop generator sends its next request after the previous response, so that a slow server gets fewer requests
+and its latency is understated ("coordinated omission"). Here a request that is due while all connections are busy is
+sent late, and its delay counts. The loop polls without sleep, because timers are too coarse, and needs its own core.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ import time
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from .errors import Failed
+from ..errors import Failed
 
 _LENGTH = re.compile(rb"^content-length: *(\d+)\r?$", re.IGNORECASE | re.MULTILINE)
-_PATIENCE = 10.0
-"""Seconds that answers may be late."""
+_TIMEOUT = 10.0
+"""Seconds after the last due time in which all responses must have arrived; also of a connect."""
 
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Seconds."""
+    """Latency in seconds."""
 
     median: float
     p99: float
 
 
 def pace(url: str, rate: float, seconds: float, connections: int) -> Latency:
-    """Asks for `url` so many times a second."""
+    """The latency of GET requests at `rate` per second over `connections`. Raises Failed if the server falls behind."""
     target = urlsplit(url)
     request = f"GET {target.path} HTTP/1.1\r\nhost: {target.netloc}\r\n\r\n".encode()
     sockets: dict[int, socket.socket] = {}
     try:
         for _ in range(connections):
-            connection = socket.create_connection((target.hostname, target.port or 80), timeout=_PATIENCE)
+            connection = socket.create_connection((target.hostname, target.port or 80), timeout=_TIMEOUT)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection.setblocking(False)
             sockets[connection.fileno()] = connection
@@ -77,13 +77,13 @@ def _drive(connections: dict[int, socket.socket], request: bytes, rate: float, c
                     latencies.append(now() - began[descriptor])
                     answers[descriptor] = b""
                     idle.append(descriptor)
-            if time_now > start + count * interval + _PATIENCE:
+            if time_now > start + count * interval + _TIMEOUT:
                 raise Failed("the server does not keep up with half of its maximum rate")
     return latencies
 
 
 def _is_complete(answer: bytes) -> bool:
-    """Whether all of a response is there; it says its length, or comes in chunks where the guest took its time."""
+    """Whether a response is complete, by its Content-Length or by its last chunk. Raises Failed unless it is a 200."""
     head, separator, body = answer.partition(b"\r\n\r\n")
     if not head.startswith(b"HTTP/1.1 200"):
         raise Failed(f"answered {answer[:100]!r} at constant rate")

@@ -1,4 +1,4 @@
-"""A server in a process of its own: started, set aside while another is measured, ended whatever happens."""
+"""Server processes: start, pause while another server is measured, end."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import Failed
+from ..errors import Failed
 
-_ROOT = Path(__file__).parent.parent
-_STOP = 15.0
-"""Seconds a server has to end."""
+_ROOT = Path(__file__).parents[2]
+_TIMEOUT = 15.0
+"""Seconds for a start, and for an end after SIGTERM."""
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _libc = ctypes.CDLL(None)
@@ -27,30 +27,30 @@ _libc = ctypes.CDLL(None)
 
 @dataclass(slots=True)
 class Process:
-    """A process and its children, which are a group of their own."""
+    """A process and its children, as one process group."""
 
     popen: subprocess.Popen[str]
 
     def pause(self) -> None:
-        """No more time for it."""
+        """Stops the group (SIGSTOP)."""
         os.killpg(self.popen.pid, signal.SIGSTOP)
 
     def resume(self) -> None:
-        """It goes on."""
+        """Continues the group (SIGCONT)."""
         os.killpg(self.popen.pid, signal.SIGCONT)
 
     def status(self, field: str) -> int:
-        """Bytes that a field of /proc/PID/status names, such as VmRSS."""
+        """The bytes of a field of /proc/PID/status, such as VmRSS."""
         match = re.search(rf"^{field}:\s+(\d+) kB", Path(f"/proc/{self.popen.pid}/status").read_text(), re.MULTILINE)
         assert match
         return int(match[1]) * 1024
 
-    def forget_peak(self) -> None:
-        """VmHWM begins anew (proc(5), clear_refs)."""
+    def reset_peak(self) -> None:
+        """Resets VmHWM to VmRSS (proc(5), clear_refs)."""
         Path(f"/proc/{self.popen.pid}/clear_refs").write_text("5")
 
-    def resident_beside(self, directory: Path) -> int:
-        """Proportional resident bytes of all that is not mapped from files in `directory`."""
+    def resident_outside(self, directory: Path) -> int:
+        """Proportional resident bytes (Pss) of all mappings except those of files in `directory`."""
         total, is_counted = 0, True
         for line in Path(f"/proc/{self.popen.pid}/smaps").read_text().splitlines():
             if re.match(r"[0-9a-f]+-[0-9a-f]+ ", line):
@@ -64,14 +64,14 @@ class Process:
 def started(
     command: Sequence[str], cores: frozenset[int], log: Path | None = None, environment: dict[str, str] | None = None
 ) -> Iterator[Process]:
-    """Runs a command on these cores; its standard error goes to `log`, its standard output can be read."""
+    """Runs a command on `cores`, its standard error appended to `log`, its standard output a pipe; ends it on exit."""
 
     def prepare() -> None:
         os.sched_setaffinity(0, cores)
-        # Ends with this program, also where that is killed: as a group of its own it would be left behind.
+        # SIGKILL at the death of this program, whose signals do not reach another process group.
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
-    # What a server leaves behind becomes a child of this program, which waits for it.
+    # Orphans of a server become children of this program, which can then wait for them.
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
     with contextlib.ExitStack() as stack:
         popen = subprocess.Popen(
@@ -98,9 +98,9 @@ def _end(process: Process) -> None:
         os.kill(pid, signal.SIGTERM)
         ended = select.poll()
         ended.register(descriptor, select.POLLIN)
-        ended.poll(_STOP * 1000)
+        ended.poll(_TIMEOUT * 1000)
         os.close(descriptor)
-    # What it leaves behind is in its group, whose id is not given away as long as one of them is not waited for.
+    # Orphans of the server are in its group, whose id stays reserved until all of them are waited for.
     with contextlib.suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGKILL)
     process.popen.communicate()
@@ -110,7 +110,7 @@ def _end(process: Process) -> None:
 
 
 def wait_ready(process: Process, name: str, log: Path | None = None) -> str:
-    """The URL in the line that a server prints when it is ready. Raises Failed with its log."""
+    """The URL of the server's ready line. Raises Failed with the server's log."""
     assert process.popen.stdout
     for line in process.popen.stdout:
         if line.startswith("Ready: serving on "):
@@ -119,14 +119,14 @@ def wait_ready(process: Process, name: str, log: Path | None = None) -> str:
 
 
 def python(*module: str) -> list[str]:
-    """The command line of a Python module."""
+    """The command line that runs a Python module."""
     return [sys.executable, "-m", *module]
 
 
-def wait_until(process: Process, name: str, is_there: Callable[[], bool], log: Path) -> None:
-    """Returns when `is_there()` holds; raises Failed if the server dies or takes too long."""
-    deadline = time.monotonic() + _STOP
-    while not is_there():
+def wait_until(process: Process, name: str, is_ready: Callable[[], bool], log: Path) -> None:
+    """Waits until `is_ready()` holds. Raises Failed with the server's log if the server ends or times out."""
+    deadline = time.monotonic() + _TIMEOUT
+    while not is_ready():
         if process.popen.poll() is not None or time.monotonic() > deadline:
             raise Failed(f"{name} does not start:\n{log.read_text()}")
         time.sleep(0.01)

