@@ -59,11 +59,11 @@ def _on_epoch(*_: object) -> int:
 class BareCalls:
     """Runs the hello guest with the environment of a request."""
 
-    def __init__(self, site: Site, reader: int, stdout: bytes, *, is_on_loop: bool, gives_strings: bool = True) -> None:
+    def __init__(self, site: Site, reader: int, stdout: bytes, *, is_inline: bool, gives_strings: bool = True) -> None:
         """`stdout` is the path of the pipe whose read end is `reader`. A guest on the event loop's thread has no epoch
         callback. Without `gives_strings` the guest gets no arguments and no environment."""
         self._site = site  # a reference, because the engine is used by its address
-        self._is_on_loop = is_on_loop
+        self._is_inline = is_inline
         self._gives_strings = gives_strings
         self._error = _P()
         endpoint, argv, environ = prepare(site)
@@ -133,9 +133,9 @@ class BareCalls:
         store: int = _store_new(self._engine, None, None)
         context: int = _store_context(store)
         _store_limiter(store, *self._limits)
-        if not self._is_on_loop:
+        if not self._is_inline:
             _epoch_callback(store, _on_epoch, None, None)
-        _set_deadline(context, 2 if self._is_on_loop else 1)
+        _set_deadline(context, 2 if self._is_inline else 1)
         _set_wasi(context, config)
         return store, context
 

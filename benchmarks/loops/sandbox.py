@@ -24,25 +24,25 @@ class SandboxLoops:
         self._site = site
         self._reader, self._path = reader, descriptor_path(writer)
         self._run = choose().run
-        self.bare = BareCalls(site, reader, self._path, is_on_loop=True)
+        self.bare = BareCalls(site, reader, self._path, is_inline=True)
         """The C API calls of `entry` alone."""
-        self.bare_on_a_thread = BareCalls(site, reader, self._path, is_on_loop=False)
+        self.bare_on_a_thread = BareCalls(site, reader, self._path, is_inline=False)
         """The C API calls of `on_a_thread` alone."""
         self._invocation = invocation_factory(site)
 
     def entry(self, count: int) -> float:
         """The entry to the C API for a guest on the event loop's thread, with the construction of its invocation."""
-        return self._loop(count, is_on_loop=True)
+        return self._loop(count, is_inline=True)
 
     def on_a_thread(self, count: int) -> float:
         """The entry to the C API for a guest on a thread, called on this thread."""
-        return self._loop(count, is_on_loop=False)
+        return self._loop(count, is_inline=False)
 
-    def _loop(self, count: int, *, is_on_loop: bool) -> float:
+    def _loop(self, count: int, *, is_inline: bool) -> float:
         begin = time.perf_counter()
         for _ in range(count):
             context = ExecutionContext(self._invocation())
-            context.is_inline = is_on_loop
+            context.is_inline = is_inline
             self._run(self._site.engine, context, self._path, self._path)
             assert read_available(self._reader)
         return (time.perf_counter() - begin) / count * 1e6

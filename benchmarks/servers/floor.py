@@ -18,7 +18,7 @@ from .bare import constant, serve
 
 with contextlib.ExitStack() as _stack:
     _reader, _writer = open_pipe(_stack)
-    _calls = BareCalls(load_hello(HELLO_WAT), _reader, descriptor_path(_writer), is_on_loop=True, gives_strings=False)
+    _calls = BareCalls(load_hello(HELLO_WAT), _reader, descriptor_path(_writer), is_inline=True, gives_strings=False)
 
     async def floor(scope: Scope, receive: Receive, send: Send) -> None:
         """The constant response, after one guest."""

@@ -17,8 +17,8 @@ class ThreadPool:
     """Runs jobs from one queue.
 
     A thread that has just finished a guest takes the next job without a wake-up, which halves the cost of a request;
-    with a thread for each guest every guest would cost a sleep and a wake-up. So a guest may wait behind a fast one, and
-    the caller grows the pool when a guest turns out to be slow.
+    with a thread for each guest every guest would cost a sleep and a wake-up. So a guest may wait behind a fast one,
+    and the caller grows the pool when a guest turns out to be slow.
     """
 
     def __init__(self) -> None:
@@ -52,8 +52,8 @@ class ThreadPool:
     def shrink(self, count: int) -> None:
         """Ends threads beyond `count`, but keeps the first few. May be called from any thread.
 
-        A thread cannot detect by itself that it is idle: the queue gives each job to the thread that has waited longest,
-        so that even a few jobs keep all threads alive, and with them the stacks that guests have used.
+        A thread cannot detect by itself that it is idle: the queue gives each job to the thread that waits longest, so
+        that even a few jobs keep all threads alive, and with them the stacks that guests have used.
         """
         with self._lock:
             while self._count > max(count, self._few):
