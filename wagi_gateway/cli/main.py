@@ -13,7 +13,6 @@ from typing import Annotated, Literal
 import typer
 from pydantic import ByteSize
 
-from .. import __version__
 from ..cgi.environ import META_VARIABLES
 from ..config.envfile import parse_env_file, parse_variable
 from ..config.file import ConfigFile, Overrides, log_directory, pod_tables, read_config
@@ -29,6 +28,7 @@ from ..server.autoreload import check_available
 from ..server.listener import listening, listening_to_operator, url
 from ..server.signals import ignore_signals
 from ..site.site import Site
+from ..version import __version__
 from . import registry as cli_registry
 from .run import RunRequest, load_once, run_once
 from .terminal import (
