@@ -13,11 +13,10 @@ from typing import Annotated, Literal
 import typer
 from pydantic import ByteSize
 
-from ..cgi.environ import META_VARIABLES
 from ..config.envfile import parse_env_file, parse_variable
 from ..config.file import ConfigFile, Overrides, log_directory, pod_tables, read_config
 from ..config.settings import Config
-from ..config.values import as_written, parse_unix
+from ..config.values import as_written, check_reserved, parse_unix
 from ..errors import Problem, StartupError
 from ..memory import bound_arenas, check_memory, memory_bound
 from ..observe import log
@@ -333,8 +332,11 @@ def _environment(files: list[Path], variables: list[str]) -> dict[str, str]:
             environment |= [parse_variable(variable)]
         except ValueError as error:
             problems.append(Problem("--env", f'"{variable}": {error}'))
-    for name in META_VARIABLES.intersection(environment):
-        problems.append(Problem("--env or --env-file", f"{name}: the request sets this variable; choose another name"))
+    for name in environment:
+        try:
+            check_reserved(name)
+        except ValueError as error:
+            problems.append(Problem("--env or --env-file", f"{name}: {error}"))
     if problems:
         raise StartupError(*problems)
     return environment

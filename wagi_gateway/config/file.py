@@ -33,7 +33,7 @@ from .settings import (
     TracingConfig,
     nested_models,
 )
-from .values import Environment, as_written
+from .values import RESERVED, Environment, as_written
 
 if TYPE_CHECKING:  # what reads YAML is imported where there is some
     from .pod.manifest import PodFile
@@ -312,7 +312,7 @@ def _explain(detail: ErrorDetails, model: type[BaseModel], prefix: str, table: o
         if (limit := detail.get("ctx", {}).get(bound)) is not None:
             what = f"must be {words} {as_written(limit, _annotation_at(model, loc))}"
     what = what[:1].lower() + what[1:]
-    if value is None or isinstance(value, (dict, list)) or _is_secret(_annotation_at(model, loc)):
+    if kind == RESERVED or value is None or isinstance(value, (dict, list)) or _is_secret(_annotation_at(model, loc)):
         return f"{key}: {what}"
     return f"{key} = {_toml(value)}: {what}"
 

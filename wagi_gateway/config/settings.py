@@ -16,6 +16,7 @@ from .values import (
     Environment,
     FieldValue,
     HostEntry,
+    Hostname,
     Listen,
     Mirror,
     Mode,
@@ -214,7 +215,7 @@ class ServerConfig(SettingsTable):
     tls_key: str | None = Field(None, min_length=1)
     """File with the certificate's private key (PEM, without a passphrase); relative to this file. Without it the key
     is in the file of the certificate."""
-    hostname: str | None = None
+    hostname: Hostname | None = None
     """`HOST[:PORT]` for SERVER_NAME and SERVER_PORT of a request without a Host header (HTTP/1.0). Without it, the
     listening address."""
     trusted_proxies: tuple[Proxies, ...] = ()

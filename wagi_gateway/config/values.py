@@ -7,10 +7,17 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ByteSize, SecretStr, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
+from ..cgi.environ import META_VARIABLES
+from ..cgi.request import Authority
+from ..errors import BadRequest
 from ..outbound.policy import AllowedHost
 from ..outbound.proxy import Proxy
 from .image_reference import check_mirror, check_registry
+
+RESERVED = "reserved_variable"
+"""The type of a validation error: a variable has a name that each request sets."""
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -93,40 +100,28 @@ def _parse_proxies(value: object) -> object:
     return value
 
 
-def _check_mode(value: str) -> str:
-    if not re.fullmatch("0?[0-7]{3}", value):
-        raise ValueError('not a mode; write for example "0660"')
-    return value
-
-
 def _check_prefix_route(value: str) -> str:
     if not value.endswith("/..."):
         raise ValueError(f'a directory answers everything below a path; write "{value.rstrip("/")}/..."')
     return value
 
 
-def _check_field_value(value: str) -> str:
-    if not value.isascii() or not value.isprintable() or value != value.strip():
-        raise ValueError("not the value of a header field")
+def _check_hostname(value: str) -> str:
+    try:
+        Authority.parse(value.encode())
+    except BadRequest:
+        raise ValueError("not HOST or HOST:PORT") from None
     return value
 
 
-def _check_directory(value: str) -> str:
-    if "\0" in value:
-        raise ValueError("the path of a directory must not contain NUL")
-    return value
+def check_reserved(name: str) -> str:
+    """The name of an environment variable, unless CGI or WAGI gives the name a meaning (RFC 3875 section 4.1).
 
-
-def _check_variable_name(name: str) -> str:
-    if not name or "=" in name or "\0" in name:
-        raise ValueError("a variable's name must not be empty and must not contain '=' or NUL")
+    Raises PydanticCustomError, a ValueError of the type RESERVED.
+    """
+    if name in META_VARIABLES:
+        raise PydanticCustomError(RESERVED, "the request sets this variable; choose another name")
     return name
-
-
-def _check_variable_value(value: str) -> str:
-    if "\0" in value:
-        raise ValueError("a variable's value must not contain NUL")
-    return value
 
 
 def _check_allowed_host(entry: str) -> str:
@@ -139,6 +134,17 @@ def _check_proxy(proxy: SecretStr) -> SecretStr:
     return proxy
 
 
+def _matches(pattern: str, what: str) -> AfterValidator:
+    """Accepts text that the pattern matches as a whole; else `what` is the error."""
+
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(what)
+        return value
+
+    return AfterValidator(check)
+
+
 Duration = Annotated[
     float,
     BeforeValidator(parse_duration),
@@ -148,17 +154,22 @@ _SIZE_PATTERN = r"^\s*\d*\.?\d+\s*(([kKmMgGtTpPeE][iI]?)?[bB])?$"
 Size = Annotated[ByteSize, WithJsonSchema({"type": ["string", "integer"], "pattern": _SIZE_PATTERN})]
 Listen = Annotated[str, AfterValidator(_check_listen)]
 Proxies = Annotated[IPv4Network | IPv6Network | Literal["unix"], BeforeValidator(_parse_proxies)]
-Mode = Annotated[str, AfterValidator(_check_mode)]
+Hostname = Annotated[str, AfterValidator(_check_hostname)]
+Mode = Annotated[str, _matches("0?[0-7]{3}", 'not a mode; write for example "0660"')]
 PrefixRoute = Annotated[str, AfterValidator(_check_prefix_route)]
-FieldValue = Annotated[str, AfterValidator(_check_field_value)]
-Directory = Annotated[str, AfterValidator(_check_directory)]
+FieldValue = Annotated[str, _matches(r"([!-~]([ -~]*[!-~])?)?", "not the value of a header field")]
+Directory = Annotated[str, _matches(r"[^\0]*", "the path of a directory must not contain NUL")]
 HostEntry = Annotated[str, AfterValidator(_check_allowed_host)]
 ProxyUrl = Annotated[SecretStr, AfterValidator(_check_proxy)]
 RegistryHost = Annotated[str, AfterValidator(check_registry)]
 Mirror = Annotated[str, AfterValidator(check_mirror)]
-Environment = dict[
-    Annotated[str, AfterValidator(_check_variable_name)], Annotated[str, AfterValidator(_check_variable_value)]
+VariableName = Annotated[
+    str,
+    _matches(r"[^=\0]+", "a variable's name must not be empty and must not contain '=' or NUL"),
+    AfterValidator(check_reserved),
 ]
+VariableValue = Annotated[str, _matches(r"[^\0]*", "a variable's value must not contain NUL")]
+Environment = dict[VariableName, VariableValue]
 PullPolicy = Literal["always", "if-not-present", "never"]
 
 _UNITS = (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))

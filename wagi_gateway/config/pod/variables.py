@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from ...cgi.environ import META_VARIABLES
+from ..values import check_reserved
 from .document import Value
 from .fields import ENV, FIELD_REF, VALUE_FROM
 from .mapping import ManifestMapping, nearest
@@ -36,16 +36,11 @@ class Variables:
             value = self._variable(table, environment)
             if name is None or value is None:
                 continue
-            if "=" in name or "\0" in name:
-                table.problem("name", "must not contain '=' or NUL")
-            elif name in META_VARIABLES:
-                table.problem("name", "the request sets this variable; choose another name")
-            elif "\0" in value:
-                table.problem("value", "must not contain NUL")
-            else:
-                if name in environment:
-                    table.warning("name", "stands twice; the last one counts")
-                environment[name] = value
+            if not _is_accepted(table, name, value):
+                continue
+            if name in environment:
+                table.warning("name", "stands twice; the last one counts")
+            environment[name] = value
         return environment
 
     def _variable(self, table: ManifestMapping, earlier: Mapping[str, str]) -> str | None:
@@ -92,6 +87,22 @@ class Variables:
         else:
             table.problem("fieldPath", f"not a field that a variable can have{nearest(path, [*_FIELDS, *_MAPS])}")
         return None
+
+
+def _is_accepted(table: ManifestMapping, name: str, value: str) -> bool:
+    """Whether a guest's environment can hold the variable; else the table has a problem more."""
+    try:
+        check_reserved(name)
+    except ValueError as error:
+        table.problem("name", str(error))
+        return False
+    if "=" in name or "\0" in name:
+        table.problem("name", "must not contain '=' or NUL")
+    elif "\0" in value:
+        table.problem("value", "must not contain NUL")
+    else:
+        return True
+    return False
 
 
 def expand(text: str, variables: Mapping[str, str], limit: int) -> str:
