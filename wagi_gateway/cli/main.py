@@ -14,7 +14,8 @@ import typer
 from pydantic import ByteSize
 
 from ..config.envfile import parse_env_file, parse_variable
-from ..config.file import ConfigFile, Overrides, log_directory, pod_tables, read_config
+from ..config.file import ConfigFile, log_directory, pod_tables, read_config
+from ..config.reader import Overrides
 from ..config.settings import Config
 from ..config.values import as_written, check_reserved, parse_unix
 from ..errors import Problem, StartupError
