@@ -1,4 +1,4 @@
-"""The commands; each is a few lines that call a room below."""
+"""The program `wagi-gateway`: its commands, their options, and the calls of the package behind each."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ Variables = Annotated[
 
 
 def main() -> None:
-    """The program; what is wrong with its input is said without a traceback."""
+    """Runs the command in `sys.argv`."""
     app()
 
 
@@ -307,9 +307,9 @@ def _print_routes(site: Site, listener: socket.socket) -> None:
 
 
 def _address(listen: str | None, uds: str | None) -> str | None:
-    """The address to serve on; a path of the command line is relative to where the command was given.
+    """The address to serve on; a relative `unix:` path starts in the working directory.
 
-    Raises StartupError.
+    Raises StartupError if both options are given.
     """
     if uds is not None:
         if listen is not None:
@@ -320,7 +320,7 @@ def _address(listen: str | None, uds: str | None) -> str | None:
 
 
 def _environment(files: list[Path], variables: list[str]) -> dict[str, str]:
-    """Raises StartupError with every mistake."""
+    """The variables of `--env-file` and `--env`, the latter winning. Raises StartupError with every mistake."""
     environment: dict[str, str] = {}
     problems: list[Problem] = []
     for file in files:
@@ -344,6 +344,7 @@ def _environment(files: list[Path], variables: list[str]) -> dict[str, str]:
 
 
 def _read_data(data: str | None) -> bytes:
+    """The request body of `--data`: text, `@FILE`, or `-` for standard input. Raises StartupError."""
     if data is None:
         return b""
     if data == "-":

@@ -1,4 +1,4 @@
-"""The values of settings, each in a notation of its own: how it is written, read and checked."""
+"""The types of settings: notation, parsing and validation of durations, sizes, addresses and names."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LISTEN = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^:\[\]\s]*)):(?P<
 
 
 def parse_duration(value: object) -> object:
-    """`"30s"`, `"250ms"`, `"5m"` or a number of seconds, as seconds."""
+    """The seconds of `"30s"`, `"250ms"` or `"5m"`; a number is returned as it is. Raises ValueError."""
     if isinstance(value, str):
         if match := _DURATION.fullmatch(value):
             return float(match[1]) * _SECONDS[match[2]]
@@ -36,7 +36,7 @@ def parse_duration(value: object) -> object:
 
 
 def parse_listen(value: str) -> tuple[str, int]:
-    """`HOST:PORT` as (host, port); an IPv6 address stands in brackets, an empty host means every address.
+    """`HOST:PORT` as (host, port); an IPv6 address is in brackets, an empty host means every IPv4 address.
 
     Raises ValueError.
     """
@@ -61,7 +61,7 @@ def parse_unix(value: str) -> str | None:
 
 
 def is_local(host: str) -> bool:
-    """Whether a host is this one, seen from itself: `localhost`, or a loopback address."""
+    """Whether a host is `localhost` or a loopback address."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -69,7 +69,7 @@ def is_local(host: str) -> bool:
 
 
 def is_private(listen: str) -> bool:
-    """Whether an address is one that only this host can reach; that of a descriptor is its opener's business."""
+    """Whether only this host can reach an address; a descriptor (`fd:3`) counts as private."""
     if parse_unix(listen) is not None or parse_descriptor(listen) is not None:
         return True
     return is_local(parse_listen(listen)[0])
@@ -176,7 +176,7 @@ _UNITS = (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
 
 
 def as_written(value: object, annotation: object) -> str:
-    """A value of a field as one writes it in the file: `16MiB`, `30s`, `true`, `"text"`; units without their quotes."""
+    """A value as TOML source: `true`, `"text"`, and without quotes `16MiB` for ByteSize and `30s` for float."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
