@@ -1,4 +1,4 @@
-"""Values of settings: what is accepted, and as what."""
+"""Types of settings: accepted notations and their values, and refused texts."""
 
 from __future__ import annotations
 
