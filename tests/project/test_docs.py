@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from scripts.configuration_page import configuration_reference
+from scripts.configuration_page import configuration_page
 from tests.conftest import ROOT
 from wagi_gateway.cgi.environ import META_VARIABLES, build_environ
 from wagi_gateway.cgi.request import RequestHead, find_authority
@@ -98,8 +98,8 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_the_configuration_reference_is_what_the_models_say() -> None:
-    assert CONFIGURATION.read_text() == configuration_reference(), "run scripts/write-docs"
+def test_the_configuration_page_is_what_the_models_say() -> None:
+    assert CONFIGURATION.read_text() == configuration_page(), "run scripts/write-docs"
 
 
 @pytest.mark.parametrize("model", sorted(set(models()), key=str), ids=lambda model: model.__name__)

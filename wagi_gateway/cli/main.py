@@ -1,4 +1,4 @@
-"""The commands; each is a few lines that call a room below."""
+"""The program `wagi-gateway`: its commands, their options, and the calls of the package behind each."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ from typing import Annotated, Literal
 import typer
 from pydantic import ByteSize
 
-from .. import __version__
-from ..cgi.environ import META_VARIABLES
 from ..config.envfile import parse_env_file, parse_variable
-from ..config.file import ConfigFile, Overrides, log_directory, pod_tables, read_config
+from ..config.file import ConfigFile, log_directory, pod_tables, read_config
+from ..config.reader import Overrides
 from ..config.settings import Config
-from ..config.values import as_written, parse_unix
+from ..config.values import as_written, check_reserved, parse_unix
 from ..errors import Problem, StartupError
 from ..memory import bound_arenas, check_memory, memory_bound
 from ..observe import log
@@ -29,6 +28,7 @@ from ..server.autoreload import check_available
 from ..server.listener import listening, listening_to_operator, url
 from ..server.signals import ignore_signals
 from ..site.site import Site
+from ..version import __version__
 from . import registry as cli_registry
 from .run import RunRequest, load_once, run_once
 from .terminal import (
@@ -58,7 +58,7 @@ Variables = Annotated[
 
 
 def main() -> None:
-    """The program; what is wrong with its input is said without a traceback."""
+    """Runs the command in `sys.argv`."""
     app()
 
 
@@ -307,9 +307,9 @@ def _print_routes(site: Site, listener: socket.socket) -> None:
 
 
 def _address(listen: str | None, uds: str | None) -> str | None:
-    """The address to serve on; a path of the command line is relative to where the command was given.
+    """The address to serve on; a relative `unix:` path starts in the working directory.
 
-    Raises StartupError.
+    Raises StartupError if both options are given.
     """
     if uds is not None:
         if listen is not None:
@@ -320,7 +320,7 @@ def _address(listen: str | None, uds: str | None) -> str | None:
 
 
 def _environment(files: list[Path], variables: list[str]) -> dict[str, str]:
-    """Raises StartupError with every mistake."""
+    """The variables of `--env-file` and `--env`, the latter winning. Raises StartupError with every mistake."""
     environment: dict[str, str] = {}
     problems: list[Problem] = []
     for file in files:
@@ -333,14 +333,18 @@ def _environment(files: list[Path], variables: list[str]) -> dict[str, str]:
             environment |= [parse_variable(variable)]
         except ValueError as error:
             problems.append(Problem("--env", f'"{variable}": {error}'))
-    for name in META_VARIABLES.intersection(environment):
-        problems.append(Problem("--env or --env-file", f"{name}: the request sets this variable; choose another name"))
+    for name in environment:
+        try:
+            check_reserved(name)
+        except ValueError as error:
+            problems.append(Problem("--env or --env-file", f"{name}: {error}"))
     if problems:
         raise StartupError(*problems)
     return environment
 
 
 def _read_data(data: str | None) -> bytes:
+    """The request body of `--data`: text, `@FILE`, or `-` for standard input. Raises StartupError."""
     if data is None:
         return b""
     if data == "-":

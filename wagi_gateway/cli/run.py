@@ -13,7 +13,8 @@ from urllib.parse import quote
 
 from starlette.types import Message
 
-from ..config.file import ConfigFile, Overrides, config_from_tables, read_toml
+from ..config.file import ConfigFile, config_from_tables, read_toml
+from ..config.reader import Overrides
 from ..errors import Problem, StartupError
 from ..gateway.gateway import Gateway
 from ..observe.tracing import open_tracer

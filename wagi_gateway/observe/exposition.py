@@ -11,8 +11,8 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
-from .. import __version__
 from ..compiler.abi import WASMTIME_VERSION
+from ..version import __version__
 from . import metrics
 from .metrics import BOUNDS, METRICS, Metric
 from .process import usage

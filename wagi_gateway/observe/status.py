@@ -7,8 +7,8 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from .. import __version__
 from ..compiler.abi import WASMTIME_VERSION
+from ..version import __version__
 from . import metrics
 from .process import usage
 from .process_registry import SUPERVISOR, ProcessEntry, ProcessRegistry, ServedModule
