@@ -141,9 +141,9 @@ def _give_stdin(config: wasmtime.WasiConfig, stdin: bytes | int) -> None:
 def _run(store: wasmtime.Store, invocation: Invocation) -> None:
     """Raises what wasmtime makes of the guest's end, if that is not its return."""
     module = invocation.module
-    if module.copies is None:
+    if module.serialized is None:
         raise wasmtime.WasmtimeError("the module was loaded for the hot path")
-    exports = module.copies.instantiate(store).exports(store)
+    exports = module.serialized.instantiate(store).exports(store)
     for name in invocation.entrypoints:
         function = exports.get(name.decode())
         if not isinstance(function, wasmtime.Func):

@@ -203,4 +203,4 @@ class Sandbox:
 
 def _can_run_here(invocation: Invocation) -> bool:
     """Whether a guest is ended in time on the event loop's thread, and can do nothing but print: no file, no call."""
-    return invocation.module.meets_epochs and not invocation.volumes and not isinstance(invocation.stdin, int)
+    return invocation.module.is_interruptible and not invocation.volumes and not isinstance(invocation.stdin, int)
