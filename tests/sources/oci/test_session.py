@@ -106,7 +106,7 @@ def test_a_pause_ends_when_nobody_wants_it(server: FaultProxy) -> None:
     start = time.monotonic()
     access = RegistryEndpoint(server.address, is_plain=True)
     with (
-        Repository(ImageReference.parse(f"{server.address}/hello"), access, over=over) as own,
+        Repository(ImageReference.parse(f"{server.address}/hello"), access, cancelled=over) as own,
         pytest.raises(Unreachable, match="it was given up"),
     ):
         own.resolve("1")
