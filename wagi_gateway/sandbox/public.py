@@ -156,9 +156,9 @@ def _run(store: wasmtime.Store, invocation: Invocation) -> tuple[_Ended, int]:
     Raises wasmtime's exception where the module cannot be instantiated.
     """
     module = invocation.module
-    if module.copies is None:
+    if module.serialized is None:
         raise wasmtime.WasmtimeError("the module was loaded for the hot path")
-    exports = module.copies.instantiate(store).exports(store)
+    exports = module.serialized.instantiate(store).exports(store)
     for name in invocation.entrypoints:
         function = exports.get(name.decode())
         if not isinstance(function, wasmtime.Func):

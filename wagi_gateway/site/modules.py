@@ -67,7 +67,7 @@ class ModuleLoader:
 
     def forget_before(self) -> None:
         """All is loaded: what was made before and is not used any more goes."""
-        self.compiler.forget_before()
+        self.compiler.drop_previous()
         self._known = set()
 
 

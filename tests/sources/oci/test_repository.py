@@ -271,7 +271,7 @@ def test_a_blob_that_arrives_at_the_second_time(proxy: FaultProxy, name: str) ->
     proxy.fault(is_blob, DAMAGED[name], times=1)
     with repository(proxy.address) as own:
         seen: list[int] = []
-        assert fetched(own, layer_of(own), on_progress=seen.append) == MODULE
+        assert fetched(own, layer_of(own), on_received=seen.append) == MODULE
     assert seen[-1] == len(MODULE)
     assert proxy.downloads == [DIGEST] * 2
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import email.utils
+import gc
+import logging
 import socket
 import ssl
 import threading
@@ -22,7 +24,7 @@ from wagi_gateway.sources.oci.endpoint import RegistryEndpoint
 from wagi_gateway.sources.oci.errors import Invalid, RegistryError, Unreachable
 from wagi_gateway.sources.oci.repository import Repository
 from wagi_gateway.sources.oci.retry import RetryPolicy
-from wagi_gateway.sources.oci.session import RegistrySession
+from wagi_gateway.sources.oci.session import LOGGERS, RegistrySession
 
 pytestmark = pytest.mark.usefixtures("own_home")
 MANIFEST = b'{"schemaVersion": 2}'
@@ -106,7 +108,7 @@ def test_a_pause_ends_when_nobody_wants_it(server: FaultProxy) -> None:
     start = time.monotonic()
     access = RegistryEndpoint(server.address, is_plain=True)
     with (
-        Repository(ImageReference.parse(f"{server.address}/hello"), access, over=over) as own,
+        Repository(ImageReference.parse(f"{server.address}/hello"), access, cancelled=over) as own,
         pytest.raises(Unreachable, match="it was given up"),
     ):
         own.resolve("1")
@@ -399,3 +401,31 @@ def test_the_first_time_is_up_before_it_begins() -> None:
         pytest.raises(requests.exceptions.Timeout),
     ):
         session.get("http://127.0.0.1:1/")
+
+
+def logged(caplog: pytest.LogCaptureFixture) -> set[str]:
+    """The loggers of oras and urllib3 that log at all."""
+    caplog.clear()
+    with caplog.at_level(logging.DEBUG):
+        for name in (*LOGGERS, "urllib3.other"):
+            logging.getLogger(name).critical("a URL with a signature")
+    return {record.name for record in caplog.records}
+
+
+def test_foreign_loggers_are_muted_while_a_session_is_open(caplog: pytest.LogCaptureFixture) -> None:
+    everything = {*LOGGERS, "urllib3.other"}
+    gc.collect()  # sessions of other tests that were not closed
+    assert logged(caplog) == everything
+    with RegistrySession(RetryPolicy(), None):
+        with RegistrySession(RetryPolicy(), None):
+            assert logged(caplog) == {"urllib3.other"}
+        assert logged(caplog) == {"urllib3.other"}
+    assert logged(caplog) == everything
+
+
+def test_a_session_that_is_not_closed_does_not_mute_for_ever(caplog: pytest.LogCaptureFixture) -> None:
+    session = RegistrySession(RetryPolicy(), None)
+    assert logged(caplog) == {"urllib3.other"}
+    del session
+    gc.collect()
+    assert logged(caplog) == {*LOGGERS, "urllib3.other"}
