@@ -98,7 +98,7 @@ class ProcessRegistry:
             self._entries.append(ProcessEntry(name, process.pid or 0, counters, process))
         self._count(metrics.WORKER_STARTS)
 
-    def bury(self) -> None:
+    def reap(self) -> None:
         """Keeps what workers have counted that have ended. Called on the thread that starts them."""
         ended = [entry for entry in self.entries() if entry.process and not entry.process.is_alive()]
         with self._lock:
