@@ -139,5 +139,5 @@ def test_the_shutdown_reads_the_list_of_servers() -> None:
 
 def test_the_message_that_the_log_leaves_out_is_uvicorns() -> None:
     record = SimpleNamespace(msg="ASGI callable returned without completing response.")
-    assert not log._is_news(record)  # type: ignore[arg-type]
+    assert not log._is_not_redundant(record)  # type: ignore[arg-type]
     assert record.msg in inspect.getsource(RequestResponseCycle), f"uvicorn {version('uvicorn')}: observe/log.py"
