@@ -64,7 +64,7 @@ class ModuleLog(logging.Handler):
 
 
 def _append(path: Path, lines: bytes) -> int:
-    """Appends lines, and returns how many bytes of whole lines a disk that is full has taken. Raises OSError."""
+    """Appends lines, and returns the bytes of whole lines written: fewer on a full disk. Raises OSError."""
     try:
         descriptor = _open(path)
     except FileNotFoundError:

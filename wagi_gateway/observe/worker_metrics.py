@@ -1,7 +1,6 @@
-"""What one process counts. A request leaves a note of itself; the notes are counted a few times a second.
+"""The metrics of one process. Requests and guests append events to lists, which are counted several times a second.
 
-To count each at once would cost it several times as much: the numbers and the code are out of the processor's cache by
-then.
+Counting each event at once would take several times as long: counters and code would have left the processor's cache.
 """
 
 from __future__ import annotations
@@ -56,7 +55,10 @@ _EXECUTORS: tuple[Executor, ...] = ("inline", "restarted", "thread")
 
 
 class WorkerMetrics:
-    """Counts for all routes. Belongs to the event loop, but for calls, which end on the guests' threads."""
+    """The metrics of a process, for all routes.
+
+    Methods are called on the event loop's thread, but for `RouteMetrics.count_call`.
+    """
 
     def __init__(self, counters: SharedCounters | None = None) -> None:
         """`counters` are those another process reads."""
@@ -83,7 +85,7 @@ class WorkerMetrics:
         return counts
 
     def count(self) -> None:
-        """Counts what has been noted."""
+        """Counts the events so far."""
         requests, self.requests = self.requests, []
         for route, status, seconds, size in requests:
             self.route(route).count_request(status, seconds, size)
@@ -94,7 +96,7 @@ class WorkerMetrics:
                 self.route(route).count_limit("memory")
 
     def show(self, in_flight: int, loads: Mapping[str, tuple[int, int]]) -> None:
-        """How many requests are not over, and how many guests of a route run and requests wait."""
+        """Sets the gauges: requests in flight and, by route, running guests and waiting requests."""
         self.numbers[self._in_flight] = in_flight
         self.numbers[self._connections], self.numbers[self._refused] = self.connections()
         for route, counts in self._routes.items():
