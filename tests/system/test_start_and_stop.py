@@ -16,8 +16,6 @@ import pytest
 from tests.conftest import Serve, Server, wait_until
 from tests.support import guests
 from tests.support.attacks import LOOP, NAP, SLEEP, STREAM, get, module, send, together, wait_for_work
-from wagi_gateway.server.protocol import UvicornConfig
-from wagi_gateway.server.supervisor import _Process
 
 
 def test_a_request_in_flight_outlives_sigterm(serve: Serve) -> None:
@@ -185,14 +183,3 @@ def test_a_quit_is_a_stop(count: str, serve: Serve) -> None:
             os.kill(pid, signal.SIGQUIT)
         assert response.read() == b"from the beginning to the end\n"
     assert server.process.wait(10) == 0
-
-
-def test_a_worker_that_dies_hangs_up() -> None:
-    config = UvicornConfig("nobody:app", head_time=1.0, send_timeout=1.0, keep_alive_requests=1, log_config=None)
-    worker = _Process(config, [])
-    worker.start()
-    assert worker.parent_conn.poll(20)
-    with pytest.raises(EOFError):
-        worker.parent_conn.recv()
-    worker.kill()
-    worker.join()
