@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,6 @@ from wagi_gateway.config.file import read_config
 from wagi_gateway.errors import BadOutput, GuestFailed
 from wagi_gateway.gateway.gateway import Gateway
 from wagi_gateway.sandbox.backend import choose_path
-from wagi_gateway.sandbox.sandbox import Sandbox
 from wagi_gateway.site.load import load
 
 PATIENCE = 20.0
@@ -138,12 +137,8 @@ def config(tmp_path: Path) -> Path:
 
 @asynccontextmanager
 async def served(config: Path) -> AsyncIterator[Client]:
-    site = load(read_config(config))
-    with closing(site):
-        gateway = Gateway(site)
-        async with asyncio.timeout(2 * PATIENCE), Sandbox(site.engine) as sandbox:
-            gateway.sandbox = sandbox
-            yield Client(gateway)
+    async with asyncio.timeout(2 * PATIENCE), Gateway(load(read_config(config))) as gateway:
+        yield Client(gateway)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from ipaddress import AddressValueError, IPv6Address
+from typing import NamedTuple
 
 from ..errors import BadRequest, UriTooLong
 
@@ -94,11 +95,17 @@ class Authority:
         return cls(name, b"%d" % int(port) if port else b"")
 
 
-FoundAuthority = tuple[Authority, bool]
-"""Where the client wanted to go, and whether it said so."""
+class FoundAuthority(NamedTuple):
+    """The authority of a request."""
+
+    authority: Authority
+    is_named: bool
+    """Whether the request named the authority; else it is the gateway's own."""
 
 
-_parse_authority = lru_cache(maxsize=1024)(Authority.parse)
+@lru_cache(maxsize=1024)
+def _parse_named(value: bytes) -> FoundAuthority:
+    return FoundAuthority(Authority.parse(value), True)
 
 
 def check_target(request: RequestHead) -> None:
@@ -132,18 +139,19 @@ def find_authority(request: RequestHead, hostname: Authority | None = None) -> F
         raise BadRequest(f"the request names a host of more than {MAX_NAME} bytes")
     if not hosts and request.http_version == "1.1":
         raise BadRequest("the HTTP/1.1 request has no Host header")
-    authority = _parse_authority(host) if host else None
+    named = _parse_named(host) if host else None
     if request.target_authority is not None:
-        return _parse_authority(request.target_authority), True
-    if authority:
-        return authority, True
-    if hostname:
-        return hostname, False
+        return _parse_named(request.target_authority)
+    return named or FoundAuthority(hostname or _own_authority(request), False)
+
+
+def _own_authority(request: RequestHead) -> Authority:
+    """The address of the socket that accepted the request; `localhost` for a UNIX socket."""
     name, port = request.server or ("localhost", None)
-    if port is None:  # a UNIX socket, whose path is nobody's business
-        return Authority(b"localhost", b""), False
+    if port is None:  # the path of a UNIX socket is withheld
+        return Authority(b"localhost", b"")
     address = f"[{name}]" if ":" in name else name
-    return Authority(address.encode(), b"%d" % port if port else b""), False
+    return Authority(address.encode(), b"%d" % port if port else b"")
 
 
 MAX_REDIRECTS = 5

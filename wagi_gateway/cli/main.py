@@ -152,9 +152,11 @@ def serve(
         _print_routes(site, listener)
         if admin_listener:
             print(f"Admin: serving on {url(admin_listener)}")
+        loaded = [site]
+        del site  # a reload frees it
         server.run(
             file,
-            site,
+            loaded,
             listener,
             on_ready,
             lambda: tell(notify.STOPPING),

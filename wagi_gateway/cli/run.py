@@ -6,7 +6,7 @@ import asyncio
 import http
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 from urllib.parse import quote
@@ -16,8 +16,6 @@ from starlette.types import Message
 from ..config.file import ConfigFile, Overrides, config_from_tables, read_toml
 from ..errors import Problem, StartupError
 from ..gateway.gateway import Gateway
-from ..observe.tracing import open_tracer
-from ..sandbox.sandbox import Sandbox
 from ..site.site import Site
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -88,8 +86,7 @@ def load_once(
         raise StartupError(*problems, warnings=error.warnings) from None
     if not any(pattern.text == "/..." for pattern, _ in site.routes):
         raise StartupError(Problem("--entrypoint", f'"{request.entrypoint}": there is no such export'))
-    site.warnings = [Problem("", warning.what) for warning in site.warnings]
-    return site
+    return replace(site, warnings=[Problem("", warning.what) for warning in site.warnings])
 
 
 def run_once(site: Site, request: RunRequest, output: IO[bytes]) -> int:
@@ -115,12 +112,8 @@ async def _run_once(site: Site, request: RunRequest, output: IO[bytes]) -> int:
             output.write(message["body"])
         output.flush()
 
-    gateway = Gateway(site)
-    tracer = gateway.generation.tracer = open_tracer(site.config.tracing)
-    async with Sandbox(site.engine) as gateway.sandbox:
+    async with Gateway(site) as gateway:
         await gateway(request.scope(), receive, send)
-    if tracer:
-        await asyncio.to_thread(tracer.close)
     return int(statuses[0])
 
 

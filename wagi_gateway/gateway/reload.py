@@ -16,6 +16,7 @@ from ..config.settings import Config, SettingsTable
 from ..config.values import as_written
 from ..errors import Problem, StartupError
 from ..memory import check_memory, memory_bound
+from ..observe.process_registry import ServedSite
 from ..site.load import load
 from ..site.site import Site
 from .gateway import Gateway
@@ -26,8 +27,8 @@ T = TypeVar("T")
 
 Read = Callable[[], ConfigFile]
 """Reads the configuration as it is now."""
-OnReload = Callable[[Site | None, StartupError | None], None]
-"""Is told the site that is served now, or why there is no new one."""
+OnReload = Callable[[ServedSite | None, StartupError | None], None]
+"""Called after a reload with the site that is served from now on, or with the error that prevented it."""
 
 FIXED = {"server": ("listen", "socket_mode", "workers", "send_timeout"), "admin": ("listen",), "tracing": ("export",)}
 """The settings of each table that only a start reads."""
@@ -74,7 +75,7 @@ class Reloader:
             self._on_reload(None, error)
             raise
         result = report(self._started, site, started)
-        self._on_reload(site, None)
+        self._on_reload(site.served(), None)
         return result
 
     async def take(self, read: Read) -> Site:

@@ -24,7 +24,7 @@ from ..config.settings import StaticConfig
 from ..errors import AtCapacity, ClientDisconnect, FilesOnly, NotFound, RequestError
 from ..router import RouteMatch
 from .reply import Reply
-from .request import Client
+from .request import unless_disconnected
 
 _ONE_RANGE = rb"(?:\d{1,15}-(?:\d{1,15})?|-\d{1,15})"
 _RANGE = re.compile(rb"bytes=" + _ONE_RANGE + rb"(?:[ \t]*,[ \t]*" + _ONE_RANGE + rb")*")
@@ -149,7 +149,7 @@ async def _send(response: Response, request: RequestHead, receive: Receive, repl
             await response(scope, receive, sending)
 
     try:
-        await Client(receive).unless_gone(send())
+        await unless_disconnected(receive, send())
     except ClientDisconnect:
         if not reply.is_ended:  # else it is the server's word for the end of the response
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import json
 import logging
@@ -67,8 +68,10 @@ def configure_for_run() -> None:
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """A response that was cut off on purpose has its own line already; uvicorn's says less."""
-    return record.msg != "ASGI callable returned without completing response."
+    """A response that was cut off on purpose has its own line already, and so has a request that was cancelled at the
+    end; uvicorn's says less."""
+    is_cancelled = bool(record.exc_info and record.exc_info[0] is asyncio.CancelledError)
+    return not is_cancelled and record.msg != "ASGI callable returned without completing response."
 
 
 class _MessageFormatter(logging.Formatter):

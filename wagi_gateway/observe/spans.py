@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from ..outbound.destination import Destination
     from ..outbound.request import Fields
     from ..sandbox.guest import Guest
-    from ..site.site import Endpoint
 
 _FLUSH = 2.0
 """Seconds in which the last spans may be sent at the end."""
@@ -93,7 +92,7 @@ class RequestSpan:
         self.trace = _trace(self._span)
         """What the guest is told."""
 
-    def begin_guest(self, endpoint: Endpoint) -> Callable[[Guest], None] | None:
+    def begin_guest(self, source: str, entrypoint: str) -> Callable[[Guest], None] | None:
         """A guest is about to run; what is returned is called when it has ended."""
         if not self._span.is_recording():
             return None
@@ -104,8 +103,8 @@ class RequestSpan:
             if outcome is None:
                 return
             attributes: dict[str, AttributeValue] = {
-                "wagi.module": endpoint.source,
-                "wagi.entrypoint": endpoint.entrypoint,
+                "wagi.module": source,
+                "wagi.entrypoint": entrypoint,
                 "wagi.guest.executor": guest.executor,
                 "wagi.guest.seconds": outcome.seconds,
             }

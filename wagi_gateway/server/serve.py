@@ -11,7 +11,7 @@ from pathlib import Path
 
 from uvicorn.config import STARTUP_FAILURE
 
-from ..app import create_app
+from ..app import Application, create_app
 from ..cgi.environ import SERVER_SOFTWARE
 from ..config.file import ConfigFile
 from ..config.settings import ServerConfig
@@ -31,7 +31,7 @@ _HEALTHCHECK = 15
 
 def run(
     file: ConfigFile,
-    site: Site,
+    loaded: list[Site],
     listener: socket.socket,
     on_ready: OnReady,
     on_stop: Callable[[], None],
@@ -40,8 +40,9 @@ def run(
     read: Read,
     watched: Sequence[Path] | None = None,
 ) -> None:
-    """Serves until a signal ends it. `site` is served by this process if it is the only worker.
+    """Serves until a signal ends it. The site in `loaded` is served by this process if it is the only worker.
 
+    The list is emptied: a reference beside the application's would keep the engine of a replaced site in memory.
     `on_ready` is called once everything serves, and `on_stop` when the end begins.
     `read` reads the configuration for a reload, and a change of the files `watched` has one begin.
     """
@@ -51,12 +52,12 @@ def run(
     if admin_listener:
         from .admin import AdminListener  # and with it what writes metrics
 
-        admin = AdminListener(admin_listener, ProcessRegistry(site, settings.workers))
+        admin = AdminListener(admin_listener, ProcessRegistry(loaded[0].served(), settings.workers))
     registry = admin.registry if admin else None
     if settings.workers > 1:
-        app = functools.partial(create_worker_app, site.pinned(file))
+        app = functools.partial(create_worker_app, loaded[0].pinned(file))
         config = _uvicorn_config(app, settings)
-        supervisor = Supervisor(config, [listener], on_ready, on_stop, registry, site=site, read=read)
+        supervisor = Supervisor(config, [listener], on_ready, on_stop, registry, site=loaded.pop(), read=read)
         if admin:
             admin.reload = supervisor.reload
         watch = _watching(read, watched, supervisor.reload_soon)
@@ -65,9 +66,12 @@ def run(
         if supervisor.has_failed:
             raise SystemExit(STARTUP_FAILURE)
         return
-    serve = functools.partial(create_app, site, read, metrics=registry.metrics if registry else None)
-    if registry:
-        serve.keywords["on_reload"] = registry.on_reload
+
+    def serve() -> Application:
+        if registry:
+            return create_app(loaded.pop(), read, registry.on_reload, registry.metrics)
+        return create_app(loaded.pop(), read)
+
     server = Worker(_uvicorn_config(serve, settings), on_ready)
 
     def begin_to_end() -> None:

@@ -22,6 +22,7 @@ from uvicorn.supervisors.multiprocess import Process
 from ..config.file import ConfigFile
 from ..errors import Problem, StartupError
 from ..gateway.reload import Read, ReloadResult, explain, in_thread, load_anew, report
+from ..memory import give_back
 from ..observe import log
 from ..observe.process_registry import ProcessRegistry
 from ..observe.shared_counters import SharedCounters
@@ -155,8 +156,9 @@ class Supervisor(Multiprocess):
             _refuse(asked, error)
             return
         site.succeed(self._site, keep_all=True)  # guests of the workers may still use what the new site does not
-        self._site.release()
+        self._site.close()
         self._site = site
+        give_back()
         pinned = site.pinned(file)
         self.config.app = functools.partial(create_worker_app, pinned)
         for name, value in bounds(site.config.server).items():
@@ -167,7 +169,7 @@ class Supervisor(Multiprocess):
         self._tell_all(pinned, _PATIENCE + 10 * (time.monotonic() - started))
         result = report(self._started, site, started)
         if self._registry:
-            self._registry.on_reload(site, None)
+            self._registry.on_reload(site.served(), None)
         for future in asked:
             future.set_result(result)
 

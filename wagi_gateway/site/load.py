@@ -71,19 +71,19 @@ def load(
             raise StartupError(*findings.problems, warnings=warnings)
         loader.forget_before()
         return Site(
-            config,
-            loader.engine,
-            hostname,
-            Router([*routes, *static]),
-            routes,
-            warnings,
-            volumes,
-            loader,
-            sources.in_use(),
-            _loads(loader.compiler, sources),
-            certificate,
-            static,
-            logs,
+            config=config,
+            engine=loader.engine,
+            loader=loader,
+            hostname=hostname,
+            router=Router([*routes, *static]),
+            routes=routes,
+            static=static,
+            volumes=volumes,
+            certificate=certificate,
+            log_directory=logs,
+            touch=sources.in_use(),
+            loads=_loads(loader.compiler, sources),
+            warnings=warnings,
         )
     except BaseException:
         volumes.close()
