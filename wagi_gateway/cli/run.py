@@ -1,4 +1,4 @@
-"""One request to one module without a server, through the same gateway that serves."""
+"""The `run` command: one request to one module, without a server, through the gateway."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _HEADER = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)[ \t]*:[ \t]*(.*)")
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """What the command line says of the request and its module."""
+    """The request and module of a command line."""
 
     module: str
     path: str
@@ -39,7 +39,7 @@ class RunRequest:
     argv: str | None
 
     def config_file(self, overrides: Overrides, settings: Path | None = None) -> ConfigFile:
-        """The configuration of a site with this one module. Raises StartupError."""
+        """The configuration with this one module. Raises StartupError."""
         module: dict[str, object] = {"route": "/...", "module": self.module, "entrypoint": self.entrypoint}
         module["volumes"] = dict(_volume(text) for text in self.volumes)
         module["environment"] = self.environment
@@ -51,7 +51,7 @@ class RunRequest:
         return config_from_tables(settings or Path("command line"), tables, overrides)
 
     def scope(self) -> dict[str, object]:
-        """The request as ASGI has it. Raises StartupError for a header that is none."""
+        """The ASGI scope of the request. Raises StartupError for an invalid method or header field."""
         headers = [_header(text) for text in self.headers]
         if not _TOKEN.fullmatch(self.method):
             raise StartupError(Problem("--method", f'"{self.method}": write a method such as GET'))
@@ -78,11 +78,11 @@ class RunRequest:
 def load_once(
     request: RunRequest, overrides: Overrides, load: Callable[[ConfigFile], Site], settings: Path | None = None
 ) -> Site:
-    """The site of this one module. Raises StartupError, in the words of the command line."""
+    """Loads the site of the one module. Raises StartupError, which names options of the command line."""
     try:
         site = load(request.config_file(overrides, settings))
     except StartupError as error:
-        problems = [Problem("", _in_words_of_the_command_line(problem.what)) for problem in error.problems]
+        problems = [Problem("", _as_option(problem.what)) for problem in error.problems]
         raise StartupError(*problems, warnings=error.warnings) from None
     if not any(pattern.text == "/..." for pattern, _ in site.routes):
         raise StartupError(Problem("--entrypoint", f'"{request.entrypoint}": there is no such export'))
@@ -90,7 +90,7 @@ def load_once(
 
 
 def run_once(site: Site, request: RunRequest, output: IO[bytes]) -> int:
-    """Writes the response, head and body, to `output` and returns its status."""
+    """Writes the response, head and body, to `output`, and closes the site. Returns the status."""
     return asyncio.run(_run_once(site, request, output))
 
 
@@ -101,7 +101,7 @@ async def _run_once(site: Site, request: RunRequest, output: IO[bytes]) -> int:
     async def receive() -> Message:
         message = next(sent, None)
         if message is None:
-            await asyncio.Event().wait()  # this client never leaves
+            await asyncio.Event().wait()  # no disconnect
         return message or {}
 
     async def send(message: Message) -> None:
@@ -124,7 +124,8 @@ def _head(message: Message) -> bytes:
     return line.encode() + b"\r\n" + fields + b"\r\n"
 
 
-def _in_words_of_the_command_line(what: str) -> str:
+def _as_option(what: str) -> str:
+    """A problem's text with the option of the command line in the place of the key of modules.toml."""
     return re.sub("^allowed_hosts = ", "--allow-host ", what.removeprefix("module = "))
 
 

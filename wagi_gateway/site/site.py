@@ -1,4 +1,4 @@
-"""What a worker serves: every route with its warm module, and what its guests are given."""
+"""The site that a worker serves: its routes with their modules, volumes and directories. Immutable once loaded."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from .modules import ModuleLoader
 from .volumes import GuestVolume, Volumes
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Endpoint:
-    """What a route leads to: a warm module, the function to call, and what its guests are given."""
+    """The target of a route: a compiled module, its entrypoint and the settings of its guests."""
 
     number: int
-    """Which `[[module]]` it belongs to; routes of one share its concurrency."""
+    """The index of its `[[module]]`, whose limits its routes share."""
     config: ModuleConfig
     module: WarmModule
     entrypoint: str
@@ -38,18 +38,18 @@ class Endpoint:
     """The operator's environment variables."""
     volumes: tuple[GuestVolume, ...]
     outbound: OutboundClient | None
-    """What its guests call out through; None for a module that does not know how to."""
+    """The client of outbound calls; None for a module that imports no function for them."""
     image: str | None
-    """The pinned reference of a module that came from a registry."""
+    """The reference, with digest, of a module from a registry."""
 
     @property
     def source(self) -> str:
-        """Where the module came from: the file, or the reference with the digest it stands for."""
+        """The module's origin: the file as configured, or the image reference with digest."""
         return self.image or self.config.module
 
     @property
     def limits(self) -> Limits:
-        """What a guest may use."""
+        """The limits of each guest."""
         return self.config.limits
 
 
@@ -81,11 +81,11 @@ class Site:
 
     @property
     def log(self) -> tuple[LogConfig, Path | None]:
-        """What the log is configured with."""
+        """The arguments of `observe.log.configure`."""
         return self.config.log, self.log_directory
 
     def pinned(self, file: ConfigFile) -> ConfigFile:
-        """The same configuration for other processes: with the very modules and temporary directories of this site."""
+        """The configuration for worker processes: it names the same image digests and temporary directories."""
         images = {endpoint.number: endpoint.image for _, endpoint in self.routes if endpoint.image}
         modules = tuple(
             module.model_copy(
@@ -108,7 +108,7 @@ class Site:
         self.volumes.take_over(before.volumes, keep_all=keep_all)
 
     def permissions(self) -> Iterator[tuple[str, str]]:
-        """What the guests of each `[[module]]` may call, in words: its route and one thing it may call."""
+        """Pairs of a `[[module]]`'s route and a description of one of its `allowed_hosts`."""
         for module in self.config.module:
             for entry in map(AllowedHost.parse, module.allowed_hosts or ()):
                 words = entry.describe(allow_private_networks=module.allow_private_networks)
