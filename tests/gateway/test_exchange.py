@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from starlette.types import Message
+from starlette.types import Message, Scope
 
 from tests.conftest import ROOT
 from tests.sandbox.test_guest import CLOCK, FOREVER, LONG, READS
@@ -23,7 +23,6 @@ from wagi_gateway.config.file import read_config
 from wagi_gateway.errors import BadOutput, GuestFailed
 from wagi_gateway.gateway.gateway import Gateway
 from wagi_gateway.sandbox.backend import choose
-from wagi_gateway.sandbox.sandbox import Sandbox
 from wagi_gateway.site.load import load
 
 PATIENCE = 20.0
@@ -66,6 +65,34 @@ class Answer:
     is_whole: bool
 
 
+def scope(path: str, *, method: str = "GET", query: str = "", version: str = "1.1", length: int = 0) -> Scope:
+    """A request as a server hands it over."""
+    return {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": query.encode(),
+        "http_version": version,
+        "scheme": "http",
+        "headers": [(b"host", b"localhost"), *([(b"content-length", b"%d" % length)] if length else [])],
+        "client": ("127.0.0.1", 9),
+        "server": ("127.0.0.1", 80),
+    }
+
+
+async def no_message() -> Message:
+    """A client that sends nothing and stays."""
+    await asyncio.Event().wait()
+    return {}
+
+
+async def expire(deadline: asyncio.Timeout, begun: asyncio.Event) -> None:
+    """Ends a timeout once the response has begun."""
+    await begun.wait()
+    deadline.reschedule(0)
+
+
 class Client:
     """One that sends requests as a server hands them over."""
 
@@ -78,19 +105,6 @@ class Client:
     ) -> Answer:
         """One request; a client that `leaves` does so as soon as the gateway waits for it."""
         path, _, query = target.partition("?")
-        length = [(b"content-length", b"%d" % len(body))] if body else []
-        scope = {
-            "type": "http",
-            "method": method,
-            "path": path,
-            "raw_path": path.encode(),
-            "query_string": query.encode(),
-            "http_version": version,
-            "scheme": "http",
-            "headers": [(b"host", b"localhost"), *length],
-            "client": ("127.0.0.1", 9),
-            "server": ("127.0.0.1", 80),
-        }
         waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}] if body else []
         sent: list[Message] = []
 
@@ -104,7 +118,8 @@ class Client:
         async def send(message: Message) -> None:
             sent.append(message)
 
-        task = asyncio.create_task(self.gateway(scope, receive, send))
+        given = scope(path, method=method, query=query, version=version, length=len(body))
+        task = asyncio.create_task(self.gateway(given, receive, send))
         await asyncio.sleep(0)
         at_once = task.done()
         await asyncio.wait_for(task, PATIENCE)
@@ -138,12 +153,8 @@ def config(tmp_path: Path) -> Path:
 
 @asynccontextmanager
 async def served(config: Path) -> AsyncIterator[Client]:
-    site = load(read_config(config))
-    with closing(site):
-        gateway = Gateway(site)
-        async with asyncio.timeout(2 * PATIENCE), Sandbox(site.engine) as sandbox:
-            gateway.sandbox = sandbox
-            yield Client(gateway)
+    async with asyncio.timeout(2 * PATIENCE), Gateway(load(read_config(config))) as gateway:
+        yield Client(gateway)
 
 
 @pytest.mark.parametrize(
@@ -231,6 +242,42 @@ def test_places_are_given_back(config: Path) -> None:
             return [*statuses, *sorted(answer.status for answer in both), (await client.ask("/only-one")).status]
 
     assert asyncio.run(main()) == [200] * 21 + [503, 200]
+
+
+@pytest.mark.parametrize("name", ["forever", "streams"], ids=["before the response", "in the response"])
+def test_a_cancelled_request_is_answered_and_stays_cancelled(config: Path, name: str) -> None:
+    """As a server cancels it at its end, or a timeout around the application."""
+
+    async def main() -> list[Message]:
+        async with served(config) as client:
+            sent: list[Message] = []
+            begun = asyncio.Event()
+            waiting: list[asyncio.Task[None]] = []
+
+            async def send(message: Message) -> None:
+                sent.append(message)
+                begun.set()
+
+            async def ask() -> None:
+                async with asyncio.timeout(None) as deadline:
+                    if name == "forever":
+                        deadline.reschedule(asyncio.get_running_loop().time() + 0.05)
+                    else:
+                        waiting.append(asyncio.create_task(expire(deadline, begun)))
+                    await client.gateway(scope(f"/{name}", query="go"), no_message, send)
+
+            with pytest.raises(TimeoutError):
+                await ask()
+            assert (await client.ask("/hello")).status == 200
+            assert client.gateway.generation.users <= 1  # the stopped guest may still be ending
+            return sent
+
+    start, *rest = asyncio.run(main())
+    if name == "forever":
+        assert (start["status"], rest[-1]["more_body"]) == (503, False)
+    else:
+        assert start["status"] == 200
+        assert all(message["more_body"] for message in rest)
 
 
 @pytest.fixture

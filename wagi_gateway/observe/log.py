@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import json
 import logging
@@ -70,8 +71,10 @@ def configure_for_run() -> None:
 
 
 def _is_not_redundant(record: logging.LogRecord) -> bool:
-    """Filters uvicorn's record of a response that the gateway has cut off: the access log has one with the reason."""
-    return record.msg != "ASGI callable returned without completing response."
+    """Filters uvicorn's records of a response that the gateway has cut off, and of a request that was cancelled at the
+    shutdown: the access log has a line with the reason for each."""
+    is_cancelled = bool(record.exc_info and record.exc_info[0] is asyncio.CancelledError)
+    return not is_cancelled and record.msg != "ASGI callable returned without completing response."
 
 
 class _MessageFormatter(logging.Formatter):

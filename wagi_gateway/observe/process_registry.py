@@ -6,17 +6,15 @@ import json
 import os
 import threading
 import time
-from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
+from typing import NamedTuple
 
 from ..config.settings import Limits
 from ..errors import Problem, StartupError
-from ..site.site import Endpoint, Site
 from . import metrics
 from .metrics import BY_NAME
-from .module_log import module_log
 from .shared_counters import SharedCounters
 from .worker_metrics import WorkerMetrics
 
@@ -36,6 +34,15 @@ class ServedModule:
     limits: Limits
     logs: dict[str, str]
     """The file with the standard error of each route, with `log.directory`."""
+
+
+class ServedSite(NamedTuple):
+    """What is known of a site that is served: plain values, which keep nothing of the site alive."""
+
+    modules: tuple[ServedModule, ...]
+    loads: Mapping[tuple[str, str], int]
+    """How many modules came from each source, by metric name and label value."""
+    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,7 +65,7 @@ class ProcessEntry:
 class ProcessRegistry:
     """The processes of the server, for /metrics, /status and /readyz. Methods may be called on any thread."""
 
-    def __init__(self, site: Site, workers: int) -> None:
+    def __init__(self, site: ServedSite, workers: int) -> None:
         """`workers` is the desired number of workers."""
         self.workers = workers
         self.started = time.time()
@@ -79,7 +86,7 @@ class ProcessRegistry:
         for outcome in ("ok", "failed"):
             self.metrics.counters.add(metrics.RELOADS.key(outcome))
 
-    def on_reload(self, site: Site | None, failure: StartupError | None) -> None:
+    def on_reload(self, site: ServedSite | None, failure: StartupError | None) -> None:
         """A reload is over, however it was asked for: what is served now, or why that has not changed."""
         if site:
             self._take(site)
@@ -144,11 +151,10 @@ class ProcessRegistry:
             return f"{count} of {self.workers} workers are ready"
         return None
 
-    def _take(self, site: Site) -> None:
-        # No more of the site than this: another one may take its place, and it be closed, at any time.
-        self.served = tuple(_served(site))
-        self.warnings = tuple(map(str, site.warnings))
-        self.stale = site.loads[metrics.PULLS.name, "stale"]
+    def _take(self, site: ServedSite) -> None:
+        self.served = site.modules
+        self.warnings = site.warnings
+        self.stale = site.loads.get((metrics.PULLS.name, "stale"), 0)
         self.loaded = time.time()
         if self.workers > 1:  # else it is counted by what serves
             self.metrics.count_loads(site.loads)
@@ -156,18 +162,6 @@ class ProcessRegistry:
     def _count(self, metric: metrics.Metric, *values: str) -> None:
         with self._lock:
             self.metrics.numbers[self.metrics.counters.add(metric.key(*values))] += 1
-
-
-def _served(site: Site) -> Iterator[ServedModule]:
-    of_modules: defaultdict[int, dict[str, Endpoint]] = defaultdict(dict)
-    for pattern, endpoint in site.routes:
-        of_modules[endpoint.number][pattern.text] = endpoint
-    for number, config in enumerate(site.config.module):
-        routes = {text: endpoint.entrypoint for text, endpoint in of_modules[number].items()}
-        endpoint = next(iter(of_modules[number].values()))
-        directory = site.log_directory
-        logs = {text: str(module_log(directory, text)) for text in routes} if directory else {}
-        yield ServedModule(config.route, routes, endpoint.source, endpoint.module.digest, config.limits, logs)
 
 
 def _add(totals: dict[str, list[int]], key: str, counts: list[int]) -> None:

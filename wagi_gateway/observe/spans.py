@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from ..outbound.destination import Destination
     from ..outbound.request import Fields
     from ..sandbox.guest import Guest
-    from ..site.site import Endpoint
 
 _FLUSH_TIMEOUT = 2.0
 """Seconds to export the last spans at the shutdown."""
@@ -93,7 +92,7 @@ class RequestSpan:
         self.trace = _trace(self._span)
         """The trace context that the guest receives in its environment."""
 
-    def begin_guest(self, endpoint: Endpoint) -> Callable[[Guest], None] | None:
+    def begin_guest(self, source: str, entrypoint: str) -> Callable[[Guest], None] | None:
         """Starts the span of a guest, and returns the function that ends the span; None if the trace is not sampled."""
         if not self._span.is_recording():
             return None
@@ -104,8 +103,8 @@ class RequestSpan:
             if outcome is None:
                 return
             attributes: dict[str, AttributeValue] = {
-                "wagi.module": endpoint.source,
-                "wagi.entrypoint": endpoint.entrypoint,
+                "wagi.module": source,
+                "wagi.entrypoint": entrypoint,
                 "wagi.guest.executor": guest.executor,
                 "wagi.guest.seconds": outcome.seconds,
             }

@@ -9,7 +9,7 @@ import http
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from . import metrics
 from .metrics import BOUNDS, Metric
@@ -54,6 +54,29 @@ _CALL_LIMITS = (
 _EXECUTORS: tuple[Executor, ...] = ("inline", "restarted", "thread")
 
 
+class RequestEvent(NamedTuple):
+    """A request that is over."""
+
+    route: str
+    """The route of its `[[module]]`, or NO_ROUTE."""
+    status: int
+    seconds: float
+    body_size: int
+    """Bytes of the response body that were sent."""
+
+
+class GuestEvent(NamedTuple):
+    """A guest that has ended."""
+
+    route: str
+    """The route of its `[[module]]`."""
+    executor: Executor
+    outcome: Outcome
+    stop_reason: StopReason | None
+    stderr_dropped: int
+    """Bytes of standard error beyond `limits.stderr`."""
+
+
 class WorkerMetrics:
     """The metrics of a process, for all routes.
 
@@ -64,11 +87,10 @@ class WorkerMetrics:
         """`counters` are those another process reads."""
         self.counters = counters or SharedCounters()
         self.numbers = self.counters.numbers
-        self.requests: list[tuple[str, int, float, int]] = []
-        """Those that are over: route of the `[[module]]`, status, seconds, bytes of the body."""
-        self.guests: list[tuple[str, Executor, Outcome, StopReason | None, int, bool]] = []
-        """Those that have ended: route, where they ran, how they ended, bytes of standard error dropped, and whether
-        memory was short."""
+        self.requests: list[RequestEvent] = []
+        """Events that are not counted yet."""
+        self.guests: list[GuestEvent] = []
+        """Events that are not counted yet."""
         self.connections: Callable[[], tuple[int, int]] = lambda: (0, 0)
         """Returns how many connections are open, and how many were refused."""
         self._routes: dict[str, RouteMetrics] = {}
@@ -85,14 +107,14 @@ class WorkerMetrics:
         return counts
 
     def count(self) -> None:
-        """Counts the events so far."""
+        """Counts the events of requests and guests."""
         requests, self.requests = self.requests, []
         for route, status, seconds, size in requests:
             self.route(route).count_request(status, seconds, size)
         guests, self.guests = self.guests, []
-        for route, executor, outcome, reason, dropped, is_short in guests:
+        for route, executor, outcome, reason, dropped in guests:
             self.route(route).count_guest(executor, outcome, reason, dropped)
-            if is_short:
+            if outcome.was_short_of_memory:
                 self.route(route).count_limit("memory")
 
     def show(self, in_flight: int, loads: Mapping[str, tuple[int, int]]) -> None:

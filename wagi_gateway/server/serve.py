@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import signal
 import socket
 from collections.abc import Callable, Sequence
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from uvicorn.config import STARTUP_FAILURE
 
-from ..app import create_app
+from ..app import Application, create_app
 from ..config.file import ConfigFile, log_directory
 from ..errors import StartupError
 from ..gateway.reload import Read
@@ -50,6 +49,9 @@ def serve(read: Read, *, load: Callable[[ConfigFile], Site], watched: Sequence[P
     site = load(file)
     for warning in (*site.warnings, *check_memory(site.config, site.config.server.workers, memory_bound())):
         log.logger.warning("%s", warning)
+    # The application empties the list: a second reference would keep the engine of a replaced site in memory.
+    loaded = [site]
+    del site
 
     def on_ready(address: str) -> None:
         notify(systemd.READY)
@@ -57,22 +59,22 @@ def serve(read: Read, *, load: Callable[[ConfigFile], Site], watched: Sequence[P
 
     with ExitStack() as stack:
         try:
-            listener = stack.enter_context(listening(site.config.server, file.base))
-            admin_listener = stack.enter_context(listening_to_operator(site.config.admin, file.base))
+            listener = stack.enter_context(listening(file.config.server, file.base))
+            admin_listener = stack.enter_context(listening_to_operator(file.config.admin, file.base))
         except StartupError:
-            site.close()
+            loaded[0].close()
             raise
-        _print_routes(site, listener)
+        _print_routes(loaded[0], listener)
         if admin_listener:
             print(f"Admin: serving on {url(admin_listener)}")
         raise_descriptor_limit()
-        (_supervise if site.config.server.workers > 1 else _serve_alone)(
+        (_supervise if file.config.server.workers > 1 else _serve_alone)(
             file,
-            site,
+            loaded,
             listener,
             read=read,
             watched=watched,
-            admin=_admin(admin_listener, site),
+            admin=_admin(admin_listener, loaded[0]),
             on_ready=on_ready,
             on_stop=lambda: notify(systemd.STOPPING),
         )
@@ -80,7 +82,7 @@ def serve(read: Read, *, load: Callable[[ConfigFile], Site], watched: Sequence[P
 
 def _supervise(
     file: ConfigFile,
-    site: Site,
+    loaded: list[Site],
     listener: socket.socket,
     *,
     read: Read,
@@ -93,7 +95,7 @@ def _supervise(
     supervisor = Supervisor(
         worker_config(file.config.server),
         file,
-        site,
+        loaded.pop(),
         listener,
         read=read,
         on_ready=on_ready,
@@ -111,7 +113,7 @@ def _supervise(
 
 def _serve_alone(
     file: ConfigFile,
-    site: Site,
+    loaded: list[Site],
     listener: socket.socket,
     *,
     read: Read,
@@ -121,9 +123,11 @@ def _serve_alone(
     on_stop: Callable[[], None],
 ) -> None:
     """Serves with this process."""
-    create = functools.partial(create_app, site, read)
-    if admin:
-        create.keywords.update(metrics=admin.registry.metrics, on_reload=admin.registry.on_reload)
+
+    def create() -> Application:
+        if admin:
+            return create_app(loaded.pop(), read, admin.registry.on_reload, admin.registry.metrics)
+        return create_app(loaded.pop(), read)
 
     def on_shutdown() -> None:
         on_stop()
@@ -150,7 +154,7 @@ def _admin(listener: socket.socket | None, site: Site) -> AdminListener | None:
         return None
     from .admin import AdminListener
 
-    return AdminListener(listener, ProcessRegistry(site, site.config.server.workers))
+    return AdminListener(listener, ProcessRegistry(site.served(), site.config.server.workers))
 
 
 def _watching(

@@ -17,6 +17,7 @@ from uvicorn.config import STARTUP_FAILURE
 from ..config.file import ConfigFile
 from ..errors import Problem, StartupError
 from ..gateway.reload import Read, ReloadResult, explain, in_thread, load_anew, report
+from ..memory import give_back
 from ..observe import log
 from ..observe.process_registry import ProcessRegistry
 from ..observe.shared_counters import SharedCounters
@@ -179,8 +180,9 @@ class Supervisor:
             _fail(requests, error)
             return
         site.succeed(self._site, keep_all=True)  # guests of the workers may still use what the new site does not
-        self._site.release()
+        self._site.close()
         self._site = site
+        give_back()
         self._file = site.pinned(file)
         self._config.update(site.config.server)
         if site.log != self._log:
@@ -189,7 +191,7 @@ class Supervisor:
         self._reload_workers(_RELOAD_TIMEOUT + 10 * (time.monotonic() - started))
         result = report(self._started_with, site, started)
         if self._registry:
-            self._registry.on_reload(site, None)
+            self._registry.on_reload(site.served(), None)
         for future in requests:
             future.set_result(result)
 
