@@ -7,7 +7,8 @@ import contextlib
 import time
 from collections.abc import Iterator
 
-from wagi_gateway.sandbox.backend import choose_path
+from wagi_gateway.sandbox.backend import choose
+from wagi_gateway.sandbox.context import ExecutionContext
 from wagi_gateway.sandbox.pipes import descriptor_path, open_pipe, read_available
 from wagi_gateway.sandbox.sandbox import Sandbox
 from wagi_gateway.site.site import Site
@@ -22,7 +23,7 @@ class SandboxLoops:
     def __init__(self, site: Site, reader: int, writer: int) -> None:
         self._site = site
         self._reader, self._path = reader, descriptor_path(writer)
-        self._run = choose_path().run
+        self._run = choose().run
         self.bare = BareCalls(site, reader, self._path, is_on_loop=True)
         """The calls of `entry`."""
         self.bare_on_a_thread = BareCalls(site, reader, self._path, is_on_loop=False)
@@ -40,9 +41,9 @@ class SandboxLoops:
     def _loop(self, count: int, *, is_on_loop: bool) -> float:
         begin = time.perf_counter()
         for _ in range(count):
-            invocation = self._invocation()
-            invocation.is_on_loop = is_on_loop
-            self._run(self._site.engine, invocation, self._path, self._path)
+            context = ExecutionContext(self._invocation())
+            context.is_inline = is_on_loop
+            self._run(self._site.engine, context, self._path, self._path)
             assert read_available(self._reader)
         return (time.perf_counter() - begin) / count * 1e6
 

@@ -58,11 +58,11 @@ def test_what_binds_the_c_api_is_not_imported(tmp_path: Path, other_release: str
     program = """
 import sys
 from pathlib import Path
-from wagi_gateway.configfile import read_config
-from wagi_gateway.startup import load
+from wagi_gateway.config.file import read_config
+from wagi_gateway.site.load import load
 load(read_config(Path("modules.toml")))
 print(*sorted(name for name in sys.modules if name.startswith("wagi_gateway.") and name.endswith("capi")))
 """
     assert python("-c", program, cwd=tmp_path, pythonpath=other_release) == ""
-    hot = "wagi_gateway.sandbox.capi wagi_gateway.sandbox.host_capi"
+    hot = "wagi_gateway.sandbox.capi"
     assert python("-c", program, cwd=tmp_path) == hot

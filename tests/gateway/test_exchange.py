@@ -22,14 +22,14 @@ from tests.support.farm import Target
 from wagi_gateway.config.file import read_config
 from wagi_gateway.errors import BadOutput, GuestFailed
 from wagi_gateway.gateway.gateway import Gateway
-from wagi_gateway.sandbox.backend import choose_path
+from wagi_gateway.sandbox.backend import choose
 from wagi_gateway.sandbox.sandbox import Sandbox
 from wagi_gateway.site.load import load
 
 PATIENCE = 20.0
 """Seconds."""
 
-pytestmark = pytest.mark.skipif(not choose_path().gives_way, reason="guests run on threads alone here")
+pytestmark = pytest.mark.skipif(not choose().can_run_inline, reason="guests run on threads alone here")
 
 SUMS = f"""(module {guests.FD_WRITE} {guests.FD_READ}
  (memory (export "memory") 3)

@@ -15,8 +15,7 @@ import wasmtime
 from tests.conftest import wait_until
 from tests.sandbox.test_sandbox import compiler
 from tests.support import guests
-from wagi_gateway.sandbox.inline import Watchdog
-from wagi_gateway.sandbox.invocation import MOMENT, MOMENT_EPOCHS
+from wagi_gateway.sandbox.inline import TIME_SLICE, TIME_SLICE_EPOCHS, Watchdog
 
 TURNS = 1500
 PATIENCE = 10.0
@@ -48,7 +47,7 @@ def test_one_that_stays_is_cut_off_once() -> None:
         has_cut.set()
 
     with watching() as watch:
-        watch.enter(Blocked(cut))
+        watch.enter(Blocked(cut))  # type: ignore[arg-type]
         assert has_cut.wait(PATIENCE)
         is_looked_for_again = threading.Event()
         watch._engine = _Counts(watch._engine, is_looked_for_again)  # type: ignore[assignment]
@@ -60,7 +59,7 @@ def test_one_that_stays_is_cut_off_once() -> None:
 def test_one_that_leaves_in_time_is_not_cut_off() -> None:
     with watching() as watch:
         for _ in range(1000):
-            watch.enter(Blocked(lambda _: None))
+            watch.enter(Blocked(lambda _: None))  # type: ignore[arg-type]
             if watch.leave() is None:
                 return
     raise AssertionError("all were cut off")
@@ -68,7 +67,7 @@ def test_one_that_leaves_in_time_is_not_cut_off() -> None:
 
 def test_one_that_stays_meets_epochs() -> None:
     store = wasmtime.Store(compiler().engine)
-    store.set_epoch_deadline(MOMENT_EPOCHS)
+    store.set_epoch_deadline(TIME_SLICE_EPOCHS)
     module = wasmtime.Module(store.engine, guests.LOOP)
     start = wasmtime.Instance(store, module, []).exports(store)["_start"]
     assert isinstance(start, wasmtime.Func)
@@ -83,7 +82,7 @@ def test_one_that_stays_meets_epochs() -> None:
     guest = threading.Thread(target=loop, daemon=True)
     guest.start()
     with watching() as watch:
-        watch.enter(Blocked(lambda _: None))
+        watch.enter(Blocked(lambda _: None))  # type: ignore[arg-type]
         guest.join(PATIENCE)
         assert watch.leave() is not None
     assert len(ended) == 1
@@ -99,7 +98,7 @@ def test_who_leaves_is_left_alone() -> None:
         is_done.set()
 
     with watching() as watch:
-        watch.enter(Blocked(cut))
+        watch.enter(Blocked(cut))  # type: ignore[arg-type]
         assert has_begun.wait(PATIENCE)
         threading.Timer(0.01, may_end.set).start()
         assert watch.leave() is not None
@@ -118,7 +117,7 @@ def test_a_watch_that_rests_is_woken() -> None:
     with watching() as watch:
         for _ in range(3):
             wait_until(lambda: is_parked(watch))
-            watch.enter(Blocked(cut))
+            watch.enter(Blocked(cut))  # type: ignore[arg-type]
             assert is_called.wait(PATIENCE)
             watch.leave()
             is_called.clear()
@@ -153,7 +152,7 @@ def test_one_that_waits_for_a_processor_is_left_alone() -> None:
     """This thread sleeps while it is seen, as one does whose processor another process has."""
     outputs = Idle()
     with watching() as watch:
-        watch.enter(outputs)
+        watch.enter(outputs)  # type: ignore[arg-type]
         assert all(outputs.looks.acquire(timeout=PATIENCE) for _ in range(20))
         assert watch.leave() is None
     assert not outputs.is_cut.is_set()
@@ -162,12 +161,12 @@ def test_one_that_waits_for_a_processor_is_left_alone() -> None:
 def test_one_that_works_is_cut_off() -> None:
     outputs = Idle()
     with watching() as watch:
-        watch.enter(outputs)
+        watch.enter(outputs)  # type: ignore[arg-type]
         while not outputs.is_cut.is_set():
             pass
         worked = watch.leave()
     assert worked is not None
-    assert MOMENT / 2 < worked < 1
+    assert TIME_SLICE / 2 < worked < 1
 
 
 class _Counts:
@@ -227,7 +226,7 @@ def test_nobody_is_taken_for_another() -> None:
         for turn in range(TURNS):
             count = len(seen)
             inside[0] = turn
-            watch.enter(Blocked(lambda _, turn=turn: seen.append((turn, inside[0]))))  # type: ignore[misc]
+            watch.enter(Blocked(lambda _, turn=turn: seen.append((turn, inside[0]))))  # type: ignore[arg-type, misc]
             if turn % 10 == 0:
                 wait_until(lambda count=count: len(seen) > count)  # type: ignore[misc]
             else:

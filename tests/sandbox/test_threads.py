@@ -69,7 +69,7 @@ def test_guests_that_wait_for_each_other_all_run_at_once(monkeypatch: pytest.Mon
 def test_threads_of_a_burst_end_under_steady_load(monkeypatch: pytest.MonkeyPatch) -> None:
     """Though jobs keep each of them from being idle."""
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    monkeypatch.setattr(sandbox, "_SPAN", 0.2)
+    monkeypatch.setattr(sandbox, "_PEAK_WINDOW", 0.2)
     napping = warm(guests.sleeps(20_000_000, b"status: 204\n\n"))
 
     async def nap(running: Sandbox) -> None:

@@ -8,7 +8,7 @@ WASMTIME_VERSION = importlib.metadata.version("wasmtime")
 """What is installed."""
 
 ABI_VERSION = "50.0.1"
-"""What `sandbox.capi` and `sandbox.host_capi` are written for, and the pool of `compiler`."""
+"""What `sandbox.capi` is written for, and the pool of `compiler`."""
 
 
 def fits() -> bool:

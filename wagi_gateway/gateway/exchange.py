@@ -242,7 +242,7 @@ class Exchange:
             if end_span:
                 end_span(guest)
             if metrics and (outcome := guest.outcome):
-                stop_reason, is_short = guest.stop_reason, guest.invocation.was_short_of_memory
+                stop_reason, is_short = guest.stop_reason, outcome.was_short_of_memory
                 note = route, guest.executor, outcome, stop_reason, guest.stderr_dropped, is_short
                 metrics.guests.append(note)
             self._log_when_over()

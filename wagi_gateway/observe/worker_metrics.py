@@ -175,11 +175,10 @@ class RouteMetrics:
     def count_guest(self, executor: Executor, outcome: Outcome, reason: StopReason | None, dropped: int) -> None:
         """A guest has ended: where it ran, how it ended, and the bytes of standard error that were dropped."""
         numbers, first = self._numbers, self._guest
-        kind, code, _, seconds = outcome
         numbers[self._executors[executor]] += 1
-        numbers[first + bisect_left(BOUNDS, seconds)] += 1
-        numbers[first + _SUM] += int(seconds * 1e9)
-        if reason or code or kind != "exit":
+        numbers[first + bisect_left(BOUNDS, outcome.seconds)] += 1
+        numbers[first + _SUM] += int(outcome.seconds * 1e9)
+        if reason or outcome.code or outcome.kind != "exit":
             self._count_failure(outcome, reason)
         if dropped:
             self.count_limit("stderr")

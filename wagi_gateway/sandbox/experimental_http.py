@@ -9,8 +9,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
-import wasmtime
-
 from ..outbound.errors import (
     BodyFailed,
     BufferTooSmall,
@@ -22,8 +20,8 @@ from ..outbound.errors import (
     RequestFailed,
 )
 from ..outbound.session import OutboundSession
-from .host import HostFunction, Memory, OutOfBounds, define
-from .invocation import Invocation
+from .context import ExecutionContext
+from .host import HostFunction, HostImport, Memory, OutOfBounds
 
 MODULE = "wasi_experimental_http"
 
@@ -38,7 +36,7 @@ class _MemoryAccess(OutboundError):
     code = _MEMORY_ACCESS
 
 
-class _Memory:
+class _HttpMemory:
     """A guest's memory, with the errors of this import module."""
 
     __slots__ = ("_memory",)
@@ -91,9 +89,9 @@ _Function = Callable[..., None]
 class _Parts:
     """The parts of a call in the guest's memory."""
 
-    def __init__(self, memory: _Memory, invocation: Invocation, where: tuple[int, ...]) -> None:
+    def __init__(self, memory: _HttpMemory, context: ExecutionContext, where: tuple[int, ...]) -> None:
         self._memory = memory
-        self._limits = invocation.limits
+        self._limits = context.invocation.limits
         self._url, self._method, self._headers, self._body = zip(where[::2], where[1::2], strict=True)
 
     def url(self) -> str:
@@ -127,9 +125,9 @@ class _Parts:
         return self._memory.text(start, size)
 
 
-def _req(memory: _Memory, session: OutboundSession, invocation: Invocation, *arguments: int) -> None:
+def _req(memory: _HttpMemory, session: OutboundSession, context: ExecutionContext, *arguments: int) -> None:
     *where, status_at, handle_at = arguments
-    status, handle = session.request(_Parts(memory, invocation, tuple(where)), invocation)
+    status, handle = session.request(_Parts(memory, context, tuple(where)), context)
     try:
         memory.write_u16(status_at, status)
         memory.write_u32(handle_at, handle)
@@ -138,14 +136,14 @@ def _req(memory: _Memory, session: OutboundSession, invocation: Invocation, *arg
         raise
 
 
-def _close(_memory: _Memory, session: OutboundSession, _invocation: Invocation, handle: int) -> None:
+def _close(_memory: _HttpMemory, session: OutboundSession, _context: ExecutionContext, handle: int) -> None:
     session.close(handle)
 
 
 def _header_get(
-    memory: _Memory,
+    memory: _HttpMemory,
     session: OutboundSession,
-    _invocation: Invocation,
+    _context: ExecutionContext,
     handle: int,
     name: int,
     name_size: int,
@@ -160,9 +158,9 @@ def _header_get(
 
 
 def _headers_get_all(
-    memory: _Memory,
+    memory: _HttpMemory,
     session: OutboundSession,
-    _invocation: Invocation,
+    _context: ExecutionContext,
     handle: int,
     buffer: int,
     size: int,
@@ -171,7 +169,7 @@ def _headers_get_all(
     _give(memory, session.headers(handle), buffer, size, written_at)
 
 
-def _give(memory: _Memory, value: bytes, buffer: int, size: int, written_at: int) -> None:
+def _give(memory: _HttpMemory, value: bytes, buffer: int, size: int, written_at: int) -> None:
     if len(value) > size:
         raise BufferTooSmall(f"{len(value)} bytes do not fit in {size}")
     memory.write(buffer, value)
@@ -179,9 +177,9 @@ def _give(memory: _Memory, value: bytes, buffer: int, size: int, written_at: int
 
 
 def _body_read(
-    memory: _Memory,
+    memory: _HttpMemory,
     session: OutboundSession,
-    invocation: Invocation,
+    context: ExecutionContext,
     handle: int,
     buffer: int,
     size: int,
@@ -199,23 +197,18 @@ def _body_read(
             raise  # else the guest first gets what came, and this with its next read
     memory.write_u32(written_at, count)
     if count >= _MANY:
-        invocation.forgive_host_call()
-
-
-def define_calls(linker: wasmtime.Linker) -> None:
-    """Adds the import module, so that modules which may call out can be loaded whether or not they are allowed to."""
-    for name, function, parameters in _FUNCTIONS:
-        define(linker, MODULE, name, parameters, function, failed=BodyFailed.code)
+        context.refund_host_call()
 
 
 def _host(function: _Function) -> HostFunction:
-    def call(invocation: Invocation, memory: Memory | None, arguments: list[int]) -> int:
-        if invocation.outbound is None:
+    def call(context: ExecutionContext, memory: Memory | None, arguments: list[int]) -> int:
+        session = context.invocation.outbound
+        if session is None:
             return DestinationNotAllowed.code  # a guest that runs at start-up
         if memory is None:
             return _MEMORY_NOT_FOUND
         try:
-            function(_Memory(memory), invocation.outbound, invocation, *arguments)
+            function(_HttpMemory(memory), session, context, *arguments)
         except OutboundError as error:
             return error.code
         return _OK
@@ -223,10 +216,14 @@ def _host(function: _Function) -> HostFunction:
     return call
 
 
-_FUNCTIONS = (
-    ("req", _host(_req), 10),
-    ("close", _host(_close), 1),
-    ("header_get", _host(_header_get), 6),
-    ("headers_get_all", _host(_headers_get_all), 4),
-    ("body_read", _host(_body_read), 4),
+EXPERIMENTAL_HTTP = tuple(
+    HostImport(MODULE, name, parameters, _host(function), failed=BodyFailed.code)
+    for name, function, parameters in (
+        ("req", _req, 10),
+        ("close", _close, 1),
+        ("header_get", _header_get, 6),
+        ("headers_get_all", _headers_get_all, 4),
+        ("body_read", _body_read, 4),
+    )
 )
+"""The import module. It is linked for every module, whether `allowed_hosts` permits calls or not."""

@@ -20,8 +20,9 @@ from ..memory import give_back
 from ..outbound.client import OutboundClient
 from ..outbound.policy import AllowedHost
 from ..router import RoutePattern, Router
+from ..sandbox.invocation import GuestVolume
 from .modules import ModuleLoader
-from .volumes import GuestVolume, Volumes
+from .volumes import Volumes
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,12 +9,10 @@ from tempfile import TemporaryDirectory
 
 from ..config.file import ConfigFile
 from ..config.settings import VolumeConfig
+from ..sandbox.invocation import GuestVolume
 from ..sandbox.pipes import descriptor_path
 from ..sources.file import resolve
 from .findings import Findings
-
-GuestVolume = tuple[bytes, bytes, bool]
-"""Host directory, guest path, writable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +116,7 @@ def open_volumes(
     # What lies inside another one can be told when all are open.
     return [
         tuple(
-            (directory.host_path, guest.encode(), not volume.read_only)
+            GuestVolume(directory.host_path, guest.encode(), not volume.read_only)
             for guest, volume, directory in some
             if directory and _is_safe(volumes, _key(guest, volume), directory, cache, logs, here)
         )

@@ -165,10 +165,10 @@ def test_the_registry_is_down_and_the_store_is_cold(user: User) -> None:
 START = """
 import json, sys, time
 from pathlib import Path
-from wagi_gateway.sources.credentials import CredentialSource
-from wagi_gateway.sources.oci import Puller
-from wagi_gateway.sources.reference import ImageReference
-from wagi_gateway.sources.store import Store
+from wagi_gateway.sources.oci.credentials import CredentialSource
+from wagi_gateway.sources.oci.puller import Puller
+from wagi_gateway.config.image_reference import ImageReference
+from wagi_gateway.sources.oci.store import Store
 
 home, policy, *names = sys.argv[1:]
 start = time.perf_counter()
