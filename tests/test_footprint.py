@@ -11,7 +11,7 @@ from tests.conftest import running
 from tests.support import guests
 from tests.support.attacks import module
 from tests.support.mounts import with_mounts
-from tests.system.test_reload import reload
+from tests.support.reloading import reload
 from wagi_gateway.config.settings import Config, Limits, ModuleConfig, ServerConfig
 from wagi_gateway.memory import Bound, check_memory, worst_case
 

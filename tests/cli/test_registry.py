@@ -16,9 +16,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.cli.test_main import gateway
 from tests.conftest import ROOT
 from tests.support import guests, publishing
+from tests.support.cli import gateway
 from tests.support.publishing import SECRETS, binary, digest_of, live_alone, publish, says
 from tests.support.registry import PASSWORD, Registry, running_registry
 

@@ -7,7 +7,7 @@ import pytest
 from tests.conftest import Serve
 from tests.support import guests
 from tests.support.attacks import module
-from tests.system.test_reload import hang_up, write
+from tests.support.reloading import hang_up, write
 
 SECRET = "?token=s3cret"
 

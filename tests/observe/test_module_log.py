@@ -22,7 +22,7 @@ from tests.conftest import ROOT, Serve, wait_until, warnings
 from tests.support import guests
 from tests.support.attacks import module, together
 from tests.support.registry import installed
-from tests.system.test_reload import reload
+from tests.support.reloading import reload
 from wagi_gateway.config.file import read_config
 from wagi_gateway.config.settings import LogConfig
 from wagi_gateway.errors import StartupError

@@ -17,42 +17,14 @@ from pathlib import Path
 import httpx
 import pytest
 import yaml
-from prometheus_client.parser import text_string_to_metric_families
 from typer.testing import CliRunner
 
 from tests.conftest import ROOT, Serve, Server, running, wait_until
 from tests.support import guests
+from tests.support.admin import ADMIN, Series, admin, ask, scrape, value
 from tests.support.attacks import NAP, get, module, send, together, wait_for_work
 from wagi_gateway.cli.main import app
 from wagi_gateway.observe.metrics import BY_NAME
-
-ADMIN = '[admin]\nlisten = "127.0.0.1:0"\n'
-Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
-
-
-def admin(server: Server) -> str:
-    """The URL of the operator's listener."""
-    return next(line for line in server.stdout if line.startswith("Admin: ")).removeprefix("Admin: serving on ")
-
-
-def ask(server: Server, path: str, **headers: str) -> httpx.Response:
-    return httpx.get(admin(server) + path, headers=headers, trust_env=False)
-
-
-def scrape(server: Server) -> Series:
-    """Every sample: name and labels with the value."""
-    answer = ask(server, "/metrics")
-    assert answer.status_code == 200, answer.text + server.log
-    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
-    samples = [sample for family in text_string_to_metric_families(answer.text) for sample in family.samples]
-    series = {(sample.name, frozenset(sample.labels.items())): sample.value for sample in samples}
-    assert len(series) == len(samples), "a series appears twice"
-    return series
-
-
-def value(server: Server, name: str, **labels: str) -> float:
-    """One sample; 0 if there is none."""
-    return scrape(server).get((name, frozenset(labels.items())), 0)
 
 
 def settled(server: Server) -> Series:

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Protocol
 
 from tests.conftest import ROOT, Server, wait_until
-from tests.sandbox.test_sandbox import compiler, warm
 from tests.support import guests
 from tests.support.farm import Target
+from tests.support.sandbox import compiler, warm
 from tests.system.foreign.packages import Compiled
 from tests.system.foreign.toolchains import SAMPLES, Toolchains, build_c
 from wagi_gateway.config.settings import Limits

@@ -16,15 +16,15 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.cli.test_main import gateway
 from tests.conftest import Server, running, wait_until, warnings
-from tests.server.test_admin import ADMIN, value
 from tests.support import guests
+from tests.support.admin import ADMIN, value
 from tests.support.attacks import together
+from tests.support.cli import gateway
 from tests.support.fault_proxy import Answer, FaultProxy, Received
+from tests.support.processes import workers
 from tests.support.publishing import SECRETS, binary, live_alone, publish, run, says
 from tests.support.registry import PASSWORD, Registry, running_registry
-from tests.system.test_start_and_stop import workers
 
 START = 1.0
 """Seconds from the start of the process to `Ready:` with a warm store and no registry."""

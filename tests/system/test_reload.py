@@ -23,6 +23,7 @@ import trustme
 from tests.conftest import Serve, Server, wait_until
 from tests.support import guests
 from tests.support.attacks import LOOP, get, module, send, together, wait_for_work
+from tests.support.reloading import hang_up, reload, reloads, write
 from wagi_gateway.app import create_app
 from wagi_gateway.config.file import ConfigFile, read_config
 from wagi_gateway.errors import StartupError
@@ -38,30 +39,6 @@ BROKEN = '[limits]\ntime = "soon"\n'
 def says(text: str) -> str:
     """A guest that says it."""
     return guests.says(guests.CONTENT_TYPE + text.encode())
-
-
-def write(server: Server, name: str, text: str) -> None:
-    """Puts a file in its place in one step, as a deployment does."""
-    path = server.log_path.with_name(name)
-    path.with_suffix(".new").write_text(text)
-    path.with_suffix(".new").replace(path)
-
-
-def hang_up(server: Server) -> None:
-    server.process.send_signal(signal.SIGHUP)
-
-
-def reload(server: Server, config: str | None = None) -> None:
-    """Returns when the server has reloaded."""
-    if config is not None:
-        write(server, "modules.toml", config)
-    before = reloads(server)
-    hang_up(server)
-    wait_until(lambda: reloads(server) > before, 30, lambda: server.log)
-
-
-def reloads(server: Server) -> int:
-    return len(re.findall(r"(?m) (?:reloaded: |ERROR +not reloaded)", server.log))
 
 
 def is_said(server: Server, text: str) -> bool:

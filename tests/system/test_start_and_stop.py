@@ -16,6 +16,7 @@ import pytest
 from tests.conftest import Serve, Server, wait_until
 from tests.support import guests
 from tests.support.attacks import LOOP, NAP, SLEEP, STREAM, get, module, send, together, wait_for_work
+from tests.support.processes import children, workers
 from wagi_gateway.server.protocol import UvicornConfig
 from wagi_gateway.server.supervisor import _Process
 
@@ -71,24 +72,6 @@ def accepts(server: Server) -> bool:
     except OSError:
         return False
     return True
-
-
-def workers(server: Server) -> set[int]:
-    """The worker processes of a server."""
-    return {child for child in children(server) if b"spawn_main" in _command(child)}
-
-
-def children(server: Server) -> set[int]:
-    """They, and the process with which Python tracks what they share."""
-    pid = server.process.pid
-    return set(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
-
-
-def _command(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except (FileNotFoundError, ProcessLookupError):  # it has just ended
-        return b""
 
 
 def test_a_worker_that_dies_is_replaced(serve: Serve) -> None:

@@ -20,7 +20,7 @@ from tests.conftest import Server, running, wait_until
 from tests.support import guests
 from tests.support.clients import guest_that_calls, run_alone
 from tests.support.farm import Raw, Target, certified, full_backlog, silent
-from tests.system.test_survival import others_answered
+from tests.support.neighbours import others_answered
 from wagi_gateway.app import create_app
 from wagi_gateway.config.settings import Limits
 from wagi_gateway.outbound.client import OutboundClient

@@ -13,13 +13,14 @@ import httpx
 import pytest
 
 from tests.conftest import Server, running, wait_until
-from tests.outbound.test_client import KEPT
 from tests.support.attacks import together
 from tests.support.farm import Target
-from tests.system.test_survival import DESCRIPTOR_ROOM
+from tests.support.neighbours import DESCRIPTOR_ROOM
 
 AT_ONCE = 20
 CALLS = 1000
+KEPT = 8
+"""Idle connections that the gateway keeps, as in tests/outbound/test_client.py."""
 MEMORY_ROOM = 8 * 2**20
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ssl
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,9 +12,10 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.conftest import ROOT, Server, running
+from tests.conftest import Server, running
 from tests.support.clients import script
 from tests.support.farm import Target, certified
+from tests.system.outbound.starting import SERVES_NOTHING, refused
 from wagi_gateway.tls import create_context
 
 
@@ -127,18 +126,6 @@ def test_a_redirect_from_tls_is_verified_too(site: Site) -> None:
 
 
 # Start-up
-
-SERVES_NOTHING = f'[[module]]\nroute = "/"\nmodule = "{ROOT}/samples/c/http-example.wasm"\nallowed_hosts = ["a.test"]\n'
-
-
-def refused(directory: Path, config: str, *, command: str = "serve") -> str:
-    """What is said of a configuration that is not served."""
-    (directory / "modules.toml").write_text(config)
-    arguments = [sys.executable, "-m", "wagi_gateway", command, str(directory / "modules.toml")]
-    finished = subprocess.run(arguments, capture_output=True, text=True, timeout=30)
-    assert finished.returncode != 0
-    assert "Traceback" not in finished.stdout + finished.stderr
-    return " ".join((finished.stdout + finished.stderr).split())
 
 
 @pytest.mark.parametrize("command", ["serve", "check"])
