@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import running
 from tests.support import guests
-from tests.support.attacks import module
+from tests.support.config import guest
 from tests.support.mounts import with_mounts
 from tests.support.reloading import reload
 from wagi_gateway.config.settings import Config, Limits, ModuleConfig, ServerConfig
@@ -70,7 +70,7 @@ def bounded(directory: Path, size: int) -> list[str]:
 def test_a_start_and_a_reload_warn(tmp_path: Path, cache: Path) -> None:
     (tmp_path / "hello.wat").write_text(guests.HELLO)
     prefix = bounded(tmp_path / "cgroup", 2**30)
-    large, small = module("/hello", "hello"), module("/hello", "hello", concurrency=4)
+    large, small = guest("/hello", "hello"), guest("/hello", "hello", concurrency=4)
     with running(tmp_path, large, cache=cache, prefix=prefix) as server:
         warning = r"limits\.memory: all guests together may use 4GiB, and beyond 1GiB"
         assert len(re.findall(f"WARNING {warning}", server.log)) == 1

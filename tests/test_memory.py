@@ -13,7 +13,8 @@ import pytest
 
 from tests.conftest import Serve
 from tests.support import guests
-from tests.support.attacks import module, together
+from tests.support.attacks import together
+from tests.support.config import guest
 from wagi_gateway.memory import bound_arenas
 
 ARENA = 64 * 2**20
@@ -97,7 +98,7 @@ def test_threads_share_arenas(before: str, environment: dict[str, str], least: i
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_server_bounds_them(serve: Serve, workers: int) -> None:
-    config = module("/nap", "nap", time="5s", concurrency=16)
+    config = guest("/nap", "nap", time="5s", concurrency=16)
     server = serve(config, "--workers", str(workers), nap=guests.sleeps(300_000_000, b"", guests.CONTENT_TYPE))
     together(16 * workers, lambda _: server.get("/nap"))
     tasks = Path(f"/proc/{server.process.pid}/task").glob("*/children")

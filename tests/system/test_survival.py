@@ -17,7 +17,8 @@ import pytest
 
 from tests.conftest import Server, running, wait_until
 from tests.support import guests
-from tests.support.attacks import LOOP, NAP, SLEEP, STREAM, get, module, send, together, wait_for_work
+from tests.support.attacks import LOOP, NAP, SLEEP, STREAM, get, send, together, wait_for_work
+from tests.support.config import guest
 from tests.support.neighbours import DESCRIPTOR_ROOM, others_answered
 from wagi_gateway.errors import (
     AtCapacity,
@@ -104,13 +105,13 @@ def shared_city(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterat
     texts = {attack.name: attack.guest for attack in ATTACKS} | {name: guest for name, guest, _ in CUT_OFF} | HOLDS
     texts |= {"hello": guests.HELLO, "nap": NAP, "queue": NAP, "impatient": NAP}
     config = textwrap.dedent(CONFIG) + "".join(
-        module(f"/{name}", name) for name in texts if name not in HOLDS and name not in {"nap", "queue", "impatient"}
+        guest(f"/{name}", name) for name in texts if name not in HOLDS and name not in {"nap", "queue", "impatient"}
     )
-    config += "".join(module(f"/{name}", name, concurrency=1, time="30s") for name in HOLDS)
-    config += module("/nap", "nap", time="5s", concurrency=SLOTS)
-    config += module("/stalled", "hold_stream", concurrency=1, stdout="1GiB")
-    config += module("/queue", "queue", concurrency=2, queue=3, time="5s")
-    config += module("/impatient", "impatient", concurrency=1, queue_time="200ms", time="5s")
+    config += "".join(guest(f"/{name}", name, concurrency=1, time="30s") for name in HOLDS)
+    config += guest("/nap", "nap", time="5s", concurrency=SLOTS)
+    config += guest("/stalled", "hold_stream", concurrency=1, stdout="1GiB")
+    config += guest("/queue", "queue", concurrency=2, queue=3, time="5s")
+    config += guest("/impatient", "impatient", concurrency=1, queue_time="200ms", time="5s")
     directory = tmp_path_factory.mktemp("city")
     for name, text in texts.items():
         (directory / f"{name}.wat").write_text(text)

@@ -14,6 +14,7 @@ import pytest
 
 from tests.conftest import Server, running, wait_until
 from tests.support.attacks import together
+from tests.support.config import module
 from tests.support.farm import Target
 from tests.support.neighbours import DESCRIPTOR_ROOM
 
@@ -55,16 +56,9 @@ def site(tmp_path_factory: pytest.TempPathFactory, cache: Path, caller: Path) ->
         taken.bind(("127.0.0.1", 0))
         closed = f"http://127.0.0.1:{taken.getsockname()[1]}"
         allowed = [target.url, closed, f"https://127.0.0.1:{target.port}"]
-        config = f"""
-            [log]
-            format = "json"
-            [[module]]
-            route = "/caller"
-            module = "{caller}"
-            allowed_hosts = {allowed}
-            http_max_concurrency = 5
-            limits = {{ concurrency = {AT_ONCE}, http_time = "500ms", memory = "64MiB" }}
-        """
+        limits = {"concurrency": AT_ONCE, "http_time": "500ms", "memory": "64MiB"}
+        config = '[log]\nformat = "json"\n'
+        config += module("/caller", caller, allowed_hosts=allowed, http_max_concurrency=5, limits=limits)
         with running(tmp_path_factory.mktemp("leaks"), config, cache=cache) as gateway:
             yield Site(gateway, target, closed)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import ssl
+import textwrap
 from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import trustme
 from tests.conftest import Server, running
 from tests.support import clients
 from tests.support.clients import Described, IdleWaiter, script
+from tests.support.config import module
 from tests.support.farm import Target, certified
 from tests.support.forward_proxy import AUTHORIZATION, Forward
 from tests.system.outbound.starting import SERVES_NOTHING, refused
@@ -55,14 +57,10 @@ def site(tmp_path_factory: pytest.TempPathFactory, cache: Path, caller: Path) ->
             proxy = "http://operator:pass%20word%3A+@127.0.0.1:{proxy.port}"
             ca_file = "ca.pem"
         """
-        for route, more in (
-            ("caller", f"allowed_hosts = {allowed}"),
-            ("wild", f'allowed_hosts = ["http://*.test:{plain.port}"]'),
-            ("all", 'allowed_hosts = ["insecure:allow-all"]'),
-            ("private", 'allowed_hosts = ["insecure:allow-all"]\nallow_private_networks = true'),
-        ):
-            config += f'\n            [[module]]\n            route = "/{route}"\n            module = "{caller}"\n'
-            config += "".join(f"            {line}\n" for line in more.split("\n"))
+        config = textwrap.dedent(config) + module("/caller", caller, allowed_hosts=allowed)
+        config += module("/wild", caller, allowed_hosts=[f"http://*.test:{plain.port}"])
+        config += module("/all", caller, allowed_hosts=["insecure:allow-all"])
+        config += module("/private", caller, allowed_hosts=["insecure:allow-all"], allow_private_networks=True)
         with running(directory, config, cache=cache) as gateway:
             yield Site(gateway, denied, proxy, plain, secure, stranger)
 

@@ -14,6 +14,7 @@ import trustme
 
 from tests.conftest import Server, running
 from tests.support.clients import script
+from tests.support.config import module
 from tests.support.farm import Target, certified
 from tests.system.outbound.starting import SERVES_NOTHING, refused
 from wagi_gateway.tls import create_context
@@ -54,8 +55,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, cache: Path, caller: Path) ->
         allowed = [
             f"https://{host}:{target.port}" for target in targets.values() for host in ("localhost", "127.0.0.1")
         ]
-        config = '[outbound]\nca_file = "ca.pem"\n'
-        config += f'[[module]]\nroute = "/caller"\nmodule = "{caller}"\nallowed_hosts = {allowed}\n'
+        config = '[outbound]\nca_file = "ca.pem"\n' + module("/caller", caller, allowed_hosts=allowed)
         with running(directory, config, cache=cache) as gateway:
             yield Site(gateway, targets, names)
     finally:
