@@ -13,9 +13,10 @@ import pytest
 
 from tests.conftest import Serve, running
 from tests.support import guests
-from tests.support.attacks import module, together
+from tests.support.attacks import together
+from tests.support.config import guest
 from tests.support.mounts import with_mounts
-from tests.system.test_reload import reload
+from tests.support.reloading import reload
 from wagi_gateway.config.settings import Config, Limits, ModuleConfig, ServerConfig
 from wagi_gateway.memory import Bound, bound_arenas, check_memory, memory_bound, worst_case
 
@@ -100,7 +101,7 @@ def test_threads_share_arenas(before: str, environment: dict[str, str], least: i
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_server_bounds_them(serve: Serve, workers: int) -> None:
-    config = module("/nap", "nap", time="5s", concurrency=16)
+    config = guest("/nap", "nap", time="5s", concurrency=16)
     server = serve(config, "--workers", str(workers), nap=guests.sleeps(300_000_000, b"", guests.CONTENT_TYPE))
     together(16 * workers, lambda _: server.get("/nap"))
     tasks = Path(f"/proc/{server.process.pid}/task").glob("*/children")
@@ -237,7 +238,7 @@ def bounded(directory: Path, size: int) -> list[str]:
 def test_a_start_and_a_reload_warn(tmp_path: Path, cache: Path) -> None:
     (tmp_path / "hello.wat").write_text(guests.HELLO)
     prefix = bounded(tmp_path / "cgroup", 2**30)
-    large, small = module("/hello", "hello"), module("/hello", "hello", concurrency=4)
+    large, small = guest("/hello", "hello"), guest("/hello", "hello", concurrency=4)
     with running(tmp_path, large, cache=cache, prefix=prefix) as server:
         warning = r"limits\.memory: all guests together may use 4GiB, and beyond 1GiB"
         assert len(re.findall(f"WARNING {warning}", server.log)) == 1

@@ -7,7 +7,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from tests.cgi.test_environ import REQUEST
+from tests.support.request_head import REQUEST
 from wagi_gateway.cgi.forwarded import Proxies, apply_forwarded
 from wagi_gateway.cgi.request import RequestHead
 

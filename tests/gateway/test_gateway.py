@@ -9,13 +9,10 @@ import pytest
 
 from tests.conftest import ROOT, Serve, Server
 from tests.support import guests
+from tests.support.config import module
 
 ENV = ROOT / "samples" / "c" / "env.wasm"
 ECHO = ENV.with_name("echo.wasm")
-
-
-def module(route: str, name: object, more: str = "") -> str:
-    return f'[[module]]\nroute = "{route}"\nmodule = "{name}"\n{more}\n'
 
 
 def test_hello(hello_server: Server) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from tests.conftest import Serve, Server, running, wait_until
 from tests.support import guests
+from tests.support.config import guest
 
 MIB = 2**20
 SECOND = 10**9
@@ -44,11 +45,6 @@ STATUSES = {204: b"status: 204\n\n", 205: b"status: 205\n\n", 304: b"status: 304
 WITH_BODY = {status: head + b"a body that must not be" for status, head in STATUSES.items()}
 
 
-def module(name: str, limits: str = "") -> str:
-    """A `[[module]]` that serves `name`.wat at /name."""
-    return f'[[module]]\nroute = "/{name}"\nmodule = "{name}.wat"\nlimits = {{ {limits} }}\n'
-
-
 @pytest.fixture(scope="module")
 def stream(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Server]:
     """A server for the guests of this file that need no limits of their own."""
@@ -61,7 +57,8 @@ def stream(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Se
     directory = tmp_path_factory.mktemp("stream")
     for name, text in texts.items():
         (directory / f"{name}.wat").write_text(text)
-    config = "".join(module(name) for name in texts if name != "gibibyte") + module("gibibyte", 'stdout = "2GiB"')
+    config = "".join(guest(f"/{name}", name) for name in texts if name != "gibibyte")
+    config += guest("/gibibyte", "gibibyte", stdout="2GiB")
     with running(directory, config, cache=cache) as server:
         yield server
 
@@ -115,8 +112,7 @@ def test_a_gibibyte_passes_through_little_memory(stream: Server) -> None:
 
 
 def test_a_slow_reader_slows_the_guest_down_until_its_time_is_up(serve: Serve) -> None:
-    limits = 'time = "2s", stdout = "2GiB"'
-    server = serve(module("gibibyte", limits), gibibyte=writes_mebibytes(1024))
+    server = serve(guest("/gibibyte", "gibibyte", time="2s", stdout="2GiB"), gibibyte=writes_mebibytes(1024))
     memory = server.memory()
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
@@ -217,7 +213,7 @@ def tells(stderr: bytes, more: str = "") -> str:
     ids=["two lines", "control", "direction mark", "not UTF-8", "empty", "long"],
 )
 def test_standard_error_is_logged_by_line_and_escaped(serve: Serve, stderr: bytes, lines: list[str]) -> None:
-    server = serve(module("tells"), tells=tells(stderr))
+    server = serve(guest("/tells", "tells"), tells=tells(stderr))
     request_id = server.get("/tells").headers["x-request-id"]
     server.wait_for_log("GET /tells")
     found = re.findall(rf"INFO    guest: (.*) route=/tells id={request_id}\n", server.log)
@@ -225,7 +221,7 @@ def test_standard_error_is_logged_by_line_and_escaped(serve: Serve, stderr: byte
 
 
 def test_standard_error_is_logged_while_the_guest_runs(serve: Serve) -> None:
-    server = serve(module("tells", 'time = "5s"'), tells=tells(b"at work\n", more="(nop)"))
+    server = serve(guest("/tells", "tells", time="5s"), tells=tells(b"at work\n", more="(nop)"))
     with server.connect() as connection:
         connection.sendall(b"GET /tells HTTP/1.1\r\nHost: localhost\r\n\r\n")
         server.wait_for_log(r"guest: at work route=/tells id=\w+\n", timeout=2)
@@ -233,7 +229,7 @@ def test_standard_error_is_logged_while_the_guest_runs(serve: Serve) -> None:
 
 
 def test_standard_error_over_its_limit_is_dropped_and_counted(serve: Serve) -> None:
-    server = serve(module("tells", 'stderr = "1KiB"'), tells=tells(b"0123456789abcde\n" * 1000))
+    server = serve(guest("/tells", "tells", stderr="1KiB"), tells=tells(b"0123456789abcde\n" * 1000))
     assert server.get("/tells").text == "done\n"
     server.wait_for_log(
         r"WARNING .*15936 more bytes of standard error were dropped \(limits\.stderr\) route=/tells id=\w+\n"

@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from tests.sources.oci.conftest import MAX_SIZE, User, module, nobody_listens
-from tests.sources.oci.test_credential_helper import helper
+from tests.support.credential_helper import helper
 from tests.support.fault_proxy import Answer, FaultProxy, Received, refusing, slow, tampered
 from tests.support.registry import PASSWORD, USERNAME, Registry
 from wagi_gateway.config.image_reference import ImageReference

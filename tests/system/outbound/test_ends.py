@@ -19,8 +19,9 @@ import trustme
 from tests.conftest import Server, running, wait_until
 from tests.support import guests
 from tests.support.clients import guest_that_calls, run_alone
+from tests.support.config import module
 from tests.support.farm import Raw, Target, certified, full_backlog, silent
-from tests.system.test_survival import others_answered
+from tests.support.neighbours import others_answered
 from wagi_gateway.app import create_app
 from wagi_gateway.config.settings import Limits
 from wagi_gateway.outbound.client import OutboundClient
@@ -108,10 +109,10 @@ def site(tmp_path_factory: pytest.TempPathFactory, cache: Path, caller: Path) ->
         ):
             allowed = [target.url, secure.url, blackhole, *(raw.url for raw in raws.values())]
             allowed.append(raws["silent"].url.replace("http", "https"))
-            config = '[outbound]\nca_file = "ca.pem"\n[[module]]\nroute = "/hello"\nmodule = "hello.wat"\n'
-            for route, limits in (("hasty", f'time = "{TIME * 1000:.0f}ms"'), ("patient", 'time = "20s"')):
-                config += f'[[module]]\nroute = "/{route}"\nmodule = "{caller}"\nallowed_hosts = {allowed}\n'
-                config += f"limits = {{ {limits}, concurrency = 1 }}\n"
+            config = '[outbound]\nca_file = "ca.pem"\n' + module("/hello", "hello.wat")
+            for route, allowed_time in (("hasty", f"{TIME * 1000:.0f}ms"), ("patient", "20s")):
+                limits = {"time": allowed_time, "concurrency": 1}
+                config += module(f"/{route}", caller, allowed_hosts=allowed, limits=limits)
             with running(directory, config, cache=cache) as gateway:
                 # The first handshake reads the system's authorities.
                 gateway.post("/patient", f"req GET {secure.url}/hello".encode())
