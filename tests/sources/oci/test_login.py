@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.clock import assert_within
 from tests.support.fault_proxy import Answer, Fault, FaultProxy, Received, refusing
 from tests.support.registry import PASSWORD, Registry, write_authority
 from tests.support.repositories import USER, layer_of, module, own_home, pulled, repository  # noqa: F401
@@ -241,10 +242,10 @@ def test_challenges(header: str, challenges: dict[str, dict[str, str]]) -> None:
 
 @pytest.mark.parametrize("piece", ["1", "-", "a", "a=", "a =", "a ", " ", '"', 'a="', 'a="\\', "a=\\", 'a= "b" '])
 def test_a_challenge_costs_time_in_proportion(piece: str) -> None:
-    start = time.monotonic()
+    start = time.thread_time()
     read_challenges(f"x {piece * (400_000 // len(piece))}")
     read_challenges(f'x="{piece * (400_000 // len(piece))}')
-    assert time.monotonic() - start < 0.5
+    assert time.thread_time() - start < 0.5
 
 
 def test_a_challenge_that_is_too_long(proxy: FaultProxy) -> None:
@@ -253,7 +254,7 @@ def test_a_challenge_that_is_too_long(proxy: FaultProxy) -> None:
     what = "says in 60000 bytes what login it wants; 8192 are allowed"
     with repository(proxy.address) as own, pytest.raises(Invalid, match=what):
         own.resolve("1")
-    assert time.monotonic() - start < 0.5
+    assert_within(time.monotonic() - start, 0.5)
 
 
 def test_a_password_is_for_https(tmp_path: Path) -> None:
