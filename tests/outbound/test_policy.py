@@ -1,4 +1,4 @@
-"""The policy of `allowed_hosts`: what its entries permit, and which addresses are public."""
+"""The policy of `allowed_hosts` (docs/spec/wagi.md W6): what its entries permit, and which addresses are public."""
 
 # ruff: noqa: RUF001 - characters that look like others are what this is about
 

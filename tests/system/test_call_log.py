@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Server, running, wait_until
-from tests.server.test_admin import ADMIN, scrape
+from tests.support.admin import ADMIN, scrape
 from tests.support.farm import Target
 from tests.system.foreign.conftest import toolchains
 from tests.system.outbound.conftest import caller

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import os
-import textwrap
 import time
 from pathlib import Path
 
 import pytest
 
+from tests.support.credential_helper import helper
 from wagi_gateway.sources.oci.credential_helper import HelperFailed, run_helper
 
 SECRET = "s3cr3t"  # what no text may hold
-
-
-def helper(directory: Path, script: str, name: str = "test") -> dict[str, str]:
-    """The environment in which `docker-credential-NAME` is this shell script."""
-    program = directory / f"docker-credential-{name}"
-    program.write_text("#!/bin/sh\n" + textwrap.dedent(script))
-    program.chmod(0o755)
-    return {"PATH": f"{directory}:{os.defpath}", "HOME": str(directory)}
 
 
 def test_a_helper_is_asked_for_the_server(tmp_path: Path) -> None:
