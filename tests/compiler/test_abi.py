@@ -18,7 +18,7 @@ WARNING = (
 
 
 def write_site(directory: Path) -> str:
-    """A folder with a guest; the text of its modules.toml."""
+    """Writes a site with one guest; returns its modules.toml."""
     (directory / "hello.wat").write_text(guests.HELLO)
     text = '[[module]]\nroute = "/hello"\nmodule = "hello.wat"\n'
     (directory / "modules.toml").write_text(text)

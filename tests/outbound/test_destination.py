@@ -96,7 +96,7 @@ def test_no_destination(url: str) -> None:
 
 @given(st.text(st.characters(codec="utf-8"), max_size=30), st.text(st.characters(codec="utf-8"), max_size=30))
 def test_a_destination_can_be_sent(host: str, rest: str) -> None:
-    """Whatever a guest writes, nothing of it ends the request line or the Host header, or is read differently again."""
+    """No URL ends the request line or the Host header, or is parsed differently a second time."""
     try:
         found = Destination.parse(f"http://{host}/{rest}")
     except ValueError:

@@ -58,5 +58,6 @@ class Resolver:
             deadline.until_ready(-1, 0)
         if isinstance(result[0], Exception):
             raise httpcore2.ConnectError(f"{host}: {getattr(result[0], 'strerror', None) or result[0]}")
-        # The link of a link-local address is a matter of this host; such an address is reached by entry only.
+        # A link-local address may have a zone of this host (RFC 4007). It is not public, so only an exact entry permits
+        # it.
         return [ip_address(address) for address in dict.fromkeys(result[0])]

@@ -1,4 +1,4 @@
-"""Credential helpers that answer, refuse, hang, babble and are not there."""
+"""Credential helpers: results, refusals, timeouts, malformed output, missing programs."""
 
 from __future__ import annotations
 

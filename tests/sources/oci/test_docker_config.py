@@ -1,4 +1,4 @@
-"""Docker's config.json, as the tools write it and as it must not be."""
+"""Docker's config.json, valid and malformed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def no_helper(name: str, server: str) -> None:
 
 
 def find(tmp_path: Path, document: object, name: str = "ghcr.io/team/hello") -> Credentials | None:
-    """What a file with this content knows about an image."""
+    """The credentials for an image in a file with this content."""
     (tmp_path / "config.json").write_text(json.dumps(document))
     config = DockerConfig.read(tmp_path / "config.json")
     assert config

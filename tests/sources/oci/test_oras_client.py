@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
 
 import pytest
 import requests
@@ -38,15 +39,29 @@ class Transport(HTTPAdapter):
         return response
 
 
-def client(
-    answer: Send, credentials: Credentials | None = None, *, is_plain: bool = False
-) -> tuple[OrasClient, Transport]:
-    """A client whose requests are answered by a function."""
-    endpoint = RegistryEndpoint("registry.test", is_plain=is_plain, credentials=credentials)
-    own, transport = OrasClient(endpoint, "team/hello", WHERE, RetryPolicy()), Transport(answer)
-    own.session.mount("http://", transport)
-    own.session.mount("https://", transport)
-    return own, transport
+class Connect(Protocol):
+    def __call__(
+        self, answer: Send, credentials: Credentials | None = None, *, is_plain: bool = False
+    ) -> tuple[OrasClient, Transport]:
+        """A client whose requests are answered by a function."""
+
+
+@pytest.fixture
+def client() -> Iterator[Connect]:
+    """Creates clients, which are closed after the test."""
+    with contextlib.ExitStack() as stack:
+
+        def connect(
+            answer: Send, credentials: Credentials | None = None, *, is_plain: bool = False
+        ) -> tuple[OrasClient, Transport]:
+            endpoint = RegistryEndpoint("registry.test", is_plain=is_plain, credentials=credentials)
+            own, transport = OrasClient(endpoint, "team/hello", WHERE, RetryPolicy()), Transport(answer)
+            stack.callback(own.session.close)
+            own.session.mount("http://", transport)
+            own.session.mount("https://", transport)
+            return own, transport
+
+        yield connect
 
 
 def answering(status: int, body: bytes = b"", **headers: str) -> Send:
@@ -125,7 +140,7 @@ FAILURES: dict[str, tuple[Send, str]] = {
 
 
 @pytest.mark.parametrize(("answer", "message"), FAILURES.values(), ids=FAILURES)
-def test_a_failed_connection_is_explained(answer: Send, message: str) -> None:
+def test_a_failed_connection_is_explained(client: Connect, answer: Send, message: str) -> None:
     with pytest.raises(Unreachable, match=message) as raised:
         client(answer)[0].do_request(URL)
     assert raised.value.where == WHERE
@@ -150,7 +165,9 @@ REFUSALS: dict[str, tuple[Send, str, type[RegistryError], str]] = {
 
 
 @pytest.mark.parametrize(("answer", "method", "kind", "message"), REFUSALS.values(), ids=REFUSALS)
-def test_a_refusal_is_explained(answer: Send, method: str, kind: type[RegistryError], message: str) -> None:
+def test_a_refusal_is_explained(
+    client: Connect, answer: Send, method: str, kind: type[RegistryError], message: str
+) -> None:
     own, transport = client(answer, TOKEN)
     with pytest.raises(kind, match=message) as raised:
         own.do_request(URL, method)
@@ -158,18 +175,18 @@ def test_a_refusal_is_explained(answer: Send, method: str, kind: type[RegistryEr
     assert len(transport.sent) == 1
 
 
-def test_plain_http_to_a_tls_port_is_explained() -> None:
+def test_plain_http_to_a_tls_port_is_explained(client: Connect) -> None:
     body = b"Client sent an HTTP request to an HTTPS server."
     with pytest.raises(Unreachable, match=r"registry\.test speaks TLS; set insecure = false"):
         client(answering(400, body), is_plain=True)[0].do_request(URL.replace("https", "http"))
 
 
 @pytest.mark.parametrize("status", [200, 202, 404, 405])
-def test_what_is_missing_is_no_error_of_head(status: int) -> None:
+def test_what_is_missing_is_no_error_of_head(client: Connect, status: int) -> None:
     assert client(answering(status))[0].do_request(URL, "HEAD").status_code == status
 
 
-def test_a_request_is_sent_again_once_after_a_login() -> None:
+def test_a_request_is_sent_again_once_after_a_login(client: Connect) -> None:
     user = Credentials("user", "pass")
     own, transport = client(answering(401, WWW_Authenticate='Basic realm="x"'), user)
     with pytest.raises(Unauthorised, match="does not accept the credentials"):
@@ -188,7 +205,7 @@ def test_a_request_is_sent_again_once_after_a_login() -> None:
     ],
     ids=["own", "default-port", "other-port", "other-host"],
 )
-def test_a_token_is_for_its_origin(url: str, authorization: str | None) -> None:
+def test_a_token_is_for_its_origin(client: Connect, url: str, authorization: str | None) -> None:
     own, transport = client(answering(200), TOKEN)
     own.do_request(url, "PUT", b"x", {"X-Own": "1", "Authorization": "Bearer OTHER"})
     (sent,) = transport.sent
@@ -196,7 +213,7 @@ def test_a_token_is_for_its_origin(url: str, authorization: str | None) -> None:
     assert sent.headers["X-Own"] == "1"
 
 
-def test_an_upload_does_not_leave_tls() -> None:
+def test_an_upload_does_not_leave_tls(client: Connect) -> None:
     own, transport = client(answering(200), TOKEN)
     with pytest.raises(Invalid, match="sends an upload from https to http"):
         own.do_request("http://registry.test/upload", "PUT", b"x")

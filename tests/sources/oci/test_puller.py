@@ -1,4 +1,4 @@
-"""Pulling by every policy, through mirrors and with credentials, from a real registry."""
+"""Pulls with every policy, through mirrors and with credentials, from a real registry."""
 
 from __future__ import annotations
 
@@ -302,7 +302,7 @@ INDEX = "application/vnd.oci.image.index.v1+json"
 
 
 def push_index(user: User, address: str, *entries: tuple[str, str, str], tag: str = "index") -> str:
-    """Pushes an index of (os, architecture, digest); its digest."""
+    """Pushes an index of (os, architecture, digest); returns its digest."""
     accept = {"Accept": f"application/vnd.oci.image.manifest.v1+json, {INDEX}"}
     url = f"http://{address}/v2/{user.repository}/manifests/"
     manifests = []
@@ -554,7 +554,7 @@ def in_a_helper(user: User, address: str) -> None:
 
 @pytest.fixture
 def private_user(user: User, private_registry: Registry) -> User:
-    """A user who knows the private registry's authority, but no password."""
+    """A user with the private registry's authority and without a password."""
     user.tables[private_registry.address] = RegistryConfig(ca_file=str(private_registry.ca_file))
     return user
 

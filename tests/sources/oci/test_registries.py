@@ -1,4 +1,4 @@
-"""Which ways lead to an image: mirror, plain HTTP, certificate authorities."""
+"""The endpoints of an image: mirror, plain HTTP, certificate authorities."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from wagi_gateway.sources.oci.registries import Registries
 
 
 def ways(tmp_path: Path, name: str, tables: dict[str, RegistryConfig] | None = None) -> list[RegistryEndpoint]:
-    """The ways to an image, for a user with nothing at home."""
+    """The endpoints of an image, for a user with an empty home directory."""
     credentials = CredentialSource([], {"HOME": str(tmp_path), "PASSWORD": "p"}, tables or {}, tmp_path)
     return Registries(tables or {}, credentials, tmp_path).endpoints(ImageReference.parse(name))
 

@@ -1,4 +1,4 @@
-"""How often a registry is asked, how long it may take, and where it may send us."""
+"""The HTTP session with a registry: retries, timeouts, redirects, logging."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ MANIFEST = b'{"schemaVersion": 2}'
 
 @pytest.fixture
 def server() -> Iterator[FaultProxy]:
-    """A registry that has one manifest, whatever its name."""
+    """A registry that answers every name with one manifest."""
     with FaultProxy() as running:
         yield running
 
 
 @pytest.fixture
 def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """What would have been waited."""
+    """The pauses, which are not waited for."""
     pauses: list[float] = []
     monkeypatch.setattr(RegistrySession, "pause", lambda _session, seconds: pauses.append(seconds))
     return pauses
@@ -133,7 +133,7 @@ def test_no_wait_beyond_the_end(server: FaultProxy, slept: list[float]) -> None:
 
 
 def test_a_registry_that_comes_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Refused at first, as while it starts."""
+    """A registry that refuses connections at first, as at its start."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{probe.getsockname()[1]}"
@@ -157,7 +157,7 @@ def ok() -> bytes:
 
 
 def serve(listener: socket.socket, *answers: bytes | Callable[[socket.socket], None]) -> threading.Thread:
-    """Answers one connection after the other with raw bytes."""
+    """Answers successive connections with raw bytes."""
 
     def run() -> None:
         for answer in answers:
@@ -184,7 +184,7 @@ def raw(*answers: bytes | Callable[[socket.socket], None]) -> Iterator[str]:
 
 
 def dripping(head: bytes) -> Callable[[socket.socket], None]:
-    """A header that never ends, a byte at a time, until the client has gone."""
+    """An endless header, a byte at a time, until the client closes."""
 
     def answer(connection: socket.socket) -> None:
         connection.sendall(head)
@@ -209,7 +209,7 @@ def dripping(head: bytes) -> Callable[[socket.socket], None]:
     ids=["header", "status-line", "chunk", "refusal"],
 )
 def test_a_slow_answer_does_not_outlive_its_time(head: bytes) -> None:
-    """A timeout for each read is none for them all."""
+    """A timeout of each read does not bound them all."""
     with raw(dripping(head)) as address, repository(address, answer_time=0.3, retries=0) as own:
         start = time.monotonic()
         with pytest.raises(Unreachable, match=r"took longer than the 0\.3 s|answers 503"):
@@ -303,7 +303,7 @@ def test_no_way_back_from_https(tmp_path: Path, server: FaultProxy) -> None:
 
 
 def test_a_push_that_is_repeated_is_whole(server: FaultProxy) -> None:
-    """The body is read from its beginning again."""
+    """A retry sends the whole body."""
     server.fault(lambda request: request.method == "HEAD", refusing(404))
     server.fault(lambda request: request.method == "POST", refusing(202, Location="/upload"))
     server.fault(lambda request: request.path.startswith("/upload"), refusing(503), times=2)
@@ -316,7 +316,7 @@ def test_a_push_that_is_repeated_is_whole(server: FaultProxy) -> None:
 
 
 def test_a_push_that_nobody_reads() -> None:
-    """The bound is for all of it, not for each piece of it."""
+    """The deadline bounds an upload as a whole."""
     stop = threading.Event()
 
     def unread(connection: socket.socket) -> None:
@@ -334,7 +334,7 @@ def test_a_push_that_nobody_reads() -> None:
 
 
 def test_a_push_over_a_slow_line() -> None:
-    """The bound on a stall is for each piece of it, not for all."""
+    """The stall time bounds each piece of an upload, not the whole."""
     data, arrived, pause = module(1, 16 << 20), bytearray(), threading.Event()
 
     def slow_reader(connection: socket.socket) -> None:
@@ -382,7 +382,7 @@ def test_the_environment_of_the_system_is_honoured(server: FaultProxy, monkeypat
 
 
 def test_cookies_are_not_kept(server: FaultProxy) -> None:
-    """Harbor takes a client that sends them for a browser."""
+    """Harbor treats a client with cookies as a browser."""
     server.fault(every, lambda *_: Answer(200, {"Set-Cookie": "a=b"}, MANIFEST))
     with repository(server.address) as own:
         own.resolve("1")
@@ -405,7 +405,7 @@ def test_the_first_time_is_up_before_it_begins() -> None:
 
 
 def logged(caplog: pytest.LogCaptureFixture) -> set[str]:
-    """The loggers of oras and urllib3 that log at all."""
+    """The loggers whose records are not dropped."""
     caplog.clear()
     with caplog.at_level(logging.DEBUG):
         for name in (*LOGGERS, "urllib3.other"):

@@ -1,4 +1,4 @@
-"""What the registries behind the store may cost a start that has a copy of everything."""
+"""The registries behind the store: how often an unreachable one is contacted."""
 
 from __future__ import annotations
 
@@ -30,47 +30,47 @@ def upstream(tmp_path: Path) -> Upstream:
     return Upstream(Registries(tables, CredentialSource([], {}, tables, tmp_path), tmp_path), threading.Event())
 
 
-def failing(error: RegistryError, asked: list[str]) -> Operation[str]:
-    """A question that nobody answers."""
+def failing(error: RegistryError, contacted: list[str]) -> Operation[str]:
+    """An operation that fails, and records its endpoints."""
 
-    def question(access: RegistryEndpoint, _retry_policy: RetryPolicy) -> str:
-        asked.append(access.host)
+    def operation(endpoint: RegistryEndpoint, _retry_policy: RetryPolicy) -> str:
+        contacted.append(endpoint.host)
         raise error
 
-    return question
+    return operation
 
 
 def test_a_dead_registry_is_waited_for_once(upstream: Upstream) -> None:
-    asked: list[str] = []
+    contacted: list[str] = []
     for reference in (ONE, TWO, ONE):
         with pytest.raises(Unreachable, match=f"^{reference}: registry.test is silent$"):
-            upstream.run(reference, failing(Unreachable("registry.test is silent", "x"), asked), [])
-    assert asked == ["registry.test"]
-    assert upstream.run(OTHER, lambda access, _: access.host, []) == "mirror.test"
+            upstream.run(reference, failing(Unreachable("registry.test is silent", "x"), contacted), [])
+    assert contacted == ["registry.test"]
+    assert upstream.run(OTHER, lambda endpoint, _: endpoint.host, []) == "mirror.test"
 
 
 def test_a_layer_that_does_not_arrive_says_nothing_of_others(upstream: Upstream) -> None:
     with pytest.raises(Unreachable):
         upstream.run(ONE, failing(Interrupted("half a layer"), []), [])
-    assert upstream.run(TWO, lambda access, _: access.host, []) == "registry.test"
+    assert upstream.run(TWO, lambda endpoint, _: endpoint.host, []) == "registry.test"
 
 
 def test_an_impatient_question_is_not_the_last_one(upstream: Upstream) -> None:
-    """Who has a copy does not wait; who has none still does."""
+    """A failure with a stored copy does not prevent the retries of a pull without one."""
     address = nobody_listens()
     one, two = (ImageReference.parse(f"{address}/{name}:1") for name in ("one", "two"))
     with pytest.raises(Unreachable, match="cannot be reached"):
-        upstream.run(one, lambda access, _: upstream.current_digest(one, access), [])
-    assert upstream.run(two, lambda access, _: access.host, []) == address
+        upstream.run(one, lambda endpoint, _: upstream.current_digest(one, endpoint), [])
+    assert upstream.run(two, lambda endpoint, _: endpoint.host, []) == address
 
 
 @pytest.mark.parametrize("silent", ["mirror.test", "other.test"])
 def test_whoever_was_not_reached_might_have_had_it(upstream: Upstream, silent: str) -> None:
-    def question(access: RegistryEndpoint, _retry_policy: RetryPolicy) -> str:
-        raise (Unreachable("is silent") if access.host == silent else Unauthorised("says no"))
+    def operation(endpoint: RegistryEndpoint, _retry_policy: RetryPolicy) -> str:
+        raise (Unreachable("is silent") if endpoint.host == silent else Unauthorised("says no"))
 
     with pytest.raises(Unreachable) as raised:
-        upstream.run(OTHER, question, [])
+        upstream.run(OTHER, operation, [])
     text = str(raised.value)
     assert text.count(str(OTHER)) == 1
     assert f"{silent}: is silent" in text or silent == "other.test"

@@ -151,7 +151,7 @@ class OrasClient(oras.provider.Registry):  # type: ignore[misc]  # oras has no t
         """The status and the registry's error message, without credentials that the registry repeats."""
         try:
             text = ", ".join(f"{each['code']}: {each['message']}" for each in json.loads(response.content)["errors"])
-        except Exception:  # noqa: BLE001 - not the JSON of the distribution specification: the status has to do
+        except Exception:  # noqa: BLE001 - not the JSON of the distribution specification: the status is enough
             # The plain text of Go's HTTP server on a TLS port.
             text = "HTTP request to an HTTPS server" if b"to an HTTPS server" in response.content else ""
         for secret in self._login.secrets:

@@ -80,7 +80,7 @@ class RegistrySession(requests.Session):
     def request(self, method: str, url: str, **options: Any) -> requests.Response:  # type: ignore[override]
         data = options.get("data")
         if isinstance(data, bytes) and len(data) > _MAX_WRITE:
-            # A file is sent in pieces, each with the timeout of its own that a bytes object has as a whole.
+            # A file object is sent in pieces: the timeout then bounds each piece, not the whole body.
             options["data"] = io.BytesIO(data)
         return super().request(method, url, **options)
 
@@ -182,7 +182,7 @@ def _bound(response: requests.Response, *, stream: bool) -> None:
     limit = _MAX_RESPONSE if response.status_code < 300 else _MAX_ERROR
     try:
         body = response.raw.read(limit, decode_content=False)
-    except Exception:  # noqa: BLE001 - damaged or stalled: the status has to do
+    except Exception:  # noqa: BLE001 - damaged or stalled: the status is enough
         body = b""
     response.raw.close()
     response.raw = io.BytesIO(body)
