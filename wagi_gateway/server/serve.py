@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import signal
 import socket
 from collections.abc import Callable, Sequence
@@ -66,7 +65,8 @@ def serve(read: Read, *, load: Callable[[ConfigFile], Site], watched: Sequence[P
         if admin_listener:
             print(f"Admin: serving on {url(admin_listener)}")
         raise_descriptor_limit()
-        (_supervise if site.config.server.workers > 1 else _serve_alone)(
+        create = _supervisor if site.config.server.workers > 1 else _single_process
+        run = create(
             file,
             site,
             listener,
@@ -76,9 +76,11 @@ def serve(read: Read, *, load: Callable[[ConfigFile], Site], watched: Sequence[P
             on_ready=on_ready,
             on_stop=lambda: notify(systemd.STOPPING),
         )
+        del site  # a reload frees the site, which a reference from here would prevent
+        run()
 
 
-def _supervise(
+def _supervisor(
     file: ConfigFile,
     site: Site,
     listener: socket.socket,
@@ -88,8 +90,8 @@ def _supervise(
     admin: AdminListener | None,
     on_ready: OnReady,
     on_stop: Callable[[], None],
-) -> None:
-    """Serves with `server.workers` processes."""
+) -> Callable[[], None]:
+    """Creates the supervisor of `server.workers` processes, and returns the function that serves."""
     supervisor = Supervisor(
         worker_config(file.config.server),
         file,
@@ -102,14 +104,18 @@ def _supervise(
     )
     if admin:
         admin.reload = supervisor.reload
-    watch = _watching(read, watched, supervisor.reload_soon)
-    with contextlib.closing(supervisor), admin or contextlib.nullcontext(), watch:
-        supervisor.run()
-    if supervisor.has_failed:
-        raise SystemExit(STARTUP_FAILURE)
+
+    def run() -> None:
+        watch = _watching(read, watched, supervisor.reload_soon)
+        with contextlib.closing(supervisor), admin or contextlib.nullcontext(), watch:
+            supervisor.run()
+        if supervisor.has_failed:
+            raise SystemExit(STARTUP_FAILURE)
+
+    return run
 
 
-def _serve_alone(
+def _single_process(
     file: ConfigFile,
     site: Site,
     listener: socket.socket,
@@ -119,30 +125,33 @@ def _serve_alone(
     admin: AdminListener | None,
     on_ready: OnReady,
     on_stop: Callable[[], None],
-) -> None:
-    """Serves with this process."""
-    create = functools.partial(create_app, site, read)
-    if admin:
-        create.keywords.update(metrics=admin.registry.metrics, on_reload=admin.registry.on_reload)
+) -> Callable[[], None]:
+    """Creates the worker of a server without other processes, and returns the function that serves."""
+    registry = admin.registry if admin else None
+    app = create_app(site, read, registry.on_reload, registry.metrics) if registry else create_app(site, read)
 
     def on_shutdown() -> None:
         on_stop()
-        if admin:
-            admin.registry.stop()
+        if registry:
+            registry.stop()
 
-    server = Worker(worker_config(file.config.server), create, on_ready=on_ready, on_stop=on_shutdown)
+    server = Worker(worker_config(file.config.server), lambda: app, on_ready=on_ready, on_stop=on_shutdown)
 
     def stop(*_: object) -> None:
         server.should_exit = True
 
-    # uvicorn raises the signal that ended it again, and the default action would fail: a requested stop is a success.
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-        signal.signal(number, stop)
-    server.on_hangup = HangupHandler(stop, server.reload_soon)
     if admin:
         admin.reload = server.reload
-    with admin or contextlib.nullcontext(), _watching(read, watched, server.reload_soon):
-        server.run([listener])
+
+    def run() -> None:
+        # uvicorn raises the signal that ended it again, whose default action would fail: a requested stop is a success.
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            signal.signal(number, stop)
+        server.on_hangup = HangupHandler(stop, server.reload_soon)
+        with admin or contextlib.nullcontext(), _watching(read, watched, server.reload_soon):
+            server.run([listener])
+
+    return run
 
 
 def _admin(listener: socket.socket | None, site: Site) -> AdminListener | None:
