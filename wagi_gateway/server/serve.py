@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from uvicorn.config import STARTUP_FAILURE
 
-from ..app import Application, create_app
+from ..app import create_app
 from ..config.file import ConfigFile, log_directory
 from ..errors import StartupError
 from ..gateway.reload import Read
@@ -49,9 +49,6 @@ def serve(read: Read, *, load: Callable[[ConfigFile], Site], watched: Sequence[P
     site = load(file)
     for warning in (*site.warnings, *check_memory(site.config, site.config.server.workers, memory_bound())):
         log.logger.warning("%s", warning)
-    # The application empties the list: a second reference would keep the engine of a replaced site in memory.
-    loaded = [site]
-    del site
 
     def on_ready(address: str) -> None:
         notify(systemd.READY)
@@ -59,30 +56,33 @@ def serve(read: Read, *, load: Callable[[ConfigFile], Site], watched: Sequence[P
 
     with ExitStack() as stack:
         try:
-            listener = stack.enter_context(listening(file.config.server, file.base))
-            admin_listener = stack.enter_context(listening_to_operator(file.config.admin, file.base))
+            listener = stack.enter_context(listening(site.config.server, file.base))
+            admin_listener = stack.enter_context(listening_to_operator(site.config.admin, file.base))
         except StartupError:
-            loaded[0].close()
+            site.close()
             raise
-        _print_routes(loaded[0], listener)
+        _print_routes(site, listener)
         if admin_listener:
             print(f"Admin: serving on {url(admin_listener)}")
         raise_descriptor_limit()
-        (_supervise if file.config.server.workers > 1 else _serve_alone)(
+        create = _supervisor if site.config.server.workers > 1 else _single_process
+        run = create(
             file,
-            loaded,
+            site,
             listener,
             read=read,
             watched=watched,
-            admin=_admin(admin_listener, loaded[0]),
+            admin=_admin(admin_listener, site),
             on_ready=on_ready,
             on_stop=lambda: notify(systemd.STOPPING),
         )
+        del site  # a reload frees the site, which a reference from here would prevent
+        run()
 
 
-def _supervise(
+def _supervisor(
     file: ConfigFile,
-    loaded: list[Site],
+    site: Site,
     listener: socket.socket,
     *,
     read: Read,
@@ -90,12 +90,12 @@ def _supervise(
     admin: AdminListener | None,
     on_ready: OnReady,
     on_stop: Callable[[], None],
-) -> None:
-    """Serves with `server.workers` processes."""
+) -> Callable[[], None]:
+    """Creates the supervisor of `server.workers` processes, and returns the function that serves."""
     supervisor = Supervisor(
         worker_config(file.config.server),
         file,
-        loaded.pop(),
+        site,
         listener,
         read=read,
         on_ready=on_ready,
@@ -104,16 +104,20 @@ def _supervise(
     )
     if admin:
         admin.reload = supervisor.reload
-    watch = _watching(read, watched, supervisor.reload_soon)
-    with contextlib.closing(supervisor), admin or contextlib.nullcontext(), watch:
-        supervisor.run()
-    if supervisor.has_failed:
-        raise SystemExit(STARTUP_FAILURE)
+
+    def run() -> None:
+        watch = _watching(read, watched, supervisor.reload_soon)
+        with contextlib.closing(supervisor), admin or contextlib.nullcontext(), watch:
+            supervisor.run()
+        if supervisor.has_failed:
+            raise SystemExit(STARTUP_FAILURE)
+
+    return run
 
 
-def _serve_alone(
+def _single_process(
     file: ConfigFile,
-    loaded: list[Site],
+    site: Site,
     listener: socket.socket,
     *,
     read: Read,
@@ -121,32 +125,33 @@ def _serve_alone(
     admin: AdminListener | None,
     on_ready: OnReady,
     on_stop: Callable[[], None],
-) -> None:
-    """Serves with this process."""
-
-    def create() -> Application:
-        if admin:
-            return create_app(loaded.pop(), read, admin.registry.on_reload, admin.registry.metrics)
-        return create_app(loaded.pop(), read)
+) -> Callable[[], None]:
+    """Creates the worker of a server without other processes, and returns the function that serves."""
+    registry = admin.registry if admin else None
+    app = create_app(site, read, registry.on_reload, registry.metrics) if registry else create_app(site, read)
 
     def on_shutdown() -> None:
         on_stop()
-        if admin:
-            admin.registry.stop()
+        if registry:
+            registry.stop()
 
-    server = Worker(worker_config(file.config.server), create, on_ready=on_ready, on_stop=on_shutdown)
+    server = Worker(worker_config(file.config.server), lambda: app, on_ready=on_ready, on_stop=on_shutdown)
 
     def stop(*_: object) -> None:
         server.should_exit = True
 
-    # uvicorn raises the signal that ended it again, and the default action would fail: a requested stop is a success.
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-        signal.signal(number, stop)
-    server.on_hangup = HangupHandler(stop, server.reload_soon)
     if admin:
         admin.reload = server.reload
-    with admin or contextlib.nullcontext(), _watching(read, watched, server.reload_soon):
-        server.run([listener])
+
+    def run() -> None:
+        # uvicorn raises the signal that ended it again, whose default action would fail: a requested stop is a success.
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            signal.signal(number, stop)
+        server.on_hangup = HangupHandler(stop, server.reload_soon)
+        with admin or contextlib.nullcontext(), _watching(read, watched, server.reload_soon):
+            server.run([listener])
+
+    return run
 
 
 def _admin(listener: socket.socket | None, site: Site) -> AdminListener | None:
