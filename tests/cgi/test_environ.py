@@ -1,4 +1,4 @@
-"""The environment and arguments of a guest (RFC 3875 section 4; docs/spec/cgi.md A1, A4; docs/spec/wagi.md)."""
+"""The environment and arguments of a guest (RFC 3875 section 4; spec: cgi.md A1, A4; wagi.md Environment)."""
 
 from __future__ import annotations
 

@@ -22,11 +22,10 @@ from uvicorn.supervisors.multiprocess import Process
 from ..config.file import ConfigFile
 from ..errors import Problem, StartupError
 from ..gateway.reload import Read, ReloadResult, explain, in_thread, load_anew, report
-from ..memory import give_back
 from ..observe import log
 from ..observe.process_registry import ProcessRegistry
 from ..observe.shared_counters import SharedCounters
-from ..site.site import Site
+from ..site.site import Site, release
 from .listener import url
 from .protocol import UvicornConfig
 from .signals import WORDS_OF_OTHERS, HangupHandler, ignore
@@ -156,9 +155,9 @@ class Supervisor(Multiprocess):
             _refuse(asked, error)
             return
         site.succeed(self._site, keep_all=True)  # guests of the workers may still use what the new site does not
-        self._site.close()
+        replaced = [self._site]
         self._site = site
-        give_back()
+        release(replaced)
         pinned = site.pinned(file)
         self.config.app = functools.partial(create_worker_app, pinned)
         for name, value in bounds(site.config.server).items():
