@@ -1,4 +1,4 @@
-"""The environment and arguments of a guest (RFC 3875 section 4; spec: cgi.md A1, A4; wagi.md Environment)."""
+"""The environment and arguments of a guest (RFC 3875 section 4; docs/spec/cgi.md A1, A4; docs/spec/wagi.md W4)."""
 
 from __future__ import annotations
 
@@ -8,23 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.request_head import HOST, REQUEST
 from wagi_gateway.cgi.environ import META_VARIABLES, SERVER_SOFTWARE, ArgvMode, Environ, build_argv, build_environ
 from wagi_gateway.cgi.request import Authority, RequestHead, check_target, find_authority
 from wagi_gateway.errors import BadRequest, FieldsTooLarge, RequestError
 from wagi_gateway.router import RoutePattern, Router
-
-HOST = (b"host", b"h:81")
-REQUEST = RequestHead(
-    method="GET",
-    raw_path=b"/e/foo",
-    query=b"a=b&c",
-    http_version="1.1",
-    scheme="http",
-    headers=(HOST,),
-    client=("192.0.2.7", 4711),
-    server=("127.0.0.1", 3000),
-    request_id="r1",
-)
 
 
 def environ(

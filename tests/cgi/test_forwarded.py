@@ -1,4 +1,4 @@
-"""What a trusted proxy says, and what nobody else may (spec: cgi.md A2)."""
+"""What a trusted proxy says, and what nobody else may (docs/spec/cgi.md A2)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from tests.cgi.test_environ import REQUEST
+from tests.support.request_head import REQUEST
 from wagi_gateway.cgi.forwarded import Proxies, apply_forwarded
 from wagi_gateway.cgi.request import RequestHead
 

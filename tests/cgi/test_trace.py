@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.cgi.test_environ import REQUEST
+from tests.support.request_head import REQUEST
 from wagi_gateway.cgi.environ import build_environ
 from wagi_gateway.cgi.request import find_authority
 from wagi_gateway.cgi.trace import MAX_STATE, TraceContext, find_trace

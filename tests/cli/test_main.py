@@ -1,12 +1,9 @@
-"""The commands as a user types them."""
+"""The commands in processes of their own: output and exit codes."""
 
 from __future__ import annotations
 
 import json
-import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import jsonschema
@@ -14,6 +11,7 @@ import pytest
 
 from tests.conftest import ROOT, Serve
 from tests.support import guests
+from tests.support.cli import gateway
 
 TEN_MISTAKES = """
 [server]
@@ -57,12 +55,6 @@ MISTAKES = (
     "imports env.missing",
     "environment.PATH_INFO",
 )
-
-
-def gateway(*arguments: str, cwd: Path, stdin: bytes = b"", **environment: str) -> subprocess.CompletedProcess[bytes]:
-    command = [sys.executable, "-m", "wagi_gateway", *arguments]
-    env = os.environ | {"XDG_CACHE_HOME": str(cwd / "cache"), "COLUMNS": "80"} | environment
-    return subprocess.run(command, cwd=cwd, input=stdin, capture_output=True, timeout=60, env=env, check=False)
 
 
 @pytest.fixture

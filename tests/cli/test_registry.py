@@ -1,4 +1,4 @@
-"""The commands about registries and Pods, as a user types them."""
+"""The commands for registries and Pods: output and exit codes."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.cli.test_main import gateway
 from tests.conftest import ROOT
 from tests.support import guests, publishing
+from tests.support.cli import gateway
+from tests.support.config import module
 from tests.support.publishing import SECRETS, binary, digest_of, live_alone, publish, says
 from tests.support.registry import PASSWORD, Registry, running_registry
 
@@ -43,12 +44,12 @@ def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
 
 @pytest.fixture
 def name(registry: Registry) -> str:
-    """A repository no other test knows."""
+    """A repository that no other test uses."""
     return f"{registry.address}/team/hello-{next(_names)}"
 
 
 def run(*arguments: str | Path, cwd: Path, code: int = 0, environment: dict[str, str] | None = None) -> str:
-    """What a command prints on standard output; with a `code` other than 0, on standard error."""
+    """The standard output of a command; with a `code` other than 0, its standard error."""
     stdout, stderr = publishing.run(*arguments, cwd=cwd, code=code, environment=environment)
     return stderr if code else stdout
 
@@ -59,12 +60,8 @@ def rows(table: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("│").split("│")] for line in lines]
 
 
-def module(route: str, reference: str, more: str = "") -> str:
-    return f'[[module]]\nroute = "{route}"\nmodule = "oci:{reference}"\n{more}\n'
-
-
 def manifest(registry: Registry, reference: str) -> dict[str, object]:
-    """What a registry has under a reference."""
+    """The manifest of a reference in a registry."""
     repository, _, version = reference.removeprefix(f"{registry.address}/").partition("@")
     accept = {"Accept": "application/vnd.oci.image.manifest.v1+json"}
     answer = httpx.get(f"{registry.url}/v2/{repository.partition(':')[0]}/manifests/{version}", headers=accept)
@@ -134,7 +131,7 @@ def test_pull_of_a_reference(name: str, tmp_path: Path) -> None:
 
 def test_pull_asks_anew_what_a_tag_stands_for(registry: Registry, name: str, tmp_path: Path) -> None:
     repository = name.partition("/")[2]
-    (tmp_path / "modules.toml").write_text(module("/m", f"{name}:1", 'pull_policy = "never"'))
+    (tmp_path / "modules.toml").write_text(module("/m", f"oci:{name}:1", 'pull_policy = "never"'))
     digests = [publish(registry, f"{repository}:1", says(text)) for text in ("one", "two")]
     assert run("pull", "modules.toml", cwd=tmp_path) == f"{name}:1@{digests[1]} pulled\n"
     publish(registry, f"{repository}:1", says("one"))
@@ -145,11 +142,11 @@ def test_pull_of_a_configuration(name: str, tmp_path: Path) -> None:
     run("push", HELLO, f"{name}:1", cwd=tmp_path)
     (tmp_path / "m.wat").write_text(guests.HELLO)
     files = '[[module]]\nroute = "/file"\nmodule = "m.wat"\n'
-    bad = module("/bad", "UP:1").replace("oci:UP", "oci:x/UP")
-    twice = module("/a", f"{name}:1") + module("/b", f"{name}:1")
+    bad = module("/bad", "oci:x/UP:1")
+    twice = module("/a", f"oci:{name}:1") + module("/b", f"oci:{name}:1")
     (tmp_path / "modules.toml").write_text(twice + files)
     assert run("pull", "modules.toml", "--cache-dir", "mine", cwd=tmp_path).count("pulled") == 1
-    (tmp_path / "modules.toml").write_text(twice + module("/c", f"{name}:2"))
+    (tmp_path / "modules.toml").write_text(twice + module("/c", f"oci:{name}:2"))
     result = gateway("pull", "modules.toml", "--cache-dir", "mine", cwd=tmp_path)
     assert result.returncode == 1
     assert result.stdout.count(b"is here already") == 1
@@ -193,17 +190,17 @@ def test_pull_of_a_pod_that_another_machine_serves(registry: Registry, tmp_path:
 def test_pull_says_what_is_wrong(
     registry: Registry, name: str, tmp_path: Path, arguments: list[str], message: str
 ) -> None:
-    (tmp_path / "modules.toml").write_text(module("/m", f"{name}:1"))
+    (tmp_path / "modules.toml").write_text(module("/m", f"oci:{name}:1"))
     arguments = [argument.replace("NAME", name) for argument in arguments]
     message = message.replace("NAME", name).replace("REGISTRY", registry.address)
     assert message in run("pull", *arguments, cwd=tmp_path, code=1)
 
 
 def test_a_pull_that_is_not_kept_has_failed(name: str, tmp_path: Path) -> None:
-    """For a start without a network it is as good as none."""
+    """A module that is not stored is of no use to a start without a network."""
     run("push", HELLO, f"{name}:1", cwd=tmp_path)
     run("pull", f"{name}:1", "--cache-dir", "kept", cwd=tmp_path)
-    (tmp_path / "modules.toml").write_text(module("/m", f"{name}:1") + '[cache]\nmax_module = "1KiB"\n')
+    (tmp_path / "modules.toml").write_text(module("/m", f"oci:{name}:1") + '[cache]\nmax_module = "1KiB"\n')
     run("push", ENV, f"{name}:1", cwd=tmp_path)
     problem = run("pull", "modules.toml", "--cache-dir", "kept", cwd=tmp_path, code=1)
     assert f"{ENV.stat().st_size} bytes" in problem
@@ -252,7 +249,7 @@ def test_pull_from_a_private_registry(private: Registry, tmp_path: Path, how: st
             (tmp_path / "home" / ".docker" / "config.json").write_text(config_json(private))
     key = 'auth_file = "auth.json"\n' if how == "key" else ""
     table = f'[registries."{private.address}"]\nca_file = "{private.ca_file}"\n{login.get(how, "")}'
-    (tmp_path / "modules.toml").write_text(key + module("/m", f"{private.address}/team/secret:1") + table)
+    (tmp_path / "modules.toml").write_text(key + module("/m", f"oci:{private.address}/team/secret:1") + table)
     assert "pulled" in run("pull", "modules.toml", *arguments, cwd=tmp_path, environment=environment)
 
 
@@ -272,14 +269,14 @@ def test_pull_from_a_private_registry(private: Registry, tmp_path: Path, how: st
 )
 def test_a_private_registry_lets_nobody_in(private: Registry, tmp_path: Path, login: str, words: list[str]) -> None:
     table = f'[registries."{private.address}"]\nca_file = "{private.ca_file}"\n{login}'
-    (tmp_path / "modules.toml").write_text(module("/m", f"{private.address}/team/secret:1") + table)
+    (tmp_path / "modules.toml").write_text(module("/m", f"oci:{private.address}/team/secret:1") + table)
     error = run("pull", "modules.toml", cwd=tmp_path, code=1, environment={"WRONG": "wrong horse"})
     assert [word for word in [*words, private.address] if word not in error] == []
     assert "wrong horse" not in error
 
 
 def test_push_and_inspect_take_the_tables_of_a_configuration(private: Registry, tmp_path: Path) -> None:
-    """A file that holds nothing else is enough."""
+    """A settings file with `[registries]` alone is enough."""
     (tmp_path / "gateway.toml").write_text(f'[registries."{private.address}"]\nca_file = "{private.ca_file}"\n')
     (tmp_path / "auth.json").write_text(config_json(private))
     options = ["--settings", "gateway.toml", "--auth-file", "auth.json"]
@@ -458,7 +455,7 @@ def test_convert_wants_a_pod(tmp_path: Path, text: str | None, message: str) -> 
 
 
 def test_as_processes(name: str, tmp_path: Path) -> None:
-    """The same in a process of its own, for each way to end."""
+    """The same in a process of its own, for each exit code."""
     commands = {
         f"push {HELLO} {name}:1": (0, rb"NAME:1@sha256:[0-9a-f]{64}\n", b""),
         f"pull {name}:1": (0, rb"NAME:1@sha256:[0-9a-f]{64} pulled\n", b""),

@@ -6,8 +6,8 @@ import pytest
 
 from tests.conftest import Serve
 from tests.support import guests
-from tests.support.attacks import module
-from tests.system.test_reload import hang_up, write
+from tests.support.config import guest
+from tests.support.reloading import hang_up, write
 
 SECRET = "?token=s3cret"
 
@@ -15,7 +15,7 @@ SECRET = "?token=s3cret"
 @pytest.mark.parametrize("log_format", ["text", "json"])
 def test_the_query_is_left_out_where_it_is_not_wanted(serve: Serve, log_format: str) -> None:
     log = f'[log]\nformat = "{log_format}"\n'
-    config = module("/hello", "hello") + module("/trap", "trap")
+    config = guest("/hello", "hello") + guest("/trap", "trap")
     server = serve(f"{log}query = false\n{config}", hello=guests.HELLO, trap=guests.TRAP)
     for path in ("/hello", "/trap", "/nothing"):
         server.get(path + SECRET)

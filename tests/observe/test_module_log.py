@@ -20,9 +20,10 @@ import pytest
 
 from tests.conftest import ROOT, Serve, wait_until, warnings
 from tests.support import guests
-from tests.support.attacks import module, together
+from tests.support.attacks import together
+from tests.support.config import guest
 from tests.support.registry import installed
-from tests.system.test_reload import reload
+from tests.support.reloading import reload
 from wagi_gateway.config.file import read_config
 from wagi_gateway.config.settings import LogConfig
 from wagi_gateway.errors import StartupError
@@ -138,7 +139,7 @@ def test_what_cannot_be_written_is_in_the_log(tmp_path: Path, capsys: pytest.Cap
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_each_route_has_its_file(serve: Serve, tmp_path: Path, workers: str) -> None:
-    config = '[log]\nlevel = "warning"\n' + module("/a", "says") + module("/hello/...", "says") + module("/", "quiet")
+    config = '[log]\nlevel = "warning"\n' + guest("/a", "says") + guest("/hello/...", "says") + guest("/", "quiet")
     server = serve(config, "--workers", workers, "--log-dir", str(tmp_path / "logs"), says=SAYS, quiet=guests.HELLO)
     assert set(together(6, lambda _: server.get("/hello").status_code)) == {200}
     assert server.get("/a").status_code == 200
@@ -151,14 +152,14 @@ def test_each_route_has_its_file(serve: Serve, tmp_path: Path, workers: str) -> 
 
 def test_routes_that_are_printed_have_theirs(serve: Serve, tmp_path: Path) -> None:
     both = guests.says(b"/sub _routes\n", stderr=b"hello\n").replace('"_start"', '"_routes"')
-    server = serve('[log]\ndirectory = "logs"\n' + module("/with/...", "both"), both=both)
+    server = serve('[log]\ndirectory = "logs"\n' + guest("/with/...", "both"), both=both)
     assert server.get("/with/sub").status_code == 502
     for route in ("/with/...", "/with/sub"):
         assert module_log(tmp_path / "logs", route).read_text() == "hello\n"
 
 
 def test_a_reload_changes_the_directory(serve: Serve, tmp_path: Path) -> None:
-    modules = module("/says", "says")
+    modules = guest("/says", "says")
     server = serve('[log]\ndirectory = "one"\n' + modules, says=SAYS)
     for directory in ("one", "two"):
         reload(server, f'[log]\ndirectory = "{directory}"\n' + modules)
@@ -175,7 +176,7 @@ def test_a_reload_changes_the_directory(serve: Serve, tmp_path: Path) -> None:
 
 
 def test_a_full_disk_fails_no_request(serve: Serve, tmp_path: Path) -> None:
-    server = serve('[log]\naccess = false\ndirectory = "logs"\n' + module("/says", "says"), says=SAYS)
+    server = serve('[log]\naccess = false\ndirectory = "logs"\n' + guest("/says", "says"), says=SAYS)
     path = module_log(tmp_path / "logs", "/says")
     before = "x" * 99_999 + "\n"  # more than the other files have
     path.parent.mkdir(parents=True)
@@ -208,7 +209,7 @@ def test_logrotate_loses_no_line(serve: Serve, tmp_path: Path) -> None:
     settings = ROTATE.read_text().replace("/var/log/wagi-gateway", str(tmp_path / "logs"))
     (tmp_path / "rotate").write_text(settings.replace("rotate 7", "rotate 99"))
     command = [installed("logrotate"), "--force", "--state", str(tmp_path / "state"), str(tmp_path / "rotate")]
-    config = '[log]\nformat = "json"\ndirectory = "logs"\n' + module("/says", "says")
+    config = '[log]\nformat = "json"\ndirectory = "logs"\n' + guest("/says", "says")
     server = serve(config, "--workers", "2", says=SAYS)
     path = module_log(tmp_path / "logs", "/says")
     ids: list[str] = []
@@ -242,7 +243,7 @@ def test_what_a_start_refuses(tmp_path: Path) -> None:
             r"it holds the logs \(log.directory\), which everybody could read",
         ),
     ):
-        config = f"{settings}{module('/m', 'm')}volumes = {{ '/data' = 'data' }}\n"
+        config = f"{settings}{guest('/m', 'm')}volumes = {{ '/data' = 'data' }}\n"
         (tmp_path / "modules.toml").write_text(config)
         with pytest.raises(StartupError, match=what):
             load(read_config(tmp_path / "modules.toml"))
@@ -250,7 +251,7 @@ def test_what_a_start_refuses(tmp_path: Path) -> None:
 
 def test_who_looks_is_told_and_makes_none(tmp_path: Path) -> None:
     (tmp_path / "m.wat").write_text(guests.HELLO)
-    (tmp_path / "modules.toml").write_text('[log]\ndirectory = "logs"\n' + module("/hello/...", "m"))
+    (tmp_path / "modules.toml").write_text('[log]\ndirectory = "logs"\n' + guest("/hello/...", "m"))
     command = [sys.executable, "-m", "wagi_gateway", "routes", str(tmp_path / "modules.toml")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert re.search(rf"/hello/\.\.\. +\S+ {re.escape(str(tmp_path))}/logs/{HELLO}/module.stderr", done.stdout), (

@@ -19,11 +19,9 @@ def ended(
     executor: Executor = "thread",
     stop_reason: StopReason | None = None,
     stderr_dropped: int = 0,
-    *,
-    was_short_of_memory: bool = False,
 ) -> GuestEvent:
     """A guest that has ended."""
-    return GuestEvent("/a", executor, outcome, stop_reason, stderr_dropped, was_short_of_memory)
+    return GuestEvent("/a", executor, outcome, stop_reason, stderr_dropped)
 
 
 def counted(metrics: WorkerMetrics) -> dict[tuple[str, ...], list[int]]:
@@ -94,7 +92,7 @@ def test_statuses_that_mean_nothing_share_a_label() -> None:
         ),
         (ended(Outcome("exit"), stderr_dropped=9), {("guests", "thread"), ("limit_hits", "stderr")}),
         (
-            ended(Outcome("exit", 2), was_short_of_memory=True),
+            ended(Outcome("exit", 2, was_short_of_memory=True)),
             {("guests", "thread"), ("guest_failures", "exit_code"), ("limit_hits", "memory")},
         ),
     ],

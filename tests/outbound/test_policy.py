@@ -1,4 +1,4 @@
-"""What an entry of `allowed_hosts` permits (DESIGN.md section 4), and which addresses are public."""
+"""What an entry of `allowed_hosts` permits (docs/spec/wagi.md W6), and which addresses are public."""
 
 # ruff: noqa: RUF001 - characters that look like others are what this is about
 

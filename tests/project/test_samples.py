@@ -14,7 +14,7 @@ import trustme
 
 from tests.conftest import ROOT, Serve, Server, running
 from tests.support.farm import Target, certified
-from tests.system.outbound.test_proxy import Forward
+from tests.support.forward_proxy import Forward
 
 TEXT = "text/plain; charset=utf-8"
 

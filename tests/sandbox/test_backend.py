@@ -8,10 +8,11 @@ from collections.abc import Iterator
 import pytest
 import wasmtime
 
-from tests.sandbox.test_sandbox import compiler, invocation, run
 from tests.support import guests
-from wagi_gateway.sandbox.backend import choose_path
-from wagi_gateway.sandbox.invocation import Invocation, Outcome
+from tests.support.sandbox import compiler, invocation, run
+from wagi_gateway.sandbox.backend import choose
+from wagi_gateway.sandbox.context import ExecutionContext
+from wagi_gateway.sandbox.invocation import GuestVolume, Invocation, Outcome, StopReason
 from wagi_gateway.sandbox.pipes import descriptor_path
 from wagi_gateway.sources.file import WasmSource
 
@@ -25,15 +26,19 @@ def pipe() -> Iterator[bytes]:
     os.close(writer)
 
 
-def outcome(guest: Invocation, stdout: bytes, stderr: bytes) -> tuple[str, int, str]:
+def outcome(
+    guest: Invocation, stdout: bytes, stderr: bytes, stop_reason: StopReason | None = None
+) -> tuple[str, int, str]:
     """How a guest ends that runs on this thread."""
-    ended: Outcome = choose_path().run(compiler().engine, guest, stdout, stderr)
+    context = ExecutionContext(guest)
+    context.stop_reason = stop_reason
+    ended: Outcome = choose().run(compiler().engine, context, stdout, stderr)
     return ended.kind, ended.code, ended.trap
 
 
 def test_the_path_is_the_one_that_the_version_allows(path: str) -> None:
     modules = {"hot": "wagi_gateway.sandbox.capi", "public": "wagi_gateway.sandbox.public"}
-    assert choose_path().run.__module__ == modules[path]
+    assert choose().run.__module__ == modules[path]
 
 
 REACTOR = '(module (memory (export "memory") 1) (func (export "_initialize") unreachable) (func (export "_start")))'
@@ -42,6 +47,7 @@ READS_ALL = """(module
  (import "wasi_snapshot_preview1" "args_sizes_get" (func (param i32 i32) (result i32)))
  (import "wasi_snapshot_preview1" "environ_sizes_get" (func (param i32 i32) (result i32)))
  (memory (export "memory") 1) (func (export "_start")))"""
+ABSENT = (GuestVolume(b"/absent", b"/v", True),)
 TOO_LARGE = '(module (memory (export "memory") 1000) (func (export "_start")))'
 
 
@@ -50,27 +56,31 @@ TOO_LARGE = '(module (memory (export "memory") 1000) (func (export "_start")))'
     [
         (guests.HELLO, {}, ("exit", 0, "")),
         (guests.exits(7), {}, ("exit", 7, "")),
-        (guests.HELLO, {"entrypoints": ()}, ("exit", 0, "")),
-        (guests.HELLO, {"entrypoints": (b"absent",)}, ("failed", 0, "there is no export absent")),
+        (guests.HELLO, {"entrypoint": None}, ("exit", 0, "")),
+        (guests.HELLO, {"entrypoint": b"absent"}, ("failed", 0, "there is no export absent")),
         (READS_ALL, {"argv": [b"\xff"]}, ("starved", 0, "the arguments are not UTF-8")),
         (READS_ALL, {"environ": {b"A": b"\xff"}}, ("starved", 0, "the environment is not UTF-8")),
         (guests.HELLO, {"stdin": 999_999}, ("starved", 0, "the spooled request body cannot be opened")),
-        (guests.HELLO, {"volumes": ((b"/absent", b"/v", True),)}, ("starved", 0, "the volume /v cannot be opened")),
+        (
+            guests.HELLO,
+            {"volumes": ABSENT},
+            ("starved", 0, "the volume /v cannot be opened"),
+        ),
         (guests.TRAP, {}, ("trap", 0, "wasm `unreachable` instruction executed")),
         (REACTOR, {}, ("trap", 0, "wasm `unreachable` instruction executed")),
-        (BAD_START, {"entrypoints": ()}, ("trap", 0, "wasm `unreachable` instruction executed")),
-        (guests.HELLO, {"stop_reason": "shutdown"}, ("stopped", 0, "shutdown")),
+        (BAD_START, {"entrypoint": None}, ("trap", 0, "wasm `unreachable` instruction executed")),
     ],
     ids=(
         "returns|exits|instantiated only|no such export|arguments|environment|standard input|volume|trap|initializer"
-        "|start function|stopped before"
+        "|start function"
     ).split("|"),
 )
 def test_ends(wat: str, given: dict[str, object], expected: tuple[str, int, str], pipe: bytes) -> None:
-    guest = invocation(wat)
-    for name, value in given.items():
-        setattr(guest, name, value)
-    assert outcome(guest, pipe, pipe) == expected
+    assert outcome(invocation(wat)._replace(**given), pipe, pipe) == expected  # type: ignore[arg-type]
+
+
+def test_stopped_before_the_start(pipe: bytes) -> None:
+    assert outcome(invocation(guests.HELLO), pipe, pipe, "shutdown") == ("stopped", 0, "shutdown")
 
 
 def test_no_output_to_be_had(pipe: bytes) -> None:
@@ -100,9 +110,8 @@ GATHERS = f"""(module {guests.FD_WRITE} (memory (export "memory") 1)
 
 
 def test_a_host_function_and_the_ends_of_memory() -> None:
-    guest = invocation(guests.HELLO)
-    guest.module = compiler().load(WasmSource("gathers.wasm", bytes(wasmtime.wat2wasm(GATHERS)), GATHERS))
-    output, execution = run(guest)
+    module = compiler().load(WasmSource("gathers.wasm", bytes(wasmtime.wat2wasm(GATHERS)), GATHERS))
+    output, execution = run(invocation(guests.HELLO)._replace(module=module))
     assert (output, execution.failure()) == (b"onetwo", None)
 
 

@@ -9,10 +9,10 @@ import threading
 
 import pytest
 
-from tests.sandbox.test_sandbox import compiler, warm
 from tests.support import guests
 from tests.support.clients import guest_that_calls
 from tests.support.farm import Raw
+from tests.support.sandbox import compiler, warm
 from wagi_gateway.config.settings import Limits
 from wagi_gateway.outbound import network
 from wagi_gateway.outbound.client import OutboundClient
@@ -69,7 +69,7 @@ def test_guests_that_wait_for_each_other_all_run_at_once(monkeypatch: pytest.Mon
 def test_threads_of_a_burst_end_under_steady_load(monkeypatch: pytest.MonkeyPatch) -> None:
     """Though jobs keep each of them from being idle."""
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    monkeypatch.setattr(sandbox, "_SPAN", 0.2)
+    monkeypatch.setattr(sandbox, "_PEAK_WINDOW", 0.2)
     napping = warm(guests.sleeps(20_000_000, b"status: 204\n\n"))
 
     async def nap(running: Sandbox) -> None:

@@ -17,42 +17,15 @@ from pathlib import Path
 import httpx
 import pytest
 import yaml
-from prometheus_client.parser import text_string_to_metric_families
 from typer.testing import CliRunner
 
 from tests.conftest import ROOT, Serve, Server, running, wait_until
 from tests.support import guests
-from tests.support.attacks import NAP, get, module, send, together, wait_for_work
+from tests.support.admin import ADMIN, Series, admin, ask, scrape, value
+from tests.support.attacks import NAP, get, send, together, wait_for_work
+from tests.support.config import guest
 from wagi_gateway.cli.main import app
 from wagi_gateway.observe.metrics import BY_NAME
-
-ADMIN = '[admin]\nlisten = "127.0.0.1:0"\n'
-Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
-
-
-def admin(server: Server) -> str:
-    """The URL of the operator's listener."""
-    return next(line for line in server.stdout if line.startswith("Admin: ")).removeprefix("Admin: serving on ")
-
-
-def ask(server: Server, path: str, **headers: str) -> httpx.Response:
-    return httpx.get(admin(server) + path, headers=headers, trust_env=False)
-
-
-def scrape(server: Server) -> Series:
-    """Every sample: name and labels with the value."""
-    answer = ask(server, "/metrics")
-    assert answer.status_code == 200, answer.text + server.log
-    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
-    samples = [sample for family in text_string_to_metric_families(answer.text) for sample in family.samples]
-    series = {(sample.name, frozenset(sample.labels.items())): sample.value for sample in samples}
-    assert len(series) == len(samples), "a series appears twice"
-    return series
-
-
-def value(server: Server, name: str, **labels: str) -> float:
-    """One sample; 0 if there is none."""
-    return scrape(server).get((name, frozenset(labels.items())), 0)
 
 
 def settled(server: Server) -> Series:
@@ -81,7 +54,7 @@ def hello(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     directory = tmp_path_factory.mktemp("hello")
     for name, wat in {"hello": guests.HELLO, "trap": guests.TRAP}.items():
         (directory / f"{name}.wat").write_text(wat)
-    text = ADMIN + module("/hello/...", "hello") + module("/trap", "trap")
+    text = ADMIN + guest("/hello/...", "hello") + guest("/trap", "trap")
     with running(directory, text, "--workers", request.param, cache=cache) as server:
         yield server
 
@@ -114,7 +87,7 @@ def test_status(hello: Server) -> None:
     status = ask(hello, "/status").json()
     wanted = 2 if len(status["processes"]) == 3 else 1
     assert status["ready"] is True
-    assert status["workers"] == {"wanted": wanted, "ready": wanted}
+    assert status["workers"] == {"desired": wanted, "ready": wanted}
     assert {process["pid"] for process in status["processes"]} >= {hello.process.pid}
     first = status["modules"][0]
     assert (first["route"], first["source"], first["in_flight"], first["queue"]) == ("/hello/...", "hello.wat", 0, 0)
@@ -130,7 +103,7 @@ def test_it_is_ready_when_every_worker_is(hello: Server) -> None:
 
 @pytest.mark.parametrize("count", ["1", "2"])
 def test_it_is_not_ready_once_it_stops(count: str, serve: Serve) -> None:
-    server = serve(ADMIN + module("/nap", "nap"), "--workers", count, nap=NAP)
+    server = serve(ADMIN + guest("/nap", "nap"), "--workers", count, nap=NAP)
     with send(server, get("/nap?now")) as connection:
         wait_for_work(server, "/nap")
         server.process.send_signal(signal.SIGTERM)
@@ -160,7 +133,7 @@ def test_a_guest_chooses_no_label(serve: Serve) -> None:
     wat = guests.says(answer + printed).replace(whole, part, 1)
     of_routes = f"""(func (export "_routes")
       (call $write (i32.const 1) (i32.const {1024 + len(answer)}) (i32.const {len(printed)})))"""
-    server = serve(ADMIN + module("/odd/...", "odd"), odd=wat.removesuffix(")") + of_routes + ")")
+    server = serve(ADMIN + guest("/odd/...", "odd"), odd=wat.removesuffix(")") + of_routes + ")")
     assert len(server.stdout) > 50
     assert server.get("/odd/r7").status_code == 599
     labels = {labels for name, labels in settled(server) if name == "wagi_requests_total"}
@@ -170,7 +143,7 @@ def test_a_guest_chooses_no_label(serve: Serve) -> None:
 
 def test_what_an_alert_counts_is_there_before_the_first(serve: Serve) -> None:
     """Prometheus sees no increase in a series that begins with 1."""
-    series = scrape(serve(ADMIN + module("/hello", "hello"), hello=guests.HELLO))
+    series = scrape(serve(ADMIN + guest("/hello", "hello"), hello=guests.HELLO))
     rules = yaml.safe_load((ROOT / "deploy/prometheus/wagi-gateway.rules.yml").read_text())["groups"][0]["rules"]
     increases = re.findall(r"increase\((\w+)(?:\{(\w+)=~?\"([^\"]+)\"\})?\[", " ".join(rule["expr"] for rule in rules))
     wanted = {(name, label, one) for name, label, values in increases for one in values.split("|")}
@@ -180,7 +153,7 @@ def test_what_an_alert_counts_is_there_before_the_first(serve: Serve) -> None:
 
 
 def test_who_runs_and_who_waits_is_seen(serve: Serve) -> None:
-    server = serve(ADMIN + module("/nap", "nap", concurrency=1, queue=1), nap=NAP)
+    server = serve(ADMIN + guest("/nap", "nap", concurrency=1, queue=1), nap=NAP)
     with send(server, get("/nap?now")) as first:
         wait_for_work(server, "/nap")
         with send(server, get("/nap")) as second:
@@ -209,14 +182,14 @@ def test_who_runs_and_who_waits_is_seen(serve: Serve) -> None:
     ],
 )
 def test_limits_that_are_hit(limit: str, settings: dict[str, object], wat: str, body: bytes, serve: Serve) -> None:
-    server = serve(ADMIN + module("/guest", "guest", **settings), guest=wat)
+    server = serve(ADMIN + guest("/guest", "guest", **settings), guest=wat)
     with contextlib.suppress(httpx.RemoteProtocolError):  # what is cut off
         server.post("/guest", body)
     wait_until(lambda: value(server, "wagi_limit_hits_total", route="/guest", limit=limit) == 1)
 
 
 def test_connections_and_those_that_are_refused(serve: Serve) -> None:
-    config = "[server]\nmax_connections = 2\n" + ADMIN + module("/hello", "hello")
+    config = "[server]\nmax_connections = 2\n" + ADMIN + guest("/hello", "hello")
     server = serve(config, "--workers", "2", hello=guests.HELLO)
     with contextlib.ExitStack() as stack:
         connections = [stack.enter_context(send(server, get("/hello"))) for _ in range(10)]
@@ -233,7 +206,7 @@ def test_connections_and_those_that_are_refused(serve: Serve) -> None:
 
 
 def test_no_count_is_lost_when_a_worker_is_killed(serve: Serve) -> None:
-    server = serve(ADMIN + module("/hello", "hello"), "--workers", "2", hello=guests.HELLO)
+    server = serve(ADMIN + guest("/hello", "hello"), "--workers", "2", hello=guests.HELLO)
 
     def work() -> None:
         together(4, lambda _: [httpx.get(f"{server.url}/hello", trust_env=False) for _ in range(5)])
@@ -253,7 +226,7 @@ def test_no_count_is_lost_when_a_worker_is_killed(serve: Serve) -> None:
 
 
 def test_counts_outlive_workers_that_are_replaced(serve: Serve) -> None:
-    server = serve(ADMIN + module("/hello", "hello"), "--workers", "2", hello=guests.HELLO)
+    server = serve(ADMIN + guest("/hello", "hello"), "--workers", "2", hello=guests.HELLO)
     for _ in range(10):
         server.get("/hello")
     before = counters(settled(server))
@@ -266,10 +239,10 @@ def test_counts_outlive_workers_that_are_replaced(serve: Serve) -> None:
 
 @pytest.mark.parametrize("count", ["1", "2"])
 def test_reload(count: str, serve: Serve) -> None:
-    server = serve(ADMIN + module("/hello", "hello"), "--workers", count, hello=guests.HELLO)
+    server = serve(ADMIN + guest("/hello", "hello"), "--workers", count, hello=guests.HELLO)
     path = server.log_path.with_name("modules.toml")
     right = path.read_text()
-    path.write_text(right + module("/more", "hello"))
+    path.write_text(right + guest("/more", "hello"))
     answer = httpx.post(f"{admin(server)}/reload", timeout=30, trust_env=False)
     assert (answer.status_code, answer.json()["ok"], answer.json()["routes"]) == (200, True, 2)
     assert server.get("/more").text == "hello world\n"
@@ -286,7 +259,7 @@ def test_reload(count: str, serve: Serve) -> None:
 
 
 def test_a_unix_socket_is_the_gateways_users_alone(serve: Serve, tmp_path: Path) -> None:
-    server = serve('[admin]\nlisten = "unix:admin.sock"\n' + module("/hello", "hello"), hello=guests.HELLO)
+    server = serve('[admin]\nlisten = "unix:admin.sock"\n' + guest("/hello", "hello"), hello=guests.HELLO)
     path = tmp_path / "admin.sock"
     assert admin(server) == f"http://unix:{path}"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -299,7 +272,7 @@ def test_a_unix_socket_is_the_gateways_users_alone(serve: Serve, tmp_path: Path)
 
 
 def test_without_it_nobody_listens_and_nothing_is_counted(serve: Serve) -> None:
-    server = serve(module("/hello", "hello"), hello=guests.HELLO)
+    server = serve(guest("/hello", "hello"), hello=guests.HELLO)
     server.get("/hello")
     inodes = {os.readlink(f"/proc/{server.process.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{server.process.pid}/fd")}
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
@@ -314,7 +287,7 @@ def test_without_it_nobody_listens_and_nothing_is_counted(serve: Serve) -> None:
 def quiet(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Server]:
     directory = tmp_path_factory.mktemp("quiet")
     (directory / "hello.wat").write_text(guests.HELLO)
-    with running(directory, ADMIN + module("/hello", "hello"), cache=cache) as server:
+    with running(directory, ADMIN + guest("/hello", "hello"), cache=cache) as server:
         yield server
 
 
@@ -340,7 +313,7 @@ def test_web_pages_are_kept_out(headers: dict[str, str], status: int, quiet: Ser
 def test_an_address_others_reach_gets_a_warning(tmp_path: Path) -> None:
     (tmp_path / "hello.wat").write_text(guests.HELLO)
     path = tmp_path / "modules.toml"
-    path.write_text('[cache]\nenabled = false\n[admin]\nlisten = ":9100"\n' + module("/hello", "hello"))
+    path.write_text('[cache]\nenabled = false\n[admin]\nlisten = ":9100"\n' + guest("/hello", "hello"))
     result = CliRunner().invoke(app, ["check", str(path)])
     assert result.exit_code == 0
     assert "whoever reaches this address" in result.output
@@ -353,7 +326,7 @@ def test_a_port_that_is_taken_ends_the_start(tmp_path: Path) -> None:
     path = tmp_path / "modules.toml"
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        path.write_text(f'[cache]\nenabled = false\n[admin]\nlisten = "{address}"\n' + module("/hello", "hello"))
+        path.write_text(f'[cache]\nenabled = false\n[admin]\nlisten = "{address}"\n' + guest("/hello", "hello"))
         command = [sys.executable, "-m", "wagi_gateway", "serve", str(path), "--listen", "127.0.0.1:0"]
         result = subprocess.run(command, capture_output=True, text=True, timeout=30)
     assert result.returncode == 3

@@ -14,7 +14,7 @@ import pytest
 
 from tests.conftest import running
 from tests.support.env_guest import ENV, Seen, seen
-from tests.support.http_client import message
+from tests.support.http_client import message, read_answer
 from wagi_gateway.config.settings import AdminConfig
 from wagi_gateway.config.settings import ServerConfig as Settings
 from wagi_gateway.errors import StartupError
@@ -50,9 +50,7 @@ def ask(path: Path, request: bytes) -> bytes:
 
 
 def variables(answer: bytes) -> Seen:
-    head, _, body = answer.partition(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/1.1 200 "), answer[:200]
-    return seen(body)
+    return read_answer(answer).seen
 
 
 def test_a_unix_socket(tmp_path: Path, cache: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import guests
+from tests.support.config import module
 from wagi_gateway.config.file import read_config
 from wagi_gateway.errors import StartupError
 from wagi_gateway.site.load import load
@@ -19,10 +20,6 @@ def site(directory: Path, config: str, **wat: str) -> Site:
     path = directory / "modules.toml"
     path.write_text(f'[cache]\ndirectory = "cache"\n{config}')
     return load(read_config(path))
-
-
-def module(route: str, name: str, more: str = "") -> str:
-    return f'[[module]]\nroute = "{route}"\nmodule = "{name}"\n{more}\n'
 
 
 def problems(directory: Path, config: str, **wat: str) -> list[str]:

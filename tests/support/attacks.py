@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -50,12 +49,6 @@ STREAM = when_asked(
     f"""(call $write (i32.const 1) (i32.const 1024) (i32.const {len(guests.CONTENT_TYPE)}))
     (loop $forever (call $write (i32.const 1) (i32.const 0) (i32.const 65536)) (br $forever))"""
 )
-
-
-def module(route: str, name: str, **limits: object) -> str:
-    """A `[[module]]` for the guest in `name`.wat."""
-    settings = ", ".join(f"{key} = {json.dumps(value)}" for key, value in limits.items())
-    return f'\n[[module]]\nroute = "{route}"\nmodule = "{name}.wat"\nlimits = {{ {settings} }}\n'
 
 
 def together(count: int, call: Callable[[int], T]) -> list[T]:

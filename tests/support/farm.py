@@ -6,11 +6,10 @@ import contextlib
 import select
 import socket
 import ssl
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, Self
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
@@ -18,9 +17,7 @@ import pytest
 import trustme
 
 from tests.conftest import wait_until
-
-_TICK = 0.02
-"""Seconds between two looks whether the client has gone or the target is to end."""
+from tests.support.http_server import TICK, LoopbackServer
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,23 +61,16 @@ class Target:
     requests: list[Received] = field(default_factory=list)
     hung_up: int = 0
     """Clients that left before `/slow` or `/drip` had answered."""
-    errors: list[BaseException] = field(default_factory=list)
-    """What went wrong in the target itself."""
-    _accepted: list[tuple[Any, ...]] = field(default_factory=list)
     _probes: int = 0
     _server: _Server = field(init=False)
-    _thread: threading.Thread = field(init=False)
 
     def __enter__(self) -> Self:
         self._server = _Server(self)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(_TICK,))
-        self._thread.start()
+        self._server.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._server.end()
-        self._thread.join()
-        assert not self.errors, self.errors
 
     @property
     def port(self) -> int:
@@ -90,63 +80,22 @@ class Target:
     @property
     def url(self) -> str:
         """Scheme, host and port: `http://127.0.0.1:40001`, which is also an entry of `allowed_hosts`."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'https' if self.tls else 'http'}://{host}:{self.port}"
+        return self._server.url
 
     def connections(self) -> int:
         """How many connections were made so far, those that nobody has accepted yet included."""
-        before = len(self._accepted)
+        before = len(self._server.accepted)
         self._probes += 1
         with socket.create_connection((self.host, self.port), timeout=10) as probe:
             # Connections are accepted in the order in which they were made.
-            wait_until(lambda: probe.getsockname() in self._accepted[before:])
-        return len(self._accepted) - self._probes
+            wait_until(lambda: probe.getsockname() in self._server.accepted[before:])
+        return len(self._server.accepted) - self._probes
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = False
-    request_queue_size = 256
-
+class _Server(LoopbackServer):
     def __init__(self, target: Target) -> None:
         self.target = target
-        self.ending = threading.Event()
-        self._open: set[socket.socket] = set()
-        self.address_family = socket.AF_INET6 if ":" in target.host else socket.AF_INET
-        super().__init__((target.host, 0), _Handler)
-
-    def server_bind(self) -> None:
-        # Without the look-up of the host's name that HTTPServer does.
-        self.socket.bind(self.server_address)
-        self.server_address = self.socket.getsockname()
-        self.server_name, self.server_port = self.target.host, self.server_address[1]
-
-    def get_request(self) -> tuple[socket.socket, Any]:
-        connection, peer = super().get_request()
-        self.target._accepted.append(peer)
-        return connection, peer
-
-    def finish_request(self, request: Any, client_address: Any) -> None:
-        # In the connection's own thread, so that nobody waits for another one's handshake.
-        connection = self.target.tls.wrap_socket(request, server_side=True) if self.target.tls else request
-        self._open.add(connection)
-        try:
-            if not self.ending.is_set():
-                super().finish_request(connection, client_address)
-        finally:
-            self._open.discard(connection)
-            connection.close()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
-        error = sys.exception()
-        if error and not isinstance(error, OSError):  # a client may leave when it likes; ssl.SSLError is an OSError too
-            self.target.errors.append(error)
-
-    def end(self) -> None:
-        self.ending.set()
-        self.shutdown()
-        for connection in tuple(self._open):
-            _shut(connection)
-        self.server_close()
+        super().__init__(target.host, _Handler, target.tls)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -229,29 +178,24 @@ class _Handler(BaseHTTPRequestHandler):
             except OSError:
                 self.server.target.hung_up += 1
                 raise
-            if not self._waits(_TICK):
+            if not self._waits(TICK):
                 return
 
     def _waits(self, seconds: float) -> bool:
         """Whether the client waited that long too; one that sends anything has left, for its request is complete."""
         left = seconds
         while left > 0 and not self.server.ending.is_set():
-            readable, _, _ = select.select([self.connection], [], [], min(left, _TICK))
+            readable, _, _ = select.select([self.connection], [], [], min(left, TICK))
             if readable:
                 self.close_connection = True
                 self.server.target.hung_up += 1
                 return False
-            left -= _TICK
+            left -= TICK
         self.close_connection = self.close_connection or self.server.ending.is_set()
         return not self.server.ending.is_set()
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         """Nothing: the tests read `requests`."""
-
-
-def _shut(connection: socket.socket) -> None:
-    with contextlib.suppress(OSError):  # the client was faster
-        connection.shutdown(socket.SHUT_RDWR)
 
 
 class Raw:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import socket
 import ssl
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Self
 
-_TICK = 0.02
-"""Seconds between two bytes of a slow answer, and between two looks whether all is over."""
+from tests.support.http_server import TICK, LoopbackServer
+
 _HOP_BY_HOP = ("connection", "transfer-encoding", "date", "server")
 
 
@@ -68,35 +67,37 @@ class FaultProxy:
     tls: ssl.SSLContext | None = None
     host: str = "127.0.0.1"
     received: list[Received] = field(default_factory=list)
-    connections: int = 0
-    errors: list[BaseException] = field(default_factory=list)
-    """What went wrong in the proxy itself."""
-    ending: threading.Event = field(default_factory=threading.Event)
     _faults: list[tuple[Which, Fault, list[int]]] = field(default_factory=list)
     _server: _Server = field(init=False)
-    _thread: threading.Thread = field(init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __enter__(self) -> Self:
         self._server = _Server(self)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(_TICK,))
-        self._thread.start()
+        self._server.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._server.end()
-        self._thread.join()
-        assert not self.errors, self.errors
 
     @property
     def address(self) -> str:
         """`127.0.0.1:PORT`."""
-        return f"{self.host}:{self._server.server_port}"
+        return self._server.authority
 
     @property
     def url(self) -> str:
         """Scheme, host and port."""
-        return f"{'https' if self.tls else 'http'}://{self.address}"
+        return self._server.url
+
+    @property
+    def ending(self) -> threading.Event:
+        """Set when the proxy ends."""
+        return self._server.ending
+
+    @property
+    def connections(self) -> int:
+        """How many connections were made so far."""
+        return len(self._server.accepted)
 
     @property
     def downloads(self) -> list[str]:
@@ -136,44 +137,10 @@ class FaultProxy:
             return Answer(response.status, passed, body, int(length) if length and request.method == "HEAD" else None)
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = False
-    request_queue_size = 128
-
+class _Server(LoopbackServer):
     def __init__(self, proxy: FaultProxy) -> None:
         self.proxy = proxy
-        self._open: set[socket.socket] = set()
-        super().__init__((proxy.host, 0), _Handler)
-
-    def server_bind(self) -> None:
-        # Without the look-up of the host's name that HTTPServer does.
-        self.socket.bind(self.server_address)
-        self.server_name, self.server_port = self.proxy.host, self.socket.getsockname()[1]
-
-    def finish_request(self, request: Any, client_address: Any) -> None:
-        self.proxy.connections += 1
-        # In the connection's own thread, so that nobody waits for another one's handshake.
-        connection = self.proxy.tls.wrap_socket(request, server_side=True) if self.proxy.tls else request
-        self._open.add(connection)
-        try:
-            if not self.proxy.ending.is_set():
-                super().finish_request(connection, client_address)
-        finally:
-            self._open.discard(connection)
-            connection.close()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
-        error = sys.exception()
-        if error and not isinstance(error, OSError):  # a client may leave when it likes; ssl.SSLError is an OSError too
-            self.proxy.errors.append(error)
-
-    def end(self) -> None:
-        self.proxy.ending.set()
-        for connection in list(self._open):
-            with contextlib.suppress(OSError):
-                socket.socket.shutdown(connection, socket.SHUT_RDWR)
-        self.shutdown()
-        self.server_close()
+        super().__init__(proxy.host, _Handler, proxy.tls)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -270,6 +237,6 @@ def redirected(target: str, status: int = 307) -> Fault:
 
 def _dripping(body: bytes, proxy: FaultProxy) -> Iterator[bytes]:
     for byte in body:
-        if proxy.ending.wait(_TICK):
+        if proxy.ending.wait(TICK):
             return
         yield bytes([byte])

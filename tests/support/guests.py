@@ -94,3 +94,23 @@ ENDLESS_STDERR = says(
     CONTENT_TYPE + b"x" * 60000 + b"\n",
     repeat="(call $write (i32.const 2) (i32.const 1060) (i32.const 59000))",
 )
+
+CLOCK = '(import "wasi_snapshot_preview1" "clock_time_get" (func $clock (param i32 i64 i32) (result i32)))'
+_NOW = "(drop (call $clock (i32.const 1) (i64.const 1) (i32.const 24)))"
+FOREVER = "(loop $forever (br $forever))"
+READS = f"""{FD_READ} (func $read (local $total i32)
+ (block $end (loop $more
+  (i32.store (i32.const 0) (i32.const 65536)) (i32.store (i32.const 4) (i32.const 65536))
+  (if (call $fd_read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)) (then unreachable))
+  (br_if $end (i32.eqz (i32.load (i32.const 8))))
+  (local.set $total (i32.add (local.get $total) (i32.load (i32.const 8))))
+  (i32.store (i32.const 1028) (i32.load (i32.sub (i32.add (i32.const 65536) (i32.load (i32.const 8))) (i32.const 4))))
+  (br $more)))
+ (i32.store (i32.const 1024) (local.get $total)) (call $write (i32.const 1) (i32.const 1024) (i32.const 8)))"""
+"""`$read` reads standard input to its end, and prints how many bytes there were and the last four."""
+
+
+def burns(milliseconds: int) -> str:
+    """Instructions that compute for this long, on any machine; the guest needs CLOCK among its `fields`."""
+    return f"""{_NOW} (i64.store (i32.const 32) (i64.add (i64.load (i32.const 24)) (i64.const {milliseconds * 10**6})))
+     (loop $burn {_NOW} (br_if $burn (i64.lt_u (i64.load (i32.const 24)) (i64.load (i32.const 32)))))"""

@@ -6,6 +6,7 @@ import contextlib
 import re
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from tests.conftest import Server, wait_until
@@ -195,6 +196,23 @@ def _parse_head(head: bytes) -> tuple[int, tuple[tuple[bytes, bytes], ...]]:
     for single in (b"date", b"server", b"content-type", b"location", b"content-length"):
         assert names.count(single) <= 1, headers
     return int(match[1]), tuple(headers)
+
+
+def read_answer(received: bytes) -> Answer:
+    """The one response in what a server has sent until it closed the connection, whatever its framing."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs, ThreadPoolExecutor(1) as thread:
+        sending = thread.submit(_send_all, theirs, received)
+        connection = Connection(ours)
+        answer = connection.answer()
+        assert connection.ends(), "bytes after the response"
+        sending.result()
+        return answer
+
+
+def _send_all(connection: socket.socket, data: bytes) -> None:
+    connection.sendall(data)
+    connection.shutdown(socket.SHUT_WR)
 
 
 @contextlib.contextmanager

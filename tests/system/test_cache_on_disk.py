@@ -172,8 +172,8 @@ LOAD = """
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from wagi_gateway.configfile import read_config
-from wagi_gateway.startup import load
+from wagi_gateway.config.file import read_config
+from wagi_gateway.site.load import load
 
 @contextmanager
 def compiling(source):

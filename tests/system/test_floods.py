@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, Serve, Server, running, wait_until, warnings
-from tests.support import attacks, guests
+from tests.support import guests
 from tests.support.attacks import get, send
+from tests.support.clock import assert_within
+from tests.support.config import guest, module
 from wagi_gateway.config.file import read_config
 from wagi_gateway.errors import StartupError
 from wagi_gateway.site.load import load
@@ -36,8 +38,7 @@ POLLS = f"""(module {guests.POLL} (memory (export "memory") 1)
   (drop (call $poll (i32.const 112) (i32.const 256) (i32.const 1) (i32.const 300))) (br 0))))"""
 
 
-def module(name: str, more: str = "") -> str:
-    return f'[[module]]\nroute = "/{name}"\nmodule = "{name}.wat"\nlimits = {{ time = "1500ms" }}\n{more}\n'
+LIMITS = {"time": "1500ms"}
 
 
 def _few_descriptors() -> None:
@@ -48,13 +49,13 @@ def test_a_guest_that_opens_files_without_end_is_stopped(tmp_path: Path, cache: 
     (tmp_path / "data").mkdir()
     (tmp_path / "data/f").touch()
     (tmp_path / "opener.wat").write_text(OPENER)
-    config = module("opener", 'volumes = { "/" = { path = "data", read_only = true } }')
+    config = module("/opener", "opener.wat", limits=LIMITS, volumes={"/": {"path": "data", "read_only": True}})
     with running(tmp_path, config, cache=cache, preexec=_few_descriptors) as server:
         server.get("/healthz")
         before = server.descriptors()
         response = server.get("/opener")
         assert response.status_code in (500, 503)
-        assert response.elapsed.total_seconds() < 1
+        assert_within(response.elapsed.total_seconds(), 1)
         server.wait_for_log(r"503: the server ran out of descriptors.* route=/opener")
         wait_until(lambda: server.descriptors() <= before + 8)
         assert server.get("/healthz").status_code == 200
@@ -70,7 +71,7 @@ def test_connections_wait_for_descriptors(tmp_path: Path, cache: Path) -> None:
     with (
         running(
             tmp_path,
-            attacks.module("/hello", "hello", concurrency=4, queue=200),
+            guest("/hello", "hello", concurrency=4, queue=200),
             cache=cache,
             preexec=_hardly_any_descriptors,
         ) as server,
@@ -95,7 +96,7 @@ def _small_stack() -> None:
 
 def test_a_guest_overflows_its_stack_and_not_the_servers(tmp_path: Path, cache: Path) -> None:
     (tmp_path / "deep.wat").write_text(guests.STACK_OVERFLOW)
-    with running(tmp_path, module("deep"), cache=cache, preexec=_small_stack) as server:
+    with running(tmp_path, guest("/deep", "deep", **LIMITS), cache=cache, preexec=_small_stack) as server:
         assert [server.get("/deep").status_code for _ in range(3)] == [500] * 3
 
 
@@ -108,11 +109,11 @@ def _slowest_health(server: Server, seconds: float) -> float:
 
 @pytest.mark.parametrize(("name", "wat"), [("newlines", NEWLINES), ("polls", POLLS)])
 def test_floods_do_not_keep_others_waiting(serve: Serve, name: str, wat: str) -> None:
-    server = serve(module(name), **{name: wat})
+    server = serve(guest(f"/{name}", name, **LIMITS), **{name: wat})
     connections = [server.connect() for _ in range(8)]
     for connection in connections:
         connection.sendall(f"GET /{name} HTTP/1.1\r\nHost: h\r\n\r\n".encode())
-    assert _slowest_health(server, 1.0) < 1.0
+    assert_within(_slowest_health(server, 1.0), 1.0)
     for connection in connections:
         assert connection.recv(100).startswith(b"HTTP/1.1 504")
         connection.close()
@@ -123,7 +124,7 @@ def test_a_path_of_slashes_is_refused_before_it_is_looked_at(hello_server: Serve
     begin = time.monotonic()
     answer = hello_server.exchange(b"GET " + b"/" * 60_000 + b" HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 414")
-    assert time.monotonic() - begin < 0.3
+    assert_within(time.monotonic() - begin, 0.3)
 
 
 def test_all_bodies_together_are_bounded(serve: Serve) -> None:
@@ -155,7 +156,7 @@ def test_client_chosen_names_are_not_kept(hello_server: Server) -> None:
 def test_a_head_that_is_flushed_first_is_waited_for(serve: Serve, request_head: bytes, status: bytes) -> None:
     slow = guests.sleeps(100_000_000, guests.CONTENT_TYPE, b"body")
     later = guests.sleeps(100_000_000, b"status: 304\n\n", b"body")
-    server = serve(module("slow") + module("later"), slow=slow, later=later)
+    server = serve(guest("/slow", "slow", **LIMITS) + guest("/later", "later", **LIMITS), slow=slow, later=later)
     answer = server.exchange(request_head + b"Host: h\r\nConnection: close\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 " + status)
     assert answer.endswith(b"\r\n\r\nbody" if b"1.0" in request_head else b"\r\n\r\n")
@@ -163,13 +164,13 @@ def test_a_head_that_is_flushed_first_is_waited_for(serve: Serve, request_head: 
 
 def test_a_huge_content_length_of_a_guest(serve: Serve) -> None:
     wat = guests.says(b"content-type: text/plain\ncontent-length: " + b"9" * 5000 + b"\n\n")
-    server = serve(module("huge"), huge=wat)
+    server = serve(guest("/huge", "huge", **LIMITS), huge=wat)
     assert server.client.head(server.url + "/huge").status_code == 200
 
 
 def test_the_cache_may_not_lie_where_a_guest_writes(tmp_path: Path) -> None:
     (tmp_path / "m.wat").write_text(guests.HELLO)
     path = tmp_path / "modules.toml"
-    path.write_text('[cache]\ndirectory = "cache"\n' + module("m", 'volumes = { "/" = "." }'))
+    path.write_text('[cache]\ndirectory = "cache"\n' + module("/m", "m.wat", limits=LIMITS, volumes={"/": "."}))
     with pytest.raises(StartupError, match="holds the cache"):
         load(read_config(path))

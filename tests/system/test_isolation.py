@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from tests.conftest import Serve, Server, running
 from tests.support import guests
+from tests.support.config import guest
 
 PARALLEL = 50
 
@@ -107,11 +108,10 @@ concurrency = 50
 """
 
 
-def module(route: str) -> str:
+def named(route: str) -> str:
     """A `[[module]]` whose guest is named after its route."""
-    limits = '{ time = "400ms" }' if route.endswith("loop") else "{}"
-    name = route.strip("/").replace("/", "-")
-    return f'[[module]]\nroute = "{route}/..."\nmodule = "{name}.wat"\nlimits = {limits}\n'
+    limits = {"time": "400ms"} if route.endswith("loop") else {}
+    return guest(f"{route}/...", route.strip("/").replace("/", "-"), **limits)
 
 
 @pytest.fixture(scope="module", autouse=True, params=["hot", "public"])
@@ -138,7 +138,7 @@ def crowd(
     if request.param == "switching each microsecond":
         (directory / "sitecustomize.py").write_text("import sys\nsys.setswitchinterval(1e-6)\n")
         environment["PYTHONPATH"] = os.pathsep.join([str(directory), pythonpath]).rstrip(":")
-    config = CONFIG + "".join(map(module, ROUTES))
+    config = CONFIG + "".join(map(named, ROUTES))
     with running(directory, config, cache=cache, environment=environment) as server:
         yield server
 
@@ -267,7 +267,7 @@ def test_nothing_is_left_from_one_request_to_the_next(crowd: Server) -> None:
 
 def test_the_environment_of_the_server_stays_with_the_server(tmp_path: Path, cache: Path) -> None:
     (tmp_path / "show.wat").write_text(shows_everything())
-    with running(tmp_path, module("/show"), cache=cache, environment={"SECRET": "do-not-tell"}) as server:
+    with running(tmp_path, named("/show"), cache=cache, environment={"SECRET": "do-not-tell"}) as server:
         environ = server.get("/show").content.partition(b"\0\0")[0]
     names = {variable.partition(b"=")[0] for variable in environ.split(b"\0")}
     assert b"do-not-tell" not in environ

@@ -13,13 +13,13 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.cli.test_main import gateway
 from tests.conftest import ROOT, Server, running, wait_until, warnings
 from tests.support import guests
 from tests.support.attacks import together
+from tests.support.cli import gateway
+from tests.support.processes import workers
 from tests.support.publishing import SECRETS, live_alone, publish, run, says
 from tests.support.registry import PASSWORD, Registry, running_registry
-from tests.system.test_start_and_stop import workers
 
 ARTICLE = ROOT / "samples" / "kubernetes" / "wasi-example.yaml"
 MODULES = {

@@ -16,15 +16,16 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.cli.test_main import gateway
 from tests.conftest import Server, running, wait_until, warnings
-from tests.server.test_admin import ADMIN, value
 from tests.support import guests
+from tests.support.admin import ADMIN, value
 from tests.support.attacks import together
+from tests.support.cli import gateway
+from tests.support.config import module
 from tests.support.fault_proxy import Answer, FaultProxy, Received
+from tests.support.processes import workers
 from tests.support.publishing import SECRETS, binary, live_alone, publish, run, says
 from tests.support.registry import PASSWORD, Registry, running_registry
-from tests.system.test_start_and_stop import workers
 
 START = 1.0
 """Seconds from the start of the process to `Ready:` with a warm store and no registry."""
@@ -50,10 +51,6 @@ def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
 def name() -> str:
     """A repository no other test knows."""
     return f"team/hello-{next(_names)}"
-
-
-def module(route: str, reference: str, more: str = "") -> str:
-    return f'[[module]]\nroute = "{route}"\nmodule = "oci:{reference}"\n{more}\n'
 
 
 def answer(directory: Path, config: str, *arguments: str) -> str:
@@ -93,7 +90,7 @@ def test_tags_that_move_between_two_starts(registry: Registry, name: str, tmp_pa
     for number, (tag, policy) in enumerate(MOVES):
         publish(registry, f"{name}-{number}:{tag}", says("one"))
         more = f'pull_policy = "{policy}"' if policy else ""
-        config += module(f"/{number}", f"{registry.address}/{name}-{number}:{tag}", more)
+        config += module(f"/{number}", f"oci:{registry.address}/{name}-{number}:{tag}", more)
     problem = failed(tmp_path, config)
     assert 'the pull policy is "never"; `wagi-gateway pull' in problem
     assert len(problem.splitlines()) == 1
@@ -114,7 +111,7 @@ def test_a_digest_does_not_move(registry: Registry, name: str, tmp_path: Path) -
     digest = publish(registry, f"{name}:1", says("one"))
     publish(registry, f"{name}:1", says("two"))
     with FaultProxy(registry.address) as proxy:
-        config = module("/m", f"{proxy.address}/{name}@{digest}", 'pull_policy = "always"')
+        config = module("/m", f"oci:{proxy.address}/{name}@{digest}", 'pull_policy = "always"')
         assert answer(tmp_path, config) == "one"
         proxy.received.clear()
         assert answer(tmp_path, config.replace("@", ":1@")) == "one"
@@ -146,7 +143,7 @@ def test_workers_use_one_download_and_the_very_same_module(
         return genuine
 
     with FaultProxy(registry.address).fault(lambda request: request.is_blob, move, 1) as proxy:
-        config = module("/m", f"{proxy.address}/{name}")
+        config = module("/m", f"oci:{proxy.address}/{name}")
         with running(tmp_path, config, "--workers", str(number), cache=tmp_path / "cache") as server:
             assert len(workers(server)) == number
             assert set(answers(server, 8 * number)) == {"one"}
@@ -163,7 +160,7 @@ def answers(server: Server, number: int) -> list[str]:
 def test_a_worker_is_replaced_without_a_registry(name: str, tmp_path: Path) -> None:
     with running_registry(tmp_path / "registry") as registry:
         publish(registry, f"{name}:latest", says("one"))
-        config = module("/m", f"{registry.address}/{name}", 'pull_policy = "always"')
+        config = module("/m", f"oci:{registry.address}/{name}", 'pull_policy = "always"')
         with running(tmp_path, config, "--workers", "2", cache=tmp_path / "cache") as server:
             publish(registry, f"{name}:latest", says("two"))
             before = workers(server)
@@ -198,7 +195,7 @@ def test_a_private_registry(
         monkeypatch.setenv("REGISTRY_AUTH_FILE", str(auth_file))
     config = (
         ('auth_file = "auth.json"\n' if how == "key" else "")
-        + module("/m", f"{private.address}/team/hello:1")
+        + module("/m", f"oci:{private.address}/team/hello:1")
         + f'[registries."{private.address}"]\nca_file = "{private.ca_file}"\n{login}'
         + '[log]\nlevel = "debug"\n'
     )
@@ -215,7 +212,7 @@ def test_a_private_registry_without_a_login(private: Registry, tmp_path: Path) -
     wrong = {"auths": {private.address: {"auth": "dXNlcjp3cm9uZw=="}}}
     (tmp_path / "wrong.json").write_text(json.dumps(wrong))
     table = f'[registries."{private.address}"]\nca_file = "{private.ca_file}"\n'
-    config = module("/m", f"{private.address}/team/hello:1") + table
+    config = module("/m", f"oci:{private.address}/team/hello:1") + table
     problem = failed(tmp_path, config)
     for words in ("[[module]] 1 (/m)", "wants a login", f"docker login {private.address}", "looked in"):
         assert words in problem
@@ -274,7 +271,7 @@ def test_a_warm_start_without_a_registry(
         files = [f'[[module]]\nroute = "/{number}"\nmodule = "{number}.wasm"\n' for number in range(5)]
         configs["files.toml"].write_text("".join(files))
         always = 'pull_policy = "always"'
-        tables = [module(f"/{number}", reference, always) for number, reference in enumerate(references)]
+        tables = [module(f"/{number}", f"oci:{reference}", always) for number, reference in enumerate(references)]
         configs["always.toml"].write_text("".join(tables))
         configs["pod.yaml"].write_text(pod(references))
         seconds_to_start(tmp_path, configs["always.toml"])
@@ -296,7 +293,7 @@ def test_a_warm_start_without_a_registry(
 def test_a_copy_is_used_with_a_warning(name: str, tmp_path: Path) -> None:
     with running_registry(tmp_path / "registry") as registry:
         publish(registry, f"{name}:latest", says("one"))
-        config = module("/m", f"{registry.address}/{name}", 'pull_policy = "always"')
+        config = module("/m", f"oci:{registry.address}/{name}", 'pull_policy = "always"')
         assert answer(tmp_path, config) == "one"
     with running(tmp_path, ADMIN + config, cache=tmp_path / "cache") as server:
         assert server.get("/m").text == "one"
@@ -311,7 +308,7 @@ def test_the_cache_is_taken_along(name: str, tmp_path: Path) -> None:
     """To a machine that has no network; nothing in it says where it was."""
     with running_registry(tmp_path / "registry") as registry:
         publish(registry, f"{name}:1", says("one"))
-        (tmp_path / "modules.toml").write_text(module("/m", f"{registry.address}/{name}:1"))
+        (tmp_path / "modules.toml").write_text(module("/m", f"oci:{registry.address}/{name}:1"))
         run("pull", "modules.toml", "--cache-dir", "cache", cwd=tmp_path)
     inside = tmp_path / "inside"
     inside.mkdir()
@@ -327,7 +324,7 @@ def test_a_cold_start_without_a_registry(name: str, tmp_path: Path) -> None:
         references = [f"{registry.address}/{name}-{number}:1" for number in range(3)]
     (tmp_path / "m.wat").write_text(guests.HELLO)
     files = '[[module]]\nroute = "/file"\nmodule = "m.wat"\n[[module]]\nroute = "/gone"\nmodule = "gone.wat"\n'
-    config = files + "".join(module(f"/{number}", reference) for number, reference in enumerate(references))
+    config = files + "".join(module(f"/{number}", f"oci:{reference}") for number, reference in enumerate(references))
     lines = failed(tmp_path, config).splitlines()
     assert len(lines) == 4
     assert "(/gone)" in lines[0]
@@ -344,7 +341,7 @@ def test_a_cache_that_others_can_write(registry: Registry, name: str, tmp_path: 
     publish(registry, f"{name}:1", guests.HELLO)
     (tmp_path / "cache" / "registry").mkdir(parents=True)
     (tmp_path / "cache" / "registry").chmod(0o777)
-    problem = failed(tmp_path, module("/m", f"{registry.address}/{name}:1"))
+    problem = failed(tmp_path, module("/m", f"oci:{registry.address}/{name}:1"))
     assert "modules from registries have no place" in problem
     assert "writable by others (mode 0777); choose a directory of your own, with mode 0700" in problem
     assert [path for path in (tmp_path / "cache" / "registry").rglob("*") if path.is_file()] == []
@@ -353,7 +350,7 @@ def test_a_cache_that_others_can_write(registry: Registry, name: str, tmp_path: 
 def test_a_module_that_is_too_large(registry: Registry, name: str, tmp_path: Path) -> None:
     publish(registry, f"{name}:1", says("x" * 5000))
     with FaultProxy(registry.address) as proxy:
-        config = module("/m", f"{proxy.address}/{name}:1") + '[cache]\nmax_module = "2KiB"\n'
+        config = module("/m", f"oci:{proxy.address}/{name}:1") + '[cache]\nmax_module = "2KiB"\n'
         problem = failed(tmp_path, config)
         assert re.search(r"\d{4} bytes; 2048 are allowed", problem)
         assert proxy.downloads == []
@@ -366,7 +363,7 @@ def test_a_guest_cannot_write_to_the_store(registry: Registry, name: str, tmp_pa
     publish(registry, f"{name}:1", guests.HELLO)
     (tmp_path / "cache" / "registry" / "blobs").mkdir(parents=True, mode=0o755)
     config = "".join(
-        module(f"/{number}", f"{registry.address}/{name}:1", f'volumes = {{ "/data" = "{volume}" }}')
+        module(f"/{number}", f"oci:{registry.address}/{name}:1", f'volumes = {{ "/data" = "{volume}" }}')
         for number, volume in enumerate(VOLUMES)
     )
     for text in (config, config + "[cache]\nenabled = false\n"):
@@ -381,7 +378,9 @@ REFERENCES = ("127.0.0.1:1/UP:1", "x y", "127.0.0.1:1/x@sha256:12", "")
 
 
 def test_what_is_no_reference(tmp_path: Path) -> None:
-    lines = failed(tmp_path, "".join(module(f"/{number}", one) for number, one in enumerate(REFERENCES))).splitlines()
+    lines = failed(
+        tmp_path, "".join(module(f"/{number}", f"oci:{one}") for number, one in enumerate(REFERENCES))
+    ).splitlines()
     for number, (reference, line) in enumerate(zip(REFERENCES, lines, strict=True)):
         assert f"[[module]] {number + 1} (/{number}): module: " in line
         assert repr(f"oci:{reference}") in line or "@" in reference  # which may stand behind a password

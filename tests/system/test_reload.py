@@ -22,15 +22,17 @@ import trustme
 
 from tests.conftest import Serve, Server, wait_until
 from tests.support import guests
-from tests.support.attacks import LOOP, get, module, send, together, wait_for_work
+from tests.support.attacks import LOOP, get, send, together, wait_for_work
+from tests.support.config import guest
+from tests.support.reloading import hang_up, reload, reloads, write
 from wagi_gateway.app import create_app
 from wagi_gateway.config.file import ConfigFile, read_config
 from wagi_gateway.errors import StartupError
 from wagi_gateway.server.autoreload import _wake_ups
 from wagi_gateway.site.site import Site
 
-HELLO = module("/hello", "hello")
-EXTRA = module("/extra", "hello")
+HELLO = guest("/hello", "hello")
+EXTRA = guest("/extra", "hello")
 QUIET = "[log]\naccess = false\n"
 BROKEN = '[limits]\ntime = "soon"\n'
 
@@ -38,30 +40,6 @@ BROKEN = '[limits]\ntime = "soon"\n'
 def says(text: str) -> str:
     """A guest that says it."""
     return guests.says(guests.CONTENT_TYPE + text.encode())
-
-
-def write(server: Server, name: str, text: str) -> None:
-    """Puts a file in its place in one step, as a deployment does."""
-    path = server.log_path.with_name(name)
-    path.with_suffix(".new").write_text(text)
-    path.with_suffix(".new").replace(path)
-
-
-def hang_up(server: Server) -> None:
-    server.process.send_signal(signal.SIGHUP)
-
-
-def reload(server: Server, config: str | None = None) -> None:
-    """Returns when the server has reloaded."""
-    if config is not None:
-        write(server, "modules.toml", config)
-    before = reloads(server)
-    hang_up(server)
-    wait_until(lambda: reloads(server) > before, 30, lambda: server.log)
-
-
-def reloads(server: Server) -> int:
-    return len(re.findall(r"(?m) (?:reloaded: |ERROR +not reloaded)", server.log))
 
 
 def is_said(server: Server, text: str) -> bool:
@@ -166,12 +144,12 @@ def test_a_broken_configuration_changes_nothing(serve: Serve, workers: str) -> N
 
 def test_a_response_ends_as_it_began(serve: Serve) -> None:
     slow = guests.sleeps(1_500_000_000, guests.CONTENT_TYPE + b"old " * 20_000, b"to the end\n")
-    server = serve(module("/slow", "slow"), slow=slow)
+    server = serve(guest("/slow", "slow"), slow=slow)
     with server.client.stream("GET", f"{server.url}/slow") as response:
         pieces = response.iter_bytes()
         body = next(pieces)
         write(server, "slow.wat", says("new\n"))
-        reload(server, '[limits]\nmemory = "64MiB"\n' + module("/slow", "slow"))
+        reload(server, '[limits]\nmemory = "64MiB"\n' + guest("/slow", "slow"))
         assert httpx.get(f"{server.url}/slow", trust_env=False).text == "new\n"
         body += b"".join(pieces)
     assert body == b"old " * 20_000 + b"to the end\n"
@@ -180,7 +158,7 @@ def test_a_response_ends_as_it_began(serve: Serve) -> None:
 def test_a_route_that_goes_away_ends_no_request(serve: Serve, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     slow = guests.sleeps(500_000_000, guests.CONTENT_TYPE + b"from the beginning ", b"to the end\n")
-    config = HELLO + module("/slow", "slow") + 'volumes = { "/data" = "data", "/tmp" = { temporary = "t" } }\n'
+    config = HELLO + guest("/slow", "slow") + 'volumes = { "/data" = "data", "/tmp" = { temporary = "t" } }\n'
     server = serve(config, hello=guests.HELLO, slow=slow)
     assert str(tmp_path / "data") in open_files(server)
     with server.client.stream("GET", f"{server.url}/slow") as response:
@@ -192,7 +170,7 @@ def test_a_route_that_goes_away_ends_no_request(serve: Serve, tmp_path: Path) ->
 
 
 def test_places_are_counted_over_a_reload(serve: Serve) -> None:
-    config = module("/hold", "hold", concurrency=1, queue=0, time="5s")
+    config = guest("/hold", "hold", concurrency=1, queue=0, time="5s")
     server = serve(config, hold=LOOP)
     with send(server, get("/hold?now")):
         wait_for_work(server, "/hold")
@@ -300,7 +278,7 @@ def test_watched_files(serve: Serve, workers: str) -> None:
     server = serve(HELLO, "--workers", workers, "--reload", hello=guests.HELLO)
     write(server, "hello.wat", says("another\n"))
     wait_until(lambda: server.get("/hello").text == "another\n")
-    write(server, "modules.toml", HELLO + module("/next", "next"))
+    write(server, "modules.toml", HELLO + guest("/next", "next"))
     server.wait_for_log(r"there is no file \S+next.wat")
     write(server, "next.wat", says("next\n"))
     wait_until(lambda: server.get("/next").text == "next\n")
@@ -315,7 +293,7 @@ def test_a_reload_that_the_system_has_no_room_for(serve: Serve) -> None:
     """Each time it may have some descriptors more, until they are enough."""
     server = serve(HELLO, hello=guests.HELLO)
     server.get("/hello")
-    write(server, "modules.toml", HELLO + module("/extra", "hello", memory="300MiB"))  # it needs another sandbox
+    write(server, "modules.toml", HELLO + guest("/extra", "hello", memory="300MiB"))  # it needs another sandbox
     numbers = range(server.descriptors() - 4, server.descriptors() + 60, 3)
     usual = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
     failures = 0

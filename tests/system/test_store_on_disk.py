@@ -26,10 +26,10 @@ ONE = module("one", 10_000)
 PULL = """
 import dataclasses, json, sys
 from pathlib import Path
-from wagi_gateway.sources.credentials import CredentialSource
-from wagi_gateway.sources.oci import Puller
-from wagi_gateway.sources.reference import ImageReference
-from wagi_gateway.sources.store import Store
+from wagi_gateway.sources.oci.credentials import CredentialSource
+from wagi_gateway.sources.oci.puller import Puller
+from wagi_gateway.config.image_reference import ImageReference
+from wagi_gateway.sources.oci.store import Store
 
 store, policy, name = sys.argv[1:]
 credentials = CredentialSource([], {"HOME": "/nonexistent"}, {}, Path())

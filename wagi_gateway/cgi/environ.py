@@ -9,9 +9,9 @@ from types import MappingProxyType
 from typing import Literal
 from urllib.parse import unquote_to_bytes
 
-from .. import __version__
 from ..errors import BadRequest, FieldsTooLarge
 from ..router import RouteMatch
+from ..version import __version__
 from .request import MAX_NAME, FoundAuthority, RequestHead, is_utf8
 
 ArgvMode = Literal["wagi", "rfc3875", "none"]

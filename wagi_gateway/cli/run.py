@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 import http
 import re
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 from urllib.parse import quote
 
-from starlette.types import Message
-
-from ..config.file import ConfigFile, Overrides, config_from_tables, read_toml
+from ..config.file import ConfigFile, config_from_tables, read_toml
+from ..config.reader import Overrides
 from ..errors import Problem, StartupError
 from ..gateway.gateway import Gateway
 from ..site.site import Site
 
+_Message = MutableMapping[str, Any]
+"""An ASGI message."""
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _HEADER = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)[ \t]*:[ \t]*(.*)")
 
@@ -98,13 +99,13 @@ async def _run_once(site: Site, request: RunRequest, output: IO[bytes]) -> int:
     statuses = []
     sent = iter([{"type": "http.request", "body": request.body, "more_body": False}])
 
-    async def receive() -> Message:
+    async def receive() -> _Message:
         message = next(sent, None)
         if message is None:
             await asyncio.Event().wait()  # no disconnect
         return message or {}
 
-    async def send(message: Message) -> None:
+    async def send(message: _Message) -> None:
         if message["type"] == "http.response.start":
             statuses.append(message["status"])
             output.write(_head(message))
@@ -117,7 +118,7 @@ async def _run_once(site: Site, request: RunRequest, output: IO[bytes]) -> int:
     return int(statuses[0])
 
 
-def _head(message: Message) -> bytes:
+def _head(message: _Message) -> bytes:
     status = http.HTTPStatus(message["status"]) if message["status"] in set(http.HTTPStatus) else None
     line = f"HTTP/1.1 {message['status']} {status.phrase if status else ''}".rstrip()
     fields = b"".join(b"%s: %s\r\n" % field for field in message["headers"])

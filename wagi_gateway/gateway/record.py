@@ -96,8 +96,7 @@ class RequestRecord:
         if end_span:
             end_span(guest)
         if self._metrics and (outcome := guest.outcome):
-            is_short = guest.invocation.was_short_of_memory
-            event = GuestEvent(config_route, guest.executor, outcome, guest.stop_reason, guest.stderr_dropped, is_short)
+            event = GuestEvent(config_route, guest.executor, outcome, guest.stop_reason, guest.stderr_dropped)
             self._metrics.guests.append(event)
 
     def begin_call(self, *, is_propagated: bool) -> OnBegin | None:

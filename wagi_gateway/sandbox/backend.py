@@ -1,4 +1,4 @@
-"""Which of the two paths guests are run on: the hot one, or wasmtime's public API."""
+"""The backend that runs guests: wasmtime's C API, or the public API where another release of wasmtime is installed."""
 
 from __future__ import annotations
 
@@ -9,24 +9,38 @@ import wasmtime
 
 from ..compiler import abi
 from . import public
-from .invocation import Invocation, Outcome
+from .context import ExecutionContext
+from .host import HostImport
+from .invocation import Outcome
 
-Run = Callable[[wasmtime.Engine, Invocation, bytes, bytes], Outcome]
-"""Runs a guest to its end on this thread; engine, invocation, and the paths of its pipes."""
+Run = Callable[[wasmtime.Engine, ExecutionContext, bytes, bytes], Outcome]
+"""Runs a guest to its end on this thread: engine, context, and the paths of the pipes for its outputs. Never raises."""
+Define = Callable[[wasmtime.Linker, HostImport], None]
+"""Adds a host function to a linker, or replaces the function of that name."""
 
 
 class Backend(NamedTuple):
-    """How guests are run."""
+    """How guests are run and host functions defined."""
 
     run: Run
-    gives_way: bool
-    """Whether a guest can be ended after a moment, so that it may run on the event loop's thread."""
+    define: Define
+    tick: Callable[[], None]
+    """Called at each epoch, from any thread."""
+    can_run_inline: bool
+    """Whether an epoch ends a guest after a few milliseconds, so that it may run on the event loop's thread."""
 
 
-def choose_path() -> Backend:
-    """The hot path, which is imported only where it may be used, or the other one."""
+def _nothing() -> None:
+    pass
+
+
+def choose() -> Backend:
+    """Returns the C API's backend where the installed wasmtime has the ABI it was written for, else the public API's.
+
+    `capi` is imported here alone: its import binds functions by name, which another release may not have.
+    """
     if not abi.fits():
-        return Backend(public.run, gives_way=False)
+        return Backend(public.run, public.define, public.tick, can_run_inline=False)
     from . import capi
 
-    return Backend(capi.run, gives_way=True)
+    return Backend(capi.run, capi.define, _nothing, can_run_inline=True)

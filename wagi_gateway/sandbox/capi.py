@@ -1,33 +1,46 @@
-"""The hot path: one invocation as a dozen calls of wasmtime's C API.
+"""The backend on wasmtime's C API: a guest is a dozen calls, a host function one callback.
 
-wasmtime-py's classes cost several times what the guest does, so this module speaks to the library they are made of.
-It is bound to one release's ABI; `pyproject.toml` pins it and `abi` knows of another one.
+wasmtime-py's classes cost several times what a guest costs, so this module calls the C library directly. The module is
+bound to one release's ABI: `pyproject.toml` pins that release, and `compiler.abi` detects another one.
 
-Calls that take microseconds keep the GIL (`PyDLL`), because handing it to and fro costs more; those that run guest code
-release it (`CDLL`), so guests run in parallel on threads.
+Calls that take microseconds keep the GIL (`PyDLL`), because releasing and taking the GIL costs more; calls that run
+guest code release the GIL (`CDLL`), so that guests run in parallel on threads.
 """
 
 from __future__ import annotations
 
 import ctypes
+import functools
 import time
 from array import array
-from ctypes import POINTER, byref, c_bool, c_char_p, c_int, c_int64, c_size_t, c_uint8, c_uint64, c_void_p
+from ctypes import POINTER, byref, c_bool, c_char_p, c_int, c_int64, c_size_t, c_uint8, c_uint32, c_uint64, c_void_p
 from functools import lru_cache
 from itertools import accumulate
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import wasmtime
 from wasmtime import _bindings
 
 from ..cgi.environ import Environ
-from .invocation import MOMENT_EPOCHS, End, Invocation, Outcome, current
+from .context import ExecutionContext, current
+from .host import HostFunction, HostImport, Memory, call
+from .inline import TIME_SLICE_EPOCHS
+from .invocation import End, Invocation, Outcome
 from .pipes import descriptor_path
 
-_QUICK = 0.001
-"""Seconds."""
+_FAST = 0.001
+"""Seconds of a guest that has touched so little memory that its store is deleted with the GIL kept."""
+_WORDS = 4
+"""32-bit words of a value in the C API; an i32 is the first."""
 
-_Ended = tuple[End, int, str]
+
+class _Ended(NamedTuple):
+    """How a guest ended: the first fields of an Outcome."""
+
+    kind: End
+    code: int = 0
+    message: str = ""
+
 
 _P = c_void_p
 _library = _bindings.dll._name  # type: ignore[attr-defined]
@@ -39,11 +52,6 @@ def _bind(library: ctypes.CDLL, name: str, result: Any, *arguments: Any) -> Any:
     function = library[name]
     function.restype, function.argtypes = result, arguments
     return function
-
-
-def bind(name: str, result: Any, *arguments: Any) -> Any:
-    """A function of the C API that takes microseconds: called with the GIL kept."""
-    return _bind(_keep_gil, name, result, *arguments)
 
 
 _config_new = _bind(_keep_gil, "wasi_config_new", _P)
@@ -62,7 +70,7 @@ _store_new = _bind(_keep_gil, "wasmtime_store_new", _P, _P, _P, _P)
 _store_context = _bind(_keep_gil, "wasmtime_store_context", _P, _P)
 _store_limiter = _bind(_keep_gil, "wasmtime_store_limiter", None, _P, c_int64, c_int64, c_int64, c_int64, c_int64)
 _store_delete = _bind(_release_gil, "wasmtime_store_delete", None, _P)
-_store_delete_quickly = _bind(_keep_gil, "wasmtime_store_delete", None, _P)
+_store_delete_keeping_gil = _bind(_keep_gil, "wasmtime_store_delete", None, _P)
 _set_wasi = _bind(_keep_gil, "wasmtime_context_set_wasi", _P, _P, _P)
 _set_deadline = _bind(_keep_gil, "wasmtime_context_set_epoch_deadline", None, _P, c_uint64)
 
@@ -70,8 +78,19 @@ _instantiate = _bind(_release_gil, "wasmtime_instance_pre_instantiate", _P, _P, 
 _export_get = _bind(_keep_gil, "wasmtime_instance_export_get", c_bool, _P, _P, c_char_p, c_size_t, _P)
 _call = _bind(_release_gil, "wasmtime_func_call_unchecked", _P, _P, _P, _P, c_size_t, _P)
 
-memory_size = _bind(_keep_gil, "wasmtime_memory_data_size", c_size_t, _P, _P)
-EXTERN_MEMORY = 3
+_memory_size = _bind(_keep_gil, "wasmtime_memory_data_size", c_size_t, _P, _P)
+_EXTERN_MEMORY = 3
+
+_caller_export_get = _bind(_keep_gil, "wasmtime_caller_export_get", c_bool, _P, c_char_p, c_size_t, _P)
+_caller_context = _bind(_keep_gil, "wasmtime_caller_context", _P, _P)
+_memory_data = _bind(_keep_gil, "wasmtime_memory_data", _P, _P, _P)
+_define_func = _bind(
+    _keep_gil,
+    "wasmtime_linker_define_func_unchecked",
+    _P,
+    *(_P, c_char_p, c_size_t, c_char_p, c_size_t),
+    *(_P, _bindings.wasmtime_func_unchecked_callback_t, _P, _P),
+)
 
 _error_new = _bind(_keep_gil, "wasmtime_error_new", _P, c_char_p)
 _error_message = _bind(_keep_gil, "wasmtime_error_message", None, _P, _P)
@@ -87,51 +106,55 @@ _CONTINUE = 0
 
 @_EpochCallback  # type: ignore[untyped-decorator]
 def _on_epoch(_context: int, _data: int, delta: Any, update: Any) -> int:
-    """Called on the guest's thread at each tick it lives to see: goes on, or ends it with an error."""
-    if current.invocation is None or current.invocation.must_stop():
+    """Called on the guest's thread at each epoch: lets the guest go on, or ends it with an error."""
+    if current.context is None or current.context.must_stop():
         return int(_error_new(b"stopped by the gateway"))
     delta[0] = 1
     update[0] = _CONTINUE
     return 0
 
 
-def run(engine: wasmtime.Engine, invocation: Invocation, stdout: bytes, stderr: bytes) -> Outcome:
-    """Runs one guest to its end on this thread; `stdout` and `stderr` are paths of pipes. Never raises."""
-    invocation.begin()
-    if invocation.stop_reason is not None:
-        return Outcome("stopped", message=invocation.stop_reason)
-    current.invocation = invocation
+def run(engine: wasmtime.Engine, context: ExecutionContext, stdout: bytes, stderr: bytes) -> Outcome:
+    """Runs a guest to its end on this thread; `stdout` and `stderr` are paths of pipes. Never raises."""
+    context.begin()
+    if context.stop_reason is not None:
+        return Outcome("stopped", message=context.stop_reason)
+    current.context = context
+    invocation = context.invocation
     store = _store_new(engine.ptr(), None, None)
-    context = _store_context(store)
-    _limit(store, context, invocation)
+    store_context = _store_context(store)
+    _limit(store, store_context, context)
     seconds = 0.0
+    memory = 0
     try:
-        kind, code, message = _give_wasi(context, invocation, stdout, stderr) or _run(context, invocation)
-        seconds = (time.monotonic_ns() - invocation.started_ns) / 1e9
+        ended = _give_wasi(store_context, invocation, stdout, stderr)
+        if ended is None:
+            ended, memory = _run(store_context, invocation)
+        seconds = (time.monotonic_ns() - context.started_ns) / 1e9
     finally:  # a signal's handler may raise
-        # A guest that was quick has touched little memory, so freeing it is too.
-        (_store_delete_quickly if seconds < _QUICK else _store_delete)(store)
-        current.invocation = None
-        invocation.end()
-    if invocation.stop_reason is not None and kind != "exit":
-        kind, message = "stopped", invocation.stop_reason
-    return Outcome(kind, code, message, seconds)
+        (_store_delete_keeping_gil if seconds < _FAST else _store_delete)(store)
+        current.context = None
+        context.end()
+    is_short = memory > invocation.limits.memory // 2
+    if context.stop_reason is not None and ended.kind != "exit":
+        return Outcome("stopped", ended.code, context.stop_reason, seconds, is_short)
+    return Outcome(*ended, seconds, is_short)
 
 
-def _limit(store: int, context: int, invocation: Invocation) -> None:
-    limits = invocation.limits
+def _limit(store: int, store_context: int, context: ExecutionContext) -> None:
+    limits = context.invocation.limits
     _store_limiter(store, limits.memory, limits.table_elements, 1, limits.tables, limits.memories)
-    if invocation.is_on_loop:
-        # Without a callback an epoch is the end: the one after the next, because the next is no sign of a long life. In
-        # a callback handlers of signals would run, whose exceptions nobody could take there.
-        _set_deadline(context, MOMENT_EPOCHS)
+    if context.is_inline:
+        # Without a callback an epoch ends the guest: the second one, because the first may come at once. In a callback
+        # the handlers of signals would run, and an exception of theirs would be lost there.
+        _set_deadline(store_context, TIME_SLICE_EPOCHS)
     else:
         _epoch_callback(store, _on_epoch, None, None)
-        _set_deadline(context, 1)
+        _set_deadline(store_context, 1)
 
 
 def _give_wasi(context: int, invocation: Invocation, stdout: bytes, stderr: bytes) -> _Ended | None:
-    """Everything the guest is given; an end before the beginning where it cannot be had."""
+    """Gives the guest its arguments, environment, streams and volumes; returns the guest's end where one fails."""
     config = _config_new()
     failure = None
     if invocation.module.reads_arguments and not _give_arguments(config, invocation.argv):
@@ -147,14 +170,14 @@ def _give_wasi(context: int, invocation: Invocation, stdout: bytes, stderr: byte
         body = _bindings.wasm_byte_vec_t()
         _byte_vec_new(byref(body), len(invocation.stdin), invocation.stdin)
         _set_stdin_bytes(config, byref(body))
-    for host, guest, is_writable in invocation.volumes:
-        if not _preopen_dir(config, host, guest, is_writable):
-            failure = f"the volume {guest.decode()} cannot be opened"
+    for volume in invocation.volumes:
+        if not _preopen_dir(config, *volume):
+            failure = f"the volume {volume.guest.decode()} cannot be opened"
     if failure:
         _config_delete(config)
     elif error := _set_wasi(context, config):
         failure = _take_error(error)
-    return ("starved", 0, failure) if failure else None
+    return _Ended("starved", 0, failure) if failure else None
 
 
 def _give_arguments(config: int, argv: list[bytes]) -> bool:
@@ -162,9 +185,9 @@ def _give_arguments(config: int, argv: list[bytes]) -> bool:
 
 
 def _give_environment(config: int, environ: Environ) -> bool:
-    """Hands over the addresses of names and values; wasmtime copies what is there.
+    """Passes arrays of the addresses of names and values; wasmtime copies the strings.
 
-    Making a C string of each value costs more than wasmtime does, so they are laid out in one.
+    Making a C string of each value costs more than wasmtime's copy, so all values are laid out in one block.
     """
     values = environ.values()
     block = b"\0".join(values)
@@ -175,37 +198,41 @@ def _give_environment(config: int, environ: Environ) -> bool:
 
 @lru_cache(maxsize=128)
 def _names(names: tuple[bytes, ...]) -> Any:
-    """C strings of variable names, of which there are the same from request to request."""
+    """Returns C strings of variable names, cached because most requests have the same names."""
     return _strings(len(names))(*names)
 
 
 @lru_cache(maxsize=128)
 def _strings(count: int) -> Any:
-    """The type of some C strings; ctypes would forget it, and leave it to the garbage collector."""
+    """Returns the type of an array of C strings, cached because ctypes leaves a new type to garbage collection."""
     return c_char_p * count
 
 
-def _run(context: int, invocation: Invocation) -> _Ended:
+def _run(context: int, invocation: Invocation) -> tuple[_Ended, int]:
+    """Instantiates the module and calls the entrypoints; returns the end, and the bytes of memory of a failed guest."""
     instance, trap = _bindings.wasmtime_instance_t(), _P()
     error = _instantiate(invocation.module.instance_pre.ptr(), context, byref(instance), byref(trap))
     if ended := _ended(error, trap):
-        return ended
+        return ended, 0
     extern = _bindings.wasmtime_extern_t()
     for name in invocation.entrypoints:
         if not _export_get(context, byref(instance), name, len(name), byref(extern)):
-            return "failed", 0, f"there is no export {name.decode()}"
+            return _Ended("failed", 0, f"there is no export {name.decode()}"), 0
         error = _call(context, byref(extern.of.func), None, 0, byref(trap))
         if ended := _ended(error, trap):
-            if ended[:2] != ("exit", 0):
-                _note_memory(context, instance, invocation)
-            return ended
-    return "exit", 0, ""
+            has_failed = ended.kind != "exit" or ended.code != 0
+            return ended, _size_of_memory(context, instance) if has_failed else 0
+    return _RETURNED
 
 
-def _note_memory(context: int, instance: Any, invocation: Invocation) -> None:
+_RETURNED = _Ended("exit"), 0
+
+
+def _size_of_memory(context: int, instance: Any) -> int:
     extern = _bindings.wasmtime_extern_t()
-    if _export_get(context, byref(instance), b"memory", 6, byref(extern)) and cast(int, extern.kind) == EXTERN_MEMORY:
-        invocation.note_memory(memory_size(context, byref(extern.of.memory)))
+    if _export_get(context, byref(instance), b"memory", 6, byref(extern)) and cast(int, extern.kind) == _EXTERN_MEMORY:
+        return int(_memory_size(context, byref(extern.of.memory)))
+    return 0
 
 
 def _ended(error: int | None, trap: c_void_p) -> _Ended | None:
@@ -213,13 +240,13 @@ def _ended(error: int | None, trap: c_void_p) -> _Ended | None:
         message = _bindings.wasm_byte_vec_t()
         _trap_message(trap, byref(message))
         _trap_delete(trap)
-        return "trap", 0, _take_text(message)
+        return _Ended("trap", 0, _take_text(message))
     if error:
         status = c_int()
         if _error_exit_status(error, byref(status)):
             _error_delete(error)
-            return "exit", status.value, ""
-        return "failed", 0, _take_error(error)
+            return _Ended("exit", status.value)
+        return _Ended("failed", 0, _take_error(error))
     return None
 
 
@@ -234,3 +261,51 @@ def _take_text(vector: Any) -> str:
     text = ctypes.string_at(vector.data, vector.size).rstrip(b"\0").decode("utf-8", "replace")
     _byte_vec_delete(byref(vector))
     return text
+
+
+class _CapiMemory(Memory):
+    __slots__ = ("_base",)
+
+    def __init__(self, base: int, size: int) -> None:
+        super().__init__(size)
+        self._base = base
+
+    def read(self, start: int, size: int) -> bytes:
+        self.check(start, size)
+        return ctypes.string_at(self._base + start, size)
+
+    def write(self, start: int, data: bytes) -> None:
+        self.check(start, len(data))
+        ctypes.memmove(self._base + start, data, len(data))
+
+
+def define(linker: wasmtime.Linker, host: HostImport) -> None:
+    """Adds a host function to a linker, or replaces the function of that name."""
+    i32 = wasmtime.ValType.i32()
+    function_type = wasmtime.FuncType([i32] * host.parameters, [i32])
+    names = (host.module.encode(), len(host.module), host.name.encode(), len(host.name))
+    callback = _callback(host.function, host.parameters, host.failed)
+    error = _define_func(linker.ptr(), *names, function_type.ptr(), callback, None, None)
+    if error:
+        raise wasmtime.WasmtimeError._from_ptr(ctypes.cast(error, POINTER(_bindings.wasmtime_error_t)))
+
+
+@functools.cache  # never freed, because linkers hold its address
+def _callback(function: HostFunction, parameters: int, failed: int) -> Any:
+    words = c_uint32 * (_WORDS * max(parameters, 1))
+
+    @_bindings.wasmtime_func_unchecked_callback_t  # type: ignore[untyped-decorator]
+    def callback(_env: int, caller: Any, values: Any, _count: int) -> int:
+        raw = words.from_address(ctypes.addressof(values.contents))
+        raw[0] = call(function, _memory, caller, raw[0 : _WORDS * parameters : _WORDS], failed)
+        return 0
+
+    return callback
+
+
+def _memory(caller: Any) -> Memory | None:
+    extern = _bindings.wasmtime_extern_t()
+    if not _caller_export_get(caller, b"memory", 6, byref(extern)) or cast(int, extern.kind) != _EXTERN_MEMORY:
+        return None
+    context, memory = _caller_context(caller), byref(extern.of.memory)
+    return _CapiMemory(_memory_data(context, memory), _memory_size(context, memory))

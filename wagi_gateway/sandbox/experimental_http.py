@@ -1,15 +1,13 @@
-"""`wasi_experimental_http`, the import module through which guests call out: its functions, and the guest's memory.
+"""The import module `wasi_experimental_http`, through which guests make outbound HTTP calls.
 
-Every parameter and result is an i32; a result of 0 is success, any other a number of `outbound.errors`. Integers are
-written little-endian. Source: wasi-experimental-http 0.10, which modules in the field were compiled against.
+Every parameter and result is an i32; a result of 0 is success, every other result is a code of `outbound.errors`.
+Integers are little-endian. Source: wasi-experimental-http 0.10, against which modules in the field were compiled.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-
-import wasmtime
 
 from ..outbound.errors import (
     BodyFailed,
@@ -22,24 +20,24 @@ from ..outbound.errors import (
     RequestFailed,
 )
 from ..outbound.session import OutboundSession
-from .host import HostFunction, Memory, OutOfBounds, define
-from .invocation import Invocation
+from .context import ExecutionContext
+from .host import HostFunction, HostImport, Memory, OutOfBounds
 
 MODULE = "wasi_experimental_http"
 
 _OK, _MEMORY_NOT_FOUND, _MEMORY_ACCESS = 0, 2, 3
 _MAX_URL = 64 * 1024
-_PIECE = 64 * 1024
-_MANY = 256
-"""Bytes a read has to move to be no mere call of the host."""
+_MAX_CHUNK = 64 * 1024
+_FREE_SIZE = 256
+"""Bytes from which on a read is not counted against the budget of host calls."""
 
 
 class _MemoryAccess(OutboundError):
     code = _MEMORY_ACCESS
 
 
-class _Memory:
-    """A guest's memory, with the errors of this import module."""
+class _HttpMemory:
+    """A guest's memory, whose errors have the codes of this import module."""
 
     __slots__ = ("_memory",)
 
@@ -89,11 +87,11 @@ _Function = Callable[..., None]
 
 
 class _Parts:
-    """The parts of a call in the guest's memory."""
+    """The parts of an outbound request in the guest's memory, each read and checked when the session needs it."""
 
-    def __init__(self, memory: _Memory, invocation: Invocation, where: tuple[int, ...]) -> None:
+    def __init__(self, memory: _HttpMemory, context: ExecutionContext, where: tuple[int, ...]) -> None:
         self._memory = memory
-        self._limits = invocation.limits
+        self._limits = context.invocation.limits
         self._url, self._method, self._headers, self._body = zip(where[::2], where[1::2], strict=True)
 
     def url(self) -> str:
@@ -106,7 +104,7 @@ class _Parts:
     def method(self) -> str:
         start, size = self._method
         self._memory.require(start, size)
-        if size > _PIECE:
+        if size > _MAX_CHUNK:
             raise InvalidMethod(f"the method has {size} bytes")
         return self._memory.text(start, size)
 
@@ -127,25 +125,25 @@ class _Parts:
         return self._memory.text(start, size)
 
 
-def _req(memory: _Memory, session: OutboundSession, invocation: Invocation, *arguments: int) -> None:
+def _req(memory: _HttpMemory, session: OutboundSession, context: ExecutionContext, *arguments: int) -> None:
     *where, status_at, handle_at = arguments
-    status, handle = session.request(_Parts(memory, invocation, tuple(where)), invocation)
+    status, handle = session.request(_Parts(memory, context, tuple(where)), context)
     try:
         memory.write_u16(status_at, status)
         memory.write_u32(handle_at, handle)
     except _MemoryAccess:
-        session.close(handle)  # nobody knows its number
+        session.close(handle)  # the guest has not received the handle
         raise
 
 
-def _close(_memory: _Memory, session: OutboundSession, _invocation: Invocation, handle: int) -> None:
+def _close(_memory: _HttpMemory, session: OutboundSession, _context: ExecutionContext, handle: int) -> None:
     session.close(handle)
 
 
 def _header_get(
-    memory: _Memory,
+    memory: _HttpMemory,
     session: OutboundSession,
-    _invocation: Invocation,
+    _context: ExecutionContext,
     handle: int,
     name: int,
     name_size: int,
@@ -154,15 +152,15 @@ def _header_get(
     written_at: int,
 ) -> None:
     session.require(handle)
-    if name_size > _PIECE:
+    if name_size > _MAX_CHUNK:
         raise BufferTooSmall(f"a header's name has {name_size} bytes")
     _give(memory, session.header(handle, memory.text(name, name_size)), buffer, size, written_at)
 
 
 def _headers_get_all(
-    memory: _Memory,
+    memory: _HttpMemory,
     session: OutboundSession,
-    _invocation: Invocation,
+    _context: ExecutionContext,
     handle: int,
     buffer: int,
     size: int,
@@ -171,7 +169,7 @@ def _headers_get_all(
     _give(memory, session.headers(handle), buffer, size, written_at)
 
 
-def _give(memory: _Memory, value: bytes, buffer: int, size: int, written_at: int) -> None:
+def _give(memory: _HttpMemory, value: bytes, buffer: int, size: int, written_at: int) -> None:
     if len(value) > size:
         raise BufferTooSmall(f"{len(value)} bytes do not fit in {size}")
     memory.write(buffer, value)
@@ -179,9 +177,9 @@ def _give(memory: _Memory, value: bytes, buffer: int, size: int, written_at: int
 
 
 def _body_read(
-    memory: _Memory,
+    memory: _HttpMemory,
     session: OutboundSession,
-    invocation: Invocation,
+    context: ExecutionContext,
     handle: int,
     buffer: int,
     size: int,
@@ -191,31 +189,26 @@ def _body_read(
     memory.check(written_at, 4)
     count = 0
     try:
-        while count < size and (piece := session.read(handle, min(size - count, _PIECE))):
+        while count < size and (piece := session.read(handle, min(size - count, _MAX_CHUNK))):
             memory.write(buffer + count, bytes(piece))
             count += len(piece)
     except BodyFailed:
         if not count:
-            raise  # else the guest first gets what came, and this with its next read
+            raise  # otherwise the guest gets the bytes read so far, and the error at its next read
     memory.write_u32(written_at, count)
-    if count >= _MANY:
-        invocation.forgive_host_call()
-
-
-def define_calls(linker: wasmtime.Linker) -> None:
-    """Adds the import module, so that modules which may call out can be loaded whether or not they are allowed to."""
-    for name, function, parameters in _FUNCTIONS:
-        define(linker, MODULE, name, parameters, function, failed=BodyFailed.code)
+    if count >= _FREE_SIZE:
+        context.refund_host_call()
 
 
 def _host(function: _Function) -> HostFunction:
-    def call(invocation: Invocation, memory: Memory | None, arguments: list[int]) -> int:
-        if invocation.outbound is None:
+    def call(context: ExecutionContext, memory: Memory | None, arguments: list[int]) -> int:
+        session = context.invocation.outbound
+        if session is None:
             return DestinationNotAllowed.code  # a guest that runs at start-up
         if memory is None:
             return _MEMORY_NOT_FOUND
         try:
-            function(_Memory(memory), invocation.outbound, invocation, *arguments)
+            function(_HttpMemory(memory), session, context, *arguments)
         except OutboundError as error:
             return error.code
         return _OK
@@ -223,10 +216,14 @@ def _host(function: _Function) -> HostFunction:
     return call
 
 
-_FUNCTIONS = (
-    ("req", _host(_req), 10),
-    ("close", _host(_close), 1),
-    ("header_get", _host(_header_get), 6),
-    ("headers_get_all", _host(_headers_get_all), 4),
-    ("body_read", _host(_body_read), 4),
+EXPERIMENTAL_HTTP = tuple(
+    HostImport(MODULE, name, parameters, _host(function), failed=BodyFailed.code)
+    for name, function, parameters in (
+        ("req", _req, 10),
+        ("close", _close, 1),
+        ("header_get", _header_get, 6),
+        ("headers_get_all", _headers_get_all, 4),
+        ("body_read", _body_read, 4),
+    )
 )
+"""The import module. It is linked for every module, whether `allowed_hosts` permits calls or not."""

@@ -1,6 +1,6 @@
-"""Host functions: what a guest calls of the gateway, and the guest's memory while it does.
+"""Host functions as data: name, signature and implementation, and the guest's memory during a call.
 
-A host function runs on the guest's thread and finds its invocation in `current`.
+A host function runs on the guest's thread. The backends (`capi`, `public`) add a HostImport to a linker.
 """
 
 from __future__ import annotations
@@ -8,15 +8,9 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
-import wasmtime
-
-from ..compiler import abi
-from .invocation import Invocation, current
-
-HostFunction = Callable[[Invocation, "Memory | None", list[int]], int]
-"""Invocation, memory (None if the module exports none), unsigned arguments; the result. All of them are i32."""
+from .context import ExecutionContext, current
 
 logger = logging.getLogger("wagi_gateway")
 
@@ -26,7 +20,7 @@ class OutOfBounds(Exception):
 
 
 class Memory(ABC):
-    """A guest's linear memory during one call of the host, in which it does not move."""
+    """A guest's linear memory during one host call, in which the memory does not move."""
 
     __slots__ = ("size",)
 
@@ -40,37 +34,40 @@ class Memory(ABC):
 
     @abstractmethod
     def read(self, start: int, size: int) -> bytes:
-        """A copy of some bytes. Raises OutOfBounds."""
+        """Returns a copy of `size` bytes. Raises OutOfBounds."""
 
     @abstractmethod
     def write(self, start: int, data: bytes) -> None:
-        """Raises OutOfBounds, and then has written nothing."""
+        """Writes `data`. Raises OutOfBounds, and then has written nothing."""
 
 
-def define(
-    linker: wasmtime.Linker, module: str, name: str, parameters: int, function: HostFunction, *, failed: int
-) -> None:
-    """Adds a function to a linker, or puts it in the place of another. `failed` is its result where it raises."""
-    if abi.fits():
-        from . import host_capi
+HostFunction = Callable[[ExecutionContext, Memory | None, list[int]], int]
+"""Context, memory (None if the module exports none) and unsigned arguments; returns the result. All values are i32."""
 
-        host_capi.define(linker, module, name, parameters, function, failed)
-    else:
-        from . import host_public
 
-        host_public.define(linker, module, name, parameters, function, failed)
+class HostImport(NamedTuple):
+    """A function that the gateway offers to guests."""
+
+    module: str
+    name: str
+    parameters: int
+    """Number of parameters, all i32."""
+    function: HostFunction
+    failed: int
+    """The result where `function` raises."""
 
 
 def call(
     function: HostFunction, find_memory: Callable[[Any], Memory | None], caller: Any, arguments: list[int], failed: int
 ) -> int:
-    """Never raises: an exception would be printed past the log, and the guest would read its own argument."""
+    """Calls a host function. Never raises: ctypes would print the exception past the log, and the guest would read its
+    own first argument as the result."""
     try:
-        invocation = current.invocation
-        if invocation is None:
+        context = current.context
+        if context is None:
             return failed
-        invocation.count_host_call()
-        return function(invocation, find_memory(caller), arguments)
+        context.count_host_call()
+        return function(context, find_memory(caller), arguments)
     except Exception:
         logger.exception("a host function failed")
         return failed

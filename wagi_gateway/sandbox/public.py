@@ -1,9 +1,9 @@
-"""One invocation through wasmtime's public API: the way of any release but the one `capi` is written for.
+"""The backend on wasmtime's public API, for any release but the one whose ABI `capi` is bound to.
 
-The same guests end in the same ways as on the hot path, for several times its cost. The public API has no callback for
-an epoch: a store ends at the epoch it was given, whatever has happened until then. So each guest has an engine of its
-own, and `tick` begins that engine's next epoch once the guest has to end. One that was blocked when it was stopped may
-compute until then; on the hot path its epoch is over already.
+Guests end in the same ways as on the C API, for several times the cost. The public API has no epoch callback: a store
+ends at the epoch that was set for it. So each guest has an engine of its own, and `tick` begins that engine's next
+epoch once the guest has to end. A guest that was blocked when it was stopped may compute until the next tick; on
+the C API its epoch is over already.
 """
 
 from __future__ import annotations
@@ -11,67 +11,79 @@ from __future__ import annotations
 import os
 import time
 from contextlib import suppress
+from typing import NamedTuple
 
 import wasmtime
 
 from ..compiler.engine import create_plain_engine
-from .invocation import End, Invocation, Outcome, current
+from .context import ExecutionContext, current
+from .host import HostImport, Memory, call
+from .invocation import End, Invocation, Outcome
 from .pipes import descriptor_path
 
-_Ended = tuple[End, int, str]
+_UNSIGNED = 0xFFFFFFFF
+
+_running: dict[ExecutionContext, wasmtime.Engine] = {}
 
 
-_running: dict[Invocation, wasmtime.Engine] = {}
+class _Ended(NamedTuple):
+    """How a guest ended: the first fields of an Outcome."""
+
+    kind: End
+    code: int = 0
+    message: str = ""
 
 
 class _Starved(Exception):
-    """The system, or the request, had not what the guest needs."""
+    """The system or the request lacks what the guest needs."""
 
 
 def tick() -> None:
     """Ends the guests that have to end. May be called from any thread."""
-    for invocation, engine in _running.copy().items():
-        if invocation.must_stop():
+    for context, engine in _running.copy().items():
+        if context.must_stop():
             engine.increment_epoch()
 
 
-def run(_engine: wasmtime.Engine, invocation: Invocation, stdout: bytes, stderr: bytes) -> Outcome:
-    """Runs one guest to its end on this thread; `stdout` and `stderr` are paths of pipes. Never raises."""
-    invocation.begin()
-    if invocation.stop_reason is not None:
-        return Outcome("stopped", message=invocation.stop_reason)
-    current.invocation = invocation
-    kind, code, message = _end(invocation, stdout, stderr)
-    seconds = (time.monotonic_ns() - invocation.started_ns) / 1e9
-    current.invocation = None
-    invocation.end()
-    if invocation.stop_reason is not None and kind != "exit":
-        kind, message = "stopped", invocation.stop_reason
-    return Outcome(kind, code, message, seconds)
+def run(_engine: wasmtime.Engine, context: ExecutionContext, stdout: bytes, stderr: bytes) -> Outcome:
+    """Runs a guest to its end on this thread; `stdout` and `stderr` are paths of pipes. Never raises."""
+    context.begin()
+    if context.stop_reason is not None:
+        return Outcome("stopped", message=context.stop_reason)
+    current.context = context
+    ended, memory = _end(context, stdout, stderr)
+    seconds = (time.monotonic_ns() - context.started_ns) / 1e9
+    current.context = None
+    context.end()
+    is_short = memory > context.invocation.limits.memory // 2
+    if context.stop_reason is not None and ended.kind != "exit":
+        return Outcome("stopped", ended.code, context.stop_reason, seconds, is_short)
+    return Outcome(*ended, seconds, is_short)
 
 
-def _end(invocation: Invocation, stdout: bytes, stderr: bytes) -> _Ended:
+def _end(context: ExecutionContext, stdout: bytes, stderr: bytes) -> tuple[_Ended, int]:
+    """Runs the guest; returns its end, and the bytes of memory of a failed guest."""
+    invocation = context.invocation
     try:
         with wasmtime.Store(create_plain_engine()) as store:
             _limit(store, invocation)
             _give_wasi(store, invocation, stdout, stderr)
-            _running[invocation] = store.engine
-            _run(store, invocation)
-    except Exception as error:  # noqa: BLE001 - another release may do what this one does not
-        # wasmtime's frames are in a cycle with it, and would keep the engine until the next collection.
-        error.__traceback__ = None
-        return _kind(error)
+            _running[context] = store.engine
+            return _run(store, invocation)
+    except Exception as error:  # noqa: BLE001 - another release may raise other exceptions
+        return _ended(error), 0
     finally:
-        _running.pop(invocation, None)
-    return "exit", 0, ""
+        _running.pop(context, None)
 
 
-def _kind(error: Exception) -> _Ended:
+def _ended(error: Exception) -> _Ended:
+    # wasmtime's frames are in a cycle with the error, and would keep the engine until the next collection.
+    error.__traceback__ = None
     if isinstance(error, wasmtime.ExitTrap):
-        return "exit", error.code, ""
+        return _Ended("exit", error.code)
     if isinstance(error, wasmtime.Trap):
-        return "trap", 0, error.message
-    return "starved" if isinstance(error, _Starved) else "failed", 0, str(error)
+        return _Ended("trap", 0, error.message)
+    return _Ended("starved" if isinstance(error, _Starved) else "failed", 0, str(error))
 
 
 def _limit(store: wasmtime.Store, invocation: Invocation) -> None:
@@ -87,7 +99,7 @@ def _limit(store: wasmtime.Store, invocation: Invocation) -> None:
 
 
 def _give_wasi(store: wasmtime.Store, invocation: Invocation, stdout: bytes, stderr: bytes) -> None:
-    """Everything the guest is given. Raises _Starved where it cannot be had."""
+    """Gives the guest its arguments, environment, streams and volumes. Raises _Starved where one fails."""
     with wasmtime.WasiConfig() as config:
         _give_strings(config, invocation)
         try:
@@ -96,11 +108,11 @@ def _give_wasi(store: wasmtime.Store, invocation: Invocation, stdout: bytes, std
         except wasmtime.WasmtimeError:
             raise _Starved("no descriptor is free for the guest's output") from None
         _give_stdin(config, invocation.stdin)
-        for host, guest, is_writable in invocation.volumes:
+        for volume in invocation.volumes:
             try:
-                config.preopen_dir(host.decode(), guest.decode(), fs_mutable=is_writable)
+                config.preopen_dir(volume.host.decode(), volume.guest.decode(), fs_mutable=volume.is_writable)
             except (UnicodeDecodeError, wasmtime.WasmtimeError):
-                raise _Starved(f"the volume {guest.decode(errors='replace')} cannot be opened") from None
+                raise _Starved(f"the volume {volume.guest.decode(errors='replace')} cannot be opened") from None
         try:
             store.set_wasi(config)
         except wasmtime.WasmtimeError as error:
@@ -119,7 +131,7 @@ def _give_strings(config: wasmtime.WasiConfig, invocation: Invocation) -> None:
 
 
 def _give_stdin(config: wasmtime.WasiConfig, stdin: bytes | int) -> None:
-    """Opens the file that holds the body; the public API has no other standard input."""
+    """Sets the file that holds the body: the public API has no other standard input."""
     if stdin == b"":
         return
     file = None
@@ -138,20 +150,59 @@ def _give_stdin(config: wasmtime.WasiConfig, stdin: bytes | int) -> None:
                 file.close()
 
 
-def _run(store: wasmtime.Store, invocation: Invocation) -> None:
-    """Raises what wasmtime makes of the guest's end, if that is not its return."""
+def _run(store: wasmtime.Store, invocation: Invocation) -> tuple[_Ended, int]:
+    """Instantiates the module and calls the entrypoints; returns the end, and the bytes of memory of a failed guest.
+
+    Raises wasmtime's exception where the module cannot be instantiated.
+    """
     module = invocation.module
-    if module.copies is None:
+    if module.serialized is None:
         raise wasmtime.WasmtimeError("the module was loaded for the hot path")
-    exports = module.copies.instantiate(store).exports(store)
+    exports = module.serialized.instantiate(store).exports(store)
     for name in invocation.entrypoints:
         function = exports.get(name.decode())
         if not isinstance(function, wasmtime.Func):
             raise wasmtime.WasmtimeError(f"there is no export {name.decode()}")
         try:
             function(store)
-        except Exception as error:
-            memory = exports.get("memory")
-            if _kind(error)[:2] != ("exit", 0) and isinstance(memory, wasmtime.Memory):
-                invocation.note_memory(memory.data_len(store))
-            raise
+        except Exception as error:  # noqa: BLE001 - as in `_end`
+            ended, memory = _ended(error), exports.get("memory")
+            has_failed = ended.kind != "exit" or ended.code != 0
+            return ended, memory.data_len(store) if has_failed and isinstance(memory, wasmtime.Memory) else 0
+    return _Ended("exit"), 0
+
+
+class _PublicMemory(Memory):
+    __slots__ = ("_caller", "_memory")
+
+    def __init__(self, memory: wasmtime.Memory, caller: wasmtime.Caller) -> None:
+        super().__init__(memory.data_len(caller))
+        self._memory = memory
+        self._caller = caller
+
+    def read(self, start: int, size: int) -> bytes:
+        self.check(start, size)
+        return bytes(self._memory.read(self._caller, start, start + size))
+
+    def write(self, start: int, data: bytes) -> None:
+        self.check(start, len(data))
+        if data:  # wasmtime refuses to write an empty piece at the very end of the memory
+            self._memory.write(self._caller, data, start)
+
+
+def define(linker: wasmtime.Linker, host: HostImport) -> None:
+    """Adds a host function to a linker, or replaces the function of that name."""
+
+    def callback(caller: wasmtime.Caller, *arguments: int) -> int:
+        unsigned = [argument & _UNSIGNED for argument in arguments]
+        return call(host.function, _memory, caller, unsigned, host.failed)
+
+    i32 = wasmtime.ValType.i32()
+    # A type for each linker, because the linker's engine takes ownership.
+    function_type = wasmtime.FuncType([i32] * host.parameters, [i32])
+    linker.define_func(host.module, host.name, function_type, callback, access_caller=True)
+
+
+def _memory(caller: wasmtime.Caller) -> Memory | None:
+    memory = caller.get("memory")
+    return _PublicMemory(memory, caller) if isinstance(memory, wasmtime.Memory) else None

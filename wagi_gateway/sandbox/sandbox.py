@@ -1,4 +1,4 @@
-"""The sandboxes of one worker: slots that are reused, one epoch ticker, and an end to all of it."""
+"""The sandbox of one worker: runs guests inline or on threads, advances the epoch, and stops all guests at its end."""
 
 from __future__ import annotations
 
@@ -13,55 +13,57 @@ from collections.abc import Callable, Collection
 import wasmtime
 
 from ..errors import AtCapacity
-from . import public
-from .backend import choose_path
-from .guest import QUICK, Guest
+from .backend import choose
+from .guest import GRACE, Guest
 from .inline import InlinePolicy, Watchdog
-from .invocation import Invocation
-from .stdio import Stdio
+from .invocation import Invocation, Outcome
+from .stdio import StdioPool
 from .threads import ThreadPool
 
-_TICK = 0.05
-"""Seconds between epochs: how late a stop reaches a guest that computes."""
-_LOOK = 0.001
-"""Seconds between two looks at guests that have just begun to run on a thread."""
-_MAX_IDLE = 64
-"""Slots that are kept for the next guest."""
-_SPAN = 10.0
-"""Seconds of which the busiest moment says how many threads there are to be."""
-_CLOSE = 5.0
+_EPOCH_INTERVAL = 0.05
+"""Seconds between epochs: the delay at most after which a guest that computes is stopped."""
+_CHECK_INTERVAL = 0.001
+"""Seconds between checks of the guests that have just been started on a thread."""
+_PEAK_WINDOW = 10.0
+"""Seconds over whose peak of running guests the number of threads is decided."""
+_CLOSE_TIMEOUT = 5.0
 """Seconds that guests have to end when the sandbox is closed."""
 
 
+def _nothing(*_: object) -> None:
+    pass
+
+
 class Sandbox:
-    """Starts invocations on one event loop, between its `async with`'s begin and end."""
+    """Runs guests for one event loop, from `__aenter__` to `__aexit__`."""
 
     def __init__(self, engine: wasmtime.Engine) -> None:
         self._engine = engine
-        self._path = choose_path()
+        self._backend = choose()
         self._threads = ThreadPool()
-        self._idle: list[Stdio] = []
         self._running: set[Guest] = set()
-        self._most = 0
-        """Guests that ran on threads at the same time in the span that is under way."""
-        self._is_closing = False
-        self._none_runs = asyncio.Event()
-        self._end_ticker = threading.Event()
+        """Guests on threads."""
+        self._peak = 0
+        """The most guests on threads at one time in the current window."""
+        self._all_ended = asyncio.Event()
+        self._stop_ticker = threading.Event()
         self._watchdog = Watchdog(engine)
-        self._inline_policies: dict[tuple[str, tuple[bytes, ...]], InlinePolicy] = {}
+        self._inline_policies: dict[tuple[str, bytes | None], InlinePolicy] = {}
         self._recent: list[Guest] = []
+        """Guests that were started on a thread and do not stream yet."""
         self._recent_timer: asyncio.TimerHandle | None = None
         self._probe = -1
-        self._descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self._max_descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._ticker = threading.Thread(target=self._tick, name="epoch", daemon=True)
 
     async def __aenter__(self) -> Sandbox:
         """Raises OSError, RuntimeError where the system has no descriptor or thread left."""
         self.loop = asyncio.get_running_loop()
+        self._pool = StdioPool(self.loop)
         with contextlib.ExitStack() as undo:
             self._probe = os.open(os.devnull, os.O_RDONLY)
             undo.callback(os.close, self._probe)
-            if self._path.gives_way:
+            if self._backend.can_run_inline:
                 self._watchdog.start()
                 undo.callback(self._watchdog.close)
             self._ticker.start()
@@ -69,138 +71,170 @@ class Sandbox:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Stops every guest and waits for their end; one that is stuck in a system call is left behind."""
-        self._is_closing = True
+        """Stops every guest and waits for its end; leaves a guest behind that is stuck in a system call."""
+        self._pool.close()
         for guest in list(self._running):
             guest.stop("shutdown")
         if self._running:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._none_runs.wait(), _CLOSE)
+                await asyncio.wait_for(self._all_ended.wait(), _CLOSE_TIMEOUT)
         if self._recent_timer:
             self._recent_timer.cancel()
-        self._recent.clear()  # each of them knows this sandbox
-        self._end_ticker.set()
-        if self._path.gives_way:
+        self._recent.clear()
+        self._stop_ticker.set()
+        if self._backend.can_run_inline:
             await asyncio.to_thread(self._watchdog.close)
         await asyncio.to_thread(self._ticker.join)
         os.close(self._probe)
         self._threads.close()
-        while self._idle:
-            self._idle.pop().close()
 
     def start(
         self,
         invocation: Invocation,
         *,
-        on_slow: Callable[[], None] = lambda: None,
-        on_end: Callable[[Guest], None] = lambda _guest: None,
+        on_slow: Callable[[], None] = _nothing,
+        on_end: Callable[[Guest], None] = _nothing,
     ) -> Guest:
-        """Starts a guest; `on_slow` is called if it does not end at once, `on_end` when it has ended.
+        """Starts a guest; `on_slow` is called if the guest does not end at once, `on_end` when it has ended.
 
         Raises AtCapacity when the system has no descriptor or thread left.
         """
-        inline_policy = self._inline_policy(invocation)
-        guest = Guest(
-            self._path.run, self._engine, invocation, self._stdio(), inline_policy, self, on_slow=on_slow, on_end=on_end
-        )
-        if inline_policy.is_quick and self._path.gives_way and _can_run_here(invocation):
-            if guest.run_here(self._watchdog):
-                return guest
-            guest.begin_again(self._stdio())
-        invocation.on_wait = self.grow
-        self._running.add(guest)
-        self._most = max(self._most, len(self._running))
-        self._none_runs.clear()
+        policy = self.inline_policy(invocation)
         try:
-            self._threads.submit(guest.run)
+            guest = Guest(invocation, self._pool, self.loop, on_slow=on_slow, on_end=on_end)
+            if policy.is_allowed and self._backend.can_run_inline and _can_run_inline(invocation):
+                if self._run_inline(guest, policy):
+                    return guest
+                guest.restart()
+        except OSError as error:
+            raise AtCapacity(f"no pipe for a sandbox: {error}", limit="descriptors") from None
+        self._start_thread(guest, policy)
+        return guest
+
+    def inline_policy(self, invocation: Invocation) -> InlinePolicy:
+        """Returns the policy of the invocation's module and entrypoint."""
+        key = (invocation.module.digest, invocation.entrypoint)
+        policy = self._inline_policies.get(key)
+        if policy is None:
+            policy = self._inline_policies[key] = InlinePolicy()
+        return policy
+
+    def forget_inline_policies(self, except_of: Collection[str]) -> None:
+        """Forgets the policies of all modules but those with these digests."""
+        self._inline_policies = {key: policy for key, policy in self._inline_policies.items() if key[0] in except_of}
+
+    def _run_inline(self, guest: Guest, policy: InlinePolicy) -> bool:
+        """Runs a guest on the event loop's thread; returns whether the guest has ended there.
+
+        A guest that has not was interrupted. It can do nothing but print, so that it may run again from its start.
+        Never raises.
+        """
+        stdio, context = guest.stdio, guest.context
+        context.is_inline = True
+        guest.executor = "inline"
+        self._watchdog.enter(stdio)
+        try:
+            outcome = self._backend.run(self._engine, context, stdio.stdout_path, stdio.stderr_path)
+        except BaseException as error:  # noqa: BLE001 - as in `_run_on_thread`
+            outcome = _failed(error)
+        worked = self._watchdog.leave()
+        context.is_inline = False
+        if outcome.kind != "failed" and (worked is not None or outcome.was_interrupted):
+            policy.count_interruption(worked or 0.0)
+            return False
+        policy.count_inline_run()
+        guest.end(outcome)
+        return True
+
+    def _start_thread(self, guest: Guest, policy: InlinePolicy) -> None:
+        guest.context.on_wait = self._add_threads
+        guest.context.outputs = guest.stdio.writers
+        self._running.add(guest)
+        self._peak = max(self._peak, len(self._running))
+        self._all_ended.clear()
+        try:
+            self._threads.submit(lambda: self._run_on_thread(guest, policy))
         except RuntimeError as error:
-            self.forget(guest)
-            guest.cancel()
+            self._remove(guest)
+            guest.discard()
             raise AtCapacity(f"no thread for a sandbox: {error}") from None
         self._recent.append(guest)
         if self._recent_timer is None:
-            self._recent_timer = self.loop.call_later(_LOOK, self._promote_slow_guests)
-        return guest
+            self._recent_timer = self.loop.call_later(_CHECK_INTERVAL, self._promote_slow_guests)
 
-    def forget_inline_policies(self, except_of: Collection[str]) -> None:
-        """Modules but those with these digests will not come again."""
-        self._inline_policies = {
-            key: inline_policy for key, inline_policy in self._inline_policies.items() if key[0] in except_of
-        }
-
-    def _stdio(self) -> Stdio:
+    def _run_on_thread(self, guest: Guest, policy: InlinePolicy) -> None:
+        """Runs a guest to its end on a thread of the pool. Never raises."""
+        stdio = guest.stdio
+        started = time.thread_time()
         try:
-            return self._idle.pop() if self._idle else Stdio(self.loop)
-        except OSError as error:
-            raise AtCapacity(f"no pipe for a sandbox: {error}", limit="descriptors") from None
+            outcome = self._backend.run(self._engine, guest.context, stdio.stdout_path, stdio.stderr_path)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the request must end and free its concurrency
+            outcome = _failed(error)
+        with contextlib.suppress(RuntimeError):  # the event loop is closed
+            self.loop.call_soon_threadsafe(self._end_thread_run, guest, policy, outcome, time.thread_time() - started)
 
-    def _inline_policy(self, invocation: Invocation) -> InlinePolicy:
-        key = (invocation.module.digest, invocation.entrypoints)
-        inline_policy = self._inline_policies.get(key)
-        if inline_policy is None:
-            inline_policy = self._inline_policies[key] = InlinePolicy()
-        return inline_policy
+    def _end_thread_run(self, guest: Guest, policy: InlinePolicy, outcome: Outcome, processor_seconds: float) -> None:
+        policy.count_thread_run(processor_seconds)
+        self._remove(guest)
+        guest.end(outcome)
+
+    def _remove(self, guest: Guest) -> None:
+        self._running.discard(guest)
+        if not self._running:
+            self._all_ended.set()
 
     def _promote_slow_guests(self) -> None:
-        """One timer for all guests, since few live to see it."""
-        horizon = self.loop.time() - QUICK
+        """Has guests stream that have not ended at once. One timer checks all recently started guests."""
+        horizon = self.loop.time() - GRACE
         recent, self._recent = self._recent, []
         for guest in recent:
             if guest.outcome is not None:
                 continue
-            if guest.started <= horizon or guest.waits_for_reader():
-                guest.become_slow()
+            if guest.started <= horizon or guest.is_blocked():
+                self._add_threads()
+                guest.begin_streaming()
             else:
                 self._recent.append(guest)
-        self._recent_timer = self.loop.call_later(_LOOK, self._promote_slow_guests) if self._recent else None
+        self._recent_timer = self.loop.call_later(_CHECK_INTERVAL, self._promote_slow_guests) if self._recent else None
 
-    def grow(self) -> None:
-        """A guest takes its time: the others get threads of their own. May be called from any thread."""
-        with contextlib.suppress(RuntimeError):  # no more threads to be had: guests wait for each other
-            self._threads.grow(len(self._running) + 1)  # and one for the next
-
-    def forget(self, guest: Guest) -> None:
-        """The guest has ended."""
-        self._running.discard(guest)
-        if not self._running:
-            self._none_runs.set()
-
-    def take_back(self, stdio: Stdio) -> None:
-        """Nobody reads from the slot any more."""
-        if stdio.is_broken or self._is_closing or len(self._idle) >= _MAX_IDLE:
-            stdio.close()
-        else:
-            self._idle.append(stdio)
+    def _add_threads(self) -> None:
+        """Gives each running guest a thread of its own, and the next guest one. May be called from any thread."""
+        with contextlib.suppress(RuntimeError):  # the system has no thread left: guests wait for each other
+            self._threads.grow(len(self._running) + 1)
 
     def _tick(self) -> None:
-        span_ends = time.monotonic() + _SPAN
-        while not self._end_ticker.wait(_TICK):
-            if time.monotonic() >= span_ends:
-                self._threads.shrink(self._most + 1)
-                self._most = len(self._running)
-                span_ends = time.monotonic() + _SPAN
+        window_ends = time.monotonic() + _PEAK_WINDOW
+        while not self._stop_ticker.wait(_EPOCH_INTERVAL):
+            if time.monotonic() >= window_ends:
+                self._threads.shrink(self._peak + 1)
+                self._peak = len(self._running)
+                window_ends = time.monotonic() + _PEAK_WINDOW
             if self._descriptors_are_short():
                 self._stop_openers()
             self._engine.increment_epoch()
-            public.tick()
+            self._backend.tick()
 
     def _stop_openers(self) -> None:
-        """A guest with a volume may open files without end, and wasmtime has no bound for it; one that calls out, many
-        connections."""
+        """Stops the guests that may hold many descriptors: a guest with a volume opens files without a bound in
+        wasmtime, a guest that calls out opens connections."""
         for guest in list(self._running):
             if guest.invocation.volumes or guest.invocation.outbound:
-                guest.invocation.stop("descriptors")
+                guest.context.stop("descriptors")
 
     def _descriptors_are_short(self) -> bool:
-        """Whether more than half of this process's descriptors are in use; the lowest free one tells."""
+        """Whether more than half of the process' descriptors are in use, judged by the lowest free one."""
         try:
             lowest = os.dup(self._probe)
         except OSError:
             return True
         os.close(lowest)
-        return lowest > self._descriptors // 2
+        return lowest > self._max_descriptors // 2
 
 
-def _can_run_here(invocation: Invocation) -> bool:
-    """Whether a guest is ended in time on the event loop's thread, and can do nothing but print: no file, no call."""
-    return invocation.module.meets_epochs and not invocation.volumes and not isinstance(invocation.stdin, int)
+def _can_run_inline(invocation: Invocation) -> bool:
+    """Whether an epoch ends the guest in time, and the guest can do nothing but print: no file, no call."""
+    return invocation.module.is_interruptible and not invocation.volumes and not isinstance(invocation.stdin, int)
+
+
+def _failed(error: BaseException) -> Outcome:
+    return Outcome("failed", message=f"{type(error).__name__}: {error}")

@@ -1,4 +1,4 @@
-"""The two pipes a guest writes to, used by one guest after the other."""
+"""A guest's standard output and standard error as two pipes, used by one guest after the other."""
 
 from __future__ import annotations
 
@@ -11,140 +11,149 @@ from .invocation import Invocation
 from .pipes import available, descriptor_path, open_pipe, read_available
 
 CAPACITY = 256 * 1024
-"""Bytes of standard output that wait to be read before the guest has to."""
+"""Bytes of standard output that the pipe holds before the guest's write blocks."""
+_STDERR_CHUNK = 2 * 1024
+"""Bytes of standard error read, and logged, in one turn of the event loop."""
+_LINE_COST = 256
+"""Bytes of `limits.stderr` that a line costs beside its own: its time, route and request id in the log."""
+_DRAIN_INTERVAL = 0.01
+"""Seconds between reads of standard error beyond `limits.stderr`: the guest is slowed down, not the gateway."""
+_MAX_IDLE = 64
+"""Pairs of pipes that are kept for the next guest."""
 
 
 class Stdio:
-    """Reading ends for the gateway, paths for the guest.
+    """The gateway's reading ends, the paths of the guest's writing ends, and the reader of standard error.
 
-    The writing ends stay open, so that the pipes outlive each guest: standard output is complete when the guest has
-    ended and the pipe is empty.
+    The writing ends stay open in the gateway, so that the pipes outlive each guest: standard output is complete when
+    the guest has ended and the pipe is empty. The reader of standard error stays registered with the event loop from
+    one guest to the next, so that a guest that writes nothing to standard error costs nothing.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         """Raises OSError where the system has no descriptor left."""
         with contextlib.ExitStack() as stack:
             self.stdout, self._stdout_writer = open_pipe(stack, CAPACITY)
-            self.stderr, self._stderr_writer = open_pipe(stack)
+            self._stderr, self._stderr_writer = open_pipe(stack)
             stack.pop_all()
         self.stdout_path = descriptor_path(self._stdout_writer)
         self.stderr_path = descriptor_path(self._stderr_writer)
-        self.stderr_reader = StderrReader(loop, self.stderr)
         self.is_broken = False
+        """Whether standard output is closed; the pipes are not used again."""
+        self._loop = loop
+        self._invocation: Invocation | None = None
+        self._stderr_left = 0
+        self._stderr_dropped = 0
+        self._drain_timer: asyncio.TimerHandle | None = None
+        loop.add_reader(self._stderr, self._read_stderr)
 
     @property
     def writers(self) -> tuple[int, int]:
-        """The writing ends, of standard output and standard error."""
+        """The writing ends of standard output and standard error."""
         return self._stdout_writer, self._stderr_writer
 
+    def attach(self, invocation: Invocation) -> None:
+        """Hands what is written to standard error from now on to `invocation.on_stderr`, up to `limits.stderr`."""
+        self._invocation = invocation
+        self._stderr_left = invocation.limits.stderr
+        self._stderr_dropped = 0
+
+    def detach(self) -> int:
+        """Reads the rest of an ended guest's standard error; returns the number of bytes beyond `limits.stderr`."""
+        if available(self._stderr):  # cheaper than a read that finds nothing
+            while data := read_available(self._stderr, _STDERR_CHUNK):
+                self._take_stderr(data)
+        self._resume_stderr()
+        self._invocation = None
+        return self._stderr_dropped
+
     def break_stdout(self) -> None:
-        """Frees a guest that is blocked in a write to standard output: it gets EPIPE. The slot is not used again."""
+        """Closes the reading end of standard output: a guest that is blocked in a write to it gets EPIPE."""
         if not self.is_broken:
             self.is_broken = True
             os.close(self.stdout)
 
     def is_full(self) -> bool:
-        """Whether a guest that writes has to wait. May be called from any thread."""
+        """Whether a guest's next write to one of its outputs blocks. May be called from any thread."""
         writers = select.poll()
         for writer in self.writers:
             writers.register(writer, select.POLLOUT)
         return len(writers.poll(0)) < len(self.writers)
 
     def cut(self, nothing: int) -> None:
-        """Frees a guest that is blocked in a write, of either output: from now on it gets EPIPE.
+        """Frees a guest that is blocked in a write to one of its outputs: each write gets EPIPE from now on.
 
-        May be called from any thread while the loop's is with the guest. `nothing` is read in place of what the guest
-        has printed, so that the descriptors stay the loop's; the slot has to be closed then.
+        May be called from any thread while the event loop's thread runs the guest. `nothing`, a descriptor at its end
+        of file, takes the place of both reading ends, so that the descriptor numbers stay the event loop's; the pipes
+        have to be closed afterwards.
         """
         os.dup2(nothing, self.stdout, inheritable=False)
-        os.dup2(nothing, self.stderr, inheritable=False)
+        os.dup2(nothing, self._stderr, inheritable=False)
 
     def close(self) -> None:
-        """Closes the pipes. No guest is running."""
+        """Closes the pipes. No guest may be running."""
         self.break_stdout()
-        self.stderr_reader.close()
-        for descriptor in (self._stdout_writer, self.stderr, self._stderr_writer):
+        self._resume_stderr()
+        self._loop.remove_reader(self._stderr)
+        for descriptor in (self._stdout_writer, self._stderr, self._stderr_writer):
             os.close(descriptor)
 
+    def _read_stderr(self) -> None:
+        self._take_stderr(read_available(self._stderr, _STDERR_CHUNK))
+        if self._stderr_dropped and self._drain_timer is None:
+            self._loop.remove_reader(self._stderr)
+            self._drain_timer = self._loop.call_later(_DRAIN_INTERVAL, self._drain_stderr)
 
-_CHUNK = 2 * 1024
-"""Bytes read at once: what is logged between two turns of the event loop."""
+    def _drain_stderr(self) -> None:
+        self._take_stderr(read_available(self._stderr))
+        self._drain_timer = self._loop.call_later(_DRAIN_INTERVAL, self._drain_stderr)
 
+    def _resume_stderr(self) -> None:
+        if self._drain_timer is not None:
+            self._drain_timer.cancel()
+            self._drain_timer = None
+            self._loop.add_reader(self._stderr, self._read_stderr)
 
-_LINE = 256
-"""Bytes a line costs besides its own: its time, route and id in the log."""
-
-
-_PAUSE = 0.01
-"""Seconds between readings once a guest is over its limit: that slows the guest, not the gateway."""
-
-
-class StderrReader:
-    """Hands what a guest writes to `Invocation.on_stderr`, as far as `limits.stderr` goes; the rest is counted.
-
-    It stays registered with the event loop from one guest to the next, so a guest that writes nothing costs nothing.
-    """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, descriptor: int) -> None:
-        self._loop = loop
-        self._descriptor = descriptor
-        self._invocation: Invocation | None = None
-        self._room = 0
-        self._dropped = 0
-        self._pause: asyncio.TimerHandle | None = None
-        loop.add_reader(descriptor, self._ready)
-
-    def attach(self, invocation: Invocation) -> None:
-        """What comes from now on is `invocation`'s."""
-        self._invocation = invocation
-        self._room = invocation.limits.stderr
-        self._dropped = 0
-
-    def detach(self) -> int:
-        """The guest has ended: takes what is left and returns how many bytes were over the limit."""
-        if available(self._descriptor):  # cheaper than a read that finds nothing
-            while data := read_available(self._descriptor, _CHUNK):
-                self.take(data)
-        self._resume()
-        self._invocation = None
-        return self._dropped
-
-    def close(self) -> None:
-        """The descriptor is about to be closed."""
-        self._resume()
-        self._loop.remove_reader(self._descriptor)
-
-    def _ready(self) -> None:
-        self.take(read_available(self._descriptor, _CHUNK))
-        if self._dropped and self._pause is None:
-            self._loop.remove_reader(self._descriptor)
-            self._pause = self._loop.call_later(_PAUSE, self._drain)
-
-    def _drain(self) -> None:
-        self.take(read_available(self._descriptor))
-        self._pause = self._loop.call_later(_PAUSE, self._drain)
-
-    def _resume(self) -> None:
-        if self._pause is not None:
-            self._pause.cancel()
-            self._pause = None
-            self._loop.add_reader(self._descriptor, self._ready)
-
-    def take(self, data: bytes) -> None:
-        """The guest has written something."""
+    def _take_stderr(self, data: bytes) -> None:
         if self._invocation is None:
             return
         kept = self._affordable(data)
-        self._dropped += len(data) - len(kept)
+        self._stderr_dropped += len(data) - len(kept)
         if kept:
             self._invocation.on_stderr(kept)
 
     def _affordable(self, data: bytes) -> bytes:
-        """The beginning of `data` that the limit has room for, and takes it out of the room."""
+        """Returns the beginning of `data` that `limits.stderr` has room for, and takes it off that room."""
         end = 0
-        while end < len(data) and self._room:
+        while end < len(data) and self._stderr_left:
             newline = data.find(b"\n", end)
             cost = (newline + 1 if newline >= 0 else len(data)) - end
-            end += min(cost, self._room)
-            self._room = max(0, self._room - cost - (_LINE if newline >= 0 else 0))
+            end += min(cost, self._stderr_left)
+            self._stderr_left = max(0, self._stderr_left - cost - (_LINE_COST if newline >= 0 else 0))
         return data[:end]
+
+
+class StdioPool:
+    """Pairs of pipes for the guests of one event loop; some stay open for the next guest."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._idle: list[Stdio] = []
+        self._is_closed = False
+
+    def take(self) -> Stdio:
+        """Returns pipes for one guest. Raises OSError where the system has no descriptor left."""
+        return self._idle.pop() if self._idle else Stdio(self._loop)
+
+    def give_back(self, stdio: Stdio) -> None:
+        """Keeps the pipes of an ended guest for the next one, or closes them."""
+        if stdio.is_broken or self._is_closed or len(self._idle) >= _MAX_IDLE:
+            stdio.close()
+        else:
+            self._idle.append(stdio)
+
+    def close(self) -> None:
+        """Closes the idle pipes now, and each other pair when its guest gives it back."""
+        self._is_closed = True
+        while self._idle:
+            self._idle.pop().close()

@@ -5,11 +5,10 @@ from __future__ import annotations
 import functools
 import re
 import ssl
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
 
-from ..cgi.environ import META_VARIABLES
 from ..compiler.compiler import WarmModule
 from ..config.file import ConfigFile
 from ..config.settings import Config, ModuleConfig
@@ -60,7 +59,6 @@ class EndpointLoader:
         """The routes of one `[[module]]`: its own, and those that its `_routes` prints."""
         config, owner = self._config.module[number], f"[[module]] {number + 1}"
         findings = self._findings.at(self._file.where(number))
-        check_environment(config.environment, findings)
         _warn_of_doubtful(config, self._config, findings)
         pattern = read_pattern(config.route, findings)
         source = self._source(config, findings)
@@ -159,13 +157,6 @@ class EndpointLoader:
         except ValueError as error:
             self._findings.refuse(f'outbound.ca_file = "{ca_file}": {error}')
             return None
-
-
-def check_environment(names: Iterable[str], findings: Findings) -> None:
-    """Refuses variables that every request sets."""
-    for name in names:
-        if name in META_VARIABLES:
-            findings.refuse(f"environment.{name}: the request sets this variable; choose another name")
 
 
 def _warn_of_doubtful(config: ModuleConfig, whole: Config, findings: Findings) -> None:

@@ -14,12 +14,12 @@ from ..compiler.compiler import Compiler, OnCompile
 from ..config.file import ConfigFile, cache_directory, log_directory
 from ..config.settings import AdminConfig, ServerConfig, TracingConfig
 from ..config.values import is_private
-from ..errors import BadRequest, Problem, StartupError
+from ..errors import Problem, StartupError
 from ..observe import tracing
 from ..observe.metrics import LOADS, PULLS
 from ..router import Router
 from ..sources.modules import ModuleSources, is_image
-from .endpoints import EndpointLoader, check_environment
+from .endpoints import EndpointLoader
 from .findings import Findings
 from .modules import ModuleLoader
 from .route_owners import RouteOwners
@@ -49,8 +49,6 @@ def load(
     uses_cache = loader.cache is not None or any(is_image(module.module) for module in config.module)
     cache = directory if uses_cache else None
     sources = ModuleSources(config, file.base, directory, on_pull)
-    hostname = _hostname(config.server, findings)
-    check_environment(config.environment, findings)
     _check_admin(config.admin, findings)
     _check_tracing(config.tracing, before, findings)
     route_owners = RouteOwners()
@@ -72,7 +70,7 @@ def load(
             config=config,
             engine=loader.engine,
             loader=loader,
-            hostname=hostname,
+            hostname=Authority.parse(hostname.encode()) if (hostname := config.server.hostname) else None,
             router=Router([*routes, *static]),
             routes=routes,
             static=static,
@@ -91,16 +89,6 @@ def load(
 def _loads(compiler: Compiler, sources: ModuleSources) -> Counter[tuple[str, str]]:
     loads = {(LOADS.name, source): count for source, count in compiler.loads.items()}
     return Counter(loads | {(PULLS.name, outcome): count for outcome, count in sources.pulls.items()})
-
-
-def _hostname(server: ServerConfig, findings: Findings) -> Authority | None:
-    if server.hostname is None:
-        return None
-    try:
-        return Authority.parse(server.hostname.encode())
-    except BadRequest:
-        findings.refuse(f'server.hostname = "{server.hostname}": not HOST or HOST:PORT')
-        return None
 
 
 def _check_admin(admin: AdminConfig, findings: Findings) -> None:

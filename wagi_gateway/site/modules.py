@@ -14,10 +14,11 @@ from ..compiler.compiler import Compiler, OnCompile, WarmModule
 from ..compiler.engine import EngineSettings, create_engine
 from ..config.settings import Config, Limits
 from ..observe.guest_log import GuestLog
-from ..sandbox.experimental_http import define_calls
-from ..sandbox.fd_write import define_gathering_fd_write
+from ..sandbox.backend import choose
+from ..sandbox.experimental_http import EXPERIMENTAL_HTTP
+from ..sandbox.fd_write import FD_WRITE
 from ..sandbox.invocation import Invocation
-from ..sandbox.poll_oneoff import define_poll_oneoff
+from ..sandbox.poll_oneoff import POLL_ONEOFF
 from ..sandbox.sandbox import Sandbox
 from .findings import Findings
 
@@ -66,7 +67,7 @@ class ModuleLoader:
 
     def drop_previous(self) -> None:
         """Drops modules of the loader before that this one does not use. Called once every module is loaded."""
-        self.compiler.forget_before()
+        self.compiler.drop_previous()
         self._checked_before = set()
 
 
@@ -79,10 +80,9 @@ def _open_cache(directory: Path, findings: Findings) -> ArtefactCache | None:
 
 
 def _define_host(linker: wasmtime.Linker, gathers: bool) -> None:
-    define_poll_oneoff(linker)
-    define_calls(linker)
-    if gathers:
-        define_gathering_fd_write(linker)
+    define = choose().define
+    for host in (POLL_ONEOFF, *EXPERIMENTAL_HTTP, *([FD_WRITE] if gathers else [])):
+        define(linker, host)
 
 
 def _engine_settings(config: Config) -> EngineSettings:

@@ -24,8 +24,9 @@ from ..observe.process_registry import ServedModule, ServedSite
 from ..outbound.client import OutboundClient
 from ..outbound.policy import AllowedHost
 from ..router import RoutePattern, Router
+from ..sandbox.invocation import GuestVolume
 from .modules import ModuleLoader
-from .volumes import GuestVolume, Volumes
+from .volumes import Volumes
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

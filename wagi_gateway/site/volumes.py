@@ -6,21 +6,13 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
 
 from ..config.file import ConfigFile
 from ..config.settings import VolumeConfig
+from ..sandbox.invocation import GuestVolume
 from ..sandbox.pipes import descriptor_path
 from ..sources.file import resolve
 from .findings import Findings
-
-
-class GuestVolume(NamedTuple):
-    """A volume as the sandbox preopens it."""
-
-    host_path: bytes
-    guest_path: bytes
-    is_writable: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sources.oci.test_credential_helper import helper
+from tests.support.credential_helper import helper
 from wagi_gateway.config.settings import RegistryConfig
 from wagi_gateway.sources.oci.credentials import MAX_PASSWORD, CredentialSource
 from wagi_gateway.sources.oci.endpoint import Credentials

@@ -228,10 +228,10 @@ HOSTILE = {
 def test_hostile_archives(name: str) -> None:
     data, what = HOSTILE[name]
     for packing, pack in PACKINGS.values():
-        start = time.monotonic()
+        start = time.process_time()
         with pytest.raises(Invalid, match=what):
             extract(pack(data), packing)
-        assert time.monotonic() - start < 2
+        assert time.process_time() - start < 2
 
 
 def test_many_members() -> None:

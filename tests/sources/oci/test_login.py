@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.clock import assert_within
 from tests.support.fault_proxy import Answer, Fault, FaultProxy, Received, refusing
 from tests.support.registry import PASSWORD, Registry, write_authority
 from tests.support.repositories import USER, layer_of, module, own_home, pulled, repository  # noqa: F401
@@ -241,10 +242,10 @@ def test_challenges(header: str, challenges: dict[str, dict[str, str]]) -> None:
 
 @pytest.mark.parametrize("piece", ["1", "-", "a", "a=", "a =", "a ", " ", '"', 'a="', 'a="\\', "a=\\", 'a= "b" '])
 def test_a_challenge_costs_time_in_proportion(piece: str) -> None:
-    start = time.monotonic()
+    start = time.thread_time()
     read_challenges(f"x {piece * (400_000 // len(piece))}")
     read_challenges(f'x="{piece * (400_000 // len(piece))}')
-    assert time.monotonic() - start < 0.5
+    assert time.thread_time() - start < 0.5
 
 
 def test_a_challenge_that_is_too_long(proxy: FaultProxy) -> None:
@@ -253,7 +254,7 @@ def test_a_challenge_that_is_too_long(proxy: FaultProxy) -> None:
     what = "says in 60000 bytes what login it wants; 8192 are allowed"
     with repository(proxy.address) as own, pytest.raises(Invalid, match=what):
         own.resolve("1")
-    assert time.monotonic() - start < 0.5
+    assert_within(time.monotonic() - start, 0.5)
 
 
 def test_a_password_is_for_https(tmp_path: Path) -> None:
@@ -344,14 +345,16 @@ def test_a_storage_that_fails_is_not_named_with_its_signature(proxy: FaultProxy)
     assert_secret(raised.value)
 
 
-def test_a_storage_that_speaks_nonsense(proxy: FaultProxy) -> None:
+def test_a_storage_that_speaks_nonsense(proxy: FaultProxy, caplog: pytest.LogCaptureFixture) -> None:
     """urllib3 would log the URL."""
+    caplog.set_level(logging.DEBUG)
     with FaultProxy() as storage:
         storage.fault(lambda _: True, lambda *_: Answer(200, {"X\r\nnonsense": "x"}, iter([MODULE])))
         proxy.fault(lambda request: request.is_blob, refusing(307, Location=f"{storage.url}/blob?signature=SIGNATURE"))
         with repository(proxy.address) as own:
             assert pulled(own) == MODULE
     assert storage.received[0].path.endswith("SIGNATURE")
+    assert "SIGNATURE" not in caplog.text
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 500])

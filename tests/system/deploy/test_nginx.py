@@ -7,99 +7,16 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
-import trustme
 
-from tests.conftest import Server, running, wait_until
-from tests.support import guests
-from tests.support.env_guest import CT, ENV, seen
-from tests.support.http_client import Answer, connected, message
+from tests.conftest import wait_until
+from tests.support.env_guest import seen
+from tests.support.http_client import connected, message
 from tests.support.registry import installed
-from tests.system.deploy.front import front
-from wagi_gateway.config.settings import Limits
-
-CLIENT = "127.0.0.9"
-
-CONFIG = """
-[server]
-{settings}
-[[module]]
-route = "/..."
-module = "env.wat"
-[[module]]
-route = "/pieces"
-module = "pieces.wat"
-[[module]]
-route = "/nap"
-module = "nap.wat"
-limits = {{ concurrency = 128 }}
-[[module]]
-route = "/spin"
-module = "spin.wat"
-limits = {{ concurrency = 1, queue = 0 }}
-[[module]]
-route = "/accel"
-module = "accel.wat"
-[[module]]
-route = "/fields"
-module = "fields.wat"
-[[static]]
-route = "/files/..."
-directory = "files"
-"""
-GUESTS = {
-    "env": ENV,
-    "pieces": guests.sleeps(1_500_000_000, guests.CONTENT_TYPE + b"first ", b"second"),
-    "nap": guests.sleeps(300_000_000, guests.CONTENT_TYPE, b"done"),
-    "spin": guests.says(guests.CONTENT_TYPE + b"begun", repeat="nop"),
-    "fields": guests.says(CT + b"X-A: " + b"a" * (Limits().header_block - len(CT) - 7) + b"\n\nbody"),
-    "accel": guests.says(CT + b"X-Accel-Redirect: /files/large\n\nits own"),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    """nginx, and the gateway behind it."""
-
-    gateway: Server
-    address: tuple[str, int]
-    """Where nginx speaks HTTP."""
-    secure: tuple[str, int] | None
-    """Where it speaks TLS."""
-    authority: trustme.CA | None
-    log: Path
-    """nginx's own."""
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.address[1]}"
-
-    def ask(self, request: bytes) -> Answer:
-        """An answer to a client at CLIENT."""
-        with connected(self.address, CLIENT) as connection:
-            return connection.ask(request)
-
-
-@contextmanager
-def serving(name: str, folder: Path, cache: Path, settings: str = "") -> Iterator[Site]:
-    """A gateway as the file says, and nginx with it in front."""
-    (folder / "files").mkdir()
-    (folder / "files" / "large").write_bytes(bytes(range(256)) * 40_000)
-    for guest, wat in GUESTS.items():
-        (folder / f"{guest}.wat").write_text(wat)
-    is_unix = "unix" in name
-    trusted = '["unix"]' if is_unix else '["127.0.0.1"]'
-    config = CONFIG.format(settings=f"trusted_proxies = {trusted}\n{settings}")
-    listen = f"unix:{folder}/wagi.sock" if is_unix else "127.0.0.1:0"
-    with running(folder, config, cache=cache, listen=listen) as gateway:
-        directory = folder / "nginx"
-        with front(name, directory, gateway.url.removeprefix("http://")) as nginx:
-            yield Site(gateway, nginx.address, nginx.secure, nginx.authority, nginx.log)
+from tests.system.deploy.site import CLIENT, Site, serving
 
 
 @pytest.fixture(scope="module", params=["wagi-gateway.conf", "wagi-gateway-unix.conf"])

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from tests.conftest import ROOT, Server, running, wait_until
 from tests.support import guests
-from tests.support.attacks import module
+from tests.support.config import guest, module
 from tests.support.farm import Target
 from tests.support.mounts import with_mounts
 from tests.support.publishing import publish
@@ -207,22 +207,22 @@ def city(directory: Path, workers: int = 1, *, has_clock: bool = False) -> Itera
 
 def _config(target: Target, registry: Registry) -> str:
     config = _SETTINGS
-    config += module("/hello", "hello", **_GOOD)
-    config += module("/pieces", "pieces", **_GOOD)
-    config += module("/changing", "changing", **_GOOD)
-    config += module("/crowd", "crowd", **_GOOD | {"queue": 4000, "concurrency": 32})
+    config += guest("/hello", "hello", **_GOOD)
+    config += guest("/pieces", "pieces", **_GOOD)
+    config += guest("/changing", "changing", **_GOOD)
+    config += guest("/crowd", "crowd", **_GOOD | {"queue": 4000, "concurrency": 32})
     fetch = f'allowed_hosts = ["{target.url}"]\nenvironment = {{ URL = "{target.url}/hello" }}\n'
     for route, name, more in (
         ("/echo", str(ROOT / "samples/c/echo.wasm"), ""),
         ("/fetch", str(ROOT / "samples/assemblyscript/fetch.wasm"), fetch),
         ("/pulled", f"oci:{registry.address}/team/hello:1", 'pull_policy = "always"\n'),
     ):
-        config += module(route, name, **_GOOD).replace(".wat", "") + more
+        config += module(route, name, more, limits=_GOOD)
     for name in ("loop", "sleep", "bomb", "trap", "overflow", "stderr"):
-        config += module(f"/{name}", name, concurrency=8)
-    config += module("/stdout", "stdout", concurrency=8, time="5s")
-    config += module("/pour", "stdout", concurrency=16, time="5s", stdout="1GiB")
-    config += module("/nap", "nap", time="5s", concurrency=SLOTS)
+        config += guest(f"/{name}", name, concurrency=8)
+    config += guest("/stdout", "stdout", concurrency=8, time="5s")
+    config += guest("/pour", "stdout", concurrency=16, time="5s", stdout="1GiB")
+    config += guest("/nap", "nap", time="5s", concurrency=SLOTS)
     return config
 
 

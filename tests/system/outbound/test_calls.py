@@ -13,6 +13,7 @@ import pytest
 from tests.conftest import Serve, running
 from tests.support import clients, guests
 from tests.support.clients import REQ, script
+from tests.support.config import module
 from tests.support.farm import Received, Target
 
 
@@ -35,16 +36,16 @@ def site(tmp_path_factory: pytest.TempPathFactory, cache: Path, caller: Path) ->
     with Target() as target, Target() as other, Target() as denied, Target() as trap, socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         closed = f"http://127.0.0.1:{taken.getsockname()[1]}"
-        allowed = f"allowed_hosts = {[target.url, other.url, closed]}\n"
+        allowed: dict[str, object] = {"allowed_hosts": [target.url, other.url, closed]}
         config = "".join(
-            f'[[module]]\nroute = "/{route}"\nmodule = "{caller}"\n{more}'
-            for route, more in (
+            module(f"/{route}", caller, **settings)
+            for route, settings in (
                 ("caller", allowed),
                 ("stranger", allowed),
-                ("two", f"{allowed}http_max_concurrency = 2\n"),
-                ("none", f"{allowed}http_max_concurrency = 0\n"),
-                ("unlisted", ""),
-                ("empty", "allowed_hosts = []\n"),
+                ("two", allowed | {"http_max_concurrency": 2}),
+                ("none", allowed | {"http_max_concurrency": 0}),
+                ("unlisted", {}),
+                ("empty", {"allowed_hosts": []}),
             )
         )
         netrc = directory / ".netrc"

@@ -23,6 +23,7 @@ from tests.support.clients import (
     independent_client,
     script,
 )
+from tests.support.config import module
 from tests.support.farm import Target, certified, pattern
 from tests.system.foreign.toolchains import Toolchains
 
@@ -57,11 +58,10 @@ def site(tmp_path_factory: pytest.TempPathFactory, cache: Path, toolchains: Tool
         allowed = [target.url for target in (plain, secure, stranger, misnamed)]
         config = '[outbound]\nca_file = "ca.pem"\n'
         for route in ("caller", "independent", "binding"):
-            config += f'[[module]]\nroute = "/{route}"\nmodule = "{route}.wasm"\n'
-            config += f"allowed_hosts = {allowed}\nhttp_max_concurrency = 2\n"
+            config += module(f"/{route}", f"{route}.wasm", allowed_hosts=allowed, http_max_concurrency=2)
+        fetch = ROOT / "samples/assemblyscript/fetch.wasm"
         for route, url in (("fetch", f"{plain.url}/hello"), ("fetch-denied", f"{denied.url}/hello")):
-            config += f'[[module]]\nroute = "/{route}"\nmodule = "{ROOT}/samples/assemblyscript/fetch.wasm"\n'
-            config += f'allowed_hosts = {allowed}\nenvironment = {{ URL = "{url}" }}\n'
+            config += module(f"/{route}", fetch, allowed_hosts=allowed, environment={"URL": url})
         with running(directory, config, cache=cache) as gateway:
             yield Site(gateway, denied, plain, secure, stranger, misnamed)
 

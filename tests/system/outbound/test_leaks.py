@@ -13,13 +13,15 @@ import httpx
 import pytest
 
 from tests.conftest import Server, running, wait_until
-from tests.outbound.test_client import KEPT
 from tests.support.attacks import together
+from tests.support.config import module
 from tests.support.farm import Target
-from tests.system.test_survival import DESCRIPTOR_ROOM
+from tests.support.neighbours import DESCRIPTOR_ROOM
 
 AT_ONCE = 20
 CALLS = 1000
+KEPT = 8
+"""Idle connections that the gateway keeps, as in tests/outbound/test_client.py."""
 MEMORY_ROOM = 8 * 2**20
 
 
@@ -54,16 +56,9 @@ def site(tmp_path_factory: pytest.TempPathFactory, cache: Path, caller: Path) ->
         taken.bind(("127.0.0.1", 0))
         closed = f"http://127.0.0.1:{taken.getsockname()[1]}"
         allowed = [target.url, closed, f"https://127.0.0.1:{target.port}"]
-        config = f"""
-            [log]
-            format = "json"
-            [[module]]
-            route = "/caller"
-            module = "{caller}"
-            allowed_hosts = {allowed}
-            http_max_concurrency = 5
-            limits = {{ concurrency = {AT_ONCE}, http_time = "500ms", memory = "64MiB" }}
-        """
+        limits = {"concurrency": AT_ONCE, "http_time": "500ms", "memory": "64MiB"}
+        config = '[log]\nformat = "json"\n'
+        config += module("/caller", caller, allowed_hosts=allowed, http_max_concurrency=5, limits=limits)
         with running(tmp_path_factory.mktemp("leaks"), config, cache=cache) as gateway:
             yield Site(gateway, target, closed)
 

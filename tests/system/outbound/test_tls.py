@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ssl
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,9 +12,11 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.conftest import ROOT, Server, running
+from tests.conftest import Server, running
 from tests.support.clients import script
+from tests.support.config import module
 from tests.support.farm import Target, certified
+from tests.system.outbound.starting import SERVES_NOTHING, refused
 from wagi_gateway.tls import create_context
 
 
@@ -55,8 +55,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, cache: Path, caller: Path) ->
         allowed = [
             f"https://{host}:{target.port}" for target in targets.values() for host in ("localhost", "127.0.0.1")
         ]
-        config = '[outbound]\nca_file = "ca.pem"\n'
-        config += f'[[module]]\nroute = "/caller"\nmodule = "{caller}"\nallowed_hosts = {allowed}\n'
+        config = '[outbound]\nca_file = "ca.pem"\n' + module("/caller", caller, allowed_hosts=allowed)
         with running(directory, config, cache=cache) as gateway:
             yield Site(gateway, targets, names)
     finally:
@@ -127,18 +126,6 @@ def test_a_redirect_from_tls_is_verified_too(site: Site) -> None:
 
 
 # Start-up
-
-SERVES_NOTHING = f'[[module]]\nroute = "/"\nmodule = "{ROOT}/samples/c/http-example.wasm"\nallowed_hosts = ["a.test"]\n'
-
-
-def refused(directory: Path, config: str, *, command: str = "serve") -> str:
-    """What is said of a configuration that is not served."""
-    (directory / "modules.toml").write_text(config)
-    arguments = [sys.executable, "-m", "wagi_gateway", command, str(directory / "modules.toml")]
-    finished = subprocess.run(arguments, capture_output=True, text=True, timeout=30)
-    assert finished.returncode != 0
-    assert "Traceback" not in finished.stdout + finished.stderr
-    return " ".join((finished.stdout + finished.stderr).split())
 
 
 @pytest.mark.parametrize("command", ["serve", "check"])

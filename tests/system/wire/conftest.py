@@ -40,7 +40,7 @@ import logging
 from pathlib import Path
 
 from wagi_gateway.app import create_app
-from wagi_gateway.configfile import read_config
+from wagi_gateway.config.file import read_config
 from wagi_gateway.observe import log
 
 file = read_config(Path("modules.toml"))

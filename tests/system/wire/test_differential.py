@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import wait_until
-from tests.system.deploy.test_nginx import Site, serving
+from tests.system.deploy.site import Site, serving
 
 from ...support.http_client import connected, message
 from .ambiguous import CASES

@@ -12,12 +12,12 @@ from tests.support import guests
 from ...support.env_guest import CT
 from ...support.http_client import Answer, connected, message
 from ...support.nginx import Nginx, nginx_before
-from . import test_bodies, test_requests
+from . import bodies, requests
 from .conftest import Route
 
 ACCEL = CT + b"X-Accel-Redirect: /internal/secret\n\nthe guest's own"
 ROUTES = (
-    *test_requests.ROUTES,
+    *requests.ROUTES,
     Route("/nginx/accel", guests.says(ACCEL)),
     Route("/nginx/accel-allowed", guests.says(ACCEL), "front_end_headers = true"),
     Route("/nginx/cookies", guests.says(CT + b"Set-Cookie: a=1\nSet-Cookie: b=2\n\nhi")),
@@ -51,16 +51,16 @@ def ask(address: tuple[str, int], request: bytes) -> Answer:
 
 
 ROWS = [
-    *((name, request) for name, request, _ in test_requests.VARIABLES),
-    *((name, test_requests.get("/x", field)) for name, field in test_requests.ODD_NAMES),
-    *((name, request) for name, request, _ in test_requests.REFUSALS),
-    *((name, request) for name, request, _ in test_requests.PROXIED),
+    *((name, request) for name, request, _ in requests.VARIABLES),
+    *((name, requests.get("/x", field)) for name, field in requests.ODD_NAMES),
+    *((name, request) for name, request, _ in requests.REFUSALS),
+    *((name, request) for name, request, _ in requests.PROXIED),
     ("M32-options", message("OPTIONS * HTTP/1.1", "Host: h")),
-    ("M37-folded", test_requests.get("/x", "X-A: one\r\n two")),
+    ("M37-folded", requests.get("/x", "X-A: one\r\n two")),
     ("M39-get", message("get /x HTTP/1.1", "Host: h")),
     ("M39-brew", message("BREW /x HTTP/1.1", "Host: h")),
-    *((name, message(*head, body=body)) for name, head, body in test_bodies.AMBIGUOUS),
-    *((name, request) for name, request, _ in test_bodies.BODIES),
+    *((name, message(*head, body=body)) for name, head, body in bodies.AMBIGUOUS),
+    *((name, request) for name, request, _ in bodies.BODIES),
 ]
 EVIL = (b"evil", b"6.6.6.6", b"dTpw")
 

@@ -1,0 +1,109 @@
+"""How the tests are laid out: unit tests mirror the package, and no test file imports another one."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+from tests.conftest import ROOT
+
+PACKAGE, TESTS = ROOT / "wagi_gateway", ROOT / "tests"
+NOT_UNITS = ("fuzz", "micro", "project", "support", "system")
+"""Folders of tests that mirror nothing."""
+
+CANARIES = "_internals"
+"""The end of the names of test files that name each part of a library that is used without being documented."""
+
+COVERED_ELSEWHERE: dict[str, str] = {
+    "__init__": "project/test_public_face.py",
+    "__main__": "cli/test_main.py starts every command by it",
+    "cli/run": "cli/test_main.py",
+    "errors": "each error where it is raised; system/wire/test_responses.py",
+    "observe/exposition": "server/test_admin.py",
+    "observe/guest_log": "observe/test_module_log.py",
+    "observe/metrics": "server/test_admin.py",
+    "observe/process": "server/test_admin.py",
+    "observe/process_registry": "server/test_admin.py",
+    "observe/spans": "system/test_tracing.py",
+    "observe/status": "server/test_admin.py",
+    "observe/tracing": "system/test_tracing.py",
+    "sandbox/capi": "sandbox/test_sandbox.py, on the hot path",
+    "sandbox/public": "sandbox/test_sandbox.py, on the public path",
+    "server/autoreload": "system/test_reload.py",
+    "server/protocol": "system/test_connections.py, system/wire/test_requests.py",
+    "server/serve": "system/test_start_and_stop.py",
+    "server/signals": "system/test_start_and_stop.py",
+    "server/supervisor": "system/test_start_and_stop.py",
+    "server/uvicorn_config": "server/test_uvicorn_internals.py, system/test_connections.py",
+    "server/worker": "system/test_start_and_stop.py",
+    "site/endpoints": "site/test_load.py",
+    "site/modules": "site/test_load.py",
+    "version": "project/test_requirements.py",
+}
+"""Modules without a test file of their own, and what tests them."""
+
+MIRROR_NOTHING: dict[str, str] = {}
+"""Unit test files that mirror no module, and the reason."""
+
+
+def modules() -> set[str]:
+    """`config/pod/toml` for each module; a package's `__init__` only if there is code in it."""
+    return {
+        str(path.relative_to(PACKAGE).with_suffix(""))
+        for path in PACKAGE.rglob("*.py")
+        if path.name != "__init__.py" or _has_code(path)
+    }
+
+
+def _has_code(path: Path) -> bool:
+    nodes = ast.parse(path.read_text()).body
+    return any(not isinstance(node, (ast.Expr, ast.ImportFrom, ast.Import)) for node in nodes)
+
+
+def unit_tests() -> set[str]:
+    """`config/pod/toml` for each file of unit tests."""
+    return {
+        str((path.parent / path.stem.removeprefix("test_")).relative_to(TESTS))
+        for path in TESTS.rglob("test_*.py")
+        if path.relative_to(TESTS).parts[0] not in NOT_UNITS and not path.stem.endswith(CANARIES)
+    }
+
+
+def test_every_module_has_its_unit_tests() -> None:
+    assert sorted(modules() - unit_tests() - COVERED_ELSEWHERE.keys()) == []
+
+
+def test_every_unit_test_mirrors_a_module() -> None:
+    assert sorted(unit_tests() - modules() - MIRROR_NOTHING.keys()) == []
+
+
+def test_nothing_is_excused_without_need() -> None:
+    assert sorted(COVERED_ELSEWHERE.keys() - (modules() - unit_tests())) == []
+    assert sorted(MIRROR_NOTHING.keys() - (unit_tests() - modules())) == []
+    assert [list(excuses) for excuses in (COVERED_ELSEWHERE, MIRROR_NOTHING)] == [
+        sorted(excuses) for excuses in (COVERED_ELSEWHERE, MIRROR_NOTHING)
+    ]
+
+
+def test_no_file_imports_a_test_file() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{line}: {name}"
+        for path in sorted(TESTS.rglob("*.py"))
+        for line, name in _imports(path)
+        if any(part.startswith("test_") for part in name.split("."))
+    ]
+    assert found == []
+
+
+def _imports(path: Path) -> list[tuple[int, str]]:
+    """The full name of everything that a file imports, with its line."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found += [(node.lineno, alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            package = path.relative_to(ROOT).parent.parts
+            base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
+            module = ".".join(filter(None, (base, node.module)))
+            found += [(node.lineno, f"{module}.{alias.name}") for alias in node.names]
+    return [(line, name) for line, name in found if name.startswith("tests.")]
