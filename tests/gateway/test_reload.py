@@ -7,6 +7,7 @@ import gc
 import re
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,24 @@ async def drained(gateway: Gateway) -> None:
     """Waits until replaced sites are freed."""
     while tasks := [*gateway._draining.values(), *gateway._releasing]:
         await asyncio.wait(tasks)
+
+
+@pytest.mark.usefixtures("without_collector")
+def test_a_site_is_freed_after_a_reload_that_failed(path: Path) -> None:
+    """The error's frames, in cycles, refer to the site that was served."""
+    valid = path.read_text()
+
+    async def main() -> None:
+        async with Gateway(load(read_config(path))) as gateway:
+            reloader = Reloader(gateway, lambda: read_config(path))
+            for text in ('[limits]\ntime = "soon"\n', '[limits]\nmemory = "9MiB"\n', '[limits]\nmemory = "9.5MiB"\n'):
+                write(path, text + valid)
+                with suppress(StartupError):
+                    await reloader.reload()
+                await drained(gateway)
+                assert sites() == [gateway.site]
+
+    asyncio.run(main())
 
 
 @pytest.mark.usefixtures("without_collector")

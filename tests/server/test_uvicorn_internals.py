@@ -9,8 +9,8 @@ from __future__ import annotations
 import ast
 import asyncio
 import inspect
+import logging
 from importlib.metadata import version
-from types import SimpleNamespace
 from typing import Any
 
 import httptools
@@ -138,6 +138,14 @@ def test_the_shutdown_reads_the_list_of_servers() -> None:
 
 
 def test_the_message_that_the_log_leaves_out_is_uvicorns() -> None:
-    record = SimpleNamespace(msg="ASGI callable returned without completing response.")
-    assert not log._is_not_redundant(record)  # type: ignore[arg-type]
+    record = logging.makeLogRecord({"msg": "ASGI callable returned without completing response."})
+    assert not log._is_not_redundant(record)
     assert record.msg in inspect.getsource(RequestResponseCycle), f"uvicorn {version('uvicorn')}: observe/log.py"
+
+
+@pytest.mark.parametrize(("error", "is_logged"), [(asyncio.CancelledError(), False), (ValueError(), True)])
+def test_the_traceback_of_a_cancelled_request_is_left_out(error: BaseException, is_logged: bool) -> None:
+    """uvicorn cancels requests that outlast the shutdown's grace; the access log has their line."""
+    record = logging.makeLogRecord({"msg": "Exception in ASGI application\n", "exc_info": (type(error), error, None)})
+    assert log._is_not_redundant(record) == is_logged
+    assert "self.logger.error(msg, exc_info=exc)" in inspect.getsource(RequestResponseCycle.run_asgi)

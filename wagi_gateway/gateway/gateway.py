@@ -15,11 +15,10 @@ from ..cgi.forwarded import apply_forwarded
 from ..cgi.request import RequestHead
 from ..errors import Problem, StartupError
 from ..http.reply import Reply
-from ..memory import give_back
 from ..observe.tracing import open_tracer
 from ..observe.worker_metrics import WorkerMetrics
 from ..sandbox.sandbox import Sandbox
-from ..site.site import Site
+from ..site.site import Site, release
 from ..tls import Certificate
 from .exchange import Exchange
 from .generation import Generation
@@ -110,9 +109,9 @@ class Gateway:
         self._releasing.add(task)
         if old.sandbox and all(generation.sandbox is not old.sandbox for generation in self._living):
             await old.sandbox.__aexit__()
-        released = [old]
-        del old  # `_release` takes the last reference
-        await asyncio.to_thread(_release, released)
+        sites = [old.site]
+        del old  # `release` drops the last reference to the site
+        await asyncio.to_thread(release, sites)
         self._releasing.remove(task)
 
     def count(self, metrics: WorkerMetrics) -> None:
@@ -137,15 +136,6 @@ class Gateway:
         generation = self.generation
         request = apply_forwarded(_request_head(scope, request_id), generation.site.config.server.trusted_proxies)
         await Exchange(generation, request, receive, Reply(request, send)).answer()
-
-
-def _release(generations: list[Generation]) -> None:
-    """Closes the site of the one generation in the list and drops it, then returns the freed memory to the system.
-
-    The caller keeps no reference: engine and modules are freed with the last one.
-    """
-    generations.pop().site.close()
-    give_back()
 
 
 def _request_head(scope: Scope, request_id: str) -> RequestHead:

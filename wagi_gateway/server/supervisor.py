@@ -17,11 +17,10 @@ from uvicorn.config import STARTUP_FAILURE
 from ..config.file import ConfigFile
 from ..errors import Problem, StartupError
 from ..gateway.reload import Read, ReloadResult, explain, in_thread, load_anew, report
-from ..memory import give_back
 from ..observe import log
 from ..observe.process_registry import ProcessRegistry
 from ..observe.shared_counters import SharedCounters
-from ..site.site import Site
+from ..site.site import Site, release
 from .listener import url
 from .signals import IGNORED_SIGNALS, HangupHandler, ignore
 from .uvicorn_config import UvicornConfig
@@ -180,9 +179,9 @@ class Supervisor:
             _fail(requests, error)
             return
         site.succeed(self._site, keep_all=True)  # guests of the workers may still use what the new site does not
-        self._site.close()
+        replaced = [self._site]
         self._site = site
-        give_back()
+        release(replaced)
         self._file = site.pinned(file)
         self._config.update(site.config.server)
         if site.log != self._log:
