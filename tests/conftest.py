@@ -30,6 +30,12 @@ START = 30.0
 """Seconds a server may take to be ready; a slow machine compiling included."""
 
 
+def pytest_configure() -> None:
+    """Handles SIGINT where a shell has started the tests in the background: it is ignored there, also by children."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @dataclass(slots=True)
 class Server:
     """A running `wagi-gateway serve`."""
