@@ -234,3 +234,10 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     """A plain registry, shared by the tests of a file."""
     with running_registry(tmp_path_factory.mktemp("registry")) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def private_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    """A registry with TLS and a password, shared by the tests of a file."""
+    with running_registry(tmp_path_factory.mktemp("private"), tls=True, password=True) as running:
+        yield running
