@@ -21,7 +21,7 @@ from tests.conftest import ROOT
 QUICK = 150.0
 """Seconds the short form may take, on a machine that is slow."""
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
-pytestmark = pytest.mark.measures
+pytestmark = [pytest.mark.measures, pytest.mark.timeout(2 * QUICK)]
 
 
 @pytest.mark.parametrize(
