@@ -28,6 +28,21 @@ hypothesis.settings.register_profile("bounded by count alone", deadline=None)
 hypothesis.settings.load_profile("bounded by count alone")
 START = 30.0
 """Seconds a server may take to be ready; a slow machine compiling included."""
+INSTALLATION = 900.0
+"""Seconds a test may take that installs compilers, or runs for as long as they take to build something."""
+
+
+def pytest_configure() -> None:
+    """Handles SIGINT where a shell has started the tests in the background: it is ignored there, also by children."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Gives the tests that may have to install compilers the time for it."""
+    for item in items:
+        if "toolchains" in getattr(item, "fixturenames", ()) and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(INSTALLATION))
 
 
 @dataclass(slots=True)
@@ -227,4 +242,11 @@ def hello_server(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Itera
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     """A plain registry, shared by the tests of a file."""
     with running_registry(tmp_path_factory.mktemp("registry")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def private_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    """A registry with TLS and a password, shared by the tests of a file."""
+    with running_registry(tmp_path_factory.mktemp("private"), tls=True, password=True) as running:
         yield running

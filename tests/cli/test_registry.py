@@ -9,7 +9,6 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from tests.support import guests, publishing
 from tests.support.cli import gateway
 from tests.support.config import module
 from tests.support.publishing import SECRETS, binary, digest_of, live_alone, publish, says
-from tests.support.registry import PASSWORD, Registry, running_registry
+from tests.support.registry import PASSWORD, Registry
 
 HELLO = ROOT / "samples" / "wat" / "hello.wat"
 ENV = ROOT / "samples" / "c" / "env.wasm"
@@ -35,11 +34,10 @@ def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    """A registry with TLS and a password, and a module in it."""
-    with running_registry(tmp_path_factory.mktemp("private"), tls=True, password=True) as running:
-        publish(running, "team/secret:1", guests.HELLO)
-        yield running
+def private(private_registry: Registry) -> Registry:
+    """The private registry once it has a module."""
+    publish(private_registry, "team/secret:1", guests.HELLO)
+    return private_registry
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from tests.conftest import ROOT
 QUICK = 150.0
 """Seconds that the short form may take on a slow machine."""
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
-pytestmark = pytest.mark.measures
+pytestmark = [pytest.mark.measures, pytest.mark.timeout(2 * QUICK)]
 
 
 @pytest.mark.parametrize(

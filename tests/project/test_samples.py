@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.conftest import ROOT, Serve, Server, running
+from tests.conftest import INSTALLATION, ROOT, Serve, Server, running
 from tests.support.farm import Target, certified
 from tests.support.forward_proxy import Forward
 
@@ -202,6 +202,7 @@ def test_the_readmes_shortest_program_runs(serve: Serve, path: str) -> None:
     assert server.get(path).text == "hello world\n"
 
 
+@pytest.mark.timeout(INSTALLATION)
 def test_the_samples_come_from_their_sources() -> None:
     command = [str(ROOT / "scripts/build-samples"), "--check"]
     finished = subprocess.run(command, capture_output=True, text=True, timeout=600)

@@ -19,25 +19,29 @@ from tests.conftest import wait_until
 
 Address = tuple[str, int]
 
-# The configuration of docs/behind-a-proxy.md: nothing of what a client says about itself is passed on.
-_CONFIG = """
+# As benchmarks/peers/nginx.py, which imports nothing of the tests.
+_MAIN = """
 daemon off;
 pid {directory}/nginx.pid;
 error_log {directory}/error.log warn;
 worker_processes 1;
 {user}
-events {{ worker_connections 256; }}
+events {{ worker_connections 1024; }}
 http {{
-  access_log off;
   client_body_temp_path {directory}/body;
   proxy_temp_path {directory}/proxy;
   fastcgi_temp_path {directory}/fastcgi;
   uwsgi_temp_path {directory}/uwsgi;
   scgi_temp_path {directory}/scgi;
+{http}
+}}
+"""
+# The configuration of docs/behind-a-proxy.md: nothing of what a client says about itself is passed on.
+_HTTP = """
+  access_log off;
   client_max_body_size 64m;
   upstream gateway {{ server {gateway}; keepalive 4; }}
 {servers}
-}}
 """
 _SERVER = """
   server {{
@@ -77,36 +81,38 @@ def nginx_command() -> str:
     return found
 
 
-def _free_address() -> Address:
+def free_address() -> Address:
+    """A port that nothing listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return "127.0.0.1", int(probe.getsockname()[1])
 
 
 @contextmanager
-def nginx_before(gateway: Address, directory: Path) -> Iterator[Nginx]:
-    """Runs nginx as a child in the foreground until the context ends."""
-    command = nginx_command()
-    nginx = Nginx(_free_address(), _free_address(), _free_address())
-    (directory / "internal").mkdir()
-    (directory / "internal" / "secret").write_text("only nginx may say so\n")
-    config = directory / "nginx.conf"
-    config.write_text(_config(nginx, gateway, directory))
-    with (directory / "stderr").open("w") as stderr:
-        process = subprocess.Popen([command, "-p", str(directory), "-c", str(config)], stderr=stderr)
+def running_nginx(directory: Path, http: str, *addresses: Address) -> Iterator[None]:
+    """Runs nginx as a child in the foreground, with these directives in its `http`, until the context ends."""
+    # Started by root, its workers would be another user's and not find their directories.
+    user = f"user {pwd.getpwuid(0).pw_name};" if os.geteuid() == 0 else ""
+    config, stderr_path = directory / "nginx.conf", directory / "stderr"
+    config.write_text(_MAIN.format(directory=directory, user=user, http=http))
+    with stderr_path.open("w") as stderr:
+        process = subprocess.Popen([nginx_command(), "-p", str(directory), "-c", str(config)], stderr=stderr)
     try:
-        wait_until(
-            lambda: process.poll() is not None or all(map(_accepts, (nginx.plain, nginx.secure, nginx.old))),
-            message=(directory / "stderr").read_text,
-        )
-        assert process.poll() is None, (directory / "stderr").read_text()
-        yield nginx
+        wait_until(lambda: process.poll() is not None or all(map(_accepts, addresses)), message=stderr_path.read_text)
+        assert process.poll() is None, stderr_path.read_text()
+        assert "[warn]" not in stderr_path.read_text()
+        yield
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(10)
 
 
-def _config(nginx: Nginx, gateway: Address, directory: Path) -> str:
+@contextmanager
+def nginx_before(gateway: Address, directory: Path) -> Iterator[Nginx]:
+    """nginx before a gateway, as docs/behind-a-proxy.md shows it."""
+    nginx = Nginx(free_address(), free_address(), free_address())
+    (directory / "internal").mkdir()
+    (directory / "internal" / "secret").write_text("only nginx may say so\n")
     listeners = [
         (nginx.plain, "$scheme", "$server_port", "1.1"),
         (nginx.secure, "https", "8443", "1.1"),
@@ -118,11 +124,9 @@ def _config(nginx: Nginx, gateway: Address, directory: Path) -> str:
         )
         for (host, port), scheme, public_port, version in listeners
     ]
-    # Started by root, its workers would be another user's and not find their directories.
-    user = f"user {pwd.getpwuid(0).pw_name};" if os.geteuid() == 0 else ""
-    return _CONFIG.format(
-        directory=directory, gateway=f"{gateway[0]}:{gateway[1]}", user=user, servers="".join(servers)
-    )
+    http = _HTTP.format(gateway=f"{gateway[0]}:{gateway[1]}", servers="".join(servers))
+    with running_nginx(directory, http, nginx.plain, nginx.secure, nginx.old):
+        yield nginx
 
 
 def _accepts(address: Address) -> bool:

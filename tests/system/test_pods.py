@@ -102,11 +102,10 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
 
 
 @pytest.fixture(scope="module")
-def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    """A registry with TLS and a password."""
-    with running_registry(tmp_path_factory.mktemp("private"), tls=True, password=True) as running:
-        publish(running, "team/hello:1", says("for members"))
-        yield running
+def private(private_registry: Registry) -> Registry:
+    """The private registry once it has a module."""
+    publish(private_registry, "team/hello:1", says("for members"))
+    return private_registry
 
 
 @pytest.fixture

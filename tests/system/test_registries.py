@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
@@ -40,11 +40,10 @@ def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    """A registry with TLS and a password."""
-    with running_registry(tmp_path_factory.mktemp("private"), tls=True, password=True) as running:
-        publish(running, "team/hello:1", says("for members"))
-        yield running
+def private(private_registry: Registry) -> Registry:
+    """The private registry once it has a module."""
+    publish(private_registry, "team/hello:1", says("for members"))
+    return private_registry
 
 
 @pytest.fixture

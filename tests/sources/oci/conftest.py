@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
 import pytest
 
-from tests.support.registry import Registry, running_registry
 from wagi_gateway.config.image_reference import ImageReference
 from wagi_gateway.config.settings import RegistryConfig
 from wagi_gateway.config.values import PullPolicy
@@ -83,10 +81,3 @@ class User:
 def user(tmp_path: Path) -> User:
     """A user with a repository that no other test uses."""
     return User(tmp_path, f"team/hello-{next(_names)}")
-
-
-@pytest.fixture(scope="module")
-def private_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    """A registry with TLS and Basic authentication."""
-    with running_registry(tmp_path_factory.mktemp("private"), tls=True, password=True) as running:
-        yield running

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import pwd
 import shutil
-import signal
-import socket
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,27 +10,14 @@ from pathlib import Path
 
 import trustme
 
-from tests.conftest import ROOT, wait_until
-from tests.support.nginx import nginx_command
+from tests.conftest import ROOT
+from tests.support.nginx import free_address, running_nginx
 
 _DEPLOY = ROOT / "deploy" / "nginx"
-_MAIN = """
-daemon off;
-pid {directory}/nginx.pid;
-error_log {directory}/error.log warn;
-worker_processes 1;
-{user}
-events {{ worker_connections 1024; }}
-http {{
+_HTTP = """
   log_format seen '$remote_addr "$upstream_status" "$upstream_http_x_request_id"';
   access_log {directory}/access.log seen;
-  client_body_temp_path {directory}/body;
-  proxy_temp_path {directory}/proxy;
-  fastcgi_temp_path {directory}/fastcgi;
-  uwsgi_temp_path {directory}/uwsgi;
-  scgi_temp_path {directory}/scgi;
   include conf.d/*.conf;
-}}
 """
 
 
@@ -57,7 +39,7 @@ def front(name: str, directory: Path, gateway: str) -> Iterator[Front]:
     authority = None
     shutil.copytree(_DEPLOY / "snippets", directory / "snippets")
     (directory / "conf.d").mkdir()
-    port, secure = _free_port(), _free_port()
+    (_, port), (_, secure) = free_address(), free_address()
     # Not every machine has IPv6: 127.0.0.2 stands for it.
     changes = {"listen 80 ": f"listen 127.0.0.1:{port} ", "listen [::]:80 ": f"listen 127.0.0.2:{port} "}
     published = "unix:/run/wagi-gateway.sock" if gateway.startswith("unix:") else "127.0.0.1:3000"
@@ -72,8 +54,9 @@ def front(name: str, directory: Path, gateway: str) -> Iterator[Front]:
         changes["/etc/ssl/wagi/fullchain.pem"] = f"{directory}/fullchain.pem"
         changes["/etc/ssl/wagi/privkey.pem"] = f"{directory}/privkey.pem"
     (directory / "conf.d" / name).write_text(_configuration(name, changes))
-    with _nginx(directory, port) as log:
-        yield Front(("127.0.0.1", port), ("127.0.0.1", secure) if authority else None, authority, log)
+    with running_nginx(directory, _HTTP.format(directory=directory), ("127.0.0.1", port)):
+        encrypted = ("127.0.0.1", secure) if authority else None
+        yield Front(("127.0.0.1", port), encrypted, authority, directory / "error.log")
 
 
 def _configuration(name: str, changes: dict[str, str]) -> str:
@@ -83,37 +66,3 @@ def _configuration(name: str, changes: dict[str, str]) -> str:
         assert text.count(published) == 1, published
         text = text.replace(published, own)
     return text
-
-
-@contextmanager
-def _nginx(directory: Path, port: int) -> Iterator[Path]:
-    """Runs it as a child in the foreground."""
-    # Started by root, its workers would be another user's and not find their directories.
-    user = f"user {pwd.getpwuid(0).pw_name};" if os.geteuid() == 0 else ""
-    (directory / "nginx.conf").write_text(_MAIN.format(directory=directory, user=user))
-    log = directory / "error.log"
-    with (directory / "stderr").open("w") as stderr:
-        command = [nginx_command(), "-p", str(directory), "-c", str(directory / "nginx.conf")]
-        process = subprocess.Popen(command, stderr=stderr)
-    try:
-        wait_until(lambda: process.poll() is not None or _accepts(port), message=(directory / "stderr").read_text)
-        assert process.poll() is None, (directory / "stderr").read_text()
-        assert "[warn]" not in (directory / "stderr").read_text()
-        yield log
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(10)
-
-
-def _accepts(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), 1).close()
-    except OSError:
-        return False
-    return True
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -16,6 +16,8 @@ from .trial import Outcome
 CALM = 0.2
 """Seconds of load before a fault."""
 
+pytestmark = pytest.mark.timeout(300)
+
 
 @pytest.fixture(scope="module")
 def outcomes() -> list[Outcome]:
