@@ -49,7 +49,7 @@ def run(_engine: wasmtime.Engine, context: ExecutionContext, stdout: bytes, stde
     is_short = memory > context.invocation.limits.memory // 2
     if context.stop_reason is not None and ended.kind != "exit":
         return Outcome("stopped", ended.code, context.stop_reason, seconds, is_short)
-    return ended._replace(seconds=seconds, was_short_of_memory=is_short)
+    return Outcome(ended.kind, ended.code, ended.message, seconds, is_short)
 
 
 def _end(context: ExecutionContext, stdout: bytes, stderr: bytes) -> tuple[Outcome, int]:
