@@ -117,7 +117,7 @@ def shared_city(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterat
     for name, text in texts.items():
         (directory / f"{name}.wat").write_text(text)
     with running(directory, config, cache=cache) as server:
-        together(SLOTS, lambda _: httpx.get(f"{server.url}/nap?sleep", trust_env=False))
+        together(SLOTS, lambda _: httpx.get(f"{server.url}/nap?sleep", trust_env=False, timeout=30))
         yield server
 
 
@@ -184,7 +184,9 @@ def test_many_bad_guests_at_once_leave_room_for_others(city: Server) -> None:
         "/loop",
     ]
     with others_answered(city):
-        statuses = together(len(paths), lambda number: httpx.get(city.url + paths[number], trust_env=False).status_code)
+        statuses = together(
+            len(paths), lambda number: httpx.get(city.url + paths[number], trust_env=False, timeout=30).status_code
+        )
     assert statuses == [504, 504, 500, 500, 500, 502, 502, 504]
 
 
@@ -262,7 +264,7 @@ def test_a_declared_upload_over_the_limit_is_refused_before_it_is_sent(city: Ser
 
 def test_an_upload_without_length_over_the_limit_is_refused(city: Server) -> None:
     chunks = (b"x" * 65536 for _ in range(17))
-    response = httpx.post(f"{city.url}/hold_loop?chunked", content=chunks, trust_env=False)
+    response = httpx.post(f"{city.url}/hold_loop?chunked", content=chunks, trust_env=False, timeout=30)
     assert (response.status_code, response.text) == (413, f"{BodyTooLarge.public}\n")
 
 
@@ -314,7 +316,7 @@ def test_ten_thousand_connections_come_and_go(city: Server) -> None:
 
 
 def test_requests_beyond_concurrency_and_queue_are_turned_away(city: Server) -> None:
-    responses = together(10, lambda _: httpx.get(f"{city.url}/queue?nap", trust_env=False))
+    responses = together(10, lambda _: httpx.get(f"{city.url}/queue?nap", trust_env=False, timeout=30))
     assert sorted(response.status_code for response in responses) == [200] * 5 + [503] * 5
     for response in responses:
         if response.status_code == 503:
