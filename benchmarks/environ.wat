@@ -1,4 +1,4 @@
-;; samples/wat/hello.wat, after it has read its arguments and environment as a compiler's start-up code does.
+;; samples/wat/hello.wat after a read of arguments and environment, as in the start-up code of compilers.
 (module
   (import "wasi_snapshot_preview1" "args_sizes_get" (func $args_sizes_get (param i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "args_get" (func $args_get (param i32 i32) (result i32)))

@@ -5,17 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 LOG_RS = Path(__file__).parent.parent / "samples" / "rust" / "log.wasm"
-"""A usual small module: 66 kB, made by rustc."""
+"""A small module of a compiler: 66 kB, from rustc."""
 
 ENVIRON_WAT = Path(__file__).parent / "environ.wat"
-"""Says hello once it has read its arguments and environment, which the gateway spares a guest that cannot."""
+"""The hello guest, after a read of its arguments and environment.
+
+The gateway passes neither to a module that does not import the functions to read them.
+"""
 
 _WASI = '(import "wasi_snapshot_preview1"'
 _WRITE = f'{_WASI} "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))'
 _READ = f'{_WASI} "fd_read" (func $fd_read (param i32 i32 i32 i32) (result i32)))'
 _HEAD = '(data (i32.const 64) "content-type: application/octet-stream\\n\\n")'
 _HEAD_SIZE = 40
-# Writes all of $size bytes at $at, whatever the pieces the system takes them in.
+# Writes $size bytes from $at, with further calls after a partial write.
 _WRITE_ALL = """
  (func $write (param $at i32) (param $size i32)
   (block $done (loop $more
@@ -36,11 +39,11 @@ ECHO = f"""(module {_WRITE} {_READ}
    (br_if $done (i32.eqz (i32.load (i32.const 24))))
    (call $write (i32.const 65536) (i32.load (i32.const 24)))
    (br $more)))))"""
-"""Copies standard input to standard output in pieces of 64 KiB."""
+"""A guest that copies standard input to standard output in pieces of 64 KiB."""
 
 
 def streams(size: int) -> str:
-    """Prints so many bytes, in pieces of 64 KiB as far as they go."""
+    """A guest that prints `size` bytes in pieces of 64 KiB and a rest."""
     return f"""(module {_WRITE}
  (memory (export "memory") 3) {_HEAD} {_WRITE_ALL}
  (func (export "_start") (local $left i32)
@@ -61,11 +64,11 @@ _COUNT = """
    (br_if $more (i64.ne (i64.const 0) (local.tee $left (i64.sub (local.get $left) (i64.const 1))))))
   (local.get $sum))"""
 COUNTS = f"(module {_COUNT})"
-"""The loop of the computing guest alone."""
+"""A module with the loop of the computing guest alone."""
 
 
 def computes(turns: int) -> str:
-    """Counts to a number, then says a word."""
+    """A guest that runs `turns` iterations of a loop, then prints a response."""
     return f"""(module {_WRITE}
  (memory (export "memory") 1) (data (i32.const 64) "content-type: text/plain\\n\\ndone\\n") {_WRITE_ALL} {_COUNT}
  (func (export "_start")
@@ -74,7 +77,7 @@ def computes(turns: int) -> str:
 
 
 def padded(functions: int) -> str:
-    """The hello guest with so many functions more, each of which becomes about 1 kB of WebAssembly."""
+    """The hello guest with `functions` further exports of about 1 kB each."""
     step = "(local.set 0 (i32.add (i32.mul (local.get 0) (i32.const 1103515245)) (i32.const 12345)))"
     body = step * 62
     text = "".join(
@@ -88,6 +91,6 @@ def padded(functions: int) -> str:
 
 
 def variant(module: bytes, number: int) -> bytes:
-    """The same program under another digest: with a custom section that holds a number."""
+    """The same program with another digest, by a custom section that holds `number`."""
     content = b"\x04tagn" + number.to_bytes(4, "little")
     return module + b"\0" + bytes([len(content)]) + content

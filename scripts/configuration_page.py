@@ -1,6 +1,6 @@
-"""The settings of `modules.toml` as a page of documentation: what `config` says of them, and nothing else.
+"""Generates docs/configuration.md from the models of `modules.toml`: names, types, bounds, defaults, docstrings.
 
-`scripts/write-docs` writes it to docs/configuration.md, and a test fails when the two differ.
+`scripts/write-docs` writes the page, and tests/project/test_docs.py fails when the page is out of date.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ reported at once. Keys of WAGI that have no meaning any more are accepted with a
 _HEAD = "| key | value | default | meaning |\n|---|---|---|---|\n"
 
 
-def configuration_reference() -> str:
-    """The page: a preface, then a table for each table of the file."""
+def configuration_page() -> str:
+    """The text of the page: a preface, then a section for each table of `modules.toml`."""
     parts = [_PREFACE, *_legacy()]
     for title, model in _sections():
         about = _sentence(model.__doc__).removeprefix(f"{title}: ")
@@ -78,7 +78,7 @@ def _legacy() -> Iterator[str]:
 
 
 def _sections() -> Iterator[tuple[str, type[BaseModel]]]:
-    """Every model with the heading of its table; those of the file first, then those inside a `[[module]]`."""
+    """Each model with its heading: top-level tables first, then tables inside a `[[module]]`."""
     yield "The file", Config
     seen: set[type[BaseModel]] = set()
     outer = [(name, field, "") for name, field in Config.model_fields.items()]
@@ -106,7 +106,7 @@ def _row(name: str, field: FieldInfo) -> str:
 
 
 def _kind(field: FieldInfo) -> str:
-    """The type in the words of TOML."""
+    """The type of a field, in TOML's terms. Raises TypeError for an annotation without such a term."""
     annotation = field.annotation
     if any(nested_models(annotation)):
         return "tables" if get_origin(annotation) is tuple else "table"
@@ -124,6 +124,7 @@ def _kind(field: FieldInfo) -> str:
 
 
 def _types(annotation: object) -> Iterator[object]:
+    """An annotation and its arguments, depth first."""
     yield annotation
     for argument in get_args(annotation):
         yield from _types(argument)
@@ -154,8 +155,9 @@ def _default(field: FieldInfo) -> str:
 
 
 def _sentence(text: str | None) -> str:
+    """A docstring in one line."""
     return " ".join((text or "").split())
 
 
 if __name__ == "__main__":
-    print(configuration_reference(), end="")
+    print(configuration_page(), end="")

@@ -1,4 +1,4 @@
-"""Which route wins, and how a path divides (DESIGN.md section 4; spec: cgi.md A1)."""
+"""Which route wins, and how a path divides (docs/spec/wagi.md W2, docs/spec/cgi.md A1)."""
 
 from __future__ import annotations
 

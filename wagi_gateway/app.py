@@ -1,4 +1,4 @@
-"""The Starlette application: health, the gateway, and what happens between start and stop."""
+"""The ASGI application: the gateway, the built-in routes /healthz and /readyz, and the lifespan."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from .site.load import load
 from .site.site import Site
 from .tls import Certificate
 
-_COUNT = 0.1
-"""Seconds after which what has happened is counted, and what is under way is shown."""
-_TOUCH = 3600.0
-"""Seconds after which modules in the store are used again, for `cache prune`."""
+_COUNT_INTERVAL = 0.1
+"""Seconds between two updates of the metrics."""
+_TOUCH_INTERVAL = 3600.0
+"""Seconds between two updates of the times of last use in the store, which `cache prune` reads."""
 
 
 def create_app(
@@ -34,10 +34,12 @@ def create_app(
     on_reload: OnReload = lambda _site, _error: None,
     metrics: WorkerMetrics | None = None,
 ) -> Application:
-    """The application for a `modules.toml`, its contents, or a site that is loaded already; for any ASGI server.
+    """Creates the application for a `modules.toml`, a configuration or a loaded site, for any ASGI server.
 
-    `read` reads the configuration for a reload, where that is more than to read the same file, and `on_reload` is told
-    what came of it. Raises StartupError with every problem there is.
+    `read` reads the configuration for a reload; by default it reads the same file. `on_reload` is called after each
+    reload, with the new site or the error. Without `metrics` nothing is counted. Raises StartupError with all problems.
+
+        app = create_app("modules.toml")
     """
     if isinstance(config, (str, Path)):
         config = read_config(Path(config))
@@ -49,29 +51,28 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         async with gateway:
-            keeper = asyncio.create_task(_keep_modules(gateway))
-            counter = asyncio.create_task(_count(gateway, metrics)) if metrics else None
+            touching = asyncio.create_task(_touch_modules(gateway))
+            counting = asyncio.create_task(_count(gateway, metrics)) if metrics else None
             try:
                 yield
             finally:
-                if counter:
-                    counter.cancel()
-                keeper.cancel()
+                if counting:
+                    counting.cancel()
+                touching.cancel()
         if metrics:
-            gateway.count(metrics)  # guests that were stopped
+            gateway.count(metrics)  # the guests that the shutdown stopped
 
-    # ASGI applications rather than functions, so that they answer any method, as WAGI's health check does.
-    routes = [Route("/healthz", PlainTextResponse("OK")), Route("/readyz", _Ready(gateway))]
-    return Application(gateway, routes, lifespan, Reloader(gateway, read or _nothing_to_read, on_reload))
+    # ASGI applications rather than functions: Route lets those answer every method, as WAGI's health check does.
+    routes = [Route("/healthz", PlainTextResponse("OK")), Route("/readyz", _Readiness(gateway))]
+    return Application(gateway, routes, lifespan, Reloader(gateway, read or _cannot_read, on_reload))
 
 
-def _nothing_to_read() -> ConfigFile:
+def _cannot_read() -> ConfigFile:
     raise StartupError(Problem("", "the application was made of a site, so that there is no file to read anew"))
 
 
 class Application(Starlette):
-    """Starlette for what is built in and for start and stop; every other request goes straight to the gateway, which
-    has no use for middleware and would pay for it."""
+    """Starlette for the built-in routes and the lifespan; other requests go to the gateway, past all middleware."""
 
     def __init__(
         self,
@@ -93,37 +94,35 @@ class Application(Starlette):
 
     @property
     def certificate(self) -> Certificate | None:
-        """What a server that speaks TLS itself shows its clients."""
+        """The server's certificate, with `server.tls_cert`."""
         return self._gateway.certificate
 
     @property
     def metrics(self) -> WorkerMetrics | None:
-        """What is counted, if anything is."""
+        """The metrics of this process, if it has any."""
         return self._gateway.generation.metrics
 
     @property
     def site(self) -> Site:
-        """What is served now."""
+        """The site that new requests are served from."""
         return self._gateway.site
 
     async def take(self, file: ConfigFile) -> None:
-        """Serves this configuration, on the loop that it serves on; for a worker, which is told by its supervisor.
-
-        Raises StartupError, and then nothing has changed.
-        """
+        """Loads and serves this configuration, which a worker receives from its supervisor. Called on the loop that
+        serves. Raises StartupError, and then nothing has changed."""
         await self._reloader.take(lambda: file)
 
     async def reload(self) -> ReloadResult:
-        """Reads the configuration anew and serves that, on the loop that it serves on.
+        """Reads the configuration anew and serves it. Called on the loop that serves.
 
         Raises StartupError if it is broken, and then nothing has changed.
         """
         return await self._reloader.reload()
 
 
-async def _keep_modules(gateway: Gateway) -> None:
+async def _touch_modules(gateway: Gateway) -> None:
     while True:
-        await asyncio.sleep(_TOUCH)
+        await asyncio.sleep(_TOUCH_INTERVAL)
         await asyncio.to_thread(gateway.site.touch)
 
 
@@ -132,13 +131,13 @@ async def _count(gateway: Gateway, metrics: WorkerMetrics) -> None:
     try:
         while True:
             gateway.count(metrics)
-            await asyncio.sleep(_COUNT)
+            await asyncio.sleep(_COUNT_INTERVAL)
     finally:
         metrics.set_ready(False)
 
 
-class _Ready:
-    """200 while every module is warm and guests can run, else 503."""
+class _Readiness:
+    """Readiness endpoint: 200 while all modules are warm and guests can run, else 503."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway

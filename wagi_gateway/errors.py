@@ -1,25 +1,25 @@
 """The errors this package raises.
 
     GatewayError
-    ├── StartupError            what start-up found wrong: every problem, not the first   (exit code 3)
-    ├── ClientDisconnect        the client went away; nobody is left to be answered
-    └── RequestError            one request cannot be answered by its module              (carries an HTTP status)
+    ├── StartupError            a start or reload fails, with every problem that was found  (exit code 3)
+    ├── ClientDisconnect        the client disconnected: no response can be sent
+    └── RequestError            a request gets an error response                            (an HTTP status)
         ├── BadRequest          400  the request breaks HTTP or cannot become CGI variables
-        │   └── BadFraming      400  where its body ends is ambiguous, so the connection is closed
+        │   └── BadFraming      400  the length of its body is ambiguous: the connection is closed
         ├── NotFound            404  no route matches
-        ├── MethodNotAllowed    405  TRACE and CONNECT, which no guest may answer
-        │   └── FilesOnly       405  a directory of files answers GET and HEAD alone
+        ├── MethodNotAllowed    405  TRACE and CONNECT
+        │   └── FilesOnly       405  methods other than GET and HEAD of a static route
         ├── RequestTimeout      408  the body did not arrive in time
         ├── BodyTooLarge        413  the body is over `limits.body`
-        ├── UriTooLong          414  the request target is over its bound
-        ├── FieldsTooLarge      431  the header fields are over their bounds
+        ├── UriTooLong          414  the request target is too long
+        ├── FieldsTooLarge      431  the header fields are too many or too large
         ├── GuestFailed         500  the guest trapped, exited without a response or could not be instantiated
         ├── BadOutput           502  the guest's output is not a valid CGI response
-        ├── AtCapacity          503  no sandbox is free and the queue is full
-        └── OutOfTime           504  the guest ran into `limits.time` before its header block was complete
+        ├── AtCapacity          503  no sandbox became free, or the system has no resources for one
+        └── GuestTimeout        504  the guest ran into `limits.time` before its header block was complete
 
-A `RequestError`'s text is for the log; the client is told the status and `public` alone (spec: no host path, backtrace
-or guest output in an error body).
+The text of a RequestError goes to the log. The client gets the status and `public` alone: an error body holds no host
+path, backtrace or guest output.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from dataclasses import dataclass
 
 
 class GatewayError(Exception):
-    """The root of everything raised on purpose."""
+    """The base of this package's errors."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong with a configuration or a module: where, what, and what to do about it.
+    """One fault of a configuration or a module: where it is, what it is, and what to write instead.
 
     `str(problem)` reads `modules.toml: [[module]] 2 (/hello): limits.time: "soon" is not a duration; …`.
     """
@@ -47,7 +47,7 @@ class Problem:
 
 
 class StartupError(GatewayError):
-    """The server cannot start; `problems` holds every reason that was found, `warnings` what is doubtful besides."""
+    """A start or reload fails: `problems` holds every fault that was found, `warnings` the doubtful settings."""
 
     exit_code = 3
 
@@ -58,17 +58,17 @@ class StartupError(GatewayError):
 
 
 class ClientDisconnect(GatewayError):
-    """The client went away; nobody is left to be answered."""
+    """The client disconnected: no response can be sent."""
 
 
 class RequestError(GatewayError):
-    """A request ends with `status`; the message goes to the log and `public` to the client."""
+    """A request gets an error response: `status` and `public` go to the client, the message to the log."""
 
     status = 500
     public = "Internal Server Error"
     headers: tuple[tuple[bytes, bytes], ...] = ()
     limit: str | None = None
-    """The limit that was reached, if it was one."""
+    """The limit that was reached, by the name of its setting: a label of metrics."""
 
     def __init__(self, message: str | None = None, *, limit: str | None = None) -> None:
         super().__init__(*() if message is None else (message,))
@@ -77,20 +77,20 @@ class RequestError(GatewayError):
 
 
 class BadRequest(RequestError):
-    """The request breaks HTTP or cannot be expressed as CGI meta-variables."""
+    """The request breaks HTTP, or no CGI meta-variable can hold it."""
 
     status = 400
     public = "Bad Request"
 
 
 class BadFraming(BadRequest):
-    """Where the request's body ends is ambiguous; what follows on the connection cannot be trusted."""
+    """The length of the request body is ambiguous (RFC 9112 section 6.3): the connection is closed."""
 
     headers = ((b"connection", b"close"),)
 
 
 class MethodNotAllowed(RequestError):
-    """TRACE, which would tell a script what the browser keeps from it, and CONNECT, which is for proxies."""
+    """TRACE, which would show a script the credentials of its browser, and CONNECT, which is for proxies."""
 
     status = 405
     public = "Method Not Allowed"
@@ -98,13 +98,13 @@ class MethodNotAllowed(RequestError):
 
 
 class FilesOnly(MethodNotAllowed):
-    """A directory of files answers GET and HEAD alone."""
+    """A method other than GET and HEAD of a static route."""
 
     headers = ((b"allow", b"GET, HEAD"),)
 
 
 class NotFound(RequestError):
-    """No route matches; WAGI answers with an empty body, and so do we."""
+    """No route matches. The body is empty, as in WAGI."""
 
     status = 404
     public = ""
@@ -128,14 +128,14 @@ class BodyTooLarge(RequestError):
 
 
 class UriTooLong(RequestError):
-    """The request target is over its bound."""
+    """The request target is longer than `cgi.request.MAX_TARGET`."""
 
     status = 414
     public = "URI Too Long"
 
 
 class FieldsTooLarge(RequestError):
-    """The request's header fields would make an environment over its bound."""
+    """The header fields exceed `cgi.environ.MAX_FIELDS`, or their environment `cgi.environ.MAX_ENVIRON`."""
 
     status = 431
     public = "Request Header Fields Too Large"
@@ -156,7 +156,7 @@ class BadOutput(RequestError):
 
 
 class AtCapacity(RequestError):
-    """No sandbox became free: the module's queue is full or the wait was too long."""
+    """No sandbox became free in time, or the system has no resources for one."""
 
     status = 503
     public = "Service Unavailable: the module is at capacity"

@@ -1,4 +1,8 @@
-"""How the system's allocator keeps memory that was freed: glibc's own words, and nothing where another one is used."""
+"""Memory of the process: glibc's arenas, the bound of its control group, and the worst case of all guests.
+
+The allocator is tuned so that steady load does not let memory grow. The worst case of the guests is compared with the
+bound, which the kernel enforces by killing the server.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +22,15 @@ _M_ARENA_MAX = -8  # malloc.h
 _libc = ctypes.CDLL(None)
 
 
-def bound_arenas() -> None:
-    """One arena for each processor, for all threads together, unless the operator has bounded them (mallopt(3)).
+# Arenas of the allocator (glibc; other allocators are left alone)
 
-    glibc would have eight for each processor, and every thread that compiles a module or makes a call fills another one
-    with megabytes that nobody uses later: memory grows for half an hour under steady load. Called before modules are
-    compiled: arenas that there are stay.
+
+def bound_arenas() -> None:
+    """Limits malloc to one arena for each processor, unless the environment has a limit (mallopt(3), M_ARENA_MAX).
+
+    glibc's default is eight for each processor. Each thread that compiles a module or makes an outbound call would fill
+    an arena of its own with megabytes that stay unused later: memory would grow for half an hour under steady load.
+    Called before modules are compiled, because existing arenas stay.
     """
     is_bounded = "MALLOC_ARENA_MAX" in os.environ or "arena_max" in os.environ.get("GLIBC_TUNABLES", "")
     if (mallopt := getattr(_libc, "mallopt", None)) and not is_bounded:
@@ -31,37 +38,37 @@ def bound_arenas() -> None:
 
 
 def give_back() -> None:
-    """Returns to the system what is free: a site that was replaced leaves megabytes in holes of the heap, which glibc
-    keeps."""
+    """Returns free memory to the system (malloc_trim(3)): a replaced site leaves megabytes of holes in the heap."""
     if trim := getattr(_libc, "malloc_trim", None):
         trim(ctypes.c_size_t(0))
 
 
+# The bound of the control group (cgroups(7))
+
+
 MEMBERSHIP = Path("/proc/self/cgroup")
-
-
 MOUNT = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """What a control group and all below it may use together."""
+    """The memory limit of a control group and its descendants together."""
 
     size: int
     """Bytes."""
     file: Path
-    """Where that stands."""
+    """The file of the control group that holds the limit."""
 
 
 def memory_bound(membership: Path = MEMBERSHIP, mount: Path = MOUNT) -> Bound | None:
-    """The tightest bound on the memory of this process, of its own control group or one around it; None if there is
-    none, or nothing can be known of it. See cgroups(7)."""
+    """The lowest memory limit of this process's control group and its ancestors; None without a limit, or if the
+    control group's files cannot be read."""
     bounds = [bound for file in _files(membership, mount) if (bound := _read(file))]
     return min(bounds, key=lambda bound: bound.size, default=None)
 
 
 def _files(membership: Path, mount: Path) -> Iterator[Path]:
-    """`0::/a/b` is the group in version 2, `4:memory:/a/b` the one in version 1."""
+    """The limit files of all groups of the process: `0::/a/b` is a group of version 2, `4:memory:/a/b` of version 1."""
     try:
         lines = membership.read_text(errors="surrogateescape").splitlines()
     except OSError:
@@ -76,7 +83,8 @@ def _files(membership: Path, mount: Path) -> Iterator[Path]:
 
 
 def _upwards(mount: Path, group: str, name: str) -> Iterator[Path]:
-    """In a container the groups around it are not there, or the group is above what is (`/../a`)."""
+    """The files of a group and its ancestors. In a container the ancestors may be missing, or the group may lie above
+    the mounted hierarchy (`/../a`)."""
     path = PurePosixPath(group.lstrip("/"))
     inside = PurePosixPath() if ".." in path.parts else path
     return (mount / part / name for part in (inside, *inside.parents))
@@ -85,14 +93,17 @@ def _upwards(mount: Path, group: str, name: str) -> Iterator[Path]:
 def _read(file: Path) -> Bound | None:
     try:
         return Bound(int(file.read_text()), file)
-    except (OSError, ValueError):  # not there, or "max"
+    except (OSError, ValueError):  # a missing file, or "max"
         return None
 
 
-def worst_case(config: Config, workers: int) -> int:
-    """Bytes that the linear memories of all guests have when as many run as may, those that may grow largest first.
+# The worst case of all guests
 
-    Each worker has `server.concurrency` sandboxes, of which a `[[module]]` has at most its `limits.concurrency`.
+
+def worst_case(config: Config, workers: int) -> int:
+    """Bytes of the linear memories of all guests, when as many guests as possible run, and the largest ones first.
+
+    Each worker runs at most `server.concurrency` guests, and of a `[[module]]` at most `limits.concurrency`.
     """
     free, total = config.server.concurrency, 0
     for limits in sorted((module.limits for module in config.module), key=_size, reverse=True):
@@ -103,7 +114,7 @@ def worst_case(config: Config, workers: int) -> int:
 
 
 def check_memory(config: Config, workers: int, bound: Bound | None) -> Iterator[Problem]:
-    """A warning where the guests of `workers` processes may use more than the bound, if there is one."""
+    """Warns if the guests of `workers` processes may use more memory than the bound."""
     guests = worst_case(config, workers)
     if bound is None or guests <= bound.size:
         return

@@ -1,4 +1,4 @@
-"""Routes: which module answers a path, and how the path divides into SCRIPT_NAME and PATH_INFO."""
+"""Routing: finds the target of a path, and divides the path into SCRIPT_NAME and PATH_INFO (RFC 3875 section 4.1)."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
 _NOT_PLAIN = re.compile(rb"[^\x21-\x24\x26-\x7e]")
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 _USUAL_PATH = 256
-"""Bytes of a path whose route is remembered."""
+"""Longest path in bytes whose match is cached."""
 
 
 def normalize(raw_path: bytes) -> bytes:
-    """The raw path with escapes of unreserved characters decoded and dot segments removed; nothing else changes.
+    """The raw path with unreserved characters decoded and dot segments removed (RFC 3986 sections 6.2.2.2 and 5.2.4).
 
-    `%2F` stays as it is and so never separates segments, and void segments stay (RFC 3986 sections 6.2.2.2 and 5.2.4).
-    Raises BadRequest for a path that does not start with "/" or that climbs above the root.
+    `%2F` stays encoded, so that it never separates segments, and empty segments stay. Raises BadRequest for a path
+    that does not start with "/" or that climbs above the root.
     """
     if b"%" in raw_path:
         raw_path = _ESCAPE.sub(_decode_unreserved, raw_path)
@@ -37,14 +37,15 @@ def normalize(raw_path: bytes) -> bytes:
     segments: list[bytes] = []
     *parents, last = raw_path[1:].split(b"/")
     for segment in parents:
-        _walk(segments, segment)
+        _append(segments, segment)
     if last in (b".", b".."):
-        _walk(segments, last)
+        _append(segments, last)
         last = b""
     return b"/" + b"/".join([*segments, last])
 
 
-def _walk(segments: list[bytes], segment: bytes) -> None:
+def _append(segments: list[bytes], segment: bytes) -> None:
+    """Appends a segment, or resolves it if it is a dot segment."""
     if segment == b"..":
         if not segments:
             raise BadRequest("the path climbs above the root")
@@ -59,15 +60,14 @@ def _decode_unreserved(escape: re.Match[bytes]) -> bytes:
 
 
 def _upper_escapes(path: bytes) -> bytes:
-    """The form in which paths are compared: `%c3` and `%C3` are the same octet. The length does not change."""
+    """The path with its escapes in upper case, for comparison (RFC 3986 section 6.2.2.1). The length stays."""
     return _ESCAPE.sub(lambda escape: escape[0].upper(), path) if b"%" in path else path
 
 
 def decode_path_info(raw: bytes) -> bytes:
-    """`raw` percent-decoded once; a malformed escape stays as it is.
+    """PATH_INFO: `raw` percent-decoded once. A malformed escape stays.
 
-    Raises BadRequest where the decoded path would deceive a guest: control characters, invalid UTF-8, a dot segment
-    that was hidden behind `%2F`.
+    Raises BadRequest for a path that decodes to a control character, invalid UTF-8, or a dot segment behind `%2F`.
     """
     if not _NOT_PLAIN.search(raw):
         return raw
@@ -85,7 +85,7 @@ def decode_path_info(raw: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class RoutePattern:
-    """A route as written: `/exact` matches that path alone, `/prefix/...` the path and everything below it."""
+    """A route: `/exact` matches one path, `/prefix/...` the path and everything below it."""
 
     text: str
 
@@ -101,7 +101,7 @@ class RoutePattern:
 
     @property
     def is_prefix(self) -> bool:
-        """Whether everything below the path matches too."""
+        """Whether the route matches everything below its path too."""
         return self.text.endswith("/...")
 
     @property
@@ -116,12 +116,12 @@ class RoutePattern:
 
     @property
     def key(self) -> bytes:
-        """The encoded form that request paths are compared with."""
+        """The encoded path, in the form that request paths are compared in."""
         encoded = quote(self.path, safe="/%!$&'()*+,;=:@~-._").encode()
         return _upper_escapes(_ESCAPE.sub(_decode_unreserved, encoded)) or b"/"
 
     def join(self, child: str) -> RoutePattern:
-        """The pattern of a `_routes` line below this one: parent without `/...`, one slash, child. Raises ValueError.
+        """The pattern of `child`, a line of `_routes`, below this pattern. Raises ValueError.
 
         >>> RoutePattern("/a/...").join("/b/...").text
         '/a/b/...'
@@ -130,7 +130,7 @@ class RoutePattern:
 
 
 class RouteMatch(NamedTuple, Generic[T_co]):
-    """A request path that found its route: everything CGI needs to know of the path."""
+    """The match of a request path: its target, and the parts of the path that CGI needs."""
 
     target: T_co
     pattern: str
@@ -142,7 +142,7 @@ class RouteMatch(NamedTuple, Generic[T_co]):
 
 
 class _RouteTable(Generic[T]):
-    """Every route, by its path."""
+    """The routes by path: exact ones, and prefixes without their `/...`."""
 
     def __init__(self, routes: Iterable[tuple[RoutePattern, T]]) -> None:
         self._exact: dict[bytes, tuple[str, bytes, T]] = {}
@@ -156,7 +156,7 @@ class _RouteTable(Generic[T]):
         self._longest_prefix = max(map(len, self._prefix), default=-1)
 
     def find(self, raw_path: bytes) -> RouteMatch[T] | None:
-        """What `Router.match` does."""
+        """The match of a raw request path. Raises BadRequest."""
         path = normalize(raw_path)
         key = _upper_escapes(path)
         if found := self._exact.get(key):
@@ -177,16 +177,16 @@ class _RouteTable(Generic[T]):
 class Router(Generic[T]):
     """Finds the most specific route: exact before prefix, a longer prefix before a shorter one.
 
-    A look-up costs one dictionary access per path segment, however many routes there are.
+    A match costs one dictionary access per path segment, whatever the number of routes.
     """
 
     def __init__(self, routes: Iterable[tuple[RoutePattern, T]]) -> None:
-        # Remembered by a table of its own: one that remembered its own method would be freed by the garbage collector
-        # alone, which seldom comes, and every module with it.
+        # The table is an object of its own: a cache of this object's own method would be a cycle, which only the
+        # garbage collector frees, seldom, and every module with it.
         self._find = _RouteTable(routes).find
         self._find_usual = lru_cache(maxsize=1024)(self._find)
 
     def match(self, raw_path: bytes) -> RouteMatch[T] | None:
-        """The route of a raw request path. Raises BadRequest for a path no guest may see."""
-        # What is remembered is the client's choice, so it is short.
+        """The match of a raw request path; None if no route matches. Raises BadRequest for an invalid path."""
+        # Only short paths enter the cache: the client chooses them.
         return self._find_usual(raw_path) if len(raw_path) <= _USUAL_PATH else self._find(raw_path)

@@ -1,4 +1,4 @@
-"""The server's certificate and the TLS it is shown with."""
+"""TLS: the certificate of the server, and the verification of other servers' certificates."""
 
 from __future__ import annotations
 
@@ -20,21 +20,27 @@ _KEY = re.compile(
 )
 
 
+# The server's certificate
+
+
 class Certificate:
-    """A certificate with its key, and the context that new connections take it from."""
+    """The server's certificate with its key, and the SSL context of new connections, which a reload updates."""
 
     def __init__(self, pem: bytes) -> None:
-        """`pem` is what `read` has returned."""
-        self.context = _create_context()
+        """`pem` is a result of `read`."""
+        self.context = _server_context()
         self.renew(pem)
 
     def renew(self, pem: bytes) -> None:
-        """Connections that come from now on see this one."""
-        _use(self.context, pem)
+        """Replaces the certificate for new connections."""
+        _load(self.context, pem)
 
 
 def read(settings: ServerConfig, base: Path) -> bytes:
-    """Certificate and key as one text, proven to belong together. Raises StartupError that names the file."""
+    """Reads the key and the certificate chain as one PEM text, and checks that they belong together.
+
+    Raises StartupError, whose problem names the file.
+    """
     certificate = settings.tls_cert
     if certificate is None:
         raise StartupError(Problem("", f'server.tls_key = "{settings.tls_key}": there is no server.tls_cert beside it'))
@@ -51,12 +57,12 @@ def read(settings: ServerConfig, base: Path) -> bytes:
     if found["encrypted"] or found["header"]:
         raise _refusal(name, file, "the private key has a passphrase; nobody is there to type it")
     try:
-        _create_context().load_verify_locations(cadata=b"\n".join(chain).decode("ascii"))
+        _server_context().load_verify_locations(cadata=b"\n".join(chain).decode("ascii"))
     except (ssl.SSLError, ValueError):
         raise _refusal("tls_cert", certificate, "the certificate is damaged, or of a kind nobody knows") from None
     both = b"\n".join((found[0], *chain, b""))
     try:
-        _use(_create_context(), both)
+        _load(_server_context(), both)
     except ssl.SSLError as error:
         is_other = error.reason == "KEY_VALUES_MISMATCH"
         what = "is not that of the certificate" if is_other else "is damaged, or of a kind nobody knows"
@@ -64,7 +70,7 @@ def read(settings: ServerConfig, base: Path) -> bytes:
     return both
 
 
-def _create_context() -> ssl.SSLContext:
+def _server_context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
@@ -72,18 +78,19 @@ def _create_context() -> ssl.SSLContext:
     return context
 
 
-def _use(context: ssl.SSLContext, pem: bytes) -> None:
-    """Raises ssl.SSLError.
+def _load(context: ssl.SSLContext, pem: bytes) -> None:
+    """Loads a certificate chain and its key into a context. Raises ssl.SSLError.
 
-    OpenSSL reads files alone. What was read and tried before is what it gets: a renewal may be writing the files now.
+    OpenSSL only reads files. The checked text goes into a file in memory, because a renewal may be writing the files of
+    the configuration.
     """
-    with _file(pem) as path:
+    with _memory_file(pem) as path:
         context.load_cert_chain(path)
 
 
 @contextlib.contextmanager
-def _file(data: bytes) -> Iterator[str]:
-    """A file that is nowhere but in memory."""
+def _memory_file(data: bytes) -> Iterator[str]:
+    """The path of a file in memory (memfd_create(2))."""
     descriptor = os.memfd_create("certificate", os.MFD_CLOEXEC)
     try:
         with open(descriptor, "wb", closefd=False) as file:
@@ -105,20 +112,27 @@ def _refusal(name: str, file: str, what: str) -> StartupError:
     return StartupError(Problem("", f'server.{name} = "{file}": {what}'))
 
 
-class _Context(ssl.SSLContext):
-    """One that threads can share: HTTP clients set its ALPN again for each connection, which frees what OpenSSL copies
-    for another one at that moment."""
+# Certificates of the servers that the gateway connects to: registries, and hosts that guests call
+
+
+class _ClientContext(ssl.SSLContext):
+    """An SSL context that threads can share.
+
+    HTTP clients set the ALPN protocols of the context again for each connection, which frees memory that OpenSSL may be
+    copying for a connection of another thread.
+    """
 
     def set_alpn_protocols(self, alpn_protocols: Iterable[str]) -> None:
-        """Nothing: it was set once and for all."""
+        """Does nothing: `create_context` has set the protocols."""
 
 
 def create_context(ca_file: Path | None = None) -> ssl.SSLContext:
-    """A context that verifies certificates and names, also against the authorities of `ca_file` (PEM).
+    """Creates a client's context, which verifies certificates and host names.
 
-    Raises ValueError, which says what is wrong with the file.
+    Trusted are the system's certificate authorities and those in `ca_file` (PEM). Raises ValueError if `ca_file` cannot
+    be used.
     """
-    context = _Context(ssl.PROTOCOL_TLS_CLIENT)
+    context = _ClientContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_default_certs()
     ssl.SSLContext.set_alpn_protocols(context, ["http/1.1"])
     if ca_file is not None:

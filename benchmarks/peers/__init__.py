@@ -1,1 +1,1 @@
-"""Other servers that run the same program, each with a configuration of its own in a directory of its own."""
+"""Other servers that run the same program, each with its own configuration and directory."""

@@ -1,4 +1,4 @@
-"""Apache with mod_cgid, its daemon for CGI programs."""
+"""Apache with mod_cgid: a daemon forks the CGI programs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..servers import Server
+from ..harness.server import Server
 from .peer import find, free_port, native_hello, peer
 
 _CONFIG = """

@@ -1,4 +1,4 @@
-/* What samples/wat/hello.wat says, as a native CGI program; a write and no stdio, because that starts fastest. */
+/* The output of samples/wat/hello.wat as a native CGI program; write(2) without stdio starts fastest. */
 #include <unistd.h>
 
 int main(void)

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..servers import Server
+from ..harness.server import Server
 from .peer import find, free_port, native_hello, peer
 
 _CONFIG = """

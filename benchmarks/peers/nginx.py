@@ -1,4 +1,4 @@
-"""nginx in front of fcgiwrap: FastCGI, and fork and exec behind it."""
+"""nginx and fcgiwrap: FastCGI to a process that forks and executes the CGI program."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..cores import SERVER
-from ..process import started, wait_until
-from ..servers import Server
+from ..harness.cores import SERVER
+from ..harness.process import started, wait_until
+from ..harness.server import Server
 from .peer import find, free_port, native_hello, peer
 
 _CONFIG = """
@@ -47,7 +47,7 @@ http {{
 }}
 """
 _CHILDREN = 16
-"""Programs that may run at once: as many as there are connections."""
+"""Processes of fcgiwrap: as many as connections."""
 
 
 @contextlib.contextmanager
@@ -59,7 +59,7 @@ def nginx(directory: Path) -> Iterator[Server]:
     config.write_text(_CONFIG.format(user=user, directory=directory, program=program, port=port, socket=socket))
     wrap = [find("fcgiwrap", "fcgiwrap"), "-c", str(_CHILDREN), "-s", f"unix:{socket}"]
     log = directory / "fcgiwrap.log"
-    # Not set aside while others are measured: without requests it sleeps.
+    # fcgiwrap is not paused while other servers are measured: it sleeps without requests.
     with started(wrap, SERVER, log) as process:
         wait_until(process, "fcgiwrap", socket.exists, log)
         command = [find("nginx", "nginx"), "-e", str(directory / "log"), "-c", str(config)]

@@ -1,9 +1,9 @@
-// A server on node:wasi: the module is compiled once, each request has a WASI and an instance of its own.
+// A server on node:wasi: the module is compiled once, each request has its own WASI object and instance.
 //
 //   node --no-warnings node.mjs MODULE OUTPUT
 //
-// A guest runs to its end before the next one starts, so that one file takes what all of them print. It is read at the
-// place where the guest began to write and emptied now and then, which costs less than a file for each request.
+// A guest runs to its end before the next one starts, so that one file takes the output of all guests. A response is read
+// from the offset at which its guest began to write; the file is truncated at 8 MiB. A file for each request costs more.
 import fs from 'node:fs'
 import http from 'node:http'
 import { WASI } from 'node:wasi'

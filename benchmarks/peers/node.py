@@ -10,14 +10,14 @@ from pathlib import Path
 
 import wasmtime
 
-from ..cores import SERVER
 from ..errors import Failed
-from ..process import started, wait_ready
-from ..servers import HELLO_WAT, Server
+from ..harness.cores import SERVER
+from ..harness.process import started, wait_ready
+from ..harness.server import HELLO_WAT, Server
 from .peer import find_node
 
 _SCRIPT = Path(__file__).parent / "node.mjs"
-_LEAST = 20
+_VERSION = 20
 
 
 @contextlib.contextmanager
@@ -25,11 +25,11 @@ def node(directory: Path) -> Iterator[Server]:
     """Serves the hello guest."""
     program = find_node()
     version = subprocess.run([program, "--version"], check=True, capture_output=True, text=True).stdout
-    if int(version.removeprefix("v").partition(".")[0]) < _LEAST:
-        raise Failed(f"{program} is Node {version.strip()}, {_LEAST} or later is needed (npm: node@{_LEAST})")
+    if int(version.removeprefix("v").partition(".")[0]) < _VERSION:
+        raise Failed(f"{program} is Node {version.strip()}, {_VERSION} or later is needed (npm: node@{_VERSION})")
     module = directory / "hello.wasm"
     module.write_bytes(wasmtime.wat2wasm(HELLO_WAT.read_text()))
-    # In memory where the system has such a place: Node gives a guest a file, and nothing of this is meant to last.
+    # The output file of Node's guests is in memory if /dev/shm exists.
     shared = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else directory) as output:
         command = [program, "--no-warnings", str(_SCRIPT), str(module), f"{output}/stdout"]

@@ -1,4 +1,4 @@
-"""What all peers need: a program, a free port, a directory, and a start that waits for the first answer."""
+"""The common part of all peers: find a program, compile the native CGI program, find a port, start a server."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ..cores import SERVER
 from ..errors import Failed
-from ..process import started, wait_until
-from ..servers import Server
+from ..harness.cores import SERVER
+from ..harness.process import started, wait_until
+from ..harness.server import Server
 
 _SOURCE = Path(__file__).parent / "hello.c"
 _TOOLCHAINS = Path(__file__).parents[2] / "samples" / ".venv-samples" / "bin"
@@ -21,7 +21,7 @@ _SEARCH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin"
 
 
 def find(program: str, package: str) -> str:
-    """The path of a program; raises Failed with what to install where it is missing."""
+    """The path of a program. Raises Failed with the package to install."""
     path = shutil.which(program, path=_SEARCH)
     if path is None:
         raise Failed(f"{program} is not installed (Debian: apt-get install {package})")
@@ -29,7 +29,7 @@ def find(program: str, package: str) -> str:
 
 
 def find_node() -> str:
-    """The path of Node: the system's, or the one that scripts/build-samples installs."""
+    """The path of Node: the system's, or that of scripts/build-samples. Raises Failed."""
     path = shutil.which("node", path=f"{_SEARCH}:{_TOOLCHAINS}")
     if path is None:
         raise Failed("node is not installed (npm install --global node@20)")
@@ -37,7 +37,7 @@ def find_node() -> str:
 
 
 def native_hello(directory: Path, *, is_static: bool = True) -> Path:
-    """The CGI program in C, compiled as `hello.cgi` in `directory`; linked statically it starts fastest."""
+    """The CGI program in C, compiled to `hello.cgi` in `directory`; a static program starts fastest."""
     program = directory / "hello.cgi"
     flags = ["-static"] if is_static else []
     subprocess.run([find("gcc", "gcc"), "-O2", *flags, "-o", str(program), str(_SOURCE)], check=True)
@@ -45,7 +45,7 @@ def native_hello(directory: Path, *, is_static: bool = True) -> Path:
 
 
 def free_port() -> int:
-    """A port nobody has at this moment, for servers that cannot be given port 0."""
+    """A port that is free at this moment, for servers that do not take port 0."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port
@@ -53,7 +53,7 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def peer(command: Sequence[str], port: int, path: str, directory: Path) -> Iterator[Server]:
-    """A peer that stays in the foreground, set aside until it is measured."""
+    """Runs a server in the foreground, waits until it listens, and pauses it."""
     log = directory / "log"
     with started(command, SERVER, log) as process:
         wait_until(process, command[0], lambda: _listens(port), log)

@@ -1,1 +1,1 @@
-"""The rows of the table, each with how it is measured."""
+"""The rows of the table, one file for each."""

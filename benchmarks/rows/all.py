@@ -1,12 +1,12 @@
-"""Every row there is, in the table's order."""
+"""All rows in the order of the table."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from ..plan import Plan
-from ..table import Row
+from ..harness.plan import Plan
+from ..report.table import Row
 from .hello import PEERS, QUICK, READS, hello
 from .latency import latency
 from .memory import memory
@@ -22,12 +22,12 @@ from .workers import workers
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Rows that are measured together."""
+    """Rows that one function measures."""
 
     names: tuple[str, ...]
     measure: Callable[[Plan], Iterator[Row]]
     quick: tuple[str, ...]
-    """Those of the short form: they need nothing that the tests do not need too."""
+    """The rows of the short form, which need no programs beyond those of the tests."""
 
 
 def _alone(measure: Callable[[Plan], Iterator[Row]], *, is_quick: bool = True) -> Group:
@@ -50,3 +50,5 @@ GROUPS = (
 )
 NAMES = tuple(name for group in GROUPS for name in group.names)
 QUICK_NAMES = tuple(name for group in GROUPS for name in group.quick)
+LABELS = {name: peer.label for name, peer in PEERS.items()}
+"""The names of the compared servers in the chart, by row."""

@@ -1,4 +1,4 @@
-"""The hello module over HTTP, beside bare uvicorn and beside other servers with the same program."""
+"""Rows: the hello module over HTTP, beside bare uvicorn and beside other servers with the same program."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..guests import ENVIRON_WAT
+from ..harness.plan import Plan
+from ..harness.server import HELLO_WAT, ROUTE, Server, bare, check_hello, floor, gateway
+from ..harness.target import Target
+from ..harness.turns import alternate
 from ..peers.apache import apache
 from ..peers.lighttpd import lighttpd
 from ..peers.nginx import nginx
 from ..peers.node import node
-from ..plan import Plan
-from ..servers import HELLO_WAT, ROUTE, Server, bare, check_hello, floor, gateway
-from ..table import Row, Target, ratio
-from ..turns import alternate
+from ..report.table import Row, ratio
 
 Start = Callable[[Path], AbstractContextManager[Server]]
 
@@ -26,19 +27,19 @@ def _dynamic(directory: Path) -> AbstractContextManager[Server]:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """What the gateway is compared with."""
+    """A server that the gateway is compared with."""
 
     label: str
     reference: str
     start: Start
-    """In a directory of its own."""
+    """Starts the server with its files in the given directory."""
     bound: float | None = None
-    """The least ratio; None for one that is shown for information."""
+    """The least ratio; None for a row without target."""
     guard: float | None = None
-    """The least ratio in the short form, where the row has no target: far below what was measured."""
+    """The least ratio in the short form of a row without target, far below the measured ratio."""
 
     def target(self, plan: Plan) -> Target | None:
-        """What the ratio has to be, if anything."""
+        """The target of the ratio, if any."""
         if self.bound:
             return plan.target(self.bound)
         return Target(self.guard) if plan.is_quick and self.guard else None
@@ -55,16 +56,16 @@ PEERS = {
     "nginx": Peer("nginx and fcgiwrap", "nginx and fcgiwrap running a native C CGI", nginx),
     "apache": Peer("Apache mod_cgid", "Apache with mod_cgid running a native C CGI", apache),
 }
-"""By name of the row."""
+"""The compared servers, by row."""
 QUICK = (FLOOR,)
-"""In place of bare uvicorn, whose target is missed: the floor says what can be had of it."""
+"""The short form compares with the floor, because the target beside bare uvicorn is missed."""
 READS = "reads-environ"
 _READS = "/reads"
 MEASURE = "hello module over HTTP, 1 worker, 16 connections"
 
 
 def hello(plan: Plan) -> Iterator[Row]:
-    """All servers take turns in one run."""
+    """Measures all servers in turns."""
     names = [name for name in PEERS if name in plan.wanted]
     with ExitStack() as stack:
         servers = []

@@ -1,4 +1,4 @@
-"""How far the slowest of a hundred requests is from the usual one, at half of the maximum rate."""
+"""Rows: the 99th percentile of latency beside the median, at half of the maximum rate."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from ..cores import LOAD, pinned
-from ..load import CONNECTIONS
-from ..pace import Latency, pace
-from ..plan import Plan
-from ..servers import HELLO_WAT, ROUTE, Server, bare, gateway
-from ..table import Row, Target, number, ratio
+from ..harness.cores import LOAD, pinned
+from ..harness.load import CONNECTIONS
+from ..harness.pace import Latency, pace
+from ..harness.plan import Plan
+from ..harness.server import HELLO_WAT, ROUTE, Server, bare, gateway
+from ..harness.target import Target, number
+from ..report.table import Row, ratio
 
 MEASURE = "p99 latency at half of the maximum rate"
 
 
 def latency(plan: Plan) -> Iterator[Row]:
-    """In each turn the maximum is measured first, so that the half is one of the same moment.
+    """Measures the maximum rate in each turn, then the latency at half of it.
 
-    Bare uvicorn at the same rate tells what the machine itself adds.
+    Bare uvicorn at the same rate shows the share of the machine.
     """
     directory = plan.directory / "latency"
     directory.mkdir()
@@ -33,7 +34,7 @@ def latency(plan: Plan) -> Iterator[Row]:
             theirs.append(_pace(reference, halves[-1], plan.seconds))
     target = plan.target(4, is_most=True)
     if plan.is_quick:
-        # On a machine that is busy with other things the slowest hundredth shows those; bare uvicorn meets them too.
+        # On a busy machine the 99th percentile shows the other programs; bare uvicorn shows them as well.
         by_the_machine = statistics.median(latency.p99 / latency.median for latency in theirs[1:])
         target = replace(target, bound=max(target.bound, by_the_machine))
     at = f"at {number(statistics.median(halves[1:]))} requests/s"

@@ -1,4 +1,4 @@
-"""What a warm module costs a worker that does nothing."""
+"""Row: the memory of warm modules in an idle worker."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..guests import LOG_RS, variant
-from ..plan import Plan
-from ..servers import gateway
-from ..table import Measured, Row, number
+from ..harness.plan import Plan
+from ..harness.server import gateway
+from ..harness.target import number
+from ..report.table import Measured, Row
 
 MODULES = 100
 _MIB = 2**20
 
 
 def memory(plan: Plan) -> Iterator[Row]:
-    """Two gateways after a start from the cache, one with a single module and one with a hundred different ones.
+    """Compares two gateways after a start from the cache: with one module, and with a hundred different modules.
 
-    What counts is proportional resident memory (Pss) outside the mappings of the cache's files: nothing of the
-    artefacts, and all of what else a module brings.
+    The measure is proportional resident memory (Pss) without the mappings of the cache's files, the artefacts.
     """
     growths, details = [], []
     for turn in range(2 if plan.is_quick else plan.rounds + 1):
@@ -39,4 +39,4 @@ def _resident(directory: Path, count: int) -> int:
         modules[f"/{index}"] = directory / f"{index}.wasm"
         modules[f"/{index}"].write_bytes(variant(program, index))
     with gateway(directory, modules) as server:
-        return server.process.resident_beside(directory / "cache")
+        return server.process.resident_outside(directory / "cache")

@@ -1,4 +1,4 @@
-"""Loading what was compiled before, beside compiling it."""
+"""Row: the load of a precompiled artefact beside its compilation."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from collections.abc import Iterator
 import wasmtime
 
 from ..cpython import cpython
-from ..plan import Plan
-from ..request import load_hello
-from ..table import Row, ratio
-from ..turns import alternate
+from ..harness.plan import Plan
+from ..harness.turns import alternate
+from ..loops.request import load_hello
+from ..report.table import Row, ratio
 
 _LOADS = 20
 
 
 def precompiled(plan: Plan) -> Iterator[Row]:
-    """In this process, on all cores, which helps the compiler alone; a load is the median of some."""
+    """Measures in this process, on all cores, of which only the compiler uses several; a load is a median of 20."""
     engine, module = load_hello().engine, cpython().read_bytes()
     artefact = plan.directory / "artefact"
     artefact.write_bytes(wasmtime.Module(engine, module).serialize())

@@ -1,20 +1,20 @@
-"""A thousand routes beside one."""
+"""Row: a thousand routes beside one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
 
-from ..plan import Plan
-from ..servers import HELLO_WAT, gateway
-from ..table import Row, ratio
-from ..turns import alternate
+from ..harness.plan import Plan
+from ..harness.server import HELLO_WAT, gateway
+from ..harness.turns import alternate
+from ..report.table import Row, ratio
 
 MANY = 1000
 
 
 def routes(plan: Plan) -> Iterator[Row]:
-    """Two gateways in turns; the one with many routes is asked for the last of them."""
+    """Measures two gateways in turns; requests to the gateway with many routes match the last route."""
     one, many = plan.directory / "one-route", plan.directory / "many-routes"
     one.mkdir()
     many.mkdir()

@@ -1,25 +1,25 @@
-"""The sandbox alone, beside the calls it consists of."""
+"""Rows: the sandbox beside a bare loop over the same C API calls."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
 
-from ..cores import SERVER, pinned
-from ..plan import Plan
-from ..request import load_hello
-from ..sandbox import sandbox_loops
-from ..table import Row, ratio
-from ..turns import alternate
+from ..harness.cores import SERVER, pinned
+from ..harness.plan import Plan
+from ..harness.turns import alternate
+from ..loops.request import load_hello
+from ..loops.sandbox import sandbox_loops
+from ..report.table import Row, ratio
 
 MEASURE = "sandbox alone, hello module that reads its environment"
 REFERENCE = "a bare loop over the same C API calls"
 _SHARE = 5
-"""A loop goes on for this part of the time a load does."""
+"""The divisor of the load's duration that gives the duration of a loop."""
 
 
 def sandbox(plan: Plan) -> Iterator[Row]:
-    """All loops in this process, on the server's core."""
+    """Measures all loops in this process, on the server's core."""
     with pinned(SERVER), sandbox_loops(load_hello()) as loops:
         count = max(100, int(plan.seconds / _SHARE / loops.entry(200) * 1e6))
         measures = (loops.entry, loops.bare.run, loops.on_a_thread, loops.bare_on_a_thread.run)

@@ -1,4 +1,4 @@
-"""How long a start takes when the module is big and cached."""
+"""Row: the time of a start with a large module in the cache."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..cores import SERVER
 from ..cpython import cpython
 from ..errors import Failed
-from ..plan import Plan
-from ..process import python, started, wait_ready
-from ..servers import serve_command
-from ..table import Row, ratio
-from ..turns import alternate
+from ..harness.cores import SERVER
+from ..harness.plan import Plan
+from ..harness.process import python, started, wait_ready
+from ..harness.server import serve_command
+from ..harness.turns import alternate
+from ..report.table import Row, ratio
 
 _IMPORT = "import wagi_gateway.cli.main, wagi_gateway.server.serve"
 
 
 def start(plan: Plan) -> Iterator[Row]:
-    """From the start of the process to its ready line, beside a Python that imports what `serve` needs and ends.
+    """Measures from the start of the process to its ready line; the reference imports the modules of `serve` and exits.
 
-    The first start compiles, and does not count.
+    The first start compiles the module and does not count.
     """
     directory = plan.directory / "start"
     directory.mkdir()

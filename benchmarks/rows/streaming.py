@@ -1,17 +1,18 @@
-"""A long response, and what it does to the server's memory."""
+"""Row: the rate of a long response, and the server's memory meanwhile."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
 
-from ..cores import LOAD, pinned
-from ..download import download
 from ..guests import streams
-from ..plan import Plan
-from ..servers import Server, bare, gateway
-from ..table import Measured, Row, number, ratio
-from ..turns import alternate
+from ..harness.cores import LOAD, pinned
+from ..harness.download import download
+from ..harness.plan import Plan
+from ..harness.server import Server, bare, gateway
+from ..harness.target import number
+from ..harness.turns import alternate
+from ..report.table import Measured, Row, ratio
 
 _SIZE = 2**30
 _QUICK_SIZE = 2**27
@@ -19,9 +20,9 @@ _MIB = 2**20
 
 
 def streaming(plan: Plan) -> Iterator[Row]:
-    """The same bytes in pieces of 64 KiB, by a guest and by uvicorn; one client that reads as fast as it can.
+    """Measures the same bytes in pieces of 64 KiB from a guest and from bare uvicorn, read by one client.
 
-    Memory is the peak of resident memory in all turns over what was resident before the first.
+    Memory is the peak of resident memory in all turns, less the resident memory before the first turn.
     """
     size = _QUICK_SIZE if plan.is_quick else _SIZE
     directory = plan.directory / "streaming"
@@ -33,7 +34,7 @@ def streaming(plan: Plan) -> Iterator[Row]:
         server = stack.enter_context(gateway(directory, {"/stream": guest}, settings=limits))
         reference = stack.enter_context(bare("stream"))
         before = server.process.status("VmRSS")
-        server.process.forget_peak()
+        server.process.reset_peak()
         ours, theirs = alternate(
             plan.rounds,
             [lambda: _rate(server, "/stream", size), lambda: _rate(reference, f"/stream/{size}", size)],

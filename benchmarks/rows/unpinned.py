@@ -1,21 +1,21 @@
-"""What the scheduler makes of it without pinning."""
+"""Row: the hello module without CPU affinity."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
 
-from ..cores import ALL
-from ..plan import Plan
-from ..servers import HELLO_WAT, ROUTE, bare, gateway
-from ..table import Row, ratio
-from ..turns import alternate
+from ..harness.cores import ALL
+from ..harness.plan import Plan
+from ..harness.server import HELLO_WAT, ROUTE, bare, gateway
+from ..harness.turns import alternate
+from ..report.table import Row, ratio
 
 MEASURE = "hello module over HTTP, server and load on all cores"
 
 
 def unpinned(plan: Plan) -> Iterator[Row]:
-    """The gateway and bare uvicorn in turns, neither they nor the load bound to a core."""
+    """Measures the gateway and bare uvicorn in turns; servers and load may run on all cores."""
     directory = plan.directory / "unpinned"
     directory.mkdir()
     with ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""A body of 1 MiB that comes back."""
+"""Row: a request body of 1 MiB, echoed."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 from ..guests import ECHO
-from ..load import UPLOAD
-from ..plan import Plan
-from ..servers import ROUTE, bare, gateway
-from ..table import Row, ratio
-from ..turns import alternate
+from ..harness.load import UPLOAD
+from ..harness.plan import Plan
+from ..harness.server import ROUTE, bare, gateway
+from ..harness.turns import alternate
+from ..report.table import Row, ratio
 
 CONNECTIONS = 4
-"""So that there is always one at work and another ready."""
+"""Enough to keep the server busy while a client reads."""
 
 
 def upload(plan: Plan) -> Iterator[Row]:
-    """A guest that copies standard input to standard output, and a uvicorn application that does as much."""
+    """Measures a guest that copies standard input to standard output, and an echo application on bare uvicorn."""
     directory = plan.directory / "upload"
     directory.mkdir()
     guest = directory / "echo.wat"

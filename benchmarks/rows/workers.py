@@ -1,19 +1,19 @@
-"""Two workers beside one."""
+"""Row: two workers beside one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
 
-from ..cores import ALL, TWO
-from ..plan import Plan
-from ..servers import HELLO_WAT, ROUTE, gateway
-from ..table import Row, ratio
-from ..turns import alternate
+from ..harness.cores import ALL, TWO
+from ..harness.plan import Plan
+from ..harness.server import HELLO_WAT, ROUTE, gateway
+from ..harness.turns import alternate
+from ..report.table import Row, ratio
 
 
 def workers(plan: Plan) -> Iterator[Row]:
-    """One worker and two, both on the same two cores, with a load that may run on any."""
+    """Measures one worker and two on the same two cores; the load may run on all cores."""
     one, two = plan.directory / "one", plan.directory / "two"
     one.mkdir()
     two.mkdir()

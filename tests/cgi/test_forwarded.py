@@ -1,4 +1,4 @@
-"""What a trusted proxy says, and what nobody else may (spec: cgi.md A2)."""
+"""What a trusted proxy says, and what nobody else may (docs/spec/cgi.md A2)."""
 
 from __future__ import annotations
 

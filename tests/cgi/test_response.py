@@ -1,4 +1,4 @@
-"""A guest's header block (RFC 3875 section 6; spec: cgi.md A5 and the rows R01-R35)."""
+"""A guest's header block (RFC 3875 section 6; docs/spec/cgi.md A5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands as a user types them."""
+"""The commands in processes of their own: output and exit codes."""
 
 from __future__ import annotations
 

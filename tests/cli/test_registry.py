@@ -1,4 +1,4 @@
-"""The commands about registries and Pods, as a user types them."""
+"""The commands for registries and Pods: output and exit codes."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def private(private_registry: Registry) -> Registry:
 
 @pytest.fixture
 def name(registry: Registry) -> str:
-    """A repository no other test knows."""
+    """A repository that no other test uses."""
     return f"{registry.address}/team/hello-{next(_names)}"
 
 
 def run(*arguments: str | Path, cwd: Path, code: int = 0, environment: dict[str, str] | None = None) -> str:
-    """What a command prints on standard output; with a `code` other than 0, on standard error."""
+    """The standard output of a command; with a `code` other than 0, its standard error."""
     stdout, stderr = publishing.run(*arguments, cwd=cwd, code=code, environment=environment)
     return stderr if code else stdout
 
@@ -60,7 +60,7 @@ def rows(table: str) -> list[list[str]]:
 
 
 def manifest(registry: Registry, reference: str) -> dict[str, object]:
-    """What a registry has under a reference."""
+    """The manifest of a reference in a registry."""
     repository, _, version = reference.removeprefix(f"{registry.address}/").partition("@")
     accept = {"Accept": "application/vnd.oci.image.manifest.v1+json"}
     answer = httpx.get(f"{registry.url}/v2/{repository.partition(':')[0]}/manifests/{version}", headers=accept)
@@ -196,7 +196,7 @@ def test_pull_says_what_is_wrong(
 
 
 def test_a_pull_that_is_not_kept_has_failed(name: str, tmp_path: Path) -> None:
-    """For a start without a network it is as good as none."""
+    """A module that is not stored is of no use to a start without a network."""
     run("push", HELLO, f"{name}:1", cwd=tmp_path)
     run("pull", f"{name}:1", "--cache-dir", "kept", cwd=tmp_path)
     (tmp_path / "modules.toml").write_text(module("/m", f"oci:{name}:1") + '[cache]\nmax_module = "1KiB"\n')
@@ -275,7 +275,7 @@ def test_a_private_registry_lets_nobody_in(private: Registry, tmp_path: Path, lo
 
 
 def test_push_and_inspect_take_the_tables_of_a_configuration(private: Registry, tmp_path: Path) -> None:
-    """A file that holds nothing else is enough."""
+    """A settings file with `[registries]` alone is enough."""
     (tmp_path / "gateway.toml").write_text(f'[registries."{private.address}"]\nca_file = "{private.ca_file}"\n')
     (tmp_path / "auth.json").write_text(config_json(private))
     options = ["--settings", "gateway.toml", "--auth-file", "auth.json"]
@@ -454,7 +454,7 @@ def test_convert_wants_a_pod(tmp_path: Path, text: str | None, message: str) -> 
 
 
 def test_as_processes(name: str, tmp_path: Path) -> None:
-    """The same in a process of its own, for each way to end."""
+    """The same in a process of its own, for each exit code."""
     commands = {
         f"push {shlex.quote(str(HELLO))} {name}:1": (0, rb"NAME:1@sha256:[0-9a-f]{64}\n", b""),
         f"pull {name}:1": (0, rb"NAME:1@sha256:[0-9a-f]{64} pulled\n", b""),

@@ -1,4 +1,4 @@
-"""The largest function of modules that were written down and of those that compilers made."""
+"""The size of the largest function, in written modules and in compiled samples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Artefacts on disk: written whole, found again, and not trusted when they should not be."""
+"""The artefact cache: atomic writes, verification, refusal of unsafe files and directories."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_what_is_stored_is_found(directory: Path) -> None:
         lambda path: path.with_suffix(".json").write_text("{"),
         lambda path: (path.unlink(), path.symlink_to("/dev/null")),
     ],
-    ids=["changed", "cut", "empty", "gone", "writable", "no note", "odd note", "bad note", "a link"],
+    ids=["changed", "cut", "empty", "gone", "writable", "no record", "odd record", "bad record", "a link"],
 )
 def test_what_is_spoiled_is_not_found(directory: Path, spoil: Callable[[Path], object]) -> None:
     cache = ArtefactCache(directory)

@@ -1,4 +1,4 @@
-"""What a module in a registry may be called."""
+"""Image references: the accepted notations, their parts, and refused texts."""
 
 from __future__ import annotations
 

@@ -136,8 +136,9 @@ def delivered(pieces: list[bytes], case: Case, *, is_quick: bool) -> Delivered:
     execution = _Output(pieces, case.outcome, is_quick=is_quick)
     redirect = error = None
     try:
-        delivery = Delivery(case.request, reply, _ROOM, lambda _message: None)
-        redirect = finished(delivery.respond(cast(Guest, execution), cast(Endpoint, case)))
+        guest, endpoint = cast(Guest, execution), cast(Endpoint, case)
+        delivery = Delivery(guest, endpoint, case.request, reply, _ROOM, lambda _message: None)
+        redirect = finished(delivery.respond())
     except RequestError as raised:
         error = raised
         assert not reply.is_started

@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 from uvicorn.server import ServerState
 
 from tests.support.http_client import Answer, Connection
-from wagi_gateway.server.protocol import UvicornConfig
+from wagi_gateway.server.uvicorn_config import UvicornConfig
 
 T = TypeVar("T")
 

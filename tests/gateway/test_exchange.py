@@ -8,14 +8,15 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from starlette.types import Message
 
 from tests.conftest import ROOT
 from tests.support import guests
-from tests.support.asgi import PATIENCE, Answer, Client
+from tests.support.asgi import PATIENCE, Answer, Client, scope
 from tests.support.farm import Target
 from tests.support.guests import CLOCK, FOREVER, READS, burns
 from wagi_gateway.config.file import read_config
@@ -23,7 +24,6 @@ from wagi_gateway.errors import BadOutput, GuestFailed
 from wagi_gateway.gateway.gateway import Gateway
 from wagi_gateway.sandbox.backend import choose
 from wagi_gateway.sandbox.inline import TIME_SLICE
-from wagi_gateway.sandbox.sandbox import Sandbox
 from wagi_gateway.site.load import load
 
 pytestmark = pytest.mark.skipif(not choose().can_run_inline, reason="guests run on threads alone here")
@@ -53,6 +53,18 @@ MODULES = {
 }
 
 
+async def no_message() -> Message:
+    """A client that sends nothing and stays."""
+    await asyncio.Event().wait()
+    return {}
+
+
+async def expire(deadline: asyncio.Timeout, begun: asyncio.Event) -> None:
+    """Ends a timeout once the response has begun."""
+    await begun.wait()
+    deadline.reschedule(0)
+
+
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     path = tmp_path / "modules.toml"
@@ -67,12 +79,8 @@ def config(tmp_path: Path) -> Path:
 
 @asynccontextmanager
 async def served(config: Path) -> AsyncIterator[Client]:
-    site = load(read_config(config))
-    with closing(site):
-        gateway = Gateway(site)
-        async with asyncio.timeout(2 * PATIENCE), Sandbox(site.engine) as sandbox:
-            gateway.sandbox = sandbox
-            yield Client(gateway)
+    async with asyncio.timeout(2 * PATIENCE), Gateway(load(read_config(config))) as gateway:
+        yield Client(gateway)
 
 
 @pytest.mark.parametrize(
@@ -162,6 +170,43 @@ def test_places_are_given_back(config: Path) -> None:
             return [*statuses, *sorted(answer.status for answer in both), (await client.ask("/only-one")).status]
 
     assert asyncio.run(main()) == [200] * 21 + [503, 200]
+
+
+@pytest.mark.parametrize("name", ["forever", "streams"], ids=["before the response", "in the response"])
+def test_a_cancelled_request_is_answered_and_stays_cancelled(config: Path, name: str) -> None:
+    """As a server cancels it at its end, or a timeout around the application."""
+
+    async def main() -> list[Message]:
+        async with served(config) as client:
+            sent: list[Message] = []
+            begun = asyncio.Event()
+            waiting: list[asyncio.Task[None]] = []
+
+            async def send(message: Message) -> None:
+                sent.append(message)
+                begun.set()
+
+            async def ask() -> None:
+                async with asyncio.timeout(None) as deadline:
+                    if name == "forever":
+                        deadline.reschedule(asyncio.get_running_loop().time() + 0.05)
+                    else:
+                        waiting.append(asyncio.create_task(expire(deadline, begun)))
+                    await client.app(scope(f"/{name}", query="go"), no_message, send)
+
+            with pytest.raises(TimeoutError):
+                await ask()
+            assert (await client.ask("/hello")).status == 200
+            assert isinstance(client.app, Gateway)
+            assert client.app.generation.users <= 1  # the stopped guest may still be ending
+            return sent
+
+    start, *rest = asyncio.run(main())
+    if name == "forever":
+        assert (start["status"], rest[-1]["more_body"]) == (503, False)
+    else:
+        assert start["status"] == 200
+        assert all(message["more_body"] for message in rest)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ def test_its_calls_leave_nothing_to_the_garbage_collector(tmp_path: Path) -> Non
     gc.disable()
     try:
         resources = GuestResources("/", "1")
-        assert resources.outbound(endpoint)
+        assert resources.open_outbound(endpoint)
         resources.end()
         del resources
         assert gc.collect() == 0

@@ -1,8 +1,8 @@
-"""The pure functions of each request stay quick: measured in units of a piece of plain Python, on the same machine.
+"""Bounds for the time of the pure functions of each request, in units of a piece of plain Python on the same machine.
 
-A unit is `unit()` below, measured right before and after, the best of many runs on both sides; so neither a slow
-machine nor a busy one fails a test, and a change of kind (a loop over all routes, a regular expression compiled anew)
-does. The bounds are about twice of what is measured.
+A unit is the time of `unit()`, measured before and after the function, the best of many runs on both sides. A slow or
+busy machine therefore fails no test; a change of order does (a loop over all routes, a regular expression compiled in
+each call). The bounds are about twice the measured values.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import replace
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from benchmarks.request import REQUEST
+from benchmarks.loops.request import REQUEST
 from wagi_gateway.cgi.environ import build_environ
 from wagi_gateway.cgi.request import find_authority
 from wagi_gateway.cgi.response import HeaderBlock, parse_block
@@ -37,7 +37,7 @@ _MATCH = RouteMatch(None, "/a/...", b"/a", b"/a/b/c", b"/b/c", b"/b/c")
 
 
 def unit() -> dict[bytes, bytes]:
-    """What such functions are made of: bytes, a dictionary, a call for each entry. Some 10 microseconds."""
+    """The yardstick: operations on bytes, a dictionary, a call for each entry. About 10 microseconds."""
     found = {}
     for number in range(30):
         name, _, value = (b"x-name-%d: value" % number).partition(b": ")
@@ -46,7 +46,7 @@ def unit() -> dict[bytes, bytes]:
 
 
 def best(function: Callable[[], object]) -> float:
-    """Seconds of the quickest run."""
+    """Seconds of the fastest run."""
     seconds = []
     for _ in range(_ROUNDS):
         begin = time.perf_counter()
@@ -56,7 +56,7 @@ def best(function: Callable[[], object]) -> float:
 
 
 def units(benchmark: BenchmarkFixture, function: Callable[[], object]) -> float:
-    """What a call of `function` costs in units."""
+    """The time of a call of `function` in units."""
     before = best(unit)
     benchmark(function)
     assert benchmark.stats is not None, "these tests measure; do not disable them"
@@ -65,7 +65,7 @@ def units(benchmark: BenchmarkFixture, function: Callable[[], object]) -> float:
 
 
 def router(count: int) -> Router[int]:
-    """Half of the routes exact, half of them prefixes, in three levels."""
+    """A router with half of the routes exact and half of them prefixes, in three levels."""
     texts = [f"/some/{number % 30}/path-{number}" + ("/..." if number % 2 else "") for number in range(count)]
     return Router([(RoutePattern(text), number) for number, text in enumerate(texts)])
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
+import sys
 
 import pytest
 
-from wagi_gateway.observe.guest_log import GuestLog
 from wagi_gateway.observe.log import GUEST, JsonFormatter, TextFormatter, escape
 
 
@@ -47,30 +48,10 @@ def test_json() -> None:
     assert line == {"level": "info", "logger": "wagi_gateway", "message": r"hello\n", "route": "/x", "bytes": 3}
 
 
-@pytest.mark.parametrize(
-    ("pieces", "lines"),
-    [
-        ([b"a\nb\n"], ["a", "b"]),
-        ([b"a", b"b\n"], ["ab"]),
-        ([b"a\r\n"], ["a"]),
-        ([b"no end"], ["no end"]),
-        ([b"\xff\n"], [r"\xff"]),
-        ([b"\n"], [""]),
-        ([b"x" * 9000 + b"\n"], ["x" * 8192, "x" * 808]),
-        ([b"x" * 5000, b"x" * 5000], ["x" * 8192, "x" * 1808]),
-    ],
-)
-def test_guest_lines(caplog: pytest.LogCaptureFixture, pieces: list[bytes], lines: list[str]) -> None:
-    logging.getLogger("wagi_gateway").propagate = True
-    caplog.set_level(logging.INFO, GUEST)
-    log = GuestLog("/x", "r1")
-    for piece in pieces:
-        log.feed(piece)
-    log.close()
-    assert [made.getMessage() for made in caplog.records] == lines
-
-
-def test_dropped_bytes_are_counted(caplog: pytest.LogCaptureFixture) -> None:
-    logging.getLogger("wagi_gateway").propagate = True
-    GuestLog("/x", "r1").close(dropped=17)
-    assert "17 more bytes" in caplog.text
+def test_the_fields_that_no_line_has_are_disabled_in_a_configured_process_alone() -> None:
+    code = (
+        "import logging; from wagi_gateway.config.settings import LogConfig; from wagi_gateway.observe import log\n"
+        "before = logging._srcfile; log.configure(LogConfig()); print(before is not None, logging._srcfile)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout == "True None\n"

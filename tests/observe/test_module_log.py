@@ -258,6 +258,6 @@ def test_who_looks_is_told_and_makes_none(tmp_path: Path) -> None:
         done.stdout
     )
     with closing(load(read_config(tmp_path / "modules.toml"))) as site:
-        shown = json.loads(json.dumps(status(ProcessRegistry(site, 1))))
+        shown = json.loads(json.dumps(status(ProcessRegistry(site.served(), 1))))
     assert shown["modules"][0]["logs"] == {"/hello/...": f"{tmp_path}/logs/{HELLO}/module.stderr"}
     assert not (tmp_path / "logs").exists()

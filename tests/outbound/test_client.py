@@ -1,4 +1,4 @@
-"""Connections that are kept for the next call, and what happens where the other side has given them up."""
+"""Idle connections, and retries where the server has closed them."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from wagi_gateway.outbound.policy import Policy
 from wagi_gateway.outbound.session import OutboundSession
 
 KEPT = 8
-"""Idle connections the gateway keeps."""
+"""The most idle connections of a client."""
 IDEMPOTENT = ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"]
 
 
 class Once:
-    """Answers the first request of each connection, and hangs up at the second."""
+    """A server that answers the first request of each connection and closes it at the second."""
 
     def __init__(self) -> None:
         self.methods: list[str] = []
@@ -41,7 +41,7 @@ class Once:
 
 @contextmanager
 def session(*urls: str) -> Iterator[OutboundSession]:
-    """A guest's way out to there."""
+    """An outbound session that may call these URLs."""
     client, calls = OutboundClient(Policy(urls), Limits(), 2 * KEPT), list[Call]()
     made = OutboundSession(client, calls.append)
     try:
@@ -52,7 +52,7 @@ def session(*urls: str) -> Iterator[OutboundSession]:
 
 
 def keep(session: OutboundSession, url: str, count: int = KEPT) -> None:
-    """Has as many connections kept: they are made at the same time, because no body is read before the last one."""
+    """Leaves as many idle connections: all are open at once, because each body is read after the last call."""
     handles = [session.request(Described(url), IdleWaiter())[1] for _ in range(count)]
     for handle in handles:
         while session.read(handle, 100):

@@ -1,4 +1,4 @@
-"""How `http_connect_time` is divided: among a name's addresses, and up to the end of what connecting is."""
+"""The share of `http_connect_time`: for each address of a name, for TLS, for a proxy's tunnel."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SHORT = Limits(http_connect_time=0.3)
 
 
 class Watched(IdleWaiter):
-    """Tells for how long it would wait to read and to write, and that it waits to read."""
+    """A guest that records the time limits of its waits, and sets `reads` when it waits to read."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ def test_a_handshake_has_what_is_left_and_no_share_of_an_address(tmp_path: Path)
 def dial_to(
     blackhole: str, target: Target, dialled: list[str]
 ) -> Callable[[Address, int, CallDeadline], socket.socket]:
-    """A network in which nobody answers but at the last of TEN."""
+    """A network in which only the last address of TEN accepts connections."""
 
     def dial(address: Address, _port: int, deadline: CallDeadline) -> socket.socket:
         dialled.append(str(address))

@@ -1,4 +1,4 @@
-"""What an entry of `allowed_hosts` permits (DESIGN.md section 4), and which addresses are public."""
+"""The policy of `allowed_hosts` (docs/spec/wagi.md W6): what its entries permit, and which addresses are public."""
 
 # ruff: noqa: RUF001 - characters that look like others are what this is about
 
@@ -22,7 +22,7 @@ INVALID = "10"
 
 
 def verdict(entries: str, url: str, *, allow_private_networks: bool = False) -> str:
-    """What becomes of a call to a URL under some entries, with blanks between them."""
+    """The result of a call to a URL under entries separated by blanks."""
     policy = Policy(entries.split(), allow_private_networks=allow_private_networks)
     try:
         destination = Destination.parse(url)
@@ -440,7 +440,7 @@ def test_allow_all_permits_names_at_public_addresses(host: str) -> None:
 
 
 def test_a_mapped_address_is_public_where_the_other_is() -> None:
-    """A resolver answers with such an address where the system maps; no host of a URL is one."""
+    """IPv4-mapped addresses come from resolvers; a URL's host is never one."""
     assert is_public(ip_address("::ffff:93.184.216.34"))
     assert not is_public(ip_address("::ffff:10.0.0.1"))
     assert not is_public(ip_address("fe80::1%eth0"))
@@ -460,12 +460,12 @@ NOT_REACHABLE = {
     192.168.0.0/16 198.18.0.0/15 198.51.100.0/24 203.0.113.0/24 240.0.0.0/4 224.0.0.0/4 ::1/128 ::/128 64:ff9b:1::/48
     100::/64 100:0:0:1::/64 2001:db8::/32 3fff::/20 5f00::/16 fc00::/7 fe80::/10 fec0::/10 ff00::/8""".split()
 }
-"""Those that are not globally reachable as a whole."""
+"""Special-purpose networks that are not globally reachable as a whole."""
 NETWORKS = [ip_network(network) for network in (IANA_4 + " " + IANA_6).split()]
 
 
 def assert_not_laxer_than_python(address: Address) -> None:
-    """Ours denies more: the relays, multicast, the metadata addresses, and IPv6 outside 2000::/3; never less."""
+    """`is_public` denies more than Python (relays, multicast, metadata, IPv6 outside 2000::/3) and never less."""
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     assert not is_public(address) or (mapped or address).is_global  # before 3.13 Python calls all mapped ones private
 
@@ -515,7 +515,7 @@ HOSTS = st.one_of(
 
 @given(HOSTS)
 def test_an_entry_permits_itself(host: str) -> None:
-    """An entry and a URL with the same host are read in the same way."""
+    """An entry and a URL parse the same host to the same result."""
     try:
         entry = AllowedHost.parse(host)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The lines of one request's calls: one each, as soon as the call is over, and not without end."""
+"""The calls of one invocation: each is recorded once, when it ends, and no more than the limit."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BOUND = 3
 
 @dataclass(slots=True)
 class World:
-    """A guest's session, the server it may call, and the lines of its calls."""
+    """An outbound session, the server it may call, and the records of its calls."""
 
     target: Target
     client: OutboundClient
@@ -34,7 +34,7 @@ class World:
         self.session = OutboundSession(self.client, self.calls.append)
 
     def get(self, path: str) -> int:
-        """The handle of a response."""
+        """Makes a call; returns the handle of its response."""
         return self.session.request(Described(self.target.url + path), self.guest)[1]
 
 
@@ -115,8 +115,8 @@ def test_the_last_byte_ends_a_call_whose_length_is_known(world: World) -> None:
 
 @pytest.mark.parametrize("path", ["/status/204", "/hello"])
 def test_a_call_is_over_while_its_guest_computes_on(world: World, path: str) -> None:
-    """That it never closes the response and is stopped in the end is no matter of the call."""
+    """A call ends with its response, not with the guest that left it open."""
     wat = guest_that_calls((world.target.url + path).encode(), then="(loop $forever (br $forever))")
-    execution, calls, _ = run_alone(wat, world.client, world.client.limits, until=bool)
+    execution, calls, _ = run_alone(wat, world.client, Limits(http_calls=BOUND), until=bool)
     assert execution.stop_reason == "disconnect"
     assert [call.outcome for call in calls] == ["answered"]

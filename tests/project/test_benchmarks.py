@@ -1,25 +1,28 @@
-"""The benchmarks run, and the short form of the table meets its targets."""
+"""The benchmarks run, their short form meets its targets, and their imports go one way."""
 
 from __future__ import annotations
 
+import ast
 import re
 import socket
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 
-from benchmarks.chart import Bar, Point, bars, line
-from benchmarks.pace import pace
-from benchmarks.page import PAGE, TEXTS, replace
-from benchmarks.table import Target, ratio
-from benchmarks.turns import alternate
+from benchmarks.harness.pace import pace
+from benchmarks.harness.target import Target
+from benchmarks.harness.turns import alternate
+from benchmarks.report.chart import Bar, Point, bars, line
+from benchmarks.report.page import PAGE, TEXTS, replace
+from benchmarks.report.table import ratio
 from tests.conftest import ROOT
 
 QUICK = 150.0
-"""Seconds the short form may take, on a machine that is slow."""
+"""Seconds that the short form may take on a slow machine."""
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 pytestmark = [pytest.mark.measures, pytest.mark.timeout(2 * QUICK)]
 
@@ -94,18 +97,36 @@ def test_charts_are_well_formed() -> None:
     assert [ET.fromstring(text).tag.rpartition("}")[2] for text in texts] == ["svg", "svg"]
 
 
+ROOMS = "errors guests cpython harness loops servers peers measures report rows __main__".split()
+BENCHMARKS = ROOT / "benchmarks"
+
+
+@pytest.mark.parametrize("path", sorted(BENCHMARKS.rglob("*.py")), ids=lambda path: str(path.relative_to(BENCHMARKS)))
+def test_imports_go_one_way(path: Path) -> None:
+    """A module imports no test, and of the benchmarks only rooms that stand before its own in ROOMS."""
+    room = path.relative_to(BENCHMARKS).parts[0].removesuffix(".py")
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.ImportFrom):
+            continue
+        assert not (node.module or "").startswith(("tests", "benchmarks"))
+        above = path.relative_to(BENCHMARKS).parts[: -node.level] if node.level else None
+        if above is not None:
+            imported = (*above, *(node.module or "").split("."))[0]
+            assert ROOMS.index(imported) <= ROOMS.index(room), f"line {node.lineno}"
+
+
 def test_the_short_form_meets_its_targets() -> None:
     first = run_quick()
     if first.returncode == 0:
         return
-    # Once more: a machine that is shared may take the time from any row of one run. A regression of kind misses a
-    # target at 60 % twice.
+    # A second run: on a shared machine any row of one run may be slow. A regression of another order misses a target at
+    # 60 % twice.
     second = run_quick()
     assert second.returncode == 0, f"{first.stdout}\n{first.stderr}\n{second.stdout}\n{second.stderr}"
 
 
 def run_quick() -> subprocess.CompletedProcess[str]:
-    """`scripts/bench --quick` without its installing. Ended gently, for its servers must be ended too."""
+    """Runs `scripts/bench --quick` without its installation. SIGTERM on a timeout, so that its servers end as well."""
     command = [sys.executable, "-m", "benchmarks", "--quick"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
@@ -118,7 +139,7 @@ def run_quick() -> subprocess.CompletedProcess[str]:
 
 def test_outbound() -> None:
     arguments = ["--turns", "1", "--requests", "50", "--seconds", "1", "--target", "10"]
-    command = [sys.executable, "-m", "benchmarks.outbound", *arguments]
+    command = [sys.executable, "-m", "benchmarks.measures.outbound", *arguments]
     result = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert result.returncode == 0, result.stdout + result.stderr
     assert len(re.findall(r"^.*, (?:µs|requests/s)(?:\s+[\d.,]+){3}$", result.stdout, re.MULTILINE)) == 8

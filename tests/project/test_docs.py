@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import pkgutil
 import re
 import shlex
 import tomllib
@@ -16,8 +15,7 @@ from pydantic import BaseModel
 from typer.core import TyperGroup
 from typer.main import get_command
 
-import wagi_gateway
-from scripts.configuration_page import configuration_reference
+from scripts.configuration_page import configuration_page
 from tests.conftest import ROOT
 from wagi_gateway.cgi.environ import META_VARIABLES, build_environ
 from wagi_gateway.cgi.request import RequestHead, find_authority
@@ -30,12 +28,15 @@ from wagi_gateway.router import RouteMatch
 
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "samples/README.md")),
-    *sorted(ROOT.glob("docs/*.md")),
+    *sorted(ROOT.glob("docs/**/*.md")),
     *sorted(ROOT.glob("samples/[!.]*/README.md")),
 ]
-CONFIGURATION, ENVIRONMENT, WRITING_MODULES = (
-    ROOT / "docs" / name for name in ("configuration.md", "environment.md", "writing-modules.md")
+ARCHITECTURE, CONFIGURATION, ENVIRONMENT, WRITING_MODULES = (
+    ROOT / "docs" / name for name in ("architecture.md", "configuration.md", "environment.md", "writing-modules.md")
 )
+PACKAGE = ROOT / "wagi_gateway"
+
+FOLDERS = sorted({path.parent for path in PACKAGE.rglob("*.py")})
 
 _BLOCK = re.compile(r"^```(.*)\n((?:.*\n)*?)```$", re.MULTILINE)
 _CODE = re.compile(r"`([^`\n]+)`")
@@ -97,8 +98,8 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_the_configuration_reference_is_what_the_models_say() -> None:
-    assert CONFIGURATION.read_text() == configuration_reference(), "run scripts/write-docs"
+def test_the_configuration_page_is_what_the_models_say() -> None:
+    assert CONFIGURATION.read_text() == configuration_page(), "run scripts/write-docs"
 
 
 @pytest.mark.parametrize("model", sorted(set(models()), key=str), ids=lambda model: model.__name__)
@@ -110,10 +111,17 @@ def test_every_setting_is_described(model: type[BaseModel]) -> None:
         assert " ".join(field.description.split()).replace("|", "\\|") in page
 
 
-def test_every_module_of_the_package_has_its_job_described() -> None:
-    described = set(re.findall(r"`(\w+)`", (ROOT / "CONTRIBUTING.md").read_text()))
-    modules = {module.name for module in pkgutil.iter_modules(wagi_gateway.__path__)}
-    assert modules - {"__main__"} <= described
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: str(folder.relative_to(ROOT)))
+def test_every_module_of_the_package_has_its_job_described(folder: Path) -> None:
+    name = "wagi_gateway/" if folder == PACKAGE else f"{folder.relative_to(PACKAGE)}/"
+    (row,) = re.findall(rf"^\| `{name}` \|.*", ARCHITECTURE.read_text(), re.MULTILINE)
+    modules = {path.stem for path in folder.glob("*.py")} - {"__init__", "__main__"}
+    assert modules <= set(_CODE.findall(row))
+
+
+def test_every_path_of_the_architecture_exists() -> None:
+    paths = re.findall(r"`([\w/.-]+(?:\.py|\.md|/))`", ARCHITECTURE.read_text())
+    assert [path for path in paths if not ((PACKAGE / path).exists() or (ROOT / path).exists())] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -2,39 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
 from importlib.metadata import PackageNotFoundError, requires, version
 
 import pytest
-from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.conftest import ROOT
+from tests.support.locks import entries, locked
 
 LOCKS = ("requirements.txt", "requirements-tracing.txt", "requirements-test.txt")
-_ENTRY = re.compile(
-    r"^(?P<name>[\w.-]+)==(?P<version>[\w.!+]+)(?: ; (?P<marker>.+?))?(?P<hashes>(?: --hash=sha256:[0-9a-f]{64})+)$"
-)
-
-
-def entries(lock: str) -> list[re.Match[str]]:
-    """A line each; whatever is no package with a version and its hashes fails here."""
-    text = (ROOT / lock).read_text().replace(" \\\n    ", " ")
-    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
-    matches = [(line, _ENTRY.match(line)) for line in lines]
-    assert [line for line, match in matches if not match] == []
-    return [match for _, match in matches if match]
-
-
-def locked(lock: str) -> dict[str, str]:
-    """The packages for this Python and system."""
-    return {
-        canonicalize_name(entry["name"]): entry["version"]
-        for entry in entries(lock)
-        if not entry["marker"] or Marker(entry["marker"]).evaluate()
-    }
 
 
 @pytest.mark.parametrize("lock", LOCKS)

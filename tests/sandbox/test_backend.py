@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 import wasmtime
 
-from tests.sandbox.test_sandbox import compiler, invocation, run
 from tests.support import guests
+from tests.support.sandbox import compiler, invocation, run
 from wagi_gateway.sandbox.backend import choose
 from wagi_gateway.sandbox.context import ExecutionContext
 from wagi_gateway.sandbox.invocation import GuestVolume, Invocation, Outcome, StopReason

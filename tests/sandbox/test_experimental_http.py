@@ -37,7 +37,7 @@ def test_small_reads_are_slowed_down_after_a_thousand(size: int, pauses: int, mo
         wat = guest_that_calls(f"{target.url}/big?size={size * READS}".encode(), imports=BODY_READ, then=drain)
         client = OutboundClient(Policy([target.url]), Limits(), 1)
         monkeypatch.setattr(time, "sleep", sleep)
-        execution, (call,), _ = run_alone(wat, client, client.limits)
+        execution, (call,), _ = run_alone(wat, client, Limits())
         monkeypatch.undo()
         client.close()
     assert (execution.failure(), call.received) == (None, size * READS)

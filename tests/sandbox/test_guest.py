@@ -23,8 +23,8 @@ from typing import TypeVar
 
 import pytest
 
-from tests.sandbox.test_sandbox import SETTINGS, _define, compiler, warm
 from tests.support import guests
+from tests.support.sandbox import SETTINGS, compiler, define, warm
 from wagi_gateway.compiler.compiler import Compiler, WarmModule
 from wagi_gateway.compiler.engine import create_engine
 from wagi_gateway.config.settings import Limits
@@ -444,7 +444,7 @@ def test_many_guests_move_at_once() -> None:
 
 @pytest.mark.parametrize("slots", [1, 2, 4])
 def test_as_many_guests_move_as_there_are_places(slots: int) -> None:
-    small = Compiler(create_engine(replace(SETTINGS, slots=slots))[0], _define)
+    small = Compiler(create_engine(replace(SETTINGS, slots=slots))[0], define)
     numbers = itertools.count()
 
     def guest() -> ModuleGuests:
@@ -613,7 +613,7 @@ def _interrupt(*_: object) -> None:
 def test_the_handler_of_a_signal_raises_while_a_guest_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """The guest is lost, and nothing else."""
     wat = guests.when_asked(f"{FILL} {FOREVER}", pages=201 * 16)
-    own = Compiler(create_engine(SETTINGS)[0], _define)  # one of its instances is lost too
+    own = Compiler(create_engine(SETTINGS)[0], define)  # one of its instances is lost too
     guest = ModuleGuests(wat, module=own.load(WasmSource("guest.wat", wat.encode(), wat)))
     is_running = threading.Event()
     main_thread = threading.get_ident()

@@ -3,90 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import gc
 import os
 import resource
 import struct
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import wasmtime
 
 from tests.support import guests
-from wagi_gateway.compiler import abi
-from wagi_gateway.compiler.compiler import Compiler, WarmModule
-from wagi_gateway.compiler.engine import EngineSettings, create_engine
-from wagi_gateway.config.settings import Limits
+from tests.support.sandbox import compiler, invocation, run
 from wagi_gateway.errors import AtCapacity
 from wagi_gateway.outbound.client import OutboundClient
 from wagi_gateway.outbound.policy import Policy
 from wagi_gateway.outbound.session import OutboundSession
-from wagi_gateway.sandbox.backend import choose
-from wagi_gateway.sandbox.experimental_http import EXPERIMENTAL_HTTP
-from wagi_gateway.sandbox.fd_write import FD_WRITE
-from wagi_gateway.sandbox.guest import Guest
-from wagi_gateway.sandbox.invocation import Invocation
-from wagi_gateway.sandbox.poll_oneoff import POLL_ONEOFF
 from wagi_gateway.sandbox.sandbox import Sandbox
-from wagi_gateway.sources.file import WasmSource
-
-SETTINGS = EngineSettings(slots=16, max_memory=256 * 2**20, memories=2, tables=4, table_elements=1000)
-
-
-def _define(linker: wasmtime.Linker, gathers: bool) -> None:
-    for host in (POLL_ONEOFF, *EXPERIMENTAL_HTTP, *([FD_WRITE] if gathers else [])):
-        choose().define(linker, host)
-
-
-@functools.cache
-def _compiler(_is_hot: bool) -> Compiler:
-    return Compiler(create_engine(SETTINGS)[0], _define)
-
-
-def compiler() -> Compiler:
-    """The compiler of the path that the test is on."""
-    return _compiler(abi.fits())
-
-
-def warm(wat: str) -> WarmModule:
-    return compiler().load(WasmSource("guest.wat", wat.encode(), wat))
-
-
-def invocation(
-    wat: str,
-    *,
-    stdin: bytes | int = b"",
-    on_stderr: Callable[[bytes], None] = lambda _: None,
-    **limits: object,
-) -> Invocation:
-    return Invocation(
-        warm(wat),
-        b"_start",
-        limits=Limits.model_validate(limits),
-        argv=[b"/x"],
-        environ={b"A": b"b"},
-        stdin=stdin,
-        on_stderr=on_stderr,
-    )
-
-
-def run(guest: Invocation) -> tuple[bytes, Guest]:
-    """The guest's output and its execution, once it has ended."""
-
-    async def main() -> tuple[bytes, Guest]:
-        async with Sandbox(compiler().engine) as sandbox:
-            ended = asyncio.Event()
-            execution = sandbox.start(guest, on_end=lambda _: ended.set())
-            output = b""
-            while data := await execution.read():
-                output += data
-            execution.release()
-            await asyncio.wait_for(ended.wait(), 30)
-            return output, execution
-
-    return asyncio.run(main())
 
 
 def test_output() -> None:

@@ -9,10 +9,10 @@ import threading
 
 import pytest
 
-from tests.sandbox.test_sandbox import compiler, warm
 from tests.support import guests
 from tests.support.clients import guest_that_calls
 from tests.support.farm import Raw
+from tests.support.sandbox import compiler, warm
 from wagi_gateway.config.settings import Limits
 from wagi_gateway.outbound import network
 from wagi_gateway.outbound.client import OutboundClient

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from wagi_gateway.server.acceptor import ALL, PAUSE, Acceptor, logger
+from wagi_gateway.server.acceptor import MAX_BATCH, RETRY_INTERVAL, Acceptor, logger
 
 
 class _Warned(logging.Handler):
@@ -28,7 +28,7 @@ class _Warned(logging.Handler):
 
 
 def test_a_socket_that_accepts_no_more_is_looked_at_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wagi_gateway.server.acceptor._WARN", 0.0)
+    monkeypatch.setattr("wagi_gateway.server.acceptor._WARNING_INTERVAL", 0.0)
 
     async def run() -> None:
         unexpected: list[dict[str, Any]] = []
@@ -45,13 +45,13 @@ def test_a_socket_that_accepts_no_more_is_looked_at_now_and_then(monkeypatch: py
         finally:
             logger.removeHandler(warned)
         assert warned.messages == 2 * ["new connections wait: Invalid argument"]
-        assert time.monotonic() - began >= PAUSE
+        assert time.monotonic() - began >= RETRY_INTERVAL
         assert not unexpected
 
     asyncio.run(run())
 
 
-@pytest.mark.parametrize(("at_once", "expected"), [(1, [8, 8]), (ALL, [16, 0])], ids=["shared", "alone"])
+@pytest.mark.parametrize(("at_once", "expected"), [(1, [8, 8]), (MAX_BATCH, [16, 0])], ids=["shared", "alone"])
 def test_those_that_share_a_socket_share_a_burst(at_once: int, expected: list[int]) -> None:
     async def run() -> None:
         taken = {"first": 0, "second": 0}

@@ -87,7 +87,7 @@ def test_status(hello: Server) -> None:
     status = ask(hello, "/status").json()
     wanted = 2 if len(status["processes"]) == 3 else 1
     assert status["ready"] is True
-    assert status["workers"] == {"wanted": wanted, "ready": wanted}
+    assert status["workers"] == {"desired": wanted, "ready": wanted}
     assert {process["pid"] for process in status["processes"]} >= {hello.process.pid}
     first = status["modules"][0]
     assert (first["route"], first["source"], first["in_flight"], first["queue"]) == ("/hello/...", "hello.wat", 0, 0)

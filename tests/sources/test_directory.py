@@ -1,4 +1,4 @@
-"""A directory that only its owner writes: what is refused, and what a reader may see."""
+"""Private directories: which are refused, and what a concurrent reader sees."""
 
 from __future__ import annotations
 

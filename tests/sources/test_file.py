@@ -1,4 +1,4 @@
-"""Where a module reference leads."""
+"""Module references: the paths they resolve to, and how the files are read."""
 
 from __future__ import annotations
 

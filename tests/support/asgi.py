@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from starlette.types import ASGIApp, Message
+from starlette.types import ASGIApp, Message, Scope
 
 PATIENCE = 20.0
 """Seconds in which a request has to end."""
@@ -23,6 +23,22 @@ class Answer:
     is_whole: bool
 
 
+def scope(path: str, *, method: str = "GET", query: str = "", version: str = "1.1", length: int = 0) -> Scope:
+    """A request as a server passes it to the application; `length` is the Content-Length."""
+    return {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": query.encode(),
+        "http_version": version,
+        "scheme": "http",
+        "headers": [(b"host", b"localhost"), *([(b"content-length", b"%d" % length)] if length else [])],
+        "client": ("127.0.0.1", 9),
+        "server": ("127.0.0.1", 80),
+    }
+
+
 class Client:
     """Sends requests to an ASGI application; the tests can tell whether one step of the event loop answered them."""
 
@@ -34,19 +50,7 @@ class Client:
     ) -> Answer:
         """The response to a request; a client that `leaves` has disconnected when the application next receives."""
         path, _, query = target.partition("?")
-        length = [(b"content-length", b"%d" % len(body))] if body else []
-        scope = {
-            "type": "http",
-            "method": method,
-            "path": path,
-            "raw_path": path.encode(),
-            "query_string": query.encode(),
-            "http_version": version,
-            "scheme": "http",
-            "headers": [(b"host", b"localhost"), *length],
-            "client": ("127.0.0.1", 9),
-            "server": ("127.0.0.1", 80),
-        }
+        given = scope(path, method=method, query=query, version=version, length=len(body))
         waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}] if body else []
         sent: list[Message] = []
 
@@ -60,7 +64,7 @@ class Client:
         async def send(message: Message) -> None:
             sent.append(message)
 
-        task = asyncio.ensure_future(self.app(scope, receive, send))
+        task = asyncio.ensure_future(self.app(given, receive, send))
         await asyncio.sleep(0)
         at_once = task.done()
         await asyncio.wait_for(task, PATIENCE)

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from samples.packages import Compiled
 from tests.conftest import ROOT, Server, wait_until
 from tests.support import guests
 from tests.support.farm import Target
 from tests.support.sandbox import compiler, warm
-from tests.system.foreign.packages import Compiled
 from tests.system.foreign.toolchains import SAMPLES, Toolchains, build_c
 from wagi_gateway.config.settings import Limits
 from wagi_gateway.outbound import client

@@ -1,4 +1,4 @@
-"""The guests of part B: ENV shows everything it was given, the others misbehave in one way each."""
+"""The guests of tests/system/wire: ENV shows everything it was given, the others misbehave in one way each."""
 
 from __future__ import annotations
 

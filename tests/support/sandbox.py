@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
+from collections.abc import Callable
 
 import wasmtime
 
 from wagi_gateway.compiler import abi
 from wagi_gateway.compiler.compiler import Compiler, WarmModule
 from wagi_gateway.compiler.engine import EngineSettings, create_engine
+from wagi_gateway.config.settings import Limits
 from wagi_gateway.sandbox.backend import choose
 from wagi_gateway.sandbox.experimental_http import EXPERIMENTAL_HTTP
 from wagi_gateway.sandbox.fd_write import FD_WRITE
+from wagi_gateway.sandbox.guest import Guest
+from wagi_gateway.sandbox.invocation import Invocation
 from wagi_gateway.sandbox.poll_oneoff import POLL_ONEOFF
+from wagi_gateway.sandbox.sandbox import Sandbox
 from wagi_gateway.sources.file import WasmSource
 
 SETTINGS = EngineSettings(slots=16, max_memory=256 * 2**20, memories=2, tables=4, table_elements=1000)
@@ -37,3 +43,39 @@ def compiler() -> Compiler:
 def warm(wat: str) -> WarmModule:
     """The module of a WAT text."""
     return compiler().load(WasmSource("guest.wat", wat.encode(), wat))
+
+
+def invocation(
+    wat: str,
+    *,
+    stdin: bytes | int = b"",
+    on_stderr: Callable[[bytes], None] = lambda _: None,
+    **limits: object,
+) -> Invocation:
+    """A guest's input that names everything; `limits` as in `[limits]`."""
+    return Invocation(
+        warm(wat),
+        b"_start",
+        limits=Limits.model_validate(limits),
+        argv=[b"/x"],
+        environ={b"A": b"b"},
+        stdin=stdin,
+        on_stderr=on_stderr,
+    )
+
+
+def run(guest: Invocation) -> tuple[bytes, Guest]:
+    """The guest's output and its execution, once it has ended."""
+
+    async def main() -> tuple[bytes, Guest]:
+        async with Sandbox(compiler().engine) as sandbox:
+            ended = asyncio.Event()
+            execution = sandbox.start(guest, on_end=lambda _: ended.set())
+            output = b""
+            while data := await execution.read():
+                output += data
+            execution.release()
+            await asyncio.wait_for(ended.wait(), 30)
+            return output, execution
+
+    return asyncio.run(main())

@@ -18,10 +18,8 @@ from tests.support.admin import ADMIN, scrape
 from tests.support.farm import Target
 from tests.system.foreign.conftest import toolchains
 from tests.system.outbound.conftest import caller
-from wagi_gateway.config.settings import Limits
 from wagi_gateway.observe.access_log import log_call
-from wagi_gateway.outbound.client import Call, OutboundClient
-from wagi_gateway.outbound.policy import Policy
+from wagi_gateway.outbound.client import Call
 
 __all__ = ["caller", "toolchains"]
 
@@ -229,13 +227,6 @@ def test_fields(call: Call, level: int, fields: dict[str, object]) -> None:
     (record,) = records
     assert (record.levelno, record.getMessage()) == (level, "call GET http://a.test")
     assert record.__dict__["fields"] == fields
-
-
-def test_counters() -> None:
-    client = OutboundClient(Policy(()), Limits(), 1)
-    client.count(ANSWERED)
-    client.count(ANSWERED)
-    assert client.calls == {"answered": 2}
 
 
 def test_calls_are_counted(site: Site) -> None:

@@ -28,7 +28,6 @@ from tests.support.reloading import hang_up, reload, reloads, write
 from wagi_gateway.app import create_app
 from wagi_gateway.config.file import ConfigFile, read_config
 from wagi_gateway.errors import StartupError
-from wagi_gateway.server.autoreload import _wake_ups
 from wagi_gateway.site.site import Site
 
 HELLO = guest("/hello", "hello")
@@ -308,10 +307,6 @@ def test_a_reload_that_the_system_has_no_room_for(serve: Serve) -> None:
     assert 2 < failures < len(numbers)
     assert "cannot be loaded: Too many open files" in server.log
     assert server.descriptors() < numbers.stop
-
-
-def test_a_directory_that_cannot_be_watched_is_looked_at(tmp_path: Path) -> None:
-    assert next(_wake_ups({tmp_path / "gone"}, threading.Event())) is None
 
 
 @pytest.mark.parametrize("options", [(), ("--reload",)], ids=["asked", "watched"])

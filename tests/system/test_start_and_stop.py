@@ -19,8 +19,6 @@ from tests.support.attacks import LOOP, NAP, SLEEP, STREAM, get, send, together,
 from tests.support.clock import assert_within
 from tests.support.config import guest
 from tests.support.processes import children, workers
-from wagi_gateway.server.protocol import UvicornConfig
-from wagi_gateway.server.supervisor import _Process
 
 
 def test_a_request_in_flight_outlives_sigterm(serve: Serve) -> None:
@@ -170,14 +168,3 @@ def test_a_quit_is_a_stop(count: str, serve: Serve) -> None:
             os.kill(pid, signal.SIGQUIT)
         assert response.read() == b"from the beginning to the end\n"
     assert server.process.wait(10) == 0
-
-
-def test_a_worker_that_dies_hangs_up() -> None:
-    config = UvicornConfig("nobody:app", head_time=1.0, send_timeout=1.0, keep_alive_requests=1, log_config=None)
-    worker = _Process(config, [])
-    worker.start()
-    assert worker.parent_conn.poll(20)
-    with pytest.raises(EOFError):
-        worker.parent_conn.recv()
-    worker.kill()
-    worker.join()

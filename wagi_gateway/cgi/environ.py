@@ -1,4 +1,4 @@
-"""The meta-variables and arguments of one request: values in, values out (RFC 3875 section 4, WAGI's additions)."""
+"""The meta-variables and argument vector of one request (RFC 3875 sections 4.1 and 4.4, WAGI's additions)."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from types import MappingProxyType
 from typing import Literal
 from urllib.parse import unquote_to_bytes
 
-from .. import __version__
 from ..errors import BadRequest, FieldsTooLarge
 from ..router import RouteMatch
+from ..version import __version__
 from .request import MAX_NAME, FoundAuthority, RequestHead, is_utf8
 
 ArgvMode = Literal["wagi", "rfc3875", "none"]
@@ -19,9 +19,9 @@ Environ = dict[bytes, bytes]
 
 SERVER_SOFTWARE = b"wagi-gateway/" + __version__.encode()
 MAX_ENVIRON = 64 * 1024
-"""Bytes of the environment; a request that needs more is answered with 431."""
+"""Largest environment in bytes, names and values; a request that needs more gets 431."""
 MAX_FIELDS = 256
-"""Header fields; a request with more is answered with 431."""
+"""Most header fields; a request with more gets 431."""
 
 META_VARIABLES = frozenset(
     "AUTH_TYPE CONTENT_LENGTH CONTENT_TYPE GATEWAY_INTERFACE HTTPS PATH_INFO PATH_TRANSLATED QUERY_STRING REMOTE_ADDR"
@@ -29,15 +29,15 @@ META_VARIABLES = frozenset(
     " SERVER_NAME SERVER_PORT SERVER_PROTOCOL SERVER_SOFTWARE X_FULL_URL X_MATCHED_ROUTE X_RAW_PATH_INFO"
     " X_REQUEST_ID".split()
 )
-"""The names a request defines; an operator's environment must not."""
+"""Variables that every request sets; the operator's `environment` must not."""
 
-# Credentials the gateway is not asked to hand on (RFC 3875 section 9.2), fields that concern the connection alone
-# (RFC 9110 section 7.6.1), CONTENT_LENGTH's twin, and Proxy: HTTP_PROXY would steer a guest's client (CVE-2016-5385).
+# Credentials (RFC 3875 section 9.2), hop-by-hop fields (RFC 9110 section 7.6.1), Content-Length, which becomes
+# CONTENT_LENGTH, and Proxy: HTTP_PROXY would set the proxy of a guest's HTTP client (CVE-2016-5385).
 _WITHHELD = frozenset(
     b"authorization proxy-authorization connection content-length keep-alive proxy proxy-connection te trailer"
     b" transfer-encoding upgrade".split()
 )
-# "_" is not in the set: X_Forwarded_For would take X-Forwarded-For's variable.
+# Without "_": X_Forwarded_For would become the variable of X-Forwarded-For.
 _FIELD = re.compile(rb"[a-z0-9-]+")
 _PLACEHOLDER = re.compile(rb"\$\{(?:SCRIPT_NAME|ARGS)\}")
 _FIELD_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
@@ -45,7 +45,7 @@ _FIELD_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 @lru_cache(maxsize=1024)
 def _variable_name(field: bytes) -> bytes | None:
-    """The meta-variable of a header field, or None for a field that must not become one (RFC 3875 section 4.1.18)."""
+    """The meta-variable of a header field; None for a withheld field (RFC 3875 section 4.1.18)."""
     if field in _WITHHELD or not _FIELD.fullmatch(field):
         return None
     return b"HTTP_" + field.upper().replace(b"-", b"_")
@@ -60,12 +60,11 @@ def build_environ(
     pass_authorization: bool = False,
     trace: Mapping[bytes, bytes] = MappingProxyType({}),
 ) -> Environ:
-    """The whole environment of one guest: the operator's variables, the meta-variables, then the header fields.
+    """The environment of one guest: header fields, overridden by the operator's variables, then the meta-variables.
 
-    CONTENT_LENGTH is `0` until the body is there. `authority` is what `find_authority` found; `operator` holds no name
-    of META_VARIABLES, and its `HTTP_*` names win over header fields. `trace` takes the place of what traceparent and
-    tracestate say. Raises BadRequest for header fields that cannot be expressed, FieldsTooLarge over the
-    bounds.
+    CONTENT_LENGTH is `0`: the caller sets it once the body is read. `operator` holds no name of META_VARIABLES.
+    `trace` replaces the variables of traceparent and tracestate. Raises BadRequest for a header field that no variable
+    can hold, FieldsTooLarge beyond MAX_FIELDS or MAX_ENVIRON.
     """
     if len(request.headers) > MAX_FIELDS:
         raise FieldsTooLarge(f"the request has {len(request.headers)} header fields, more than {MAX_FIELDS}")
@@ -75,8 +74,8 @@ def build_environ(
     fields.pop(b"HTTP_TRACEPARENT", None)
     fields.pop(b"HTTP_TRACESTATE", None)
     fields.update(trace)
-    host, is_named = authority
-    if not is_named:
+    host = authority.authority
+    if not authority.is_named:
         fields.pop(b"HTTP_HOST", None)
     elif request.target_authority is not None:
         fields[b"HTTP_HOST"] = request.target_authority
@@ -98,22 +97,22 @@ def build_environ(
         b"REQUEST_METHOD": request.method.encode(),
         b"SCRIPT_NAME": match.script_name,
         b"PATH_INFO": match.path_info,
-        b"PATH_TRANSLATED": match.path_info,  # WAGI's; a host's paths are never told
+        b"PATH_TRANSLATED": match.path_info,  # as in WAGI; host paths are withheld
         b"QUERY_STRING": request.query,
         b"CONTENT_LENGTH": b"0",
         b"CONTENT_TYPE": _content_type(request),
         b"REMOTE_ADDR": address,
         b"REMOTE_HOST": address,
-        b"REMOTE_USER": b"",  # the gateway authenticates nobody
+        b"REMOTE_USER": b"",  # the gateway does no authentication
         b"AUTH_TYPE": b"",
-        # What Apache, lighttpd and Go add
+        # Additions of Apache, lighttpd and Go
         b"REQUEST_URI": request.raw_path + query,
         b"REQUEST_SCHEME": scheme,
-        # WAGI's
+        # Additions of WAGI
         b"X_FULL_URL": b"%s://%s:%s%s%s" % (scheme, host.name, port, match.path, query),
         b"X_MATCHED_ROUTE": match.pattern.encode(),
         b"X_RAW_PATH_INFO": match.raw_path_info,
-        # Ours
+        # Additions of this gateway
         b"X_REQUEST_ID": request.request_id.encode(),
     }
     if https:
@@ -130,15 +129,15 @@ _PROTOCOL = {"1.1": b"HTTP/1.1", "1.0": b"HTTP/1.0", "2": b"HTTP/2.0", "3": b"HT
 
 
 def withheld(request: RequestHead) -> list[bytes]:
-    """The names of the header fields that become no variable, for those who wonder where one is."""
+    """The names of the header fields that become no meta-variable, for the debug log."""
     return [field for field, _ in request.headers if len(field) > MAX_NAME or _variable_name(field) is None]
 
 
 def _fields(request: RequestHead) -> Environ:
-    """Header fields as HTTP_* variables; repeated ones are joined in order (RFC 3875 section 4.1.18)."""
+    """Header fields as HTTP_* variables; repeated fields are joined in order (RFC 3875 section 4.1.18)."""
     variables: Environ = {}
     for field_name, values in request.fields.items():
-        # What is kept in memory is the client's choice, so it is short.
+        # Only short names enter the cache: the client chooses them.
         name = _variable_name(field_name) if len(field_name) <= MAX_NAME else None
         if name is not None:
             variables[name] = values[0] if len(values) == 1 else _joined(field_name, values)
@@ -153,12 +152,15 @@ def _field_name(variable: bytes) -> bytes:
 
 
 def _joined(field_name: bytes, values: Sequence[bytes]) -> bytes:
-    """Each value is UTF-8 before they become one (or else one in ISO-8859-1 would change what the others say)."""
+    """Joins the values of a repeated field, each converted to UTF-8 by itself: one in ISO-8859-1 changes no other."""
     return (b"; " if field_name == b"cookie" else b", ").join([_field_value(field_name, value) for value in values])
 
 
 def _field_value(field: bytes, value: bytes) -> bytes:
-    """A guest's environment is UTF-8 or nothing (wasmtime refuses all of it), so ISO-8859-1 is converted."""
+    """A field value in UTF-8, converted from ISO-8859-1 if need be: wasmtime refuses any other environment.
+
+    Raises BadRequest for a control character.
+    """
     if _FIELD_CONTROL.search(value):
         raise BadRequest(f"the header field {field.decode('latin-1')} contains a control character")
     return value if is_utf8(value) else value.decode("latin-1").encode("utf-8")
@@ -173,20 +175,20 @@ def _content_type(request: RequestHead) -> bytes:
 
 @lru_cache(maxsize=1024)
 def _address(host: str) -> bytes:
-    """A numeric address without brackets or zone."""
+    """An IP address without zone, an IPv4-mapped one as IPv4."""
     address = host.partition("%")[0]
     return (address.removeprefix("::ffff:") if "." in address else address).encode()
 
 
 def build_argv(template: str | None, mode: ArgvMode, request: RequestHead, path: bytes) -> list[bytes]:
-    """The argument vector: from a template, or the request path and what `mode` makes of the query.
+    """The argument vector: from `template`, or without one `path` and the arguments that `mode` takes from the query.
 
-    In a template `${SCRIPT_NAME}` is replaced by the path and `${ARGS}` by the query's items, undecoded, and then it is
-    split on white space; there is no shell and no quoting. Empty items vanish.
+    In a template `${SCRIPT_NAME}` stands for the path and `${ARGS}` for the query's items, not decoded. The result is
+    split on white space, without a shell or quoting. Empty items are dropped.
     """
     if template is not None:
         values = {b"${SCRIPT_NAME}": path, b"${ARGS}": b" ".join(_items(request.query))}
-        # In one pass: a path that says ${ARGS} is no template.
+        # In one pass: `${ARGS}` within the path is not replaced.
         return _PLACEHOLDER.sub(lambda found: values[found[0]], template.encode()).split()
     if mode == "wagi":
         return [path, *_items(request.query)]
@@ -198,7 +200,7 @@ def _items(query: bytes) -> list[bytes]:
 
 
 def _search_words(request: RequestHead) -> list[bytes]:
-    """The search words of an indexed query (RFC 3875 section 4.4): all, or none if one cannot be an argument."""
+    """The search words of an indexed query (RFC 3875 section 4.4): all of them, or none if one is no valid argument."""
     if request.method not in ("GET", "HEAD") or b"=" in request.query or not request.query:
         return []
     words = [unquote_to_bytes(word) for word in request.query.split(b"+")]

@@ -1,4 +1,4 @@
-"""What trusted proxies say of the client: X-Forwarded-For, -Proto and -Port (spec: cgi.md A2)."""
+"""The client as trusted proxies forward it: X-Forwarded-For, -Proto and -Port (docs/spec/cgi.md A2)."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _HOP = re.compile(
 
 
 def apply_forwarded(request: RequestHead, trusted: tuple[Proxies, ...]) -> RequestHead:
-    """The request as the client made it, where the peer is a trusted proxy; else the request as it is.
+    """The request with the client, scheme and port of its X-Forwarded-* fields, if the peer is a trusted proxy.
 
-    The client is the right-most hop of X-Forwarded-For that is not trusted itself: what stands left of it is what the
-    client claims. A hop that is no address, a scheme other than http and https, and a port out of range are ignored.
+    The client is the right-most hop of X-Forwarded-For that is not trusted; hops to its left are the client's own
+    claims. A hop that is no IP address, a scheme other than http and https, and a port out of range are ignored.
     """
     if not trusted or not _is_proxy(request, trusted):
         return request
@@ -39,7 +39,7 @@ def apply_forwarded(request: RequestHead, trusted: tuple[Proxies, ...]) -> Reque
 def _is_proxy(request: RequestHead, trusted: tuple[Proxies, ...]) -> bool:
     if request.client is not None:
         return _is_trusted(request.client[0], trusted)
-    # The peer of a UNIX socket has no address, and the socket no port.
+    # A UNIX socket: its peer has no address, and the socket no port.
     return "unix" in trusted and request.server is not None and request.server[1] is None
 
 
@@ -53,12 +53,12 @@ def _client(request: RequestHead, trusted: tuple[Proxies, ...]) -> tuple[str, in
 
 
 def _parse_hop(hop: bytes) -> tuple[str, int] | None:
-    """`192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]` or `[2001:db8::1]:80`; the port may be 0 for none."""
+    """Parses `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]` or `[2001:db8::1]:80`; port 0 without one."""
     match = _HOP.fullmatch(hop)
     if not match:
         return None
     address = match["v6"] or match["v4"] or match["bare"]
-    if b"%" in address:  # a zone means nothing to anybody else, and may hold any text
+    if b"%" in address:  # a zone (RFC 4007) has meaning on its own host alone, and may hold any text
         return None
     port = int(match["v6port"] or match["v4port"] or 0)
     try:
@@ -83,5 +83,5 @@ def _items(request: RequestHead, name: bytes) -> list[bytes]:
 
 
 def _last(request: RequestHead, name: bytes) -> bytes:
-    """The value the nearest proxy wrote."""
+    """The last item of a field: the nearest proxy's."""
     return (_items(request, name) or [b""])[-1]

@@ -1,29 +1,24 @@
-"""TODO."""
+"""The request head of CGI: method, target, header fields and authority, with their bounds (RFC 3875, RFC 9112)."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from ipaddress import AddressValueError, IPv6Address
+from typing import NamedTuple
 
 from ..errors import BadRequest, UriTooLong
 
-Headers = Iterable[tuple[bytes, bytes]]
-
-
 MAX_TARGET = 8 * 1024
-"""Bytes of path and query; a longer target is answered with 414."""
-
-
+"""Largest request target in bytes; a longer one gets 414."""
 MAX_NAME = 256
-"""Bytes of a field's name or a host; a longer name becomes no variable, a longer host is answered with 400."""
-
+"""Longest field name and host in bytes: a longer field becomes no meta-variable, a longer host gets 400."""
+MAX_REDIRECTS = 5
+"""Most local redirects of one request (RFC 3875 section 6.2.2)."""
 
 _NOT_TARGET = re.compile(rb"[\x00-\x20\x7f#]")
-
-
 _HOST = re.compile(
     rb"(?P<name>\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+)(?::(?P<port>\d{0,5}))?"
 )
@@ -31,9 +26,9 @@ _HOST = re.compile(
 
 @dataclass(slots=True)
 class RequestHead:
-    """A request without its body, as it came over the wire: bytes stay bytes.
+    """Request line, header fields and connection of a request, as received: bytes stay bytes.
 
-    It is not changed once it is made; to have that enforced would cost each request a microsecond.
+    Immutable by convention: a frozen dataclass would cost a microsecond per request.
     """
 
     method: str
@@ -42,16 +37,16 @@ class RequestHead:
     http_version: str
     scheme: str
     headers: tuple[tuple[bytes, bytes], ...]
-    """Names in lower case, values as received, in order."""
+    """Header fields in order: names in lower case, values without surrounding white space."""
     client: tuple[str, int] | None
     server: tuple[str, int | None] | None
     request_id: str
     target_authority: bytes | None = None
-    """The authority of a target in absolute form, which counts instead of Host (RFC 9112 section 3.2.2)."""
+    """The authority of a target in absolute form, which replaces Host (RFC 9112 section 3.2.2)."""
     forwarded_port: bytes | None = None
-    """The port the client used, where a trusted proxy tells it."""
+    """X-Forwarded-Port of a trusted proxy."""
     fields: dict[bytes, list[bytes]] = field(init=False, compare=False, repr=False)
-    """The headers by name, each with its values in order."""
+    """The values of each header field, by name, in order."""
 
     def __post_init__(self) -> None:
         fields: dict[bytes, list[bytes]] = {}
@@ -63,20 +58,20 @@ class RequestHead:
         self.fields = fields
 
     def values(self, name: bytes) -> Sequence[bytes]:
-        """Every value of one field, in order."""
+        """The values of the field `name`, in order; empty for an absent field."""
         return self.fields.get(name, ())
 
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """Host and port of a Host header: the name keeps an IPv6 literal's brackets, the port may be unknown."""
+    """Host and port, as of a Host header: the name keeps an IPv6 literal's brackets, the port may be empty."""
 
     name: bytes
     port: bytes
 
     @classmethod
     def parse(cls, value: bytes) -> Authority:
-        """`host`, `host:port` or `[v6]:port` (RFC 3986 section 3.2.2, without user information).
+        """Parses `host`, `host:port` or `[v6]:port` (RFC 3986 section 3.2, without user information).
 
         Raises BadRequest.
         """
@@ -94,15 +89,21 @@ class Authority:
         return cls(name, b"%d" % int(port) if port else b"")
 
 
-FoundAuthority = tuple[Authority, bool]
-"""Where the client wanted to go, and whether it said so."""
+class FoundAuthority(NamedTuple):
+    """The authority that a request is for."""
+
+    authority: Authority
+    is_named: bool
+    """Whether the request named the authority; else it is `server.hostname` or the socket's address."""
 
 
-_parse_authority = lru_cache(maxsize=1024)(Authority.parse)
+@lru_cache(maxsize=1024)
+def _parse_named(value: bytes) -> FoundAuthority:
+    return FoundAuthority(Authority.parse(value), True)
 
 
 def check_target(request: RequestHead) -> None:
-    """Looks at path and query before anything is done with them. Raises UriTooLong, BadRequest."""
+    """Checks length and characters of path and query. Raises UriTooLong, BadRequest."""
     target = request.raw_path + request.query
     if len(target) > MAX_TARGET:
         raise UriTooLong(f"the request target has {len(target)} bytes, more than {MAX_TARGET}")
@@ -113,6 +114,7 @@ def check_target(request: RequestHead) -> None:
 
 
 def is_utf8(value: bytes) -> bool:
+    """Whether `value` is valid UTF-8."""
     if value.isascii():
         return True
     try:
@@ -123,7 +125,7 @@ def is_utf8(value: bytes) -> bool:
 
 
 def find_authority(request: RequestHead, hostname: Authority | None = None) -> FoundAuthority:
-    """The authority the client asked for and whether it named one (RFC 9110 section 7.2). Raises BadRequest."""
+    """The authority of a request (RFC 9110 section 7.2), `hostname` for a request without one. Raises BadRequest."""
     hosts = request.values(b"host")
     if len(hosts) > 1:
         raise BadRequest("the request has more than one Host header")
@@ -132,28 +134,25 @@ def find_authority(request: RequestHead, hostname: Authority | None = None) -> F
         raise BadRequest(f"the request names a host of more than {MAX_NAME} bytes")
     if not hosts and request.http_version == "1.1":
         raise BadRequest("the HTTP/1.1 request has no Host header")
-    authority = _parse_authority(host) if host else None
+    named = _parse_named(host) if host else None
     if request.target_authority is not None:
-        return _parse_authority(request.target_authority), True
-    if authority:
-        return authority, True
-    if hostname:
-        return hostname, False
+        return _parse_named(request.target_authority)
+    return named or FoundAuthority(hostname or _own_authority(request), False)
+
+
+def _own_authority(request: RequestHead) -> Authority:
+    """The address of the socket that accepted the request; `localhost` for a UNIX socket."""
     name, port = request.server or ("localhost", None)
-    if port is None:  # a UNIX socket, whose path is nobody's business
-        return Authority(b"localhost", b""), False
+    if port is None:  # the path of a UNIX socket is withheld
+        return Authority(b"localhost", b"")
     address = f"[{name}]" if ":" in name else name
-    return Authority(address.encode(), b"%d" % port if port else b""), False
-
-
-MAX_REDIRECTS = 5
-"""Local redirects one request may go through."""
+    return Authority(address.encode(), b"%d" % port if port else b"")
 
 
 def redirected(request: RequestHead, location: bytes) -> RequestHead:
-    """The request again, as a GET (or HEAD) of `location` without a body; the client and its other fields stay.
+    """The request after a local redirect: a GET (or HEAD) of `location` without a body, with the other header fields.
 
-    `//host/x` is a path like any other, never a host.
+    `location` is a path: `//host/x` names no host.
     """
     path, _, query = location.partition(b"?")
     return replace(
@@ -161,9 +160,9 @@ def redirected(request: RequestHead, location: bytes) -> RequestHead:
         method="HEAD" if request.method == "HEAD" else "GET",
         raw_path=path,
         query=query,
-        headers=tuple(field for field in request.headers if not _is_of_body(field[0])),
+        headers=tuple(field for field in request.headers if not _describes_body(field[0])),
     )
 
 
-def _is_of_body(name: bytes) -> bool:
+def _describes_body(name: bytes) -> bool:
     return name.startswith(b"content-") or name in (b"transfer-encoding", b"expect")

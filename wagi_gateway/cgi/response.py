@@ -1,4 +1,4 @@
-"""A guest's standard output becomes a response head: the header block of RFC 3875 section 6, read strictly."""
+"""The header block of a guest's standard output, parsed strictly into a response head (RFC 3875 section 6)."""
 
 from __future__ import annotations
 
@@ -12,29 +12,30 @@ _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _STATUS = re.compile(rb"([2-5]\d\d)(?:[ \t].*)?", re.DOTALL)
 
-# They describe one connection, and this one is the gateway's (RFC 9110 section 7.6.1).
+# Fields of one connection, which the gateway manages (RFC 9110 section 7.6.1).
 _HOP_BY_HOP = frozenset(b"connection keep-alive te trailer upgrade".split())
-# The gateway writes its own (RFC 3875 section 6.3.4).
+# Fields that the gateway sets itself (RFC 3875 section 6.3.4).
 _GATEWAY_OWN = frozenset(b"date server content-length x-request-id".split())
-# Orders to a front server, which a guest must not give: X-Accel-Redirect opens nginx's internal locations.
 _PROXY = b"proxy-"
+# Commands to a front-end server: X-Accel-Redirect makes nginx serve its internal locations.
 _FRONT_END = (b"x-accel-", b"x-sendfile", b"x-lighttpd-")
 
+# CGI fields, at most one of each (RFC 3875 section 6.3).
 _SINGLE = (b"status", b"location", b"content-type")
 _USUAL_BLOCK = 256
-"""Bytes of a block whose head is remembered: most programs print the same few."""
+"""Largest block in bytes whose head is cached: most programs print the same few."""
 
 
 @dataclass(frozen=True, slots=True)
 class ResponseHead:
-    """What a guest's header block says: status and fields, in order, repeated ones kept, names in lower case."""
+    """Status and header fields of a response: in order, repeated fields kept, names in lower case."""
 
     status: int
     headers: tuple[tuple[bytes, bytes], ...]
     content_length: bytes | None
-    """The guest's own Content-Length, which is advice alone: the gateway counts (RFC 3875 section 6.3)."""
+    """The guest's Content-Length, which is only compared: the gateway counts the body (RFC 3875 section 6.3)."""
     local_redirect: bytes | None = None
-    """The path and query of a Location that is all there is, which the gateway answers itself (RFC 3875 6.2.2)."""
+    """Path and query of a local redirect: a header block of a Location alone (RFC 3875 section 6.2.2)."""
 
     @property
     def is_bodiless(self) -> bool:
@@ -43,7 +44,7 @@ class ResponseHead:
 
 
 class HeaderBlock:
-    """Reads a header block as it arrives, in pieces of any size; what follows the first empty line is `rest`.
+    """An incremental parser of a header block, fed with pieces of any size. `rest` is the output after the block.
 
     >>> block = HeaderBlock(limit=1024)
     >>> block.feed(b"content-type: text/plain\\n")
@@ -52,20 +53,20 @@ class HeaderBlock:
     """
 
     def __init__(self, limit: int, *, front_end_headers: bool = False) -> None:
-        """`limit` bounds the block in bytes; `front_end_headers` lets the guest command a front server."""
+        """`limit` bounds the block in bytes; `front_end_headers` keeps fields that command a front-end server."""
         self._limit = limit
         self._front_end_headers = front_end_headers
         self._buffer = bytearray()
         self.rest = b""
 
     def feed(self, data: bytes) -> ResponseHead | None:
-        """The head once the block is complete. Raises BadOutput for a block that is no CGI response."""
+        """The head once the block is complete, else None. Raises BadOutput for a block that is no CGI response."""
         start = max(len(self._buffer) - 2, 0)
         if self._buffer:
             self._buffer += data
-        output = self._buffer or data  # most output comes in one piece, and is not copied
+        output = self._buffer or data  # no copy for output in one piece, which most is
         end, rest = _end_of_block(output, start)
-        # An end at the limit is seen two bytes later ("\n\r\n"), whatever the pieces.
+        # The empty line "\n\r\n" has two bytes after the block's last: a block of exactly `limit` bytes passes.
         if end > self._limit or (end < 0 and len(output) >= self._limit + 3):
             raise BadOutput(f"the header block is longer than {self._limit} bytes", limit="header_block")
         if end < 0:
@@ -76,14 +77,14 @@ class HeaderBlock:
         return parse(bytes(output[:end]), front_end_headers=self._front_end_headers)
 
     def close(self) -> None:
-        """The output has ended before an empty line did. Always raises BadOutput, with the reason."""
+        """Raises BadOutput: the output ended before the empty line."""
         if not self._buffer:
             raise BadOutput("the guest printed nothing")
         raise BadOutput("the output ended before the empty line that ends the header block")
 
 
 def _end_of_block(buffer: bytes | bytearray, start: int) -> tuple[int, int]:
-    """Where the block's last line ends and where the body begins; (-1, -1) while there is no empty line."""
+    """Offsets of the end of the block's last line and of the body; (-1, -1) without an empty line."""
     if buffer.startswith((b"\n", b"\r\n")):
         return 0, buffer.index(b"\n") + 1
     bare, with_cr = buffer.find(b"\n\n", start), buffer.find(b"\n\r\n", start)
@@ -93,36 +94,46 @@ def _end_of_block(buffer: bytes | bytearray, start: int) -> tuple[int, int]:
 
 
 def parse_block(block: bytes, *, front_end_headers: bool = False) -> ResponseHead:
-    """A header block without its empty line as a response head (RFC 3875 section 6.3). Raises BadOutput."""
+    """Parses a header block without its empty line (RFC 3875 section 6.3). Raises BadOutput."""
     if not block:
         raise BadOutput("the output begins with an empty line; a header block is wanted first")
-    fields = [_parse_line(line) for line in block.split(b"\n")]
+    # A field with a NULL value is the same as an absent one (RFC 3875 section 6.3).
+    fields = [field for field in map(_parse_line, block.split(b"\n")) if field[1]]
+    single = _single_fields(fields)
+    if not single:
+        raise BadOutput("none of Content-Type, Location and Status is there")
+    location = single.get(b"location", b"")
+    is_local = len(fields) == 1 and location.startswith(b"/") and b"#" not in location
+    if location.startswith(b"//"):
+        # The guest names a path; a browser would read `//x` as a host (RFC 3986 section 4.2).
+        single[b"location"] = b"/." + location
+    headers = [field for field in fields if _is_kept(field[0], front_end_headers=front_end_headers)]
+    headers[:0] = [(name, single[name]) for name in (b"content-type", b"location") if name in single]
+    lengths = [value for name, value in fields if name == b"content-length"]
+    return ResponseHead(
+        _status(single),
+        tuple(headers),
+        lengths[-1] if lengths else None,
+        local_redirect=location if is_local else None,
+    )
+
+
+def _single_fields(fields: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """The fields of _SINGLE. Raises BadOutput for two that differ, and for a Transfer-Encoding."""
     single: dict[bytes, bytes] = {}
-    headers = []
-    content_length = None
     for name, value in fields:
-        if not value:  # "NULL value" is the same as not sent (RFC 3875 section 6.3)
-            continue
         if name in _SINGLE and single.setdefault(name, value) != value:
             raise BadOutput(f"two differing {name.decode()} fields")
         if name == b"transfer-encoding":
             raise BadOutput("Transfer-Encoding is the gateway's to set")
-        if name == b"content-length":
-            content_length = value
-        if name.startswith(_FRONT_END) and not front_end_headers:
-            continue
-        if not (name in _SINGLE or name in _HOP_BY_HOP or name in _GATEWAY_OWN or name.startswith(_PROXY)):
-            headers.append((name, value))
-    if not single:
-        raise BadOutput("none of Content-Type, Location and Status is there")
-    is_alone = sum(bool(value) for _, value in fields) == 1
-    is_local = is_alone and single.get(b"location", b"").startswith(b"/") and b"#" not in single[b"location"]
-    local_redirect = single[b"location"] if is_local else None
-    if single.get(b"location", b"").startswith(b"//"):
-        # A path, as everything after a slash is here; a browser would take it for a host (RFC 3986 section 4.2).
-        single[b"location"] = b"/." + single[b"location"]
-    headers[:0] = [(name, single[name]) for name in (b"content-type", b"location") if name in single]
-    return ResponseHead(_status(single), tuple(headers), content_length, local_redirect=local_redirect)
+    return single
+
+
+def _is_kept(name: bytes, *, front_end_headers: bool) -> bool:
+    """Whether a field that is none of _SINGLE is sent to the client."""
+    if name in _SINGLE or name in _HOP_BY_HOP or name in _GATEWAY_OWN or name.startswith(_PROXY):
+        return False
+    return front_end_headers or not name.startswith(_FRONT_END)
 
 
 _parse_usual_block = lru_cache(maxsize=1024)(parse_block)
@@ -144,7 +155,7 @@ def _parse_line(line: bytes) -> tuple[bytes, bytes]:
 
 
 def _status(single: dict[bytes, bytes]) -> int:
-    """Status wins over Location's 302, whatever the order (RFC 3875 sections 6.2 and 6.3.3)."""
+    """The status code: the Status field's, else 302 for a Location, else 200 (RFC 3875 sections 6.2 and 6.3.3)."""
     if b"status" not in single:
         return 302 if b"location" in single else 200
     match = _STATUS.fullmatch(single[b"status"])

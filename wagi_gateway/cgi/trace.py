@@ -1,4 +1,4 @@
-"""The place of a request in a trace, as `traceparent` and `tracestate` say it (W3C Trace Context, Recommendation)."""
+"""The trace context of a request: `traceparent` and `tracestate` (W3C Trace Context, Recommendation)."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from .environ import Environ
 from .request import RequestHead
 
 MAX_STATE = 512
-"""Bytes of `tracestate`, the least a system has to hand on (section 3.3.1.5); a longer one is dropped."""
+"""Largest `tracestate` in bytes, the least that a system must propagate (section 3.3.1.5); a longer one is dropped."""
 MAX_MEMBERS = 32
+"""Most members of `tracestate` (section 3.3.1.1)."""
 
 _PARENT = re.compile(
     rb"(?P<version>[0-9a-f]{2})-(?P<ids>[0-9a-f]{32}-[0-9a-f]{16})-(?P<flags>[0-9a-f]{2})(?P<more>-.*)?"
@@ -26,7 +27,7 @@ _MEMBER = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class TraceContext:
-    """What is handed on: both values are valid, and `state` may be empty."""
+    """Valid values of `traceparent` and `tracestate`; `state` may be empty."""
 
     parent: bytes
     """`00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01`: version, trace, the caller's span, flags."""
@@ -34,9 +35,8 @@ class TraceContext:
 
     @classmethod
     def parse(cls, parents: Sequence[bytes], states: Sequence[bytes]) -> TraceContext | None:
-        """Every value of the two header fields; None for a `traceparent` that says nothing, and then `tracestate` says
-        nothing either (section 3.2.2). Of a version to come its first four parts are known, and what they say is said
-        again in version 00 (section 3.2.4)."""
+        """Parses the values of both header fields. None for an invalid `traceparent`, which makes `tracestate` invalid
+        too (section 3.2.2). A higher version is read as version 00 (section 3.2.4)."""
         match = _PARENT.fullmatch(parents[0]) if len(parents) == 1 else None
         if match is None or match["version"] == b"ff" or _NO_IDS.match(match["ids"]):
             return None
@@ -46,30 +46,30 @@ class TraceContext:
 
     @property
     def trace_id(self) -> str:
-        """The trace, in 32 hexadecimal digits."""
+        """The trace id: 32 hexadecimal digits."""
         return self.parent[3:35].decode()
 
     @property
     def fields(self) -> list[tuple[bytes, bytes]]:
-        """As header fields."""
+        """The context as header fields."""
         state = [(b"tracestate", self.state)] if self.state else []
         return [(b"traceparent", self.parent), *state]
 
     @property
     def environ(self) -> Environ:
-        """As variables of a guest."""
+        """The context as meta-variables."""
         state = {b"HTTP_TRACESTATE": self.state} if self.state else {}
         return {b"HTTP_TRACEPARENT": self.parent, **state}
 
 
 def find_trace(request: RequestHead) -> TraceContext | None:
-    """The trace a request belongs to, if it says so."""
+    """The trace context of a request; None without a valid one."""
     parents = request.fields.get(b"traceparent")
     return TraceContext.parse(parents, request.values(b"tracestate")) if parents else None
 
 
 def _parse_state(values: Sequence[bytes]) -> bytes:
-    """The members of all values in order; nothing if one of them is wrong, or if there are too many."""
+    """The members of all values in order; empty if one is invalid, or beyond MAX_STATE or MAX_MEMBERS."""
     state = b",".join(values)
     if len(state) > MAX_STATE:
         return b""

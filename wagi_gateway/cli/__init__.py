@@ -1,1 +1,1 @@
-"""The commands: `serve`, `check`, `routes`, `run`, and those about registries."""
+"""The command line: `serve`, `check`, `routes`, `run`, `convert`, `schema`, and the commands for registries."""

@@ -1,34 +1,27 @@
-"""The commands; each is a few lines that call a room below."""
+"""The program `wagi-gateway`: its commands, their options, and the calls of the package behind each."""
 
 from __future__ import annotations
 
 import json
-import socket
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack, closing
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 from pydantic import ByteSize
 
-from .. import __version__
-from ..cgi.environ import META_VARIABLES
 from ..config.envfile import parse_env_file, parse_variable
-from ..config.file import ConfigFile, Overrides, log_directory, pod_tables, read_config
+from ..config.file import ConfigFile, pod_tables, read_config
+from ..config.reader import Overrides
 from ..config.settings import Config
-from ..config.values import as_written, parse_unix
+from ..config.values import as_written, check_reserved, parse_unix
 from ..errors import Problem, StartupError
-from ..memory import bound_arenas, check_memory, memory_bound
 from ..observe import log
 from ..observe.module_log import module_log
 from ..server import serve as server
-from ..server import systemd as notify
-from ..server.autoreload import check_available
-from ..server.listener import listening, listening_to_operator, url
-from ..server.signals import ignore_signals
-from ..site.site import Site
+from ..version import __version__
 from . import registry as cli_registry
 from .run import RunRequest, load_once, run_once
 from .terminal import (
@@ -58,7 +51,7 @@ Variables = Annotated[
 
 
 def main() -> None:
-    """The program; what is wrong with its input is said without a traceback."""
+    """Runs the command in `sys.argv`."""
     app()
 
 
@@ -109,7 +102,6 @@ def serve(
     auth_file: AuthFile = None,
 ) -> None:
     """Serve the modules of CONFIG. SIGHUP has them and CONFIG read anew, without losing a request."""
-    tell = notify.service_manager()
     with problems(exit_code=3):
         overrides: Overrides = settings(cache_dir, auth_file) | {
             "server": given(
@@ -126,42 +118,8 @@ def serve(
             given_environment = {"environment": _environment(env_file or [], env or [])}
             return read_config(config, {**overrides, **given_environment}, settings_file)
 
-        if reload:
-            check_available()
-        file = read()
-        log.configure(file.config.log, log_directory(file))
-        bound_arenas()
-        ignore_signals()
-        site = load_site(file)
-        for warning in (*site.warnings, *check_memory(site.config, site.config.server.workers, memory_bound())):
-            log.logger.warning("%s", warning)
-        stack = ExitStack()
-        try:
-            listener = stack.enter_context(listening(site.config.server, file.base))
-            admin_listener = stack.enter_context(listening_to_operator(site.config.admin, file.base))
-        except StartupError:
-            stack.close()
-            site.close()
-            raise
-
-    def on_ready(address: str) -> None:
-        tell(notify.READY)
-        print(f"Ready: serving on {address}", flush=True)
-
-    with stack:
-        _print_routes(site, listener)
-        if admin_listener:
-            print(f"Admin: serving on {url(admin_listener)}")
-        server.run(
-            file,
-            site,
-            listener,
-            on_ready,
-            lambda: tell(notify.STOPPING),
-            admin_listener,
-            read=read,
-            watched=[path for path in (config, settings_file, *(env_file or [])) if path] if reload else None,
-        )
+        watched = [path for path in (config, settings_file, *(env_file or [])) if path] if reload else None
+        server.serve(read, load=load_site, watched=watched)
 
 
 @app.command()
@@ -298,18 +256,10 @@ def schema() -> None:
     print(json.dumps(Config.model_json_schema(), indent=2))
 
 
-def _print_routes(site: Site, listener: socket.socket) -> None:
-    is_secure = site.certificate is not None
-    for pattern, endpoint in site.routes:
-        print(f"{url(listener, pattern.text, is_secure=is_secure)} -> {endpoint.source} ({endpoint.entrypoint})")
-    for pattern, directory in site.static:
-        print(f"{url(listener, pattern.text, is_secure=is_secure)} -> {directory.source} (files)")
-
-
 def _address(listen: str | None, uds: str | None) -> str | None:
-    """The address to serve on; a path of the command line is relative to where the command was given.
+    """The address to serve on; a relative `unix:` path starts in the working directory.
 
-    Raises StartupError.
+    Raises StartupError if both options are given.
     """
     if uds is not None:
         if listen is not None:
@@ -320,7 +270,7 @@ def _address(listen: str | None, uds: str | None) -> str | None:
 
 
 def _environment(files: list[Path], variables: list[str]) -> dict[str, str]:
-    """Raises StartupError with every mistake."""
+    """The variables of `--env-file` and `--env`, the latter winning. Raises StartupError with every mistake."""
     environment: dict[str, str] = {}
     problems: list[Problem] = []
     for file in files:
@@ -333,14 +283,18 @@ def _environment(files: list[Path], variables: list[str]) -> dict[str, str]:
             environment |= [parse_variable(variable)]
         except ValueError as error:
             problems.append(Problem("--env", f'"{variable}": {error}'))
-    for name in META_VARIABLES.intersection(environment):
-        problems.append(Problem("--env or --env-file", f"{name}: the request sets this variable; choose another name"))
+    for name in environment:
+        try:
+            check_reserved(name)
+        except ValueError as error:
+            problems.append(Problem("--env or --env-file", f"{name}: {error}"))
     if problems:
         raise StartupError(*problems)
     return environment
 
 
 def _read_data(data: str | None) -> bytes:
+    """The request body of `--data`: text, `@FILE`, or `-` for standard input. Raises StartupError."""
     if data is None:
         return b""
     if data == "-":

@@ -1,22 +1,21 @@
-"""The commands about modules in registries, and about those that were pulled."""
+"""Commands for modules in registries and for the local store of pulled modules."""
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, cast
 
 import typer
-import wasmtime
 from pydantic import ByteSize, TypeAdapter, ValidationError
 
+from ..compiler.interface import assemble, read_interface
 from ..config.file import ConfigFile, cache_directory, config_from_tables, read_config, read_toml
 from ..config.image_reference import ImageReference
-from ..config.values import PullPolicy, parse_duration
+from ..config.values import parse_duration
 from ..errors import Problem, StartupError
 from ..sources.directory import DirectoryRefused
 from ..sources.file import read_module
@@ -25,7 +24,7 @@ from ..sources.oci.errors import RegistryError
 from .terminal import AuthFile, CacheDir, SettingsFile, fail, print_table, problems, pulling, settings, warn
 
 if TYPE_CHECKING:
-    from ..sources.oci.puller import OnProgress, Puller
+    from ..sources.oci.puller import Inspection, OnProgress, Pulled, Puller
     from ..sources.oci.repository import Form
     from ..sources.oci.store import Entry, Store
 
@@ -33,7 +32,6 @@ cache = typer.Typer(
     help="List and remove modules that were pulled from registries.", no_args_is_help=True, rich_markup_mode=None
 )
 
-_CORE, _COMPONENT = b"\0asm\1\0\0\0", b"\0asm\r\0\1\0"
 _DAY = 86400.0
 _AGE = re.compile(r"(\d+)d")
 
@@ -59,29 +57,13 @@ def pull(
     of them cannot be had, or not kept.
     """
     with problems(exit_code=1):
-        is_file = Path(what).suffix in (".toml", ".yaml", ".yml") or Path(what).is_file()
-        if is_file:
-            file = _checked(read_config(Path(what), settings(cache_dir, auth_file), settings_file))
-            _check_references(file)
-        else:
-            file = _settings(settings_file, cache_dir, auth_file)
-        wanted = [one for one, _ in references(file.config.module)] if is_file else [_parse(what)]
-        policy: PullPolicy = "always"
+        file, wanted = _wanted(what, settings_file, cache_dir, auth_file)
         with pulling() as on_progress:
             puller = _puller(file, on_progress)
-            results = puller.pull_all([(one, policy) for one in wanted], file.config.cache.max_module)
-    failures = dict.fromkeys(str(pulled) for pulled in results if isinstance(pulled, RegistryError))
-    for failure in failures:
-        fail(failure)
-    has_failed = bool(failures)
-    for reference, pulled in zip(wanted, results, strict=True):
-        if isinstance(pulled, RegistryError):
-            continue
-        warn(Problem(str(reference), text) for text in pulled.warnings)
-        has_failed |= pulled.is_stale or not pulled.is_stored
-        print(f"{reference.with_digest(pulled.manifest_digest)} {'pulled' if pulled.is_new else 'is here already'}")
+            results = puller.pull_all([(one, "always") for one in wanted], file.config.cache.max_module)
+    is_complete = _print_pulled(wanted, results)
     warn(Problem("", text) for text in puller.warnings)
-    raise typer.Exit(1 if has_failed else 0)
+    raise typer.Exit(0 if is_complete else 1)
 
 
 def push(
@@ -106,7 +88,8 @@ def push(
         annotations = dict(_annotation(text) for text in annotation or ())
         puller = _puller(_settings(settings_file, None, auth_file))
         form: Form = "wasm-to-oci" if wasm_to_oci else "cncf"
-        digest = puller.push(_assembled(module), f"{module.stem}.wasm", target, annotations, form)
+        data = assemble(str(module), read_module(module).data, is_text=module.suffix == ".wat")
+        digest = puller.push(data, f"{module.stem}.wasm", target, annotations, form)
     warn(Problem("", text) for text in puller.warnings)
     print(f"{target.with_digest(digest)}")
 
@@ -124,26 +107,14 @@ def inspect(
     Imports and exports; of a reference also its layers, sizes and digest.
     """
     with problems(exit_code=1):
-        path = Path(what)
-        rows: list[tuple[str, str]] = []
-        if path.exists() or path.suffix in (".wasm", ".wat") or what.startswith((".", "/")):
-            source = read_module(path)
-            data, digest = source.data, source.digest
+        if _is_module_path(what):
+            source = read_module(Path(what))
+            found = _Inspected([], source.data, source.digest)
         else:
-            file = _settings(settings_file, cache_dir, auth_file)
-            reference = _parse(what)
-            with pulling() as on_progress:
-                found = _puller(file, on_progress).inspect(reference, "always", file.config.cache.max_module)
-            warn(Problem(str(reference), text) for text in found.pulled.warnings)
-            data, digest = found.pulled.data, found.pulled.digest
-            rows.append(("reference", str(reference)))
-            rows.append(("digest", found.pulled.manifest_digest))
-            rows += [
-                ("layer", f"{layer.digest}  {layer.media_type}  {_size(layer.size)}") for layer in found.manifest.layers
-            ]
-            rows += [("annotation", f"{name}={value}") for name, value in found.manifest.annotations.items()]
-        rows.append(("module", f"sha256:{digest}  {_size(len(data))}"))
-        rows += _interface(what, data)
+            found = _inspect_image(what, settings_file, cache_dir, auth_file)
+        imports, exports = read_interface(what, found.data)
+    rows = [*found.rows, ("module", f"sha256:{found.digest}  {_size(len(found.data))}")]
+    rows += [("import", text) for text in imports] + [("export", text) for text in exports]
     print_table(("what", "value"), rows)
 
 
@@ -180,21 +151,36 @@ def prune(
         print(f"{', '.join(entry.tags) or entry.image.reference} removed ({_size(entry.image.size)})")
 
 
+def _wanted(
+    what: str, settings_file: Path | None, cache_dir: str | None, auth_file: str | None
+) -> tuple[ConfigFile, list[ImageReference]]:
+    """The settings, and the references that a configuration's modules have, or the one that `what` is.
+
+    Raises StartupError.
+    """
+    path = Path(what)
+    if path.suffix in (".toml", ".yaml", ".yml") or path.is_file():
+        file = _checked(read_config(path, settings(cache_dir, auth_file), settings_file))
+        _check_references(file)
+        return file, [reference for reference, _ in references(file.config.module)]
+    return _settings(settings_file, cache_dir, auth_file), [_parse(what)]
+
+
 def _settings(path: Path | None, cache_dir: str | None, auth_file: str | None) -> ConfigFile:
-    """The settings of a file, whether it has modules or not. Raises StartupError."""
+    """The settings of a file without its modules. Raises StartupError."""
     tables = (read_toml(path) if path else {}) | {"module": []}
     return _checked(config_from_tables(path or Path("command line"), tables, settings(cache_dir, auth_file)))
 
 
 def _checked(file: ConfigFile) -> ConfigFile:
-    """Raises StartupError."""
+    """The same configuration. Raises StartupError with its problems."""
     if file.problems:
         raise StartupError(*file.problems, warnings=file.warnings)
     return file
 
 
 def _check_references(file: ConfigFile) -> None:
-    """Raises StartupError for references that are none, and for a file without any."""
+    """Raises StartupError for malformed references, and for a configuration without references."""
     mistakes = []
     images = [(number, module.module) for number, module in enumerate(file.config.module) if is_image(module.module)]
     for number, image in images:
@@ -208,8 +194,52 @@ def _check_references(file: ConfigFile) -> None:
         raise StartupError(*mistakes)
 
 
+def _print_pulled(wanted: Sequence[ImageReference], results: Sequence[Pulled | RegistryError]) -> bool:
+    """Prints each reference with its digest; returns whether every module is pulled and stored."""
+    failures = dict.fromkeys(str(pulled) for pulled in results if isinstance(pulled, RegistryError))
+    for failure in failures:
+        fail(failure)
+    is_complete = not failures
+    for reference, pulled in zip(wanted, results, strict=True):
+        if isinstance(pulled, RegistryError):
+            continue
+        warn(Problem(str(reference), text) for text in pulled.warnings)
+        is_complete &= pulled.is_stored and not pulled.is_stale
+        print(f"{reference.with_digest(pulled.manifest_digest)} {'pulled' if pulled.is_new else 'is here already'}")
+    return is_complete
+
+
+class _Inspected(NamedTuple):
+    """A module's bytes, their SHA-256 in hex, and the rows about its image."""
+
+    rows: list[tuple[str, str]]
+    data: bytes
+    digest: str
+
+
+def _is_module_path(what: str) -> bool:
+    path = Path(what)
+    return path.exists() or path.suffix in (".wasm", ".wat") or what.startswith((".", "/"))
+
+
+def _inspect_image(what: str, settings_file: Path | None, cache_dir: str | None, auth_file: str | None) -> _Inspected:
+    """Pulls the module of a reference. Raises StartupError, RegistryError."""
+    file = _settings(settings_file, cache_dir, auth_file)
+    reference = _parse(what)
+    with pulling() as on_progress:
+        found = _puller(file, on_progress).inspect(reference, "always", file.config.cache.max_module)
+    warn(Problem(str(reference), text) for text in found.pulled.warnings)
+    return _Inspected(_image_rows(reference, found), found.pulled.data, found.pulled.digest)
+
+
+def _image_rows(reference: ImageReference, found: Inspection) -> list[tuple[str, str]]:
+    rows = [("reference", str(reference)), ("digest", found.pulled.manifest_digest)]
+    rows += [("layer", f"{layer.digest}  {layer.media_type}  {_size(layer.size)}") for layer in found.manifest.layers]
+    return rows + [("annotation", f"{name}={value}") for name, value in found.manifest.annotations.items()]
+
+
 def _puller(file: ConfigFile, on_progress: OnProgress | None = None) -> Puller:
-    """Raises StartupError."""
+    """The puller with the store of the cache directory. Raises StartupError if the directory is refused."""
     try:
         return create_puller(file.config, file.base, cache_directory(file), on_progress)
     except DirectoryRefused as refused:
@@ -217,7 +247,7 @@ def _puller(file: ConfigFile, on_progress: OnProgress | None = None) -> Puller:
 
 
 def _store(file: ConfigFile) -> Store:
-    """Raises StartupError."""
+    """The store of the cache directory. Raises StartupError if the directory is refused."""
     from ..sources.oci.store import Store
 
     try:
@@ -233,27 +263,8 @@ def _parse(text: str) -> ImageReference:
         raise StartupError(Problem("", str(error))) from None
 
 
-def _assembled(module: Path) -> bytes:
-    """The module in binary form, and valid unless it is none of ours. Raises StartupError."""
-    data = read_module(module).data
-    with _explained(module):
-        if module.suffix == ".wat" and not data.startswith(b"\0asm"):
-            data = bytes(wasmtime.wat2wasm(data))
-        if data.startswith(_CORE):
-            wasmtime.Module.validate(wasmtime.Engine(), data)
-    return data
-
-
-@contextmanager
-def _explained(what: object) -> Iterator[None]:
-    """Raises StartupError for what wasmtime does not like."""
-    try:
-        yield
-    except wasmtime.WasmtimeError as error:
-        raise StartupError(Problem(str(what), f"is no module: {str(error).splitlines()[0]}")) from None
-
-
 def _annotation(text: str) -> tuple[str, str]:
+    """The name and value of `NAME=VALUE`. Raises StartupError."""
     name, equals, value = text.partition("=")
     if not name or not equals:
         raise StartupError(Problem("--annotation", f'"{text}": write NAME=VALUE'))
@@ -261,6 +272,7 @@ def _annotation(text: str) -> tuple[str, str]:
 
 
 def _parse_age(text: str | None) -> float | None:
+    """An age in seconds: a duration, or a number of days. Raises StartupError."""
     if text is None:
         return None
     if match := _AGE.fullmatch(text):
@@ -272,29 +284,13 @@ def _parse_age(text: str | None) -> float | None:
 
 
 def _parse_size(text: str | None) -> int | None:
+    """A size in bytes. Raises StartupError."""
     if text is None:
         return None
     try:
         return int(TypeAdapter(ByteSize).validate_python(text))
     except ValidationError:
         raise StartupError(Problem("--max-size", f'"{text}": write for example "500MiB"')) from None
-
-
-def _interface(name: str, data: bytes) -> list[tuple[str, str]]:
-    """What a module imports and exports. Raises StartupError."""
-    if data.startswith(_COMPONENT):
-        raise StartupError(Problem(name, "is a component (WASI preview 2), not a module"))
-    with _explained(name):
-        module = wasmtime.Module(wasmtime.Engine(), data)
-    imports = [("import", f"{one.module}.{one.name}  {_type(one.type)}") for one in module.imports]
-    return imports + [("export", f"{one.name}  {_type(one.type)}") for one in module.exports]
-
-
-def _type(kind: object) -> str:
-    if isinstance(kind, wasmtime.FuncType):
-        parameters, results = ([str(value) for value in values] for values in (kind.params, kind.results))
-        return f"func ({', '.join(parameters)}) -> ({', '.join(results)})"
-    return type(kind).__name__.removesuffix("Type").lower()
 
 
 def _row(entry: Entry) -> tuple[str, str, str, str, str]:

@@ -1,32 +1,31 @@
-"""One request to one module without a server, through the same gateway that serves."""
+"""The `run` command: one request to one module, without a server, through the gateway."""
 
 from __future__ import annotations
 
 import asyncio
 import http
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, MutableMapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 from urllib.parse import quote
 
-from starlette.types import Message
-
-from ..config.file import ConfigFile, Overrides, config_from_tables, read_toml
+from ..config.file import ConfigFile, config_from_tables, read_toml
+from ..config.reader import Overrides
 from ..errors import Problem, StartupError
 from ..gateway.gateway import Gateway
-from ..observe.tracing import open_tracer
-from ..sandbox.sandbox import Sandbox
 from ..site.site import Site
 
+_Message = MutableMapping[str, Any]
+"""An ASGI message."""
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _HEADER = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)[ \t]*:[ \t]*(.*)")
 
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """What the command line says of the request and its module."""
+    """The request and module of a command line."""
 
     module: str
     path: str
@@ -41,7 +40,7 @@ class RunRequest:
     argv: str | None
 
     def config_file(self, overrides: Overrides, settings: Path | None = None) -> ConfigFile:
-        """The configuration of a site with this one module. Raises StartupError."""
+        """The configuration with this one module. Raises StartupError."""
         module: dict[str, object] = {"route": "/...", "module": self.module, "entrypoint": self.entrypoint}
         module["volumes"] = dict(_volume(text) for text in self.volumes)
         module["environment"] = self.environment
@@ -53,7 +52,7 @@ class RunRequest:
         return config_from_tables(settings or Path("command line"), tables, overrides)
 
     def scope(self) -> dict[str, object]:
-        """The request as ASGI has it. Raises StartupError for a header that is none."""
+        """The ASGI scope of the request. Raises StartupError for an invalid method or header field."""
         headers = [_header(text) for text in self.headers]
         if not _TOKEN.fullmatch(self.method):
             raise StartupError(Problem("--method", f'"{self.method}": write a method such as GET'))
@@ -80,20 +79,19 @@ class RunRequest:
 def load_once(
     request: RunRequest, overrides: Overrides, load: Callable[[ConfigFile], Site], settings: Path | None = None
 ) -> Site:
-    """The site of this one module. Raises StartupError, in the words of the command line."""
+    """Loads the site of the one module. Raises StartupError, which names options of the command line."""
     try:
         site = load(request.config_file(overrides, settings))
     except StartupError as error:
-        problems = [Problem("", _in_words_of_the_command_line(problem.what)) for problem in error.problems]
+        problems = [Problem("", _as_option(problem.what)) for problem in error.problems]
         raise StartupError(*problems, warnings=error.warnings) from None
     if not any(pattern.text == "/..." for pattern, _ in site.routes):
         raise StartupError(Problem("--entrypoint", f'"{request.entrypoint}": there is no such export'))
-    site.warnings = [Problem("", warning.what) for warning in site.warnings]
-    return site
+    return replace(site, warnings=[Problem("", warning.what) for warning in site.warnings])
 
 
 def run_once(site: Site, request: RunRequest, output: IO[bytes]) -> int:
-    """Writes the response, head and body, to `output` and returns its status."""
+    """Writes the response, head and body, to `output`, and closes the site. Returns the status."""
     return asyncio.run(_run_once(site, request, output))
 
 
@@ -101,13 +99,13 @@ async def _run_once(site: Site, request: RunRequest, output: IO[bytes]) -> int:
     statuses = []
     sent = iter([{"type": "http.request", "body": request.body, "more_body": False}])
 
-    async def receive() -> Message:
+    async def receive() -> _Message:
         message = next(sent, None)
         if message is None:
-            await asyncio.Event().wait()  # this client never leaves
+            await asyncio.Event().wait()  # no disconnect
         return message or {}
 
-    async def send(message: Message) -> None:
+    async def send(message: _Message) -> None:
         if message["type"] == "http.response.start":
             statuses.append(message["status"])
             output.write(_head(message))
@@ -115,23 +113,20 @@ async def _run_once(site: Site, request: RunRequest, output: IO[bytes]) -> int:
             output.write(message["body"])
         output.flush()
 
-    gateway = Gateway(site)
-    tracer = gateway.generation.tracer = open_tracer(site.config.tracing)
-    async with Sandbox(site.engine) as gateway.sandbox:
+    async with Gateway(site) as gateway:
         await gateway(request.scope(), receive, send)
-    if tracer:
-        await asyncio.to_thread(tracer.close)
     return int(statuses[0])
 
 
-def _head(message: Message) -> bytes:
+def _head(message: _Message) -> bytes:
     status = http.HTTPStatus(message["status"]) if message["status"] in set(http.HTTPStatus) else None
     line = f"HTTP/1.1 {message['status']} {status.phrase if status else ''}".rstrip()
     fields = b"".join(b"%s: %s\r\n" % field for field in message["headers"])
     return line.encode() + b"\r\n" + fields + b"\r\n"
 
 
-def _in_words_of_the_command_line(what: str) -> str:
+def _as_option(what: str) -> str:
+    """A problem's text with the option of the command line in the place of the key of modules.toml."""
     return re.sub("^allowed_hosts = ", "--allow-host ", what.removeprefix("module = "))
 
 

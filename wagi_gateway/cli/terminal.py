@@ -1,4 +1,4 @@
-"""What the commands share: tables, progress and problems on a terminal, and options that stand for settings."""
+"""Output on a terminal (tables, progress bars, errors), and the options that several commands have."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from ..site.site import Site
 from ..sources.file import WasmSource
 from ..sources.oci.errors import RegistryError
 
-if TYPE_CHECKING:  # rich is imported where something is drawn: a server that starts draws nothing
+if TYPE_CHECKING:  # rich is imported at its first use, so that `serve` starts without it
     from rich.console import Console
     from rich.progress import TaskID
 
     from ..config.image_reference import ImageReference
     from ..sources.oci.puller import OnProgress
 
-_LONG_COMPILE = 1_000_000
-"""Bytes of a module from which on its compilation takes long enough to be shown."""
+_MIN_PROGRESS_SIZE = 1_000_000
+"""Size in bytes of a module from which its compilation shows a progress bar."""
 
 ConfigPath = Annotated[
     Path, typer.Argument(metavar="CONFIG", help="The modules.toml, or a Pod manifest (.yaml).", show_default=False)
@@ -47,23 +47,23 @@ AuthFile = Annotated[
 
 
 def settings(cache_dir: str | None, auth_file: str | None) -> dict[str, dict[str, object]]:
-    """The settings that options of every command stand for."""
+    """The overrides of `--cache-dir` and `--auth-file`."""
     return {"": given(auth_file=absolute(auth_file)), "cache": given(directory=absolute(cache_dir))}
 
 
 def given(**values: object) -> dict[str, object]:
-    """The options that were given."""
+    """The keyword arguments that are not None."""
     return {name: value for name, value in values.items() if value is not None}
 
 
 def absolute(path: str | None) -> str | None:
-    """A path of the command line is relative to where the command was given, not to the file."""
+    """The absolute form of a path, which on the command line is relative to the working directory."""
     return None if path is None else str(Path(path).absolute())
 
 
 @contextmanager
 def problems(*, exit_code: int) -> Iterator[None]:
-    """Says what is wrong, and ends the program."""
+    """Prints the problems of a StartupError or RegistryError, and exits with `exit_code`."""
     try:
         yield
     except StartupError as error:
@@ -77,29 +77,29 @@ def problems(*, exit_code: int) -> Iterator[None]:
 
 
 @functools.cache
-def _err() -> Console:
+def _stderr() -> Console:
     from rich.console import Console
 
     return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-def _draws() -> bool:
-    return sys.stderr.isatty() and _err().is_terminal
+def _is_terminal() -> bool:
+    return sys.stderr.isatty() and _stderr().is_terminal
 
 
 def fail(what: str) -> None:
-    """One mistake."""
-    _err().print(f"error: {log.escape(what)}", markup=False)
+    """Prints an error on standard error."""
+    _stderr().print(f"error: {log.escape(what)}", markup=False)
 
 
 def warn(warnings: Iterable[Problem]) -> None:
-    """What is doubtful."""
+    """Prints warnings on standard error."""
     for warning in warnings:
-        _err().print(f"warning: {log.escape(str(warning))}", markup=False)
+        _stderr().print(f"warning: {log.escape(str(warning))}", markup=False)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table on standard output."""
+    """Prints a table on standard output."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -109,22 +109,22 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*(Text(log.escape(cell)) for cell in row))
-    # In a file or a pipe a table is as wide as it needs to be.
+    # In a file or a pipe no line of a table is wrapped.
     Console(highlight=False, width=None if sys.stdout.isatty() else 10_000).print(table)
 
 
 def load_site(file: ConfigFile) -> Site:
-    """Loads a site, and shows what takes long. Raises StartupError."""
-    if not _draws():
+    """Loads a site, with progress bars for pulls and long compilations. Raises StartupError."""
+    if not _is_terminal():
         return load(file)
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with pulling() as on_pull, Progress(*columns, console=_err(), transient=True) as progress:
+    with pulling() as on_pull, Progress(*columns, console=_stderr(), transient=True) as progress:
 
         @contextmanager
         def compiling(source: WasmSource) -> Iterator[None]:
-            if len(source.data) < _LONG_COMPILE:
+            if len(source.data) < _MIN_PROGRESS_SIZE:
                 yield
                 return
             size = len(source.data) / 1e6
@@ -137,14 +137,14 @@ def load_site(file: ConfigFile) -> Site:
 
 @contextmanager
 def pulling() -> Iterator[OnProgress | None]:
-    """Progress bars for modules that are pulled, on a terminal."""
-    if not _draws():
+    """The callback that draws progress bars for pulled modules; None where standard error is no terminal."""
+    if not _is_terminal():
         yield None
         return
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=_err(), transient=True) as progress:
+    with Progress(*columns, console=_stderr(), transient=True) as progress:
         tasks: dict[ImageReference, TaskID] = {}
 
         def on_progress(reference: ImageReference, done: int, total: int) -> None:

@@ -1,26 +1,26 @@
-"""Which release of wasmtime the hot path is written for, and what it means that another one is installed."""
+"""The release of wasmtime whose C ABI the hot path uses."""
 
 from __future__ import annotations
 
 import importlib.metadata
 
 WASMTIME_VERSION = importlib.metadata.version("wasmtime")
-"""What is installed."""
+"""The installed release."""
 
 ABI_VERSION = "50.0.1"
-"""What `sandbox.capi` is written for, and the pool of `compiler`."""
+"""The release that `sandbox.capi` and the pool of `compiler.engine` are written for."""
 
 
 def fits() -> bool:
-    """Whether the C API may be called past wasmtime's public one; with another ABI that would corrupt memory.
+    """Whether the C API may be called past wasmtime's public API; with another ABI such a call corrupts memory.
 
-    Asked before a module that binds the C API is imported, because in another release a function may be missing.
+    Checked before a module that binds the C API is imported, because another release may lack a function.
     """
     return WASMTIME_VERSION == ABI_VERSION
 
 
 def warning() -> str | None:
-    """What the operator should know, where the hot path may not be used."""
+    """A warning for the operator where the hot path cannot be used, else None."""
     if fits():
         return None
     return (

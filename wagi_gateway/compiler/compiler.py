@@ -1,4 +1,4 @@
-"""Bytes become a precompiled artefact on disk and a warm module in memory: what of wasmtime happens before requests."""
+"""The compiler: loads each module once, from the artefact cache or from its source, and links it."""
 
 from __future__ import annotations
 
@@ -21,67 +21,72 @@ from .cache import ArtefactCache
 from .engine import MAX_WASM_STACK
 
 _WASI = "wasi_snapshot_preview1"
-_LONG = frozenset((f"{_WASI}.poll_oneoff", f"{_WASI}.random_get"))
-"""Functions of WASI that wait, and that take seconds for a memory of random numbers."""
-_SHORT = 128 * 1024
-"""Bytes of a function; it has room for some ten thousand calls in a row, which is a fifth of a second at worst."""
+_SLOW_CALLS = frozenset((f"{_WASI}.poll_oneoff", f"{_WASI}.random_get"))
+"""Functions of WASI without an epoch check for long: one sleeps, one takes seconds for a large buffer."""
+_MAX_SHORT_FUNCTION = 128 * 1024
+"""Bytes of a function body. Epochs are checked on entry and in loops; a body of this size has room for some ten
+thousand calls in a row, a fifth of a second at worst."""
 _COMPONENT = b"\0asm\x0d\x00\x01\x00"
 
-# AssemblyScript's runtime names its files in the messages it can end with; its texts are UTF-16.
+# File names in the messages of AssemblyScript's runtime; its strings are UTF-16.
 _ASSEMBLYSCRIPT = "~lib/".encode("utf-16-le")
 
 DefineHost = Callable[[wasmtime.Linker, bool], None]
-"""Adds host functions to a linker; for a module of AssemblyScript without volumes, another `fd_write` too."""
+"""Defines the host functions in a linker; with the flag, also the `fd_write` that writes all buffers."""
 OnCompile = Callable[[WasmSource], AbstractContextManager[object]]
+"""Returns a context that is entered around the compilation of a source."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WarmModule:
-    """A module that is compiled, linked and ready to be instantiated for a request."""
+    """A compiled and linked module, which is instantiated once for each request."""
 
     name: str
     digest: str
     instance_pre: wasmtime.InstancePre
     functions: frozenset[str]
-    """Exports that take nothing and return nothing: what can be an entrypoint."""
+    """Exported functions without parameters and results: the possible entrypoints."""
     exports: tuple[str, ...]
+    """All exported functions."""
     is_reactor: bool
-    """Whether `_initialize` is to be called before the entrypoint (WASI application ABI)."""
+    """Whether `_initialize` has to be called before the entrypoint (WASI application ABI)."""
     imports: frozenset[str]
-    """The import modules it needs, such as `wasi_snapshot_preview1`."""
+    """The import modules, such as `wasi_snapshot_preview1`."""
     reads_arguments: bool
+    """Whether the module imports `args_get` or `args_sizes_get`."""
     reads_environment: bool
-    meets_epochs: bool
-    """Whether a guest of it is never long without an epoch, at which it can be ended: no function it imports waits or
-    works for long, and none of its own is long enough for very many calls in a row."""
-    copies: SerializedModule | None
-    """The same for engines of their own; None where the hot path is used, which has no need of them."""
+    """Whether the module imports `environ_get` or `environ_sizes_get`."""
+    is_interruptible: bool
+    """Whether a guest reaches an epoch check, where it can be ended, at short intervals: no imported function waits or
+    works for long, and no function body is long enough for very many calls in a row."""
+    serialized: SerializedModule | None
+    """The module for the public API, which needs an engine for each guest; None where the hot path is used."""
 
 
 class SerializedModule:
-    """A module for any number of engines, in memory once.
+    """A serialized module in memory, for any number of engines.
 
-    An epoch belongs to an engine and wasmtime's public API has no other means to end a guest that computes, so each
-    guest gets an engine there.
+    wasmtime's public API can end a guest that computes only by the engine's epoch, so each guest gets an engine of its
+    own.
     """
 
     def __init__(self, module: wasmtime.Module, define: Callable[[wasmtime.Engine], wasmtime.Linker]) -> None:
-        """Raises OSError where the system has no descriptor or memory left."""
-        self._define = define
-        # Mapped from a file, where bytes would be copied for each engine.
+        """Raises OSError when descriptors or memory run out."""
+        self._create_linker = define
+        # A file is mapped and shared; bytes would be copied for each engine.
         self._file = os.memfd_create("module")
         weakref.finalize(self, os.close, self._file)
         with open(self._file, "wb", closefd=False) as file:
             file.write(module.serialize())
 
     def instantiate(self, store: wasmtime.Store) -> wasmtime.Instance:
-        """An instance in a store of an engine that `create_plain_engine` made. Raises WasmtimeError, Trap."""
+        """Instantiates the module in a store whose engine `create_plain_engine` made. Raises WasmtimeError, Trap."""
         module = wasmtime.Module.deserialize_file(store.engine, f"/dev/fd/{self._file}")
-        return self._define(store.engine).instantiate(store, module)
+        return self._create_linker(store.engine).instantiate(store, module)
 
 
 class Compiler:
-    """Loads each module once: from the cache if it holds the artefact, else compiled, and kept there."""
+    """Loads each module once: from the cache, or by compiling it and storing the artefact."""
 
     def __init__(
         self,
@@ -91,12 +96,12 @@ class Compiler:
         on_compile: OnCompile | None = None,
         before: Compiler | None = None,
     ) -> None:
-        """`on_compile` is entered around a long compile; what `before`, of the same engine, has loaded is not loaded
-        again."""
+        """`on_compile` is entered around each compilation; modules that `before`, of the same engine, has loaded are
+        not loaded again."""
         self.engine = engine
         self.warnings: list[str] = []
         self.loads: Counter[str] = Counter()
-        """Modules by where their machine code has come from: `cache` or `compiler`."""
+        """Loaded modules by the origin of their machine code: `cache` or `compiler`."""
         self._cache = cache
         self._on_compile = on_compile or (lambda _source: nullcontext())
         self._warm: dict[tuple[str, bool], WarmModule] = {}
@@ -105,35 +110,37 @@ class Compiler:
         self._before = before._warm if before else {}
 
     def load(self, source: WasmSource, *, has_files: bool = False) -> WarmModule:
-        """The warm module of a source; asked again for the same, the same. Raises StartupError.
+        """Loads a module, once for each digest. Raises StartupError.
 
-        `has_files` is a module with volumes.
+        `has_files` says that the module has volumes.
         """
-        gathers = not has_files and _ASSEMBLYSCRIPT in source.data  # see sandbox.gather
-        if known := self._before.get((source.digest, gathers)):
-            self._warm[source.digest, gathers] = known
-        if (source.digest, gathers) not in self._warm:
-            linker = self._linker(gathers=gathers)
+        # as-wasi, AssemblyScript's library, ignores how much fd_write has written: see sandbox.fd_write.
+        needs_full_fd_write = not has_files and _ASSEMBLYSCRIPT in source.data
+        key = source.digest, needs_full_fd_write
+        if known := self._before.get(key):
+            self._warm[key] = known
+        if key not in self._warm:
+            linker = self._linker(needs_full_fd_write=needs_full_fd_write)
             module = self._module(source)
             self._check_imports(module, linker)
-            self._warm[source.digest, gathers] = self._warm_up(source, module, linker, gathers=gathers)
-        return self._warm[source.digest, gathers]
+            self._warm[key] = self._warm_up(source, module, linker, needs_full_fd_write=needs_full_fd_write)
+        return self._warm[key]
 
-    def forget_before(self) -> None:
-        """All is loaded: what was loaded before and is not used any more goes."""
+    def drop_previous(self) -> None:
+        """Releases the modules of the previous compiler that were not loaded again."""
         self._before = {}
 
-    def _linker(self, *, gathers: bool) -> wasmtime.Linker:
-        if gathers not in self._linkers:
-            self._linkers[gathers] = _define(self.engine, self._define_host, gathers)
-        return self._linkers[gathers]
+    def _linker(self, *, needs_full_fd_write: bool) -> wasmtime.Linker:
+        if needs_full_fd_write not in self._linkers:
+            self._linkers[needs_full_fd_write] = _create_linker(self.engine, self._define_host, needs_full_fd_write)
+        return self._linkers[needs_full_fd_write]
 
-    def _copies(self, module: wasmtime.Module, gathers: bool) -> SerializedModule | None:
+    def _serialize(self, module: wasmtime.Module, needs_full_fd_write: bool) -> SerializedModule | None:
         if abi.fits():
             return None
         define_host = self._define_host
         try:
-            return SerializedModule(module, lambda engine: _define(engine, define_host, gathers))
+            return SerializedModule(module, lambda engine: _create_linker(engine, define_host, needs_full_fd_write))
         except OSError as error:
             raise _refuse(f"cannot be kept in memory: {error.strerror}") from None
 
@@ -146,7 +153,7 @@ class Compiler:
             return module
         try:
             with self._cache.lock(key):
-                if module := self._cached(self._cache, key):  # compiled by another process meanwhile
+                if module := self._cached(self._cache, key):  # another process has compiled the module meanwhile
                     self.loads["cache"] += 1
                     return module
                 module = self._compile(source)
@@ -154,7 +161,7 @@ class Compiler:
         except OSError as error:
             self.warnings.append(f"{self._cache.directory}: the cache cannot be written ({error.strerror})")
             return module or self._compile(source)
-        # Mapped from the file, the machine code is shared by all workers.
+        # Machine code that is mapped from the file is shared by all workers.
         return self._cached(self._cache, key) or module
 
     def _cached(self, cache: ArtefactCache, key: str) -> wasmtime.Module | None:
@@ -203,7 +210,7 @@ class Compiler:
             raise StartupError(*problems)
 
     def _warm_up(
-        self, source: WasmSource, module: wasmtime.Module, linker: wasmtime.Linker, *, gathers: bool
+        self, source: WasmSource, module: wasmtime.Module, linker: wasmtime.Linker, *, needs_full_fd_write: bool
     ) -> WarmModule:
         try:
             instance_pre = linker.instantiate_pre(module)
@@ -217,25 +224,28 @@ class Compiler:
         called = {f"{wanted.module}.{wanted.name}" for wanted in module.imports}
         exports = tuple(export.name for export in module.exports if isinstance(export.type, wasmtime.FuncType))
         return WarmModule(
-            source.name,
-            source.digest,
-            instance_pre,
-            functions,
-            exports,
+            name=source.name,
+            digest=source.digest,
+            instance_pre=instance_pre,
+            functions=functions,
+            exports=exports,
             is_reactor="_initialize" in functions,
             imports=frozenset(wanted.module for wanted in module.imports),
             reads_arguments=not called.isdisjoint((f"{_WASI}.args_get", f"{_WASI}.args_sizes_get")),
             reads_environment=not called.isdisjoint((f"{_WASI}.environ_get", f"{_WASI}.environ_sizes_get")),
-            meets_epochs=not gathers and called.isdisjoint(_LONG) and all(map(_is_wasi, called)) and _is_short(source),
-            copies=self._copies(module, gathers),
+            is_interruptible=not needs_full_fd_write
+            and called.isdisjoint(_SLOW_CALLS)
+            and all(map(_is_wasi, called))
+            and _has_short_functions(source),
+            serialized=self._serialize(module, needs_full_fd_write),
         )
 
 
-def _define(engine: wasmtime.Engine, define_host: DefineHost, gathers: bool) -> wasmtime.Linker:
+def _create_linker(engine: wasmtime.Engine, define_host: DefineHost, needs_full_fd_write: bool) -> wasmtime.Linker:
     linker = wasmtime.Linker(engine)
     linker.allow_shadowing = True
     linker.define_wasi()
-    define_host(linker, gathers)
+    define_host(linker, needs_full_fd_write)
     return linker
 
 
@@ -243,9 +253,9 @@ def _is_wasi(name: str) -> bool:
     return name.startswith(f"{_WASI}.")
 
 
-def _is_short(source: WasmSource) -> bool:
+def _has_short_functions(source: WasmSource) -> bool:
     data = source.data if source.data.startswith(b"\0asm") else bytes(wasmtime.wat2wasm(source.data))
-    return largest_function(data) <= _SHORT
+    return largest_function(data) <= _MAX_SHORT_FUNCTION
 
 
 def _signature(type_: object) -> tuple[list[str], list[str]] | None:
@@ -263,10 +273,10 @@ def _first_line(error: Exception) -> str:
 
 
 def _lines(error: Exception) -> str:
-    """wasmtime's message and its causes on one line."""
+    """The message of a wasmtime error and its causes on one line."""
     lines = (line.strip() for line in str(error).splitlines())
     return ": ".join(line for line in lines if line and line != "Caused by:")
 
 
-# wasmtime compares an artefact's compiler settings itself; the digest only keeps different ones apart on disk.
+# wasmtime compares an artefact's compiler settings itself; the digest keeps artefacts of different settings apart.
 _SETTINGS_DIGEST = hashlib.sha256(f"epoch,multi-memory,stack={MAX_WASM_STACK}".encode()).hexdigest()[:12]

@@ -1,4 +1,4 @@
-"""Environment variables from the command line and from files of `NAME=VALUE` lines."""
+"""Environment variables of `--env` and of the lines of an `--env-file`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ..errors import Problem, StartupError
 
 
 def parse_variable(text: str) -> tuple[str, str]:
-    """`NAME=VALUE` as name and value; one pair of quotes around the value is dropped, as WAGI does.
+    """The name and value of `NAME=VALUE`; one pair of quotes around the value is removed, as in WAGI.
 
     >>> parse_variable('GREETING="good day"')
     ('GREETING', 'good day')
@@ -27,9 +27,9 @@ def parse_variable(text: str) -> tuple[str, str]:
 
 
 def parse_env_file(path: Path) -> dict[str, str]:
-    """The variables of a file; empty lines, comments (`#`) and the shell's `export` are passed over.
+    """The variables of a file; empty lines, comments (`#`) and a leading `export` are ignored.
 
-    Raises StartupError with every line that is wrong.
+    Raises StartupError with every malformed line.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()

@@ -1,4 +1,4 @@
-"""References to modules in OCI registries: `registry/repository[:tag][@digest]`."""
+"""Image references: `registry/repository[:tag][@digest]`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Literal
 
 DOCKER_HUB = "docker.io"
 DOCKER_HUB_HOST = "registry-1.docker.io"
-"""Where Docker Hub's registry really is."""
-_FORMS = "registry/repository:tag or registry/repository@sha256:…, for example ghcr.io/team/hello:1"
+"""The host of Docker Hub's registry."""
+_NOTATION = "registry/repository:tag or registry/repository@sha256:…, for example ghcr.io/team/hello:1"
 _HOST = re.compile(
     r"(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*|\[[0-9a-f:.]+\])(?::\d{1,5})?"
 )
-# Distribution specification, "Pulling manifests"; 255 is the bound of its reference implementation.
+# OCI distribution specification, "Pulling manifests"; 255 is the bound of the reference implementation.
 _REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
@@ -22,7 +22,7 @@ _MAX_REPOSITORY = 255
 
 @dataclass(frozen=True, slots=True)
 class ImageReference:
-    """What a module is called in a registry.
+    """The name of a module in an OCI registry.
 
     >>> str(ImageReference.parse("oci://ghcr.io/team/hello"))
     'ghcr.io/team/hello:latest'
@@ -34,43 +34,43 @@ class ImageReference:
     """`host[:port]` in lower case."""
     repository: str
     tag: str | None = None
-    """None where none was written, which means `latest` unless there is a digest."""
+    """None if absent; then `latest`, unless there is a digest."""
     digest: str | None = None
-    """`sha256:…` or `sha512:…`; it wins over a tag."""
+    """`sha256:…` or `sha512:…`; has precedence over a tag."""
 
     @classmethod
     def parse(cls, text: str) -> ImageReference:
-        """Reads `oci:X`, `oci://X` or `X`. Raises ValueError, whose text says what is wrong and what is right."""
+        """Parses `oci:X`, `oci://X` or `X`. Raises ValueError, whose text names the mistake and the right notation."""
         name = text
         if name[:4].lower() == "oci:":
             name = name[4:].removeprefix("//")
         name, at, digest = name.partition("@")
         if at and not is_digest(digest):
-            # Without the text: it may be a password.
+            # The message leaves the text out, which may hold a password.
             raise ValueError(
                 "what follows '@' is no digest, sha256: and 64 lower-case hex digits; a user name and password have no "
-                f"place here; write {_FORMS}"
+                f"place here; write {_NOTATION}"
             )
         registry, repository = _split(name)
         repository, colon, tag = repository.partition(":")
         if colon and not _TAG.fullmatch(tag):
             raise ValueError(
                 f"{text!r}: a tag is 1 to 128 letters, digits, '_', '.' and '-', and begins with none of the last two; "
-                f"write {_FORMS}"
+                f"write {_NOTATION}"
             )
         if not _HOST.fullmatch(registry):
-            raise ValueError(f"{text!r}: {registry!r} is not the host[:port] of a registry; write {_FORMS}")
+            raise ValueError(f"{text!r}: {registry!r} is not the host[:port] of a registry; write {_NOTATION}")
         if repository != repository.lower():
-            raise ValueError(f"{text!r}: the name of a repository has no upper-case letters; write {_FORMS}")
+            raise ValueError(f"{text!r}: the name of a repository has no upper-case letters; write {_NOTATION}")
         if registry == DOCKER_HUB and "/" not in repository:
             repository = f"library/{repository}"
         if not _REPOSITORY.fullmatch(repository) or len(repository) > _MAX_REPOSITORY:
-            raise ValueError(f"{text!r} is not the name of a module in a registry; write {_FORMS}")
+            raise ValueError(f"{text!r} is not the name of a module in a registry; write {_NOTATION}")
         return cls(registry, repository, tag or None, digest or None)
 
     def __str__(self) -> str:
         tag = self.tag or (None if self.digest else "latest")
-        scheme = "oci://" if self.registry.startswith("oci:") else ""  # a host of that name, with its port
+        scheme = "oci://" if self.registry.startswith("oci:") else ""  # a registry host named "oci"
         return f"{scheme}{self.name}{f':{tag}' if tag else ''}{f'@{self.digest}' if self.digest else ''}"
 
     @property
@@ -80,30 +80,30 @@ class ImageReference:
 
     @property
     def version(self) -> str:
-        """What the registry is asked for: the digest, else the tag, else `latest`."""
+        """The digest, else the tag, else `latest`: the reference in a manifest's URL."""
         return self.digest or self.tag or "latest"
 
     def default_policy(self) -> Literal["always", "if-not-present"]:
-        """Kubernetes' rule: what is called `latest` is asked for anew at each start."""
+        """Kubernetes' default imagePullPolicy: `always` for the tag `latest`, else `if-not-present`."""
         return "always" if self.version == "latest" else "if-not-present"
 
     def with_digest(self, digest: str) -> ImageReference:
-        """The same name pinned to a digest."""
+        """The reference with another digest."""
         return replace(self, digest=digest)
 
 
 def is_digest(text: str) -> bool:
-    """Whether this is a digest whose algorithm we verify."""
+    """Whether a text is a digest of a supported algorithm: SHA-256 or SHA-512, in lower-case hex."""
     return _DIGEST.fullmatch(text) is not None
 
 
 def check_registry(text: str) -> str:
-    """The same text if it is HOST[:PORT], else raises ValueError, which does not repeat it: it may hold a password."""
+    """The text, a registry's HOST[:PORT]. Raises ValueError, without the text, which may hold a password."""
     return _checked(text, text, "", "HOST[:PORT]", "ghcr.io")
 
 
 def check_mirror(text: str) -> str:
-    """The same text if it is HOST[:PORT][/PREFIX], else raises ValueError, which does not repeat it."""
+    """The text, a mirror's HOST[:PORT][/PREFIX]. Raises ValueError, without the text, which may hold a password."""
     host, _, prefix = text.rstrip("/").partition("/")
     return _checked(text, host, prefix, "HOST[:PORT][/PREFIX]", "mirror.example.com/hub")
 
@@ -120,7 +120,8 @@ def _checked(text: str, host: str, prefix: str, form: str, example: str) -> str:
 
 
 def _split(name: str) -> tuple[str, str]:
-    # Docker's rule: the first part is a registry if it looks like a host.
+    """The registry and the rest of a name."""
+    # Docker: the first component is a registry if it has a dot or a colon or is "localhost".
     first, slash, rest = name.partition("/")
     if not slash or not ("." in first or ":" in first or first.lower() == "localhost"):
         return DOCKER_HUB, name

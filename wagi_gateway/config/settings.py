@@ -1,4 +1,4 @@
-"""`modules.toml` as frozen models: the only place that knows a setting's name, default, unit and reason."""
+"""`modules.toml` as frozen models: the single definition of each setting's name, default, unit and meaning."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from .values import (
     Environment,
     FieldValue,
     HostEntry,
+    Hostname,
     Listen,
     Mirror,
     Mode,
@@ -29,7 +30,7 @@ from .values import (
 
 
 class SettingsTable(BaseModel):
-    """A table of the file: immutable, and strict about its keys."""
+    """A table of the file: frozen, and without unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -47,7 +48,7 @@ LEGACY_MODULE = {
 
 
 def _with_legacy(keys: dict[str, str]) -> ConfigDict:
-    """The schema knows the keys that are accepted with a warning."""
+    """The model configuration whose JSON Schema has the legacy keys as deprecated properties."""
 
     def extend(schema: dict[str, Any]) -> None:
         for name, advice in keys.items():
@@ -109,7 +110,7 @@ class VolumeConfig(SettingsTable):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """A path alone stands for the table."""
+        """The JSON Schema that also accepts the path as a string."""
         return {"anyOf": [{"type": "string", "minLength": 1}, handler(core)]}
 
     path: str | None = Field(None, min_length=1)
@@ -214,7 +215,7 @@ class ServerConfig(SettingsTable):
     tls_key: str | None = Field(None, min_length=1)
     """File with the certificate's private key (PEM, without a passphrase); relative to this file. Without it the key
     is in the file of the certificate."""
-    hostname: str | None = None
+    hostname: Hostname | None = None
     """`HOST[:PORT]` for SERVER_NAME and SERVER_PORT of a request without a Host header (HTTP/1.0). Without it, the
     listening address."""
     trusted_proxies: tuple[Proxies, ...] = ()
@@ -363,7 +364,7 @@ class Config(SettingsTable):
 
 
 def nested_models(annotation: object) -> Iterator[type[BaseModel]]:
-    """The models inside a field's annotation: `dict[str, Volume]` holds Volume."""
+    """The models inside an annotation: VolumeConfig in `dict[str, VolumeConfig]`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     elif get_origin(annotation) in (Annotated, Union, types.UnionType, dict, tuple, list):

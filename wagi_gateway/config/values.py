@@ -1,4 +1,4 @@
-"""The values of settings, each in a notation of its own: how it is written, read and checked."""
+"""The types of settings: notation, parsing and validation of durations, sizes, addresses and names."""
 
 from __future__ import annotations
 
@@ -7,10 +7,17 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ByteSize, SecretStr, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
+from ..cgi.environ import META_VARIABLES
+from ..cgi.request import Authority
+from ..errors import BadRequest
 from ..outbound.policy import AllowedHost
 from ..outbound.proxy import Proxy
 from .image_reference import check_mirror, check_registry
+
+RESERVED = "reserved_variable"
+"""The type of a validation error: a variable has a name that each request sets."""
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -18,7 +25,7 @@ _LISTEN = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^:\[\]\s]*)):(?P<
 
 
 def parse_duration(value: object) -> object:
-    """`"30s"`, `"250ms"`, `"5m"` or a number of seconds, as seconds."""
+    """The seconds of `"30s"`, `"250ms"` or `"5m"`; a number is returned as it is. Raises ValueError."""
     if isinstance(value, str):
         if match := _DURATION.fullmatch(value):
             return float(match[1]) * _SECONDS[match[2]]
@@ -29,7 +36,7 @@ def parse_duration(value: object) -> object:
 
 
 def parse_listen(value: str) -> tuple[str, int]:
-    """`HOST:PORT` as (host, port); an IPv6 address stands in brackets, an empty host means every address.
+    """`HOST:PORT` as (host, port); an IPv6 address is in brackets, an empty host means every IPv4 address.
 
     Raises ValueError.
     """
@@ -54,7 +61,7 @@ def parse_unix(value: str) -> str | None:
 
 
 def is_local(host: str) -> bool:
-    """Whether a host is this one, seen from itself: `localhost`, or a loopback address."""
+    """Whether a host is `localhost` or a loopback address."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -62,7 +69,7 @@ def is_local(host: str) -> bool:
 
 
 def is_private(listen: str) -> bool:
-    """Whether an address is one that only this host can reach; that of a descriptor is its opener's business."""
+    """Whether only this host can reach an address; a descriptor (`fd:3`) counts as private."""
     if parse_unix(listen) is not None or parse_descriptor(listen) is not None:
         return True
     return is_local(parse_listen(listen)[0])
@@ -93,40 +100,28 @@ def _parse_proxies(value: object) -> object:
     return value
 
 
-def _check_mode(value: str) -> str:
-    if not re.fullmatch("0?[0-7]{3}", value):
-        raise ValueError('not a mode; write for example "0660"')
-    return value
-
-
 def _check_prefix_route(value: str) -> str:
     if not value.endswith("/..."):
         raise ValueError(f'a directory answers everything below a path; write "{value.rstrip("/")}/..."')
     return value
 
 
-def _check_field_value(value: str) -> str:
-    if not value.isascii() or not value.isprintable() or value != value.strip():
-        raise ValueError("not the value of a header field")
+def _check_hostname(value: str) -> str:
+    try:
+        Authority.parse(value.encode())
+    except BadRequest:
+        raise ValueError("not HOST or HOST:PORT") from None
     return value
 
 
-def _check_directory(value: str) -> str:
-    if "\0" in value:
-        raise ValueError("the path of a directory must not contain NUL")
-    return value
+def check_reserved(name: str) -> str:
+    """The name of an environment variable, unless CGI or WAGI gives the name a meaning (RFC 3875 section 4.1).
 
-
-def _check_variable_name(name: str) -> str:
-    if not name or "=" in name or "\0" in name:
-        raise ValueError("a variable's name must not be empty and must not contain '=' or NUL")
+    Raises PydanticCustomError, a ValueError of the type RESERVED.
+    """
+    if name in META_VARIABLES:
+        raise PydanticCustomError(RESERVED, "the request sets this variable; choose another name")
     return name
-
-
-def _check_variable_value(value: str) -> str:
-    if "\0" in value:
-        raise ValueError("a variable's value must not contain NUL")
-    return value
 
 
 def _check_allowed_host(entry: str) -> str:
@@ -139,6 +134,17 @@ def _check_proxy(proxy: SecretStr) -> SecretStr:
     return proxy
 
 
+def _matches(pattern: str, what: str) -> AfterValidator:
+    """Accepts text that the pattern matches as a whole; else `what` is the error."""
+
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(what)
+        return value
+
+    return AfterValidator(check)
+
+
 Duration = Annotated[
     float,
     BeforeValidator(parse_duration),
@@ -148,24 +154,29 @@ _SIZE_PATTERN = r"^\s*\d*\.?\d+\s*(([kKmMgGtTpPeE][iI]?)?[bB])?$"
 Size = Annotated[ByteSize, WithJsonSchema({"type": ["string", "integer"], "pattern": _SIZE_PATTERN})]
 Listen = Annotated[str, AfterValidator(_check_listen)]
 Proxies = Annotated[IPv4Network | IPv6Network | Literal["unix"], BeforeValidator(_parse_proxies)]
-Mode = Annotated[str, AfterValidator(_check_mode)]
+Hostname = Annotated[str, AfterValidator(_check_hostname)]
+Mode = Annotated[str, _matches("0?[0-7]{3}", 'not a mode; write for example "0660"')]
 PrefixRoute = Annotated[str, AfterValidator(_check_prefix_route)]
-FieldValue = Annotated[str, AfterValidator(_check_field_value)]
-Directory = Annotated[str, AfterValidator(_check_directory)]
+FieldValue = Annotated[str, _matches(r"([!-~]([ -~]*[!-~])?)?", "not the value of a header field")]
+Directory = Annotated[str, _matches(r"[^\0]*", "the path of a directory must not contain NUL")]
 HostEntry = Annotated[str, AfterValidator(_check_allowed_host)]
 ProxyUrl = Annotated[SecretStr, AfterValidator(_check_proxy)]
 RegistryHost = Annotated[str, AfterValidator(check_registry)]
 Mirror = Annotated[str, AfterValidator(check_mirror)]
-Environment = dict[
-    Annotated[str, AfterValidator(_check_variable_name)], Annotated[str, AfterValidator(_check_variable_value)]
+VariableName = Annotated[
+    str,
+    _matches(r"[^=\0]+", "a variable's name must not be empty and must not contain '=' or NUL"),
+    AfterValidator(check_reserved),
 ]
+VariableValue = Annotated[str, _matches(r"[^\0]*", "a variable's value must not contain NUL")]
+Environment = dict[VariableName, VariableValue]
 PullPolicy = Literal["always", "if-not-present", "never"]
 
 _UNITS = (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
 
 
 def as_written(value: object, annotation: object) -> str:
-    """A value of a field as one writes it in the file: `16MiB`, `30s`, `true`, `"text"`; units without their quotes."""
+    """A value as TOML source: `true`, `"text"`, and without quotes `16MiB` for ByteSize and `30s` for float."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""Who may run now, who waits, and who is turned away."""
+"""Admission control: bounded concurrency with a FIFO queue for each module, under one bound for the worker."""
 
 from __future__ import annotations
 
@@ -9,27 +9,31 @@ from ..errors import AtCapacity
 
 
 class WorkerLimit:
-    """The sandboxes of one worker, shared by the gates of all modules."""
+    """The number of guests that one worker runs at once (`server.concurrency`), shared by its modules."""
 
-    def __init__(self, count: int) -> None:
-        self.free = count
+    def __init__(self, concurrency: int) -> None:
+        self.free = concurrency
         self._waiting: deque[ModuleLimit] = deque()
 
     def wait(self, module_limit: ModuleLimit) -> None:
-        """`module_limit` has a request that lacks nothing but a place."""
+        """Queues a module that is below its own limit and has a request waiting."""
         if module_limit not in self._waiting:
             self._waiting.append(module_limit)
 
-    def give(self) -> None:
-        """Hands out what is free; the gates that wait take turns, one request each."""
+    def admit(self) -> None:
+        """Admits requests while the worker is below its limit: one of each queued module in turn."""
         while self.free and self._waiting:
             self._waiting.popleft().admit()
 
 
 class ModuleLimit:
-    """One module's bounded concurrency, with a bounded queue in order of arrival. Belongs to the event loop."""
+    """The number of guests that one module runs at once (`limits.concurrency`), and its queue in order of arrival.
+
+    Belongs to the event loop.
+    """
 
     def __init__(self, worker_limit: WorkerLimit, concurrency: int, queue: int, queue_time: float) -> None:
+        """`queue` is the number of requests that may wait, `queue_time` how long one may, in seconds."""
         self._worker_limit = worker_limit
         self._concurrency = concurrency
         self._free = concurrency
@@ -38,59 +42,64 @@ class ModuleLimit:
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     @property
-    def load(self) -> tuple[int, int]:
-        """How many are inside, and how many wait."""
-        return self._concurrency - self._free, len(self._waiting)
+    def running(self) -> int:
+        """Requests that have entered."""
+        return self._concurrency - self._free
+
+    @property
+    def waiting(self) -> int:
+        """Requests in the queue."""
+        return len(self._waiting)
 
     def try_enter(self) -> bool:
-        """Takes a place if one is free and nobody waits."""
+        """Enters without waiting: only below both limits and with an empty queue. Returns whether it has."""
         if self._waiting or not self._free or not self._worker_limit.free:
             return False
-        self._take()
+        self._enter()
         return True
 
     async def enter(self) -> None:
-        """Takes a place, after waiting for it if need be. Raises AtCapacity."""
+        """Enters, after waiting in the queue if need be. Raises AtCapacity."""
         if self.try_enter():
             return
         if len(self._waiting) >= self._queue:
             raise AtCapacity(f"{self._queue} requests wait already", limit="queue")
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
-        self._seek()
+        admitted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(admitted)
+        self._request_admission()
         try:
             async with asyncio.timeout(self._queue_time):
-                await turn
+                await admitted
         except BaseException as error:
-            if turn in self._waiting:
-                self._waiting.remove(turn)
-            elif not turn.cancelled():  # the turn came in the moment of giving up
+            if admitted in self._waiting:
+                self._waiting.remove(admitted)
+            elif not admitted.cancelled():  # admitted at the moment of the timeout or cancellation
                 self.leave()
             if isinstance(error, TimeoutError):
                 raise AtCapacity(f"no place became free in {self._queue_time:g} s", limit="queue_time") from None
             raise
 
     def leave(self) -> None:
-        """Gives the place back."""
+        """Leaves, which admits the next request."""
         self._free += 1
         self._worker_limit.free += 1
-        self._seek()
-        self._worker_limit.give()
+        self._request_admission()
+        self._worker_limit.admit()
 
     def admit(self) -> None:
-        """Lets in the first who waits. There is a free place."""
+        """Admits the first request of the queue, if the module is below its limit. The worker is below its own."""
         while self._waiting and self._free:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                self._take()
-                turn.set_result(None)
+            admitted = self._waiting.popleft()
+            if not admitted.done():
+                self._enter()
+                admitted.set_result(None)
                 break
-        self._seek()
+        self._request_admission()
 
-    def _seek(self) -> None:
+    def _request_admission(self) -> None:
         if self._waiting and self._free:
             self._worker_limit.wait(self)
 
-    def _take(self) -> None:
+    def _enter(self) -> None:
         self._free -= 1
         self._worker_limit.free -= 1

@@ -1,4 +1,4 @@
-"""A guest's output on its way to the client: at once, as it comes, or when it is complete."""
+"""The delivery of a guest's output to the client: whole, streamed, or spooled until the guest has ended."""
 
 from __future__ import annotations
 
@@ -14,74 +14,90 @@ from ..site.site import Endpoint
 
 
 class Delivery:
-    """Turns executions into one reply."""
+    """Reads one guest's standard output and sends it as the response."""
 
-    def __init__(self, request: RequestHead, reply: Reply, budget: SpoolBudget, warn: Callable[[str], None]) -> None:
-        """`warn` notes what the client need not know and the operator should."""
-        self._is_head = request.method == "HEAD"
-        self._is_http_1_0 = request.http_version == "1.0"
+    __slots__ = ("_budget", "_endpoint", "_guest", "_is_head", "_is_http_1_0", "_reply", "_warn")
+
+    def __init__(
+        self,
+        guest: Guest,
+        endpoint: Endpoint,
+        request: RequestHead,
+        reply: Reply,
+        budget: SpoolBudget,
+        warn: Callable[[str], None],
+    ) -> None:
+        """`warn` logs faults of the guest that leave the response intact."""
+        self._guest = guest
+        self._endpoint = endpoint
         self._reply = reply
         self._budget = budget
         self._warn = warn
+        self._is_head = request.method == "HEAD"
+        self._is_http_1_0 = request.http_version == "1.0"
 
-    async def respond(self, guest: Guest, endpoint: Endpoint) -> bytes | None:
-        """Reads a guest's output and sends it on; a local redirect is returned instead.
+    async def respond(self) -> bytes | None:
+        """Sends the response. Returns the target of a local redirect, for which nothing is sent.
 
         Raises RequestError before the response has begun, and ClientDisconnect.
         """
-        head, body = await self._read_head(guest, endpoint)
-        if head.local_redirect and endpoint.config.local_redirects == "internal":
+        guest = self._guest
+        head, body = await self._read_head()
+        if head.local_redirect and self._endpoint.config.local_redirects == "internal":
             body = body or await guest.read()
             if not body:
-                self._check_end(guest, endpoint)
+                self._check_end()
                 if failure := guest.failure():
                     self._warn(failure)
                 return head.local_redirect
         if guest.is_complete:
-            self._check_end(guest, endpoint)
+            self._check_end()
             self._check_length(head, len(body))
             await self._reply.whole(head, body)
         elif self._is_bodiless(head) or self._is_http_1_0:
-            await self._respond_at_end(guest, endpoint, head, body)
+            await self._respond_at_end(head, body)
         else:
-            await self._stream(guest, head, body)
+            await self._stream(head, body)
         return None
 
     def _is_bodiless(self, head: ResponseHead) -> bool:
         return head.is_bodiless or self._is_head
 
-    async def _read_head(self, guest: Guest, endpoint: Endpoint) -> tuple[ResponseHead, bytes]:
+    async def _read_head(self) -> tuple[ResponseHead, bytes]:
+        """The response head, and the part of the body that was read with it."""
+        endpoint, guest = self._endpoint, self._guest
         block = HeaderBlock(endpoint.limits.header_block, front_end_headers=endpoint.config.front_end_headers)
         while data := await guest.read():
             if head := block.feed(data):
                 return head, block.rest
-        self._check_end(guest, endpoint)
+        self._check_end()
         if guest.failure():
             raise GuestFailed(f"{guest.failure()} before its header block was complete")
         block.close()
         raise BadOutput("the output has no header block")
 
-    async def _stream(self, guest: Guest, head: ResponseHead, body: bytes) -> None:
-        """Sends what comes as it comes; a guest that fails on the way leaves a response that is visibly cut off."""
+    async def _stream(self, head: ResponseHead, body: bytes) -> None:
+        """Sends output as the guest writes it. A guest that fails leaves the body without its end: visibly cut off."""
         await self._reply.start(head)
         if body:
             await self._reply.send(body)
-        while body := await guest.read():
+        while body := await self._guest.read():
             await self._reply.send(body)
-        if _is_good(guest):
+        if _has_exited(self._guest):
             self._check_length(head, self._reply.size)
             await self._reply.end()
 
-    async def _respond_at_end(self, guest: Guest, endpoint: Endpoint, head: ResponseHead, body: bytes) -> None:
-        """Answers once the guest has ended: the body is not sent on, or the client (HTTP/1.0) knows no chunks."""
+    async def _respond_at_end(self, head: ResponseHead, body: bytes) -> None:
+        """Sends the response after the guest has ended: without a body, or with Content-Length, because HTTP/1.0 has
+        no chunked coding."""
         is_bodiless = self._is_bodiless(head)
         with Spool(self._budget) as spool:
             if not is_bodiless:
                 await spool.write(body)
-            while body := await guest.read():
+            while body := await self._guest.read():
                 if not is_bodiless:
                     await spool.write(body)
-            self._check_end(guest, endpoint)
+            self._check_end()
             if is_bodiless:
                 await self._reply.whole(head, None)
                 return
@@ -91,9 +107,10 @@ class Delivery:
                 await self._reply.send(piece)
             await self._reply.end()
 
-    def _check_end(self, guest: Guest, endpoint: Endpoint) -> None:
-        """Raises what the client is told of a guest that did not end well before its response began."""
-        if _is_good(guest) and not (endpoint.config.strict_exit and guest.failure()):
+    def _check_end(self) -> None:
+        """Raises the error to answer with when a guest ended badly before its response began."""
+        guest = self._guest
+        if _has_exited(guest) and not (self._endpoint.config.strict_exit and guest.failure()):
             return
         match guest.stop_reason:
             case "disconnect":
@@ -111,11 +128,11 @@ class Delivery:
         raise GuestFailed(guest.failure())
 
     def _check_length(self, head: ResponseHead, length: int) -> None:
-        """Notes a guest that counts wrong; the gateway's count is the one that is sent."""
+        """Warns of a Content-Length that differs from the body's length; the gateway sends its own count."""
         if head.content_length not in (None, b"%d" % length) and not self._is_bodiless(head):
             self._warn(f"the guest's Content-Length is {head.content_length!r}, its body has {length} bytes")
 
 
-def _is_good(guest: Guest) -> bool:
-    """Whether what the guest printed is its whole answer: an exit code other than 0 does not make it less so."""
+def _has_exited(guest: Guest) -> bool:
+    """Whether the guest exited, with any code, and all of its output was read: the output is a complete response."""
     return guest.is_complete and guest.outcome is not None and guest.outcome.kind == "exit"

@@ -1,4 +1,4 @@
-"""The ASGI application that answers with guests: a request's head is read, and the exchange begins."""
+"""The ASGI application of guests: reads a request's head, and begins the exchange."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..http.reply import Reply
 from ..observe.tracing import open_tracer
 from ..observe.worker_metrics import WorkerMetrics
 from ..sandbox.sandbox import Sandbox
-from ..site.site import Site
+from ..site.site import Site, release
 from ..tls import Certificate
 from .exchange import Exchange
 from .generation import Generation
@@ -27,48 +27,46 @@ _ABSOLUTE_FORM = re.compile(rb"https?://([^/]*)(.*)", re.IGNORECASE | re.DOTALL)
 
 
 class Gateway:
-    """Answers every request of a site that is not built in.
-
-    Its `async with` is the time in which guests can run; at its end every site is closed.
-    """
+    """Answers every request of a site. Guests can run within its `async with`, at whose end every site is closed."""
 
     def __init__(self, site: Site, metrics: WorkerMetrics | None = None) -> None:
-        """Without a `metrics` nothing is counted."""
-        self.generation = Generation(site, metrics=metrics)
-        """What a request that comes now is answered with; a reload puts another one in its place."""
+        """Without `metrics` nothing is counted."""
+        self.generation = Generation(site, metrics)
+        """Serves new requests; a reload replaces it."""
         self.certificate = Certificate(site.certificate) if site.certificate else None
-        """What new connections are shown, where the gateway speaks TLS itself."""
+        """The certificate of new connections, if the gateway terminates TLS."""
         self._living = [self.generation]
-        """That and those before it that still have requests."""
-        self._endings: dict[Generation, asyncio.Task[None]] = {}
+        """The current generation, and replaced ones that still have requests."""
+        self._draining: dict[Generation, asyncio.Task[None]] = {}
+        """Replaced generations, and the tasks that wait for their last request."""
+        self._releasing: set[asyncio.Task[None]] = set()
+        """The same tasks while they free a generation that is over."""
         self._request_ids = itertools.count(1)
-        # Different for each worker and start, so that ids differ at the price of a counter.
+        # A random prefix makes ids differ between workers and starts, at the price of a counter.
         self._request_id_prefix = secrets.token_hex(5)
 
     @property
     def site(self) -> Site:
-        """What is served now."""
+        """The site that new requests are answered from."""
         return self.generation.site
 
     @property
     def sandbox(self) -> Sandbox | None:
-        """Where guests run now."""
+        """The sandbox of new requests; None unless the gateway is started."""
         return self.generation.sandbox
 
-    @sandbox.setter
-    def sandbox(self, sandbox: Sandbox | None) -> None:
-        self.generation.sandbox = sandbox
-
     async def __aenter__(self) -> Gateway:
+        """Raises OSError, RuntimeError where the system has no descriptor or thread left."""
         self.generation.tracer = open_tracer(self.site.config.tracing)
-        self.sandbox = await Sandbox(self.site.engine).__aenter__()
+        self.generation.sandbox = await Sandbox(self.site.engine).__aenter__()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for generation, ending in self._endings.items():
-            if generation in self._living:  # it waits for guests, which are stopped now
-                ending.cancel()
-        await asyncio.gather(*self._endings.values(), return_exceptions=True)
+        """Stops every guest, closes every site and sends the last spans."""
+        draining = self._draining.values()
+        for task in draining:
+            task.cancel()
+        await asyncio.gather(*draining, *self._releasing, return_exceptions=True)
         sandboxes = {generation.sandbox for generation in self._living}
         for generation in self._living:
             generation.sandbox = None
@@ -79,9 +77,9 @@ class Gateway:
             await asyncio.to_thread(self.generation.tracer.close)
 
     async def swap(self, site: Site) -> None:
-        """Answers with another site from now on; the one before is closed when its last guest has ended.
+        """Answers new requests from `site`; the replaced site is freed when its last request is over.
 
-        Raises StartupError where that is not possible, and then nothing has changed.
+        Raises StartupError where that is not possible; nothing has changed then.
         """
         old = self.generation
         if old.sandbox is None:
@@ -96,42 +94,44 @@ class Gateway:
                 undo.pop_all()
         except (OSError, RuntimeError) as error:  # no descriptor, no thread
             raise StartupError(Problem("", f"the system has no room for another sandbox: {error}")) from None
-        new = Generation(site, old)
-        new.sandbox = sandbox
+        new = Generation.after(old, site, sandbox)
         site.succeed(old.site)
         sandbox.forget_inline_policies(except_of={endpoint.module.digest for _, endpoint in site.routes})
         self.generation = new
         self._living.append(new)
-        self._endings[old] = asyncio.create_task(self._end(old))
+        self._draining[old] = asyncio.create_task(self._drain(old))
 
-    async def _end(self, old: Generation) -> None:
+    async def _drain(self, old: Generation) -> None:
+        """Waits for the last request of a replaced generation, closes its sandbox and site and frees its memory."""
         await old.over()
         self._living.remove(old)
+        task = self._draining.pop(old)
+        self._releasing.add(task)
         if old.sandbox and all(generation.sandbox is not old.sandbox for generation in self._living):
             await old.sandbox.__aexit__()
-        old.sandbox = None  # or the engine would still be there when memory is given back
-        await asyncio.to_thread(old.site.release)
-        del self._endings[old]
+        sites = [old.site]
+        del old  # `release` drops the last reference to the site
+        await asyncio.to_thread(release, sites)
+        self._releasing.remove(task)
 
     def count(self, metrics: WorkerMetrics) -> None:
-        """Has a tally count what has been noted since, and show how much is under way."""
+        """Counts the events of ended requests and guests, and sets the gauges of those in flight."""
         metrics.count()
-        loads = {
+        routes = {
             module_limit: module.route
             for generation in self._living
             for module, module_limit in zip(generation.site.config.module, generation.module_limits, strict=True)
         }
         running: Counter[str] = Counter()
         waiting: Counter[str] = Counter()
-        for module_limit, route in loads.items():
-            inside, outside = module_limit.load
-            running[route] += inside
-            waiting[route] += outside
+        for module_limit, route in routes.items():
+            running[route] += module_limit.running
+            waiting[route] += module_limit.waiting
         in_flight = sum(generation.users for generation in self._living)
         metrics.show(in_flight, {route: (running[route], waiting[route]) for route in running})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request, from its head to its line in the log."""
+        """Answers one HTTP request of an ASGI server."""
         request_id = f"{self._request_id_prefix}{next(self._request_ids):08x}"
         generation = self.generation
         request = apply_forwarded(_request_head(scope, request_id), generation.site.config.server.trusted_proxies)
@@ -140,8 +140,8 @@ class Gateway:
 
 def _request_head(scope: Scope, request_id: str) -> RequestHead:
     raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
-    # A copy, because a server may go on appending to the list while the body is read. Blanks around a value are no part
-    # of it (RFC 9110 section 5.5), and not every parser takes them off.
+    # A copy, because a server may append trailers to the list while the body is read. White space around a value is no
+    # part of the value (RFC 9110 section 5.5), and not every parser removes it.
     headers = tuple([(name, value.strip(b" \t")) for name, value in scope["headers"]])
     absolute = None if raw_path.startswith(b"/") else _ABSOLUTE_FORM.fullmatch(raw_path)
     return RequestHead(

@@ -1,9 +1,10 @@
-"""A site that is served: what its requests are answered with, until the last of them is over."""
+"""The generation of a site: the live state that its requests share, from one reload until the last request is over."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..config.settings import ModuleConfig
 from ..http.spool import SpoolBudget
@@ -15,42 +16,60 @@ from .admission import ModuleLimit, WorkerLimit
 if TYPE_CHECKING:
     from ..observe.spans import Tracer
 
-_Name = tuple[str, int, int, float]
+
+class _LimitKey(NamedTuple):
+    """The settings that must be equal for a `[[module]]` to keep its ModuleLimit after a reload."""
+
+    route: str
+    concurrency: int
+    queue: int
+    queue_time: float
+
+    @classmethod
+    def of(cls, module: ModuleConfig) -> _LimitKey:
+        limits = module.limits
+        return cls(module.route, limits.concurrency, limits.queue, limits.queue_time)
 
 
 class Generation:
-    """One site between two reloads. What is the same in the one before is taken over from it, so that a limit holds for
-    the requests of both together."""
+    """A site with its limits, budget and sandbox. Belongs to the event loop."""
 
-    def __init__(self, site: Site, before: Generation | None = None, metrics: WorkerMetrics | None = None) -> None:
-        """Without a `metrics`, nor one of the generation before, nothing is counted."""
-        self.site = site
-        self.metrics: WorkerMetrics | None = metrics or (before.metrics if before else None)
-        if self.metrics:
-            self.metrics.count_loads(site.loads)
-            for module in site.config.module:  # so that there is something to see before the first request
-                self.metrics.route(module.route)
-        self.tracer: Tracer | None = before.tracer if before else None
-        """What makes spans; set while the server is up, if there are to be any."""
-        self.sandbox: Sandbox | None = None
-        """Where guests run; set while the server is up."""
+    def __init__(self, site: Site, metrics: WorkerMetrics | None = None) -> None:
+        """The first generation of a process. Without `metrics` nothing is counted."""
         server = site.config.server
-        old = before.site.config.server if before else None
-        if before and old and (old.spool, old.body_memory) == (server.spool, server.body_memory):
-            self.budget: SpoolBudget = before.budget
-        else:
-            self.budget = SpoolBudget(server.spool, server.body_memory)
-        kept: dict[_Name, ModuleLimit] = {}
-        if before and old and old.concurrency == server.concurrency:
-            self.worker_limit: WorkerLimit = before.worker_limit
-            kept = before._by_name()
-        else:
-            self.worker_limit = WorkerLimit(server.concurrency)
-        self.module_limits = [kept.get(_name(module)) or self._module_limit(module) for module in site.config.module]
-        """One for each `[[module]]`."""
+        self.site = site
+        self.metrics = metrics
+        self.tracer: Tracer | None = None
+        """Begins spans; set while the gateway is started, if traces are exported."""
+        self.sandbox: Sandbox | None = None
+        """Runs guests; set while the gateway is started."""
+        self.budget = SpoolBudget(server.spool, server.body_memory)
+        self.worker_limit = WorkerLimit(server.concurrency)
+        self.module_limits = _module_limits(site, self.worker_limit, {})
+        """One for each `[[module]]`, in order."""
         self._users = 0
         self._unused = asyncio.Event()
         self._unused.set()
+        if metrics:
+            metrics.count_loads(site.loads)
+            for module in site.config.module:  # every series exists before its first request
+                metrics.route(module.route)
+
+    @classmethod
+    def after(cls, before: Generation, site: Site, sandbox: Sandbox) -> Generation:
+        """The generation of a reload. Limits and budget with unchanged settings are shared with `before`, so that they
+        hold for the requests of both generations together."""
+        new = cls(site, before.metrics)
+        new.tracer = before.tracer
+        new.sandbox = sandbox
+        old, server = before.site.config.server, site.config.server
+        if (old.spool, old.body_memory) == (server.spool, server.body_memory):
+            new.budget = before.budget
+        if old.concurrency == server.concurrency:
+            new.worker_limit = before.worker_limit
+            kept = dict(zip(map(_LimitKey.of, before.site.config.module), before.module_limits, strict=True))
+            new.module_limits = _module_limits(site, new.worker_limit, kept)
+        return new
 
     @property
     def users(self) -> int:
@@ -58,29 +77,22 @@ class Generation:
         return self._users
 
     def enter(self) -> None:
-        """A request begins."""
+        """Counts a request that begins."""
         self._users += 1
 
     def leave(self) -> None:
-        """A request is over, and its guests have ended."""
+        """Counts a request that is over: its response is sent and its guests have ended."""
         self._users -= 1
         if not self._users:
             self._unused.set()
 
     async def over(self) -> None:
-        """Waits until no request uses it. None begins to any more."""
+        """Waits until every request is over. No new request enters a replaced generation."""
         while self._users:
             self._unused.clear()
             await self._unused.wait()
 
-    def _by_name(self) -> dict[_Name, ModuleLimit]:
-        return dict(zip(map(_name, self.site.config.module), self.module_limits, strict=True))
 
-    def _module_limit(self, module: ModuleConfig) -> ModuleLimit:
-        limits = module.limits
-        return ModuleLimit(self.worker_limit, limits.concurrency, limits.queue, limits.queue_time)
-
-
-def _name(module: ModuleConfig) -> _Name:
-    """What has to be the same for a `[[module]]` to keep its gate."""
-    return module.route, module.limits.concurrency, module.limits.queue, module.limits.queue_time
+def _module_limits(site: Site, worker_limit: WorkerLimit, kept: Mapping[_LimitKey, ModuleLimit]) -> list[ModuleLimit]:
+    keys = map(_LimitKey.of, site.config.module)
+    return [kept.get(key) or ModuleLimit(worker_limit, key.concurrency, key.queue, key.queue_time) for key in keys]

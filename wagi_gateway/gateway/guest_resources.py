@@ -1,4 +1,4 @@
-"""What a guest holds of the gateway until it has ended, which may be after its request has: it ends with the guest."""
+"""The resources of one guest, which may outlive its request: they are freed when the guest has ended."""
 
 from __future__ import annotations
 
@@ -13,33 +13,37 @@ from .admission import ModuleLimit
 
 
 class GuestResources:
-    """A place among the guests of its module, the request's body, its outbound calls and its lines in the log.
+    """A guest's share of its module's concurrency, its request body, outbound session and log.
 
-    Most guests have no body, call nobody and log nothing: what is not asked for is not made.
+    Each is created on first use, because most guests have no body, make no call and write no standard error.
     """
 
     __slots__ = ("_log", "_module_limit", "_origin", "_outbound", "body")
 
     def __init__(self, pattern: str, request_id: str) -> None:
+        """`pattern` is the matched route's; both appear in log lines."""
         self.body: Spool | None = None
         self._origin = (pattern, request_id)
         self._module_limit: ModuleLimit | None = None
         self._outbound: OutboundSession | None = None
         self._log: GuestLog | None = None
 
-    def take(self, module_limit: ModuleLimit) -> None:
-        """Holds a place that was taken of `module_limit`."""
+    def hold(self, module_limit: ModuleLimit) -> None:
+        """Leaves `module_limit`, which the guest has entered, in `end`."""
         self._module_limit = module_limit
 
-    def outbound(
+    def open_outbound(
         self, endpoint: Endpoint, metrics: WorkerMetrics | None = None, on_begin: OnBegin | None = None
     ) -> OutboundSession | None:
-        """What the guest calls out through, if its module can; its calls are counted where there is a `metrics`, and
-        `on_begin` is told of each before it is made."""
+        """The session for the guest's outbound calls; None for a module that makes none.
+
+        `metrics` counts the calls. `on_begin` is called before each call.
+        """
         if endpoint.outbound:
             origin, counts = self._origin, metrics and metrics.route(endpoint.config.route)
 
-            # It must not know the lease, or both would live, and a site that was replaced, until garbage is collected.
+            # A reference to `self` would be a cycle, which only the garbage collector frees, seldom: until then a
+            # replaced site would stay in memory.
             def on_call(call: Call) -> None:
                 log_call(*origin, call)
                 if counts:
@@ -49,13 +53,13 @@ class GuestResources:
         return self._outbound
 
     def feed_log(self, data: bytes) -> None:
-        """Standard error has come."""
+        """Logs standard error."""
         if self._log is None:
             self._log = GuestLog(*self._origin)
         self._log.feed(data)
 
     def end(self, stderr_dropped: int = 0) -> None:
-        """Gives everything back; the place first, because others wait for it."""
+        """Frees everything, the concurrency first, because requests queue for it. `stderr_dropped` is in bytes."""
         module_limit, self._module_limit = self._module_limit, None
         if module_limit:
             module_limit.leave()

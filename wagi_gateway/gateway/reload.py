@@ -1,4 +1,4 @@
-"""A configuration that is read anew: a new site is loaded beside the old one, and takes its place if it is right."""
+"""Reload: reads the configuration again, loads a site beside the one that is served, and swaps the two."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from ..config.settings import Config, SettingsTable
 from ..config.values import as_written
 from ..errors import Problem, StartupError
 from ..memory import check_memory, memory_bound
+from ..observe.process_registry import ServedSite
 from ..site.load import load
 from ..site.site import Site
 from .gateway import Gateway
@@ -25,17 +26,21 @@ logger = logging.getLogger("wagi_gateway")
 T = TypeVar("T")
 
 Read = Callable[[], ConfigFile]
-"""Reads the configuration as it is now."""
-OnReload = Callable[[Site | None, StartupError | None], None]
-"""Is told the site that is served now, or why there is no new one."""
+"""Reads the current configuration."""
+OnReload = Callable[[ServedSite | None, StartupError | None], None]
+"""Called after a reload with the site that is served from now on, or with the error that prevented it."""
 
-FIXED = {"server": ("listen", "socket_mode", "workers", "send_timeout"), "admin": ("listen",), "tracing": ("export",)}
-"""The settings of each table that only a start reads."""
+FIXED_SETTINGS = {
+    "server": ("listen", "socket_mode", "workers", "send_timeout"),
+    "admin": ("listen",),
+    "tracing": ("export",),
+}
+"""The settings, by table, that have no effect before a restart."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReloadResult:
-    """What a reload has brought."""
+    """The outcome of a successful reload."""
 
     routes: int
     seconds: float
@@ -43,7 +48,7 @@ class ReloadResult:
 
 
 class Reloader:
-    """Reloads a gateway, once at a time."""
+    """Reloads a gateway, one reload at a time."""
 
     def __init__(self, gateway: Gateway, read: Read, on_reload: OnReload = lambda _site, _error: None) -> None:
         self._gateway = gateway
@@ -54,9 +59,9 @@ class Reloader:
         self._next: asyncio.Task[ReloadResult] | None = None
 
     async def reload(self) -> ReloadResult:
-        """What is there now is served. Raises StartupError, and then nothing has changed.
+        """Serves the current configuration. Raises StartupError; nothing has changed then.
 
-        Whoever asks while a reload is under way gets the next one, all of them the same.
+        Calls during a reload share the one that follows it.
         """
         if self._next is None:
             self._next = asyncio.create_task(self._after(self._running))
@@ -74,12 +79,12 @@ class Reloader:
             self._on_reload(None, error)
             raise
         result = report(self._started, site, started)
-        self._on_reload(site, None)
+        self._on_reload(site.served(), None)
         return result
 
     async def take(self, read: Read) -> Site:
-        """Serves what this reads. Raises StartupError, and then nothing has changed."""
-        site = await _load_aside(read, self._gateway.site)
+        """Serves the configuration that `read` returns. Raises StartupError; nothing has changed then."""
+        site = await _load_in_thread(read, self._gateway.site)
         try:
             await self._gateway.swap(site)
         except BaseException:
@@ -88,11 +93,11 @@ class Reloader:
         return site
 
 
-async def _load_aside(read: Read, before: Site) -> Site:
-    """What `load_anew` returns, while the loop goes on.
+async def _load_in_thread(read: Read, before: Site) -> Site:
+    """The site of `load_anew`, called in a thread.
 
-    The future of a thread is in a cycle with what waits for it, so that its result is handed over past it: a site is to
-    be freed with its last request, and not by the garbage collector, which seldom comes.
+    A list passes the result, because the wrapped future of a thread is part of a reference cycle: a site in it would
+    stay in memory until the garbage collector runs.
     """
     loaded: list[Site | StartupError] = []
 
@@ -111,7 +116,7 @@ async def _load_aside(read: Read, before: Site) -> Site:
 
 
 def load_anew(read: Read, before: Site) -> tuple[ConfigFile, Site]:
-    """What is to take the place of `before`. Raises StartupError, whatever went wrong."""
+    """The site that replaces `before`, and its configuration. Raises StartupError for every failure."""
     try:
         file = read()
         return file, load(file, before=before)
@@ -125,17 +130,19 @@ def load_anew(read: Read, before: Site) -> tuple[ConfigFile, Site]:
 
 
 def explain(error: StartupError) -> None:
-    """Logs why nothing has changed, and lets go of what was loaded before the mistake was found."""
+    """Logs why a reload failed, and drops what it had loaded."""
     for problem in error.problems:
         logger.error("reload: %s", problem)
     logger.error("not reloaded: what was served before still is")
-    # Or tracebacks would keep it until garbage is collected, which is seldom.
+    # Tracebacks would keep the frames, and what they loaded, until the garbage collector runs.
     error.__context__ = error.with_traceback(None).__cause__ = None
 
 
 def report(started: Config, site: Site, since: float) -> ReloadResult:
-    """Logs that a site is served now; `started` is the configuration the process began with, `since` the time on the
-    monotonic clock when the reload began."""
+    """Logs a successful reload with its warnings.
+
+    `started` is the configuration of the process's start, `since` the monotonic time when the reload began.
+    """
     memory = check_memory(site.config, started.server.workers, memory_bound())
     warnings = (*site.warnings, *memory, *needs_restart(started, site.config))
     for warning in warnings:
@@ -146,28 +153,28 @@ def report(started: Config, site: Site, since: float) -> ReloadResult:
 
 
 def needs_restart(started: Config, now: Config) -> Iterator[Problem]:
-    """What has changed and has no effect until the next start."""
-    for name, keys in FIXED.items():
+    """Warnings of changed settings that have no effect before a restart."""
+    for name, keys in FIXED_SETTINGS.items():
         old, new = getattr(started, name), getattr(now, name)
         for key in keys:
             if getattr(old, key) != getattr(new, key):
-                what = f"{name}.{key} = {_written(new, key)}: has no effect before a restart"
-                yield Problem("", f"{what}; it is {_written(old, key)}")
+                what = f"{name}.{key} = {_as_written(new, key)}: has no effect before a restart"
+                yield Problem("", f"{what}; it is {_as_written(old, key)}")
 
 
-def _written(table: SettingsTable, key: str) -> str:
+def _as_written(table: SettingsTable, key: str) -> str:
     return as_written(getattr(table, key), type(table).model_fields[key].annotation)
 
 
 def in_thread(call: Callable[[], T]) -> Future[T]:
-    """The result of a call in a thread that does not keep the process from ending."""
+    """The future result of `call` in a daemon thread, which does not delay the end of the process."""
     future: Future[T] = Future()
 
     def run() -> None:
         future.set_running_or_notify_cancel()
         try:
             result = call()
-        except BaseException as error:  # noqa: BLE001 - whoever waits is told
+        except BaseException as error:  # noqa: BLE001 - the future passes it on
             future.set_exception(error)
         else:
             future.set_result(result)

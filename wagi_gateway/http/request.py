@@ -1,4 +1,7 @@
-"""The request body, spooled before the guest starts: a slow client holds no sandbox."""
+"""The request body, its framing, and the client's disconnect.
+
+The body is spooled before the guest starts, so that a slow client occupies no sandbox.
+"""
 
 from __future__ import annotations
 
@@ -15,22 +18,24 @@ from ..config.settings import Limits
 from ..errors import BadFraming, BodyTooLarge, ClientDisconnect, RequestTimeout
 from .spool import Spool
 
+T = TypeVar("T")
+
 _VERSIONS = ("1.1", "1.0", "2", "3")
 _LENGTH = re.compile(rb"\d{1,18}")
 _LINGER, _LINGER_IDLE = 30.0, 2.0
-"""Seconds in which a client may finish sending a body nobody wants, and for which it may be silent meanwhile."""
+"""Seconds for which a refused body is drained at most, and for which the client may send nothing meanwhile."""
 
 
 def has_body(request: RequestHead) -> bool:
-    """Whether a body may follow the head; of HTTP/2 and later only the server knows."""
+    """Whether a body may follow the head (RFC 9112 section 6.3). In HTTP/2 and later the head does not say."""
     if not request.http_version.startswith("1."):
         return True
     return bool(request.values(b"transfer-encoding")) or request.values(b"content-length") not in ((), [b"0"])
 
 
 async def discard_body(receive: Receive) -> None:
-    """Reads what is left of a refused body, while it comes: closing with unread data would reset the connection, and
-    the client, or the proxy between, would never see the answer."""
+    """Drains the rest of a refused body, within bounds: closing with unread data would reset the connection, and the
+    client, or a proxy, would lose the response (RFC 9112 section 9.6)."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_LINGER):
             more = True
@@ -40,10 +45,7 @@ async def discard_body(receive: Receive) -> None:
 
 
 def check_framing(request: RequestHead) -> None:
-    """Refuses a body whose end two readers could see in two places: request smuggling (RFC 9112 section 6.3).
-
-    Raises BadFraming.
-    """
+    """Raises BadFraming for a body whose length is ambiguous: request smuggling (RFC 9112 sections 6.3 and 11.2)."""
     if request.http_version not in _VERSIONS:
         raise BadFraming(f"the request speaks HTTP/{request.http_version}, which nobody here does")
     codings = request.values(b"transfer-encoding")
@@ -61,10 +63,10 @@ def check_framing(request: RequestHead) -> None:
 
 
 async def read_body(spool: Spool, request: RequestHead, receive: Receive, limits: Limits) -> None:
-    """Reads the whole body of a request that has one into `spool`.
+    """Reads the whole request body into `spool`.
 
-    Raises BodyTooLarge (from the declared length, before anything is read and `100 Continue` is sent), RequestTimeout,
-    ClientDisconnect for an upload that was broken off, AtCapacity when there is no room for it.
+    Raises BodyTooLarge, for a declared length before `100 Continue` is sent; RequestTimeout after `limits.body_time`;
+    ClientDisconnect for an incomplete body; AtCapacity when `spool` is full.
     """
     declared = request.values(b"content-length")
     if declared and int(declared[0]) > limits.body:
@@ -90,43 +92,33 @@ async def _spool(spool: Spool, receive: Receive, limit: int) -> None:
             return
 
 
-T = TypeVar("T")
+async def unless_disconnected(receive: Receive, awaitable: Awaitable[T]) -> T:
+    """The result of `awaitable`, which is cancelled when the client disconnects. Raises ClientDisconnect.
+
+    Called after the request body was read: other messages of `receive` are dropped.
+    """
+    waiting = asyncio.ensure_future(awaitable)
+    disconnected = asyncio.ensure_future(_disconnected(receive))
+    try:
+        await asyncio.wait((waiting, disconnected), return_when=asyncio.FIRST_COMPLETED)
+        if waiting.done():
+            return waiting.result()
+        raise ClientDisconnect
+    finally:
+        disconnected.cancel()
+        waiting.cancel()
 
 
-class Client:
-    """Looks for a disconnect once the request's body has been read."""
+def watch_disconnect(receive: Receive, on_disconnect: Callable[[], None]) -> asyncio.Task[None]:
+    """A task that calls `on_disconnect` when the client disconnects. Its cancellation ends the watch."""
 
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-        self._watch: asyncio.Task[None] | None = None
+    async def watch() -> None:
+        await _disconnected(receive)
+        on_disconnect()
 
-    async def unless_gone(self, awaitable: Awaitable[T]) -> T:
-        """Awaits, but no longer than the client does. Raises ClientDisconnect."""
-        waiting = asyncio.ensure_future(awaitable)
-        gone = asyncio.ensure_future(self._gone())
-        try:
-            await asyncio.wait((waiting, gone), return_when=asyncio.FIRST_COMPLETED)
-            if waiting.done():
-                return waiting.result()
-            raise ClientDisconnect
-        finally:
-            gone.cancel()
-            waiting.cancel()
+    return asyncio.get_running_loop().create_task(watch())
 
-    def watch(self, on_gone: Callable[[], None]) -> None:
-        """Has `on_gone` called when the client leaves, until `forget`."""
-        self._watch = asyncio.get_running_loop().create_task(self._call_when_gone(on_gone))
 
-    def forget(self) -> None:
-        """What the client does is of no more interest."""
-        if self._watch is not None:
-            self._watch.cancel()
-            self._watch = None
-
-    async def _call_when_gone(self, on_gone: Callable[[], None]) -> None:
-        await self._gone()
-        on_gone()
-
-    async def _gone(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

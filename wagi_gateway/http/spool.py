@@ -1,4 +1,4 @@
-"""Bytes that must be complete before they are used: in memory while they are few, then in a temporary file."""
+"""Spools: bodies that must be complete before their use, in memory while small, then in a temporary file."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _CHUNK = 256 * 1024
 
 
 class SpoolBudget:
-    """What all spools of one worker hold together: clients decide how many there are, the operator how much."""
+    """The bytes that all spools of one worker may hold together (`server.spool`)."""
 
     def __init__(self, total: int, memory: int) -> None:
-        """`total` bytes of all spools; of each up to `memory` bytes are kept in memory."""
+        """`total` is in bytes; `memory` is how many bytes of each spool stay in memory (`server.body_memory`)."""
         self.free = total
         self.memory = memory
 
 
 class Spool:
-    """An unnamed store that grows; leaving its `with` frees what it holds."""
+    """A body that is written once and then read. `close`, or the end of its `with`, frees it."""
 
     def __init__(self, budget: SpoolBudget) -> None:
         self.size = 0
@@ -38,14 +38,14 @@ class Spool:
         self.close()
 
     def close(self) -> None:
-        """Frees what it holds."""
+        """Frees memory and file."""
         self._budget.free += self.size
         if self._file is not None:
-            with contextlib.suppress(OSError):  # what did not fit the disk is tried once more, and is not needed
+            with contextlib.suppress(OSError):  # a full disk: close flushes the rest once more, in vain
                 self._file.close()
 
     async def write(self, data: bytes) -> None:
-        """Appends. Raises AtCapacity when the room or the disk is full."""
+        """Appends `data`. Raises AtCapacity when the budget or the disk is full."""
         if len(data) > self._budget.free:
             raise AtCapacity("the bodies of all requests together are over server.spool", limit="spool")
         self._budget.free -= len(data)
@@ -58,13 +58,13 @@ class Spool:
                 raise AtCapacity(f"a body cannot be spooled: {error.strerror}", limit="spool") from None
 
     def content(self) -> bytes | int:
-        """Everything: as bytes, or as the descriptor of a file that holds it."""
+        """The whole body: bytes, or the descriptor of the temporary file."""
         if self._file is not None:
             return self._file.fileno()
         return b"".join(self._chunks)
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """Everything, piece by piece."""
+        """The whole body in pieces."""
         if self._file is None:
             yield b"".join(self._chunks)
             return

@@ -1,4 +1,4 @@
-"""A directory whose files are served as they are."""
+"""Static files: the directory of a `[[static]]` route (RFC 9110 sections 13 and 14)."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from ..config.settings import StaticConfig
 from ..errors import AtCapacity, ClientDisconnect, FilesOnly, NotFound, RequestError
 from ..router import RouteMatch
 from .reply import Reply
-from .request import Client
+from .request import unless_disconnected
 
 _ONE_RANGE = rb"(?:\d{1,15}-(?:\d{1,15})?|-\d{1,15})"
 _RANGE = re.compile(rb"bytes=" + _ONE_RANGE + rb"(?:[ \t]*,[ \t]*" + _ONE_RANGE + rb")*")
 _VISIBLE = ".well-known"
-"""The one name with a dot that is meant to be seen (RFC 8615)."""
+"""The one name with a leading dot that is served (RFC 8615)."""
 _CODINGS = {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}
-"""A compressed file is one: it is not what it would be without its compression."""
+"""Media types of compressed files: `a.txt.gz` is sent as gzip, without Content-Encoding."""
 
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """A file that is open: what was looked at is what is sent, whatever takes its name meanwhile."""
+    """An open file. The descriptor keeps it the file that was checked, whatever takes its name meanwhile."""
 
     descriptor: int
     status: os.stat_result
@@ -49,11 +49,11 @@ class _File:
 
 
 class StaticDirectory(StaticFiles):
-    """Answers a `[[static]]` route."""
+    """The target of a `[[static]]` route."""
 
     def __init__(self, config: StaticConfig, directory: Path) -> None:
         super().__init__(directory=directory, check_dir=False)
-        mimetypes.init()  # reads the system's table, which would keep the first request waiting
+        mimetypes.init()  # reads the system's table now rather than in the first request
         self.config = config
         self.path = directory
         self._headers = {"x-content-type-options": "nosniff"}
@@ -62,11 +62,11 @@ class StaticDirectory(StaticFiles):
 
     @property
     def source(self) -> str:
-        """Where the files come from, as it is written."""
+        """The directory as the configuration names it."""
         return self.config.directory
 
     async def answer(self, request: RequestHead, match: RouteMatch[object], receive: Receive, reply: Reply) -> None:
-        """Sends the file a path names. Raises NotFound, FilesOnly, AtCapacity, ClientDisconnect."""
+        """Sends the file of a path. Raises NotFound, FilesOnly, AtCapacity, ClientDisconnect."""
         if request.method not in ("GET", "HEAD"):
             raise FilesOnly(f"{request.method} is not for files")
         path = _path(match)
@@ -89,8 +89,7 @@ class StaticDirectory(StaticFiles):
             os.close(file.descriptor)
 
     def _open(self, path: str, *, is_directory: bool) -> _File | None:
-        """The file of a path; None for a directory whose path lacks its slash. Raises NotFound,
-        AtCapacity."""
+        """The file of a path; None for a directory without the trailing slash. Raises NotFound, AtCapacity."""
         try:
             found, status = self.lookup_path(path)
             if status and stat.S_ISDIR(status.st_mode):
@@ -105,7 +104,7 @@ class StaticDirectory(StaticFiles):
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
                 raise AtCapacity(f"the file cannot be opened: {error.strerror}", limit="descriptors") from None
-            # It may not be read, its name is too long, it has just gone.
+            # No permission, a name that is too long, or a file that was just removed.
             raise NotFound(f"the file cannot be read: {error.strerror}") from None
 
     def _opened(self, path: str) -> _File:
@@ -113,7 +112,7 @@ class StaticDirectory(StaticFiles):
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             status, real = os.fstat(descriptor), os.readlink(f"/proc/self/fd/{descriptor}")
-            # A directory above it may have become a link since it was looked up.
+            # A directory of the path may have become a symbolic link since `lookup_path`.
             if not stat.S_ISREG(status.st_mode) or not Path(real).is_relative_to(os.path.realpath(self.path)):
                 raise NotFound("there is no such file")
         except BaseException:
@@ -123,7 +122,7 @@ class StaticDirectory(StaticFiles):
 
 
 def _path(match: RouteMatch[object]) -> str:
-    """The path below the directory. Raises NotFound for one that could not be a file's, or that is hidden."""
+    """The path below the directory. Raises NotFound for a path that no served file has."""
     if b"%2f" in match.raw_path_info.lower():
         raise NotFound("the path has an encoded slash, and a file's name none")
     segments = match.path_info.decode().split("/")[1:]
@@ -135,10 +134,10 @@ def _path(match: RouteMatch[object]) -> str:
 
 
 async def _send(response: Response, request: RequestHead, receive: Receive, reply: Reply) -> None:
-    """Has a response sent, as long as the client is there."""
+    """Sends a starlette response. Raises ClientDisconnect, RequestError."""
     scope: Scope = {
         "type": "http",
-        "asgi": {"spec_version": "2.4"},  # it need not look for the client itself
+        "asgi": {"spec_version": "2.4"},  # from this version on starlette leaves disconnects to `send`
         "method": request.method,
         "headers": [field for field in request.headers if field[0] != b"range" or _is_range(request)],
     }
@@ -149,9 +148,9 @@ async def _send(response: Response, request: RequestHead, receive: Receive, repl
             await response(scope, receive, sending)
 
     try:
-        await Client(receive).unless_gone(send())
+        await unless_disconnected(receive, send())
     except ClientDisconnect:
-        if not reply.is_ended:  # else it is the server's word for the end of the response
+        if not reply.is_ended:  # after the end of the response servers report a disconnect, too
             raise
     except OSError as error:
         raise RequestError(f"the file cannot be read: {error.strerror}") from None
@@ -160,7 +159,7 @@ async def _send(response: Response, request: RequestHead, receive: Receive, repl
 
 
 def _is_range(request: RequestHead) -> bool:
-    """Whether what stands in Range is one; else it is ignored (RFC 9110 section 14.2)."""
+    """Whether the Range field is valid; an invalid one is ignored (RFC 9110 section 14.2)."""
     values = request.values(b"range")
     if request.method != "GET" or len(values) != 1 or not _RANGE.fullmatch(values[0].lower()):
         return False
@@ -169,11 +168,11 @@ def _is_range(request: RequestHead) -> bool:
 
 
 class _Complete(Exception):
-    """All is sent that was announced."""
+    """Raised once Content-Length bytes are sent."""
 
 
 class _Sending:
-    """ASGI's `send` in front of a Reply; what is sent is as long as was announced, though the file may grow."""
+    """An ASGI `send` into a Reply that ends the body at Content-Length, although the file may grow."""
 
     def __init__(self, reply: Reply, *, is_head: bool) -> None:
         self._reply = reply

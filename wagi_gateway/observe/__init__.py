@@ -1,1 +1,1 @@
-"""What operators see: the log, its access lines and the guests' standard error."""
+"""Observability: log, metrics, status and traces."""

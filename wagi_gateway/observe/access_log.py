@@ -1,4 +1,4 @@
-"""One line for each request."""
+"""The access log: one record for each request, and one for each outbound call."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..outbound.client import Call
 from .log import ACCESS, CALLS
 
 MAX_TARGET = 1024
-"""Bytes of a target that are logged."""
+"""Bytes of a request target in the log; the rest is cut off."""
 
 access_logger = logging.getLogger(ACCESS)
 
@@ -26,7 +26,11 @@ def log_access(
     trace_id: str | None,
     reason: str | None,
 ) -> None:
-    """Logs a request that has ended, with its query or not, and the reason where its module did not answer it."""
+    """Logs a request at its end.
+
+    `has_query` includes the query in the target, `size` is bytes of the response's body, and `reason` says why the
+    module did not answer.
+    """
     if not access_logger.isEnabledFor(logging.INFO):
         return
     fields: dict[str, object] = {
@@ -49,7 +53,7 @@ call_logger = logging.getLogger(CALLS)
 
 
 def log_call(route: str, request_id: str, call: Call) -> None:
-    """Logs a call that is over; paths and queries stay out, for they hold secrets."""
+    """Logs an outbound call at its end, without path and query, which may hold secrets."""
     fields: dict[str, object] = {
         "outcome": call.outcome,
         **({} if call.status is None else {"status": call.status}),

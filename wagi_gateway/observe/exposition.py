@@ -1,4 +1,4 @@
-"""What was counted as Prometheus reads it; made when somebody asks."""
+"""The metrics in Prometheus' exposition formats, created for each scrape."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
-from .. import __version__
 from ..compiler.abi import WASMTIME_VERSION
+from ..version import __version__
 from . import metrics
 from .metrics import BOUNDS, METRICS, Metric
 from .process import usage
@@ -20,11 +20,11 @@ from .process_registry import ProcessRegistry, series
 
 _Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
 _Sample = tuple[Metric, tuple[str, ...], Sequence[float]]
-"""A metric, the values of its labels, and its cells."""
+"""A metric, the values of its labels, and its counters: one number, or those of a histogram."""
 
 
 def exposition(processes: ProcessRegistry, accept: str) -> tuple[bytes, str]:
-    """All metrics in the format a scraper accepts, and its content type."""
+    """All metrics in the format that the field Accept asks for, and the format's content type."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Snapshot(processes))
     encode, content_type = choose_encoder(accept)
@@ -36,11 +36,11 @@ class _Snapshot(Collector):
         self._processes = processes
 
     def describe(self) -> Iterable[Family]:
-        """Nothing: what there is, a scrape says."""
+        """Returns nothing, so that registering the collector takes no snapshot."""
         return ()
 
     def collect(self) -> Iterable[Family]:
-        """Each metric with all its series."""
+        """Every metric with its series."""
         families = {metric.name: _family(metric) for metric in METRICS}
         for metric, values, value in _samples(self._processes):
             family = families[metric.name]
@@ -85,7 +85,7 @@ def _samples(processes: ProcessRegistry) -> Iterator[_Sample]:
     yield metrics.LAST_RELOAD, (), (not processes.reload_problems,)
     yield metrics.READY, (), (processes.unready() is None,)
     yield metrics.WORKERS, (), (len(processes.ready()),)
-    yield metrics.WORKERS_WANTED, (), (processes.workers,)
+    yield metrics.WORKERS_DESIRED, (), (processes.workers,)
     yield metrics.BUILD, (__version__, WASMTIME_VERSION, platform.python_version()), (1,)
     for entry in processes.current():
         if used := usage(entry.pid):

@@ -1,4 +1,4 @@
-"""A guest's standard error becomes log lines while it is written."""
+"""A guest's standard error as log records, one for each line."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import logging
 from .log import GUEST
 
 _MAX_LINE = 8 * 1024
-"""Bytes after which a line without an end is logged as it is."""
+"""Bytes of a record; a longer line becomes several records."""
 
 logger = logging.getLogger(GUEST)
 server_logger = logging.getLogger("wagi_gateway")
 
 
 class GuestLog:
-    """Splits what arrives into lines, each logged with the guest's route and request id."""
+    """Splits standard error into lines, and logs each with the guest's route and request id."""
 
     def __init__(self, route: str, request_id: str) -> None:
         self._extra = {"fields": {"route": route, "id": request_id}}
         self._partial = b""
 
     def feed(self, data: bytes) -> None:
-        """Logs the complete lines in what has come so far."""
+        """Logs the lines that `data` completes, and keeps the incomplete rest."""
         *lines, self._partial = (self._partial + data).split(b"\n")
         for line in lines:
             self._log(line)
@@ -31,7 +31,7 @@ class GuestLog:
         _flush()
 
     def close(self, dropped: int = 0) -> None:
-        """The guest has ended: logs an unfinished line and how many bytes the limit kept out."""
+        """Logs the incomplete last line at the end of the guest, and how many bytes `limits.stderr` has dropped."""
         if self._partial:
             self._log(self._partial)
             self._partial = b""
@@ -48,6 +48,6 @@ class GuestLog:
 
 
 def _flush() -> None:
-    """What has come together is written together, where it goes to files."""
+    """Writes the records of one read at once, with `log.directory`: ModuleLog collects them until then."""
     for handler in logger.handlers:
         handler.flush()

@@ -1,7 +1,8 @@
-"""The log: one line a record, as text or JSON, with nothing in it that a terminal would obey."""
+"""The log: one line for each record, as text or JSON, without control characters that a terminal would interpret."""
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import json
 import logging
@@ -20,9 +21,12 @@ GUEST = "wagi_gateway.guest"
 
 
 def configure(settings: LogConfig, directory: Path | None = None) -> None:
-    """Sends the gateway's and uvicorn's records to standard error in the chosen format, and those of guests to files
-    in `directory`, if there is one."""
-    _spare_what_no_line_has()
+    """Configures logging for this process, which is a server or a command of the gateway.
+
+    Records of the gateway, uvicorn and OpenTelemetry go to standard error in the format of `settings`; those of guests
+    go to files in `directory`, if there is one.
+    """
+    _disable_unused_record_fields()
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if settings.format == "json" else TextFormatter())
     logger.handlers[:] = [handler]
@@ -39,13 +43,13 @@ def configure(settings: LogConfig, directory: Path | None = None) -> None:
     spans.setLevel(logging.WARNING)
     spans.propagate = False
     error = logging.getLogger("uvicorn.error")
-    error.filters[:] = [_is_news]
+    error.filters[:] = [_is_not_redundant]
 
 
-def _spare_what_no_line_has() -> None:
-    """Where in the code a record was made, and by which thread: half of what a line of the access log costs.
+def _disable_unused_record_fields() -> None:
+    """Disables the record fields that no format uses: source location, thread and process.
 
-    As logging's documentation has it, under "Optimization".
+    They cost half of an access line's time. See "Optimization" in the documentation of logging.
     """
     logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
@@ -61,14 +65,16 @@ def _configure_guests(settings: LogConfig, directory: Path | None, fallback: log
 
 
 def configure_for_run() -> None:
-    """For one invocation at a terminal: messages alone, the guest's lines as it wrote them."""
+    """Configures logging for `wagi-gateway run`: messages without time and fields, and guests' lines as they are."""
     configure(LogConfig(access=False))
     logger.handlers[0].setFormatter(_MessageFormatter())
 
 
-def _is_news(record: logging.LogRecord) -> bool:
-    """A response that was cut off on purpose has its own line already; uvicorn's says less."""
-    return record.msg != "ASGI callable returned without completing response."
+def _is_not_redundant(record: logging.LogRecord) -> bool:
+    """Filters uvicorn's records of a response that the gateway has cut off, and of a request that was cancelled at the
+    shutdown: the access log has a line with the reason for each."""
+    is_cancelled = bool(record.exc_info and record.exc_info[0] is asyncio.CancelledError)
+    return not is_cancelled and record.msg != "ASGI callable returned without completing response."
 
 
 class _MessageFormatter(logging.Formatter):
@@ -83,7 +89,7 @@ class TextFormatter(logging.Formatter):
     """`2026-11-22T12:00:00.000Z INFO message key=value …`"""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record's line."""
+        """Formats a record."""
         fields = "".join([f" {key}={_as_text(value)}" for key, value in _fields(record).items()])
         origin = "guest: " if record.name == GUEST else ""
         line = f"{_time(record)} {record.levelname:<7} {origin}{escape(record.getMessage())}{fields}"
@@ -91,10 +97,10 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One object a line: time, level, logger, message and the record's fields."""
+    """JSON Lines: an object with time, level, logger, message and the record's fields."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record's line."""
+        """Formats a record."""
         line: dict[str, object] = {
             "time": _time(record),
             "level": record.levelname.lower(),
@@ -108,7 +114,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def escape(text: str) -> str:
-    r"""Text without control characters, line breaks or direction marks: they appear as `\x1b` and the like."""
+    r"""Escapes control characters, line breaks and direction marks, as in `\x1b`."""
     if text.isprintable():
         return text
     return "".join(

@@ -1,4 +1,4 @@
-"""Every metric: its name, kind, labels and meaning. The tally counts them, `/metrics` shows them."""
+"""Every metric: name, kind, labels and help text. WorkerMetrics and ProcessRegistry count; `/metrics` exposes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ BOUNDS = tuple(
     float(bound)
     for bound in "0.0001 0.00025 0.0005 0.001 0.0025 0.005 0.01 0.025 0.05 0.1 0.25 0.5 1 2.5 5 10 30".split()
 )
-"""Upper bounds of the buckets of a histogram, in seconds."""
+"""Upper bounds of a histogram's buckets, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,13 +21,13 @@ class Metric:
     kind: Literal["counter", "gauge", "histogram"]
     labels: tuple[str, ...]
     about: str
-    """What it says, as a sentence."""
+    """The help text: one sentence."""
 
     def __str__(self) -> str:
         return self.name
 
     def key(self, *values: str) -> str:
-        """What a series of it is kept under; `values` are those of the labels."""
+        """The key of a series in SharedCounters: the name and the values of the labels, as JSON."""
         return json.dumps((self.name, *values), ensure_ascii=False)
 
 
@@ -90,7 +90,7 @@ RELOADS = Metric("wagi_reloads_total", "counter", ("outcome",), "Reloads that we
 LAST_RELOAD = Metric("wagi_last_reload_successful", "gauge", (), "Whether the last reload was one; 1 before the first.")
 LOADED = Metric("wagi_config_loaded_timestamp_seconds", "gauge", (), "When what is served was loaded.")
 WORKERS = Metric("wagi_workers", "gauge", (), "Processes that serve and are ready.")
-WORKERS_WANTED = Metric("wagi_workers_wanted", "gauge", (), "Processes there should be: server.workers.")
+WORKERS_DESIRED = Metric("wagi_workers_desired", "gauge", (), "Processes there should be: server.workers.")
 WORKER_STARTS = Metric("wagi_worker_starts_total", "counter", (), "Workers that were started.")
 WORKER_DEATHS = Metric("wagi_worker_deaths_total", "counter", (), "Workers that died or hung, and were replaced.")
 READY = Metric("wagi_ready", "gauge", (), "Whether every module is warm and guests can run, as /readyz says.")

@@ -1,4 +1,4 @@
-"""Guests' standard error in files, laid out as WAGI did it: `<directory>/<sha256 of the route>/module.stderr`."""
+"""Guests' standard error in files, laid out as in WAGI: `<directory>/<sha256 of the route>/module.stderr`."""
 
 from __future__ import annotations
 
@@ -9,23 +9,22 @@ import os
 import time
 from pathlib import Path
 
-_REMIND = 60.0
+_WARNING_INTERVAL = 60.0
 """Seconds between two warnings that a file cannot be written."""
 
 server_logger = logging.getLogger("wagi_gateway")
 
 
 def module_log(directory: Path, route: str) -> Path:
-    """The file of a route, as it is written in `modules.toml` or printed by `_routes`."""
+    """The file of a route; `route` is its text in `modules.toml`, or in the output of `_routes`."""
     return directory / hashlib.sha256(route.encode()).hexdigest() / "module.stderr"
 
 
 class ModuleLog(logging.Handler):
-    """Collects records, and with `flush` appends them to the files of their routes.
+    """Logging handler that collects records, and on `flush` appends them to the files of their routes.
 
-    A file is opened for each writing and not kept open: so one that was moved away by logrotate, or removed, is there
-    again with the next line, any number of routes costs no descriptor, and workers may share it. What is written is
-    whole lines at once. What cannot be written goes to the `fallback`.
+    A file is opened for each write: logrotate may move it, any number of routes needs no descriptors, and workers can
+    share it, because each write(2) appends whole lines. Records that cannot be written go to the handler `fallback`.
     """
 
     def __init__(self, directory: Path, fallback: logging.Handler) -> None:
@@ -33,14 +32,14 @@ class ModuleLog(logging.Handler):
         self._directory = directory
         self._fallback = fallback
         self._pending: dict[str, list[logging.LogRecord]] = {}
-        self._reminded = -_REMIND
+        self._warned_at = -_WARNING_INTERVAL
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keeps a record, whose field `route` says where it belongs, until it is flushed."""
+        """Keeps a record for the file of its field `route` until `flush`."""
         self._pending.setdefault(getattr(record, "fields", {}).get("route", ""), []).append(record)
 
     def flush(self) -> None:
-        """Writes what has come."""
+        """Writes the records so far."""
         self.acquire()
         pending, self._pending = self._pending, {}
         self.release()
@@ -55,8 +54,8 @@ class ModuleLog(logging.Handler):
             written, reason = 0, error.strerror or str(error)
         if written == len(lines):
             return
-        if time.monotonic() - self._reminded >= _REMIND:
-            self._reminded = time.monotonic()
+        if time.monotonic() - self._warned_at >= _WARNING_INTERVAL:
+            self._warned_at = time.monotonic()
             server_logger.warning(
                 "%s cannot be written: %s; until it can, what guests write to standard error is here", path, reason
             )
@@ -65,11 +64,11 @@ class ModuleLog(logging.Handler):
 
 
 def _append(path: Path, lines: bytes) -> int:
-    """Appends lines, and returns how many bytes of them, all of whole lines, there was room for. Raises OSError."""
+    """Appends lines, and returns the bytes of whole lines written: fewer on a full disk. Raises OSError."""
     try:
         descriptor = _open(path)
     except FileNotFoundError:
-        for folder in reversed(path.parents):  # `makedirs` would leave the mode of all but the last to the umask
+        for folder in reversed(path.parents):  # os.makedirs would use the mode for the last directory alone
             folder.mkdir(mode=0o750, exist_ok=True)
         descriptor = _open(path)
     try:
@@ -77,7 +76,7 @@ def _append(path: Path, lines: bytes) -> int:
         whole = lines.rfind(b"\n", 0, written) + 1
         if whole < written:
             end = os.lseek(descriptor, 0, os.SEEK_CUR)
-            if os.fstat(descriptor).st_size == end:  # else another worker has found room
+            if os.fstat(descriptor).st_size == end:  # else another worker has appended lines since
                 os.ftruncate(descriptor, end - (written - whole))
         return whole
     finally:
@@ -85,8 +84,8 @@ def _append(path: Path, lines: bytes) -> int:
 
 
 def _open(path: Path) -> int:
-    # Without following a link somebody has put there, for the file or its directory, or waiting for the reader of a
-    # pipe. The directory of all of them may be a link: systemd makes one for a dynamic user.
+    # O_NOFOLLOW for the file and its directory, O_NONBLOCK because a FIFO would wait for a reader: a user with write
+    # access could plant either. The log directory itself may be a link: systemd creates one for a dynamic user.
     folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK

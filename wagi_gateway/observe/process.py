@@ -1,4 +1,4 @@
-"""What a process uses, as Linux tells it."""
+"""Resource usage of a process, from proc(5)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a process uses now, and has used."""
+    """Resource usage of a process."""
 
     cpu_seconds: float
     resident: int
@@ -27,10 +27,10 @@ class Usage:
 
 
 def usage(pid: int) -> Usage | None:
-    """What a process of this user uses; None if there is none, or nothing can be known of it."""
+    """Resource usage of a process of this user; None if it has ended, or its files in /proc cannot be read."""
     proc = Path(f"/proc/{pid}")
     try:
-        # Behind the program's name, which may hold anything, the third field of proc(5) comes first.
+        # The list starts at field 3 (state): field 2, the program's name in parentheses, may contain blanks and ")".
         fields = (proc / "stat").read_text().rpartition(") ")[2].split()
         files = next(line for line in (proc / "limits").read_text().splitlines() if line.startswith("Max open files"))
         boot = next(line for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime "))

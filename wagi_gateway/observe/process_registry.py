@@ -1,4 +1,4 @@
-"""The processes that serve, and what they have counted: the living ones, and those that were before them."""
+"""The registry of the server's processes, and the sums of their metrics, with those of processes that have ended."""
 
 from __future__ import annotations
 
@@ -6,17 +6,15 @@ import json
 import os
 import threading
 import time
-from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
+from typing import NamedTuple
 
 from ..config.settings import Limits
 from ..errors import Problem, StartupError
-from ..site.site import Endpoint, Site
 from . import metrics
 from .metrics import BY_NAME
-from .module_log import module_log
 from .shared_counters import SharedCounters
 from .worker_metrics import WorkerMetrics
 
@@ -25,30 +23,38 @@ SERVER, SUPERVISOR = "server", "supervisor"
 
 @dataclass(frozen=True, slots=True)
 class ServedModule:
-    """What is known of a `[[module]]` that is served."""
+    """A `[[module]]` of the current site, as /status and the metrics show it."""
 
     route: str
     routes: dict[str, str]
-    """Its own route and those its `_routes` prints, with the function that is called."""
+    """The routes of the module, with those of its `_routes`, and the function that each calls."""
     source: str
     digest: str
     """SHA-256 in lower-case hex."""
     limits: Limits
     logs: dict[str, str]
-    """The file with the standard error of each of its routes, where it goes to files."""
+    """The file with the standard error of each route, with `log.directory`."""
+
+
+class ServedSite(NamedTuple):
+    """What is known of a site that is served: plain values, which keep nothing of the site alive."""
+
+    modules: tuple[ServedModule, ...]
+    loads: Mapping[tuple[str, str], int]
+    """How many modules came from each source, by metric name and label value."""
+    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ProcessEntry:
-    """A process."""
+    """A process of the server."""
 
     name: str
-    """`server` where there is one, else `supervisor` or `worker-1` and so on: a worker has the name of the one whose
-    place it takes."""
+    """`server` for a single process; else `supervisor` or `worker-N`, which a replacement keeps."""
     pid: int
     counters: SharedCounters
     process: BaseProcess | None = None
-    """What it is to the process that has started it."""
+    """The handle of a child process; None for this process."""
     started: float = field(default_factory=time.time)
 
     def number(self, metric: metrics.Metric) -> int:
@@ -57,22 +63,22 @@ class ProcessEntry:
 
 
 class ProcessRegistry:
-    """What `/metrics`, `/status` and `/readyz` look at. Its methods may be called from any thread."""
+    """The processes of the server, for /metrics, /status and /readyz. Methods may be called on any thread."""
 
-    def __init__(self, site: Site, workers: int) -> None:
-        """`workers` is how many processes there should be."""
+    def __init__(self, site: ServedSite, workers: int) -> None:
+        """`workers` is the desired number of workers."""
         self.workers = workers
         self.started = time.time()
         self.is_stopping = False
         self.reload_problems: tuple[Problem, ...] = ()
-        """Why the last reload changed nothing; none if it did."""
+        """The problems of the last reload, if it failed."""
         self.reloaded: float | None = None
-        """When the last reload was asked for, in seconds since 1970."""
+        """The end of the last reload, in seconds since the epoch."""
         self._past: dict[str, list[int]] = {}
-        """Counters and histograms of processes that are gone."""
+        """Counters and histograms of processes that have ended."""
         self._lock = threading.Lock()
         self.metrics = WorkerMetrics()
-        """What this process counts."""
+        """The metrics of this process."""
         self._entries = [ProcessEntry(SUPERVISOR if workers > 1 else SERVER, os.getpid(), self.metrics.counters)]
         self._take(site)
         for metric in (metrics.WORKER_STARTS, metrics.WORKER_DEATHS):
@@ -80,7 +86,7 @@ class ProcessRegistry:
         for outcome in ("ok", "failed"):
             self.metrics.counters.add(metrics.RELOADS.key(outcome))
 
-    def on_reload(self, site: Site | None, failure: StartupError | None) -> None:
+    def on_reload(self, site: ServedSite | None, failure: StartupError | None) -> None:
         """A reload is over, however it was asked for: what is served now, or why that has not changed."""
         if site:
             self._take(site)
@@ -89,17 +95,17 @@ class ProcessRegistry:
         self._count(metrics.RELOADS, "failed" if failure else "ok")
 
     def stop(self) -> None:
-        """The server begins to end."""
+        """Marks the beginning of the shutdown: /readyz then fails."""
         self.is_stopping = True
 
     def join(self, name: str, process: BaseProcess, counters: SharedCounters) -> None:
-        """A worker was started; one of the same name retires."""
+        """Adds a started worker; an earlier worker of the same name retires."""
         with self._lock:
             self._entries.append(ProcessEntry(name, process.pid or 0, counters, process))
         self._count(metrics.WORKER_STARTS)
 
-    def bury(self) -> None:
-        """Keeps what workers have counted that have ended. Called on the thread that starts them."""
+    def reap(self) -> None:
+        """Removes workers that have ended, and keeps their counters. Called on the thread that started them."""
         ended = [entry for entry in self.entries() if entry.process and not entry.process.is_alive()]
         with self._lock:
             self._entries = [entry for entry in self._entries if entry not in ended]
@@ -110,20 +116,20 @@ class ProcessRegistry:
                 entry.counters.close()
 
     def count_death(self) -> None:
-        """A worker has died, or did not answer any more."""
+        """Counts a worker that has died or hung."""
         self._count(metrics.WORKER_DEATHS)
 
     def entries(self) -> list[ProcessEntry]:
-        """The processes that are there; the one that retires comes before the one that takes its place."""
+        """The processes; a retiring worker comes before its replacement."""
         with self._lock:
             return list(self._entries)
 
     def current(self) -> list[ProcessEntry]:
-        """Those that do not retire."""
+        """The processes without retiring workers."""
         return list({entry.name: entry for entry in self.entries()}.values())
 
     def totals(self) -> dict[str, list[int]]:
-        """The sum of what all have counted, by the key of the series."""
+        """The sums of all processes' counters, past ones included, by the key of the series."""
         with self._lock:
             totals = {key: list(counts) for key, counts in self._past.items()}
             for entry in self._entries:
@@ -132,12 +138,12 @@ class ProcessRegistry:
         return totals
 
     def ready(self) -> list[str]:
-        """The names under which a process serves."""
+        """The names of processes that are ready."""
         with self._lock:
             return sorted({entry.name for entry in self._entries if entry.number(metrics.READY)})
 
     def unready(self) -> str | None:
-        """Why not everything is ready to serve; None if it is."""
+        """The reason why the server is not ready; None if it is."""
         if self.is_stopping:
             return "the server is stopping"
         count = len(self.ready())
@@ -145,11 +151,10 @@ class ProcessRegistry:
             return f"{count} of {self.workers} workers are ready"
         return None
 
-    def _take(self, site: Site) -> None:
-        # No more of the site than this: another one may take its place, and it be closed, at any time.
-        self.served = tuple(_served(site))
-        self.warnings = tuple(map(str, site.warnings))
-        self.stale = site.loads[metrics.PULLS.name, "stale"]
+    def _take(self, site: ServedSite) -> None:
+        self.served = site.modules
+        self.warnings = site.warnings
+        self.stale = site.loads.get((metrics.PULLS.name, "stale"), 0)
         self.loaded = time.time()
         if self.workers > 1:  # else it is counted by what serves
             self.metrics.count_loads(site.loads)
@@ -157,18 +162,6 @@ class ProcessRegistry:
     def _count(self, metric: metrics.Metric, *values: str) -> None:
         with self._lock:
             self.metrics.numbers[self.metrics.counters.add(metric.key(*values))] += 1
-
-
-def _served(site: Site) -> Iterator[ServedModule]:
-    of_modules: defaultdict[int, dict[str, Endpoint]] = defaultdict(dict)
-    for pattern, endpoint in site.routes:
-        of_modules[endpoint.number][pattern.text] = endpoint
-    for number, config in enumerate(site.config.module):
-        routes = {text: endpoint.entrypoint for text, endpoint in of_modules[number].items()}
-        endpoint = next(iter(of_modules[number].values()))
-        directory = site.log_directory
-        logs = {text: str(module_log(directory, text)) for text in routes} if directory else {}
-        yield ServedModule(config.route, routes, endpoint.source, endpoint.module.digest, config.limits, logs)
 
 
 def _add(totals: dict[str, list[int]], key: str, counts: list[int]) -> None:
@@ -182,7 +175,7 @@ def _metric(key: str) -> metrics.Metric:
 
 
 def series(totals: dict[str, list[int]]) -> Iterator[tuple[metrics.Metric, tuple[str, ...], list[int]]]:
-    """Totals as metric, label values and cells."""
+    """Totals as metric, label values and counters."""
     for key, counts in totals.items():
         name, *values = json.loads(key)
         yield BY_NAME[name], tuple(values), counts

@@ -1,4 +1,4 @@
-"""Numbers in memory that another process can see: what a worker has counted outlives it, however it ends."""
+"""Counters in memory shared with another process, which reads them even after the writing process was killed."""
 
 from __future__ import annotations
 
@@ -13,31 +13,35 @@ from typing import Any
 from .log import logger
 
 _SIZE = 64 * 2**20
-"""Bytes of address space; memory is what is written of it."""
+"""Bytes of address space; pages that are never written take no memory."""
 _WORD = 8
 _SPARE = 64
-"""Cells that are counted in when there is no room for others; nobody reads them."""
+"""Counters that `add` returns when the memory is full; `read` omits them."""
 
 
 class SharedCounters:
-    """Records of 64-bit integers, each with a key; records are added and never removed.
+    """Series of 64-bit counters in an mmap, each with a key; series are added and never removed.
 
-    One process writes; reading needs no lock and no answer of the writer. A file without a name holds them, so that
-    nothing is left behind when the last process that has it is gone.
+    One process writes, and others read without a lock between processes. The memory is an anonymous file
+    (memfd_create(2)), which is freed with the last process that has it open.
 
-    The first word counts the words in use; then come the spare cells and the records: a word with the length of the key
-    in bytes and, above 32 bits, the number of cells, then the key, padded with NULs, then the cells.
+    Layout in words of 8 bytes: the number of words in use; the spare counters; then each series. A series is a header,
+    the key in UTF-8, padded with NULs, and the counters. The header has the key's length in bytes in its lower 32 bits,
+    and the number of counters in its upper ones.
     """
 
     def __init__(self, descriptor: int | None = None) -> None:
-        """`descriptor` belongs to the cells of the process that reads them. Raises OSError."""
+        """`descriptor` is that of existing counters, in another process; without it, new counters are created.
+
+        Raises OSError.
+        """
         self._descriptor = os.memfd_create("counts") if descriptor is None else descriptor
         if descriptor is None:
             os.ftruncate(self._descriptor, _SIZE)
         self._memory = mmap.mmap(self._descriptor, _SIZE)
         self._bytes = memoryview(self._memory)
         self.numbers = self._bytes.cast("q")
-        """Every cell, by the index that `add` has returned; `numbers[index] += 1` counts."""
+        """The counters, by the index that `add` returns: `numbers[index] += 1`."""
         if descriptor is None:
             self.numbers[0] = 1 + _SPARE
         self._known: dict[str, tuple[int, int]] = {}
@@ -47,13 +51,13 @@ class SharedCounters:
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[Callable[[Any], SharedCounters], tuple[Any]]:
-        """For a process that is about to be started."""
+        """Pickles the descriptor, as an argument of a process that is being started."""
         return _attach, (DupFd(self._descriptor),)
 
     def add(self, key: str, count: int = 1) -> int:
-        """The index of the first of some cells under a key, which begin with 0 if they are new."""
+        """Adds a series of `count` zeros, unless the key exists, and returns the index of the first counter."""
         with self._lock:
-            self._look()
+            self._index()
             if key in self._known:
                 return self._known[key][0]
             name = key.encode()
@@ -64,23 +68,23 @@ class SharedCounters:
                 return 1
             self.numbers[start] = len(name) | count << 32
             self._bytes[(start + 1) * _WORD : (start + 1) * _WORD + len(name)] = name
-            self.numbers[0] = first + count  # last, for from now on others read it
+            self.numbers[0] = first + count  # last: it makes the series visible to readers
             return first
 
     def read(self) -> Iterator[tuple[str, list[int]]]:
-        """Every key with its cells as they are now."""
+        """All series: keys with copies of their counters."""
         with self._lock:
-            self._look()
+            self._index()
             return iter([(key, self.numbers[at : at + count].tolist()) for key, (at, count) in self._known.items()])
 
     def get(self, key: str) -> int:
-        """The first cell under a key; 0 if there is none."""
+        """The first counter of a series; 0 if the key does not exist."""
         with self._lock:
-            self._look()
+            self._index()
             return self.numbers[self._known[key][0]] if key in self._known else 0
 
     def close(self) -> None:
-        """Nobody writes it here any more; whoever reads it finds nothing."""
+        """Unmaps the memory; `read` and `get` then find no series."""
         with self._lock:
             self._is_closed = True
             self._known = {}
@@ -90,8 +94,8 @@ class SharedCounters:
             with contextlib.suppress(OSError):
                 os.close(self._descriptor)
 
-    def _look(self) -> None:
-        """Finds the records that are new."""
+    def _index(self) -> None:
+        """Reads the keys of series that were added since the last call."""
         if self._is_closed:
             return
         end = self.numbers[0]

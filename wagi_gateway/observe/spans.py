@@ -1,6 +1,6 @@
-"""The spans of requests, guests and outbound calls, named by OpenTelemetry's conventions for HTTP, and their way out.
+"""Spans of requests, guests and outbound calls, with OpenTelemetry's semantic conventions for HTTP, and their export.
 
-Nothing a client or guest may keep secret is in them: no query, no header field, no path of an outbound call.
+Spans have no query, no header field and no path of an outbound call: these may hold secrets.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from opentelemetry.trace import (
 )
 from opentelemetry.util.types import AttributeValue
 
-from .. import __version__
 from ..cgi.request import Authority, RequestHead
 from ..cgi.trace import TraceContext
+from ..version import __version__
 from .access_log import MAX_TARGET
 from .log import logger
 from .worker_metrics import NO_ROUTE, failure_of, trap_of
@@ -41,19 +41,18 @@ if TYPE_CHECKING:
     from ..outbound.destination import Destination
     from ..outbound.request import Fields
     from ..sandbox.guest import Guest
-    from ..site.site import Endpoint
 
-_FLUSH = 2.0
-"""Seconds in which the last spans may be sent at the end."""
+_FLUSH_TIMEOUT = 2.0
+"""Seconds to export the last spans at the shutdown."""
 _METHODS = frozenset("GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH QUERY".split())
 _ROOT = Context()
 
 
 class Tracer:
-    """Makes spans and sends them on, from a thread of its own; what cannot be sent in time is dropped."""
+    """Creates spans, and exports them on a thread of its own; spans beyond the queue of the exporter are dropped."""
 
     def __init__(self) -> None:
-        """The `OTEL_*` variables of the environment say where to, and how many. Raises ValueError."""
+        """The `OTEL_*` variables of the environment configure endpoint and sampling. Raises ValueError."""
         for name in ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"):
             if (protocol := os.environ.get(name, "")) not in ("", "http/protobuf"):
                 raise ValueError(f"{name}={protocol}: spans are sent as http/protobuf, usually to port 4318")
@@ -62,24 +61,24 @@ class Tracer:
         self._tracer = self._provider.get_tracer("wagi-gateway", __version__)
 
     def start(self, name: str, kind: SpanKind, parent: Context = _ROOT) -> Span:
-        """A span that begins now."""
+        """Starts a span."""
         return self._tracer.start_span(name, parent, kind)
 
     def begin(self, request: RequestHead, trace: TraceContext | None) -> RequestSpan:
-        """The span of a request, in the trace it says it belongs to."""
+        """Starts the span of a request, in the trace of its field traceparent, if there is one."""
         return RequestSpan(self, request, trace)
 
     def close(self) -> None:
-        """Sends what is left; what takes longer than some seconds is lost."""
+        """Exports the remaining spans; after _FLUSH_TIMEOUT seconds the rest is lost."""
         closing = threading.Thread(target=self._provider.shutdown, name="spans", daemon=True)
         closing.start()
-        closing.join(_FLUSH)
+        closing.join(_FLUSH_TIMEOUT)
         if closing.is_alive():
-            logger.warning("the last spans could not be sent in %g s, and are lost", _FLUSH)
+            logger.warning("the last spans could not be sent in %g s, and are lost", _FLUSH_TIMEOUT)
 
 
 class RequestSpan:
-    """One request from its head to the end of its response; guests and calls are below it."""
+    """The span of a request, from its head to the end of its response; parent of the spans of its guest and calls."""
 
     __slots__ = ("_guest", "_request", "_span", "_started", "_tracer", "trace")
 
@@ -89,12 +88,12 @@ class RequestSpan:
         self._started = time.time_ns()
         self._span = tracer.start(_method(request.method), SpanKind.SERVER, _remote(trace) if trace else _ROOT)
         self._guest = self._span
-        """The guest that runs; calls are made by it."""
+        """The span of the running guest: the parent of calls."""
         self.trace = _trace(self._span)
-        """What the guest is told."""
+        """The trace context that the guest receives in its environment."""
 
-    def begin_guest(self, endpoint: Endpoint) -> Callable[[Guest], None] | None:
-        """A guest is about to run; what is returned is called when it has ended."""
+    def begin_guest(self, source: str, entrypoint: str) -> Callable[[Guest], None] | None:
+        """Starts the span of a guest, and returns the function that ends the span; None if the trace is not sampled."""
         if not self._span.is_recording():
             return None
         span = self._guest = self._tracer.start("guest", SpanKind.INTERNAL, set_span_in_context(self._span, _ROOT))
@@ -104,8 +103,8 @@ class RequestSpan:
             if outcome is None:
                 return
             attributes: dict[str, AttributeValue] = {
-                "wagi.module": endpoint.source,
-                "wagi.entrypoint": endpoint.entrypoint,
+                "wagi.module": source,
+                "wagi.entrypoint": entrypoint,
                 "wagi.guest.executor": guest.executor,
                 "wagi.guest.seconds": outcome.seconds,
             }
@@ -120,7 +119,10 @@ class RequestSpan:
         return end
 
     def begin_call(self, method: str, destination: Destination) -> tuple[Fields, OnCall]:
-        """An outbound call is about to be made. Called on the guest's thread."""
+        """Starts the span of an outbound call, and returns its trace fields and the function that ends the span.
+
+        Called on the guest's thread.
+        """
         if not self._span.is_recording():
             return self.trace.fields, _nothing
         span = self._tracer.start(_method(method), SpanKind.CLIENT, set_span_in_context(self._guest, _ROOT))
@@ -147,7 +149,7 @@ class RequestSpan:
     def end(
         self, *, route: str, authority: Authority | None, status: int, seconds: float, error: str | None = None
     ) -> None:
-        """The request is over; `error` is what went wrong on this side, in one word."""
+        """Ends the span; `error` is the gateway's failure in one word, the attribute error.type."""
         if not self._span.is_recording():
             return
         request, span = self._request, self._span
@@ -176,7 +178,7 @@ class RequestSpan:
 
 
 def _resource() -> Resource:
-    """Who speaks; the environment may say it otherwise."""
+    """The attributes of the service; OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES override them."""
     own: dict[str, AttributeValue] = {
         "service.name": "wagi-gateway",
         "service.version": __version__,
@@ -190,7 +192,7 @@ def _nothing(_call: Call) -> None:
 
 
 def _method(method: str) -> str:
-    """A span's name has few values, and a client may send any method."""
+    """The method in a span's name, "HTTP" for unknown ones: a client may send any method, and names need few values."""
     return method if method in _METHODS else "HTTP"
 
 
@@ -201,7 +203,7 @@ def _method_attributes(method: str) -> dict[str, AttributeValue]:
 
 
 def _remote(trace: TraceContext) -> Context:
-    """The caller's span, as a parent."""
+    """The client's span as the parent of other spans."""
     _, trace_id, span_id, flags = trace.parent.decode().split("-")
     context = SpanContext(
         int(trace_id, 16),
@@ -214,7 +216,7 @@ def _remote(trace: TraceContext) -> Context:
 
 
 def _trace(span: Span) -> TraceContext:
-    """A span, as the parent of others."""
+    """The trace context of a span, for the fields traceparent and tracestate."""
     context = span.get_span_context()
     parent = b"00-%032x-%016x-%02x" % (context.trace_id, context.span_id, context.trace_flags)
     return TraceContext(parent, context.trace_state.to_header().encode() if context.trace_state else b"")

@@ -1,4 +1,4 @@
-"""The state of the server as one document, for people and scripts."""
+"""The status of the server as a JSON document: `/status` of the admin listener."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from .. import __version__
 from ..compiler.abi import WASMTIME_VERSION
+from ..version import __version__
 from . import metrics
 from .process import usage
 from .process_registry import SUPERVISOR, ProcessEntry, ProcessRegistry, ServedModule
 
 
 def status(processes: ProcessRegistry) -> dict[str, object]:
-    """What runs, since when, with which modules, and what is doubtful."""
+    """Versions, times, processes, modules and warnings of the server."""
     totals = processes.totals()
     unready = processes.unready()
     return {
@@ -29,7 +29,7 @@ def status(processes: ProcessRegistry) -> dict[str, object]:
         "loaded": _time(processes.loaded),
         "last_reload": _last_reload(processes),
         "requests_in_flight": totals.get(metrics.IN_FLIGHT.key(), [0])[0],
-        "workers": {"wanted": processes.workers, "ready": len(processes.ready())},
+        "workers": {"desired": processes.workers, "ready": len(processes.ready())},
         "processes": [_entry(entry) for entry in processes.entries()],
         "modules": [_module(module, totals) for module in processes.served],
         "warnings": list(processes.warnings),

@@ -1,4 +1,4 @@
-"""Whether there are spans: only where that is asked for, and then OpenTelemetry has to be installed."""
+"""Opens the tracer if `tracing.export` asks for spans; OpenTelemetry is imported only then."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 
 from ..config.settings import TracingConfig
 
-if TYPE_CHECKING:  # the packages are an extra
+if TYPE_CHECKING:  # OpenTelemetry is an optional dependency
     from .spans import Tracer
 
 
 def open_tracer(settings: TracingConfig) -> Tracer | None:
-    """What makes spans in this process; None where nobody wants any. Raises ValueError with what is to be done."""
+    """The tracer of this process; None without `tracing.export`, or with OTEL_SDK_DISABLED.
+
+    Raises ValueError if OpenTelemetry is missing or its variables are invalid.
+    """
     if not settings.export or os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return None
     try:
@@ -26,6 +29,6 @@ def open_tracer(settings: TracingConfig) -> Tracer | None:
 
 
 def check(settings: TracingConfig) -> None:
-    """Raises ValueError where no tracer can be opened."""
+    """Raises ValueError if a tracer cannot be opened."""
     if tracer := open_tracer(settings):
         tracer.close()

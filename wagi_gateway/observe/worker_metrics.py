@@ -1,7 +1,6 @@
-"""What one process counts. A request leaves a note of itself; the notes are counted a few times a second.
+"""The metrics of one process. Requests and guests append events to lists, which are counted several times a second.
 
-To count each at once would cost it several times as much: the numbers and the code are out of the processor's cache by
-then.
+Counting each event at once would take several times as long: counters and code would have left the processor's cache.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ import http
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from . import metrics
 from .metrics import BOUNDS, Metric
@@ -22,10 +21,10 @@ if TYPE_CHECKING:  # what runs guests counts nothing itself
     from ..sandbox.invocation import Outcome, StopReason
 
 NO_ROUTE = "-"
-"""The route of requests that no module is found for."""
-_CELLS = len(BOUNDS) + 2
-_SUM = _CELLS - 1
-"""Of a histogram: a count for each bucket, one for what is beyond all bounds, and the sum in nanoseconds."""
+"""The route label of requests that match no module."""
+_HISTOGRAM_SIZE = len(BOUNDS) + 2
+_SUM = _HISTOGRAM_SIZE - 1
+"""A histogram has a counter for each bucket, one for values above all bounds, and the sum in nanoseconds."""
 _STATUSES = frozenset(status.value for status in http.HTTPStatus) | {499}
 _TRAPS = {
     "wasm `unreachable` instruction executed": "unreachable",
@@ -46,7 +45,7 @@ _FAILURES = {
     "disconnect": "abandoned",
     **{reason: reason for reason in "exit_code trap time stdout descriptors shutdown failed starved".split()},
 }
-"""Of a guest that nobody read on from, the client may have left, or its output have been refused."""
+"""The value of the label `reason` for each StopReason and outcome: `disconnect` also has refused output as a cause."""
 _LIMITS = "time memory stdout stderr body body_time header_block queue queue_time spool descriptors".split()
 _CALLS = "answered denied refused failed timeout stopped".split()
 _CALL_LIMITS = (
@@ -55,20 +54,45 @@ _CALL_LIMITS = (
 _EXECUTORS: tuple[Executor, ...] = ("inline", "restarted", "thread")
 
 
+class RequestEvent(NamedTuple):
+    """A request that is over."""
+
+    route: str
+    """The route of its `[[module]]`, or NO_ROUTE."""
+    status: int
+    seconds: float
+    body_size: int
+    """Bytes of the response body that were sent."""
+
+
+class GuestEvent(NamedTuple):
+    """A guest that has ended."""
+
+    route: str
+    """The route of its `[[module]]`."""
+    executor: Executor
+    outcome: Outcome
+    stop_reason: StopReason | None
+    stderr_dropped: int
+    """Bytes of standard error beyond `limits.stderr`."""
+
+
 class WorkerMetrics:
-    """Counts for all routes. Belongs to the event loop, but for calls, which end on the guests' threads."""
+    """The metrics of a process, for all routes.
+
+    Methods are called on the event loop's thread, but for `RouteMetrics.count_call`.
+    """
 
     def __init__(self, counters: SharedCounters | None = None) -> None:
         """`counters` are those another process reads."""
         self.counters = counters or SharedCounters()
         self.numbers = self.counters.numbers
-        self.requests: list[tuple[str, int, float, int]] = []
-        """Those that are over: route of the `[[module]]`, status, seconds, bytes of the body."""
-        self.guests: list[tuple[str, Executor, Outcome, StopReason | None, int, bool]] = []
-        """Those that have ended: route, where they ran, how they ended, bytes of standard error dropped, and whether
-        memory was short."""
+        self.requests: list[RequestEvent] = []
+        """Events that are not counted yet."""
+        self.guests: list[GuestEvent] = []
+        """Events that are not counted yet."""
         self.connections: Callable[[], tuple[int, int]] = lambda: (0, 0)
-        """How many are open, and how many were refused."""
+        """Returns how many connections are open, and how many were refused."""
         self._routes: dict[str, RouteMetrics] = {}
         self._in_flight = self._add(metrics.IN_FLIGHT)
         self._connections = self._add(metrics.CONNECTIONS)
@@ -76,25 +100,25 @@ class WorkerMetrics:
         self._ready = self._add(metrics.READY)
 
     def route(self, route: str) -> RouteMetrics:
-        """The counts of a `[[module]]`, by its route; they go on where another configuration has the same."""
+        """The series of a `[[module]]` by its route; a reload that keeps the route continues them."""
         counts = self._routes.get(route)
         if counts is None:
             counts = self._routes[route] = RouteMetrics(self.counters, route)
         return counts
 
     def count(self) -> None:
-        """Counts what has been noted."""
+        """Counts the events of requests and guests."""
         requests, self.requests = self.requests, []
         for route, status, seconds, size in requests:
             self.route(route).count_request(status, seconds, size)
         guests, self.guests = self.guests, []
-        for route, executor, outcome, reason, dropped, is_short in guests:
+        for route, executor, outcome, reason, dropped in guests:
             self.route(route).count_guest(executor, outcome, reason, dropped)
-            if is_short:
+            if outcome.was_short_of_memory:
                 self.route(route).count_limit("memory")
 
     def show(self, in_flight: int, loads: Mapping[str, tuple[int, int]]) -> None:
-        """How many requests are not over, and how many guests of a route run and requests wait."""
+        """Sets the gauges: requests in flight and, by route, running guests and waiting requests."""
         self.numbers[self._in_flight] = in_flight
         self.numbers[self._connections], self.numbers[self._refused] = self.connections()
         for route, counts in self._routes.items():
@@ -102,11 +126,11 @@ class WorkerMetrics:
                 counts.show(*loads.get(route, (0, 0)))
 
     def set_ready(self, is_ready: bool) -> None:
-        """Whether guests can run, with every module warm."""
+        """Sets whether guests can run, with every module warm."""
         self.numbers[self._ready] = is_ready
 
     def count_loads(self, loads: Mapping[tuple[str, str], int]) -> None:
-        """Where the modules of a site have come from."""
+        """Counts the modules of a new site by their source: cache, compiler or registry."""
         for (name, value), count in loads.items():
             self.numbers[self._add(metrics.BY_NAME[name], value)] += count
 
@@ -115,7 +139,7 @@ class WorkerMetrics:
 
 
 class RouteMetrics:
-    """Counts of one route."""
+    """The series of one route."""
 
     __slots__ = (
         "_calls",
@@ -136,7 +160,7 @@ class RouteMetrics:
     )
 
     def __init__(self, counters: SharedCounters, route: str) -> None:
-        """What may be counted begins with 0, so that the first of it is seen as an increase."""
+        """Creates the series with 0, so that Prometheus sees the first event as an increase."""
         self._counters = counters
         self._numbers = counters.numbers
         self._route = route
@@ -160,7 +184,7 @@ class RouteMetrics:
         self._calls = {outcome: self._add(metrics.CALLS, outcome) for outcome in _CALLS}
 
     def count_request(self, status: int, seconds: float, size: int) -> None:
-        """A request is over: the status and bytes the client was sent."""
+        """Counts a request at its end; `size` is bytes of the response's body."""
         numbers, first = self._numbers, self._request
         numbers[self._statuses.get(status) or self._add_status(status)] += 1
         numbers[first + bisect_left(BOUNDS, seconds)] += 1
@@ -168,12 +192,12 @@ class RouteMetrics:
         numbers[self._size] += size
 
     def show(self, running: int, waiting: int) -> None:
-        """How many guests run, and how many requests wait."""
+        """Sets the gauges of running guests and of waiting requests."""
         self._numbers[self._running] = running
         self._numbers[self._queue] = waiting
 
     def count_guest(self, executor: Executor, outcome: Outcome, reason: StopReason | None, dropped: int) -> None:
-        """A guest has ended: where it ran, how it ended, and the bytes of standard error that were dropped."""
+        """Counts a guest at its end; `dropped` is bytes of standard error beyond `limits.stderr`."""
         numbers, first = self._numbers, self._guest
         numbers[self._executors[executor]] += 1
         numbers[first + bisect_left(BOUNDS, outcome.seconds)] += 1
@@ -195,13 +219,13 @@ class RouteMetrics:
             self._numbers[self._traps[trap]] += 1
 
     def count_limit(self, limit: str) -> None:
-        """A limit was reached."""
+        """Counts that a limit was reached."""
         if limit not in self._limits:
             self._limits[limit] = self._add(metrics.LIMIT_HITS, limit)
         self._numbers[self._limits[limit]] += 1
 
     def count_call(self, call: Call) -> None:
-        """An outbound call is over. Called on any thread."""
+        """Counts an outbound call at its end. May be called on any thread."""
         with self._lock:
             if _CALL_LIMITS[0] not in self._limits:
                 self._limits |= {limit: self._add(metrics.LIMIT_HITS, limit) for limit in _CALL_LIMITS}
@@ -213,22 +237,24 @@ class RouteMetrics:
                 self.count_limit(call.limit)
 
     def _add_status(self, status: int) -> int:
-        """The cell of a status: a guest may choose any number, and those that mean nothing share one a class."""
+        """Adds the series of a status; unassigned statuses, which a guest may choose, share a label such as `5xx`."""
         label = str(status) if status in _STATUSES else f"{status // 100}xx"
         index = self._statuses[status] = self._add(metrics.REQUESTS, label)
         return index
 
     def _add(self, metric: Metric, *values: str) -> int:
-        return self._counters.add(metric.key(self._route, *values), _CELLS if metric.kind == "histogram" else 1)
+        return self._counters.add(
+            metric.key(self._route, *values), _HISTOGRAM_SIZE if metric.kind == "histogram" else 1
+        )
 
 
 def failure_of(outcome: Outcome, reason: StopReason | None) -> str | None:
-    """Why a guest failed, in a word; None for one that ended with exit code 0."""
+    """The label `reason` of a failed guest; None for a guest that ended with exit code 0."""
     if not (reason or outcome.code or outcome.kind != "exit"):
         return None
     return _FAILURES.get(reason or ("exit_code" if outcome.kind == "exit" else outcome.kind))
 
 
 def trap_of(outcome: Outcome) -> str:
-    """The kind of a trap, in a word."""
+    """The label `trap` of a guest that trapped."""
     return _TRAPS.get(outcome.trap, "other")

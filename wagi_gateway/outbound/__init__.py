@@ -1,1 +1,1 @@
-"""What guests may call, and the calls themselves. Nothing in here knows WebAssembly."""
+"""Outbound HTTP calls of guests: the policy, the connections, the bounds. Independent of WebAssembly."""

@@ -1,13 +1,11 @@
-"""What the guests of one module call out through: its policy, its connections, its bounds, its counters."""
+"""The HTTP client of one module: its policy, its connection pool, its limits."""
 
 from __future__ import annotations
 
 import ssl
-import threading
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import httpcore2
 
@@ -20,50 +18,71 @@ from .proxy import Proxy
 from .request import Fields, Request
 from .resolver import Lookup, Resolver, look_up
 
-if TYPE_CHECKING:  # config reads entries with the policy of this room
-    from ..config.settings import Limits
-
-_KEPT = 8
-"""Idle connections that are kept for the next call."""
-_KEEP = 30.0
-"""Seconds after which an idle connection is not used again."""
+_MAX_IDLE = 8
+"""Idle connections in the pool."""
+_IDLE_TIME = 30.0
+"""Seconds after which an idle connection is closed instead of used again."""
 _IDEMPOTENT = frozenset("GET HEAD OPTIONS TRACE PUT DELETE".split())
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call that is over, for the log and the counters."""
+    """The record of a finished call, for the log, the metrics and the trace."""
 
     method: str
     origin: str
-    """Scheme, host and port of the last request, or what the guest wrote where it is no URL."""
+    """Scheme, host and port of the last request; `-` for a URL that cannot be parsed."""
     outcome: str
-    """`answered`, or why not: `denied`, `refused`, `failed`, `timeout`, `stopped`."""
+    """`answered`, `denied`, `refused`, `failed`, `timeout` or `stopped`."""
     status: int | None
     reason: str
     seconds: float
     sent: int
-    """Bytes of the request body, counted once."""
+    """Bytes of the request body; a redirect does not count them again."""
     received: int
-    """Bytes of the response body the gateway read."""
+    """Bytes of the response body that were read from the network."""
     redirects: int
     limit: str | None = None
-    """The setting whose bound it ran into, if it was one."""
+    """The setting whose bound ended the call, if one did."""
 
 
 OnCall = Callable[[Call], None]
 OnBegin = Callable[[str, Destination], tuple[Fields, OnCall | None]]
-"""Is told method and destination of a call before anything is sent; returns header fields of the trace it belongs to,
-and who is told once it is over."""
+"""Called with method and destination before a request is sent; returns the header fields of the call's trace context,
+and a callback for the end of the call."""
+
+
+class CallLimits(Protocol):
+    """The limits of a module's calls."""
+
+    @property
+    def http_time(self) -> float:
+        """Seconds of a call, up to the head of its response."""
+
+    @property
+    def http_connect_time(self) -> float:
+        """Seconds of a connection's set-up."""
+
+    @property
+    def http_response(self) -> int:
+        """Bytes of a response body."""
+
+    @property
+    def http_headers(self) -> int:
+        """Bytes of a response's header section."""
+
+    @property
+    def http_calls(self) -> int:
+        """Calls of one invocation."""
 
 
 class OutboundClient:
-    """Serves all guests of one module; no connection is ever used for another module."""
+    """The HTTP client of all guests of one module. Modules share no connection."""
 
     def __init__(
         self,
         policy: Policy,
-        limits: Limits,
+        limits: CallLimits,
         max_open: int,
         *,
         ssl_context: ssl.SSLContext | None = None,
@@ -71,27 +90,24 @@ class OutboundClient:
         lookup: Lookup = look_up,
         dial: Dial = dial,
     ) -> None:
-        """`max_open` is `http_max_concurrency`, `ssl_context` knows whom to trust; `lookup` and `dial` are the system's
-        resolver and network."""
+        """`max_open` is `http_max_concurrency`, `ssl_context` verifies servers; `lookup` and `dial` replace the
+        system's resolver and network."""
         self.limits = limits
         self.max_open = max_open
-        self.calls: Counter[str] = Counter()
-        """Calls that are over, by outcome."""
         self._policy = policy
         self._proxy = proxy
-        self._lock = threading.Lock()
         self._pool = httpcore2.ConnectionPool(
             ssl_context=ssl_context,
             max_connections=None,
-            max_keepalive_connections=_KEPT,
-            keepalive_expiry=_KEEP,
+            max_keepalive_connections=_MAX_IDLE,
+            keepalive_expiry=_IDLE_TIME,
             network_backend=Network(policy, Resolver(lookup), proxy=proxy, dial=dial),
         )
 
     def check(self, destination: Destination) -> bool:
-        """Lets a destination pass; whether it may be reached at public addresses alone.
+        """Checks a destination against the policy. Raises DestinationNotAllowed.
 
-        Raises DestinationNotAllowed.
+        Returns whether only public addresses may be connected to.
         """
         public_only = self._policy.check(destination)
         if public_only and self._proxy and destination.address is None:
@@ -102,17 +118,17 @@ class OutboundClient:
         return public_only
 
     def send(self, request: Request, destination: Destination, deadline: CallDeadline) -> httpcore2.Response:
-        """The response's head; its body is read by whoever has it. Raises httpcore2's errors and OutboundError."""
+        """Sends a request; returns the response with its body unread. Raises httpcore2's errors and OutboundError."""
         outgoing = self._outgoing(request, destination, deadline)
-        stale = _KEPT if request.method in _IDEMPOTENT else 0
+        retries = _MAX_IDLE if request.method in _IDEMPOTENT else 0
         while True:
             try:
                 return self._pool.handle_request(outgoing)
             except (httpcore2.NetworkError, httpcore2.RemoteProtocolError):
-                # The other side may have closed kept connections, this one just as it was used (RFC 9112, 9.3.1).
-                if deadline.has_connected or not stale:
+                # The server may have closed idle connections, this one just as it was used (RFC 9112 section 9.3.1).
+                if deadline.has_connected or not retries:
                     raise
-                stale -= 1
+                retries -= 1
 
     def _outgoing(self, request: Request, destination: Destination, deadline: CallDeadline) -> httpcore2.Request:
         headers, target = request.headers(destination), destination.target
@@ -128,11 +144,6 @@ class OutboundClient:
             extensions={"timeout": dict.fromkeys(("connect", "read", "write"), deadline)},
         )
 
-    def count(self, call: Call) -> None:
-        """Counts a call that is over."""
-        with self._lock:
-            self.calls[call.outcome] += 1
-
     def close(self) -> None:
-        """Closes the connections that were kept."""
+        """Closes the idle connections."""
         self._pool.close()

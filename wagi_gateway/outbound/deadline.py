@@ -1,4 +1,4 @@
-"""How long a call may take, and what ends it before its time."""
+"""The time limits of a call: as a whole, for a connection, for each address."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from .errors import CallStopped, CallTimeout
 
 
 class Waiter(Protocol):
-    """The guest on whose behalf is waited."""
+    """The guest that makes a call, as far as waiting concerns it."""
 
     def wait(self, seconds: float, descriptor: int, events: int) -> bool:
-        """Waits until a descriptor (or -1) is ready for the events of poll(2), or `wake` is called from another thread;
-        False when the time is over or the guest has to end."""
+        """Waits until a descriptor is ready for the events of poll(2), or `wake` is called from another thread; with
+        -1, for `wake` alone. Returns False after `seconds`, or when the guest has to end."""
 
     def wake(self) -> None:
-        """Ends a wait."""
+        """Ends a wait; may be called from any thread."""
 
     def must_stop(self) -> bool:
         """Whether the guest has to end."""
 
 
 class CallDeadline:
-    """The time of one call, running since it was made.
+    """The deadline of one call, which starts with the object.
 
-    httpcore hands a request's timeouts to the network untouched, so this goes in their place: it bounds the whole where
-    a timeout would bound each step, and it ends when the guest does.
+    httpcore passes a request's timeouts to the network backend unchanged, so the deadline is passed in their place: it
+    bounds the whole call where a timeout would bound each operation, and it ends with the guest.
     """
 
     __slots__ = (
@@ -46,45 +46,45 @@ class CallDeadline:
         self.guest = guest
         self.time = seconds
         self.public_only = True
-        """Whether the destination may be reached at public addresses alone."""
+        """Whether only public addresses may be connected to."""
         self.is_secure = False
-        """Whether the destination is spoken to over TLS."""
+        """Whether the connection uses TLS."""
         self.has_connected = False
-        """Whether the request went out on a connection of its own, and not on one that was kept."""
+        """Whether the request opened a connection instead of using an idle one."""
         self._deadline = time.monotonic() + seconds
         self._connect_time = connect_seconds
         self._connect_deadline = self._step_deadline = self._deadline
 
     def begin_hop(self, *, public_only: bool, is_secure: bool) -> None:
-        """The next request of the call: the first, or one that follows a redirect."""
+        """Starts a request of the call: the first, or one that follows a redirect."""
         self.public_only = public_only
         self.is_secure = is_secure
         self.has_connected = False
         self._step_deadline = self._deadline
 
     def begin_connect(self) -> None:
-        """Connecting has a time of its own, until the connection can be used: proxy and TLS included."""
+        """Starts the set-up of a connection, proxy and TLS included, which has a time limit of its own."""
         self.has_connected = True
         self._connect_deadline = min(self._deadline, time.monotonic() + self._connect_time)
         self._step_deadline = self._connect_deadline
 
     def begin_attempt(self, addresses_left: int) -> None:
-        """One address after the other is tried; each has its share of the time that is left."""
+        """Starts the connection to one of several addresses, which gets an equal share of the time left."""
         now = time.monotonic()
         self._step_deadline = now + (self._connect_deadline - now) / addresses_left
 
     def end_attempt(self) -> None:
-        """An address has answered: what follows has all the time that is left for connecting."""
+        """Ends the connection to an address; TLS gets all the time that is left for connecting."""
         self._step_deadline = self._connect_deadline
 
     def end_connect(self) -> None:
-        """The connection can be used."""
+        """Ends the set-up of a connection."""
         self._step_deadline = self._deadline
 
     def check(self) -> None:
-        """For an operation that need not wait: another side that never lets it wait would go on for ever.
+        """Raises CallTimeout after the deadline and CallStopped once the guest has to end.
 
-        Raises OutOfTime, CallStopped.
+        Checked before each operation, because an operation that never blocks never waits for the deadline.
         """
         if self.guest.must_stop():
             raise CallStopped("the guest had to end")
@@ -97,14 +97,14 @@ class CallDeadline:
             raise CallTimeout(what, limit="http_connect_time")
 
     def until_ready(self, descriptor: int, events: int) -> None:
-        """Waits for a descriptor, or with -1 until the guest is woken. Raises OutOfTime, CallStopped."""
+        """Waits for a descriptor, or with -1 until the guest is woken. Raises CallTimeout, CallStopped."""
         if not self.guest.wait(self._step_deadline - time.monotonic(), descriptor, events):
             self.check()
 
     def until_readable(self, descriptor: int) -> None:
-        """Waits for something to read. Raises OutOfTime, CallStopped."""
+        """Waits until a descriptor is readable. Raises CallTimeout, CallStopped."""
         self.until_ready(descriptor, select.POLLIN)
 
     def until_writable(self, descriptor: int) -> None:
-        """Waits for room to write. Raises OutOfTime, CallStopped."""
+        """Waits until a descriptor is writable. Raises CallTimeout, CallStopped."""
         self.until_ready(descriptor, select.POLLOUT)

@@ -1,4 +1,4 @@
-"""Where a URL leads: one reading of it, by the WHATWG standard, that is checked and then connected to."""
+"""A URL, parsed once by the WHATWG URL standard; the policy checks and the network uses the same result."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import ada_url
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 _MAX_NAME = 253
-"""Characters (RFC 1035 section 2.3.4, without the length octets at both ends)."""
+"""Characters of a host name: RFC 1035 section 2.3.4 without the length octets of the first and the root label."""
 
 Address = IPv4Address | IPv6Address
 
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """A URL in the parts a request is made of.
+    """A URL, split into the parts of a request.
 
     `Destination.parse("HTTP://0x7F.1:8080/a?b#c")` has the scheme `http`, the host `127.0.0.1`, the port 8080 and the
     target `/a?b`.
@@ -27,19 +27,19 @@ class Destination:
 
     scheme: str
     host: str
-    """A name in lower case and Punycode without a dot at its end, or an address in its shortest form."""
+    """A name in lower case and Punycode without a trailing dot, or an address in its shortest form."""
     port: int
-    """0 where the scheme has no port of its own."""
+    """0 for a scheme without a default port."""
     target: bytes
     """Path and query."""
     url: str
-    """The whole, to resolve a redirect against."""
+    """The serialized URL, the base of a redirect."""
     authorization: bytes | None = None
-    """Basic credentials that stood in the URL."""
+    """Basic credentials from the URL's userinfo."""
 
     @classmethod
     def parse(cls, text: str, base: Destination | None = None) -> Destination:
-        """Reads a URL, relative to `base` if there is one. Raises ValueError where it is none or names no host."""
+        """Parses a URL, relative to `base` if given. Raises ValueError for an invalid URL or one without a host."""
         url = ada_url.URL(text, base.url if base else None)
         host = canonical_host(url.hostname)
         scheme = url.protocol.removesuffix(":")
@@ -54,12 +54,12 @@ class Destination:
 
     @property
     def address(self) -> Address | None:
-        """The address, where the host is one and not a name."""
+        """The host as an address; None for a name."""
         return address_of(self.host)
 
     @property
     def authority(self) -> str:
-        """Host and port as in a Host header."""
+        """Host and port as in a Host header; the scheme's default port is left out."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == DEFAULT_PORTS.get(self.scheme, 0) else f"{host}:{self.port}"
 
@@ -70,10 +70,11 @@ class Destination:
 
 
 def canonical_host(host: str) -> str:
-    """One text for one host: what a WHATWG parser leaves different is made the same.
+    """The one canonical spelling of a host that a WHATWG parser has left in several.
 
-    `example.com.` is `example.com`, `[::ffff:7f00:1]` is `127.0.0.1`, and `[::1]` is `::1`. Raises ValueError for a
-    name with an empty label, which some resolvers forgive, and for one that is longer than the DNS allows.
+    `example.com.` becomes `example.com`, `[::ffff:7f00:1]` becomes `127.0.0.1`, `[::1]` becomes `::1`. Raises
+    ValueError for a name with an empty label, which some resolvers accept, and for one that is longer than the DNS
+    allows.
     """
     if host.startswith("["):
         address = IPv6Address(host[1:-1])
@@ -85,7 +86,7 @@ def canonical_host(host: str) -> str:
 
 
 def address_of(host: str) -> Address | None:
-    """The address a canonical host is, if it is one."""
+    """A canonical host as an address; None for a name."""
     try:
         return ip_address(host)
     except ValueError:

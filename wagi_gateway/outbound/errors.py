@@ -1,23 +1,24 @@
-"""Why a call is not made or not finished, and the number `wasi_experimental_http` has for it.
+"""Errors of outbound calls, each with its error code in `wasi_experimental_http`.
 
     OutboundError
-    ├── InvalidHandle          1  no response is open under this number
-    ├── BufferTooSmall         4  the guest's memory ends before its text, or its buffer before the answer
+    ├── InvalidHandle          1  no open response has this handle
+    ├── BufferTooSmall         4  an argument reaches past the guest's memory, or the guest's buffer is too small
     ├── HeaderNotFound         5  the response has no such header
-    ├── NotUtf8                6  a text is not UTF-8
+    ├── NotUtf8                6  an argument is not UTF-8
     ├── DestinationNotAllowed  7  `allowed_hosts` does not permit the destination, or the address it resolves to
-    ├── InvalidMethod          8  the method is no token, or is CONNECT
+    ├── InvalidMethod          8  the method is not a token, or is CONNECT
     ├── InvalidEncoding        9  a request header is malformed
     ├── InvalidUrl            10  the URL cannot be parsed, or has no host
     ├── RequestFailed         11  connecting, sending or receiving failed, or a limit was reached
-    │   ├── OutOfTime         11  `limits.http_time` or `limits.http_connect_time`
-    │   └── CallStopped       11  the guest has to end, and its call with it
-    ├── BodyFailed            12  the response ended early, or its headers cannot be handed over
+    │   ├── CallTimeout       11  `limits.http_time` or `limits.http_connect_time`
+    │   └── CallStopped       11  the guest has to end
+    ├── BodyFailed            12  the response ended early, or its headers are not text
     └── TooManySessions       13  `http_max_concurrency` or `limits.http_calls`
 
-2 (the module exports no memory) and 3 (a result cannot be written to it) belong to `sandbox.calls`, which alone sees
-the guest's memory. The text is for the operator's log; the guest gets the number. Source: the crate
-wasi-experimental-http-wasmtime 0.10, whose numbers modules were compiled against.
+The codes 2 (the module exports no memory) and 3 (a result cannot be written to it) belong to
+`sandbox.experimental_http`, which alone accesses the guest's memory. The message is for the operator's log; the guest
+gets the code. Source: the crate wasi-experimental-http-wasmtime 0.10, which defines the codes that modules were
+compiled against.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ from ..errors import GatewayError
 
 
 class OutboundError(GatewayError):
-    """A call that was not made or not finished."""
+    """The base class: a call that was not made or not finished."""
 
     code = 0
     outcome = "refused"
-    """What it counts as: `refused` before anything was sent, `denied`, `failed`, `timeout` or `stopped`."""
+    """`Call.outcome`: `denied` or `refused` before anything was sent, else `failed`, `timeout` or `stopped`."""
 
     def __init__(self, message: str = "", *, limit: str | None = None) -> None:
         super().__init__(message)
@@ -39,13 +40,13 @@ class OutboundError(GatewayError):
 
 
 class InvalidHandle(OutboundError):
-    """No response is open under this number."""
+    """No open response has this handle."""
 
     code = 1
 
 
 class BufferTooSmall(OutboundError):
-    """The guest's memory ends before its text, or its buffer before the answer."""
+    """An argument reaches past the guest's memory, or the guest's buffer is too small."""
 
     code = 4
 
@@ -57,7 +58,7 @@ class HeaderNotFound(OutboundError):
 
 
 class NotUtf8(OutboundError):
-    """A text is not UTF-8."""
+    """An argument is not UTF-8."""
 
     code = 6
 
@@ -70,7 +71,7 @@ class DestinationNotAllowed(OutboundError):
 
 
 class InvalidMethod(OutboundError):
-    """The method is no token, or is CONNECT."""
+    """The method is not a token, or is CONNECT."""
 
     code = 8
 
@@ -95,19 +96,19 @@ class RequestFailed(OutboundError):
 
 
 class CallTimeout(RequestFailed):
-    """The call took longer than it may."""
+    """`limits.http_time` or `limits.http_connect_time` is over."""
 
     outcome = "timeout"
 
 
 class CallStopped(RequestFailed):
-    """The guest has to end, and its call with it."""
+    """The guest has to end."""
 
     outcome = "stopped"
 
 
 class BodyFailed(OutboundError):
-    """The response ended early, or its headers cannot be handed over."""
+    """The response ended early, or its headers are not text."""
 
     code = 12
     outcome = "failed"

@@ -1,4 +1,4 @@
-"""The sockets under httpcore: connected to the address that was checked, and never blocked beyond a guest's time."""
+"""The network backend of httpcore: connects to checked addresses, and waits no longer than the call's deadline."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Dial = Callable[[Address, int, CallDeadline], socket.socket]
 
 
 def dial(address: Address, port: int, deadline: CallDeadline) -> socket.socket:
-    """A connected socket. Raises OSError, OutOfTime, CallStopped."""
+    """Connects a socket. Raises OSError, CallTimeout, CallStopped."""
     family = socket.AF_INET6 if isinstance(address, IPv6Address) else socket.AF_INET
     connection = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -44,10 +44,10 @@ def dial(address: Address, port: int, deadline: CallDeadline) -> socket.socket:
 
 
 class Network(httpcore2.NetworkBackend):
-    """Connects for one module: each name is resolved once, and what it resolves to is checked before it is used."""
+    """The network backend of one module: resolves each name once and checks the addresses it connects to."""
 
     def __init__(self, policy: Policy, resolver: Resolver, *, proxy: Proxy | None = None, dial: Dial = dial) -> None:
-        """With a `proxy` all connections lead to it, and it resolves and connects itself."""
+        """With a `proxy`, every connection goes to the proxy, which resolves names itself."""
         self._policy = policy
         self._resolver = resolver
         self._proxy = proxy
@@ -61,7 +61,7 @@ class Network(httpcore2.NetworkBackend):
         local_address: str | None = None,  # noqa: ARG002
         socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,  # noqa: ARG002
     ) -> httpcore2.NetworkStream:
-        """A stream to the first address that is permitted and answers; `timeout` is the call's Patience."""
+        """Connects to the first permitted address that accepts; `timeout` is the call's CallDeadline."""
         deadline: CallDeadline = timeout
         deadline.begin_connect()
         if self._proxy is None:
@@ -100,51 +100,51 @@ class Network(httpcore2.NetworkBackend):
 
 
 class Stream(httpcore2.NetworkStream):
-    """A connected socket, plain or with TLS, that waits as a guest may."""
+    """A connected socket, plain or with TLS; each wait is bounded by the call's deadline."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
 
     def read(self, max_bytes: int, timeout: Any = None) -> bytes:
-        """What has come, at least a byte unless the other side has ended."""
+        """Reads up to `max_bytes` bytes; none at the end of the stream."""
         try:
-            return self._do(functools.partial(self._socket.recv, max_bytes), timeout, select.POLLIN)
+            return self._retry_until_ready(functools.partial(self._socket.recv, max_bytes), timeout, select.POLLIN)
         except OSError as error:
-            raise httpcore2.ReadError(_said(error)) from None
+            raise httpcore2.ReadError(_reason(error)) from None
 
     def write(self, buffer: bytes, timeout: Any = None) -> None:
-        """Sends all of it."""
+        """Sends all bytes."""
         sent = 0
         try:
             while sent < len(buffer):
-                piece = memoryview(buffer)[sent:]
-                sent += self._do(functools.partial(self._socket.send, piece), timeout, select.POLLOUT)
+                rest = memoryview(buffer)[sent:]
+                sent += self._retry_until_ready(functools.partial(self._socket.send, rest), timeout, select.POLLOUT)
         except OSError as error:
-            raise httpcore2.WriteError(_said(error)) from None
+            raise httpcore2.WriteError(_reason(error)) from None
 
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: Any = None
     ) -> httpcore2.NetworkStream:
-        """The same connection with TLS, once the other side has proved to be `server_hostname`."""
+        """Starts TLS on the connection; verifies that the certificate is for `server_hostname`."""
         name = (server_hostname or "").strip("[]")
         try:
             self._socket = ssl_context.wrap_socket(self._socket, server_hostname=name, do_handshake_on_connect=False)
-            self._do(self._socket.do_handshake, timeout, select.POLLIN)
+            self._retry_until_ready(self._socket.do_handshake, timeout, select.POLLIN)
             timeout.end_connect()
         except (OSError, ValueError) as error:
             self.close()
-            raise httpcore2.ConnectError(f"{name}: {_said(error)}") from None
+            raise httpcore2.ConnectError(f"{name}: {_reason(error)}") from None
         except BaseException:
             self.close()
             raise
         return self
 
     def close(self) -> None:
-        """Closes the connection; nothing is waited for."""
+        """Closes the socket at once."""
         self._socket.close()
 
     def get_extra_info(self, info: str) -> Any:
-        """What httpcore asks of a stream: whether an idle connection was closed by the other side, and its TLS."""
+        """Answers httpcore's `is_readable`, by which it finds closed idle connections, and `ssl_object`."""
         if info == "is_readable":
             return self._is_readable()
         return self._socket if info == "ssl_object" and isinstance(self._socket, ssl.SSLSocket) else None
@@ -154,7 +154,7 @@ class Stream(httpcore2.NetworkStream):
         poll.register(self._socket, select.POLLIN)
         return bool(poll.poll(0))
 
-    def _do(self, operation: Callable[[], T], deadline: CallDeadline, events: int) -> T:
+    def _retry_until_ready(self, operation: Callable[[], T], deadline: CallDeadline, events: int) -> T:
         while True:
             deadline.check()
             try:
@@ -167,19 +167,19 @@ class Stream(httpcore2.NetworkStream):
                 deadline.until_ready(self._socket.fileno(), events)
 
 
-def _said(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {error.verify_message}"
     return getattr(error, "strerror", None) or str(error)
 
 
-_READ = 16 * 1024
+_MAX_READ = 16 * 1024
 
 
 def open_tunnel(stream: httpcore2.NetworkStream, proxy: Proxy, authority: str, deadline: Any) -> None:
-    """Asks the proxy at the other end of `stream` for a tunnel. Raises httpcore2.ProxyError, and what the stream does.
+    """Requests a tunnel from the proxy (RFC 9110 section 9.3.6). Raises httpcore2.ProxyError and the stream's errors.
 
-    httpcore's own tunnels stay in its pool for ever when TLS fails inside them.
+    Not httpcore's own tunnels: they stay in its pool for ever when TLS fails inside them.
     """
     connection = h11.Connection(h11.CLIENT)
     headers = [(b"host", authority.encode()), *proxy.fields]
@@ -188,7 +188,7 @@ def open_tunnel(stream: httpcore2.NetworkStream, proxy: Proxy, authority: str, d
     try:
         while not isinstance(event := connection.next_event(), h11.Response):
             if event is h11.NEED_DATA:
-                connection.receive_data(stream.read(_READ, deadline))
+                connection.receive_data(stream.read(_MAX_READ, deadline))
             elif not isinstance(event, h11.InformationalResponse):
                 raise httpcore2.ProxyError("the proxy closed the connection")
     except h11.RemoteProtocolError as error:

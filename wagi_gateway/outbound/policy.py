@@ -1,4 +1,4 @@
-"""`allowed_hosts`: what its entries permit, and which addresses a permitted name may stand for."""
+"""The policy of `allowed_hosts`: which destinations it permits, and at which addresses."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ class AllowedHost:
 
     text: str
     host: str
-    """Canonical; empty for `insecure:allow-all`."""
+    """The canonical host; empty for `insecure:allow-all`."""
     scheme: str | None = None
     """None for http and https."""
     port: int | None = None
-    """None for the scheme's own."""
+    """None for the scheme's default port."""
     is_subdomains: bool = False
-    """Whether it permits the names below the host, and not the host."""
+    """Whether the entry permits the names below the host, and not the host itself."""
     ignored: str = ""
-    """A path, query or fragment, which no entry is about."""
+    """A path, query or fragment, which the policy does not compare."""
 
     @classmethod
     def parse(cls, text: str) -> AllowedHost:
-        """Reads an entry. Raises ValueError with the valid forms."""
+        """Parses an entry. Raises ValueError with the valid forms."""
         if text == ALLOW_ALL:
             return cls(text, "")
         match = _ENTRY.fullmatch(text)
@@ -69,11 +69,11 @@ class AllowedHost:
 
     @property
     def is_exact(self) -> bool:
-        """Whether it names one host, which the operator then knows; else it reaches public addresses alone."""
+        """Whether the entry names one host. Any other entry permits public addresses alone."""
         return bool(self.host) and not self.is_subdomains
 
     def permits(self, destination: Destination) -> bool:
-        """Whether a destination is under this entry."""
+        """Whether the entry permits a destination."""
         if not self.host:
             return destination.scheme in DEFAULT_PORTS
         if destination.scheme not in ((self.scheme,) if self.scheme else DEFAULT_PORTS):
@@ -85,7 +85,7 @@ class AllowedHost:
         return destination.host == self.host
 
     def describe(self, *, allow_private_networks: bool) -> str:
-        """What it permits, in words."""
+        """A sentence that says what the entry permits."""
         where = "at any address" if self.is_exact or allow_private_networks else "at public addresses only"
         if not self.host:
             return f"every host and port over http and https, {where}"
@@ -96,17 +96,17 @@ class AllowedHost:
 
 
 class Policy:
-    """The entries of one module."""
+    """The `allowed_hosts` of one module."""
 
     def __init__(self, entries: Iterable[str], *, allow_private_networks: bool = False) -> None:
-        """Raises ValueError."""
+        """Raises ValueError for a malformed entry."""
         self.entries = tuple(map(AllowedHost.parse, entries))
         self._allow_private_networks = allow_private_networks
 
     def check(self, destination: Destination) -> bool:
-        """Lets a destination pass; whether it may then be reached at public addresses alone.
+        """Checks a destination. Raises DestinationNotAllowed.
 
-        Raises DestinationNotAllowed.
+        Returns whether only public addresses may be connected to.
         """
         permitting = [entry for entry in self.entries if entry.permits(destination)]
         if destination.scheme not in DEFAULT_PORTS:
@@ -119,7 +119,7 @@ class Policy:
         return public_only
 
     def check_address(self, address: Address, what: str = "") -> None:
-        """Raises DestinationNotAllowed for an address that is not public."""
+        """Raises DestinationNotAllowed for an address that is not public; `what` is the entry that permits the name."""
         if not is_public(address):
             by = f'"{what}"' if what else "its entry of allowed_hosts"
             raise DestinationNotAllowed(
@@ -128,7 +128,7 @@ class Policy:
 
 
 def is_public(address: Address) -> bool:
-    """Whether an address belongs to a host on the Internet, and not to this host, its networks or its cloud.
+    """Whether an address is globally reachable, and neither this host, nor its networks, nor its cloud's services.
 
     Source: IANA's special-purpose address registries (RFC 6890), and the clouds' own documents for metadata services.
     Python's `is_global` differs from release to release.
@@ -141,7 +141,7 @@ def is_public(address: Address) -> bool:
 
 
 def _embedded(address: IPv6Address) -> IPv4Address | None:
-    """The IPv4 address that is reached through an IPv6 one."""
+    """The IPv4 address that an IPv6 address maps or translates to."""
     if address in _NAT64:
         return IPv4Address(int(address) & 0xFFFFFFFF)
     return address.ipv4_mapped
@@ -155,7 +155,7 @@ _NOT_PUBLIC_4 = tuple(
             "10.0.0.0/8",
             "100.64.0.0/10",  # carrier-grade NAT; Alibaba Cloud's metadata
             "127.0.0.0/8",
-            "168.63.129.16/32",  # Azure's platform: public by number, the host by nature
+            "168.63.129.16/32",  # Azure's virtual public address of the host platform
             "169.254.0.0/16",  # link-local; the metadata of most clouds
             "172.16.0.0/12",
             "192.0.0.0/24",  # protocol assignments; Oracle Cloud's metadata
@@ -176,9 +176,9 @@ _NOT_PUBLIC_6 = tuple(
     map(
         ip_network,
         (
-            "2001::/23",  # protocol assignments; Teredo, whose addresses hide others
+            "2001::/23",  # protocol assignments; Teredo, which embeds IPv4 addresses
             "2001:db8::/32",  # documentation
-            "2002::/16",  # 6to4, whose addresses hide others too
+            "2002::/16",  # 6to4, which embeds IPv4 addresses
             "3fff::/20",  # documentation
         ),
     )

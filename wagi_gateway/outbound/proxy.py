@@ -8,21 +8,21 @@ from urllib.parse import unquote_to_bytes
 
 import ada_url
 
-Fields = list[tuple[bytes, bytes]]
+from .request import Fields
 
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """An HTTP proxy: requests for http are sent to it, those for https through a tunnel (RFC 9110 section 9.3.6)."""
+    """An HTTP proxy: it forwards http requests and opens tunnels for https (RFC 9110 section 9.3.6)."""
 
     host: str
     port: int
     fields: Fields
-    """What it wants to see in the header of each request."""
+    """`Proxy-Authorization`, if the proxy has credentials."""
 
     @classmethod
     def parse(cls, text: str) -> Proxy:
-        """Reads `http://[user:password@]host[:port]`. Raises ValueError, without the text and its password."""
+        """Parses `http://[user:password@]host[:port]`. Raises ValueError, whose message has no part of the text."""
         problem = 'not a proxy; write for example "http://proxy.example.com:3128"'
         try:
             url = ada_url.URL(text)
@@ -30,7 +30,7 @@ class Proxy:
             raise ValueError(problem) from None
         if url.protocol != "http:" or url.pathname != "/" or url.search or url.hash:
             raise ValueError(problem)
-        fields: Fields = []
+        fields: list[tuple[bytes, bytes]] = []
         if url.username or url.password:
             credentials = unquote_to_bytes(url.username) + b":" + unquote_to_bytes(url.password)
             fields.append((b"proxy-authorization", b"Basic " + b64encode(credentials)))

@@ -1,4 +1,4 @@
-"""A request as the guest describes it, and what becomes of it at a redirect."""
+"""A request of a guest: its validation, and the rules of redirects."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(r"[\t\x20-\x7e]*")
 _MAX_METHOD = 64
 
-# The gateway's to set: where the request goes, where its body ends, and what holds for one connection. A guest that
-# could would reach another virtual host than the one that was checked, or smuggle a second request.
-_GATEWAYS = frozenset(
+# Fields that the gateway sets: they name the host, frame the body or belong to the connection. From a guest they would
+# reach another virtual host than the one that was checked, or smuggle a second request.
+_GATEWAY_FIELDS = frozenset(
     "host content-length transfer-encoding connection keep-alive te trailer upgrade expect proxy".split()
 )
-_CREDENTIALS = frozenset((b"authorization", b"cookie"))
-_OF_THE_BODY = (b"content-", b"digest")
+_CREDENTIAL_FIELDS = frozenset((b"authorization", b"cookie"))
+_BODY_FIELDS = (b"content-", b"digest")
 _DEFAULTS = ((b"accept", b"*/*"), (b"user-agent", b"wagi-gateway"))
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Method, fields and body, whatever the destination."""
+    """Method, header fields and body, independent of the destination."""
 
     method: str
     fields: Fields
     body: bytes
 
     def headers(self, destination: Destination) -> list[tuple[bytes, bytes]]:
-        """The header fields that are sent to a destination."""
+        """The header section for a destination."""
         names = {name for name, _ in self.fields}
         headers = [(b"host", destination.authority.encode()), *self.fields]
         headers += [default for default in _DEFAULTS if default[0] not in names]
@@ -47,18 +47,18 @@ class Request:
         return headers
 
     def redirected(self, status: int, from_: Destination, to: Destination) -> Request:
-        """What follows a redirect (RFC 9110 section 15.4): credentials stay with their origin."""
+        """The request that follows a redirect (RFC 9110 section 15.4); credentials are not sent to another origin."""
         request = self
         if (status == 303 and self.method != "HEAD") or (status in (301, 302) and self.method == "POST"):
-            fields = [field for field in self.fields if not field[0].startswith(_OF_THE_BODY)]
+            fields = [field for field in self.fields if not field[0].startswith(_BODY_FIELDS)]
             request = Request("GET", fields, b"")
         if to.origin != from_.origin:
-            request = replace(request, fields=[field for field in request.fields if field[0] not in _CREDENTIALS])
+            request = replace(request, fields=[field for field in request.fields if field[0] not in _CREDENTIAL_FIELDS])
         return request
 
 
 def check_method(method: str) -> str:
-    """Any token in the guest's own case. Raises InvalidMethod."""
+    """Returns a valid method, its case unchanged. Raises InvalidMethod."""
     if len(method) > _MAX_METHOD or not _TOKEN.fullmatch(method):
         raise InvalidMethod(f"{method[:_MAX_METHOD]!r} is no method")
     if method.upper() == "CONNECT":
@@ -67,7 +67,7 @@ def check_method(method: str) -> str:
 
 
 def parse_fields(text: str) -> Fields:
-    """Header lines `name:value`: the last of a name counts, and those that are the gateway's to set are left out.
+    """Parses header lines `name:value`: the last line of a name counts, fields of the gateway are dropped.
 
     Raises InvalidEncoding.
     """
@@ -77,16 +77,16 @@ def parse_fields(text: str) -> Fields:
         if not colon or not _TOKEN.fullmatch(name) or not _VALUE.fullmatch(value):
             raise InvalidEncoding(f"header line {number} is not name:value in ASCII")
         fields[name.lower()] = value.strip(" \t")
-    return [(name.encode(), value.encode()) for name, value in fields.items() if not _is_gateways(name)]
+    return [(name.encode(), value.encode()) for name, value in fields.items() if not _is_gateway_field(name)]
 
 
-def in_trace(fields: Fields, trace: Fields) -> Fields:
-    """The fields with those of a trace, unless they have a place in one already."""
+def add_trace_context(fields: Fields, trace: Fields) -> Fields:
+    """Adds the fields of a trace context, unless the guest has set `traceparent` itself."""
     if any(name == b"traceparent" for name, _ in fields):
         return fields
     return [*(field for field in fields if field[0] != b"tracestate"), *trace] if trace else fields
 
 
-def _is_gateways(name: str) -> bool:
-    name = name.replace("_", "-")  # as servers do that make variables of fields
-    return name in _GATEWAYS or name.startswith("proxy-")
+def _is_gateway_field(name: str) -> bool:
+    name = name.replace("_", "-")  # some servers treat both alike
+    return name in _GATEWAY_FIELDS or name.startswith("proxy-")

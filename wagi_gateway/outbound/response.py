@@ -1,4 +1,4 @@
-"""A response a guest holds open: its head, and its body as the guest reads it."""
+"""A response that a guest has open: its head, and its body as the guest reads it."""
 
 from __future__ import annotations
 
@@ -10,46 +10,46 @@ import httpcore2
 from .errors import RequestFailed
 
 _READ_AT_ONCE = 64 * 1024
-"""Bytes of a body that is read with its head."""
+"""Bytes of a body that is read together with the head."""
 
 
 class OpenResponse:
-    """Its body comes piece by piece, bounded, so that a guest may read more than the gateway would hold."""
+    """An open response. The body is read piece by piece, so that it may be larger than the gateway's memory."""
 
     def __init__(self, response: httpcore2.Response, max_size: int, *, is_head: bool) -> None:
-        """The body may have `max_size` bytes; `is_head` is a response to HEAD, which has none."""
+        """`max_size` bounds the body in bytes; the response to a HEAD request, `is_head`, has none."""
         self.status = response.status
         self.headers = [(name.lower(), value) for name, value in response.headers]
         self.received = 0
-        """Bytes of the body that were read so far."""
+        """Bytes of the body that were read from the network."""
         self._response = response
         self._max_size = max_size
         self._pieces = iter(cast(Iterable[bytes], response.stream))
         self._size: int | None = None
         self._pending = memoryview(b"")
         self.has_ended = False
-        """Whether nothing more comes from the network."""
+        """Whether the body was read to its end, or the response closed."""
         self._is_bodiless = is_head or response.status in (204, 304)
 
     def value(self, name: bytes) -> bytes | None:
-        """The first value of a header."""
+        """The first value of a header; None without one."""
         return next((value for other, value in self.headers if other == name), None)
 
     def read(self, size: int) -> memoryview:
-        """The next bytes, at most `size`; none at the end. Raises RequestFailed, and what httpcore2 raises."""
+        """Reads up to `size` bytes; none at the end. Raises RequestFailed and httpcore2's errors."""
         while not self._pending and not self.has_ended:
             self._pending = memoryview(self._next())
         piece, self._pending = self._pending[:size], self._pending[size:]
         return piece
 
     def close(self) -> None:
-        """Gives the connection back; one with a body that nobody read to its end is closed."""
+        """Returns the connection to the pool, or closes it if the body was not read to its end."""
         self.has_ended = True
         self._response.close()
 
     def prepare(self) -> None:
-        """Reads a small body, so that its connection is free for the next call. Raises RequestFailed for one that is
-        announced to be too large, and what httpcore2 raises."""
+        """Reads a small body, so that the connection is free for the next call. Raises RequestFailed for a
+        Content-Length over the bound, and httpcore2's errors."""
         length = self.value(b"content-length") or b""
         size = self._size = 0 if self._is_bodiless else int(length) if length.isdigit() else None
         if size is not None and size > self._max_size:
@@ -71,6 +71,6 @@ class OpenResponse:
             what = f"the response has more than limits.http_response ({self._max_size} bytes)"
             raise RequestFailed(what, limit="http_response")
         if self.received == self._size:
-            next(self._pieces, None)  # the end, which is there already; whoever counts bytes does not ask for it
+            next(self._pieces, None)  # receives the end of the body, which a guest that counts bytes does not read
             self.close()
         return piece

@@ -1,4 +1,4 @@
-"""The outbound calls of one request: its open responses by handle, and the rules a call goes through."""
+"""The outbound calls of one invocation: their open responses by handle, their limits and redirects."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from .errors import (
     RequestFailed,
     TooManySessions,
 )
-from .request import MAX_REDIRECTS, Request, check_method, in_trace, parse_fields
+from .request import MAX_REDIRECTS, Request, add_trace_context, check_method, parse_fields
 from .response import OpenResponse
 
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_FOREIGN_ERRORS = (
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_HTTPCORE_ERRORS = (
     httpcore2.NetworkError,
     httpcore2.ProtocolError,
     httpcore2.ProxyError,
@@ -36,27 +36,27 @@ _FOREIGN_ERRORS = (
 )
 
 
-class Parts(Protocol):
-    """A call as the guest describes it; each part is read when its turn comes, and may raise OutboundError."""
+class CallArguments(Protocol):
+    """The arguments of a call in the guest's memory. Each is read when it is needed, and may raise OutboundError."""
 
     def url(self) -> str:
-        """Where to."""
+        """The URL."""
 
     def method(self) -> str:
-        """How."""
+        """The method."""
 
     def body(self) -> bytes:
-        """What is sent."""
+        """The request body."""
 
     def headers(self) -> str:
-        """Lines of `name:value`."""
+        """The header section in lines of `name:value`."""
 
 
-class _Open:
-    """An open response and what is known of its call."""
+class _OpenCall:
+    """A call that has begun, with what its record needs."""
 
-    def __init__(self, session: OutboundSession) -> None:
-        self._session = session
+    def __init__(self, on_call: OnCall) -> None:
+        self._on_call = on_call
         self._started = time.perf_counter()
         self._is_over = False
         self.failure: OutboundError | None = None
@@ -69,7 +69,7 @@ class _Open:
         self.on_end: OnCall | None = None
 
     def end(self, error: OutboundError | None = None) -> None:
-        """The call is over, its connection given back, and logged once."""
+        """Ends the call: returns its connection and records the call, once."""
         if self.response:
             self.response.close()
         if not self._is_over:
@@ -87,43 +87,43 @@ class _Open:
                 redirects=self.redirects,
                 limit=error.limit if error else None,
             )
-            self._session.record(call)
+            self._on_call(call)
             if self.on_end:
                 self.on_end(call)
 
 
 class OutboundSession:
-    """Belongs to one invocation and its thread; `end` is called once the guest has ended."""
+    """The outbound calls of one invocation, on the invocation's thread; `end` follows the end of the guest."""
 
-    __slots__ = ("_client", "_count", "_cursor", "_on_begin", "_on_call", "_open")
+    __slots__ = ("_client", "_count", "_next_handle", "_on_begin", "_on_call", "_open")
 
     def __init__(self, client: OutboundClient, on_call: OnCall, on_begin: OnBegin | None = None) -> None:
-        """`on_call` is called on the guest's thread with each call that is over, `on_begin` before one is sent."""
+        """`on_call` is called with each finished call, `on_begin` before one is sent, both on the guest's thread."""
         self._client = client
         self._on_call = on_call
         self._on_begin = on_begin
-        self._open: dict[int, _Open] = {}
-        self._cursor = 0
+        self._open: dict[int, _OpenCall] = {}
+        self._next_handle = 0
         self._count = 0
 
-    def request(self, parts: Parts, guest: Waiter) -> tuple[int, int]:
-        """Makes a call: the status and the handle of the response. Raises OutboundError."""
+    def request(self, arguments: CallArguments, guest: Waiter) -> tuple[int, int]:
+        """Makes a call; returns the status and the handle of the response. Raises OutboundError."""
         self._count += 1
         if self._count > self._client.limits.http_calls + 1:
-            raise TooManySessions("too many calls")  # the first was logged
-        call = _Open(self)
+            raise TooManySessions("too many calls")  # logged once, by the first call over the limit
+        call = _OpenCall(self._on_call)
         try:
-            self._admit()
-            return self._request(call, parts, guest)
+            self._check_limits()
+            return self._request(call, arguments, guest)
         except OutboundError as error:
             if call.method == "-":
                 with suppress(OutboundError):
-                    call.method = check_method(parts.method())
+                    call.method = check_method(arguments.method())
             call.end(error)
             raise
 
     def close(self, handle: int) -> None:
-        """Gives a response back; one that is not open is no error."""
+        """Closes a response; an unknown handle is no error."""
         if call := self._open.pop(handle, None):
             call.end()
 
@@ -138,7 +138,7 @@ class OutboundSession:
         """All response headers as lines `name:value`. Raises InvalidHandle, BodyFailed."""
         lines = b"".join(b"%b:%b\n" % header for header in self._find(handle)[1].headers)
         try:
-            is_text = not _CONTROL.search(lines.decode())
+            is_text = not _CONTROL_CHARACTER.search(lines.decode())
         except UnicodeDecodeError:
             is_text = False
         if not is_text:
@@ -146,11 +146,11 @@ class OutboundSession:
         return lines
 
     def require(self, handle: int) -> None:
-        """Raises InvalidHandle."""
+        """Raises InvalidHandle if no open response has the handle."""
         self._find(handle)
 
     def read(self, handle: int, size: int) -> memoryview:
-        """The next bytes of a response body, at most `size`; none at its end. Raises InvalidHandle, BodyFailed."""
+        """Reads up to `size` bytes of a response body; none at its end. Raises InvalidHandle, BodyFailed."""
         call, response = self._find(handle)
         if call.failure is None:
             try:
@@ -158,21 +158,16 @@ class OutboundSession:
                 if response.has_ended:
                     call.end()
                 return data
-            except (OutboundError, *_FOREIGN_ERRORS) as error:
-                call.end(_translated(error))
+            except (OutboundError, *_HTTPCORE_ERRORS) as error:
+                call.end(_as_outbound_error(error))
         raise BodyFailed(str(call.failure))
 
     def end(self) -> None:
-        """The guest has ended: whatever it left open is closed."""
+        """Closes the responses that the guest has left open."""
         while self._open:
             self._open.popitem()[1].end()
 
-    def record(self, call: Call) -> None:
-        """Logs and counts a call that is over."""
-        self._client.count(call)
-        self._on_call(call)
-
-    def _admit(self) -> None:
+    def _check_limits(self) -> None:
         if len(self._open) >= self._client.max_open:
             what = f"{len(self._open)} responses are open (http_max_concurrency)"
             raise TooManySessions(what, limit="http_max_concurrency")
@@ -180,40 +175,40 @@ class OutboundSession:
             what = f"more than limits.http_calls ({self._client.limits.http_calls}) in one request"
             raise TooManySessions(what, limit="http_calls")
 
-    def _request(self, call: _Open, parts: Parts, guest: Waiter) -> tuple[int, int]:
+    def _request(self, call: _OpenCall, arguments: CallArguments, guest: Waiter) -> tuple[int, int]:
         limits = self._client.limits
-        url = parts.url()
+        url = arguments.url()
         try:
             destination = Destination.parse(url)
         except ValueError:
-            # Not quoted, like every path and query: tokens live there.
+            # The message does not quote the URL: paths and queries hold tokens.
             raise InvalidUrl(f"the URL ({len(url)} characters) cannot be parsed or names no host") from None
         call.origin = destination.origin
         public_only = self._client.check(destination)
-        call.method = check_method(parts.method())
-        body = parts.body()
-        fields = parse_fields(parts.headers())
+        call.method = check_method(arguments.method())
+        body = arguments.body()
+        fields = parse_fields(arguments.headers())
         if self._on_begin:
             trace, call.on_end = self._on_begin(call.method, destination)
-            fields = in_trace(fields, trace)
+            fields = add_trace_context(fields, trace)
         request = Request(call.method, fields, body)
         call.sent = len(body)
         deadline = CallDeadline(guest, limits.http_time, limits.http_connect_time)
         try:
             response = self._follow(call, request, destination, deadline, public_only=public_only)
-        except _FOREIGN_ERRORS as error:
-            raise _translated(error) from None
-        while self._cursor in self._open:
-            self._cursor += 1
-        self._open[self._cursor] = call
+        except _HTTPCORE_ERRORS as error:
+            raise _as_outbound_error(error) from None
+        while self._next_handle in self._open:
+            self._next_handle += 1
+        self._open[self._next_handle] = call
         if response.has_ended:
             call.end()
-        return response.status, self._cursor
+        return response.status, self._next_handle
 
     def _follow(
-        self, call: _Open, request: Request, destination: Destination, deadline: CallDeadline, *, public_only: bool
+        self, call: _OpenCall, request: Request, destination: Destination, deadline: CallDeadline, *, public_only: bool
     ) -> OpenResponse:
-        """The response at the end of the redirects."""
+        """Sends a request and follows redirects; returns the last response."""
         while True:
             deadline.begin_hop(public_only=public_only, is_secure=destination.scheme == "https")
             response = self._send(call, request, destination, deadline)
@@ -233,7 +228,9 @@ class OutboundSession:
             public_only = self._client.check(target)
             request, destination = request.redirected(response.status, destination, target), target
 
-    def _send(self, call: _Open, request: Request, destination: Destination, deadline: CallDeadline) -> OpenResponse:
+    def _send(
+        self, call: _OpenCall, request: Request, destination: Destination, deadline: CallDeadline
+    ) -> OpenResponse:
         response = self._client.send(request, destination, deadline)
         call.status = response.status
         call.response = None
@@ -246,15 +243,15 @@ class OutboundSession:
         call.response.prepare()
         return call.response
 
-    def _find(self, handle: int) -> tuple[_Open, OpenResponse]:
+    def _find(self, handle: int) -> tuple[_OpenCall, OpenResponse]:
         call = self._open.get(handle)
         if call is None or call.response is None:
             raise InvalidHandle(f"no response is open under the handle {handle}")
         return call, call.response
 
 
-def _translated(error: Exception) -> OutboundError:
-    """A foreign error as one of ours."""
+def _as_outbound_error(error: Exception) -> OutboundError:
+    """An error of httpcore2 as an OutboundError."""
     if isinstance(error, OutboundError):
         return error
     if isinstance(error, httpcore2.TimeoutException):

@@ -16,7 +16,7 @@ from array import array
 from ctypes import POINTER, byref, c_bool, c_char_p, c_int, c_int64, c_size_t, c_uint8, c_uint32, c_uint64, c_void_p
 from functools import lru_cache
 from itertools import accumulate
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import wasmtime
 from wasmtime import _bindings
@@ -25,21 +25,13 @@ from ..cgi.environ import Environ
 from .context import ExecutionContext, current
 from .host import HostFunction, HostImport, Memory, call
 from .inline import TIME_SLICE_EPOCHS
-from .invocation import End, Invocation, Outcome
+from .invocation import Invocation, Outcome
 from .pipes import descriptor_path
 
 _FAST = 0.001
 """Seconds of a guest that has touched so little memory that its store is deleted with the GIL kept."""
 _WORDS = 4
 """32-bit words of a value in the C API; an i32 is the first."""
-
-
-class _Ended(NamedTuple):
-    """How a guest ended: the first fields of an Outcome."""
-
-    kind: End
-    code: int = 0
-    message: str = ""
 
 
 _P = c_void_p
@@ -138,7 +130,7 @@ def run(engine: wasmtime.Engine, context: ExecutionContext, stdout: bytes, stder
     is_short = memory > invocation.limits.memory // 2
     if context.stop_reason is not None and ended.kind != "exit":
         return Outcome("stopped", ended.code, context.stop_reason, seconds, is_short)
-    return Outcome(*ended, seconds, is_short)
+    return ended._replace(seconds=seconds, was_short_of_memory=is_short)
 
 
 def _limit(store: int, store_context: int, context: ExecutionContext) -> None:
@@ -153,7 +145,7 @@ def _limit(store: int, store_context: int, context: ExecutionContext) -> None:
         _set_deadline(store_context, 1)
 
 
-def _give_wasi(context: int, invocation: Invocation, stdout: bytes, stderr: bytes) -> _Ended | None:
+def _give_wasi(context: int, invocation: Invocation, stdout: bytes, stderr: bytes) -> Outcome | None:
     """Gives the guest its arguments, environment, streams and volumes; returns the guest's end where one fails."""
     config = _config_new()
     failure = None
@@ -177,7 +169,7 @@ def _give_wasi(context: int, invocation: Invocation, stdout: bytes, stderr: byte
         _config_delete(config)
     elif error := _set_wasi(context, config):
         failure = _take_error(error)
-    return _Ended("starved", 0, failure) if failure else None
+    return Outcome("starved", 0, failure) if failure else None
 
 
 def _give_arguments(config: int, argv: list[bytes]) -> bool:
@@ -208,7 +200,7 @@ def _strings(count: int) -> Any:
     return c_char_p * count
 
 
-def _run(context: int, invocation: Invocation) -> tuple[_Ended, int]:
+def _run(context: int, invocation: Invocation) -> tuple[Outcome, int]:
     """Instantiates the module and calls the entrypoints; returns the end, and the bytes of memory of a failed guest."""
     instance, trap = _bindings.wasmtime_instance_t(), _P()
     error = _instantiate(invocation.module.instance_pre.ptr(), context, byref(instance), byref(trap))
@@ -217,7 +209,7 @@ def _run(context: int, invocation: Invocation) -> tuple[_Ended, int]:
     extern = _bindings.wasmtime_extern_t()
     for name in invocation.entrypoints:
         if not _export_get(context, byref(instance), name, len(name), byref(extern)):
-            return _Ended("failed", 0, f"there is no export {name.decode()}"), 0
+            return Outcome("failed", 0, f"there is no export {name.decode()}"), 0
         error = _call(context, byref(extern.of.func), None, 0, byref(trap))
         if ended := _ended(error, trap):
             has_failed = ended.kind != "exit" or ended.code != 0
@@ -225,7 +217,7 @@ def _run(context: int, invocation: Invocation) -> tuple[_Ended, int]:
     return _RETURNED
 
 
-_RETURNED = _Ended("exit"), 0
+_RETURNED = Outcome("exit"), 0
 
 
 def _size_of_memory(context: int, instance: Any) -> int:
@@ -235,18 +227,18 @@ def _size_of_memory(context: int, instance: Any) -> int:
     return 0
 
 
-def _ended(error: int | None, trap: c_void_p) -> _Ended | None:
+def _ended(error: int | None, trap: c_void_p) -> Outcome | None:
     if trap:
         message = _bindings.wasm_byte_vec_t()
         _trap_message(trap, byref(message))
         _trap_delete(trap)
-        return _Ended("trap", 0, _take_text(message))
+        return Outcome("trap", 0, _take_text(message))
     if error:
         status = c_int()
         if _error_exit_status(error, byref(status)):
             _error_delete(error)
-            return _Ended("exit", status.value)
-        return _Ended("failed", 0, _take_error(error))
+            return Outcome("exit", status.value)
+        return Outcome("failed", 0, _take_error(error))
     return None
 
 

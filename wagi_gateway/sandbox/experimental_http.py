@@ -1,7 +1,7 @@
-"""`wasi_experimental_http`, the import module through which guests call out: its functions, and the guest's memory.
+"""The import module `wasi_experimental_http`, through which guests make outbound HTTP calls.
 
-Every parameter and result is an i32; a result of 0 is success, any other a number of `outbound.errors`. Integers are
-written little-endian. Source: wasi-experimental-http 0.10, which modules in the field were compiled against.
+Every parameter and result is an i32; a result of 0 is success, every other result is a code of `outbound.errors`.
+Integers are little-endian. Source: wasi-experimental-http 0.10, against which modules in the field were compiled.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ MODULE = "wasi_experimental_http"
 
 _OK, _MEMORY_NOT_FOUND, _MEMORY_ACCESS = 0, 2, 3
 _MAX_URL = 64 * 1024
-_PIECE = 64 * 1024
-_MANY = 256
-"""Bytes a read has to move to be no mere call of the host."""
+_MAX_CHUNK = 64 * 1024
+_FREE_SIZE = 256
+"""Bytes from which on a read is not counted against the budget of host calls."""
 
 
 class _MemoryAccess(OutboundError):
@@ -37,7 +37,7 @@ class _MemoryAccess(OutboundError):
 
 
 class _HttpMemory:
-    """A guest's memory, with the errors of this import module."""
+    """A guest's memory, whose errors have the codes of this import module."""
 
     __slots__ = ("_memory",)
 
@@ -87,7 +87,7 @@ _Function = Callable[..., None]
 
 
 class _Parts:
-    """The parts of a call in the guest's memory."""
+    """The parts of an outbound request in the guest's memory, each read and checked when the session needs it."""
 
     def __init__(self, memory: _HttpMemory, context: ExecutionContext, where: tuple[int, ...]) -> None:
         self._memory = memory
@@ -104,7 +104,7 @@ class _Parts:
     def method(self) -> str:
         start, size = self._method
         self._memory.require(start, size)
-        if size > _PIECE:
+        if size > _MAX_CHUNK:
             raise InvalidMethod(f"the method has {size} bytes")
         return self._memory.text(start, size)
 
@@ -132,7 +132,7 @@ def _req(memory: _HttpMemory, session: OutboundSession, context: ExecutionContex
         memory.write_u16(status_at, status)
         memory.write_u32(handle_at, handle)
     except _MemoryAccess:
-        session.close(handle)  # nobody knows its number
+        session.close(handle)  # the guest has not received the handle
         raise
 
 
@@ -152,7 +152,7 @@ def _header_get(
     written_at: int,
 ) -> None:
     session.require(handle)
-    if name_size > _PIECE:
+    if name_size > _MAX_CHUNK:
         raise BufferTooSmall(f"a header's name has {name_size} bytes")
     _give(memory, session.header(handle, memory.text(name, name_size)), buffer, size, written_at)
 
@@ -189,14 +189,14 @@ def _body_read(
     memory.check(written_at, 4)
     count = 0
     try:
-        while count < size and (piece := session.read(handle, min(size - count, _PIECE))):
+        while count < size and (piece := session.read(handle, min(size - count, _MAX_CHUNK))):
             memory.write(buffer + count, bytes(piece))
             count += len(piece)
     except BodyFailed:
         if not count:
-            raise  # else the guest first gets what came, and this with its next read
+            raise  # otherwise the guest gets the bytes read so far, and the error at its next read
     memory.write_u32(written_at, count)
-    if count >= _MANY:
+    if count >= _FREE_SIZE:
         context.refund_host_call()
 
 

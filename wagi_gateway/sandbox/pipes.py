@@ -1,4 +1,4 @@
-"""Pipes as the sandbox uses them: a non-blocking end for the gateway, a path for the guest."""
+"""Pipes between a guest and the gateway: a non-blocking reading end for the gateway, a path for the guest."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from termios import FIONREAD
 _DESCRIPTORS = b"/proc/self/fd" if os.path.isdir("/proc/self/fd") else b"/dev/fd"
 
 CHUNK = 64 * 1024
-"""Bytes read at once."""
+"""Bytes of one read."""
 
 
 def open_pipe(stack: contextlib.ExitStack, capacity: int | None = None) -> tuple[int, int]:
-    """A reading and a writing end, which `stack` closes. Raises OSError."""
+    """Returns a reading and a writing end, which `stack` closes. Raises OSError."""
     reader, writer = os.pipe()
     stack.callback(os.close, reader)
     stack.callback(os.close, writer)
-    # The reading end alone: where /dev/fd duplicates a descriptor, the guest's end has to block.
+    # The writing end stays blocking: where opening /dev/fd duplicates a descriptor, the guest's end has its flags.
     os.set_blocking(reader, False)
     if capacity:
-        # Beyond a user's share of pipe memory the kernel refuses; a smaller pipe works as well.
+        # The kernel refuses beyond a user's share of pipe memory; a smaller pipe works too.
         with contextlib.suppress(OSError, AttributeError):
             fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, capacity)
     return reader, writer
 
 
 def descriptor_path(descriptor: int) -> bytes:
-    """A path that opens what a descriptor refers to: wasmtime's C API takes paths only."""
+    """Returns a path that opens the descriptor's file: wasmtime's C API takes paths only."""
     return b"%s/%d" % (_DESCRIPTORS, descriptor)
 
 
 def available(descriptor: int) -> int:
-    """How many bytes a pipe holds."""
+    """Returns the number of bytes in a pipe."""
     return int.from_bytes(fcntl.ioctl(descriptor, FIONREAD, bytes(4)), sys.byteorder)
 
 
 def read_available(descriptor: int, size: int = CHUNK) -> bytes:
-    """What a non-blocking descriptor holds, up to `size` bytes; nothing if nothing is there."""
+    """Reads up to `size` bytes from a non-blocking descriptor; returns no bytes if there are none."""
     try:
         return os.read(descriptor, size)
     except BlockingIOError:

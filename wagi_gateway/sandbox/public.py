@@ -11,27 +11,18 @@ from __future__ import annotations
 import os
 import time
 from contextlib import suppress
-from typing import NamedTuple
 
 import wasmtime
 
 from ..compiler.engine import create_plain_engine
 from .context import ExecutionContext, current
 from .host import HostImport, Memory, call
-from .invocation import End, Invocation, Outcome
+from .invocation import Invocation, Outcome
 from .pipes import descriptor_path
 
 _UNSIGNED = 0xFFFFFFFF
 
 _running: dict[ExecutionContext, wasmtime.Engine] = {}
-
-
-class _Ended(NamedTuple):
-    """How a guest ended: the first fields of an Outcome."""
-
-    kind: End
-    code: int = 0
-    message: str = ""
 
 
 class _Starved(Exception):
@@ -58,10 +49,10 @@ def run(_engine: wasmtime.Engine, context: ExecutionContext, stdout: bytes, stde
     is_short = memory > context.invocation.limits.memory // 2
     if context.stop_reason is not None and ended.kind != "exit":
         return Outcome("stopped", ended.code, context.stop_reason, seconds, is_short)
-    return Outcome(*ended, seconds, is_short)
+    return ended._replace(seconds=seconds, was_short_of_memory=is_short)
 
 
-def _end(context: ExecutionContext, stdout: bytes, stderr: bytes) -> tuple[_Ended, int]:
+def _end(context: ExecutionContext, stdout: bytes, stderr: bytes) -> tuple[Outcome, int]:
     """Runs the guest; returns its end, and the bytes of memory of a failed guest."""
     invocation = context.invocation
     try:
@@ -76,14 +67,14 @@ def _end(context: ExecutionContext, stdout: bytes, stderr: bytes) -> tuple[_Ende
         _running.pop(context, None)
 
 
-def _ended(error: Exception) -> _Ended:
+def _ended(error: Exception) -> Outcome:
     # wasmtime's frames are in a cycle with the error, and would keep the engine until the next collection.
     error.__traceback__ = None
     if isinstance(error, wasmtime.ExitTrap):
-        return _Ended("exit", error.code)
+        return Outcome("exit", error.code)
     if isinstance(error, wasmtime.Trap):
-        return _Ended("trap", 0, error.message)
-    return _Ended("starved" if isinstance(error, _Starved) else "failed", 0, str(error))
+        return Outcome("trap", 0, error.message)
+    return Outcome("starved" if isinstance(error, _Starved) else "failed", 0, str(error))
 
 
 def _limit(store: wasmtime.Store, invocation: Invocation) -> None:
@@ -150,15 +141,15 @@ def _give_stdin(config: wasmtime.WasiConfig, stdin: bytes | int) -> None:
                 file.close()
 
 
-def _run(store: wasmtime.Store, invocation: Invocation) -> tuple[_Ended, int]:
+def _run(store: wasmtime.Store, invocation: Invocation) -> tuple[Outcome, int]:
     """Instantiates the module and calls the entrypoints; returns the end, and the bytes of memory of a failed guest.
 
     Raises wasmtime's exception where the module cannot be instantiated.
     """
     module = invocation.module
-    if module.copies is None:
+    if module.serialized is None:
         raise wasmtime.WasmtimeError("the module was loaded for the hot path")
-    exports = module.copies.instantiate(store).exports(store)
+    exports = module.serialized.instantiate(store).exports(store)
     for name in invocation.entrypoints:
         function = exports.get(name.decode())
         if not isinstance(function, wasmtime.Func):
@@ -169,7 +160,7 @@ def _run(store: wasmtime.Store, invocation: Invocation) -> tuple[_Ended, int]:
             ended, memory = _ended(error), exports.get("memory")
             has_failed = ended.kind != "exit" or ended.code != 0
             return ended, memory.data_len(store) if has_failed and isinstance(memory, wasmtime.Memory) else 0
-    return _Ended("exit"), 0
+    return Outcome("exit"), 0
 
 
 class _PublicMemory(Memory):

@@ -233,7 +233,7 @@ class Sandbox:
 
 def _can_run_inline(invocation: Invocation) -> bool:
     """Whether an epoch ends the guest in time, and the guest can do nothing but print: no file, no call."""
-    return invocation.module.meets_epochs and not invocation.volumes and not isinstance(invocation.stdin, int)
+    return invocation.module.is_interruptible and not invocation.volumes and not isinstance(invocation.stdin, int)
 
 
 def _failed(error: BaseException) -> Outcome:

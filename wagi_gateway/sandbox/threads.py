@@ -1,4 +1,4 @@
-"""The threads guests run on: few while guests are quick, one for each as soon as one is not."""
+"""The threads that run guests: few while guests are fast, one for each running guest once a guest is slow."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from queue import SimpleQueue
 from ..compiler.engine import MAX_WASM_STACK
 
 _STACK = MAX_WASM_STACK + 3 * 2**20
-"""Bytes of a thread's stack: what a guest may use of it before it traps, and what the calls around it need."""
+"""Bytes of a thread's stack: the guest's bound, beyond which the guest traps, and room for the calls around it."""
 
 
 class ThreadPool:
     """Runs jobs from one queue.
 
-    A thread that has just finished a guest takes the next without being woken, which halves the cost of a request; with
-    a thread for each guest every one of them would sleep and wake. So a guest may wait behind a quick one; the caller
-    asks for more threads when one turns out not to be quick.
+    A thread that has just finished a guest takes the next job without a wake-up, which halves the cost of a request;
+    with a thread for each guest every guest would cost a sleep and a wake-up. So a guest may wait behind a fast one,
+    and the caller grows the pool when a guest turns out to be slow.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class ThreadPool:
         self._lock = threading.Lock()
 
     def submit(self, job: Callable[[], None]) -> None:
-        """Has `job`, which must not raise, run soon. Raises RuntimeError if there is no thread and none can be had."""
+        """Queues `job`, which must not raise. Raises RuntimeError if the pool has no thread and cannot start one."""
         if self._count < self._few:
             try:
                 self.grow(self._count + 1)
@@ -38,8 +38,8 @@ class ThreadPool:
         self._jobs.put(job)
 
     def grow(self, count: int) -> None:
-        """Has at least `count` threads. May be called from any thread. Raises RuntimeError where the system gives no
-        more."""
+        """Starts threads until there are `count`. May be called from any thread. Raises RuntimeError where the system
+        refuses another thread."""
         with self._lock:
             while self._count < count:
                 default = threading.stack_size(_STACK)
@@ -50,10 +50,10 @@ class ThreadPool:
                 self._count += 1
 
     def shrink(self, count: int) -> None:
-        """Has threads end that are more than `count` and more than the first few. May be called from any thread.
+        """Ends threads beyond `count`, but keeps the first few. May be called from any thread.
 
-        A thread cannot find out by itself that it is not needed: jobs go to the one that has waited longest, so that
-        even a few of them keep all threads from being idle for long, and with them the stacks that guests have used.
+        A thread cannot detect by itself that it is idle: the queue gives each job to the thread that waits longest, so
+        that even a few jobs keep all threads alive, and with them the stacks that guests have used.
         """
         with self._lock:
             while self._count > max(count, self._few):
@@ -61,7 +61,7 @@ class ThreadPool:
                 self._jobs.put(None)
 
     def close(self) -> None:
-        """Has the threads end once their guests have."""
+        """Ends each thread once its guest has ended."""
         for _ in range(self._count):
             self._jobs.put(None)
 

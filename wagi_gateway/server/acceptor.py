@@ -1,4 +1,4 @@
-"""Accepts connections while there are descriptors for them; the others wait."""
+"""The acceptor of connections: pauses, and leaves clients in the backlog, while file descriptors are short."""
 
 from __future__ import annotations
 
@@ -13,33 +13,35 @@ from typing import Any
 
 logger = logging.getLogger("wagi_gateway")
 
-ALL = 64
-"""Connections that one turn of the loop takes at most."""
-PAUSE = 0.1
-"""Seconds between two looks whether there are descriptors again."""
-_WARN = 60.0
+MAX_BATCH = 64
+"""Connections accepted in one iteration of the event loop at most."""
+RETRY_INTERVAL = 0.1
+"""Seconds between two checks for free descriptors."""
+_WARNING_INTERVAL = 60.0
 """Seconds between two warnings that connections wait."""
-_OPENING = 0.1
-"""Seconds that are left to handshakes of TLS at the end."""
+_HANDSHAKE_GRACE = 0.1
+"""Seconds that TLS handshakes under way have to finish at the shutdown."""
 
 
 class Acceptor:
-    """Takes connections from a listening socket, in place of the loop's own server.
+    """Accepts connections from a listening socket, in place of asyncio's server.
 
-    That one, where there is no descriptor left, accepts all the same, and resets the connection. Here it waits in the
-    backlog; and the last quarter of the descriptors is for guests, files and logs, so that requests which are let in
-    can be answered.
+    asyncio's server resets connections when the process has no descriptor left. The acceptor leaves them in the
+    backlog, and reserves the last quarter of the descriptors for guests, files and logs, which accepted requests need.
     """
 
     def __init__(
-        self, listener: socket.socket, protocol: Callable[[], asyncio.Protocol], at_once: int = ALL, **options: Any
+        self,
+        listener: socket.socket,
+        protocol: Callable[[], asyncio.Protocol],
+        at_once: int = MAX_BATCH,
+        **options: Any,
     ) -> None:
-        """Begins at once, on the running loop; `options` are those of `loop.connect_accepted_socket`.
+        """Starts on the running loop; `options` are those of `loop.connect_accepted_socket`.
 
-        Where processes share the socket, each takes one `at_once`, as those of nginx and libuv do, and so gets its
-        share of a burst: one that takes all it finds leaves nothing to others, which are late by microseconds. Who is
-        alone takes all, so that under full load a connection does not wait for a turn of the loop for each one before
-        it.
+        Processes that share a socket accept one connection `at_once`, as nginx and libuv do, so that a burst spreads:
+        the first of them would otherwise take all connections. A single process accepts MAX_BATCH, so that under full
+        load no connection waits for as many iterations of the loop as there are connections before it.
         """
         self._loop = asyncio.get_running_loop()
         self._listener = listener
@@ -47,21 +49,21 @@ class Acceptor:
         self._at_once = at_once
         self._options = options
         self._opening: set[asyncio.Task[None]] = set()
-        self._pause: asyncio.TimerHandle | None = None
-        self._warn_at = 0.0
+        self._retry: asyncio.TimerHandle | None = None
+        self._next_warning = 0.0
         listener.setblocking(False)
         self._loop.add_reader(listener, self._accept)
 
     def close(self) -> None:
-        """Accepts no more; the socket stays open."""
-        if self._pause:
-            self._pause.cancel()
+        """Stops accepting; the socket stays open."""
+        if self._retry:
+            self._retry.cancel()
         self._loop.remove_reader(self._listener)
 
     async def wait_closed(self) -> None:
-        """Returns once what was accepted is a connection."""
+        """Waits until accepted sockets are connections of the protocol, for TLS handshakes at most _HANDSHAKE_GRACE."""
         if self._opening:
-            await asyncio.wait(self._opening, timeout=_OPENING)
+            await asyncio.wait(self._opening, timeout=_HANDSHAKE_GRACE)
 
     def _accept(self) -> None:
         for _ in range(self._at_once):
@@ -70,13 +72,13 @@ class Acceptor:
             except (BlockingIOError, ConnectionAbortedError):
                 return
             except OSError as error:
-                self._wait(error.strerror or str(error))
+                self._pause(error.strerror or str(error))
                 return
             task = self._loop.create_task(self._open(connection))
             self._opening.add(task)
             task.add_done_callback(self._opening.discard)
-            if _is_among_the_last(connection.fileno()):
-                self._wait("few descriptors are left; raise the limit on open files")
+            if _is_reserved(connection.fileno()):
+                self._pause("few descriptors are left; raise the limit on open files")
                 return
 
     async def _open(self, connection: socket.socket) -> None:
@@ -86,19 +88,19 @@ class Acceptor:
                 await self._loop.connect_accepted_socket(self._protocol, connection, **self._options)
                 stack.pop_all()
 
-    def _wait(self, reason: str) -> None:
-        if self._loop.time() >= self._warn_at:
-            self._warn_at = self._loop.time() + _WARN
+    def _pause(self, reason: str) -> None:
+        if self._loop.time() >= self._next_warning:
+            self._next_warning = self._loop.time() + _WARNING_INTERVAL
             logger.warning("new connections wait: %s", reason)
         self._loop.remove_reader(self._listener)
-        self._pause = self._loop.call_later(PAUSE, self._look)
+        self._retry = self._loop.call_later(RETRY_INTERVAL, self._resume)
 
-    def _look(self) -> None:
+    def _resume(self) -> None:
         if self._has_descriptors():
-            self._pause = None
+            self._retry = None
             self._loop.add_reader(self._listener, self._accept)
         else:
-            self._pause = self._loop.call_later(PAUSE, self._look)
+            self._retry = self._loop.call_later(RETRY_INTERVAL, self._resume)
 
     def _has_descriptors(self) -> bool:
         try:
@@ -106,10 +108,10 @@ class Acceptor:
         except OSError:
             return False
         os.close(lowest)
-        return not _is_among_the_last(lowest)
+        return not _is_reserved(lowest)
 
 
-def _is_among_the_last(descriptor: int) -> bool:
-    """Whether a descriptor, which is always the lowest free one, is in the last quarter of what a process may have."""
+def _is_reserved(descriptor: int) -> bool:
+    """Whether a descriptor is in the last quarter of RLIMIT_NOFILE: the kernel always assigns the lowest free one."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return limit != resource.RLIM_INFINITY and descriptor >= limit * 3 // 4

@@ -1,4 +1,4 @@
-"""The operator's listener: metrics, status, readiness and reload, on a thread of its own."""
+"""The admin listener: metrics, status, readiness and reload, served on a thread of its own."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ from ..gateway.reload import ReloadResult, in_thread
 from ..observe.exposition import exposition
 from ..observe.process_registry import ProcessRegistry
 from ..observe.status import status
-from . import protocol
 from .listener import OPERATOR_TIMEOUT
+from .protocol import BoundedProtocol
+from .uvicorn_config import UvicornConfig
 
 Reload = Callable[[], ReloadResult]
-"""Serves what is there now, and returns when it is served. Raises StartupError, and then nothing has changed."""
+"""Reads the configuration anew, and returns once it is served. Raises StartupError, and then nothing has changed."""
 
 _INDEX = """\
 wagi-gateway
@@ -37,19 +38,20 @@ GET  /readyz    200 when every worker serves and every module is warm
 GET  /healthz   200
 POST /reload    serve what the configuration says now
 """
-_CONNECTIONS = 32
+_MAX_CONNECTIONS = 32
 
 
 class AdminListener:
-    """Answers while its `with` lasts."""
+    """Serves the admin endpoints while its `with` statement lasts."""
 
     def __init__(self, listener: socket.socket, registry: ProcessRegistry, reload: Reload | None = None) -> None:
-        """`reload` is called on a thread of its own."""
+        """`reload` is called on a thread of its own for each request; without it, POST /reload answers 501."""
         self.registry = registry
         self.reload = reload
         self._listener = listener
-        config = protocol.UvicornConfig(
+        config = UvicornConfig(
             self.app,
+            http=BoundedProtocol,
             head_time=OPERATOR_TIMEOUT,
             is_secure=False,
             send_timeout=OPERATOR_TIMEOUT,
@@ -61,7 +63,7 @@ class AdminListener:
             access_log=False,
             proxy_headers=False,
             server_header=False,
-            limit_concurrency=_CONNECTIONS,
+            limit_concurrency=_MAX_CONNECTIONS,
             timeout_keep_alive=round(OPERATOR_TIMEOUT),
             timeout_graceful_shutdown=1,
         )
@@ -78,7 +80,7 @@ class AdminListener:
 
     @property
     def app(self) -> ASGIApp:
-        """The application."""
+        """The Starlette application, behind the checks of `_BrowserGuard`."""
         routes = [
             Route("/", _text(_INDEX)),
             Route("/healthz", _text("OK")),
@@ -88,7 +90,7 @@ class AdminListener:
             Route("/reload", self._reload, methods=["POST"]),
         ]
         is_loopback = self._listener.family != socket.AF_UNIX and is_local(self._listener.getsockname()[0])
-        return _Guard(Starlette(routes=routes), is_loopback=is_loopback)
+        return _BrowserGuard(Starlette(routes=routes), is_loopback=is_loopback)
 
     async def _readyz(self, _: Request) -> Response:
         reason = self.registry.unready()
@@ -113,9 +115,9 @@ class AdminListener:
         return _json({"ok": True, "routes": result.routes, "seconds": round(result.seconds, 3), "warnings": warnings})
 
 
-class _Guard:
-    """Keeps web pages out: what a browser at this machine asks for on their behalf is refused, and so is a name of
-    theirs that leads to a loopback address (DNS rebinding)."""
+class _BrowserGuard:
+    """Refuses requests that web pages make through a browser on this machine: cross-site requests, and requests for
+    a foreign host name that resolves to a loopback address (DNS rebinding)."""
 
     def __init__(self, app: ASGIApp, *, is_loopback: bool) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""Changes of the configuration's files, for `serve --reload`: a convenience while a module is being written."""
+"""Automatic reload when a file of the configuration changes: `serve --reload`, for development."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from ..sources.modules import is_image
 
 logger = logging.getLogger("wagi_gateway")
 
-_LOOK = 1000
-"""Milliseconds after which the files are looked at even if the system has told of no change."""
+_POLL_INTERVAL = 1000
+"""Milliseconds after which the files are compared even if the system has reported no change."""
 
 _Stamps = dict[Path, tuple[int, int, int] | None]
+"""Inode, size and modification time in nanoseconds of each file; None for a file that does not exist."""
 
 
 def check_available() -> None:
-    """Raises StartupError where the package that watches is not installed."""
+    """Raises StartupError if the package watchfiles is not installed."""
     try:
         import watchfiles  # noqa: F401
     except ImportError:
@@ -32,7 +33,7 @@ def check_available() -> None:
 
 @contextmanager
 def watching(read: Callable[[], ConfigFile], files: Iterable[Path], on_change: Callable[[], object]) -> Iterator[None]:
-    """Calls `on_change` on a thread when `files` have changed, or those that the configuration names."""
+    """Calls `on_change` on a thread when one of `files`, or a file that the configuration names, has changed."""
     stop = threading.Event()
     thread = threading.Thread(target=_watch, args=(read, tuple(files), on_change, stop), name="changes", daemon=True)
     thread.start()
@@ -48,7 +49,7 @@ def _watch(
 ) -> None:
     watched = _watched(read, files, {})
     while not stop.is_set():
-        # Their directories, because an editor puts a new file in the place of the old one.
+        # Directories are watched, because an editor renames a new file over the old one.
         directories = _directories(watched)
         for _ in _wake_ups(directories, stop):
             if _stamps(watched) != watched:
@@ -59,7 +60,7 @@ def _watch(
 
 
 def _wake_ups(directories: set[Path], stop: threading.Event) -> Iterator[object]:
-    """Something whenever it is time to look."""
+    """Yields when a file in these directories may have changed, and after each _POLL_INTERVAL."""
     import watchfiles
 
     try:
@@ -67,19 +68,19 @@ def _wake_ups(directories: set[Path], stop: threading.Event) -> Iterator[object]
             *directories,
             watch_filter=None,
             recursive=False,
-            rust_timeout=_LOOK,
+            rust_timeout=_POLL_INTERVAL,
             yield_on_timeout=True,
             stop_event=stop,
             raise_interrupt=False,
         )
-    except (OSError, RuntimeError) as error:  # a directory has just gone, the system watches no more of them
+    except (OSError, RuntimeError) as error:  # a directory was removed, or inotify(7) has no watch left
         logger.debug("the files are looked at now and then, because they cannot be watched: %s", error)
-        while not stop.wait(_LOOK / 1000):
+        while not stop.wait(_POLL_INTERVAL / 1000):
             yield None
 
 
 def _watched(read: Callable[[], ConfigFile], files: tuple[Path, ...], before: _Stamps) -> _Stamps:
-    """The files as they are now; while the configuration cannot be read, those it has named before."""
+    """Stamps of `files` and of the files the configuration names, or, while it cannot be read, has named `before`."""
     try:
         return _stamps({*files, *_named(read())})
     except StartupError:
@@ -104,7 +105,7 @@ def _stamps(files: Iterable[Path]) -> _Stamps:
 
 
 def _stamp(file: Path) -> tuple[int, int, int] | None:
-    """What differs between two versions of a file, also where a symbolic link on the way to it leads elsewhere."""
+    """A stamp that differs between two versions of a file, and changes when a symbolic link in its path does."""
     try:
         status = file.stat()
     except (OSError, ValueError):
@@ -113,6 +114,6 @@ def _stamp(file: Path) -> tuple[int, int, int] | None:
 
 
 def _directories(files: Iterable[Path]) -> set[Path]:
-    """Those of the files, and those of what they are links to."""
+    """The directories of the files, and of the targets of symbolic links."""
     found = {directory for file in files for directory in (file.absolute().parent, file.resolve().parent)}
     return {directory for directory in found if directory.is_dir()} or {Path("/")}

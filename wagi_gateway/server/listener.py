@@ -1,4 +1,4 @@
-"""The listening socket: TCP, UNIX, or handed over by a supervisor."""
+"""Listening sockets: TCP, UNIX, or inherited from a service manager (`fd:N`)."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from ..config.values import parse_descriptor, parse_listen, parse_unix
 from ..errors import Problem, StartupError
 
 BACKLOG = 2048
-"""Connections that may wait to be accepted."""
+"""Connections that may wait to be accepted (listen(2))."""
 OPERATOR_TIMEOUT = 5.0
-"""Seconds an operator's client may be silent, or take nothing."""
-_HANDED_OVER = ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
-"""What systemd says of the sockets it hands over (sd_listen_fds(3))."""
+"""Seconds a client of the admin listener may send, or receive, nothing."""
+_LISTEN_VARIABLES = ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
+"""The variables with which systemd passes sockets (sd_listen_fds(3))."""
 
 
 def listening(settings: ServerConfig, base: Path) -> contextlib.AbstractContextManager[socket.socket]:
@@ -37,10 +37,10 @@ def listening_on(
     key: str = "server.listen",
     option: str = "--listen",
 ) -> Iterator[socket.socket]:
-    """A socket that listens on an address as `server.listen` has it; a UNIX socket is removed at the end.
+    """A socket that listens on an address in the form of `server.listen`; a UNIX socket's file is removed at the end.
 
-    A connection whose peer takes nothing for `send_timeout` seconds is dropped by the system, where it is TCP. `key`
-    and `option` are what messages call the setting. Raises StartupError.
+    The kernel drops a TCP connection whose peer acknowledges nothing for `send_timeout` seconds. `key` and `option` are
+    the names of the setting in messages. Raises StartupError.
     """
     path = parse_unix(listen)
     descriptor = parse_descriptor(listen)
@@ -48,7 +48,7 @@ def listening_on(
         if path is not None:
             listener = _bind_unix(base.absolute() / path, int(mode, 8))
         elif descriptor is not None:
-            listener = _take_over(descriptor)
+            listener = _inherit(descriptor)
         else:
             listener = _bind(*parse_listen(listen))
     except OSError as error:
@@ -59,28 +59,26 @@ def listening_on(
     with listener:
         listener.set_inheritable(True)
         if listener.family != socket.AF_UNIX:
-            with contextlib.suppress(AttributeError, OSError):  # Linux; accepted connections inherit it
+            with contextlib.suppress(AttributeError, OSError):  # Linux only; accepted connections inherit the option
                 listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(send_timeout * 1000))
         try:
             yield listener
         finally:
-            # Another server may have put its own in the place meanwhile.
+            # Another server may have replaced the socket with its own.
             if path is not None and _identity(base.absolute() / path) == owned:
                 (base.absolute() / path).unlink(missing_ok=True)
 
 
 def listening_to_operator(settings: AdminConfig, base: Path) -> contextlib.AbstractContextManager[socket.socket | None]:
-    """The listening socket of `[admin]`, if there is to be one; to a UNIX socket the gateway's user alone may connect.
-
-    Raises StartupError.
-    """
+    """The listening socket of `[admin]`, or None without `admin.listen`; only the gateway's user may connect to a UNIX
+    socket. Raises StartupError."""
     if settings.listen is None:
         return contextlib.nullcontext()
     return listening_on(settings.listen, base, OPERATOR_TIMEOUT, mode="0600", key="admin.listen", option="--admin")
 
 
 def url(listener: socket.socket, path: str = "", *, is_secure: bool = False) -> str:
-    """The address of a listening socket as a URL, with a path of it; that of a UNIX socket as nginx writes it.
+    """The URL of a path on a listening socket; a UNIX socket's URL has the form that nginx's proxy_pass uses.
 
     `http://127.0.0.1:3000/hello`, `http://unix:/run/wagi.sock:/hello`
     """
@@ -113,15 +111,15 @@ def _bind(host: str, port: int) -> socket.socket:
 
 
 def _bind_unix(path: Path, mode: int) -> socket.socket:
-    """Takes the place of a socket that nobody listens on any more, and of nothing else. Raises OSError."""
+    """Binds a UNIX socket, in place of a stale socket but of no other file. Raises OSError."""
     directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        fcntl.flock(directory, fcntl.LOCK_EX)  # or two that start together take the place of one another
+        fcntl.flock(directory, fcntl.LOCK_EX)  # or two servers that start together would replace each other's socket
         if _is_stale(path):
             path.unlink()
-        # The mode it is made with, so that at no time anybody else can connect; there are no other threads yet that
-        # make files.
+        # The umask, rather than chmod(2), so that the mode holds from the beginning. It is a process-wide setting, and
+        # safe here because no other thread creates files yet.
         mask = os.umask(0o777 & ~mode)
         try:
             listener.bind(str(path))
@@ -137,7 +135,7 @@ def _bind_unix(path: Path, mode: int) -> socket.socket:
 
 
 def _is_stale(path: Path) -> bool:
-    """Whether a socket that nobody listens on is in the way. Raises OSError for anything else that is."""
+    """Whether the path is a socket on which no process listens. Raises OSError if it is any other file."""
     try:
         kind = path.lstat().st_mode
     except FileNotFoundError:
@@ -153,9 +151,9 @@ def _is_stale(path: Path) -> bool:
     raise FileExistsError("another server listens there")
 
 
-def _take_over(descriptor: int) -> socket.socket:
-    """The socket that whoever started this process has opened. Raises OSError."""
-    for variable in _HANDED_OVER:  # not for the processes started from here
+def _inherit(descriptor: int) -> socket.socket:
+    """The listening socket that this process has inherited as a descriptor. Raises OSError."""
+    for variable in _LISTEN_VARIABLES:  # child processes inherit no such socket
         os.environ.pop(variable, None)
     try:
         listener = socket.socket(fileno=descriptor)
@@ -169,7 +167,7 @@ def _take_over(descriptor: int) -> socket.socket:
 
 
 def _identity(path: Path) -> tuple[int, int, int] | None:
-    """What tells one socket from another that is made in its place later."""
+    """Device, inode and modification time, which differ between a socket and its replacement at the same path."""
     try:
         found = path.lstat()
     except OSError:

@@ -1,117 +1,176 @@
-"""uvicorn around the application: one process that serves, or several."""
+"""The server's start: configuration, site, listeners, and then one process that serves, or a supervisor of several."""
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import signal
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from uvicorn.config import STARTUP_FAILURE
 
 from ..app import create_app
-from ..cgi.environ import SERVER_SOFTWARE
-from ..config.file import ConfigFile
-from ..config.settings import ServerConfig
+from ..config.file import ConfigFile, log_directory
+from ..errors import StartupError
 from ..gateway.reload import Read
+from ..memory import bound_arenas, check_memory, memory_bound
+from ..observe import log
 from ..observe.process_registry import ProcessRegistry
 from ..site.site import Site
-from . import protocol
-from .autoreload import watching
-from .listener import BACKLOG
-from .signals import HangupHandler
+from . import systemd
+from .autoreload import check_available, watching
+from .listener import listening, listening_to_operator, url
+from .signals import HangupHandler, ignore_signals
 from .supervisor import Supervisor
-from .worker import OnReady, Worker, bounds, create_worker_app, raise_descriptor_limit
+from .uvicorn_config import worker_config
+from .worker import OnReady, Worker, raise_descriptor_limit
 
-_HEALTHCHECK = 15
-"""Seconds a worker may take to answer its supervisor; one that is just being started on a busy machine needs some."""
+if TYPE_CHECKING:  # imported with an admin listener alone: the module takes the encoder of metrics along
+    from .admin import AdminListener
 
 
-def run(
+def serve(read: Read, *, load: Callable[[ConfigFile], Site], watched: Sequence[Path] | None = None) -> None:
+    """Serves until a signal ends the process.
+
+    `read` reads the configuration, also for each reload, and `load` loads the first site. A change of a file in
+    `watched`, or of a file the configuration names, starts a reload; None watches no files. Raises StartupError before
+    anything is served.
+    """
+    notify = systemd.service_manager()
+    if watched is not None:
+        check_available()
+    file = read()
+    log.configure(file.config.log, log_directory(file))
+    bound_arenas()
+    ignore_signals()
+    site = load(file)
+    for warning in (*site.warnings, *check_memory(site.config, site.config.server.workers, memory_bound())):
+        log.logger.warning("%s", warning)
+
+    def on_ready(address: str) -> None:
+        notify(systemd.READY)
+        print(f"Ready: serving on {address}", flush=True)
+
+    with ExitStack() as stack:
+        try:
+            listener = stack.enter_context(listening(site.config.server, file.base))
+            admin_listener = stack.enter_context(listening_to_operator(site.config.admin, file.base))
+        except StartupError:
+            site.close()
+            raise
+        _print_routes(site, listener)
+        if admin_listener:
+            print(f"Admin: serving on {url(admin_listener)}")
+        raise_descriptor_limit()
+        create = _supervisor if site.config.server.workers > 1 else _single_process
+        run = create(
+            file,
+            site,
+            listener,
+            read=read,
+            watched=watched,
+            admin=_admin(admin_listener, site),
+            on_ready=on_ready,
+            on_stop=lambda: notify(systemd.STOPPING),
+        )
+        del site  # a reload frees the site, which a reference from here would prevent
+        run()
+
+
+def _supervisor(
     file: ConfigFile,
     site: Site,
     listener: socket.socket,
-    on_ready: OnReady,
-    on_stop: Callable[[], None],
-    admin_listener: socket.socket | None = None,
     *,
     read: Read,
-    watched: Sequence[Path] | None = None,
-) -> None:
-    """Serves until a signal ends it. `site` is served by this process if it is the only worker.
+    watched: Sequence[Path] | None,
+    admin: AdminListener | None,
+    on_ready: OnReady,
+    on_stop: Callable[[], None],
+) -> Callable[[], None]:
+    """Creates the supervisor of `server.workers` processes, and returns the function that serves."""
+    supervisor = Supervisor(
+        worker_config(file.config.server),
+        file,
+        site,
+        listener,
+        read=read,
+        on_ready=on_ready,
+        on_stop=on_stop,
+        registry=admin.registry if admin else None,
+    )
+    if admin:
+        admin.reload = supervisor.reload
 
-    `on_ready` is called once everything serves, and `on_stop` when the end begins.
-    `read` reads the configuration for a reload, and a change of the files `watched` has one begin.
-    """
-    raise_descriptor_limit()
-    settings = file.config.server
-    admin = None
-    if admin_listener:
-        from .admin import AdminListener  # and with it what writes metrics
-
-        admin = AdminListener(admin_listener, ProcessRegistry(site, settings.workers))
-    registry = admin.registry if admin else None
-    if settings.workers > 1:
-        app = functools.partial(create_worker_app, site.pinned(file))
-        config = _uvicorn_config(app, settings)
-        supervisor = Supervisor(config, [listener], on_ready, on_stop, registry, site=site, read=read)
-        if admin:
-            admin.reload = supervisor.reload
+    def run() -> None:
         watch = _watching(read, watched, supervisor.reload_soon)
         with contextlib.closing(supervisor), admin or contextlib.nullcontext(), watch:
             supervisor.run()
         if supervisor.has_failed:
             raise SystemExit(STARTUP_FAILURE)
-        return
-    serve = functools.partial(create_app, site, read, metrics=registry.metrics if registry else None)
-    if registry:
-        serve.keywords["on_reload"] = registry.on_reload
-    server = Worker(_uvicorn_config(serve, settings), on_ready)
 
-    def begin_to_end() -> None:
+    return run
+
+
+def _single_process(
+    file: ConfigFile,
+    site: Site,
+    listener: socket.socket,
+    *,
+    read: Read,
+    watched: Sequence[Path] | None,
+    admin: AdminListener | None,
+    on_ready: OnReady,
+    on_stop: Callable[[], None],
+) -> Callable[[], None]:
+    """Creates the worker of a server without other processes, and returns the function that serves."""
+    registry = admin.registry if admin else None
+    app = create_app(site, read, registry.on_reload, registry.metrics) if registry else create_app(site, read)
+
+    def on_shutdown() -> None:
         on_stop()
         if registry:
             registry.stop()
 
-    server.on_stop = begin_to_end
+    server = Worker(worker_config(file.config.server), lambda: app, on_ready=on_ready, on_stop=on_shutdown)
 
     def stop(*_: object) -> None:
         server.should_exit = True
 
-    # uvicorn raises the signal that ended it again; a stop that was asked for is a success.
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-        signal.signal(number, stop)
-    server.on_hangup = HangupHandler(stop, server.reload_soon)
     if admin:
         admin.reload = server.reload
-    with admin or contextlib.nullcontext(), _watching(read, watched, server.reload_soon):
-        server.run([listener])
+
+    def run() -> None:
+        # uvicorn raises the signal that ended it again, whose default action would fail: a requested stop is a success.
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            signal.signal(number, stop)
+        server.on_hangup = HangupHandler(stop, server.reload_soon)
+        with admin or contextlib.nullcontext(), _watching(read, watched, server.reload_soon):
+            server.run([listener])
+
+    return run
+
+
+def _admin(listener: socket.socket | None, site: Site) -> AdminListener | None:
+    if listener is None:
+        return None
+    from .admin import AdminListener
+
+    return AdminListener(listener, ProcessRegistry(site.served(), site.config.server.workers))
 
 
 def _watching(
     read: Read, files: Sequence[Path] | None, on_change: Callable[[], object]
-) -> contextlib.AbstractContextManager[None]:
+) -> AbstractContextManager[None]:
     return contextlib.nullcontext() if files is None else watching(read, files, on_change)
 
 
-def _uvicorn_config(app: Callable[[], object], settings: ServerConfig) -> protocol.UvicornConfig:
-    return protocol.UvicornConfig(
-        app,
-        send_timeout=settings.send_timeout,
-        is_secure=settings.tls_cert is not None,
-        factory=True,
-        loop="uvloop",
-        ws="none",
-        lifespan="on",
-        workers=settings.workers,
-        backlog=BACKLOG,
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        headers=[("server", SERVER_SOFTWARE.decode())],
-        timeout_worker_healthcheck=_HEALTHCHECK,
-        **bounds(settings),
-    )
+def _print_routes(site: Site, listener: socket.socket) -> None:
+    is_secure = site.certificate is not None
+    for pattern, endpoint in site.routes:
+        print(f"{url(listener, pattern.text, is_secure=is_secure)} -> {endpoint.source} ({endpoint.entrypoint})")
+    for pattern, directory in site.static:
+        print(f"{url(listener, pattern.text, is_secure=is_secure)} -> {directory.source} (files)")

@@ -1,23 +1,18 @@
-"""What starts workers and sees to it that there are as many as there should be."""
+"""The supervisor: starts the workers, replaces dead ones, and reloads all of them."""
 
 from __future__ import annotations
 
-import copy
 import functools
-import os
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for_futures
 from multiprocessing.connection import wait
-from typing import cast
 
-import uvicorn
 from uvicorn.config import STARTUP_FAILURE
-from uvicorn.supervisors import Multiprocess
-from uvicorn.supervisors.multiprocess import Process
 
 from ..config.file import ConfigFile
 from ..errors import Problem, StartupError
@@ -25,126 +20,155 @@ from ..gateway.reload import Read, ReloadResult, explain, in_thread, load_anew, 
 from ..observe import log
 from ..observe.process_registry import ProcessRegistry
 from ..observe.shared_counters import SharedCounters
-from ..site.site import Site
+from ..site.site import Site, release
 from .listener import url
-from .protocol import UvicornConfig
-from .signals import WORDS_OF_OTHERS, HangupHandler, ignore
-from .worker import OnReady, Worker, bounds, create_worker_app
+from .signals import IGNORED_SIGNALS, HangupHandler, ignore
+from .uvicorn_config import UvicornConfig
+from .worker import OnReady
+from .worker_process import WorkerProcess
 
-_LOOK = 0.1
-"""Seconds between two looks at something that takes its time."""
-_PATIENCE = 60.0
-"""Seconds a worker may take to reload at least."""
-_RETRY = 5.0
-"""Seconds between two starts in the place of a worker that cannot start."""
-_END = 10.0
-"""Seconds a worker has to end beyond `shutdown_grace`: its guests are stopped then."""
-_HASTE = 1.0
-"""Seconds it has when somebody asks a second time."""
+_CHECK_INTERVAL = 0.5
+"""Seconds between two checks of all workers."""
+_POLL_INTERVAL = 0.1
+"""Seconds between two checks of one thing that is awaited; signals are handled in between."""
+_READY_TIMEOUT = 1.0
+"""Seconds a starting worker has to answer before the supervisor checks that it is alive."""
+_RELOAD_TIMEOUT = 60.0
+"""Least number of seconds a worker has to reload."""
+_RETRY_INTERVAL = 5.0
+"""Seconds between two starts in place of a worker that cannot start."""
+_EXIT_TIMEOUT = 10.0
+"""Seconds a worker has to end beyond `server.shutdown_grace`, in which it stops its guests."""
+_FORCED_GRACE = 1.0
+"""Seconds the workers have to end after a second SIGINT."""
 
 
-class Supervisor(Multiprocess):
-    """Starts workers, replaces those that die, and has them reload.
+class Supervisor:
+    """Starts workers, replaces workers that die or hang, and has all of them reload.
 
-    A reload begins here: the supervisor loads the new site itself, so that a broken configuration reaches no worker.
-    Then each worker reloads in its own place rather than being replaced: its guests may take as long as they like to
-    end, its connections stay, and its modules stay warm. One that cannot is replaced all the same.
+    The supervisor loads a new site itself, so that a broken configuration reaches no worker. Each worker then reloads
+    in place: its guests finish in their own time, its connections stay open, and its modules stay warm. A worker that
+    fails to reload is replaced.
     """
 
     def __init__(
         self,
-        config: uvicorn.Config,
-        sockets: list[socket.socket],
+        config: UvicornConfig,
+        file: ConfigFile,
+        site: Site,
+        listener: socket.socket,
+        *,
+        read: Read,
         on_ready: OnReady,
         on_stop: Callable[[], None],
         registry: ProcessRegistry | None = None,
-        *,
-        site: Site,
-        read: Read,
     ) -> None:
-        """Starts workers that serve `site` and count in `registry`; `read` reads the configuration for a reload."""
-        super().__init__(config, sockets)
-        ignore(*WORDS_OF_OTHERS)  # uvicorn listens to them, and processes that are started would be ended by them
-        self._registry = registry
-        self._site = site
-        self._read = read
-        self._hangup = HangupHandler(self.should_exit.set, self.reload_soon)
-        self._started = site.config
-        self._log = site.log
-        self._asked: list[Future[ReloadResult]] = []
+        """Workers serve `site`, loaded from `file`, and write metrics that `registry` reads.
+
+        `read` reads the configuration for a reload, `on_ready` is called once all workers serve, and `on_stop` at the
+        beginning of the shutdown.
+        """
         self.has_failed = False
-        """Whether it has ended because no worker could start."""
+        """Whether the supervisor ended because no worker could start."""
+        self._config = config
+        self._site = site
+        self._file = site.pinned(file)
+        self._listener = listener
+        self._read = read
         self._on_ready = on_ready
         self._on_stop = on_stop
-        self._is_announced = False
-        """Whether it was said that all serve."""
-        self._retired: list[tuple[Process, float]] = []
-        """Workers that finish what they have begun, and when they have to be done with it."""
-        self._retry_at: dict[int, float] = {}
-        """When a worker of this number may be started again."""
+        self._registry = registry
+        self._started_with = site.config
+        self._log = site.log
 
-    def init_processes(self) -> None:
-        self.processes = [worker for number in range(self.processes_num) if (worker := self._start(number))]
-        if len(self.processes) < self.processes_num:
+        self._should_exit = threading.Event()
+        self._signals: list[int] = []
+        self._hangup = HangupHandler(self._should_exit.set, self.reload_soon)
+        self._reloads: list[Future[ReloadResult]] = []
+        """The results of reloads that were requested and have not begun."""
+
+        self._workers: list[WorkerProcess] = []
+        self._retired: list[tuple[WorkerProcess, float]] = []
+        """Replaced workers that finish their requests, and the times on the monotonic clock when they are killed."""
+        self._retry_at: dict[int, float] = {}
+        """For the index of a worker that failed to start, the time on the monotonic clock of the next attempt."""
+        self._is_announced = False
+        """Whether `on_ready` was called."""
+
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
+            signal.signal(number, lambda number, _frame: self._signals.append(number))
+        ignore(*IGNORED_SIGNALS)
+
+    def run(self) -> None:
+        """Serves until a signal ends the process, or no worker can start."""
+        self._start_all()
+        while not self._should_exit.wait(_CHECK_INTERVAL):
+            self._handle_signals()
+            self._check_workers()
+            if not self._is_announced:
+                self._announce()
+            while self._reloads and not self._should_exit.is_set():
+                self._reload()
+        self._stop_all()
+
+    def close(self) -> None:
+        """Releases what the workers shared. Called after `run`."""
+        self._site.close()
+
+    def reload(self) -> ReloadResult:
+        """Reads the configuration anew and has all workers serve it. Called on another thread. Raises StartupError."""
+        return self.reload_soon().result()
+
+    def reload_soon(self) -> Future[ReloadResult]:
+        """Requests a reload. May be called on any thread."""
+        future: Future[ReloadResult] = Future()
+        self._reloads.append(future)
+        return future
+
+    def _handle_signals(self) -> None:
+        while self._signals:
+            if self._signals.pop(0) == signal.SIGHUP:
+                self._hangup()
+            else:
+                self._should_exit.set()
+
+    def _start_all(self) -> None:
+        count = self._config.workers
+        self._workers = [worker for number in range(count) if (worker := self._start(number))]
+        if len(self._workers) < count:
             self.has_failed = True
-            self.should_exit.set()
+            self._should_exit.set()
         else:
             self._announce()
 
     def _announce(self) -> None:
-        """Says that all serve; where one has failed to start and is tried again and again, that one does."""
+        """Calls `on_ready` once all workers serve; while one fails to start again and again, once any other serves."""
         are_enough = any if self._retry_at else all
-        if are_enough(map(self._comes_up, self.processes)):
+        if are_enough(map(self._wait_ready, self._workers)):
             self._is_announced = True
-            self._on_ready(url(self.sockets[0], is_secure=cast(UvicornConfig, self.config).is_secure))
+            self._on_ready(url(self._listener, is_secure=self._config.is_secure))
 
-    def handle_hup(self) -> None:
-        self._hangup()  # which reloads soon, not here and now: signals are also handled while workers are being told
-
-    def handle_quit(self) -> None:
-        self.should_exit.set()
-
-    def reload(self) -> ReloadResult:
-        """Has all workers serve what the configuration says now. Called on another thread. Raises StartupError."""
-        return self.reload_soon().result()
-
-    def reload_soon(self) -> Future[ReloadResult]:
-        """Asks for that. May be called from any thread."""
-        future: Future[ReloadResult] = Future()
-        self._asked.append(future)
-        return future
-
-    def close(self) -> None:
-        """Gives back what workers shared. None is left."""
-        self._site.close()
-
-    def keep_subprocess_alive(self) -> None:
-        self._tend()
-        if not self._is_announced:
-            self._announce()
-        while self._asked and not self.should_exit.is_set():
-            self._reload()
-
-    def _tend(self) -> None:
+    def _check_workers(self) -> None:
+        """Replaces workers that are dead or hang, and kills retired workers that are late."""
         if self._registry:
-            self._registry.bury()
-        self._retired = [(worker, end) for worker, end in self._retired if _is_ending(worker, end)]
-        for number, worker in enumerate(self.processes):
-            if self.should_exit.is_set():
+            self._registry.reap()
+        self._retired = [(worker, deadline) for worker, deadline in self._retired if _is_ending(worker, deadline)]
+        for number, worker in enumerate(self._workers):
+            if self._should_exit.is_set():
                 return
-            if not worker.is_alive(timeout=self.config.timeout_worker_healthcheck):
-                self._replace(number, worker)
+            if not worker.is_alive(self._config.timeout_worker_healthcheck):
+                self._restart(number, worker)
 
     def _reload(self) -> None:
-        """All who have asked until now get the same."""
-        asked, self._asked = self._asked, []
+        """Reloads once for all requests so far."""
+        requests, self._reloads = self._reloads, []
         started = time.monotonic()
         loading = in_thread(functools.partial(load_anew, self._read, self._site))
-        while wait_for_futures([loading], _LOOK).not_done:
-            self.handle_signals()
-            self._tend()
-            if self.should_exit.is_set():
-                self._asked += asked
+        while wait_for_futures([loading], _POLL_INTERVAL).not_done:
+            self._handle_signals()
+            self._check_workers()
+            if self._should_exit.is_set():
+                self._reloads += requests
                 return
         try:
             file, site = loading.result()
@@ -152,44 +176,44 @@ class Supervisor(Multiprocess):
             explain(error)
             if self._registry:
                 self._registry.on_reload(None, error)
-            _refuse(asked, error)
+            _fail(requests, error)
             return
         site.succeed(self._site, keep_all=True)  # guests of the workers may still use what the new site does not
-        self._site.release()
+        replaced = [self._site]
         self._site = site
-        pinned = site.pinned(file)
-        self.config.app = functools.partial(create_worker_app, pinned)
-        for name, value in bounds(site.config.server).items():
-            setattr(self.config, name, value)
+        release(replaced)
+        self._file = site.pinned(file)
+        self._config.update(site.config.server)
         if site.log != self._log:
             self._log = site.log
             log.configure(*self._log)
-        self._tell_all(pinned, _PATIENCE + 10 * (time.monotonic() - started))
-        result = report(self._started, site, started)
+        self._reload_workers(_RELOAD_TIMEOUT + 10 * (time.monotonic() - started))
+        result = report(self._started_with, site, started)
         if self._registry:
-            self._registry.on_reload(site, None)
-        for future in asked:
+            self._registry.on_reload(site.served(), None)
+        for future in requests:
             future.set_result(result)
 
-    def _tell_all(self, file: ConfigFile, patience: float) -> None:
-        """Has every worker serve this; `patience` is how many seconds one may take."""
-        told = [self._comes_up(worker) and _tell(worker, file) for worker in self.processes]
-        deadline = time.monotonic() + patience
-        for number, worker in enumerate(self.processes):
-            has_taken = told[number] and self._has_taken(worker, deadline)
-            if self.should_exit.is_set():
+    def _reload_workers(self, timeout: float) -> None:
+        """Sends every worker the new configuration; replaces each worker that does not serve it within `timeout`
+        seconds."""
+        was_sent = [self._wait_ready(worker) and worker.send(self._file) for worker in self._workers]
+        deadline = time.monotonic() + timeout
+        for number, worker in enumerate(self._workers):
+            has_reloaded = was_sent[number] and self._has_reloaded(worker, deadline)
+            if self._should_exit.is_set():
                 return
-            if not has_taken:
+            if not has_reloaded:
                 log.logger.warning("worker %d does not reload; another one takes its place", worker.pid)
-                self._renew(number, worker)
+                self._replace(number, worker)
 
-    def _has_taken(self, worker: Process, deadline: float) -> bool:
-        while time.monotonic() < deadline and not self.should_exit.is_set():
-            self.handle_signals()
+    def _has_reloaded(self, worker: WorkerProcess, deadline: float) -> bool:
+        while time.monotonic() < deadline and not self._should_exit.is_set():
+            self._handle_signals()
             try:
-                if not wait([worker.parent_conn], _LOOK):
+                if not wait([worker.pipe], _POLL_INTERVAL):
                     continue
-                problems = worker.parent_conn.recv()
+                problems = worker.pipe.recv()
                 if isinstance(problems, bool):  # the late answer to a healthcheck
                     continue
                 for problem in problems:
@@ -199,68 +223,26 @@ class Supervisor(Multiprocess):
                 return False
         return False
 
-    def _renew(self, number: int, old: Process) -> None:
-        """The old worker goes when the new one serves; while that cannot start, the old one stays."""
+    def _replace(self, number: int, old: WorkerProcess) -> None:
+        """Starts a new worker, and retires the old one as soon as the new one serves; else the old one stays."""
         new = self._start(number)
-        if new and self._comes_up(new):
-            self.processes[number] = new
+        if new and self._wait_ready(new):
+            self._workers[number] = new
             old.terminate()
-            self._retired.append((old, self._deadline()))
+            self._retired.append((old, self._exit_deadline()))
             return
         if new:
             new.kill()
-            new.join()
-        if not self.should_exit.is_set():
+        if not self._should_exit.is_set():
             log.logger.error("a new worker does not start; the old one stays")
 
-    def join_all(self) -> None:
-        """Waits for the workers, which have been told to end; at a second SIGINT they are to be quick about it."""
-        self._on_stop()
-        _refuse(self._asked, StartupError(Problem("", "the server is stopping")))
-        if self._registry:
-            self._registry.stop()
-        for listener in self.sockets:  # else clients would wait for somebody to accept them
-            listener.close()
-        workers = [*self.processes, *(worker for worker, _ in self._retired)]
-        end = self._deadline()
-        while any(_is_ending(worker, end) for worker in workers):
-            if signal.SIGINT in self.signal_queue:
-                self.signal_queue.clear()
-                end = min(end, time.monotonic() + _HASTE)
-                for worker in workers:
-                    if worker.process.is_alive() and worker.pid:
-                        os.kill(worker.pid, signal.SIGINT)
-            wait([worker.process.sentinel for worker in workers if worker.process.is_alive()], _LOOK)
-
-    def _deadline(self) -> float:
-        """When a worker that is told to end now has to be gone."""
-        return time.monotonic() + (self.config.timeout_graceful_shutdown or 0) + _END
-
-    def _start(self, number: int) -> Process | None:
-        """A new worker; None, and the reason in the log, where the system has not what it takes."""
-        counters = None
-        try:
-            counters = SharedCounters() if self._registry else None
-            worker = _Process(self.config, self.sockets, counters)
-            worker.start()
-        except OSError as error:
-            log.logger.error("no worker can be started: %s", error.strerror or error)
-            self._retry_at[number] = time.monotonic() + _RETRY
-            if counters:
-                counters.close()
-            return None
-        if self._registry and counters:
-            self._registry.join(f"worker-{number + 1}", worker.process, counters)
-        return worker
-
-    def _replace(self, number: int, worker: Process) -> None:
-        """Puts a new one in the place of a worker that is dead, or hangs."""
+    def _restart(self, number: int, worker: WorkerProcess) -> None:
+        """Starts a new worker in place of one that is dead or hangs."""
         worker.kill()
-        worker.join()
-        has_failed = worker.exitcode == STARTUP_FAILURE  # the next one will hardly do better, but others may be serving
-        if has_failed and all(other.exitcode is not None for other in self.processes):
+        has_failed = worker.exitcode == STARTUP_FAILURE  # a new one is likely to fail, too, but others may be serving
+        if has_failed and all(other.exitcode is not None for other in self._workers):
             self.has_failed = True
-            self.should_exit.set()
+            self._should_exit.set()
             return
         if time.monotonic() < self._retry_at.get(number, 0.0):
             return
@@ -268,78 +250,73 @@ class Supervisor(Multiprocess):
         if new is None:
             return
         if has_failed:
-            self._retry_at[number] = time.monotonic() + _RETRY
+            self._retry_at[number] = time.monotonic() + _RETRY_INTERVAL
         log.logger.warning("worker %d ended with %s; another one takes its place", worker.pid, worker.exitcode)
         if self._registry:
             self._registry.count_death()
-        self.processes[number] = new
+        self._workers[number] = new
 
-    def _comes_up(self, worker: Process) -> bool:
-        """Waits for a worker, however long it compiles, unless it dies, hangs, or a signal ends the wait."""
-        while not worker.wait_until_ready(1.0, self.should_exit):
-            self.handle_signals()
-            if self.should_exit.is_set() or not worker.is_alive(self.config.timeout_worker_healthcheck):
+    def _start(self, number: int) -> WorkerProcess | None:
+        """Starts a worker; returns None, and logs the reason, if the system lacks the resources."""
+        counters = None
+        try:
+            counters = SharedCounters() if self._registry else None
+            worker = WorkerProcess(self._config, self._file, self._listener, counters)
+            worker.start()
+        except OSError as error:
+            log.logger.error("no worker can be started: %s", error.strerror or error)
+            self._retry_at[number] = time.monotonic() + _RETRY_INTERVAL
+            if counters:
+                counters.close()
+            return None
+        if self._registry and counters:
+            self._registry.join(f"worker-{number + 1}", worker.process, counters)
+        return worker
+
+    def _wait_ready(self, worker: WorkerProcess) -> bool:
+        """Waits until a worker serves, however long it compiles; False if it dies, hangs or the server has to exit."""
+        while not self._should_exit.is_set():
+            has_started = worker.healthcheck(_READY_TIMEOUT)
+            if has_started:
+                return True
+            if has_started is None and not worker.is_alive(self._config.timeout_worker_healthcheck):
                 return False
-        return True
+            self._should_exit.wait(_POLL_INTERVAL)
+            self._handle_signals()
+        return False
+
+    def _stop_all(self) -> None:
+        """Ends the workers; a second SIGINT shortens the time they have."""
+        for worker in self._workers:
+            worker.terminate()
+        self._on_stop()
+        _fail(self._reloads, StartupError(Problem("", "the server is stopping")))
+        if self._registry:
+            self._registry.stop()
+        self._listener.close()  # or clients would wait in its backlog
+        workers = [*self._workers, *(worker for worker, _ in self._retired)]
+        deadline = self._exit_deadline()
+        while any(_is_ending(worker, deadline) for worker in workers):
+            if signal.SIGINT in self._signals:
+                self._signals.clear()
+                deadline = min(deadline, time.monotonic() + _FORCED_GRACE)
+                for worker in workers:
+                    worker.interrupt()
+            wait([worker.process.sentinel for worker in workers if worker.process.is_alive()], _POLL_INTERVAL)
+
+    def _exit_deadline(self) -> float:
+        """The time on the monotonic clock when a worker that is terminated now is killed."""
+        return time.monotonic() + (self._config.timeout_graceful_shutdown or 0) + _EXIT_TIMEOUT
 
 
-def _is_ending(worker: Process, end: float) -> bool:
-    """Whether a worker that was told to end has not yet; one that is late is killed."""
-    if worker.process.is_alive() and time.monotonic() > end:
+def _is_ending(worker: WorkerProcess, deadline: float) -> bool:
+    """Whether a terminated worker still runs; kills it after its deadline."""
+    if worker.process.is_alive() and time.monotonic() > deadline:
         log.logger.warning("worker %d does not end; it is killed", worker.pid)
         worker.kill()
-        worker.join()
     return worker.process.is_alive()
 
 
-def _refuse(asked: list[Future[ReloadResult]], error: StartupError) -> None:
-    for future in asked:
+def _fail(reloads: list[Future[ReloadResult]], error: StartupError) -> None:
+    for future in reloads:
         future.set_exception(error)
-
-
-def _tell(worker: Process, file: ConfigFile) -> bool:
-    try:
-        worker.parent_conn.send(file)
-    except OSError:
-        return False
-    return True
-
-
-class _Process(Process):
-    """A process that serves."""
-
-    def __init__(
-        self, config: uvicorn.Config, sockets: list[socket.socket], counters: SharedCounters | None = None
-    ) -> None:
-        """`counters` is what it counts in."""
-        if counters:
-            config = copy.copy(config)
-            config.app = functools.partial(cast(Callable[..., object], config.app), counters=counters)
-        super().__init__(config, sockets)
-
-    def start(self) -> None:
-        """The worker alone has its end of the pipe then: when it dies, whoever reads the other end sees it."""
-        super().start()
-        self.child_conn.close()
-
-    @property
-    def server(self) -> uvicorn.Server:
-        if self._server is None:
-            self._server = Worker(self.config)
-        return self._server
-
-    def pong(self) -> None:
-        """As uvicorn has it; a worker that is sent a configuration serves that, and replies with what is wrong."""
-        asked = self.child_conn.recv()
-        worker = cast(Worker, self.server)
-        self.child_conn.send(worker.take(asked) if isinstance(asked, ConfigFile) else worker.started)
-
-    def _healthcheck(self, timeout: float) -> bool | None:
-        """As uvicorn has it, but for a worker that dies before it answers: its end is seen at once."""
-        try:
-            self.parent_conn.send(b"ping")
-            if self.parent_conn in wait([self.parent_conn, self.process.sentinel], timeout):
-                return bool(self.parent_conn.recv())
-        except (OSError, EOFError):
-            pass
-        return None

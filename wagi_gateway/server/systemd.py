@@ -1,4 +1,4 @@
-"""What the service manager that has started this process is told: that it serves, that it ends (sd_notify(3))."""
+"""State notifications to the service manager, as sd_notify(3) defines them: READY=1 and STOPPING=1."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from collections.abc import Callable
 from ..observe import log
 
 READY, STOPPING = b"READY=1", b"STOPPING=1"
-_PATIENCE = 1.0
-"""Seconds it may take to receive a message; systemd does so at once."""
+_SEND_TIMEOUT = 1.0
+"""Seconds to send a notification; systemd receives at once."""
 
 
 def service_manager() -> Callable[[bytes], None]:
-    """What tells it a state such as `READY`; nothing, where there is none.
+    """A function that notifies the service manager of a state such as `READY`; without NOTIFY_SOCKET it does nothing.
 
-    The variable with its address is removed from the environment: what is started from here has nothing to tell it.
+    NOTIFY_SOCKET is removed from the environment, so that child processes send no notifications.
     """
     name = os.environ.pop("NOTIFY_SOCKET", "")
-    return functools.partial(_tell, name) if name else lambda _: None
+    return functools.partial(_notify, name) if name else lambda _: None
 
 
-def _tell(name: str, state: bytes) -> None:
-    """A service manager that cannot be told is no reason not to serve."""
+def _notify(name: str, state: bytes) -> None:
+    """Sends a notification; a failure is a warning, and does not keep the server from serving."""
     try:
         if name[0] not in "/@":
             raise OSError(errno.EAFNOSUPPORT, "neither a path nor an abstract name")
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-            sender.settimeout(_PATIENCE)
+            sender.settimeout(_SEND_TIMEOUT)
             sender.connect("\0" + name[1:] if name[0] == "@" else name)
             sender.send(state)
     except OSError as error:

@@ -1,15 +1,14 @@
-"""Every `[[module]]` becomes endpoints: its module read, compiled and tried, its functions found."""
+"""The endpoints of `[[module]]` tables: reads, compiles and test-runs each module and finds its entrypoints."""
 
 from __future__ import annotations
 
 import functools
 import re
 import ssl
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
 
-from ..cgi.environ import META_VARIABLES
 from ..compiler.compiler import WarmModule
 from ..config.file import ConfigFile
 from ..config.settings import Config, ModuleConfig
@@ -28,12 +27,12 @@ from .modules import ModuleLoader, print_routes
 from .route_owners import RouteOwners, read_pattern
 from .site import Endpoint
 
-# Programs that take options to run other code than the operator's (CVE-2012-1823).
+# Interpreters, whose options run code of the client's choice (CVE-2012-1823).
 _INTERPRETER = re.compile(r"(php|python|ruby|perl|lua|node|quickjs|qjs|micropython|sh|bash|busybox)\b", re.IGNORECASE)
 
 
 class EndpointLoader:
-    """Makes the endpoints of a file; what is wrong with one does not keep it from looking at the others."""
+    """Loads the endpoints of a configuration. A faulty module is a finding, and the next one is loaded."""
 
     def __init__(
         self,
@@ -51,17 +50,16 @@ class EndpointLoader:
         self._findings = findings
 
     def routes(self) -> list[tuple[RoutePattern, Endpoint]]:
-        """Every endpoint with its route; none has its volumes yet."""
+        """Every endpoint with its route. The caller adds the volumes."""
         if self._config.outbound.ca_file:
-            self._ssl_context  # noqa: B018 - a bad file is a mistake even while nobody calls out
+            self._ssl_context  # noqa: B018 - an invalid file is a problem even without outbound calls
         return [route for number, _ in enumerate(self._config.module) for route in self._module_routes(number)]
 
     def _module_routes(self, number: int) -> Iterator[tuple[RoutePattern, Endpoint]]:
-        """The routes of one `[[module]]`: its own, and those its `_routes` prints."""
+        """The routes of one `[[module]]`: its own, and those that its `_routes` prints."""
         config, owner = self._config.module[number], f"[[module]] {number + 1}"
         findings = self._findings.at(self._file.where(number))
-        check_environment(config.environment, findings)
-        _warn_of(config, self._config, findings)
+        _warn_of_doubtful(config, self._config, findings)
         pattern = read_pattern(config.route, findings)
         source = self._source(config, findings)
         module = self._module(config, source, findings) if source else None
@@ -76,10 +74,22 @@ class EndpointLoader:
         operator = {
             name.encode(): value.encode() for name, value in (self._config.environment | config.environment).items()
         }
-        # Of two lines for one route the last counts, and any of them before the module's own.
+        # The last line of `_routes` for a route wins, and every line wins over the `[[module]]`'s own route.
         for route, entrypoint in dict(printed).items():
             self._route_owners.add(findings, owner, route)
-            yield route, Endpoint(number, config, module, entrypoint, operator, (), outbound, source.image)
+            yield (
+                route,
+                Endpoint(
+                    number=number,
+                    config=config,
+                    module=module,
+                    entrypoint=entrypoint,
+                    operator=operator,
+                    volumes=(),
+                    outbound=outbound,
+                    image=source.image,
+                ),
+            )
 
     def _source(self, config: ModuleConfig, findings: Findings) -> WasmSource | None:
         key = f'module = "{config.module}"'
@@ -91,7 +101,7 @@ class EndpointLoader:
         except RegistryError as error:
             findings.refuse(f"{key}: {error.what}")
         except ValueError as error:
-            # A malformed reference may hold a password; what of it can be shown, the error shows.
+            # A malformed reference may hold a password: only the error's own words are shown.
             what = "module" if is_image(config.module) else key
             findings.refuse(f"{what}: {error}")
         else:
@@ -109,7 +119,7 @@ class EndpointLoader:
             return None
 
     def _instantiates(self, config: ModuleConfig, module: WarmModule, findings: Findings) -> bool:
-        failure = self._loader.try_out(module, config.limits)
+        failure = self._loader.check_instantiates(module, config.limits)
         if failure is not None:
             findings.refuse(f'module = "{config.module}": cannot be instantiated: {failure}')
         return failure is None
@@ -119,10 +129,10 @@ class EndpointLoader:
     ) -> Iterator[tuple[RoutePattern, str]]:
         if "_routes" not in module.functions:
             return
-        pairs, problems = print_routes(self._loader.engine, module, config.limits, config.route)
-        for problem in problems:
+        printed = print_routes(self._loader.engine, module, config.limits, config.route)
+        for problem in printed.problems:
             findings.refuse(f"_routes: {problem}")
-        for path, entrypoint in pairs:
+        for path, entrypoint in printed.routes:
             pattern = read_pattern(path, findings.at(f"{findings.where}: _routes"), parent)
             if pattern and _has_entrypoint(module, f"_routes {path}", entrypoint, findings):
                 yield pattern, entrypoint
@@ -140,7 +150,7 @@ class EndpointLoader:
 
     @functools.cached_property
     def _ssl_context(self) -> ssl.SSLContext | None:
-        """Whom outbound calls trust; None where that cannot be known."""
+        """The TLS context of outbound calls; None, with a problem, for an invalid `outbound.ca_file`."""
         ca_file = self._config.outbound.ca_file
         try:
             return create_context(self._file.base / ca_file if ca_file else None)
@@ -149,15 +159,8 @@ class EndpointLoader:
             return None
 
 
-def check_environment(names: Iterable[str], findings: Findings) -> None:
-    """No variable of the operator has the name of one that the request sets."""
-    for name in names:
-        if name in META_VARIABLES:
-            findings.refuse(f"environment.{name}: the request sets this variable; choose another name")
-
-
-def _warn_of(config: ModuleConfig, whole: Config, findings: Findings) -> None:
-    """What is allowed and probably not meant."""
+def _warn_of_doubtful(config: ModuleConfig, whole: Config, findings: Findings) -> None:
+    """Warns of settings that are valid and probably not meant."""
     for entry in map(AllowedHost.parse, config.allowed_hosts or ()):
         if entry.ignored:
             what = f'"{entry.text}" permits all of the host; "{entry.ignored}" is not compared'

@@ -1,4 +1,4 @@
-"""What start-up finds wrong or doubtful, in the order it is found."""
+"""Findings of a configuration: problems, which prevent a start, and warnings."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from ..errors import Problem
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """The problems and warnings of all places, and the place that is looked at."""
+    """A list of problems and one of warnings, and the location in the configuration of the next finding."""
 
     where: str
     problems: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
 
     def at(self, where: str) -> Findings:
-        """The same, while another place is looked at."""
+        """The same lists with another location."""
         return replace(self, where=where)
 
     def refuse(self, what: str) -> None:
-        """Notes a problem: nothing is served."""
+        """Adds a problem at `where`."""
         self.problems.append(Problem(self.where, what))
 
     def warn(self, what: str) -> None:
-        """Notes what is doubtful."""
+        """Adds a warning at `where`."""
         self.warnings.append(Problem(self.where, what))

@@ -1,4 +1,4 @@
-"""A configuration becomes a site: every module loaded, linked and tried, every route in its place."""
+"""Loads a configuration into a site: every module compiled and test-run, every directory opened."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 from .. import tls
 from ..cgi.request import Authority
 from ..compiler.compiler import Compiler, OnCompile
-from ..config.file import ConfigFile
+from ..config.file import ConfigFile, cache_directory, log_directory
 from ..config.settings import AdminConfig, ServerConfig, TracingConfig
 from ..config.values import is_private
-from ..errors import BadRequest, Problem, StartupError
+from ..errors import Problem, StartupError
 from ..observe import tracing
 from ..observe.metrics import LOADS, PULLS
 from ..router import Router
 from ..sources.modules import ModuleSources, is_image
-from .endpoints import EndpointLoader, check_environment
+from .endpoints import EndpointLoader
 from .findings import Findings
 from .modules import ModuleLoader
 from .route_owners import RouteOwners
@@ -29,7 +29,6 @@ from .volumes import Volumes, open_volumes
 
 if TYPE_CHECKING:
     from ..sources.oci.puller import OnProgress
-from ..config.file import cache_directory, log_directory
 
 
 def load(
@@ -39,10 +38,9 @@ def load(
     *,
     before: Site | None = None,
 ) -> Site:
-    """Loads a site. Raises StartupError with every problem there is, those of the file included.
+    """Loads a site. Raises StartupError with every problem of the configuration, of its modules and directories.
 
-    `before` is the site it is to take the place of: its engine, modules and temporary directories are used again where
-    they are the same.
+    `before` is the site to replace: engine, modules and temporary directories that are the same are reused.
     """
     config = file.config
     findings = Findings(str(file.path), list(file.problems), list(file.warnings))
@@ -51,8 +49,6 @@ def load(
     uses_cache = loader.cache is not None or any(is_image(module.module) for module in config.module)
     cache = directory if uses_cache else None
     sources = ModuleSources(config, file.base, directory, on_pull)
-    hostname = _hostname(config.server, findings)
-    check_environment(config.environment, findings)
     _check_admin(config.admin, findings)
     _check_tracing(config.tracing, before, findings)
     route_owners = RouteOwners()
@@ -61,7 +57,7 @@ def load(
     certificate = _certificate(config.server, file.base, before, findings)
     _check_log_directory(file, findings)
     route_owners.check()
-    # Last, because a start that is killed before leaves no temporary directory behind.
+    # Last, so that a start that is killed earlier leaves no temporary directory behind.
     volumes = Volumes(file.base, before.volumes if before else None)
     try:
         opened = open_volumes(file, volumes, cache, logs, findings)
@@ -69,21 +65,21 @@ def load(
         warnings = [*findings.warnings, *sources.warnings, *(Problem("", text) for text in loader.compiler.warnings)]
         if findings.problems:
             raise StartupError(*findings.problems, warnings=warnings)
-        loader.forget_before()
+        loader.drop_previous()
         return Site(
-            config,
-            loader.engine,
-            hostname,
-            Router([*routes, *static]),
-            routes,
-            warnings,
-            volumes,
-            loader,
-            sources.in_use(),
-            _loads(loader.compiler, sources),
-            certificate,
-            static,
-            logs,
+            config=config,
+            engine=loader.engine,
+            loader=loader,
+            hostname=Authority.parse(hostname.encode()) if (hostname := config.server.hostname) else None,
+            router=Router([*routes, *static]),
+            routes=routes,
+            static=static,
+            volumes=volumes,
+            certificate=certificate,
+            log_directory=logs,
+            touch=sources.in_use(),
+            loads=_loads(loader.compiler, sources),
+            warnings=warnings,
         )
     except BaseException:
         volumes.close()
@@ -95,16 +91,6 @@ def _loads(compiler: Compiler, sources: ModuleSources) -> Counter[tuple[str, str
     return Counter(loads | {(PULLS.name, outcome): count for outcome, count in sources.pulls.items()})
 
 
-def _hostname(server: ServerConfig, findings: Findings) -> Authority | None:
-    if server.hostname is None:
-        return None
-    try:
-        return Authority.parse(server.hostname.encode())
-    except BadRequest:
-        findings.refuse(f'server.hostname = "{server.hostname}": not HOST or HOST:PORT')
-        return None
-
-
 def _check_admin(admin: AdminConfig, findings: Findings) -> None:
     if admin.listen and not is_private(admin.listen):
         what = f'admin.listen = "{admin.listen}": whoever reaches this address may look and reload; use 127.0.0.1'
@@ -112,7 +98,7 @@ def _check_admin(admin: AdminConfig, findings: Findings) -> None:
 
 
 def _check_tracing(settings: TracingConfig, before: Site | None, findings: Findings) -> None:
-    if before and before.config.tracing.export:  # it was right, and the environment stays what it is
+    if before and before.config.tracing.export:  # checked at the start; the environment does not change
         return
     try:
         tracing.check(settings)
@@ -134,7 +120,7 @@ def _certificate(server: ServerConfig, base: Path, before: Site | None, findings
 
 
 def _check_log_directory(file: ConfigFile, findings: Findings) -> None:
-    """Makes nothing: whoever checks a configuration may be another user than who serves it."""
+    """Refuses an unusable log directory. Creates nothing: `check` may run as another user than `serve`."""
     directory = log_directory(file)
     if directory is None:
         return

@@ -1,10 +1,11 @@
-"""What makes a site's modules, and tries them."""
+"""The loader of a site's modules: creates their engine, compiles and test-runs them."""
 
 from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import wasmtime
 
@@ -23,7 +24,7 @@ from .findings import Findings
 
 
 class ModuleLoader:
-    """An engine with its compiler, and the modules that were tried; the next site goes on with it."""
+    """An engine with its compiler and the modules that are known to instantiate; the next site's loader reuses both."""
 
     def __init__(
         self,
@@ -33,7 +34,7 @@ class ModuleLoader:
         on_compile: OnCompile | None = None,
         before: ModuleLoader | None = None,
     ) -> None:
-        """What `before` has made is used again if it fits."""
+        """Engine and modules of `before` are reused if the engine's settings are equal."""
         self.settings = _engine_settings(config)
         if before and before.settings != self.settings:
             before = None
@@ -41,34 +42,33 @@ class ModuleLoader:
         if warning:
             findings.at("").warn(warning)
         self.warning: str | None = warning
-        """What is doubtful about the engine."""
+        """The warning of the engine's creation."""
         self.cache = _open_cache(cache_directory, findings.at("cache")) if config.cache.enabled else None
         self.compiler: Compiler = Compiler(
             engine, _define_host, self.cache, on_compile, before.compiler if before else None
         )
-        self._tried: set[tuple[str, Limits]] = set()
-        """Digests of modules and limits they could be instantiated under."""
-        self._known = before._tried if before else set()
+        self._checked: set[tuple[str, Limits]] = set()
+        """Digests of modules, and the limits under which they instantiate."""
+        self._checked_before = before._checked if before else set()
 
     @property
     def engine(self) -> wasmtime.Engine:
-        """What its modules run in."""
+        """The engine of its modules."""
         return self.compiler.engine
 
-    def try_out(self, module: WarmModule, limits: Limits) -> str | None:
-        """Instantiates a module once under its limits, so that what cannot run is found now; what went wrong, if
-        anything did."""
-        one = (module.digest, limits)
-        if one not in self._tried:
-            if one not in self._known and (failure := instantiate(self.engine, module, limits)):
+    def check_instantiates(self, module: WarmModule, limits: Limits) -> str | None:
+        """Instantiates a module once under its limits. Returns why it fails, if it does."""
+        key = (module.digest, limits)
+        if key not in self._checked:
+            if key not in self._checked_before and (failure := instantiate(self.engine, module, limits)):
                 return failure
-            self._tried.add(one)
+            self._checked.add(key)
         return None
 
-    def forget_before(self) -> None:
-        """All is loaded: what was made before and is not used any more goes."""
-        self.compiler.forget_before()
-        self._known = set()
+    def drop_previous(self) -> None:
+        """Drops modules of the loader before that this one does not use. Called once every module is loaded."""
+        self.compiler.drop_previous()
+        self._checked_before = set()
 
 
 def _open_cache(directory: Path, findings: Findings) -> ArtefactCache | None:
@@ -88,7 +88,7 @@ def _define_host(linker: wasmtime.Linker, gathers: bool) -> None:
 def _engine_settings(config: Config) -> EngineSettings:
     limits = [config.limits, *(module.limits for module in config.module)]
     return EngineSettings(
-        slots=config.server.concurrency + 1,  # one for a module that is tried while all others run
+        slots=config.server.concurrency + 1,  # one for `check_instantiates` while all others run
         max_memory=max(limit.memory for limit in limits),
         memories=max(limit.memories for limit in limits),
         tables=max(limit.tables for limit in limits),
@@ -97,39 +97,50 @@ def _engine_settings(config: Config) -> EngineSettings:
 
 
 _MAX_OUTPUT = 1024 * 1024
+"""Most output of `_routes`, in bytes."""
+
+
+class PrintedRoutes(NamedTuple):
+    """The output of `_routes`: pairs of a path and an entrypoint, and what is wrong with it."""
+
+    routes: list[tuple[str, str]]
+    problems: list[str]
+
+
+class _Output(NamedTuple):
+    stdout: bytes
+    failure: str | None
 
 
 def instantiate(engine: wasmtime.Engine, module: WarmModule, limits: Limits) -> str | None:
-    """Tries a module under its limits; what went wrong, if anything did."""
-    return _run(engine, Invocation(module, None, limits=limits, argv=[], environ={}))[1]
+    """Instantiates a module under its limits. Returns why it fails, if it does."""
+    return _run(engine, Invocation(module, None, limits=limits, argv=[], environ={})).failure
 
 
-def print_routes(
-    engine: wasmtime.Engine, module: WarmModule, limits: Limits, route: str
-) -> tuple[list[tuple[str, str]], list[str]]:
-    """Calls `_routes` and reads what it prints: a path and an entrypoint on each line. Then what is wrong with it."""
+def print_routes(engine: wasmtime.Engine, module: WarmModule, limits: Limits, route: str) -> PrintedRoutes:
+    """Calls `_routes` of a module, which prints a path and an entrypoint on each line (docs/spec/wagi.md)."""
     log = GuestLog(route, "startup")
     invocation = Invocation(module, b"_routes", limits=limits, argv=[], environ={}, on_stderr=log.feed)
     output, failure = _run(engine, invocation)
     log.close()
     if failure is not None:
-        return [], [failure]
+        return PrintedRoutes([], [failure])
     if not output.strip():
-        return [], ["it printed nothing; a line is a path and an entrypoint"]
-    pairs, problems = [], []
+        return PrintedRoutes([], ["it printed nothing; a line is a path and an entrypoint"])
+    printed = PrintedRoutes([], [])
     for line in output.decode("utf-8", "backslashreplace").split("\n"):
         columns = line.split()
         if len(columns) == 2:
-            pairs.append((columns[0], columns[1]))
+            printed.routes.append((columns[0], columns[1]))
         elif line:
-            problems.append(f'it printed "{line}"; a line is a path and an entrypoint')
-    return pairs, problems
+            printed.problems.append(f'it printed "{line}"; a line is a path and an entrypoint')
+    return printed
 
 
-def _run(engine: wasmtime.Engine, invocation: Invocation) -> tuple[bytes, str | None]:
-    """The output of a guest that belongs to no request, and what went wrong."""
+def _run(engine: wasmtime.Engine, invocation: Invocation) -> _Output:
+    """Runs a guest outside of any request."""
 
-    async def run() -> tuple[bytes, str | None]:
+    async def run() -> _Output:
         async with Sandbox(engine) as sandbox:
             guest = sandbox.start(invocation)
             output = b""
@@ -139,8 +150,8 @@ def _run(engine: wasmtime.Engine, invocation: Invocation) -> tuple[bytes, str | 
                     guest.stop("stdout")
             failure = guest.failure()
             guest.release()
-            return output, failure
+            return _Output(output, failure)
 
-    # Its own thread, because a server may load a site while its loop runs.
+    # In a thread, because the caller's may run an event loop: that of a server that reloads.
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(asyncio.run, run()).result()

@@ -1,6 +1,8 @@
-"""Whose each route is."""
+"""The owners of routes: detects duplicate routes."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 from ..errors import BadRequest
 from ..router import RoutePattern
@@ -9,20 +11,26 @@ from .findings import Findings
 BUILT_IN = ("/healthz", "/readyz")
 
 
+class _OwnedRoute(NamedTuple):
+    pattern: RoutePattern
+    owner: str
+    findings: Findings
+
+
 class RouteOwners:
-    """The routes that modules and directories lay claim to, also those that cannot be loaded."""
+    """The routes of all modules and published directories, of those that fail to load, too."""
 
     def __init__(self) -> None:
-        self._route_owners: list[tuple[Findings, str, RoutePattern]] = []
+        self._owned: list[_OwnedRoute] = []
 
     def add(self, findings: Findings, owner: str, pattern: RoutePattern) -> None:
-        """`findings` is told if another one has the route."""
-        self._route_owners.append((findings, owner, pattern))
+        """Adds a route. `owner` is its table, such as `[[module]] 1`; `findings` receives its faults."""
+        self._owned.append(_OwnedRoute(pattern, owner, findings))
 
     def check(self) -> None:
-        """Each route belongs to one module or directory, also where one of two cannot be loaded."""
+        """Refuses a route with two owners, and warns of one that is built in."""
         taken: dict[tuple[bytes, bool], str] = {}
-        for findings, owner, pattern in self._route_owners:
+        for pattern, owner, findings in self._owned:
             if pattern.text in BUILT_IN:
                 findings.warn(f"{pattern.text} is built in and wins over this route")
             other = taken.setdefault((pattern.key, pattern.is_prefix), owner)
@@ -31,7 +39,7 @@ class RouteOwners:
 
 
 def read_pattern(text: str, findings: Findings, parent: RoutePattern | None = None) -> RoutePattern | None:
-    """The pattern of a route, below another one if there is a `parent`; None for what is none."""
+    """The pattern of a route, below `parent` if there is one. An invalid route becomes a problem, and None."""
     try:
         return parent.join(text) if parent else RoutePattern(text)
     except (ValueError, BadRequest) as error:

@@ -1,10 +1,12 @@
-"""What a worker serves: every route with its warm module, and what its guests are given."""
+"""The site that a worker serves: its routes with their modules, volumes and directories. Immutable once loaded."""
 
 from __future__ import annotations
 
-from collections import Counter
+import gc
+import weakref
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import wasmtime
@@ -17,6 +19,8 @@ from ..config.settings import Config, Limits, LogConfig, ModuleConfig, VolumeCon
 from ..errors import Problem
 from ..http.static import StaticDirectory
 from ..memory import give_back
+from ..observe.module_log import module_log
+from ..observe.process_registry import ServedModule, ServedSite
 from ..outbound.client import OutboundClient
 from ..outbound.policy import AllowedHost
 from ..router import RoutePattern, Router
@@ -25,12 +29,12 @@ from .modules import ModuleLoader
 from .volumes import Volumes
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Endpoint:
-    """What a route leads to: a warm module, the function to call, and what its guests are given."""
+    """The target of a route: a compiled module, its entrypoint and the settings of its guests."""
 
     number: int
-    """Which `[[module]]` it belongs to; routes of one share its concurrency."""
+    """The index of its `[[module]]`, whose limits its routes share."""
     config: ModuleConfig
     module: WarmModule
     entrypoint: str
@@ -38,53 +42,54 @@ class Endpoint:
     """The operator's environment variables."""
     volumes: tuple[GuestVolume, ...]
     outbound: OutboundClient | None
-    """What its guests call out through; None for a module that does not know how to."""
+    """The client of outbound calls; None for a module that imports no function for them."""
     image: str | None
-    """The pinned reference of a module that came from a registry."""
+    """The reference, with digest, of a module from a registry."""
 
     @property
     def source(self) -> str:
-        """Where the module came from: the file, or the reference with the digest it stands for."""
+        """The module's origin: the file as configured, or the image reference with digest."""
         return self.image or self.config.module
 
     @property
     def limits(self) -> Limits:
-        """What a guest may use."""
+        """The limits of each guest."""
         return self.config.limits
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True, weakref_slot=True)
 class Site:
-    """Everything a worker serves; immutable once loaded."""
+    """Everything that a worker serves."""
 
     config: Config
     engine: wasmtime.Engine
+    loader: ModuleLoader
+    """The loader of `engine` and the modules, which the site of a reload continues."""
     hostname: Authority | None
+    """`server.hostname`."""
     router: Router[Endpoint | StaticDirectory]
     routes: list[tuple[RoutePattern, Endpoint]]
-    warnings: list[Problem] = field(default_factory=list)
-    volumes: Volumes | None = None
-    """The directories that are open for guests."""
-    loader: ModuleLoader | None = None
-    touch: Callable[[], None] = lambda: None
-    """Notes that its modules are in use, so that nobody removes them from the store."""
-    loads: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """Where its modules have come from: the name of a metric, and the value of its label."""
-
-    certificate: bytes | None = None
-    """Certificate and key of the server, where it speaks TLS itself."""
-    static: list[tuple[RoutePattern, StaticDirectory]] = field(default_factory=list)
-    """The directories whose files are served."""
-    log_directory: Path | None = None
-    """Where guests' standard error goes, if it goes to files."""
+    """The routes of modules."""
+    static: list[tuple[RoutePattern, StaticDirectory]]
+    """The routes of published directories."""
+    volumes: Volumes
+    certificate: bytes | None
+    """Certificate chain and private key in PEM, if the server terminates TLS."""
+    log_directory: Path | None
+    """The directory of the guests' standard error, if it goes to files."""
+    touch: Callable[[], None]
+    """Marks the modules in the store as used, so that `cache prune` keeps them."""
+    loads: Counter[tuple[str, str]]
+    """How many modules came from each source, by metric name and label value."""
+    warnings: list[Problem]
 
     @property
     def log(self) -> tuple[LogConfig, Path | None]:
-        """What the log is configured with."""
+        """The arguments of `observe.log.configure`."""
         return self.config.log, self.log_directory
 
     def pinned(self, file: ConfigFile) -> ConfigFile:
-        """The same configuration for other processes: with the very modules and temporary directories of this site."""
+        """The configuration for worker processes: it names the same image digests and temporary directories."""
         images = {endpoint.number: endpoint.image for _, endpoint in self.routes if endpoint.image}
         modules = tuple(
             module.model_copy(
@@ -98,17 +103,16 @@ class Site:
         return replace(file, config=file.config.model_copy(update={"module": modules}))
 
     def _shared(self, volume: VolumeConfig) -> VolumeConfig:
-        if volume.temporary is None or self.volumes is None:
+        if volume.temporary is None:
             return volume
         return VolumeConfig(path=self.volumes.temporary[volume.temporary].name, read_only=volume.read_only)
 
     def succeed(self, before: Site, *, keep_all: bool = False) -> None:
-        """It is served in place of the one before, and takes over the temporary directories that both have, or all."""
-        if self.volumes and before.volumes:
-            self.volumes.take_over(before.volumes, keep_all=keep_all)
+        """Takes over the temporary directories that this site shares with the one before, or all of them."""
+        self.volumes.take_over(before.volumes, keep_all=keep_all)
 
     def permissions(self) -> Iterator[tuple[str, str]]:
-        """What the guests of each `[[module]]` may call, in words: its route and one thing it may call."""
+        """Pairs of a `[[module]]`'s route and a description of one of its `allowed_hosts`."""
         for module in self.config.module:
             for entry in map(AllowedHost.parse, module.allowed_hosts or ()):
                 words = entry.describe(allow_private_networks=module.allow_private_networks)
@@ -116,16 +120,40 @@ class Site:
                     words = "addresses that are public, and no name, because outbound.proxy resolves it"
                 yield module.route, f'"{entry.text}": {words}'
 
-    def release(self) -> None:
-        """Closes it, and forgets engine and modules: another site is served, but somebody may still know this one."""
-        self.close()
-        del self.engine, self.router, self.routes, self.loader
-        give_back()
+    def served(self) -> ServedSite:
+        """The site as the operator's listener shows it."""
+        endpoints: defaultdict[int, dict[str, Endpoint]] = defaultdict(dict)
+        for pattern, endpoint in self.routes:
+            endpoints[endpoint.number][pattern.text] = endpoint
+        modules = tuple(self._served_module(number, endpoints[number]) for number, _ in enumerate(self.config.module))
+        return ServedSite(modules, dict(self.loads), tuple(map(str, self.warnings)))
+
+    def _served_module(self, number: int, endpoints: dict[str, Endpoint]) -> ServedModule:
+        config = self.config.module[number]
+        routes = {text: endpoint.entrypoint for text, endpoint in endpoints.items()}
+        endpoint = next(iter(endpoints.values()))
+        directory = self.log_directory
+        logs = {text: str(module_log(directory, text)) for text in routes} if directory else {}
+        return ServedModule(config.route, routes, endpoint.source, endpoint.module.digest, config.limits, logs)
 
     def close(self) -> None:
-        """Closes the connections its guests have used and its volumes, and removes the temporary ones."""
+        """Closes outbound connections and volumes, and removes temporary directories. May be called twice."""
         for _, endpoint in self.routes:
             if endpoint.outbound:
                 endpoint.outbound.close()
-        if self.volumes:
-            self.volumes.close()
+        self.volumes.close()
+
+
+def release(sites: list[Site]) -> None:
+    """Closes the one site in the list, frees it with its engine and modules, and returns the memory to the system.
+
+    The list is emptied, and the caller keeps no other reference to the site. An exception of an earlier reload may: its
+    traceback holds frames that refer to the site, often in a reference cycle, which only the garbage collector frees.
+    """
+    site = sites.pop()
+    site.close()
+    remaining = weakref.ref(site)
+    del site
+    if remaining() is not None:
+        gc.collect()
+    give_back()

@@ -1,4 +1,4 @@
-"""The directories whose files are published, and what must not be among those."""
+"""The routes of `[[static]]` tables, and the check that their directories hold no private file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .route_owners import RouteOwners, read_pattern
 def static_routes(
     file: ConfigFile, cache: Path | None, logs: Path | None, route_owners: RouteOwners, findings: Findings
 ) -> Iterator[tuple[RoutePattern, StaticDirectory]]:
-    """The routes of the `[[static]]` tables; `cache` and `logs` are the directories of those, where they are used."""
+    """The routes of the `[[static]]` tables. `cache` and `logs` are directories of the server, None if unused."""
     private = list(_private_files(file, cache, logs))
     for number, config in enumerate(file.config.static):
         owner = f"[[static]] {number + 1}"
@@ -45,7 +45,7 @@ def _check_directory(
 
 
 def _private_files(file: ConfigFile, cache: Path | None, logs: Path | None) -> Iterator[tuple[str, Path]]:
-    """What must not be published."""
+    """Descriptions and paths of the files and directories that must not be published."""
     yield "this file", file.path.absolute()
     if file.settings:
         yield str(file.settings), file.settings.absolute()

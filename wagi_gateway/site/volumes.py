@@ -1,4 +1,4 @@
-"""The directories that guests may open."""
+"""Volumes: the directories that guests may open (WASI preopens)."""
 
 from __future__ import annotations
 
@@ -17,40 +17,40 @@ from .findings import Findings
 
 @dataclass(frozen=True, slots=True)
 class OpenVolume:
-    """A directory that is open, so that nobody can put another one in its place."""
+    """An open directory. The descriptor keeps it the same directory, whatever its path leads to later."""
 
     descriptor: int
     path: Path
-    """What was written, made absolute."""
+    """The configured path, made absolute."""
     read_only: bool
 
     @property
     def host_path(self) -> bytes:
-        """Leads to the directory, whatever its path leads to by now."""
+        """The path of the descriptor in /proc."""
         return descriptor_path(self.descriptor)
 
     @property
     def real_path(self) -> Path:
-        """Where it is, without symbolic links."""
+        """The current path, without symbolic links."""
         return Path(os.readlink(f"/proc/self/fd/{self.descriptor}"))
 
 
 class Volumes:
-    """Opens each directory once, and makes the temporary ones. `close` gives both back."""
+    """Opens each directory once, and creates temporary ones. `close` closes and removes them."""
 
     def __init__(self, base: Path, before: Volumes | None = None) -> None:
-        """`base` is where relative paths start; temporary directories that `before` has are used, and belong to it
-        until `take_over`."""
+        """`base` is the directory of relative paths. Temporary directories of `before` are reused, and `before` owns
+        them until `take_over`."""
         self.temporary: dict[str, TemporaryDirectory[str]] = {}
         self.warning: str | None = None
-        """What is doubtful about the last one that was opened."""
+        """The warning of the last `open`."""
         self._base = base
         self._before = before
         self._descriptors: dict[Path, int] = {}
         self._open: list[OpenVolume] = []
 
     def open(self, volume: VolumeConfig) -> OpenVolume:
-        """Raises ValueError, which says what is wrong."""
+        """Opens a volume's directory. Raises ValueError, OSError."""
         self.warning = None
         path = self._temporary(volume.temporary) if volume.temporary else self._named(volume.path or "")
         if path not in self._descriptors:
@@ -60,9 +60,8 @@ class Volumes:
         return opened
 
     def check(self, volume: OpenVolume) -> None:
-        """Raises ValueError for a directory inside a writable volume that a guest has replaced by a symbolic link.
-
-        As CVE-2017-1002101 had it. While the gateway runs the open directory is what counts.
+        """Raises ValueError for a directory inside a writable volume that a guest replaced by a symbolic link, as in
+        CVE-2017-1002101. Later replacements have no effect, because the directory is open.
         """
         for outer in self._open:
             is_inside = volume.path != outer.path and volume.path.is_relative_to(outer.path)
@@ -70,7 +69,7 @@ class Volumes:
                 raise ValueError(f"a symbolic link leads it out of the volume {outer.path}, which guests may write to")
 
     def take_over(self, before: Volumes, *, keep_all: bool = False) -> None:
-        """The temporary directories that both have, or all, are this one's from now on."""
+        """Takes over the temporary directories that both have, or all of them: this object removes them in `close`."""
         for name, directory in list(before.temporary.items()):
             if keep_all or self.temporary.get(name) is directory:
                 self.temporary.setdefault(name, directory)
@@ -78,7 +77,7 @@ class Volumes:
         self._before = None
 
     def close(self) -> None:
-        """Closes and removes."""
+        """Closes directories and removes the temporary ones it owns. May be called twice."""
         for descriptor in self._descriptors.values():
             os.close(descriptor)
         self._descriptors.clear()
@@ -107,20 +106,20 @@ class Volumes:
 def open_volumes(
     file: ConfigFile, volumes: Volumes, cache: Path | None, logs: Path | None, findings: Findings
 ) -> list[tuple[GuestVolume, ...]]:
-    """The volumes of each `[[module]]`; `cache` and `logs` are the directories of those, where they are used."""
-    places = [findings.at(file.where(number)) for number, _ in enumerate(file.config.module)]
+    """The volumes of each `[[module]]`, in order. `cache` and `logs` are directories of the server, None if unused."""
+    locations = [findings.at(file.where(number)) for number, _ in enumerate(file.config.module)]
     opened = [
         [(guest, volume, _open(volumes, guest, volume, here)) for guest, volume in config.volumes.items()]
-        for here, config in zip(places, file.config.module, strict=True)
+        for here, config in zip(locations, file.config.module, strict=True)
     ]
-    # What lies inside another one can be told when all are open.
+    # Volumes inside of others are found once all are open.
     return [
         tuple(
             GuestVolume(directory.host_path, guest.encode(), not volume.read_only)
             for guest, volume, directory in some
             if directory and _is_safe(volumes, _key(guest, volume), directory, cache, logs, here)
         )
-        for here, some in zip(places, opened, strict=True)
+        for here, some in zip(locations, opened, strict=True)
     ]
 
 

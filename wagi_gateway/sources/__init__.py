@@ -1,1 +1,1 @@
-"""A module reference becomes bytes and their digest."""
+"""The sources of modules: a module reference becomes bytes and their digest."""

@@ -1,4 +1,4 @@
-"""A directory on disk that nobody but its owner can have changed."""
+"""A private directory, whose files only this user or root can have changed."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from pathlib import Path
 from filelock import BaseFileLock, FileLock
 
 STALE = 3600.0
-"""Seconds after which a temporary or lock file belongs to a process that is gone; no write takes as long."""
+"""Seconds after which a temporary or lock file belongs to a dead process; no write takes as long."""
 
-_NEW = ".new-"
+_TEMPORARY = ".new-"
 
 
 class DirectoryRefused(Exception):
-    """The directory cannot be used; the text says why and what to do."""
+    """The directory cannot be used; the message says why and what to do."""
 
 
 class PrivateDirectory:
-    """Files that are written all at once, and read only if this user or root has written them.
+    """A directory of files that are written atomically, and read only if this user or root owns them.
 
-    It may be read-only, and root's: a container image can bring a directory that is filled.
+    The directory may be read-only and root's: a container image can bring a filled one.
     """
 
     def __init__(self, path: Path) -> None:
-        """Makes the directory if need be. Raises DirectoryRefused."""
+        """Creates the directory unless it exists. Raises DirectoryRefused."""
         self.path = path
         try:
-            for folder in (*reversed(path.parents), path):  # `parents=True` would leave their mode to the umask
+            for folder in (*reversed(path.parents), path):  # `parents=True` would apply the umask's mode
                 folder.mkdir(mode=0o700, exist_ok=True)
             status = path.lstat()
         except OSError as error:
@@ -45,7 +45,7 @@ class PrivateDirectory:
             raise DirectoryRefused(f"{path} {reason}; choose a directory of your own, with mode 0700")
 
     def read(self, name: str, limit: int) -> bytes | None:
-        """A file's content; None without a file that may be trusted, or if it has more than `limit` bytes."""
+        """Reads a file; None if it is missing, unsafe, unreadable or larger than `limit` bytes."""
         try:
             handle = os.open(self.path / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:
@@ -62,9 +62,9 @@ class PrivateDirectory:
             os.close(handle)
 
     def write(self, name: str, data: bytes | bytearray) -> None:
-        """Writes a file; a reader sees all of it or what was there before. Raises OSError."""
-        path = self._place(name)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=_NEW)
+        """Writes a file atomically. Raises OSError."""
+        path = self._writable_path(name)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=_TEMPORARY)
         try:
             with open(handle, "wb") as file:
                 file.write(data)
@@ -77,56 +77,57 @@ class PrivateDirectory:
             raise
 
     def lock(self, name: str, timeout: float) -> BaseFileLock:
-        """Held by one thread of one process. Acquiring it raises OSError, filelock.Timeout after `timeout` seconds."""
-        return FileLock(self._place(name), timeout=timeout, mode=0o600)
+        """A lock between threads and processes; acquiring it raises OSError, or filelock.Timeout after `timeout`
+        seconds."""
+        return FileLock(self._writable_path(name), timeout=timeout, mode=0o600)
 
     def touch(self, name: str) -> None:
-        """Notes that a file was used now, if that can be noted."""
+        """Marks a file as used now, if it can be written."""
         with contextlib.suppress(OSError):
             os.utime(self.path / name)
 
     def used(self, name: str) -> float:
-        """When a file was used last, as `time.time()` has it; 0 for one that is gone."""
+        """The time of a file's last use, by `time.time()`; 0 for a missing file."""
         try:
             return (self.path / name).lstat().st_mtime
         except OSError:
             return 0.0
 
     def size(self, name: str) -> int | None:
-        """How many bytes a file has."""
+        """The size of a file in bytes; None for a missing file."""
         try:
             return (self.path / name).lstat().st_size
         except OSError:
             return None
 
     def remove(self, name: str) -> None:
-        """Removes a file that may be gone already. Raises OSError."""
+        """Removes a file, if it exists. Raises OSError."""
         (self.path / name).unlink(missing_ok=True)
 
     def names(self, folder: str) -> Iterator[str]:
-        """The files of a folder, as names for the other methods; temporary ones are left out."""
+        """The names of a folder's files, without temporary ones, for the other methods."""
         try:
             yield from (f"{folder}/{name}" for name in sorted(os.listdir(self.path / folder)) if name[0] != ".")
         except OSError:
             return
 
     def remove_stale(self, folder: str) -> None:
-        """Removes what processes that are gone have left in a folder: temporary files and locks. Raises OSError."""
+        """Removes the temporary and lock files that dead processes have left in a folder. Raises OSError."""
         with contextlib.suppress(FileNotFoundError):
             for name in os.listdir(self.path / folder):
-                is_left_over = name.startswith(_NEW) or name.endswith(".lock")
+                is_left_over = name.startswith(_TEMPORARY) or name.endswith(".lock")
                 if is_left_over and self.used(f"{folder}/{name}") < time.time() - STALE:
                     self.remove(f"{folder}/{name}")
 
-    def _place(self, name: str) -> Path:
-        """Where a file goes; its folders are made, since they may have been deleted meanwhile."""
+    def _writable_path(self, name: str) -> Path:
+        """The path of a file to write; creates its folders, which may have been deleted meanwhile."""
         for folder in reversed(Path(name).parents):
             (self.path / folder).mkdir(mode=0o700, exist_ok=True)
         return self.path / name
 
 
 def unsafe(status: os.stat_result) -> str | None:
-    """Why somebody other than this user or root may have changed a file."""
+    """Why another user may have changed a file, or None."""
     if status.st_uid not in (0, os.geteuid()):
         return f"belongs to user {status.st_uid}, not to user {os.geteuid()} who runs this"
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):

@@ -1,4 +1,4 @@
-"""Modules and directories named by a path or a `file:` URL."""
+"""Modules and directories, named by a path or a `file:` URL."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ _ADVICE = {
 
 @dataclass(frozen=True, slots=True)
 class WasmSource:
-    """A module as its author built it."""
+    """The bytes of a module, as its author built it."""
 
     name: str
-    """What messages call it: the file's name, or what stood behind `oci:`."""
+    """The name in messages: the file's name, or the reference after `oci:`."""
     data: bytes
     digest: str
     """SHA-256 of `data`, in lower-case hex."""
     image: str | None = None
-    """The reference it came by, pinned to what it stands for now: `oci:…@sha256:…`."""
+    """The image reference with the digest it resolved to: `oci:…@sha256:…`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """Where a reference leads, and a warning where that is not what was written."""
+    """The path of a reference, and a warning if it is not the path as written."""
 
     path: Path
     warning: str | None = None
 
 
 def resolve(reference: str, base: Path) -> Resolved:
-    """The path of a reference: relative to `base`, or, as WAGI had it, to the working directory.
+    """Resolves a reference relative to `base`, or, as WAGI did, to the working directory.
 
     Raises ValueError for a reference that names no file.
     """
@@ -62,7 +62,7 @@ def resolve(reference: str, base: Path) -> Resolved:
 def read_module(path: Path) -> WasmSource:
     """Reads a module. Raises StartupError."""
     try:
-        if path.exists() and not path.is_file():  # a pipe or a device would be read for ever
+        if path.exists() and not path.is_file():  # a pipe or device has no end
             raise StartupError(Problem("", f"{path} is not a file"))
         data = path.read_bytes()
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""The modules a configuration names, wherever they are."""
+"""The modules of a configuration: reads files and pulls images."""
 
 from __future__ import annotations
 
@@ -18,20 +18,21 @@ from .file import WasmSource, read_module, resolve
 from .oci.credentials import CredentialSource
 from .oci.errors import RegistryError
 
-if TYPE_CHECKING:  # what speaks to registries is imported where one is named
+if TYPE_CHECKING:  # the modules for registries are imported only for a configuration that names one
     from .oci.puller import OnProgress, Puller
     from .oci.store import Store
 
 _Wanted = tuple[ImageReference, PullPolicy]
+"""An image and the policy of its pull."""
 
 
 def is_image(reference: str) -> bool:
-    """Whether a module is named by its place in a registry."""
+    """Whether a module reference names an image in a registry."""
     return reference[:4].lower() == "oci:"
 
 
 def create_puller(config: Config, base: Path, directory: Path, on_progress: OnProgress | None = None) -> Puller:
-    """What pulls modules into a store under the cache `directory`. Raises DirectoryRefused."""
+    """Creates a puller with a store under the cache `directory`. Raises DirectoryRefused."""
     from .oci.puller import Puller
     from .oci.store import Store
 
@@ -41,29 +42,29 @@ def create_puller(config: Config, base: Path, directory: Path, on_progress: OnPr
 
 
 class ModuleSources:
-    """Reads modules; those from registries are pulled side by side, before the first is asked for."""
+    """Reads modules. Images are pulled concurrently, by the constructor."""
 
     def __init__(
         self, config: Config, base: Path, cache_directory: Path, on_progress: OnProgress | None = None
     ) -> None:
-        """`base` is where relative paths start."""
+        """`base` is the base of relative paths."""
         self.warnings: list[Problem] = []
-        """What is doubtful about registries as a whole."""
+        """Warnings about registries as a whole."""
         self._base = base
-        # Several routes in a row may lead to one file; the bytes of all files together can be more than a start has.
+        # One file, because successive routes often share one, and all files together may not fit into memory.
         self._read_file = functools.lru_cache(maxsize=1)(read_module)
         self._images: dict[_Wanted, WasmSource | RegistryError] = {}
         self._image_warnings: dict[_Wanted, tuple[str, ...]] = {}
         self._store: Store | None = None
         self._digests: list[str] = []
         self.pulls: Counter[str] = Counter()
-        """Modules of registries: `downloaded`, `stored` before, or `stale`."""
+        """Pulled images: `downloaded`, `stored` before, or `stale`."""
         wanted = references(config.module)
         if wanted:
             self._pull(config, cache_directory, wanted, on_progress)
 
     def read(self, module: ModuleConfig) -> tuple[WasmSource, tuple[str, ...]]:
-        """A module, and what is doubtful about it. Raises StartupError, RegistryError and ValueError."""
+        """Returns a module and its warnings. Raises StartupError, RegistryError and ValueError."""
         if is_image(module.module):
             wanted = ImageReference.parse(module.module), _policy(module)
             image = self._images[wanted]
@@ -77,7 +78,7 @@ class ModuleSources:
         return self._read_file(resolved.path), tuple(warnings)
 
     def in_use(self) -> Callable[[], None]:
-        """What notes that the modules from registries are in use; it outlives the bytes of all modules, held here."""
+        """Returns a function that marks the images as used; it keeps no reference to the modules' bytes."""
         return functools.partial(self._store.touch, self._digests) if self._store else lambda: None
 
     def _pull(
@@ -90,20 +91,20 @@ class ModuleSources:
             puller = create_puller(config, self._base, cache_directory, on_progress)
         except DirectoryRefused as refused:
             raise StartupError(Problem("cache", f"modules from registries have no place: {refused}")) from None
-        for one, pulled in zip(wanted, puller.pull_all(wanted, config.cache.max_module), strict=True):
+        for image, pulled in zip(wanted, puller.pull_all(wanted, config.cache.max_module), strict=True):
             if isinstance(pulled, RegistryError):
-                self._images[one] = pulled
+                self._images[image] = pulled
             else:
                 self.pulls["downloaded" if pulled.is_new else "stale" if pulled.is_stale else "stored"] += 1
                 pinned = f"oci:{pulled.reference.with_digest(pulled.manifest_digest)}"
-                self._images[one] = WasmSource(str(pulled.reference), pulled.data, pulled.digest, pinned)
-                self._image_warnings[one] = pulled.warnings
+                self._images[image] = WasmSource(str(pulled.reference), pulled.data, pulled.digest, pinned)
+                self._image_warnings[image] = pulled.warnings
                 self._digests.append(pulled.manifest_digest)
         self.warnings += [Problem("registries", warning) for warning in puller.warnings]
 
 
 def references(modules: Iterable[ModuleConfig]) -> list[_Wanted]:
-    """The registries' modules among some, each once, with the policy that holds for it; malformed ones are left out."""
+    """The distinct images of modules with their pull policies; malformed references are left out."""
     return list(dict.fromkeys(filter(None, map(_wanted, modules))))
 
 
@@ -113,7 +114,7 @@ def _wanted(module: ModuleConfig) -> _Wanted | None:
     try:
         return ImageReference.parse(module.module), _policy(module)
     except ValueError:
-        return None  # said when it is read
+        return None  # `ModuleSources.read` raises the error
 
 
 def _policy(module: ModuleConfig) -> PullPolicy:

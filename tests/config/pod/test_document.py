@@ -1,4 +1,4 @@
-"""YAML within bounds: what is read, and what is refused in which words."""
+"""YAML documents: their values, bounds, and the messages of refused texts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The writer: what people read, and that tomllib reads it back."""
+"""The TOML writer: its layout, and that tomllib reads the same tables."""
 
 from __future__ import annotations
 

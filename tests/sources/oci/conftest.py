@@ -1,4 +1,4 @@
-"""Registries that the tests of a file share, and a user with nothing at home who pulls from them."""
+"""Fixtures: registries shared by a test file, and a user with an empty home directory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _names = count()
 
 
 def module(text: str = "", size: int = 0) -> bytes:
-    """A valid module that does nothing, other than any other text's; of at least `size` bytes."""
+    """A valid module without functions, distinct for each text; of at least `size` bytes."""
     content = (b"\x04" + b"note" + text.encode()).ljust(size, b".")
     length = len(content)
     leb128 = bytes([length & 0x7F | 0x80, length >> 7 & 0x7F | 0x80, length >> 14 & 0x7F])
@@ -39,7 +39,7 @@ def nobody_listens() -> str:
 
 @dataclass
 class User:
-    """Somebody with an empty home, an empty store and a repository of their own."""
+    """A user with an empty home directory, an empty store and a repository."""
 
     home: Path
     repository: str
@@ -51,7 +51,7 @@ class User:
 
     @property
     def store(self) -> Store:
-        """Their store."""
+        """The user's store."""
         return Store(self.home / "store")
 
     def puller(self, on_progress: OnProgress | None = None, **tables: RegistryConfig) -> Puller:
@@ -60,11 +60,11 @@ class User:
         return Puller(self.store, self.tables | tables, credentials, self.home, on_progress)
 
     def reference(self, address: str, version: str = ":1") -> ImageReference:
-        """Their repository at a registry."""
+        """The user's repository at a registry."""
         return ImageReference.parse(f"{address}/{self.repository}{version}")
 
     def push(self, address: str, data: bytes, version: str = ":1", **annotations: str) -> str:
-        """Pushes a module; the manifest's digest."""
+        """Pushes a module; returns the manifest's digest."""
         return self.puller().push(data, "pushed.wasm", self.reference(address, version), annotations)
 
     def pull(self, address: str, policy: PullPolicy = "if-not-present", version: str = ":1") -> Pulled:
@@ -72,12 +72,12 @@ class User:
         return self.puller().pull(self.reference(address, version), policy, MAX_SIZE)
 
     def files(self) -> set[str]:
-        """The store's files but for locks."""
+        """The store's files, without locks."""
         found = (path for path in (self.home / "store").rglob("*") if path.is_file() and path.suffix != ".lock")
         return {str(path.relative_to(self.home / "store")) for path in found}
 
 
 @pytest.fixture
 def user(tmp_path: Path) -> User:
-    """A user whose repository no other test knows."""
+    """A user with a repository that no other test uses."""
     return User(tmp_path, f"team/hello-{next(_names)}")

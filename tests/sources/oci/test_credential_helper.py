@@ -1,4 +1,4 @@
-"""Credential helpers that answer, refuse, hang, babble and are not there."""
+"""Credential helpers: results, refusals, timeouts, malformed output, missing programs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.credential_helper import helper
-from wagi_gateway.sources.oci.credential_helper import HelperFailed, ask_helper
+from wagi_gateway.sources.oci.credential_helper import HelperFailed, run_helper
 
 SECRET = "s3cr3t"  # what no text may hold
 
@@ -22,7 +22,7 @@ def test_a_helper_is_asked_for_the_server(tmp_path: Path) -> None:
         [ "$1 $server" = "get ghcr.io" ] && echo '{"ServerURL": "ghcr.io", "Username": "user", "Secret": "s3cr3t"}'
         """,
     )
-    assert ask_helper("test", "ghcr.io", environ) == ("user", SECRET)
+    assert run_helper("test", "ghcr.io", environ) == ("user", SECRET)
 
 
 ANSWERS: dict[str, tuple[str, tuple[str, str] | None]] = {
@@ -36,7 +36,7 @@ ANSWERS: dict[str, tuple[str, tuple[str, str] | None]] = {
 
 @pytest.mark.parametrize(("script", "answer"), ANSWERS.values(), ids=ANSWERS)
 def test_what_a_helper_answers(tmp_path: Path, script: str, answer: tuple[str, str] | None) -> None:
-    assert ask_helper("test", "ghcr.io", helper(tmp_path, script)) == answer
+    assert run_helper("test", "ghcr.io", helper(tmp_path, script)) == answer
 
 
 FAILURES = {
@@ -58,7 +58,7 @@ FAILURES = {
 @pytest.mark.parametrize(("script", "text"), FAILURES.values(), ids=FAILURES)
 def test_a_helper_that_fails(tmp_path: Path, script: str, text: str) -> None:
     with pytest.raises(HelperFailed) as caught:
-        ask_helper("test", "ghcr.io", helper(tmp_path, script))
+        run_helper("test", "ghcr.io", helper(tmp_path, script))
     assert text in str(caught.value)
     assert SECRET not in str(caught.value)
 
@@ -71,7 +71,7 @@ def test_a_helper_that_fails(tmp_path: Path, script: str, text: str) -> None:
 def test_a_helper_that_hangs_is_ended_with_its_children(tmp_path: Path, script: str) -> None:
     start = time.monotonic()
     with pytest.raises(HelperFailed, match=r"did not answer in 0\.2 s"):
-        ask_helper("test", "ghcr.io", helper(tmp_path, f"echo $$ > {tmp_path}/pid\n{script}"), timeout=0.2)
+        run_helper("test", "ghcr.io", helper(tmp_path, f"echo $$ > {tmp_path}/pid\n{script}"), timeout=0.2)
     assert time.monotonic() - start < 5
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
@@ -79,17 +79,17 @@ def test_a_helper_that_hangs_is_ended_with_its_children(tmp_path: Path, script: 
 
 def test_a_helper_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(HelperFailed, match="docker-credential-desktop is not on the PATH"):
-        ask_helper("desktop", "ghcr.io", {"PATH": str(tmp_path)})
+        run_helper("desktop", "ghcr.io", {"PATH": str(tmp_path)})
 
 
 def test_a_helper_that_cannot_be_run(tmp_path: Path) -> None:
     environ = helper(tmp_path, "")
     (tmp_path / "docker-credential-test").write_text("#!/no/such/interpreter\n")
     with pytest.raises(HelperFailed, match="docker-credential-test cannot be run: No such file"):
-        ask_helper("test", "ghcr.io", environ)
+        run_helper("test", "ghcr.io", environ)
 
 
 @pytest.mark.parametrize("name", ["../evil", "/bin/sh", "", "a b", "-x", "a\nb"])
 def test_a_name_is_not_a_path(tmp_path: Path, name: str) -> None:
     with pytest.raises(HelperFailed, match="is not the name of a credential helper"):
-        ask_helper(name, "ghcr.io", {"PATH": str(tmp_path)})
+        run_helper(name, "ghcr.io", {"PATH": str(tmp_path)})

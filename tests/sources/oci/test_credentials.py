@@ -1,4 +1,4 @@
-"""Where credentials are looked for, in which order, and what is said when there are none."""
+"""The search for credentials: places, their order, and the message without any."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def write(path: Path, username: str, host: str = "ghcr.io") -> Path:
 
 
 def environment(home: Path) -> dict[str, str]:
-    """An environment with every place a file may be, by the user name in it."""
+    """An environment in which every place has a file, with the place as its user name."""
     write(home / "given.json", "REGISTRY_AUTH_FILE")
     write(home / "docker/config.json", "DOCKER_CONFIG")
     write(home / ".docker/config.json", "~/.docker")
@@ -44,7 +44,7 @@ def environment(home: Path) -> dict[str, str]:
 
 
 def username(source: CredentialSource) -> str | None:
-    """Whose credentials are found."""
+    """The user name of the credentials that are found."""
     found = source.find("ghcr.io", "team/hello").credentials
     return found.username if found else None
 

@@ -1,4 +1,4 @@
-"""Docker's config.json, as the tools write it and as it must not be."""
+"""Docker's config.json, valid and malformed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from wagi_gateway.sources.oci.credential_helper import HelperFailed
+from wagi_gateway.sources.oci.credential_helper import HelperCredentials, HelperFailed
 from wagi_gateway.sources.oci.docker_config import MAX_FILE, DockerConfig, EntryWrong
 from wagi_gateway.sources.oci.endpoint import Credentials
 
@@ -26,7 +26,7 @@ def no_helper(name: str, server: str) -> None:
 
 
 def find(tmp_path: Path, document: object, name: str = "ghcr.io/team/hello") -> Credentials | None:
-    """What a file with this content knows about an image."""
+    """The credentials for an image in a file with this content."""
     (tmp_path / "config.json").write_text(json.dumps(document))
     config = DockerConfig.read(tmp_path / "config.json")
     assert config
@@ -148,15 +148,17 @@ def test_which_helper_is_asked_for_what(tmp_path: Path, document: object, name: 
     assert config
     calls: list[tuple[str, str]] = []
 
-    def ask(name: str, server: str) -> tuple[str, str]:
+    def run_helper(name: str, server: str) -> HelperCredentials:
         calls.append((name, server))
-        return "user", SECRET
+        return HelperCredentials("user", SECRET)
 
     registry, _, repository = name.partition("/")
-    assert config.find(registry, repository, ask) == Credentials("user", SECRET)
+    assert config.find(registry, repository, run_helper) == Credentials("user", SECRET)
     assert calls == [asked]
     assert config.find(registry, repository, lambda *_: None) is None
-    assert config.find(registry, repository, lambda *_: ("<token>", SECRET)) == Credentials(identity_token=SECRET)
+    assert config.find(registry, repository, lambda *_: HelperCredentials("<token>", SECRET)) == Credentials(
+        identity_token=SECRET
+    )
 
 
 @pytest.mark.parametrize("key", ["credHelpers", "credsStore"])

@@ -1,4 +1,4 @@
-"""How a registry is reached, and that nobody is told as whom."""
+"""Endpoints: credentials are never shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Modules in layers, and layers that nobody means well with."""
+"""Modules in layers, and hostile layers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ else:
 MODULE = b"\0asm\1\0\0\0" + random.Random(1).randbytes(5000)
 LIMIT = 1 << 20
 MEMORY = 6 << 20
-"""Bytes that refusing a layer may take, whatever it unpacks to."""
+"""Bytes of memory that the refusal of a layer may take."""
 
 Files = dict[str, bytes]
 
@@ -48,7 +48,7 @@ def header(
 
 
 def patched(block: bytes, start: int, data: bytes) -> bytes:
-    """A header with other bytes and the right checksum."""
+    """A header with some bytes replaced and a valid checksum."""
     changed = bytearray(block)
     changed[start : start + len(data)] = data
     changed[148:156] = b" " * 8
@@ -95,7 +95,7 @@ def extract(data: bytes, packing: Packing = "tar", limit: int = LIMIT) -> bytes:
 
 
 def zstd_frames(data: bytes, size: int = 1000) -> bytes:
-    """Several frames and one to skip, as `zstd:chunked` has them."""
+    """Several frames, one of them skippable, as in `zstd:chunked`."""
     skipped = b"\x50\x2a\x4d\x18" + (5).to_bytes(4, "little") + b"hello"
     return b"".join(zstd.compress(data[at : at + size]) for at in range(0, len(data), size)) + skipped
 
@@ -155,7 +155,7 @@ def test_archives_of_gnu_tar(form: str, tmp_path: Path) -> None:
 
 
 def test_what_does_not_count() -> None:
-    """A deleted file, what macOS puts beside a file, links, directories."""
+    """A whiteout, macOS metadata, links, directories."""
     others = [
         member("app/.wh.old.wasm"),
         member("app/._hello.wasm", b"resource fork"),
@@ -170,7 +170,7 @@ def test_what_does_not_count() -> None:
 
 
 def test_links_have_no_content() -> None:
-    """A link that says it has, as no tar writes it: what follows is the next header, as GNU tar and Go read it."""
+    """A link with a stated size: the next block is a header, as for GNU tar and Go."""
     assert extract(archive(header("x", 5000, tarfile.SYMTYPE), member("hello.wasm", MODULE))) == MODULE
 
 
@@ -242,7 +242,7 @@ def test_many_members() -> None:
 @pytest.mark.parametrize(("packing", "pack"), [("tar+gzip", gzip.compress), ("tar+zstd", zstd.compress)])
 @pytest.mark.parametrize("name", ["hello.wasm", "hello.txt"])
 def test_bombs(packing: Packing, pack: Callable[[bytes], bytes], name: str) -> None:
-    """What one megabyte is allowed for is not unpacked to a hundred, whether it is the module or not."""
+    """A layer over the limit is not unpacked to its end, in the module or beside it."""
     data = pack(header(name, 100 << 20) + bytes(100 << 20))
     tracemalloc.start()
     try:

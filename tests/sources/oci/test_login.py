@@ -1,4 +1,4 @@
-"""Logging in: passwords, tokens, and where none of them may ever be seen."""
+"""The login: passwords, tokens, and where they must never appear."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PULL, PUSH = "repository:team/hello:pull", "repository:team/hello:pull,push"
 
 @pytest.fixture(scope="module")
 def hello(registry: Registry) -> Registry:
-    """The plain registry once it has team/hello:1 and team/other:1."""
+    """A plain registry with team/hello:1 and team/other:1."""
     for name in ("team/hello:1", "team/other:1"):
         with pytest.MonkeyPatch.context() as environment, repository(registry, name) as own:
             environment.setenv("no_proxy", "*")
@@ -37,14 +37,14 @@ def hello(registry: Registry) -> Registry:
 
 @pytest.fixture
 def proxy(hello: Registry) -> Iterator[FaultProxy]:
-    """A proxy in front of it."""
+    """A fault proxy in front of the plain registry."""
     with FaultProxy(hello.address) as running:
         yield running
 
 
 @pytest.fixture
 def tokens(proxy: FaultProxy) -> Iterator[TokenServer]:
-    """A token server that the proxied registry listens to."""
+    """The token server of the proxied registry."""
     tokens = TokenServer()
     with tokens.server:
         tokens.protect(proxy)
@@ -53,7 +53,7 @@ def tokens(proxy: FaultProxy) -> Iterator[TokenServer]:
 
 @pytest.fixture(autouse=True)
 def log(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """Whatever a test does, no log holds what nobody may see."""
+    """No log record of a test holds a secret."""
     with caplog.at_level(logging.DEBUG):
         yield
     text = "\n".join(record.getMessage() for record in caplog.get_records("call"))
@@ -72,7 +72,7 @@ def test_anybody_may_pull(proxy: FaultProxy, tokens: TokenServer) -> None:
     "credentials", [USER, Credentials(identity_token=IDENTITY)], ids=["password", "identity-token"]
 )
 def test_who_logs_in_may_push(proxy: FaultProxy, tokens: TokenServer, credentials: Credentials) -> None:
-    """A push asks what is there, for which a pull token is enough, and then needs another one."""
+    """A push begins with a HEAD, for which a pull token is enough, and then needs a push token."""
     tokens.is_private = True
     with repository(proxy.address, credentials=credentials) as own:
         own.push_module(module(21), "2")
@@ -142,7 +142,7 @@ def test_docker_hub_is_called_by_its_name() -> None:
 
 
 def test_a_token_that_is_no_use(proxy: FaultProxy, tokens: TokenServer) -> None:
-    """The registry wants a token, gets one and wants another: asked once again and no more."""
+    """A registry that refuses a new token is not logged in to a second time."""
     proxy.fault(lambda _: True, refusing(401))
     tokens.issued["TOKEN-OLD"] = PULL
     own = repository(proxy.address, credentials=Credentials(registry_token="TOKEN-OLD"))
@@ -258,7 +258,7 @@ def test_a_challenge_that_is_too_long(proxy: FaultProxy) -> None:
 
 
 def test_a_password_is_for_https(tmp_path: Path) -> None:
-    """A registry with TLS that sends us to log in without it gets nothing, nor does whoever is there."""
+    """A token server without TLS gets no password from a registry with TLS."""
     ca_file = write_authority(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(tmp_path / "server.pem")
@@ -291,7 +291,7 @@ def test_a_password_is_not_redirected(proxy: FaultProxy) -> None:
 
 
 def authenticating(request: Received, _: FaultProxy) -> Answer | None:
-    """As a registry with Basic authentication; what is passed on has none."""
+    """A registry with Basic authentication; the proxied request has none."""
     if not request.authorization:
         return Answer(401, {"WWW-Authenticate": 'Basic realm="x"'})
     request.headers.pop("authorization")
@@ -300,7 +300,7 @@ def authenticating(request: Received, _: FaultProxy) -> Answer | None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_blobs_elsewhere(proxy: FaultProxy, host: str) -> None:
-    """Another port is another host; what ~/.netrc has for it is not sent either."""
+    """Another port is another origin; ~/.netrc is not used either."""
     seen: list[str | None] = []
     with FaultProxy() as storage:
         storage.fault(lambda _: True, lambda *_: Answer(200, {}, MODULE))
@@ -345,19 +345,21 @@ def test_a_storage_that_fails_is_not_named_with_its_signature(proxy: FaultProxy)
     assert_secret(raised.value)
 
 
-def test_a_storage_that_speaks_nonsense(proxy: FaultProxy) -> None:
+def test_a_storage_that_speaks_nonsense(proxy: FaultProxy, caplog: pytest.LogCaptureFixture) -> None:
     """urllib3 would log the URL."""
+    caplog.set_level(logging.DEBUG)
     with FaultProxy() as storage:
         storage.fault(lambda _: True, lambda *_: Answer(200, {"X\r\nnonsense": "x"}, iter([MODULE])))
         proxy.fault(lambda request: request.is_blob, refusing(307, Location=f"{storage.url}/blob?signature=SIGNATURE"))
         with repository(proxy.address) as own:
             assert pulled(own) == MODULE
     assert storage.received[0].path.endswith("SIGNATURE")
+    assert "SIGNATURE" not in caplog.text
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 500])
 def test_a_registry_that_sends_back_what_it_got(proxy: FaultProxy, status: int) -> None:
-    """Whatever we sent does not get into an error by way of the registry's message."""
+    """A registry's message that repeats the credentials does not bring them into an error."""
 
     def echo(request: Received, _proxy: FaultProxy) -> Answer:
         if not request.authorization:
@@ -372,7 +374,7 @@ def test_a_registry_that_sends_back_what_it_got(proxy: FaultProxy, status: int) 
 
 
 def assert_secret(error: BaseException) -> None:
-    """Nothing in an error, what caused it included, is for one pair of eyes only."""
+    """Asserts that an error and its causes hold no secret."""
     import traceback
 
     text = "".join(traceback.format_exception(error)) + repr(error)

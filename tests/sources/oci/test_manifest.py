@@ -1,4 +1,4 @@
-"""What is found in manifests and indexes, and what is said about the rest."""
+"""Manifests and indexes: the module's layer, and the messages for all others."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def test_where_the_module_is(layer: str, packing: str) -> None:
 
 
 def test_layers_beside_the_module() -> None:
-    """A README that `oras push` put there, and what BuildKit writes for WORKDIR."""
+    """A README by `oras push`, and BuildKit's layer for WORKDIR."""
     found = read(manifest("text/markdown", WASM))
     assert isinstance(found, Manifest)
     assert module_layer(found) == (found.layers[1], "raw")

@@ -1,4 +1,4 @@
-"""Pulling by every policy, through mirrors and with credentials, from a real registry."""
+"""Pulls with every policy, through mirrors and with credentials, from a real registry."""
 
 from __future__ import annotations
 
@@ -166,9 +166,9 @@ def test_the_registry_is_down_and_the_store_is_cold(user: User) -> None:
 START = """
 import json, sys, time
 from pathlib import Path
+from wagi_gateway.config.image_reference import ImageReference
 from wagi_gateway.sources.oci.credentials import CredentialSource
 from wagi_gateway.sources.oci.puller import Puller
-from wagi_gateway.config.image_reference import ImageReference
 from wagi_gateway.sources.oci.store import Store
 
 home, policy, *names = sys.argv[1:]
@@ -302,7 +302,7 @@ INDEX = "application/vnd.oci.image.index.v1+json"
 
 
 def push_index(user: User, address: str, *entries: tuple[str, str, str], tag: str = "index") -> str:
-    """Pushes an index of (os, architecture, digest); its digest."""
+    """Pushes an index of (os, architecture, digest); returns its digest."""
     accept = {"Accept": f"application/vnd.oci.image.manifest.v1+json, {INDEX}"}
     url = f"http://{address}/v2/{user.repository}/manifests/"
     manifests = []
@@ -554,7 +554,7 @@ def in_a_helper(user: User, address: str) -> None:
 
 @pytest.fixture
 def private_user(user: User, private_registry: Registry) -> User:
-    """A user who knows the private registry's authority, but no password."""
+    """A user with the private registry's authority and without a password."""
     user.tables[private_registry.address] = RegistryConfig(ca_file=str(private_registry.ca_file))
     return user
 

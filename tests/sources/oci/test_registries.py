@@ -1,4 +1,4 @@
-"""Which ways lead to an image: mirror, plain HTTP, certificate authorities."""
+"""The endpoints of an image: mirror, plain HTTP, certificate authorities."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from wagi_gateway.sources.oci.registries import Registries
 
 
 def ways(tmp_path: Path, name: str, tables: dict[str, RegistryConfig] | None = None) -> list[RegistryEndpoint]:
-    """The ways to an image, for a user with nothing at home."""
+    """The endpoints of an image, for a user with an empty home directory."""
     credentials = CredentialSource([], {"HOME": str(tmp_path), "PASSWORD": "p"}, tables or {}, tmp_path)
-    return Registries(tables or {}, credentials, tmp_path).ways(ImageReference.parse(name))
+    return Registries(tables or {}, credentials, tmp_path).endpoints(ImageReference.parse(name))
 
 
 PLAIN = {
@@ -78,5 +78,5 @@ def test_warnings_about_files_are_collected_once(tmp_path: Path) -> None:
     (tmp_path / ".dockercfg").write_text("x")
     registries = Registries({}, CredentialSource([], {"HOME": str(tmp_path)}, {}, tmp_path), tmp_path)
     for name in ("ghcr.io/a", "ghcr.io/b"):
-        registries.ways(ImageReference.parse(name))
+        registries.endpoints(ImageReference.parse(name))
     assert registries.warnings == [f"{tmp_path}/.dockercfg is not a JSON object; it is not used"]

@@ -1,4 +1,4 @@
-"""Pulls from and pushes to a real registry: plain, with TLS, with a password, through a proxy that makes mistakes."""
+"""Pulls from and pushes to a real registry: plain, with TLS, with a password, through a fault proxy."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.usefixtures("own_home")
 
 @pytest.fixture(scope="module")
 def hello(registry: Registry) -> Registry:
-    """The plain registry once it has team/hello:1."""
+    """A plain registry with team/hello:1."""
     with pytest.MonkeyPatch.context() as environment, repository(registry) as own:
         environment.setenv("no_proxy", "*")
         own.push_module(MODULE)
@@ -46,7 +46,7 @@ def hello(registry: Registry) -> Registry:
 
 @pytest.fixture
 def proxy(hello: Registry) -> Iterator[FaultProxy]:
-    """A proxy in front of it."""
+    """A fault proxy in front of the plain registry."""
     with FaultProxy(hello.address) as running:
         yield running
 
@@ -209,7 +209,7 @@ def tls_of(directory: Path) -> ssl.SSLContext:
 
 
 def test_trust(private_registry: Registry, registry: Registry, tmp_path: Path) -> None:
-    """What is said of certificates and of the wrong scheme; none of it is worth another attempt."""
+    """Errors of certificates and of a wrong scheme; none is retried."""
     other = write_authority(tmp_path)
     (tmp_path / "not.pem").write_text("no certificate")
     cases: list[tuple[str, dict[str, Any], str]] = [
@@ -272,7 +272,7 @@ def test_a_blob_that_arrives_at_the_second_time(proxy: FaultProxy, name: str) ->
     proxy.fault(is_blob, DAMAGED[name], times=1)
     with repository(proxy.address) as own:
         seen: list[int] = []
-        assert fetched(own, layer_of(own), on_progress=seen.append) == MODULE
+        assert fetched(own, layer_of(own), on_received=seen.append) == MODULE
     assert seen[-1] == len(MODULE)
     assert proxy.downloads == [DIGEST] * 2
 
@@ -312,7 +312,7 @@ def test_a_stalled_blob(proxy: FaultProxy) -> None:
 
 
 def test_a_slow_blob(proxy: FaultProxy) -> None:
-    """Byte after byte no read times out; the download as a whole does."""
+    """A slow body times out as a whole, not at a read."""
     proxy.fault(is_blob, slow)
     with repository(proxy.address, transfer_time=0.4) as own:
         layer = layer_of(own)
@@ -330,7 +330,7 @@ def test_a_blob_without_end(proxy: FaultProxy) -> None:
 
 
 def test_a_blob_of_another_size(proxy: FaultProxy) -> None:
-    """Known before a byte of it is read."""
+    """Refused by the Content-Length, before the body is read."""
     proxy.fault(is_blob, lambda _request, _proxy: Answer(200, {}, b"x", 1 << 40))
     with (
         repository(proxy.address) as own,
@@ -420,7 +420,7 @@ def test_registries_without_head(proxy: FaultProxy, status: int) -> None:
 
 
 def test_all_media_types_are_asked_for(proxy: FaultProxy) -> None:
-    """Without them docker-registry converts manifests or has none, and digests are others."""
+    """With fewer, docker-registry converts manifests, which changes their digests, or has none."""
     with repository(proxy.address) as own:
         own.resolve("1")
     assert len(re.findall(r"application/vnd\.(?:oci|docker)[^,]+", proxy.received[0].headers["accept"])) == 4

@@ -1,9 +1,11 @@
-"""How often a registry is asked, how long it may take, and where it may send us."""
+"""The HTTP session with a registry: retries, timeouts, redirects, logging."""
 
 from __future__ import annotations
 
 import contextlib
 import email.utils
+import gc
+import logging
 import socket
 import ssl
 import threading
@@ -23,7 +25,7 @@ from wagi_gateway.sources.oci.endpoint import RegistryEndpoint
 from wagi_gateway.sources.oci.errors import Invalid, RegistryError, Unreachable
 from wagi_gateway.sources.oci.repository import Repository
 from wagi_gateway.sources.oci.retry import RetryPolicy
-from wagi_gateway.sources.oci.session import RegistrySession
+from wagi_gateway.sources.oci.session import LOGGERS, RegistrySession
 
 pytestmark = pytest.mark.usefixtures("own_home")
 MANIFEST = b'{"schemaVersion": 2}'
@@ -31,14 +33,14 @@ MANIFEST = b'{"schemaVersion": 2}'
 
 @pytest.fixture
 def server() -> Iterator[FaultProxy]:
-    """A registry that has one manifest, whatever its name."""
+    """A registry that answers every name with one manifest."""
     with FaultProxy() as running:
         yield running
 
 
 @pytest.fixture
 def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """What would have been waited."""
+    """The pauses, which are not waited for."""
     pauses: list[float] = []
     monkeypatch.setattr(RegistrySession, "pause", lambda _session, seconds: pauses.append(seconds))
     return pauses
@@ -107,7 +109,7 @@ def test_a_pause_ends_when_nobody_wants_it(server: FaultProxy) -> None:
     start = time.monotonic()
     access = RegistryEndpoint(server.address, is_plain=True)
     with (
-        Repository(ImageReference.parse(f"{server.address}/hello"), access, over=over) as own,
+        Repository(ImageReference.parse(f"{server.address}/hello"), access, cancelled=over) as own,
         pytest.raises(Unreachable, match="it was given up"),
     ):
         own.resolve("1")
@@ -131,7 +133,7 @@ def test_no_wait_beyond_the_end(server: FaultProxy, slept: list[float]) -> None:
 
 
 def test_a_registry_that_comes_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Refused at first, as while it starts."""
+    """A registry that refuses connections at first, as at its start."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{probe.getsockname()[1]}"
@@ -155,7 +157,7 @@ def ok() -> bytes:
 
 
 def serve(listener: socket.socket, *answers: bytes | Callable[[socket.socket], None]) -> threading.Thread:
-    """Answers one connection after the other with raw bytes."""
+    """Answers successive connections with raw bytes."""
 
     def run() -> None:
         for answer in answers:
@@ -182,7 +184,7 @@ def raw(*answers: bytes | Callable[[socket.socket], None]) -> Iterator[str]:
 
 
 def dripping(head: bytes) -> Callable[[socket.socket], None]:
-    """A header that never ends, a byte at a time, until the client has gone."""
+    """An endless header, a byte at a time, until the client closes."""
 
     def answer(connection: socket.socket) -> None:
         connection.sendall(head)
@@ -207,7 +209,7 @@ def dripping(head: bytes) -> Callable[[socket.socket], None]:
     ids=["header", "status-line", "chunk", "refusal"],
 )
 def test_a_slow_answer_does_not_outlive_its_time(head: bytes) -> None:
-    """A timeout for each read is none for them all."""
+    """A timeout of each read does not bound them all."""
     with raw(dripping(head)) as address, repository(address, answer_time=0.3, retries=0) as own:
         start = time.monotonic()
         with pytest.raises(Unreachable, match=r"took longer than the 0\.3 s|answers 503"):
@@ -301,7 +303,7 @@ def test_no_way_back_from_https(tmp_path: Path, server: FaultProxy) -> None:
 
 
 def test_a_push_that_is_repeated_is_whole(server: FaultProxy) -> None:
-    """The body is read from its beginning again."""
+    """A retry sends the whole body."""
     server.fault(lambda request: request.method == "HEAD", refusing(404))
     server.fault(lambda request: request.method == "POST", refusing(202, Location="/upload"))
     server.fault(lambda request: request.path.startswith("/upload"), refusing(503), times=2)
@@ -314,7 +316,7 @@ def test_a_push_that_is_repeated_is_whole(server: FaultProxy) -> None:
 
 
 def test_a_push_that_nobody_reads() -> None:
-    """The bound is for all of it, not for each piece of it."""
+    """The deadline bounds an upload as a whole."""
     stop = threading.Event()
 
     def unread(connection: socket.socket) -> None:
@@ -332,7 +334,7 @@ def test_a_push_that_nobody_reads() -> None:
 
 
 def test_a_push_over_a_slow_line() -> None:
-    """The bound on a stall is for each piece of it, not for all."""
+    """The stall time bounds each piece of an upload, not the whole."""
     data, arrived, pause = module(1, 16 << 20), bytearray(), threading.Event()
 
     def slow_reader(connection: socket.socket) -> None:
@@ -380,7 +382,7 @@ def test_the_environment_of_the_system_is_honoured(server: FaultProxy, monkeypat
 
 
 def test_cookies_are_not_kept(server: FaultProxy) -> None:
-    """Harbor takes a client that sends them for a browser."""
+    """Harbor treats a client with cookies as a browser."""
     server.fault(every, lambda *_: Answer(200, {"Set-Cookie": "a=b"}, MANIFEST))
     with repository(server.address) as own:
         own.resolve("1")
@@ -400,3 +402,31 @@ def test_the_first_time_is_up_before_it_begins() -> None:
         pytest.raises(requests.exceptions.Timeout),
     ):
         session.get("http://127.0.0.1:1/")
+
+
+def logged(caplog: pytest.LogCaptureFixture) -> set[str]:
+    """The loggers whose records are not dropped."""
+    caplog.clear()
+    with caplog.at_level(logging.DEBUG):
+        for name in (*LOGGERS, "urllib3.other"):
+            logging.getLogger(name).critical("a URL with a signature")
+    return {record.name for record in caplog.records}
+
+
+def test_foreign_loggers_are_muted_while_a_session_is_open(caplog: pytest.LogCaptureFixture) -> None:
+    everything = {*LOGGERS, "urllib3.other"}
+    gc.collect()  # sessions of other tests that were not closed
+    assert logged(caplog) == everything
+    with RegistrySession(RetryPolicy(), None):
+        with RegistrySession(RetryPolicy(), None):
+            assert logged(caplog) == {"urllib3.other"}
+        assert logged(caplog) == {"urllib3.other"}
+    assert logged(caplog) == everything
+
+
+def test_a_session_that_is_not_closed_does_not_mute_for_ever(caplog: pytest.LogCaptureFixture) -> None:
+    session = RegistrySession(RetryPolicy(), None)
+    assert logged(caplog) == {"urllib3.other"}
+    del session
+    gc.collect()
+    assert logged(caplog) == {*LOGGERS, "urllib3.other"}

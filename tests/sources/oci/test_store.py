@@ -1,4 +1,4 @@
-"""The store of modules: found again, never served when damaged, pruned."""
+"""The store: reading, damage, use times, pruning."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TAG = "ghcr.io/team/hello:1"
 def keep(
     store: Store, module: bytes, *, digest: str = "", age: float = 0.0, tag: str = "", indexes: tuple[bytes, ...] = ()
 ) -> StoredImage:
-    """Keeps a module that was last used `age` seconds ago."""
+    """Stores a module that was last used `age` seconds ago."""
     manifest = b"manifest of " + module + digest.encode()
     sha256 = hashlib.sha256(manifest).hexdigest()
     image = StoredImage(
@@ -45,7 +45,7 @@ def keep(
 
 
 def files(store: Store) -> list[Path]:
-    """Every file of the store."""
+    """All files of the store."""
     return sorted(path for path in store.directory.rglob("*") if path.is_file())
 
 

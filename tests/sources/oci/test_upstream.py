@@ -1,4 +1,4 @@
-"""What the registries behind the store may cost a start that has a copy of everything."""
+"""The registries behind the store: how often an unreachable one is contacted."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from wagi_gateway.sources.oci.errors import RegistryError, Unauthorised, Unreach
 from wagi_gateway.sources.oci.registries import Registries
 from wagi_gateway.sources.oci.repository import Interrupted
 from wagi_gateway.sources.oci.retry import RetryPolicy
-from wagi_gateway.sources.oci.upstream import Question, Upstream, _check_that_somebody_listens
+from wagi_gateway.sources.oci.upstream import Operation, Upstream, _check_reachable
 
 ONE, TWO, OTHER = map(ImageReference.parse, ("registry.test/one:1", "registry.test/two:1", "other.test/one:1"))
 
@@ -30,47 +30,47 @@ def upstream(tmp_path: Path) -> Upstream:
     return Upstream(Registries(tables, CredentialSource([], {}, tables, tmp_path), tmp_path), threading.Event())
 
 
-def failing(error: RegistryError, asked: list[str]) -> Question[str]:
-    """A question that nobody answers."""
+def failing(error: RegistryError, contacted: list[str]) -> Operation[str]:
+    """An operation that fails, and records its endpoints."""
 
-    def question(access: RegistryEndpoint, _retry_policy: RetryPolicy) -> str:
-        asked.append(access.host)
+    def operation(endpoint: RegistryEndpoint, _retry_policy: RetryPolicy) -> str:
+        contacted.append(endpoint.host)
         raise error
 
-    return question
+    return operation
 
 
 def test_a_dead_registry_is_waited_for_once(upstream: Upstream) -> None:
-    asked: list[str] = []
+    contacted: list[str] = []
     for reference in (ONE, TWO, ONE):
         with pytest.raises(Unreachable, match=f"^{reference}: registry.test is silent$"):
-            upstream.ask(reference, failing(Unreachable("registry.test is silent", "x"), asked), [])
-    assert asked == ["registry.test"]
-    assert upstream.ask(OTHER, lambda access, _: access.host, []) == "mirror.test"
+            upstream.run(reference, failing(Unreachable("registry.test is silent", "x"), contacted), [])
+    assert contacted == ["registry.test"]
+    assert upstream.run(OTHER, lambda endpoint, _: endpoint.host, []) == "mirror.test"
 
 
 def test_a_layer_that_does_not_arrive_says_nothing_of_others(upstream: Upstream) -> None:
     with pytest.raises(Unreachable):
-        upstream.ask(ONE, failing(Interrupted("half a layer"), []), [])
-    assert upstream.ask(TWO, lambda access, _: access.host, []) == "registry.test"
+        upstream.run(ONE, failing(Interrupted("half a layer"), []), [])
+    assert upstream.run(TWO, lambda endpoint, _: endpoint.host, []) == "registry.test"
 
 
 def test_an_impatient_question_is_not_the_last_one(upstream: Upstream) -> None:
-    """Who has a copy does not wait; who has none still does."""
+    """A failure with a stored copy does not prevent the retries of a pull without one."""
     address = nobody_listens()
     one, two = (ImageReference.parse(f"{address}/{name}:1") for name in ("one", "two"))
     with pytest.raises(Unreachable, match="cannot be reached"):
-        upstream.ask(one, lambda access, _: upstream.digest_now(one, access), [])
-    assert upstream.ask(two, lambda access, _: access.host, []) == address
+        upstream.run(one, lambda endpoint, _: upstream.current_digest(one, endpoint), [])
+    assert upstream.run(two, lambda endpoint, _: endpoint.host, []) == address
 
 
 @pytest.mark.parametrize("silent", ["mirror.test", "other.test"])
 def test_whoever_was_not_reached_might_have_had_it(upstream: Upstream, silent: str) -> None:
-    def question(access: RegistryEndpoint, _retry_policy: RetryPolicy) -> str:
-        raise (Unreachable("is silent") if access.host == silent else Unauthorised("says no"))
+    def operation(endpoint: RegistryEndpoint, _retry_policy: RetryPolicy) -> str:
+        raise (Unreachable("is silent") if endpoint.host == silent else Unauthorised("says no"))
 
     with pytest.raises(Unreachable) as raised:
-        upstream.ask(OTHER, question, [])
+        upstream.run(OTHER, operation, [])
     text = str(raised.value)
     assert text.count(str(OTHER)) == 1
     assert f"{silent}: is silent" in text or silent == "other.test"
@@ -83,6 +83,6 @@ def test_a_silent_name_server_is_not_waited_for(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: end.wait(10) and [])
     begin = time.monotonic()
     with pytest.raises(Unreachable, match="no answer from the name server"):
-        _check_that_somebody_listens(RegistryEndpoint("registry.test"), 0.1, "registry.test/x:1")
+        _check_reachable(RegistryEndpoint("registry.test"), 0.1, "registry.test/x:1")
     assert time.monotonic() - begin < 5
     end.set()

@@ -7,8 +7,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from samples.packages import Compiled
 from tests.conftest import Serve
-from tests.system.foreign.packages import Compiled
 from tests.system.foreign.toolchains import Toolchains
 
 _HERE = Path(__file__).parent

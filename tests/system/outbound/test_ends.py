@@ -307,8 +307,9 @@ def hanging() -> Iterator[Hanging]:
 def test_a_look_up_that_hangs_is_not_waited_for(
     hanging: Hanging, limits: dict[str, float], outcome: str, reason: str
 ) -> None:
-    client = OutboundClient(Policy(["name.test"]), Limits.model_validate(limits), 1, lookup=hanging)
-    execution, calls, took = run_alone(CALLER, client, client.limits)
+    own = Limits.model_validate(limits)
+    client = OutboundClient(Policy(["name.test"]), own, 1, lookup=hanging)
+    execution, calls, took = run_alone(CALLER, client, own)
     assert took >= 0.3
     assert_within(took - 0.3, LATE)
     assert [(call.outcome, call.origin) for call in calls] == [(outcome, "http://name.test")]
@@ -321,7 +322,7 @@ def test_a_look_up_that_hangs_is_not_waited_for(
 
 def test_a_look_up_that_hangs_ends_with_the_client(hanging: Hanging) -> None:
     client = OutboundClient(Policy(["name.test"]), Limits(), 1, lookup=hanging)
-    execution, calls, took = run_alone(CALLER, client, client.limits, until=lambda _: hanging.asked > 0)
+    execution, calls, took = run_alone(CALLER, client, Limits(), until=lambda _: hanging.asked > 0)
     assert_within(took, LATE)
     assert (execution.stop_reason, [call.outcome for call in calls]) == ("disconnect", ["stopped"])
 
@@ -344,7 +345,7 @@ def test_a_look_up_that_fails_oddly_is_not_waited_for(error: Exception) -> None:
         raise error
 
     client = OutboundClient(Policy(["name.test"]), Limits(), 1, lookup=fail)
-    execution, calls, took = run_alone(CALLER, client, client.limits)
+    execution, calls, took = run_alone(CALLER, client, Limits())
     assert_within(took, LATE)
     assert execution.outcome
     assert (execution.outcome.code, calls[0].outcome) == (11, "failed")
@@ -352,6 +353,6 @@ def test_a_look_up_that_fails_oddly_is_not_waited_for(error: Exception) -> None:
 
 def test_a_name_without_address() -> None:
     client = OutboundClient(Policy(["name.test"]), Limits(), 1, lookup=lambda _name: [])
-    execution, calls, _ = run_alone(CALLER, client, client.limits)
+    execution, calls, _ = run_alone(CALLER, client, Limits())
     assert execution.outcome
     assert (execution.outcome.code, calls[0].reason) == (11, "name.test has no address")

@@ -1,4 +1,4 @@
-"""Part B, A: what of a request becomes the guest's arguments."""
+"""docs/spec/cgi.md A4: what of a request becomes the guest's arguments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Part B, Q: request bodies, their framing, and what is on standard input."""
+"""docs/spec/cgi.md A3: request bodies, their framing, and what is on standard input."""
 
 from __future__ import annotations
 

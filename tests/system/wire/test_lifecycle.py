@@ -1,4 +1,4 @@
-"""Part B, L: guests that end early, late, badly or never, and what is left of them."""
+"""docs/spec/cgi.md A7: guests that end early, late, badly or never, and what is left of them."""
 
 from __future__ import annotations
 

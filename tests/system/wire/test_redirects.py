@@ -1,4 +1,4 @@
-"""Part B, R12 and R13: a local redirect is answered by the route it names, in the same request."""
+"""docs/spec/cgi.md R12, R13, T05: a local redirect is answered by the route it names, in the same request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Part B, M: what a request becomes in the guest's environment, and which requests no guest sees."""
+"""docs/spec/cgi.md A1, A2: what a request becomes in the guest's environment, and which requests no guest sees."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Part B, R: what a guest prints becomes a response, or a 502 whose reason is in the log."""
+"""docs/spec/cgi.md A5, A6: what a guest prints becomes a response, or a 502 whose reason is in the log."""
 
 from __future__ import annotations
 

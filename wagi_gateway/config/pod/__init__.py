@@ -1,1 +1,1 @@
-"""Kubernetes Pod manifests: what Krustlet's WAGI nodes ran becomes the tables of a `modules.toml`."""
+"""Kubernetes Pod manifests of Krustlet's WAGI nodes, converted to the tables of a `modules.toml`."""

@@ -1,4 +1,4 @@
-"""The annotation `alpha.wagi.krustlet.dev/modules`: which route each container answers."""
+"""The annotation `alpha.wagi.krustlet.dev/modules`: a JSON object with the route of each container."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import json
 from typing import NoReturn
 
 from .document import Number, Value, is_encodable
-from .mapping import named
+from .mapping import quote
 
 
 class BadAnnotation(ValueError):
-    """The text is not a JSON object, or says something twice."""
+    """The text is not a JSON object, or has a key twice."""
 
 
 def parse_modules(text: str) -> dict[str, Value]:
-    """The JSON object `{"container": {"route": "/path", …}, …}`.
+    """Parses the JSON object `{"container": {"route": "/path", …}, …}`; numbers keep their notation.
 
     Raises BadAnnotation.
     """
@@ -39,7 +39,7 @@ def _object(pairs: list[tuple[str, Value]]) -> dict[str, Value]:
     values: dict[str, Value] = {}
     for key, value in pairs:
         if key in values:
-            raise BadAnnotation(f"{named(key)} stands twice in one object; remove one")
+            raise BadAnnotation(f"{quote(key)} stands twice in one object; remove one")
         texts = [key, *(item for item in (value if isinstance(value, list) else [value]) if isinstance(item, str))]
         if not all(map(is_encodable, texts)):
             raise BadAnnotation("holds half of a surrogate pair; write the character itself")

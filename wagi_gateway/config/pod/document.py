@@ -1,4 +1,4 @@
-"""YAML as plain values, within bounds: size, nesting, aliases. Every key stands once."""
+"""YAML documents as plain values, with bounds on size, nesting and aliases, and without duplicate keys."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ MAX_SIZE = 2**20
 MAX_DEPTH = 64
 """Levels of nesting; a Pod needs fewer than 20."""
 MAX_VALUES = 50_000
-"""Values of a file, those that aliases repeat included; a Pod of fifty containers has fewer than 5,000."""
+"""Values of a file, with aliases expanded; a Pod of fifty containers has fewer than 5,000."""
 
 _TAG = "tag:yaml.org,2002:"
 
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A number as it was written: nothing here counts with it, and it may stand where text is wanted."""
+    """A number in its original notation, which is never computed with and may be used as text."""
 
     text: str
 
@@ -31,13 +31,13 @@ Value: TypeAlias = "bool | str | Number | list[Value] | dict[str, Value] | None"
 
 
 class BadDocument(ValueError):
-    """The text is not YAML, or more than a manifest may be."""
+    """The text is not YAML, or exceeds a bound."""
 
 
 class Documents:
-    """The documents of a text, and the mistakes that leave it readable.
+    """The documents of a YAML stream in `values`, and duplicate keys in `problems`. Raises BadDocument.
 
-    Plain scalars mean what they mean to kubectl: `yes` and `on` are booleans (YAML 1.1), a date and `12:30` are text.
+    Plain scalars are resolved as in kubectl: `yes` and `on` are booleans (YAML 1.1), a date and `12:30` are text.
     """
 
     def __init__(self, text: str) -> None:
@@ -47,7 +47,10 @@ class Documents:
             nodes = list(yaml.compose_all(text, Loader=_Loader))
         except yaml.YAMLError as error:
             raise BadDocument(f"is not valid YAML: {_explain(error, text)}") from None
-        except (ValueError, OverflowError):  # PyYAML's chr() and int(), for "\UFFFFFFFF" and a version of 5,000 digits
+        except (
+            ValueError,
+            OverflowError,
+        ):  # PyYAML's chr() of "\UFFFFFFFF", int() of 5,000 digits
             raise BadDocument("is not valid YAML: an escape or a directive is out of range") from None
         self.values = [self._value(node, 0) for node in nodes]
 
@@ -87,7 +90,7 @@ class Documents:
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads no further than the bounds allow; PyYAML's own composer calls itself for each level."""
+    """A loader that stops at the bounds, because PyYAML's composer recurses once for each level."""
 
     depth = 0
     count = 0
@@ -133,7 +136,7 @@ def _key(node: yaml.Node) -> str:
 
 
 def _merge(merged: dict[str, Value], value: Value, node: yaml.Node) -> None:
-    """Adds what `<<` brings in; of several mappings the first wins."""
+    """Adds the entries of a merge key (`<<`); of several mappings the first wins."""
     for source in value if isinstance(value, list) else [value]:
         if not isinstance(source, dict):
             raise BadDocument(f"{_at(node)}: << merges mappings only")
@@ -142,7 +145,7 @@ def _merge(merged: dict[str, Value], value: Value, node: yaml.Node) -> None:
 
 
 def is_encodable(text: str) -> bool:
-    """Whether text can be written anywhere: escapes can name half of a surrogate pair."""
+    """Whether text can be encoded as UTF-8: escapes may produce lone surrogates."""
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 

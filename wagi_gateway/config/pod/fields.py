@@ -1,4 +1,4 @@
-"""The fields of a Pod (core/v1 of Kubernetes 1.35), and what becomes of each without a cluster."""
+"""The fields of a Pod (core/v1 of Kubernetes 1.35), each with its policy: read, ignored, warned about or refused."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from .mapping import FieldPolicy
 
 READ = FieldPolicy("read")
 SILENT = FieldPolicy("silent")
-"""What chooses a node, or comes from a cluster's own books; there is no choice here."""
+"""Fields for scheduling, and fields that the API server sets; both have no meaning without a cluster."""
 
 
 def _silent(names: str) -> dict[str, FieldPolicy]:
@@ -136,7 +136,7 @@ FIELD_REF = {**_read("fieldPath"), **_silent("apiVersion")}
 
 MOUNT = {
     **_read("name mountPath readOnly subPath"),
-    **_silent("recursiveReadOnly"),  # read_only holds for everything below a volume
+    **_silent("recursiveReadOnly"),  # read_only applies recursively
     "mountPropagation": FieldPolicy("warning", "has no effect; a guest sees what is mounted on this host", ("None",)),
     "subPathExpr": FieldPolicy("error", "not supported; write the path in subPath"),
 }
@@ -175,4 +175,4 @@ MODULE = {
     "pull_policy": FieldPolicy("error", "does not belong here; use imagePullPolicy in the container"),
     "volumes": FieldPolicy("error", "does not belong here; use volumeMounts in the container"),
 }
-"""What the annotation says of one container."""
+"""The fields of one container in the annotation."""

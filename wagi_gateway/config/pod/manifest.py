@@ -1,4 +1,4 @@
-"""Reads a Pod manifest; what is wrong is said in the words of the file."""
+"""Reads a Pod manifest into the tables of a `modules.toml`, with problems in the words of the manifest."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ByteSize
 
@@ -18,7 +18,7 @@ from ..values import as_written, parse_listen
 from .annotation import BadAnnotation, parse_modules
 from .document import MAX_SIZE, BadDocument, Documents, Number, Value
 from .fields import CONTAINER, METADATA, MODULE, OBJECT, RESOURCES, SPEC
-from .mapping import ManifestMapping, Report, named, nearest
+from .mapping import ManifestMapping, Report, nearest, quote
 from .quantity import parse_bytes
 from .variables import Variables
 from .volumes import PodVolumes
@@ -29,7 +29,7 @@ MODULES = ANNOTATIONS + "modules"
 
 _PULL_POLICIES = {"Always": "always", "IfNotPresent": "if-not-present", "Never": "never"}
 _COUNT = re.compile(r"\d{1,9}")
-_MEMORY = (64 * 2**10, 4 * 2**30)
+_MIN_MEMORY, _MAX_MEMORY = 64 * 2**10, 4 * 2**30
 _TEMPLATES = "Deployment ReplicaSet StatefulSet DaemonSet Job CronJob ReplicationController".split()
 _ROUTES = 'it gives each container its route: {"container": {"route": "/path"}}'
 _WANTED = "a Kubernetes Pod (kind: Pod, apiVersion: v1) is wanted here"
@@ -37,12 +37,12 @@ _WANTED = "a Kubernetes Pod (kind: Pod, apiVersion: v1) is wanted here"
 
 @dataclass(frozen=True, slots=True)
 class PodFile:
-    """A Pod manifest as it was read: what is valid of it, and what is wrong or doubtful."""
+    """The content of a Pod manifest: its valid settings, its problems and its warnings."""
 
     tables: dict[str, Any]
-    """What tomllib would read from the `modules.toml` that does the same."""
+    """The tables of the equivalent `modules.toml`, as from tomllib."""
     containers: tuple[str, ...] = ()
-    """The container each of `tables["module"]` comes from."""
+    """The container of each table in `tables["module"]`."""
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
 
@@ -50,8 +50,8 @@ class PodFile:
 def read_pod(path: Path) -> PodFile:
     """Reads a manifest that holds one Pod.
 
-    A mistake does not end the reading: what is valid is kept, so that start-up can find the rest. Raises StartupError
-    when there is no Pod to read.
+    Valid settings are kept beside mistakes, so that start-up checks them too. Raises StartupError for a file that
+    cannot be read or parsed, or that has no Pod.
     """
     where = str(path)
     try:
@@ -72,7 +72,7 @@ def read_pod(path: Path) -> PodFile:
 
 
 def _objects(values: Iterable[Value]) -> Iterator[Value]:
-    """The objects of a file: each document is one, or a List of some."""
+    """The objects of a file: its documents, with each List replaced by the items."""
     for value in values:
         if isinstance(value, dict) and value.get("kind") == "List" and isinstance(items := value.get("items"), list):
             yield from items
@@ -81,7 +81,7 @@ def _objects(values: Iterable[Value]) -> Iterator[Value]:
 
 
 def _only_pod(where: str, objects: list[Value], report: Report) -> dict[str, Value]:
-    """The one Pod among the objects; the others are warned about. Raises StartupError."""
+    """The only Pod among the objects; each other object gets a warning. Raises StartupError."""
     pods = [value for value in objects if isinstance(value, dict) and value.get("kind") == "Pod"]
     others = [value for value in objects if not any(value is pod for pod in pods)]
     names = ", ".join(map(_describe, others[:5])) + (", …" if len(others) > 5 else "")
@@ -98,27 +98,37 @@ def _only_pod(where: str, objects: list[Value], report: Report) -> dict[str, Val
 
 
 def _describe(value: Value) -> str:
-    """`Deployment "web"`, or what else an object can be called."""
+    """The kind and name of an object for messages: `Deployment "web"`."""
     if not isinstance(value, dict):
         return "something that is no object"
     kind, metadata = value.get("kind"), value.get("metadata")
     name = metadata.get("name") if isinstance(metadata, dict) else None
-    words = f"{named(kind)}" if isinstance(kind, str) else "an object without kind"
+    words = f"{quote(kind)}" if isinstance(kind, str) else "an object without kind"
     return f'{words} "{name[:60]}"' if isinstance(name, str) and name.isprintable() else words
 
 
+class Containers(NamedTuple):
+    """Containers by name."""
+
+    by_name: dict[str, ManifestMapping]
+    is_complete: bool
+    """Whether every container has a name; if not, no name in the annotation is reported as unknown."""
+
+
 class PodReader:
+    """Converts one Pod, with its problems and warnings in the Pod's report."""
+
     def __init__(self, pod: ManifestMapping) -> None:
         self.pod = pod
         self.routes: dict[tuple[bytes, bool], str] = {}
 
     def read(self) -> PodFile:
-        self.pod.judge(OBJECT)
+        self.pod.check_fields(OBJECT)
         if self.pod.text("apiVersion", needed="write apiVersion: v1") not in (None, "v1"):
             self.pod.problem("apiVersion", "a Pod's is v1")
         metadata, spec = self.pod.table("metadata"), self.pod.table("spec")
-        metadata.judge(METADATA)
-        spec.judge(SPEC)
+        metadata.check_fields(METADATA)
+        spec.check_fields(SPEC)
         self.variables = Variables(metadata, spec)
         tables: dict[str, Any] = {}
         annotations = metadata.table("annotations")
@@ -127,7 +137,7 @@ class PodReader:
         entries = self._entries(annotations)
         volumes = PodVolumes(spec)
         modules = dict(self._modules(spec, entries, volumes))
-        volumes.judge()
+        volumes.check_kinds()
         if modules:
             tables["module"] = list(modules.values())
         report = self.pod.report
@@ -138,7 +148,7 @@ class PodReader:
         return PodFile(tables, tuple(modules), tuple(report.problems), tuple(report.warnings))
 
     def _entries(self, annotations: ManifestMapping) -> ManifestMapping | None:
-        """What the annotation says, container by container; None if it cannot be read."""
+        """The mapping in the annotation, by container; None if there is a problem."""
         for name in annotations.values:
             if name.startswith(ANNOTATIONS) and name not in (DEFAULT_HOST, MODULES):
                 annotations.unknown("annotation", name, [DEFAULT_HOST, MODULES])
@@ -155,9 +165,9 @@ class PodReader:
     def _modules(
         self, spec: ManifestMapping, entries: ManifestMapping | None, volumes: PodVolumes
     ) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Each container that is served, with its `[[module]]`."""
-        containers, is_complete = self._containers(spec)
-        for name, container in containers.items():
+        """The name and `[[module]]` of each container that has a route."""
+        containers = self._containers(spec)
+        for name, container in containers.by_name.items():
             if entries and name not in entries.values:
                 what = f"is not served: the annotation {MODULES} gives it no route"
                 self.pod.report.warnings.append(Problem(container.where, what))
@@ -165,21 +175,20 @@ class PodReader:
             module = self._module(container, self._entry(entries, name) if entries else {}, volumes)
             if {"route", "module"} <= module.keys():
                 yield name, module
-        if entries and is_complete:
-            for name in [name for name in entries.values if name not in containers]:
-                entries.problem(
-                    name, f"there is no such container in spec.containers{entries.nearest(name, containers)}"
-                )
+        if entries and containers.is_complete:
+            for name in [name for name in entries.values if name not in containers.by_name]:
+                hint = entries.nearest(name, containers.by_name)
+                entries.problem(name, f"there is no such container in spec.containers{hint}")
 
-    def _containers(self, spec: ManifestMapping) -> tuple[dict[str, ManifestMapping], bool]:
-        """The containers by name, and whether each has one: else what the annotation names may be there."""
+    def _containers(self, spec: ManifestMapping) -> Containers:
+        """The containers of `spec`; those without a name of their own are left out."""
         if "containers" not in spec and not spec.is_wrong:
             spec.problem("containers", "missing; each of them is a module")
         containers: dict[str, ManifestMapping] = {}
         is_complete = isinstance(listed := spec.values.get("containers"), list) and all(
             isinstance(c, dict) for c in listed
         )
-        for table in spec.tables("containers", apart=True):
+        for table in spec.tables("containers", as_objects=True):
             name = table.text("name", needed=f"the annotation {MODULES} refers to it")
             if name in containers:
                 table.problem("name", "another container has this name; give it one of its own")
@@ -187,15 +196,15 @@ class PodReader:
                 is_complete = False
             else:
                 containers[name] = table
-        return containers, is_complete
+        return Containers(containers, is_complete)
 
     def _entry(self, entries: ManifestMapping, name: str) -> dict[str, Any]:
-        """What the annotation sets for one container."""
+        """The keys that the annotation sets in one container's `[[module]]`."""
         if not isinstance(entries.values[name], dict):
             entries.problem(name, 'must be an object, such as {"route": "/path"}')
             return {}
         entry = entries.table(name)
-        entry.judge(MODULE)
+        entry.check_fields(MODULE)
         values = {
             "route": self._route(entry, name),
             "entrypoint": entry.text("entrypoint"),
@@ -218,13 +227,13 @@ class PodReader:
             return None
         other = self.routes.setdefault((pattern.key, pattern.is_prefix), container)
         if other != container:
-            entry.problem("route", f"container {named(other)} has this route; give it another one")
+            entry.problem("route", f"container {quote(other)} has this route; give it another one")
             return None
         return route
 
     def _module(self, container: ManifestMapping, entry: Mapping[str, Any], volumes: PodVolumes) -> dict[str, Any]:
-        """The `[[module]]` of a container, with what the annotation says of it."""
-        container.judge(CONTAINER)
+        """The `[[module]]` of a container, with the keys of its annotation."""
+        container.check_fields(CONTAINER)
         image = container.text("image", needed="it is the module's reference, such as registry.example.com/hello:v1")
         values = {
             "route": entry.get("route"),
@@ -261,7 +270,7 @@ def _allowed_hosts(entry: ManifestMapping) -> list[str]:
             AllowedHost.parse(host)
             hosts.append(host)
         except ValueError as error:
-            entry.problem(path, f"{named(host)}: {error}")
+            entry.problem(path, f"{quote(host)}: {error}")
     return hosts
 
 
@@ -293,8 +302,8 @@ def _pull_policy(container: ManifestMapping) -> str | None:
 
 
 def _limits(resources: ManifestMapping) -> dict[str, str] | None:
-    """`limits.memory`, which is for one guest here: every request has its own memory."""
-    resources.judge(RESOURCES)
+    """`limits.memory`, which bounds each guest: every request has its own linear memory."""
+    resources.check_fields(RESOURCES)
     limits = resources.table("limits")
     for name in limits.values:
         if name != "memory":
@@ -302,14 +311,13 @@ def _limits(resources: ManifestMapping) -> dict[str, str] | None:
     memory = limits.values.get("memory")
     if memory is None:
         return None
-    least, most = _MEMORY
     try:
         size = parse_bytes(memory.text if isinstance(memory, Number) else str(memory))
-        if size < least:
+        if size < _MIN_MEMORY:
             raise ValueError(
-                f'a guest needs {as_written(least, ByteSize)} at least; "Mi" are mebibytes, "m" thousandths'
+                f'a guest needs {as_written(_MIN_MEMORY, ByteSize)} at least; "Mi" are mebibytes, "m" thousandths'
             )
     except ValueError as error:
         limits.problem("memory", str(error))
         return None
-    return {"memory": as_written(min(size, most), ByteSize)}
+    return {"memory": as_written(min(size, _MAX_MEMORY), ByteSize)}

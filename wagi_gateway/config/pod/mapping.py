@@ -1,4 +1,4 @@
-"""A mapping of the manifest that knows its place, so that every mistake in it is said in the words of the file."""
+"""A mapping of the manifest with its place in the file, for messages about its fields."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from typing import Literal
 from ...errors import Problem
 from .document import Number, Value
 
-_PRIVATE = {"value"}
-"""Fields that no message shows: a variable may hold a password."""
+_SECRET_FIELDS = {"value"}
+"""Fields whose values no message shows, because a variable may hold a password."""
 _MAX_HINTS, _MAX_NAMES = 100, 1000
+"""Problems up to which messages get a suggestion, and names that are compared for one: the search is slow."""
 
 
 @dataclass(frozen=True, slots=True)
 class FieldPolicy:
-    """What becomes of a field: it is read, means nothing here, or is warned about or refused because of `why`.
+    """The treatment of a field: read, ignored in silence, or with a warning or an error whose text is `why`.
 
-    `harmless` values mean what is done anyway; empty ones always do.
+    `harmless` values, and empty ones, ask for what the gateway does anyway and get no warning or error.
     """
 
     kind: Literal["read", "silent", "warning", "error"]
@@ -31,7 +32,7 @@ class FieldPolicy:
 
 @dataclass(slots=True)
 class Report:
-    """What was found wrong or doubtful so far."""
+    """Problems and warnings in the order they are found."""
 
     problems: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
@@ -39,44 +40,44 @@ class Report:
 
 @dataclass(slots=True)
 class ManifestMapping:
-    """The fields of one mapping; `null` is a field that is not there, as Kubernetes reads it."""
+    """The fields of one mapping; a field that is `null` counts as absent, as in Kubernetes."""
 
     values: Mapping[str, Value]
     where: str
-    """Which file and which of its objects: `pod.yaml: spec.containers[2] (bar)`."""
+    """The file and the object in it: `pod.yaml: spec.containers[2] (bar)`."""
     prefix: str
-    """The way from there: `env[0] (PORT).`"""
+    """The path from the object to this mapping: `env[0] (PORT).`"""
     report: Report
     is_wrong: bool = False
-    """Whether something else stands there, which is noted already."""
+    """Whether the value is of another type, for which there is a problem already."""
 
     def __contains__(self, key: str) -> bool:
         return self.values.get(key) is not None
 
     def problem(self, key: str, what: str) -> None:
-        """Notes what is wrong with a field."""
-        self.report.problems.append(self._note(key, what))
+        """Adds a problem with a field."""
+        self.report.problems.append(self._problem_at(key, what))
 
     def warning(self, key: str, what: str) -> None:
-        """Notes what is doubtful about a field."""
-        self.report.warnings.append(self._note(key, what))
+        """Adds a warning about a field."""
+        self.report.warnings.append(self._problem_at(key, what))
 
     def unknown(self, what: str, key: str, names: Iterable[str], valid: Iterable[str] | None = None) -> None:
-        """Notes a name that nothing knows; what stands there may be a secret."""
+        """Adds a problem for an unknown name, without the value, which may be a secret."""
         hint = self.nearest(key, names, valid)
-        self.report.problems.append(Problem(self.where, f"{self.prefix}{named(key)}: unknown {what}{hint}"))
+        self.report.problems.append(Problem(self.where, f"{self.prefix}{quote(key)}: unknown {what}{hint}"))
 
     def nearest(self, name: str, names: Iterable[str], valid: Iterable[str] | None = None) -> str:
-        """What was probably meant; the search is slow, so a file that is wrong everywhere gets no more of it."""
+        """A suggestion for an unknown name; none after _MAX_HINTS problems."""
         return nearest(name, names, valid) if len(self.report.problems) < _MAX_HINTS else ""
 
-    def _note(self, key: str, what: str) -> Problem:
+    def _problem_at(self, key: str, what: str) -> Problem:
         value = self.values.get(key)
-        written = f" = {shown(value)}" if isinstance(value, (bool, str, Number)) and key not in _PRIVATE else ""
-        return Problem(self.where, f"{self.prefix}{named(key)}{written}: {what}")
+        written = f" = {literal(value)}" if isinstance(value, (bool, str, Number)) and key not in _SECRET_FIELDS else ""
+        return Problem(self.where, f"{self.prefix}{quote(key)}{written}: {what}")
 
     def text(self, key: str, needed: str = "") -> str | None:
-        """A field's text; None if it is not there, which is wrong if it is `needed` for something."""
+        """A field's text, or None; an absent field is a problem if `needed`, the reason, is given."""
         value = self.values.get(key)
         if value is None:
             if needed and not self.is_wrong:
@@ -92,7 +93,7 @@ class ManifestMapping:
         return None
 
     def flag(self, key: str) -> bool:
-        """A field that is true or false, false if it is not there."""
+        """A boolean field; False if absent."""
         value = self.values.get(key)
         if value is None or isinstance(value, bool):
             return bool(value)
@@ -100,9 +101,9 @@ class ManifestMapping:
         return False
 
     def table(self, key: str) -> ManifestMapping:
-        """A mapping inside this one; empty if it is not there."""
+        """The mapping of a field; empty if absent."""
         value = self.values.get(key)
-        prefix = f"{self.prefix}{named(key)}."
+        prefix = f"{self.prefix}{quote(key)}."
         if isinstance(value, dict):
             return ManifestMapping(value, self.where, prefix, self.report)
         if value is not None:
@@ -110,62 +111,62 @@ class ManifestMapping:
         return ManifestMapping({}, self.where, prefix, self.report, self.is_wrong or value is not None)
 
     def items(self, key: str) -> Iterator[Value]:
-        """The items of a list; none if it is not there."""
+        """The items of a list; none if absent."""
         value = self.values.get(key)
         if isinstance(value, list):
             yield from value
         elif value is not None:
             self.problem(key, "must be a list")
 
-    def tables(self, key: str, *, apart: bool = False) -> Iterator[ManifestMapping]:
-        """The mappings of a list, each known by its number and name; `apart` ones are objects of their own."""
+    def tables(self, key: str, *, as_objects: bool = False) -> Iterator[ManifestMapping]:
+        """The mappings of a list, with number and name in messages; `as_objects` makes each an object with a place."""
         for number, value in enumerate(self.items(key)):
             path = f"{self.prefix}{key}[{number}]"
             if not isinstance(value, dict):
                 self.report.problems.append(Problem(self.where, f"{path}: must be a mapping"))
                 continue
             if isinstance(name := value.get("name"), str) and name:
-                path += f" ({named(name)})"
+                path += f" ({quote(name)})"
             yield (
                 ManifestMapping(value, f"{self.where}: {path}", "", self.report)
-                if apart
+                if as_objects
                 else ManifestMapping(value, self.where, f"{path}.", self.report)
             )
 
-    def judge(self, fates: Mapping[str, FieldPolicy]) -> None:
-        """Notes the fields that are unknown, refused or without effect."""
+    def check_fields(self, policies: Mapping[str, FieldPolicy]) -> None:
+        """Adds a problem or a warning for each field that is unknown, refused or without effect."""
         for key, value in self.values.items():
-            fate = fates.get(key)
-            if fate is None:
-                valid = [name for name, fate in fates.items() if fate.kind != "error"]
-                self.unknown("field", key, fates, valid)
-            elif not value or value in fate.harmless:
+            policy = policies.get(key)
+            if policy is None:
+                valid = [name for name, other in policies.items() if other.kind != "error"]
+                self.unknown("field", key, policies, valid)
+            elif not value or value in policy.harmless:
                 continue
-            elif fate.kind == "error":
-                self.problem(key, fate.why)
-            elif fate.kind == "warning":
-                self.warning(key, fate.why)
+            elif policy.kind == "error":
+                self.problem(key, policy.why)
+            elif policy.kind == "warning":
+                self.warning(key, policy.why)
 
 
 def nearest(name: str, names: Iterable[str], valid: Iterable[str] | None = None) -> str:
-    """The one of `names` that was probably meant, or all that are valid if they are few."""
+    """The hint for an unknown name: the nearest of `names`, else all `valid` names if they are few."""
     folded = {other.lower(): other for other in islice(names, _MAX_NAMES)}
     known = list(folded.values() if valid is None else valid)
     close = difflib.get_close_matches(name.lower()[:100], folded, n=1, cutoff=0.5)
     if close:
-        return f"; did you mean {named(folded[close[0]])}?"
-    return f"; valid are {', '.join(map(named, known))}" if 0 < len(known) <= 12 else ""
+        return f"; did you mean {quote(folded[close[0]])}?"
+    return f"; valid are {', '.join(map(quote, known))}" if 0 < len(known) <= 12 else ""
 
 
-def shown(value: bool | str | Number) -> str:
-    """A value as one writes it, but in one line."""
+def literal(value: bool | str | Number) -> str:
+    """A scalar as in the source, shortened to one line."""
     if isinstance(value, bool):
         return str(value).lower()
     return value.text[:60] if isinstance(value, Number) else _line(value)
 
 
-def named(name: str) -> str:
-    """A name in a message; in quotes if it would be mistaken for something else."""
+def quote(name: str) -> str:
+    """A name for a message; in quotes if it is empty, long or not printable."""
     return name if name.isprintable() and 0 < len(name) <= 100 else _line(name)
 
 

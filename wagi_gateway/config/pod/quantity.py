@@ -14,7 +14,7 @@ _FACTORS = {
 
 
 def parse_bytes(text: str) -> int:
-    """A quantity as a number of bytes, rounded up as Kubernetes does.
+    """The number of bytes of a quantity, rounded up as in Kubernetes.
 
     >>> parse_bytes("1.5Ki"), parse_bytes("1500m")
     (1536, 2)

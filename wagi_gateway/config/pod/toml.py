@@ -1,4 +1,4 @@
-"""Tables as a `modules.toml` that people read on."""
+"""Tables as the text of a `modules.toml`."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from tomlkit.items import InlineTable, Table
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
 _WIDTH = 100
-"""Characters of an inline table; a longer one gets lines of its own."""
+"""Maximal length in characters of an inline table; a longer table gets a header."""
 
 
 def write_toml(tables: Mapping[str, Any], comments: Sequence[str] = ()) -> str:
-    """The text that tomllib reads as `tables`; `comments` go to the `[[module]]` tables, one to each.
+    """The TOML text of `tables`; each `[[module]]` gets one of `comments`.
 
     >>> print(write_toml({"module": [{"route": "/", "module": "hello.wasm"}]}, ["container hello"]), end="")
     [[module]] # container hello

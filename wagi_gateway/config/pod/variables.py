@@ -1,17 +1,17 @@
-"""`env`: a container's variables, as far as the manifest says them."""
+"""`env`: the environment variables of a container whose values are in the manifest."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 
-from ...cgi.environ import META_VARIABLES
+from ..values import check_reserved
 from .document import Value
 from .fields import ENV, FIELD_REF, VALUE_FROM
 from .mapping import ManifestMapping, nearest
 
 MAX_ENVIRONMENT = 2**20
-"""Characters of all variables of a file together, expanded; `$(A)$(A)` can double with every line."""
+"""Characters of all expanded variables of a file; `$(A)$(A)` can double with every line."""
 
 _REFERENCE = re.compile(r"\$\$|\$\(([^)]*)\)")
 _SUBSCRIPT = re.compile(r"metadata\.(labels|annotations)\['([^']*)'\]")
@@ -21,41 +21,36 @@ _CLUSTER_FIELDS = ("status.podIP", "status.podIPs", "status.hostIP", "status.hos
 
 
 class Variables:
-    """The variables of a Pod's containers, which may name fields of the Pod."""
+    """The environment variables of a Pod's containers, which may refer to fields of the Pod."""
 
     def __init__(self, metadata: ManifestMapping, spec: ManifestMapping) -> None:
         self._known = _known_fields(metadata, spec)
-        self._room = MAX_ENVIRONMENT
+        self._remaining = MAX_ENVIRONMENT
 
     def read(self, container: ManifestMapping) -> dict[str, str]:
         """The `environment` of a container's `[[module]]`."""
         environment: dict[str, str] = {}
         for table in container.tables("env"):
-            table.judge(ENV)
+            table.check_fields(ENV)
             name = table.text("name", needed="it is the variable's name")
             value = self._variable(table, environment)
             if name is None or value is None:
                 continue
-            if "=" in name or "\0" in name:
-                table.problem("name", "must not contain '=' or NUL")
-            elif name in META_VARIABLES:
-                table.problem("name", "the request sets this variable; choose another name")
-            elif "\0" in value:
-                table.problem("value", "must not contain NUL")
-            else:
-                if name in environment:
-                    table.warning("name", "stands twice; the last one counts")
-                environment[name] = value
+            if not _is_accepted(table, name, value):
+                continue
+            if name in environment:
+                table.warning("name", "stands twice; the last one counts")
+            environment[name] = value
         return environment
 
     def _variable(self, table: ManifestMapping, earlier: Mapping[str, str]) -> str | None:
-        """A variable's value; None if it is wrong."""
+        """A variable's value; None if there is a problem."""
         source, text = table.table("valueFrom"), table.text("value")
         if "valueFrom" in table:
             if text:
                 table.problem("valueFrom", "value stands there too; remove one")
                 return None
-            source.judge(VALUE_FROM)
+            source.check_fields(VALUE_FROM)
             if "fieldRef" not in source:
                 if table.values["valueFrom"] == {}:
                     table.problem("valueFrom", "names no source; write the value in value")
@@ -63,23 +58,23 @@ class Variables:
             text, earlier = self._field(source.table("fieldRef")), {}
         elif "value" not in table:
             text = ""
-        if text is None or self._room < 0:  # which is said once
+        if text is None or self._remaining < 0:  # the problem of the bound is reported once
             return None
         try:
-            value = text if "valueFrom" in table else expand(text, earlier, self._room)
-            self._room -= len(value)
-            if self._room < 0:
+            value = text if "valueFrom" in table else expand(text, earlier, self._remaining)
+            self._remaining -= len(value)
+            if self._remaining < 0:
                 raise ValueError
         except ValueError:
-            self._room = -1
+            self._remaining = -1
             what = f"the variables of all containers grow to more than {MAX_ENVIRONMENT:,} characters; shorten them"
             table.problem("value", what)
             return None
         return value
 
     def _field(self, table: ManifestMapping) -> str | None:
-        """The value of a field of the manifest."""
-        table.judge(FIELD_REF)
+        """The value of a `fieldRef`; None if there is a problem."""
+        table.check_fields(FIELD_REF)
         path = table.text("fieldPath", needed="it names a field of the Pod, such as metadata.name")
         if path is None:
             return None
@@ -94,8 +89,24 @@ class Variables:
         return None
 
 
+def _is_accepted(table: ManifestMapping, name: str, value: str) -> bool:
+    """Whether a guest's environment can hold the variable; if not, a problem is added."""
+    try:
+        check_reserved(name)
+    except ValueError as error:
+        table.problem("name", str(error))
+        return False
+    if "=" in name or "\0" in name:
+        table.problem("name", "must not contain '=' or NUL")
+    elif "\0" in value:
+        table.problem("value", "must not contain NUL")
+    else:
+        return True
+    return False
+
+
 def expand(text: str, variables: Mapping[str, str], limit: int) -> str:
-    """`text` with each `$(NAME)` replaced by the variable's value; an unknown one stays, and `$$` is one `$`.
+    """`text` with each `$(NAME)` replaced by the variable's value; an unknown name is kept, and `$$` becomes `$`.
 
     >>> expand("$(A) $(B) $$(A)", {"A": "1"}, 100)
     '1 $(B) $(A)'
@@ -120,7 +131,7 @@ def expand(text: str, variables: Mapping[str, str], limit: int) -> str:
 
 
 def _known_fields(metadata: ManifestMapping, spec: ManifestMapping) -> dict[str, str]:
-    """What `fieldRef` can name and the manifest says."""
+    """The values that `fieldRef` can refer to, by path."""
     fields: dict[str, Value] = {}
     for path in _FIELDS:
         section, _, name = path.partition(".")

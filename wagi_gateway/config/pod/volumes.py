@@ -1,4 +1,4 @@
-"""`volumes` and `volumeMounts`: which directories of this host a container's guests may open."""
+"""`volumes` and `volumeMounts`: the host's directories that a container's guests may open."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .fields import EMPTY_DIR, HOST_PATH, MOUNT, VOLUME
-from .mapping import ManifestMapping, named, nearest
+from .mapping import ManifestMapping, nearest, quote
 
 _TYPES = ("Directory", "DirectoryOrCreate")
 _NO_DIRECTORIES = ("File", "FileOrCreate", "Socket", "CharDevice", "BlockDevice")
@@ -16,7 +16,7 @@ _NO_DIRECTORIES = ("File", "FileOrCreate", "Socket", "CharDevice", "BlockDevice"
 
 @dataclass(slots=True)
 class PodVolume:
-    """One entry of `spec.volumes`: a directory of this host, or without `path` a temporary one."""
+    """One entry of `spec.volumes`: the host's directory `path`, or a temporary directory."""
 
     table: ManifestMapping
     path: str | None = None
@@ -30,7 +30,7 @@ class PodVolumes:
 
     def __init__(self, spec: ManifestMapping) -> None:
         self._volumes: dict[str, PodVolume] = {}
-        for table in spec.tables("volumes", apart=True):
+        for table in spec.tables("volumes", as_objects=True):
             name = table.text("name", needed="volumeMounts refer to it")
             volume = _read_volume(table)
             if name is None:
@@ -43,7 +43,7 @@ class PodVolumes:
         """The `volumes` of a container's `[[module]]`."""
         mounts: dict[str, Any] = {}
         for table in container.tables("volumeMounts"):
-            table.judge(MOUNT)
+            table.check_fields(MOUNT)
             name = table.text("name", needed="it names one of spec.volumes")
             guest = _guest_path(table)
             is_read_only = table.flag("readOnly")
@@ -63,14 +63,14 @@ class PodVolumes:
                 mounts[guest] = source | {"read_only": True} if is_read_only else source.get("path", source)
         return mounts
 
-    def judge(self) -> None:
-        """Notes the volumes that cannot be: an error where one is mounted."""
+    def check_kinds(self) -> None:
+        """Adds a problem for each unsupported volume that is mounted, else a warning."""
         for volume in self._volumes.values():
-            fate = VOLUME.get(volume.kind)
-            if fate is None or fate.kind != "error":
+            policy = VOLUME.get(volume.kind)
+            if policy is None or policy.kind != "error":
                 continue
             if volume.is_mounted:
-                volume.table.problem(volume.kind, f"not supported; {fate.why}")
+                volume.table.problem(volume.kind, f"not supported; {policy.why}")
             else:
                 volume.table.warning(volume.kind, "not supported, and not mounted by a container that is served")
 
@@ -86,14 +86,14 @@ def _read_volume(table: ManifestMapping) -> PodVolume:
     if kinds == ["hostPath"]:
         path = _host_path(table.table("hostPath"))
         return PodVolume(table, path, "hostPath", is_usable=path is not None)
-    if kinds in ([], ["emptyDir"]):  # Kubernetes makes an emptyDir of a volume that says nothing
-        table.table("emptyDir").judge(EMPTY_DIR)
+    if kinds in ([], ["emptyDir"]):  # the default in Kubernetes is emptyDir
+        table.table("emptyDir").check_fields(EMPTY_DIR)
         return PodVolume(table, is_usable=not unknown)
     return PodVolume(table, kind=kinds[0], is_usable=False)
 
 
 def _host_path(table: ManifestMapping) -> str | None:
-    table.judge(HOST_PATH)
+    table.check_fields(HOST_PATH)
     path = table.text("path", needed="it is a directory of this host")
     kind = table.text("type") or "Directory"
     if kind in _NO_DIRECTORIES:
@@ -123,7 +123,7 @@ def _guest_path(mount: ManifestMapping) -> str | None:
 
 
 def _sub_path(mount: ManifestMapping) -> str | None:
-    """The path inside the volume; None if it leads elsewhere."""
+    """The path inside the volume; None if there is a problem."""
     path = mount.text("subPath") or ""
     if path.startswith("/") or ".." in path.split("/") or "\0" in path:
         mount.problem("subPath", 'must be a relative path without ".."; it starts in the volume')
@@ -142,8 +142,8 @@ def _source(volume: PodVolume, name: str, mount: ManifestMapping, sub_path: str)
     if not sub_path:
         return {"path": volume.path}
     path = Path(volume.path, sub_path)
-    # CVE-2017-1002101: a guest that may write to the volume puts a symbolic link where the next one has its subPath.
+    # CVE-2017-1002101: a guest that may write to the volume can replace the subPath by a symbolic link.
     if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(volume.path)):
-        mount.problem("subPath", f"a symbolic link leads it out of the volume {named(volume.path)}; mount its target")
+        mount.problem("subPath", f"a symbolic link leads it out of the volume {quote(volume.path)}; mount its target")
         return None
     return {"path": str(path)}

@@ -1,1 +1,1 @@
-"""Modules from OCI registries: pulled through oras, verified, and kept in a store."""
+"""Modules from OCI registries: pulled through oras, verified, and stored."""

@@ -1,6 +1,6 @@
-"""Programs that keep credentials: `docker-credential-NAME get`, with the registry on standard input.
+"""Docker credential helpers: `docker-credential-NAME get`, with the registry on standard input.
 
-See https://github.com/docker/docker-credential-helpers.
+Source: https://github.com/docker/docker-credential-helpers.
 """
 
 from __future__ import annotations
@@ -15,26 +15,34 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping
-from typing import IO, cast
+from typing import IO, NamedTuple, cast
 
 HELPER_TIME = 10.0
-"""Seconds a helper may take; some ask a cloud's metadata service."""
+"""Seconds of a helper's run; some query a cloud's metadata service."""
 HELPER_OUTPUT = 64 * 1024
-"""Bytes a helper may print."""
+"""Bytes of a helper's output."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-# The protocol has no code for it: this line, and a failure, is how a helper says that it has nothing.
+# The protocol has no exit code for a missing entry: a failure with this line is one.
 _NOT_FOUND = b"credentials not found in native keychain"
 
 
 class HelperFailed(Exception):
-    """The helper gave no answer that can be used; the text never holds what it printed."""
+    """A helper without a usable result; the message never holds the helper's output."""
 
 
-def ask_helper(
+class HelperCredentials(NamedTuple):
+    """The result of a helper."""
+
+    username: str
+    secret: str
+    """A password, or with the user name `<token>` an identity token."""
+
+
+def run_helper(
     name: str, server: str, environ: Mapping[str, str], timeout: float = HELPER_TIME
-) -> tuple[str, str] | None:
-    """User name and secret that `docker-credential-NAME` keeps for `server`, or None. Raises HelperFailed."""
+) -> HelperCredentials | None:
+    """The credentials that `docker-credential-NAME` has for `server`, or None. Raises HelperFailed."""
     program = f"docker-credential-{name}"
     if not _NAME.fullmatch(name):
         raise HelperFailed(f"{name!r} is not the name of a credential helper")
@@ -53,18 +61,18 @@ def ask_helper(
         username = secret = None
     if not isinstance(username, str) or not isinstance(secret, str):
         raise HelperFailed(f"{program} printed something else than JSON with Username and Secret")
-    return (username, secret) if secret else None
+    return HelperCredentials(username, secret) if secret else None
 
 
 def _run(path: str, program: str, server: str, environ: Mapping[str, str], timeout: float) -> tuple[int, bytes]:
-    """Exit code and output. After a failure nothing of it is left running."""
+    """Exit code and output. After a failure the helper and its children are killed."""
     deadline = time.monotonic() + timeout
     try:
         process = subprocess.Popen(  # noqa: S603 - the user's configuration names it
             [path, "get"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # may hold anything; nobody has asked to see it
+            stderr=subprocess.DEVNULL,  # may hold secrets
             env=dict(environ),
             start_new_session=True,
         )
@@ -74,11 +82,11 @@ def _run(path: str, program: str, server: str, environ: Mapping[str, str], timeo
     with stdout:
         try:
             with contextlib.suppress(BrokenPipeError), stdin:
-                stdin.write(f"{server}\n".encode())  # fits the pipe, so it does not block
+                stdin.write(f"{server}\n".encode())  # fits into the pipe, so it does not block
             output = _read(stdout.fileno(), program, deadline)
             return process.wait(max(0.0, deadline - time.monotonic())), output
         except BaseException as error:
-            os.killpg(process.pid, signal.SIGKILL)  # a child of the helper may live as long
+            os.killpg(process.pid, signal.SIGKILL)  # the children of the helper, too
             process.wait()
             if isinstance(error, subprocess.TimeoutExpired):
                 raise HelperFailed(f"{program} did not answer in {timeout:g} s") from None
@@ -86,7 +94,7 @@ def _run(path: str, program: str, server: str, environ: Mapping[str, str], timeo
 
 
 def _read(pipe: int, program: str, deadline: float) -> bytes:
-    """What comes until the pipe is closed."""
+    """Reads a pipe to its end."""
     output = b""
     with selectors.DefaultSelector() as selector:
         selector.register(pipe, selectors.EVENT_READ)

@@ -1,4 +1,4 @@
-"""Where credentials are looked for: the `[registries]` table, then the files of `docker login` and `podman login`."""
+"""The search for credentials: the `[registries]` table, then the files of `docker login` and `podman login`."""
 
 from __future__ import annotations
 
@@ -7,30 +7,40 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from ...config.settings import RegistryConfig
-from .credential_helper import HelperFailed, ask_helper
+from .credential_helper import HelperCredentials, HelperFailed, run_helper
 from .docker_config import DockerConfig, EntryWrong, normalised
 from .endpoint import Credentials
 from .errors import Unauthorised
 
 MAX_PASSWORD = 64 * 1024
-"""Bytes a password file may have."""
+"""Bytes of a password file."""
 
 
 @dataclass(frozen=True, slots=True)
 class FoundCredentials:
-    """Credentials for one repository, or None, and where they were looked for."""
+    """The credentials for one repository, if any, and the places that were searched."""
 
     credentials: Credentials | None
     searched: tuple[str, ...]
-    """Where the credentials come from; without any, every place that has none, and why."""
+    """The place that the credentials come from; without credentials, every place that was searched, and why it has
+    none."""
     warnings: tuple[str, ...] = ()
-    """What is wrong with places that should have had some."""
+    """Places that are unusable."""
+
+
+class _AuthFile(NamedTuple):
+    path: Path
+    name: str
+    """The file's name in messages, with the variable that names it."""
+    is_required: bool
+    """Whether the user has named the file: an unusable one is an error then."""
 
 
 class CredentialSource:
-    """Knows where credentials are kept. Files are read and helpers asked when a registry is first spoken to, once."""
+    """Finds credentials. Files are read and helpers run once, when a registry is first contacted."""
 
     def __init__(
         self,
@@ -39,13 +49,13 @@ class CredentialSource:
         registries: Mapping[str, RegistryConfig],
         base: Path,
     ) -> None:
-        """`auth_files` are those the user named; `base` is where paths of the `registries` tables start."""
+        """`auth_files` are named by the user; `base` is the base of relative paths in the `registries` tables."""
         self._auth_files = tuple(auth_files)
         self._environ = environ
         self._registries = {normalised(host): (host, table) for host, table in registries.items()}
         self._base = base
         self._configs: dict[Path, DockerConfig | EntryWrong | None] = {}
-        self._answers: dict[tuple[str, str], tuple[str, str] | HelperFailed | None] = {}
+        self._helper_results: dict[tuple[str, str], HelperCredentials | HelperFailed | None] = {}
         self._lock = threading.Lock()
 
     def find(self, registry: str, repository: str) -> FoundCredentials:
@@ -55,24 +65,24 @@ class CredentialSource:
         if table and (table.username or table.password_file or table.password_env):
             where = f'[registries."{host}"]'
             return FoundCredentials(_from_table(where, table, self._environ, self._base), (where,))
-        with self._lock:  # threads that pull side by side ask a helper once
+        with self._lock:  # concurrent pulls run a helper once
             return self._search(registry, repository)
 
     def _search(self, registry: str, repository: str) -> FoundCredentials:
         searched = [f'[registries."{registry}"] (no username)']
         warnings: list[str] = []
-        for path, name, is_named in self._files():
+        for path, name, is_required in self._files():
             try:
                 config = self._config(path)
-                if config and (credentials := config.find(registry, repository, self._ask)):
+                if config and (credentials := config.find(registry, repository, self._run_helper)):
                     return FoundCredentials(credentials, (name,), tuple(warnings))
             except EntryWrong as error:
-                if is_named:
+                if is_required:
                     raise Unauthorised(str(error)) from None
                 searched.append(str(error))
                 warnings.append(f"{error}; it is not used")
                 continue
-            if is_named and not config:
+            if is_required and not config:
                 raise Unauthorised(f"there is no file {path} to take credentials from")
             searched.append(f"{name} ({f'nothing for {registry}' if config else 'not there'})")
         return FoundCredentials(None, tuple(searched), tuple(warnings))
@@ -87,30 +97,30 @@ class CredentialSource:
             raise config
         return config
 
-    def _ask(self, name: str, server: str) -> tuple[str, str] | None:
+    def _run_helper(self, name: str, server: str) -> HelperCredentials | None:
         key = name, server
-        if key not in self._answers:
+        if key not in self._helper_results:
             try:
-                self._answers[key] = ask_helper(name, server, self._environ)
+                self._helper_results[key] = run_helper(name, server, self._environ)
             except HelperFailed as error:
-                self._answers[key] = error
-        if isinstance(answer := self._answers[key], HelperFailed):
-            raise answer
-        return answer
+                self._helper_results[key] = error
+        if isinstance(result := self._helper_results[key], HelperFailed):
+            raise result
+        return result
 
-    def _files(self) -> Iterator[tuple[Path, str, bool]]:
-        """Files to look into, what to call them, and whether the command line names them."""
+    def _files(self) -> Iterator[_AuthFile]:
+        """The files to search, in order."""
         for path in self._auth_files:
-            yield path, str(path), True
+            yield _AuthFile(path, str(path), True)
         environ = self._environ
         if given := environ.get("REGISTRY_AUTH_FILE"):
-            yield Path(given), f"REGISTRY_AUTH_FILE={given}", False
+            yield _AuthFile(Path(given), f"REGISTRY_AUTH_FILE={given}", False)
         home = Path(environ.get("HOME") or os.path.expanduser("~"))
         if given := environ.get("DOCKER_CONFIG"):
-            yield Path(given, "config.json"), f"DOCKER_CONFIG={given}", False
+            yield _AuthFile(Path(given, "config.json"), f"DOCKER_CONFIG={given}", False)
         else:
-            yield home / ".docker/config.json", str(home / ".docker/config.json"), False
-            yield home / ".dockercfg", str(home / ".dockercfg"), False
+            yield _AuthFile(home / ".docker/config.json", str(home / ".docker/config.json"), False)
+            yield _AuthFile(home / ".dockercfg", str(home / ".dockercfg"), False)
         # containers-auth.json(5)
         runtime = environ.get("XDG_RUNTIME_DIR")
         directories = (
@@ -118,11 +128,11 @@ class CredentialSource:
             Path(environ.get("XDG_CONFIG_HOME") or home / ".config", "containers"),
         )
         for directory in directories:
-            yield directory / "auth.json", str(directory / "auth.json"), False
+            yield _AuthFile(directory / "auth.json", str(directory / "auth.json"), False)
 
 
 def _from_table(where: str, table: RegistryConfig, environ: Mapping[str, str], base: Path) -> Credentials:
-    """The user name and password of a `[registries]` table."""
+    """The credentials of a `[registries]` table. Raises Unauthorised."""
     if not table.username:
         raise Unauthorised(f"{where}: a password without username")
     if ":" in table.username:
@@ -145,7 +155,7 @@ def _from_table(where: str, table: RegistryConfig, environ: Mapping[str, str], b
 
 def _read_password(where: str, path: Path) -> str:
     try:
-        if path.exists() and not path.is_file():  # a pipe would be read for ever
+        if path.exists() and not path.is_file():  # a pipe has no end
             raise Unauthorised(f"{where}: {path} is not a file")
         with path.open("rb") as file:
             data = file.read(MAX_PASSWORD + 1)

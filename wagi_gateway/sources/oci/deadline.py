@@ -1,4 +1,4 @@
-"""One bound on everything a conversation with a registry does, however slowly its bytes come."""
+"""The deadline of an exchange with a registry, however slowly its bytes arrive."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 
 class RegistryDeadline:
-    """Ends connections when time is up: a timeout for each read is no bound on a peer that sends byte after byte."""
+    """Shuts connections down at the deadline. A timeout for each read does not bound a peer that sends byte after
+    byte."""
 
     def __init__(self) -> None:
         self.seconds = math.inf
-        """What was allowed."""
+        """Seconds of the current exchange."""
         self._until = math.inf
         self._sockets: WeakSet[socket.socket] = WeakSet()
         self._lock = threading.Lock()
 
     @contextlib.contextmanager
     def within(self, seconds: float) -> Iterator[None]:
-        """What happens inside has that long; connections it uses are shut down after it."""
+        """Sets the deadline of an exchange; connections in use after it are shut down."""
         self.seconds, self._until = seconds, time.monotonic() + seconds
         timer = threading.Timer(seconds, self._shut_down)
         timer.daemon = True
@@ -39,16 +40,16 @@ class RegistryDeadline:
 
     @property
     def left(self) -> float:
-        """Seconds; not below 0."""
+        """Seconds to the deadline, at least 0."""
         return max(0.0, self._until - time.monotonic())
 
     @property
     def has_passed(self) -> bool:
-        """Whether time is up."""
+        """Whether the deadline has passed."""
         return self.left == 0
 
     def watch(self, connection: socket.socket) -> None:
-        """Ends this connection with the others."""
+        """Adds a connection to the ones that are shut down."""
         with self._lock:
             self._sockets.add(connection)
             if self.has_passed:
@@ -62,12 +63,12 @@ class RegistryDeadline:
 
 def _shut_down(connection: socket.socket) -> None:
     with contextlib.suppress(OSError):
-        # Not SSLSocket's, which would take the TLS state from under the thread that reads.
+        # Not SSLSocket.shutdown, which drops the TLS state that another thread reads with.
         socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
 
 def watched_pools(deadline: RegistryDeadline) -> dict[str, type[HTTPConnectionPool]]:
-    """urllib3's pools by scheme, their connections watched by `deadline`."""
+    """Connection pools of urllib3 by scheme, whose connections `deadline` watches."""
 
     def watch(connection: HTTPConnection) -> None:
         if sock := connection.sock:
@@ -79,7 +80,7 @@ def watched_pools(deadline: RegistryDeadline) -> dict[str, type[HTTPConnectionPo
             watch(self)
 
         def request(self, *args: object, **options: object) -> None:
-            watch(self)  # a kept connection is not connected again
+            watch(self)  # an idle connection is used again without `connect`
             super().request(*args, **options)  # type: ignore[arg-type]
 
     class Secure(HTTPSConnection):

@@ -1,8 +1,8 @@
-"""Docker's `config.json`, which podman and skopeo call `auth.json`: who the user is at which registry.
+"""The credentials in Docker's `config.json`, which podman and skopeo call `auth.json`.
 
     {"auths": {"ghcr.io": {"auth": "dXNlcjpwYXNz"}}, "credHelpers": {"gcr.io": "gcloud"}, "credsStore": "pass"}
 
-See containers-auth.json(5) and https://docs.docker.com/reference/cli/docker/login.
+Sources: containers-auth.json(5), https://docs.docker.com/reference/cli/docker/login.
 """
 
 from __future__ import annotations
@@ -16,30 +16,30 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...config.image_reference import DOCKER_HUB
-from .credential_helper import HelperFailed
+from .credential_helper import HelperCredentials, HelperFailed
 from .endpoint import Credentials
 
 MAX_FILE = 2**20
-"""Bytes such a file may have."""
+"""Bytes of a file."""
 _HUB_ALIASES = {"index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"}
 _HUB_KEY = "https://index.docker.io/v1/"
 
-# What a helper says for a user name when the secret is an identity token.
+# The user name with which a helper marks its secret as an identity token.
 _TOKEN_USER = "<token>"  # noqa: S105
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 
 
-AskHelper = Callable[[str, str], tuple[str, str] | None]
-"""User name and secret that a helper keeps for a server; raises HelperFailed."""
+RunHelper = Callable[[str, str], HelperCredentials | None]
+"""Called with the names of helper and server; raises HelperFailed."""
 
 
 class EntryWrong(Exception):
-    """What is there for the registry cannot be used; the text names file and key, never the secret."""
+    """An unusable file or entry; the message names file and key, never the secret."""
 
 
 @dataclass(frozen=True, slots=True)
 class DockerConfig:
-    """One such file, as far as it could be read."""
+    """One file; of unknown keys nothing is kept."""
 
     path: Path
     auths: dict[str, object]
@@ -48,7 +48,7 @@ class DockerConfig:
 
     @classmethod
     def read(cls, path: Path) -> DockerConfig | None:
-        """Reads a file; None if there is none. Raises EntryWrong."""
+        """Reads a file; None without one. Raises EntryWrong."""
         try:
             if path.exists() and not path.is_file():
                 raise EntryWrong(f"{path} is not a file")
@@ -67,40 +67,36 @@ class DockerConfig:
         if not isinstance(document, dict):
             raise EntryWrong(f"{path} is not a JSON object")
         auths, helpers = (_table(path, document, key) for key in ("auths", "credHelpers"))
-        if not document.keys() & {
-            "auths",
-            "credHelpers",
-            "credsStore",
-        }:  # .dockercfg: the auths and nothing around them
+        if document.keys().isdisjoint(("auths", "credHelpers", "credsStore")):  # .dockercfg: the entries alone
             auths = {key: value for key, value in document.items() if isinstance(value, dict) and "auth" in value}
         return cls(path, auths, helpers, document.get("credsStore"))
 
-    def find(self, registry: str, repository: str, ask: AskHelper) -> Credentials | None:
-        """What the file knows about a repository: a helper of its own, an entry, the store. Raises EntryWrong."""
+    def find(self, registry: str, repository: str, run_helper: RunHelper) -> Credentials | None:
+        """The credentials for a repository: from its own helper, its entry, or the credential store. Raises
+        EntryWrong."""
         server = _HUB_KEY if registry == DOCKER_HUB else registry
         if key := _most_specific(self.helpers, registry, repository):
-            return self._from_helper(f"credHelpers.{json.dumps(key)}", self.helpers[key], server, ask)
+            return self._from_helper(f"credHelpers.{json.dumps(key)}", self.helpers[key], server, run_helper)
         key = _most_specific(self.auths, registry, repository)
-        # After `docker login` with a store the entry is there and empty.
+        # `docker login` with a credential store leaves an empty entry.
         if key and (credentials := self._from_entry(f"auths.{json.dumps(key)}", self.auths[key])):
             return credentials
         if self.store:
-            return self._from_helper("credsStore", self.store, server, ask)
+            return self._from_helper("credsStore", self.store, server, run_helper)
         return None
 
-    def _from_helper(self, key: str, name: object, server: str, ask: AskHelper) -> Credentials | None:
+    def _from_helper(self, key: str, name: object, server: str, run_helper: RunHelper) -> Credentials | None:
         try:
             if not isinstance(name, str):
                 raise HelperFailed("a credential helper is named by a text")
-            answer = ask(name, server)
+            found = run_helper(name, server)
         except HelperFailed as error:
             raise EntryWrong(f"{self.path}: {key}: {error}") from None
-        if not answer:
+        if not found:
             return None
-        username, secret = answer
-        if username == _TOKEN_USER:
-            return Credentials(identity_token=secret)
-        return Credentials(username, secret)
+        if found.username == _TOKEN_USER:
+            return Credentials(identity_token=found.secret)
+        return Credentials(found.username, found.secret)
 
     def _from_entry(self, key: str, entry: object) -> Credentials | None:
         where = f"{self.path}: {key}"
@@ -126,7 +122,7 @@ _ENTRY = ("auth", "username", "password", "identitytoken", "registrytoken")
 
 
 def normalised(registry: str) -> str:
-    """One name for Docker Hub's many; host names in lower case."""
+    """The host name in lower case; one name for all of Docker Hub's."""
     host = registry.lower()
     return DOCKER_HUB if host in _HUB_ALIASES else host
 
@@ -139,7 +135,7 @@ def _table(path: Path, document: dict[str, object], key: str) -> dict[str, objec
 
 
 def _basic(text: str, where: str) -> tuple[str, str]:
-    """User name and password of `auth`, base64 of `user:password`."""
+    """Decodes `auth`, the base64 of `user:password`."""
     try:
         decoded = base64.b64decode(text, validate=True).decode()
     except (binascii.Error, ValueError):
@@ -147,15 +143,15 @@ def _basic(text: str, where: str) -> tuple[str, str]:
     username, colon, password = decoded.partition(":")
     if not colon:
         raise EntryWrong(f"{where} is not base64 of USER:PASSWORD")
-    return username, password.strip("\0")  # as Docker does: old versions padded it
+    return username, password.strip("\0")  # as Docker does: its old versions padded passwords
 
 
 def _most_specific(keys: Iterable[str], registry: str, repository: str) -> str | None:
-    """The key that names the longest part of `registry/repository`, at the least its host."""
+    """The key for the longest part of `registry/repository`, its host at least; None without one."""
     names: dict[str, str] = {}
     for key in keys:
         name = _key_name(key)
-        if name not in names or key == name:  # of two spellings of one name the plain one
+        if name not in names or key == name:  # the canonical spelling wins
             names[name] = key
     return next((names[part] for part in _parts(f"{registry}/{repository}") if part in names), None)
 
@@ -168,7 +164,7 @@ def _parts(path: str) -> Iterator[str]:
 
 
 def _key_name(key: str) -> str:
-    """A key as `host[:port][/path]`: without the scheme and the API's version that `docker login` writes."""
+    """Normalises a key to `host[:port][/path]`: without the scheme and the API version that `docker login` writes."""
     name, had_scheme = re.subn(r"^https?://", "", key)
     name = re.sub(r"/v[12]/?$" if had_scheme else r"/v[12]/$", "", name).rstrip("/")
     host, slash, path = name.partition("/")

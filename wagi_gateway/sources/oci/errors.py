@@ -1,14 +1,15 @@
-"""Why a module does not come from a registry, or does not go there.
+"""Errors of pulling from and pushing to registries.
 
     RegistryError
-    ├── Unreachable     no usable answer: refused, timed out, TLS failed, or 429 and 5xx until patience ended
-    ├── Unauthorised    401 after logging in, 403, or no way to log in
-    ├── NotFound        404: there is no such repository, tag or digest
-    ├── Invalid         the answer is not what its digest says, or nothing a module can be taken from
-    └── TooLarge        more bytes than allowed
+    ├── Unreachable     no usable answer: refused, timed out, TLS failed, or 429 and 5xx after all retries
+    ├── Unauthorised    401 after the login, 403, or no way to log in
+    ├── ImageNotFound   404: no such repository, tag or digest
+    ├── Invalid         the answer does not match its digest, or holds no module
+    └── TooLarge        more bytes than a bound allows
 
-The text names registry, repository and tag or digest, and says what to do. It never holds a credential, a query string
-(a redirected blob's URL carries a signature there) or the text of a foreign exception (which may hold either).
+The message names registry, repository and tag or digest, and says what to do. It never holds a credential, a query
+string (the URL of a redirected blob holds a signature) or the message of another library's exception (which may hold
+either).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from ...errors import GatewayError
 
 
 class RegistryError(GatewayError):
-    """What is wrong, and `where`, once that is known: `ghcr.io/team/hello:1`."""
+    """`what` is wrong; `where` is the image, `ghcr.io/team/hello:1`, once it is known."""
 
     def __init__(self, what: str, where: str = "") -> None:
         super().__init__(f"{where}: {what}" if where else what)
@@ -27,25 +28,25 @@ class RegistryError(GatewayError):
         self.where = where
 
     def at(self, where: str) -> Self:
-        """The same error about `where`, unless it knows its place already."""
+        """Returns the error with `where` added, unless it has one."""
         return self if self.where else type(self)(self.what, where)
 
 
 class Unreachable(RegistryError):
-    """No usable answer; a copy that is already here may serve."""
+    """No usable answer; a stored copy may be used instead."""
 
 
 class Unauthorised(RegistryError):
-    """The registry does not let us, with the credentials there are."""
+    """The registry denies access with these credentials, or without any."""
 
 
 class ImageNotFound(RegistryError):
-    """There is no such repository, tag or digest, or it is hidden from us."""
+    """No such repository, tag or digest, or none that these credentials may see."""
 
 
 class Invalid(RegistryError):
-    """The answer is damaged, forged, or nothing a module can be taken from."""
+    """The answer is damaged or forged, or holds no module."""
 
 
 class TooLarge(RegistryError):
-    """More bytes than allowed."""
+    """More bytes than a bound allows."""

@@ -1,4 +1,4 @@
-"""A layer becomes the module in it; nothing is ever unpacked to a path."""
+"""Extracts the module from a layer, in memory: nothing is written to a path of the archive."""
 
 from __future__ import annotations
 
@@ -11,26 +11,27 @@ from .manifest import Packing
 from .tar import Member, TarError, members
 
 _OVERHEAD = 1 << 20
-"""Bytes an archive may have besides the module's limit: headers and small files."""
+"""Bytes of an unpacked archive besides the module: headers and small files."""
 _MAX_FRAMES = 100_000
-"""Parts of a compressed stream: `zstd:chunked` and eStargz have one per file, a hostile stream millions of none."""
+"""Gzip members or zstd frames of a layer: `zstd:chunked` and eStargz have one for each file, an attack millions of
+empty ones."""
 _MAX_WINDOW = 27
-"""Memory that unpacking zstd may take, as a power of two: 128 MiB, as for the tool itself."""
-_PIECE = 1 << 16
-_SHOWN = 5
-_HIDDEN = (".wh.", "._")
-"""What layers write for a deleted file, and macOS beside a file."""
+"""The largest window of zstd as a power of two: 128 MiB, the limit of the zstd command."""
+_READ_SIZE = 1 << 16
+_MAX_LISTED = 5
+_IGNORED_PREFIXES = (".wh.", "._")
+"""Prefixes of a whiteout (a deleted file) and of macOS metadata."""
 
 
 def extract_module(file: BinaryIO, packing: Packing, max_size: int) -> bytes:
-    """The module's bytes: the layer itself, or the one `.wasm` file in it. Raises Invalid and TooLarge."""
+    """Returns the layer itself, or the one `.wasm` file in the archive. Raises Invalid and TooLarge."""
     if packing == "raw":
         data = file.read(max_size + 1)
         if len(data) > max_size:
             raise TooLarge(f"the module has more than {max_size} bytes")
         return data
     try:
-        return _module(_Bounded(_unpacked(file, packing), max_size + _OVERHEAD, max_size).read, max_size)
+        return _module(_BoundedReader(_unpacked(file, packing), max_size + _OVERHEAD, max_size).read, max_size)
     except TarError as error:
         raise Invalid(f"the layer is no archive that a module can be taken from: {error}") from None
 
@@ -56,16 +57,16 @@ def _module(read: Callable[[int], bytes], max_size: int) -> bytes:
 
 def _is_module(member: Member) -> bool:
     name = member.name.rpartition("/")[2]
-    return member.is_file and name.lower().endswith(".wasm") and not name.startswith(_HIDDEN)
+    return member.is_file and name.lower().endswith(".wasm") and not name.startswith(_IGNORED_PREFIXES)
 
 
 def _listed(names: list[str]) -> str:
-    shown = ", ".join(repr(name[:200]) for name in names[:_SHOWN]) or "nothing"
-    return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown
+    shown = ", ".join(repr(name[:200]) for name in names[:_MAX_LISTED]) or "nothing"
+    return f"{shown} and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else shown
 
 
-class _Bounded:
-    """Counts what an archive unpacks to."""
+class _BoundedReader:
+    """A reader that bounds the bytes of an unpacked archive."""
 
     def __init__(self, read: Callable[[int], bytes], limit: int, max_size: int) -> None:
         self._read = read
@@ -81,7 +82,7 @@ class _Bounded:
 
 
 class _Decompressor(Protocol):
-    """What PEP 784 and its elders, `bz2` and `lzma`, agree on."""
+    """The decompressor interface of `bz2`, `lzma` and `compression.zstd` (PEP 784)."""
 
     @property
     def eof(self) -> bool: ...
@@ -92,8 +93,8 @@ class _Decompressor(Protocol):
     def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
 
 
-class _Gunzip:
-    """`zlib` with that interface."""
+class _GzipDecompressor:
+    """The decompressor interface for gzip."""
 
     def __init__(self) -> None:
         self._inner = zlib.decompressobj(16 + zlib.MAX_WBITS)
@@ -108,7 +109,7 @@ class _Gunzip:
 
     @property
     def unused_data(self) -> bytes:
-        return self._inner.unused_data.lstrip(b"\0")  # tapes and some tools pad with zeros
+        return self._inner.unused_data.lstrip(b"\0")  # padding of some tools
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
         return self._inner.decompress(self._inner.unconsumed_tail + data, max_length)
@@ -118,19 +119,19 @@ def _unpacked(file: BinaryIO, packing: Packing) -> Callable[[int], bytes]:
     if packing == "tar":
         return file.read
     if packing == "tar+gzip":
-        return _Unpacked(file.read, _Gunzip, zlib.error, "gzip").read
-    import sys  # here and not above: a start without such a layer does not pay for it
+        return _DecompressingReader(file.read, _GzipDecompressor, zlib.error, "gzip").read
+    import sys  # imported here with zstd, so that other layers do not pay for it
 
     if sys.version_info >= (3, 14):
         from compression import zstd
     else:
         from backports import zstd
     options: dict[int, int] = {zstd.DecompressionParameter.window_log_max: _MAX_WINDOW}
-    return _Unpacked(file.read, lambda: zstd.ZstdDecompressor(options=options), zstd.ZstdError, "zstd").read
+    return _DecompressingReader(file.read, lambda: zstd.ZstdDecompressor(options=options), zstd.ZstdError, "zstd").read
 
 
-class _Unpacked:
-    """A compressed stream of one or more parts: gzip members, zstd frames."""
+class _DecompressingReader:
+    """A reader of a compressed stream of one or more parts: gzip members, zstd frames."""
 
     def __init__(
         self,
@@ -147,7 +148,7 @@ class _Unpacked:
         self._parts = 1
 
     def read(self, size: int) -> bytes:
-        """Up to `size` bytes; none at the end."""
+        """Reads up to `size` bytes; none at the end. Raises Invalid."""
         data = b""
         while not data:
             piece = self._next() if self._part.eof or self._part.needs_input else b""
@@ -162,12 +163,12 @@ class _Unpacked:
     def _next(self) -> bytes | None:
         """More input; None at the end of the stream."""
         if not self._part.eof:
-            if piece := self._read(_PIECE):
+            if piece := self._read(_READ_SIZE):
                 return piece
             raise Invalid(f"the layer is damaged: {self._name}: it ends early")
         piece = self._part.unused_data
         while not piece:
-            piece = self._read(_PIECE)
+            piece = self._read(_READ_SIZE)
             if not piece:
                 return None
             piece = piece.lstrip(b"\0") if self._name == "gzip" else piece

@@ -1,4 +1,4 @@
-"""What a registry says about an artefact or image, and where the module is in it.
+"""Manifests and indexes: their validation, the choice of a platform, and the layer that holds the module.
 
 Sources: OCI image specification 1.1 (manifest, index), Docker's image manifest version 2 schema 2, the CNCF's "Wasm OCI
 artifact layout", and wasm-to-oci for what Krustlet and WAGI pulled.
@@ -7,7 +7,7 @@ artifact layout", and wasm-to-oci for what Krustlet and WAGI pulled.
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import from_json
@@ -28,14 +28,14 @@ WASM_TO_OCI = "application/vnd.wasm.content.layer.v1+wasm"
 WASM_TO_OCI_CONFIG = "application/vnd.wasm.config.v1+json"
 
 MAX_MANIFEST = 4 << 20
-"""Bytes of a manifest or index; what the distribution specification asks registries to take."""
+"""Bytes of a manifest or index; registries have to accept as many (OCI distribution specification)."""
 MAX_ENTRIES = 1000
 """Layers of a manifest, entries of an index."""
 MAX_DEPTH = 2
-"""Indexes within each other."""
+"""Nested indexes."""
 
 Packing = Literal["raw", "tar", "tar+gzip", "tar+zstd"]
-"""How a layer holds the module: as it is, or as a file in an archive."""
+"""The form of a layer: the module itself, or an archive with one."""
 
 _PACKINGS: dict[str, Packing] = {
     WASM: "raw",
@@ -47,19 +47,19 @@ _PACKINGS: dict[str, Packing] = {
     "application/vnd.docker.image.rootfs.diff.tar.gzip": "tar+gzip",
     "application/vnd.docker.image.rootfs.diff.tar.zstd": "tar+zstd",
 }
-# What Docker and BuildKit write for an instruction that changes no file, such as WORKDIR /.
+# The layers of an instruction that changes no file, such as WORKDIR /, by Docker and by BuildKit.
 _EMPTY_LAYERS = {
     "sha256:a3ed95caeb02ffe68cdd9fd84406680ae93d633cb16422d00e8a7c22955b46d4",
     "sha256:4f4fb700ef54461cfa02571ae0db9a0dc1e0cdb5577484a6d75e68dc38e8acc1",
 }
-# (os, architecture), the best first.
+# (os, architecture), best first.
 _PLATFORMS = (("wasip1", "wasm"), ("wasi", "wasm"), ("wasi", "wasm32"))
 _ACCEPTED_MANIFESTS = "an OCI image manifest or index, or Docker's of version 2"
 _ACCEPTED_LAYERS = (
     f"accepted are one layer {WASM} or {WASM_TO_OCI}, or an image with one layer (tar, tar+gzip, tar+zstd) that holds "
     "one .wasm file"
 )
-_SHOWN = 5
+_MAX_LISTED = 5
 """Entries named in an error."""
 
 
@@ -77,12 +77,12 @@ Annotations = Annotated[dict[str, str], BeforeValidator(_none_is_empty)]
 
 
 class _Part(BaseModel):
-    # Fields that are not named here mean nothing to us (OCI: "implementations MUST NOT error on unknown properties").
+    # Unknown fields are ignored (OCI: "implementations MUST NOT error on unknown properties").
     model_config = ConfigDict(frozen=True, validate_by_name=True, validate_by_alias=True)
 
 
 class Platform(_Part):
-    """What an entry of an index is made for."""
+    """The platform of an entry of an index."""
 
     os: str = ""
     architecture: str = ""
@@ -92,7 +92,7 @@ class Platform(_Part):
 
 
 class Descriptor(_Part):
-    """A blob or manifest by digest and size."""
+    """A reference to a blob or manifest by digest and size."""
 
     media_type: str = Field(alias="mediaType")
     digest: Annotated[str, BeforeValidator(_checked_digest)]
@@ -102,10 +102,10 @@ class Descriptor(_Part):
 
 
 class Manifest(_Part):
-    """One artefact or image."""
+    """The manifest of an artefact or image."""
 
     digest: str
-    """SHA-256 of the manifest as it was sent, `sha256:…`."""
+    """SHA-256 of the manifest's bytes, `sha256:…`."""
     media_type: str
     config: Descriptor
     layers: tuple[Descriptor, ...] = Field(max_length=MAX_ENTRIES)
@@ -113,17 +113,17 @@ class Manifest(_Part):
 
 
 class Index(_Part):
-    """Manifests by platform."""
+    """An index: manifests by platform."""
 
     digest: str
-    """SHA-256 of the index as it was sent, `sha256:…`."""
+    """SHA-256 of the index's bytes, `sha256:…`."""
     media_type: str
     manifests: tuple[Descriptor, ...] = Field(max_length=MAX_ENTRIES)
     annotations: Annotations = Field(default_factory=dict)
 
 
 def parse_manifest(data: bytes, media_type: str) -> Manifest | Index:
-    """Reads a manifest or index that arrived with this Content-Type. Raises Invalid and TooLarge."""
+    """Parses a manifest or index with its Content-Type. Raises Invalid and TooLarge."""
     if len(data) > MAX_MANIFEST:
         raise TooLarge(f"the manifest has {len(data)} bytes; {MAX_MANIFEST} are allowed")
     try:
@@ -133,7 +133,7 @@ def parse_manifest(data: bytes, media_type: str) -> Manifest | Index:
     if not isinstance(document, dict):
         raise Invalid("the manifest is not a JSON object")
     stated = _media_type(document, media_type)
-    # What a manifest is must not depend on who reads it (CVE-2021-41190).
+    # A document that is a manifest and an index is read differently by different tools (CVE-2021-41190).
     if stated in INDEX_TYPES:
         if "layers" in document or "config" in document:
             raise Invalid("the index has layers or a config as well, which is ambiguous")
@@ -146,9 +146,9 @@ def parse_manifest(data: bytes, media_type: str) -> Manifest | Index:
 
 
 def choose_manifest(index: Index) -> Descriptor:
-    """The entry for WebAssembly, else the only one: the first wherever several are as good. Raises Invalid.
+    """The entry for WebAssembly, else the only entry; of equal ones the first. Raises Invalid.
 
-    The entry may be an index again; whoever follows it stops at `MAX_DEPTH`.
+    The entry may be an index itself; callers stop at `MAX_DEPTH`.
     """
     entries = [entry for entry in index.manifests if not _is_attestation(entry)]
     best = min(entries, key=_rank, default=None)
@@ -161,17 +161,24 @@ def choose_manifest(index: Index) -> Descriptor:
     )
 
 
-def module_layer(manifest: Manifest) -> tuple[Descriptor, Packing]:
-    """The layer that holds the module, and how. Raises Invalid.
+class ModuleLayer(NamedTuple):
+    """The layer that holds the module."""
 
-    The layer's media type decides, never the config's: tools write many of the latter.
+    descriptor: Descriptor
+    packing: Packing
+
+
+def module_layer(manifest: Manifest) -> ModuleLayer:
+    """Finds the layer that holds the module. Raises Invalid.
+
+    The layer's media type decides, not the config's, which differs from tool to tool.
     """
     layers = [(layer, _PACKINGS.get(_normal(layer.media_type))) for layer in manifest.layers]
     modules = [(layer, packing) for layer, packing in layers if packing == "raw"]
     archives = [(layer, packing) for layer, packing in layers if packing != "raw" and layer.digest not in _EMPTY_LAYERS]
     for layer, packing in modules if modules else archives:
         if packing and len(modules or archives) == 1:
-            return layer, packing
+            return ModuleLayer(layer, packing)
     found = _listed([layer.media_type for layer in manifest.layers])
     config = f"config {manifest.config.media_type[:200]}"
     count = len(manifest.layers)
@@ -192,7 +199,7 @@ def _validated(model: type[_Document], document: dict[str, Any], data: bytes, me
 
 
 def _media_type(document: dict[str, Any], content_type: str) -> str:
-    """What the document says it is, else what the registry says, else what it looks like."""
+    """The media type: by the document, else by the registry, else by the document's fields."""
     known = (*MANIFEST_TYPES, *INDEX_TYPES)
     sent = _normal(content_type)
     stated = document.get("mediaType")
@@ -214,7 +221,7 @@ def _normal(media_type: str) -> str:
 
 
 def _is_attestation(entry: Descriptor) -> bool:
-    # BuildKit's provenance and SBOMs stand among the images, for the platform unknown/unknown.
+    # BuildKit's provenance and SBOMs are entries for the platform unknown/unknown.
     return (entry.platform is not None and entry.platform.os == "unknown") or (
         "vnd.docker.reference.type" in entry.annotations
     )
@@ -229,5 +236,5 @@ def _rank(entry: Descriptor) -> int:
 
 
 def _listed(words: list[str]) -> str:
-    shown = ", ".join(word[:200] for word in words[:_SHOWN]) or "nothing"
-    return f"{shown} and {len(words) - _SHOWN} more" if len(words) > _SHOWN else shown
+    shown = ", ".join(word[:200] for word in words[:_MAX_LISTED]) or "nothing"
+    return f"{shown} and {len(words) - _MAX_LISTED} more" if len(words) > _MAX_LISTED else shown

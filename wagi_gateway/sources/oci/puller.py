@@ -1,4 +1,4 @@
-"""Modules from OCI registries: from the store where it has them, over the network where it must be."""
+"""Pulls modules from the store or from registries, and pushes them."""
 
 from __future__ import annotations
 
@@ -18,44 +18,44 @@ from ...config.values import PullPolicy
 from .credentials import CredentialSource
 from .endpoint import RegistryEndpoint
 from .errors import ImageNotFound, Invalid, RegistryError, TooLarge, Unreachable
-from .image import Image, fetch_module, find_image, leads_to
+from .image import Image, fetch_module, find_image, verify_chain
 from .manifest import MAX_MANIFEST, Manifest, parse_manifest
 from .registries import Registries
 from .repository import Form, Repository
 from .retry import RetryPolicy
 from .store import Store, StoredImage
-from .upstream import Upstream, explaining
+from .upstream import Upstream, error_context
 
-AT_ONCE = 4
-"""Modules that are pulled side by side."""
+MAX_PULLS = 4
+"""Concurrent pulls."""
 OnProgress = Callable[[ImageReference, int, int], None]
-"""Called with what is pulled, the bytes that are there and all bytes; from several threads."""
+"""Called with the reference, the received and the total bytes; from several threads."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pulled:
-    """A module from a registry."""
+    """A pulled module."""
 
     reference: ImageReference
     path: Path
-    """Its place in the store."""
+    """The module's path in the store."""
     data: bytes = field(repr=False)
     digest: str
     """SHA-256 of `data`, in lower-case hex."""
     manifest_digest: str
-    """What the reference stands for: `sha256:…` of the manifest or index."""
+    """The digest that the reference resolves to: `sha256:…` of the manifest or index."""
     is_new: bool = False
-    """Whether it was downloaded just now."""
+    """Whether the module was downloaded by this pull."""
     is_stored: bool = True
-    """Whether the store holds it; a store that is full or read-only does not."""
+    """Whether the store holds the module; a full or read-only store does not."""
     is_stale: bool = False
-    """Whether nobody answered who could say if it is what the tag stands for now."""
+    """Whether no registry answered, so that the stored copy may differ from what the tag resolves to now."""
     warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """A module and the manifest it came with."""
+    """A pulled module and its manifest."""
 
     pulled: Pulled
     manifest: Manifest
@@ -72,22 +72,23 @@ class Puller:
         base: Path,
         on_progress: OnProgress | None = None,
     ) -> None:
-        """`base` is where the paths in `registries` start."""
+        """`base` is the base of relative paths in `registries`."""
         self._store = store
-        self._over = threading.Event()
-        self._upstream = Upstream(Registries(registries, credentials, base), self._over)
+        self._cancelled = threading.Event()
+        self._upstream = Upstream(Registries(registries, credentials, base), self._cancelled)
         self._on_progress = on_progress
 
     @property
     def warnings(self) -> list[str]:
-        """What was wrong with files of credentials that were read on the way."""
+        """Unusable files of credentials."""
         return self._upstream.warnings
 
     def pull(self, reference: ImageReference, policy: PullPolicy, max_size: int) -> Pulled:
-        """The module a reference leads to, of at most `max_size` bytes. Raises RegistryError with all that was tried.
+        """Pulls a module of at most `max_size` bytes. Raises RegistryError with every failed attempt.
 
-        `always` asks what the tag stands for now, and uses the copy of last time if nobody answers; `if-not-present`
-        asks only for what the store does not have; `never` asks nobody. A digest is not asked for twice.
+        `always` resolves the tag anew, and uses the stored copy if no registry answers; `if-not-present` contacts
+        registries only for a module that the store does not have; `never` contacts none. A stored digest is never
+        requested again.
         """
         warnings: list[str] = []
         copy = self._copy(reference, max_size, warnings)
@@ -110,7 +111,7 @@ class Puller:
     def pull_all(
         self, wanted: Sequence[tuple[ImageReference, PullPolicy]], max_size: int
     ) -> list[Pulled | RegistryError]:
-        """Pulls several modules side by side: for each what came of it, in the same order."""
+        """Pulls modules concurrently; returns a result or error for each, in order."""
 
         def pull(one: tuple[ImageReference, PullPolicy]) -> Pulled | RegistryError:
             try:
@@ -119,43 +120,43 @@ class Puller:
                 return error
 
         different = list(dict.fromkeys(wanted))
-        with ThreadPoolExecutor(AT_ONCE, "pull") as threads:
+        with ThreadPoolExecutor(MAX_PULLS, "pull") as threads:
             try:
                 results = dict(zip(different, threads.map(pull, different), strict=True))
-            except BaseException:  # Ctrl-C; the threads would go on to their end
-                self._over.set()
+            except BaseException:  # Ctrl-C; the threads would finish their pulls
+                self._cancelled.set()
                 threads.shutdown(cancel_futures=True)
                 raise
         return [results[one] for one in wanted]
 
     def inspect(self, reference: ImageReference, policy: PullPolicy, max_size: int) -> Inspection:
-        """A module and its manifest. Raises RegistryError."""
+        """Pulls a module and finds its manifest. Raises RegistryError."""
         pulled = self.pull(reference, policy, max_size)
         image = self._store.find(pulled.manifest_digest)
         if image and (data := self._store.blob(image.manifest, MAX_MANIFEST)) is not None:
             manifest = parse_manifest(data, image.media_type)
             if isinstance(manifest, Manifest):
                 return Inspection(pulled, manifest)
-        pinned = reference.with_digest(pulled.manifest_digest)  # the store could not be written
+        pinned = reference.with_digest(pulled.manifest_digest)  # the store is full or read-only
 
-        def ask(access: RegistryEndpoint, retry: RetryPolicy) -> Manifest:
-            with Repository(pinned, access, retry, self._over) as repository:
+        def fetch_manifest(endpoint: RegistryEndpoint, retry: RetryPolicy) -> Manifest:
+            with Repository(pinned, endpoint, retry, self._cancelled) as repository:
                 return find_image(repository, *repository.resolve(pinned.version)).manifest
 
-        return Inspection(pulled, self._upstream.ask(pinned, ask, []))
+        return Inspection(pulled, self._upstream.run(pinned, fetch_manifest, []))
 
     def push(
         self, module: bytes, name: str, reference: ImageReference, annotations: Mapping[str, str], form: Form = "cncf"
     ) -> str:
-        """Pushes a module as a file of this name; returns the manifest's digest. Raises RegistryError."""
+        """Pushes a module with `name` as its title; returns the manifest's digest. Raises RegistryError."""
         if reference.digest:
             raise Invalid("a push names a tag; the digest is what comes of it", str(reference))
-        access = self._upstream.origin(reference)
-        with explaining(str(reference), access), Repository(reference, access) as repository:
+        endpoint = self._upstream.origin(reference)
+        with error_context(str(reference), endpoint), Repository(reference, endpoint) as repository:
             return repository.push_module(module, reference.version, annotations, form, name=name)
 
     def _copy(self, reference: ImageReference, max_size: int, warnings: list[str]) -> Pulled | None:
-        """What the store has for a reference."""
+        """The stored module of a reference, or None."""
         digest = reference.digest or self._store.tag(str(reference))
         return self._stored(reference, digest, max_size, warnings) if digest else None
 
@@ -171,21 +172,21 @@ class Puller:
             warnings.append(f"{path} is gone or was changed, so it is not used")
             return None
         documents = [self._store.blob(sha256, MAX_MANIFEST) for sha256 in (*image.indexes, image.manifest)]
-        if not leads_to(digest, [document for document in documents if document is not None], data):
+        if not verify_chain(digest, [document for document in documents if document is not None], data):
             warnings.append(f"what leads from {digest} to {path} is gone or was changed, so it is not used")
             return None
-        return Pulled(reference, path, data, image.module, digest)
+        return Pulled(reference=reference, path=path, data=data, digest=image.module, manifest_digest=digest)
 
     def _pull(self, reference: ImageReference, max_size: int, copy: Pulled | None, warnings: list[str]) -> Pulled:
-        """The module as a registry has it now; what the store has of it is not downloaded."""
+        """Pulls a module from a registry; stored parts are not downloaded."""
 
-        def pull(access: RegistryEndpoint, retry: RetryPolicy) -> Pulled:
-            if copy and copy.manifest_digest == self._upstream.digest_now(reference, access):
+        def pull(endpoint: RegistryEndpoint, retry: RetryPolicy) -> Pulled:
+            if copy and copy.manifest_digest == self._upstream.current_digest(reference, endpoint):
                 return copy
-            with Repository(reference, access, retry, self._over) as repository:
+            with Repository(reference, endpoint, retry, self._cancelled) as repository:
                 digest, data, media_type = repository.resolve(reference.version)
-                with self._store.lock(digest, self._look):
-                    pulled = self._stored(reference, digest, max_size, [])  # another process may have been quicker
+                with self._store.lock(digest, self._check_cancelled):
+                    pulled = self._stored(reference, digest, max_size, [])  # another process may have pulled the module
                     if not pulled:
                         image = find_image(repository, digest, data, media_type)
                         pulled = self._download(repository, reference, image, max_size, warnings)
@@ -194,17 +195,17 @@ class Puller:
                     self._store.remember(str(reference), digest)
             return pulled
 
-        return self._upstream.ask(reference, pull, warnings)
+        return self._upstream.run(reference, pull, warnings)
 
     def _download(
         self, repository: Repository, reference: ImageReference, image: Image, max_size: int, warnings: list[str]
     ) -> Pulled:
         def on_bytes(done: int, total: int) -> None:
-            self._look()
+            self._check_cancelled()
             if self._on_progress:
                 self._on_progress(reference, done, total)
 
-        module = fetch_module(repository, image, max_size, self._blob, on_bytes)
+        module = fetch_module(repository, image, max_size, self._find_blob, on_bytes)
         stored = StoredImage(
             digest=image.digest,
             manifest=hashlib.sha256(image.data).hexdigest(),
@@ -219,21 +220,28 @@ class Puller:
         with self._writing(warnings):
             self._store.keep(stored, module, (*image.indexes, image.data))
             is_stored = True
-        path = self._store.path(stored.module)
-        return Pulled(reference, path, module, stored.module, image.digest, is_new=True, is_stored=is_stored)
+        return Pulled(
+            reference=reference,
+            path=self._store.path(stored.module),
+            data=module,
+            digest=stored.module,
+            manifest_digest=image.digest,
+            is_new=True,
+            is_stored=is_stored,
+        )
 
-    def _look(self) -> None:
-        """Raises Unreachable if nobody wants the modules any more."""
-        if self._over.is_set():
+    def _check_cancelled(self) -> None:
+        """Raises Unreachable after an interrupt."""
+        if self._cancelled.is_set():
             raise Unreachable("it was given up")
 
-    def _blob(self, digest: str, size: int) -> bytes | None:
+    def _find_blob(self, digest: str, size: int) -> bytes | None:
         algorithm, _, value = digest.partition(":")
         return self._store.blob(value, size) if algorithm == "sha256" else None
 
     @contextlib.contextmanager
     def _writing(self, warnings: list[str]) -> Iterator[None]:
-        """A store that cannot be written does not stop the server; the next start asks the registry again."""
+        """Turns a failed write to the store into a warning: the server runs, and the next start pulls again."""
         try:
             yield
         except OSError as error:

@@ -1,4 +1,4 @@
-"""The `[registries]` tables: which ways lead to an image."""
+"""The `[registries]` tables: the endpoints of an image."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from .errors import RegistryError
 
 
 class Registries:
-    """Knows how each registry is reached, and as whom."""
+    """Finds the endpoints of images, with TLS settings and credentials."""
 
     def __init__(self, tables: Mapping[str, RegistryConfig], credentials: CredentialSource, base: Path) -> None:
         self._tables = {normalised(host): table for host, table in tables.items()}
         self._credentials = credentials
         self._base = base
         self.warnings: list[str] = []
-        """What was wrong with files of credentials."""
+        """Unusable files of credentials."""
 
-    def ways(self, reference: ImageReference) -> list[RegistryEndpoint]:
-        """The mirror, if there is one, then the registry itself. Raises RegistryError."""
+    def endpoints(self, reference: ImageReference) -> list[RegistryEndpoint]:
+        """The mirror, if one is set, then the registry itself. Raises RegistryError."""
         table = self._tables.get(normalised(reference.registry), RegistryConfig())
         origin = self.origin(reference)
         if not table.mirror:
             return [origin]
         host, _, prefix = table.mirror.rstrip("/").partition("/")
-        return [self._access(host, reference.repository, prefix), origin]
+        return [self._endpoint(host, reference.repository, prefix), origin]
 
     def origin(self, reference: ImageReference) -> RegistryEndpoint:
         """The registry itself. Raises RegistryError."""
-        return self._access(reference.registry, reference.repository, "")
+        return self._endpoint(reference.registry, reference.repository, "")
 
-    def _access(self, host: str, repository: str, prefix: str) -> RegistryEndpoint:
+    def _endpoint(self, host: str, repository: str, prefix: str) -> RegistryEndpoint:
         registry = normalised(host)
         table = self._tables.get(registry, RegistryConfig())
         ca_file = self._base / table.ca_file if table.ca_file else None
@@ -48,7 +48,14 @@ class Registries:
         self.warnings += [text for text in found.warnings if text not in self.warnings]
         is_plain = _is_loopback(registry) and not ca_file if table.insecure is None else table.insecure
         contact = DOCKER_HUB_HOST if registry == DOCKER_HUB else registry
-        return RegistryEndpoint(contact, is_plain, ca_file, found.credentials, prefix, found.searched)
+        return RegistryEndpoint(
+            host=contact,
+            is_plain=is_plain,
+            ca_file=ca_file,
+            credentials=found.credentials,
+            prefix=prefix,
+            searched=found.searched,
+        )
 
 
 def _is_loopback(registry: str) -> bool:

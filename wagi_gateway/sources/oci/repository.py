@@ -1,6 +1,6 @@
-"""One repository of one registry: names become digests, digests become verified bytes, modules are pushed.
+"""One repository at one endpoint: resolves tags, fetches and verifies blobs, pushes modules.
 
-oras and requests are imported with the first request, so that a start without one does not pay for them.
+oras and requests are imported at the first request, so that a start without one does not pay for them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, BinaryIO, Literal, Self
+from typing import TYPE_CHECKING, BinaryIO, Literal, NamedTuple, Self
 
 from ...config.image_reference import DOCKER_HUB_HOST, ImageReference, is_digest
 from .endpoint import RegistryEndpoint
@@ -29,7 +29,7 @@ from .manifest import (
     WASM_TO_OCI_CONFIG,
     Descriptor,
 )
-from .retry import PATIENT, RetryPolicy
+from .retry import DEFAULT_POLICY, RetryPolicy
 
 if TYPE_CHECKING:
     import requests
@@ -37,32 +37,41 @@ if TYPE_CHECKING:
     from .oras_client import OrasClient
 
 Form = Literal["cncf", "wasm-to-oci"]
-"""What a module is pushed as: the CNCF's artefact, or what wasm-to-oci and Krustlet used."""
-OnProgress = Callable[[int], None]
-"""Told how many bytes of a blob are there; starts anew at 0 when a download is repeated."""
+"""The form of a push: the CNCF's artefact layout, or that of wasm-to-oci and Krustlet."""
+OnReceived = Callable[[int], None]
+"""Called with the received bytes of a blob; begins at 0 again when a download is repeated."""
 
-_PIECE = 1 << 16
+_READ_SIZE = 1 << 16
 _ACCEPT = {"Accept": ", ".join((*MANIFEST_TYPES, *INDEX_TYPES))}
-"""All of them: without one, a registry converts what it has, and the digest is another."""
+"""All media types: a registry may convert a manifest to an accepted type, which changes its digest."""
 _CORE, _COMPONENT = b"\0asm\1\0\0\0", b"\0asm\r\0\1\0"
 
 
+class ResolvedManifest(NamedTuple):
+    """A manifest or index, verified against its digest."""
+
+    digest: str
+    data: bytes
+    media_type: str
+    """The Content-Type."""
+
+
 class Repository:
-    """Speaks for one repository; close it, or use it as a context. One object for each thread."""
+    """A client of one repository, for one thread; closed by `close` or as a context manager."""
 
     def __init__(
         self,
         reference: ImageReference,
-        access: RegistryEndpoint,
-        retry: RetryPolicy = PATIENT,
-        over: threading.Event | None = None,
+        endpoint: RegistryEndpoint,
+        retry: RetryPolicy = DEFAULT_POLICY,
+        cancelled: threading.Event | None = None,
     ) -> None:
-        """Once `over` is set, nothing is asked for again."""
+        """Once `cancelled` is set, no request is repeated."""
         self.reference = reference
-        self.access = access
+        self.endpoint = endpoint
         self.retry = retry
-        self._over = over
-        self.repository = f"{access.prefix}/{reference.repository}" if access.prefix else reference.repository
+        self._cancelled = cancelled
+        self.repository = f"{endpoint.prefix}/{reference.repository}" if endpoint.prefix else reference.repository
 
     def __enter__(self) -> Self:
         return self
@@ -71,12 +80,12 @@ class Repository:
         self.close()
 
     def close(self) -> None:
-        """Closes the connections that are kept."""
+        """Closes the connections."""
         if client := self.__dict__.pop("_client", None):
             client.session.close()
 
     def digest_of(self, tag: str) -> str:
-        """The digest that a tag means now, without its manifest where the registry can say so. Raises RegistryError."""
+        """Resolves a tag to its digest, by HEAD where the registry supports it. Raises RegistryError."""
         client = self._client
         with client.session.deadline.within(self.retry.answer_time):
             url = self._manifest_url(tag)
@@ -86,36 +95,37 @@ class Repository:
                     return digest
         return self.resolve(tag)[0]
 
-    def resolve(self, tag_or_digest: str) -> tuple[str, bytes, str]:
-        """Digest, bytes and media type of a manifest or index, verified against the digest. Raises RegistryError.
+    def resolve(self, version: str) -> ResolvedManifest:
+        """Fetches a manifest or index and verifies its digest. Raises RegistryError.
 
-        A tag's manifest is verified against the digest that the registry states for it.
+        A tag's manifest is verified against the digest in the registry's answer, if it states one.
         """
         client = self._client
         with (
             client.session.deadline.within(self.retry.answer_time),
-            client.do_request(self._manifest_url(tag_or_digest), headers=_ACCEPT, stream=True) as response,
+            client.do_request(self._manifest_url(version), headers=_ACCEPT, stream=True) as response,
         ):
             self._expect_content(response)
             data = b"".join(self._pieces(response, MAX_MANIFEST, "the manifest"))
-        wanted = tag_or_digest if is_digest(tag_or_digest) else response.headers.get("Docker-Content-Digest", "")
+        wanted = version if is_digest(version) else response.headers.get("Docker-Content-Digest", "")
         digest = wanted if is_digest(wanted) else _digest(data)
         if _digest(data, digest) != digest:
             raise Invalid(
-                f"what {self.access.host} sends is not {digest} but {_digest(data, digest)}; it is damaged or forged",
+                f"what {self.endpoint.host} sends is not {digest} but {_digest(data, digest)}; it is damaged or forged",
                 self._where,
             )
-        return digest, data, response.headers.get("Content-Type", "")
+        return ResolvedManifest(digest, data, response.headers.get("Content-Type", ""))
 
     def fetch_blob(
         self,
         descriptor: Descriptor,
         file: BinaryIO,
-        on_progress: OnProgress = lambda done: None,  # noqa: ARG005
+        on_received: OnReceived = lambda done: None,  # noqa: ARG005
     ) -> None:
-        """Writes a blob to an empty file, verified, or leaves that empty. Raises RegistryError and `file`'s OSError.
+        """Writes a verified blob to an empty file, which stays empty on failure. Raises RegistryError and `file`'s
+        OSError.
 
-        It is never longer than its descriptor says.
+        A blob longer than its descriptor states is an error.
         """
         session = self._client.session
         deadline = session.deadline
@@ -123,11 +133,11 @@ class Repository:
             for attempt in range(self.retry.retries + 1):
                 pause = self.retry.pause(attempt)
                 try:
-                    self._fetch(descriptor, file, on_progress)
+                    self._fetch(descriptor, file, on_received)
                 except BaseException as error:
                     file.seek(0)
                     file.truncate()
-                    if attempt >= self._repeats(error) or deadline.left <= pause:
+                    if attempt >= self._max_repeats(error) or deadline.left <= pause:
                         raise
                 else:
                     return
@@ -142,15 +152,15 @@ class Repository:
         *,
         name: str | None = None,
     ) -> str:
-        """Pushes a module, under the reference's tag if there is no other; the manifest's digest.
+        """Pushes a module with `tag`, else the reference's; returns the manifest's digest. Raises RegistryError.
 
-        The same module, name and annotations have the same digest. Raises RegistryError.
+        The same module, name and annotations have the same digest.
         """
         _check_module(module, self._where)
         digest = _digest(module)
         config = json.dumps(_cncf_config(digest) if form == "cncf" else {}).encode()
         wasm, config_type = (WASM, WASM_CONFIG) if form == "cncf" else (WASM_TO_OCI, WASM_TO_OCI_CONFIG)
-        # Without a title, `oras pull` has no name for the file and leaves it out.
+        # `oras pull` names the file by its title, and ignores a layer without one.
         title = {"annotations": {"org.opencontainers.image.title": name}} if name else {}
         manifest = {
             "schemaVersion": 2,
@@ -169,24 +179,26 @@ class Repository:
             with client.do_request(url, "PUT", data=document, headers={"Content-Type": OCI_MANIFEST}) as response:
                 stored = response.headers.get("Docker-Content-Digest") or _digest(document)
         if stored != _digest(document):
-            raise Invalid(f"{self.access.host} stored another manifest than it was sent, {stored[:80]!r}", self._where)
+            raise Invalid(
+                f"{self.endpoint.host} stored another manifest than it was sent, {stored[:80]!r}", self._where
+            )
         return stored
 
     @cached_property
     def _client(self) -> OrasClient:
         from .oras_client import OrasClient
 
-        return OrasClient(self.access, self.repository, self._where, self.retry, self._over)
+        return OrasClient(self.endpoint, self.repository, self._where, self.retry, self._cancelled)
 
     @property
     def _where(self) -> str:
-        is_own = self.access.host in (self.reference.registry, DOCKER_HUB_HOST)
-        return str(self.reference) if is_own else f"{self.reference} at {self.access.host}"
+        is_own = self.endpoint.host in (self.reference.registry, DOCKER_HUB_HOST)
+        return str(self.reference) if is_own else f"{self.reference} at {self.endpoint.host}"
 
     def _manifest_url(self, name: str) -> str:
         return f"{self._client.prefix}://{self._client.container.manifest_url(name)}"
 
-    def _fetch(self, descriptor: Descriptor, file: BinaryIO, on_progress: OnProgress) -> None:
+    def _fetch(self, descriptor: Descriptor, file: BinaryIO, on_received: OnReceived) -> None:
         checksum, done = hashlib.new(descriptor.digest.partition(":")[0]), 0
         client = self._client
         with client.get_blob(client.container, descriptor.digest, stream=True) as response:
@@ -198,64 +210,66 @@ class Repository:
                 file.write(piece)
                 checksum.update(piece)
                 done += len(piece)
-                on_progress(done)
+                on_received(done)
         if done < descriptor.size:
-            what = f"{self.access.host} ended the layer after {done} of {descriptor.size} bytes; try again"
+            what = f"{self.endpoint.host} ended the layer after {done} of {descriptor.size} bytes; try again"
             raise Interrupted(what, self._where)
         if f"{checksum.name}:{checksum.hexdigest()}" != descriptor.digest:
-            what = f"what {self.access.host} sends is not {descriptor.digest}; it is damaged or forged"
+            what = f"what {self.endpoint.host} sends is not {descriptor.digest}; it is damaged or forged"
             raise Invalid(what, self._where)
 
-    def _repeats(self, error: BaseException) -> int:
-        """How often a blob is asked for again; requests that failed as such have been repeated already."""
+    def _max_repeats(self, error: BaseException) -> int:
+        """How often a blob is requested again after an error; RegistrySession has repeated failed requests already."""
         if isinstance(error, Interrupted):
             return self.retry.retries
-        return min(1, self.retry.retries) if isinstance(error, Invalid) else 0  # damaged on the way, maybe
+        return min(1, self.retry.retries) if isinstance(error, Invalid) else 0  # may be damaged in transit
 
     def _expect_content(self, response: requests.Response) -> None:
         if response.status_code != 200:
-            what = f"{self.access.host} answers {response.status_code} where content should be; check the registry"
+            what = f"{self.endpoint.host} answers {response.status_code} where content should be; check the registry"
             raise Invalid(what, self._where)
 
     def _pieces(self, response: requests.Response, limit: int, what: str) -> Iterator[bytes]:
-        """The body as it is on the wire, as soon as it is there; one byte beyond `limit` is an error."""
+        """The body's bytes as they arrive, without decoding. Raises TooLarge beyond `limit` bytes."""
         left = limit
         while True:
             try:
-                # read() would wait until it has all that it was asked for.
-                piece = response.raw.read1(min(_PIECE, left + 1), decode_content=False)
-            except Exception:  # noqa: BLE001 - urllib3's, http.client's, ssl's, OSError: whichever, the body has ended
+                # read() would wait for all bytes of the size.
+                piece = response.raw.read1(min(_READ_SIZE, left + 1), decode_content=False)
+            except Exception:  # noqa: BLE001 - by urllib3, http.client, ssl or OSError: the body has ended early
                 if self._client.session.deadline.has_passed:
-                    raise self._late() from None
-                text = f"{self.access.host} stopped in the middle of {what}, {limit - left} bytes were there; try again"
+                    raise self._deadline_error() from None
+                text = (
+                    f"{self.endpoint.host} stopped in the middle of {what}, {limit - left} bytes were there; try again"
+                )
                 raise Interrupted(text, self._where) from None
             if not piece:
                 break
             left -= len(piece)
             if left < 0:
-                raise TooLarge(f"{self.access.host} sends more than {limit} bytes for {what}", self._where)
+                raise TooLarge(f"{self.endpoint.host} sends more than {limit} bytes for {what}", self._where)
             yield piece
-        if self._client.session.deadline.has_passed:  # a connection that was shut down looks like its end
-            raise self._late()
+        if self._client.session.deadline.has_passed:  # a connection that was shut down reads as ended
+            raise self._deadline_error()
 
-    def _late(self) -> Unreachable:
+    def _deadline_error(self) -> Unreachable:
         seconds = self._client.session.deadline.seconds
-        return Unreachable(f"{self.access.host} took longer than the {seconds:g} s it has; try again", self._where)
+        return Unreachable(f"{self.endpoint.host} took longer than the {seconds:g} s it has; try again", self._where)
 
     def _upload(self, data: bytes) -> None:
         client = self._client
         descriptor = {"digest": _digest(data), "size": len(data)}
-        with tempfile.NamedTemporaryFile() as file:  # oras uploads what has a path
+        with tempfile.NamedTemporaryFile() as file:  # oras uploads a path
             file.write(data)
             file.flush()
             try:
                 client.upload_blob(file.name, client.container, descriptor)
             except ValueError:  # oras: "Issue retrieving session url"
-                raise Invalid(f"{self.access.host} names no place to upload to", self._where) from None
+                raise Invalid(f"{self.endpoint.host} names no place to upload to", self._where) from None
 
 
 class Interrupted(Unreachable):
-    """A body ended before its time; asking again may help."""
+    """A body ended early; another attempt may succeed."""
 
 
 def _digest(data: bytes, like: str = "sha256:") -> str:
@@ -271,7 +285,8 @@ def _check_module(data: bytes, where: str) -> None:
 
 
 def _cncf_config(digest: str) -> dict[str, object]:
-    # Without SOURCE_DATE_EPOCH the time is always the same: a module pushed twice is the same artefact.
+    # Reproducible: without SOURCE_DATE_EPOCH the time is the epoch, so that a module has one digest however often it is
+    # pushed.
     try:
         built = time.gmtime(int(os.environ.get("SOURCE_DATE_EPOCH") or 0))
     except (ValueError, OverflowError, OSError):

@@ -1,4 +1,4 @@
-"""HTTP as registries need it: bounded in time, size, redirects and retries; nothing of ours goes to another host."""
+"""The HTTP session with a registry: bounded time, size, redirects and retries; credentials stay with their host."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import io
 import logging
 import ssl
 import threading
+import weakref
+from collections.abc import Callable
 from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
 from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
-from requests.utils import rewind_body
 from urllib3 import PoolManager, ProxyManager
 from urllib3.exceptions import InvalidHeader
 from urllib3.util.retry import Retry
@@ -24,51 +25,67 @@ from .errors import Invalid, Unreachable
 from .retry import RetryPolicy
 
 MAX_RETRY_AFTER = 30.0
-"""Seconds; a registry that wants us to wait longer is asked again after these."""
+"""The longest honoured Retry-After, in seconds."""
 _MAX_REDIRECTS = 5
-_PASSING = {429, 500, 502, 503, 504}
-_MAX_ANSWER = 1 << 20
-"""Bytes of an answer that is not a blob or manifest: a token, an upload's place."""
-_MAX_REFUSAL = 8 << 10
-"""Bytes of an answer that is an error or a redirect."""
-_PIECE = 16 << 10
+_TRANSIENT = {429, 500, 502, 503, 504}
+_MAX_RESPONSE = 1 << 20
+"""Bytes of a response that is not a blob or manifest: a token, an upload's location."""
+_MAX_ERROR = 8 << 10
+"""Bytes of an error or redirect."""
+_MAX_WRITE = 16 << 10
 
-# Their messages hold what URLs and token servers' answers hold, signatures and tokens; what is wrong we say ourselves.
-for _name in ("urllib3", "oras.logger"):
-    logging.getLogger(_name).setLevel(logging.CRITICAL + 1)
+LOGGERS = (
+    "oras.logger",
+    "urllib3.connection",
+    "urllib3.connectionpool",
+    "urllib3.poolmanager",
+    "urllib3.response",
+    "urllib3.util.retry",
+)
+"""The loggers of oras and urllib3. A filter does not apply to child loggers, so each is named."""
 
 
 class RegistrySession(requests.Session):
-    """A `requests.Session` for one registry. Raises RegistryError besides what requests raises."""
+    """A `requests.Session` for one registry. Raises RegistryError besides the errors of requests.
 
-    def __init__(self, retry: RetryPolicy, ca_file: Path | None, over: threading.Event | None = None) -> None:
-        """`over` ends pauses. Raises Unreachable if the file of certificate authorities cannot be used."""
+    While a session is open, urllib3 and oras log nothing: their records hold URLs with signatures, and answers of
+    token servers. The errors of this package say what is wrong instead.
+    """
+
+    def __init__(self, retry: RetryPolicy, ca_file: Path | None, cancelled: threading.Event | None = None) -> None:
+        """`cancelled` ends pauses. Raises Unreachable for an unusable file of certificate authorities."""
         super().__init__()
+        self._unmute = weakref.finalize(self, _mute())
         self.retry = retry
-        self._over = over or threading.Event()
+        self._cancelled = cancelled or threading.Event()
         self.deadline = RegistryDeadline()
         self.max_redirects = _MAX_REDIRECTS
-        self.auth = _as_it_is
-        # Digests are of the bytes on the wire.
+        self.auth = _no_auth
+        # A digest covers the bytes on the wire.
         self.headers.update({"Accept-Encoding": "identity", "User-Agent": "wagi-gateway"})
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        self.mount("https://", _Adapter(self, _trust(ca_file)))
+        self.mount("https://", _Adapter(self, _create_context(ca_file)))
         self.mount("http://", _Adapter(self))
 
+    def close(self) -> None:
+        """Closes the connections; urllib3 and oras log again."""
+        super().close()
+        self._unmute()
+
     def pause(self, seconds: float) -> None:
-        """Waits before something is asked for again. Raises Unreachable if nobody wants it any more."""
-        if self._over.wait(seconds):
+        """Waits before a repetition. Raises Unreachable once the session is cancelled."""
+        if self._cancelled.wait(seconds):
             raise Unreachable("it was given up")
 
     def request(self, method: str, url: str, **options: Any) -> requests.Response:  # type: ignore[override]
         data = options.get("data")
-        if isinstance(data, bytes) and len(data) > _PIECE:
-            # Sent in pieces, so that the timeout is for each of them and not for all.
+        if isinstance(data, bytes) and len(data) > _MAX_WRITE:
+            # A file object is sent in pieces: the timeout then bounds each piece, not the whole body.
             options["data"] = io.BytesIO(data)
         return super().request(method, url, **options)
 
     def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
-        """As requests has it, but without ~/.netrc, and never from https to http."""
+        """The rule of requests for redirects, but without ~/.netrc, and never from https to http."""
         before, after = response.request.url or "", prepared_request.url or ""
         if before.startswith("https:") and not after.startswith("https:"):
             raise Invalid("it redirects from https to http, which is refused; this is the registry's mistake")
@@ -76,13 +93,29 @@ class RegistrySession(requests.Session):
             prepared_request.headers.pop("Authorization", None)
 
 
-def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """In the place of requests' own, which would put ~/.netrc's password over our token."""
+def _mute() -> Callable[[], None]:
+    """Drops the records of `LOGGERS`, until the returned function is called."""
+
+    def drop(_: logging.LogRecord) -> bool:
+        return False
+
+    def unmute() -> None:
+        for logger in loggers:
+            logger.removeFilter(drop)
+
+    loggers = [logging.getLogger(name) for name in LOGGERS]
+    for logger in loggers:
+        logger.addFilter(drop)
+    return unmute
+
+
+def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """An `auth` that changes nothing; the default would replace the token by ~/.netrc's password."""
     return request
 
 
-@functools.cache  # a context takes longer to make than a request
-def _trust(ca_file: Path | None) -> ssl.SSLContext:
+@functools.cache  # creating a context takes longer than a request
+def _create_context(ca_file: Path | None) -> ssl.SSLContext:
     try:
         return create_context(ca_file)
     except ValueError as error:
@@ -90,7 +123,7 @@ def _trust(ca_file: Path | None) -> ssl.SSLContext:
 
 
 class _Adapter(HTTPAdapter):
-    """Repeats what may pass, honours Retry-After and bounds what is read without being asked for."""
+    """Repeats requests after transient failures, honours Retry-After, and bounds responses that are not streamed."""
 
     def __init__(self, session: RegistrySession, ssl_context: ssl.SSLContext | None = None) -> None:
         self._session = session
@@ -110,7 +143,7 @@ class _Adapter(HTTPAdapter):
         manager.pool_classes_by_scheme = watched_pools(self._session.deadline)
 
     def cert_verify(self, *_: Any) -> None:
-        """The context knows whom to trust; requests would add certifi's authorities."""
+        """Nothing: the context verifies certificates; requests would add certifi's authorities."""
 
     def send(
         self, request: requests.PreparedRequest, stream: bool = False, *_: Any, **options: Any
@@ -133,30 +166,30 @@ class _Adapter(HTTPAdapter):
             else:
                 _bound(response, stream=stream)
                 pause = max(pause, _retry_after(response))
-                if response.status_code not in _PASSING or is_last or deadline.left <= pause:
+                if response.status_code not in _TRANSIENT or is_last or deadline.left <= pause:
                     return response
                 response.close()
             self._session.pause(pause)
-            if getattr(request, "_body_position", None) is not None:
-                rewind_body(request)
+            if isinstance(request.body, io.IOBase):
+                request.body.seek(0)
         raise requests.exceptions.ReadTimeout(request=request)
 
 
 def _bound(response: requests.Response, *, stream: bool) -> None:
-    """Reads an answer that is no blob or manifest now, up to its bound: requests would read all of it."""
+    """Reads a response that is not a blob or manifest, up to its bound; requests would read all of it."""
     if response.status_code < 300 and stream:
         return
-    limit = _MAX_ANSWER if response.status_code < 300 else _MAX_REFUSAL
+    limit = _MAX_RESPONSE if response.status_code < 300 else _MAX_ERROR
     try:
         body = response.raw.read(limit, decode_content=False)
-    except Exception:  # noqa: BLE001 - damaged or stalled: what matters is the status
+    except Exception:  # noqa: BLE001 - damaged or stalled: the status is enough
         body = b""
     response.raw.close()
     response.raw = io.BytesIO(body)
 
 
 def _retry_after(response: requests.Response) -> float:
-    """Seconds, from a number or a date (RFC 9110 section 10.2.3)."""
+    """The seconds of Retry-After, a number or a date (RFC 9110 section 10.2.3); 0 without one."""
     header = response.headers.get("Retry-After")
     if not header:
         return 0.0

@@ -1,16 +1,16 @@
-"""Modules from registries on disk, by what they contain.
+"""The store: modules from registries on disk, addressed by content.
 
-    blobs/sha256/<hex>      modules, manifests and indexes, named by their SHA-256, which is verified with each reading
-    images/<digest>.json    which module the manifest or index of this digest led to
-    tags/<hex>.json         which digest a tag had when it was last asked for; named by the reference's SHA-256
-    locks/<hex>.lock        held by the process that downloads
+    blobs/sha256/<hex>      modules, manifests and indexes by their SHA-256, which is verified at each read
+    images/<digest>.json    the module of the manifest or index with this digest
+    tags/<hex>.json         the digest of a tag when it was last resolved; named by the reference's SHA-256
+    locks/<hex>.lock        the lock of a download
 
-Whatever is missing or damaged is as good as not there. A file counts as last used when it was last modified.
+A damaged file counts as missing. A file's modification time is the time of its last use.
 
-Blobs are believed because of their names; that a digest leads to a module, because the indexes and the manifest on the
-way are kept and followed again (`image.leads_to`). Whoever can write here as this user, who might as well change the
-configuration, can still move a tag to another image, which a digest in the reference prevents; delete; and say which
-module came out of an archive (a layer of tar), since archives are not kept.
+Blobs are verified by their names. That a digest leads to a module is verified over the stored indexes and manifest
+(`image.verify_chain`). A process that can write here as this user, and so could change the configuration too, can still
+move a tag to another image, which a digest in the reference prevents; delete files; and replace the module of an
+archive (a tar layer), since archives are not stored.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from ..directory import STALE, PrivateDirectory
 from .manifest import MAX_DEPTH
 
 LOCK_TIME = 960.0
-"""Seconds to wait for another process that downloads the same; then both do."""
-_LOOK_TIME = 0.5
-"""Seconds between two looks whether the wait is still wanted."""
+"""Seconds of waiting for another process's download of the same image; then both download."""
+_POLL_INTERVAL = 0.5
+"""Seconds between two checks whether the wait was cancelled."""
 MAX_RECORD = 64 * 1024
 """Bytes of a record."""
 
@@ -45,24 +45,24 @@ class _Record(BaseModel):
 
 
 class StoredImage(_Record):
-    """What a manifest or index led to."""
+    """The record of a stored image."""
 
     digest: str = Field(pattern=_DIGEST)
-    """The manifest's or index's, by which the image is known."""
+    """The digest of the manifest or index that the reference names."""
     manifest: str = Field(pattern=_BLOB)
-    """SHA-256 of the manifest that holds the module: this one, or the one chosen from the index."""
+    """SHA-256 of the module's manifest: the one named, or the one chosen from the index."""
     indexes: tuple[Annotated[str, Field(pattern=_BLOB)], ...] = Field(default=(), max_length=MAX_DEPTH)
-    """SHA-256 of the indexes that lead to that manifest, in their order."""
+    """SHA-256 of the indexes between the reference and the manifest, in order."""
     media_type: str
-    """The manifest's."""
+    """The manifest's media type."""
     module: str = Field(pattern=_BLOB)
     """The module's SHA-256."""
     size: int = Field(ge=0)
     """The module's bytes."""
     reference: str
-    """What it was called when it was pulled."""
+    """The reference of the first pull."""
     pulled: float
-    """When, as `time.time()` has it."""
+    """The time of the pull, by `time.time()`."""
 
 
 class _Tag(_Record):
@@ -72,29 +72,29 @@ class _Tag(_Record):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of `cache ls`."""
+    """A stored image, as `cache ls` lists it."""
 
     image: StoredImage
     tags: tuple[str, ...]
-    """References that lead to it."""
+    """References whose tag has the image's digest."""
     used: float
-    """When it was used last, as `time.time()` has it."""
+    """The time of the last use, by `time.time()`."""
 
 
 class Store:
     """A directory of modules that several processes share."""
 
     def __init__(self, directory: Path) -> None:
-        """Makes `directory` if need be. Raises DirectoryRefused."""
+        """Creates `directory` unless it exists. Raises DirectoryRefused."""
         self.directory = directory
         self._files = PrivateDirectory(directory)
 
     def path(self, module: str) -> Path:
-        """Where the module of this SHA-256 is, or would be."""
+        """The path of the module with this SHA-256, stored or not."""
         return self.directory / _blob(module)
 
     def find(self, digest: str) -> StoredImage | None:
-        """What the manifest of this digest led to."""
+        """The record of the image with this digest, or None; counts as a use."""
         name = _image(digest)
         image = self._read(name, StoredImage)
         if image is None or image.digest != digest:
@@ -103,49 +103,49 @@ class Store:
         return image
 
     def blob(self, sha256: str, limit: int) -> bytes | None:
-        """A module or manifest of at most `limit` bytes, verified."""
+        """Reads a module, manifest or index of at most `limit` bytes and verifies it; None if missing or damaged."""
         data = self._files.read(_blob(sha256), limit)
         return data if data is not None and hashlib.sha256(data).hexdigest() == sha256 else None
 
     def tag(self, reference: str) -> str | None:
-        """The digest a reference had when it was last asked for."""
+        """The digest that a reference last resolved to, or None."""
         tag = self._read(_tag(reference), _Tag)
         return tag.digest if tag and tag.reference == reference else None
 
     def keep(self, image: StoredImage, module: bytes, documents: Iterable[bytes]) -> None:
-        """Keeps a module and where it came from: indexes and manifest. Raises OSError."""
+        """Stores a module with its indexes and manifest. Raises OSError."""
         for data in (module, *documents):
             self._files.write(_blob(hashlib.sha256(data).hexdigest()), data)
         self._files.write(_image(image.digest), image.model_dump_json().encode())
 
     def remember(self, reference: str, digest: str) -> None:
-        """Notes the digest of a tag. Raises OSError."""
+        """Stores the digest of a tag. Raises OSError."""
         if self.tag(reference) != digest:
             self._files.write(_tag(reference), _Tag(reference=reference, digest=digest).model_dump_json().encode())
 
     def touch(self, digests: Iterable[str]) -> None:
-        """Notes that the images of these digests (`sha256:…`) are used now, so that `prune` spares them."""
+        """Marks the images of these digests (`sha256:…`) as used now, so that `prune` keeps them."""
         for digest in digests:
             self._files.touch(_image(digest))
 
     @contextlib.contextmanager
-    def lock(self, key: str, look: Callable[[], None] = lambda: None) -> Iterator[None]:
-        """Held while `key` is downloaded. Where nothing can be locked, each process downloads for itself.
+    def lock(self, key: str, check_cancelled: Callable[[], None] = lambda: None) -> Iterator[None]:
+        """The lock for downloading `key`. On a file system without locks each process downloads.
 
-        `look` is called now and then while another process has it; what it raises ends the wait.
+        `check_cancelled` is called at intervals during the wait; its exception ends the wait.
         """
         with contextlib.ExitStack() as stack:
-            with contextlib.suppress(OSError, NotImplementedError):  # read-only, full, patience at its end; no flock
-                lock = self._files.lock(f"locks/{_sha256(key)}.lock", _LOOK_TIME)
+            with contextlib.suppress(OSError, NotImplementedError):  # read-only, full, or without flock
+                lock = self._files.lock(f"locks/{_sha256(key)}.lock", _POLL_INTERVAL)
                 until = time.monotonic() + LOCK_TIME
                 while not lock.is_locked and time.monotonic() < until:
-                    look()
+                    check_cancelled()
                     with contextlib.suppress(filelock.Timeout):
                         stack.enter_context(lock)
             yield
 
     def entries(self) -> list[Entry]:
-        """Everything that is kept, the last used first."""
+        """All stored images, the last used first."""
         tags: dict[str, list[str]] = {}
         for name in self._files.names("tags"):
             if tag := self._read(name, _Tag):
@@ -159,10 +159,11 @@ class Store:
         return sorted(entries, key=lambda entry: (-entry.used, entry.image.digest))
 
     def prune(self, max_age: float | None = None, max_size: int | None = None) -> list[Entry]:
-        """Removes what was not used for `max_age` seconds, then the longest unused until `max_size` bytes are left.
+        """Removes images that were not used for `max_age` seconds, then the longest unused until `max_size` bytes are
+        left.
 
-        Damaged records, blobs nothing leads to and leftovers of processes that are gone are removed, too. Returns the
-        entries that were removed; raises OSError.
+        Removes damaged records, unreferenced blobs and files of dead processes, too. Returns the removed entries.
+        Raises OSError.
         """
         kept: list[Entry] = []
         removed: list[Entry] = []
@@ -186,11 +187,11 @@ class Store:
     def _sweep(
         self, folder: str, kept: list[Entry], removed: list[Entry], names: Callable[[Entry], Iterable[str]]
     ) -> None:
-        """Removes the files of `removed` that `kept` does not share, and those nobody knows."""
+        """Removes the files of `removed` that `kept` does not share, and unreferenced ones."""
         needed = {name for entry in kept for name in names(entry)}
         gone = {name for entry in removed for name in names(entry)}
         for name in set(self._files.names(folder)) - needed:
-            # What nobody knows may have been written by a pull that has just begun.
+            # A young unreferenced file may belong to a pull in progress.
             if name in gone or self._files.used(name) < time.time() - STALE:
                 self._files.remove(name)
 

@@ -1,9 +1,9 @@
-"""The members of a tar archive, read as a stream in bounded memory and time.
+"""A reader of tar archives as streams, in bounded memory and time.
 
-The standard library's `tarfile` is not for strangers' archives: it reads headers and sparse maps of any size into
+The standard library's `tarfile` is not safe for untrusted archives: it reads headers and sparse maps of any size into
 memory, backtracks over them (CVE-2024-6232) and can loop (CVE-2025-8194), depending on the patch release of Python; and
-a sparse member of 1.5 KB becomes 4 GiB. Here is what layers of images are made of (POSIX.1-2001 `pax`, GNU's long
-names) and nothing else; whatever else there is, is refused.
+it expands a sparse member of 1.5 KB to 4 GiB. This reader accepts the formats of image layers, POSIX.1-2001 `pax` and
+GNU's long names, and refuses everything else.
 """
 
 from __future__ import annotations
@@ -14,40 +14,40 @@ from dataclasses import dataclass
 
 _BLOCK = 512
 _MAX_HEADER = 1 << 20
-"""Bytes of an extended header or long name; Go's archive/tar has the same bound."""
+"""Bytes of an extended header or long name, as in Go's archive/tar."""
 _MAX_MEMBERS = 100_000
-_PIECE = 1 << 16
+_READ_SIZE = 1 << 16
 
 _OCTAL = re.compile(rb"[0-7]+")
 
 Read = Callable[[int], bytes]
-"""Up to as many bytes; none at the end."""
+"""Reads up to as many bytes; none at the end."""
 
 
 class TarError(Exception):
-    """Not a tar archive, or one that holds what layers do not."""
+    """Not a tar archive, or one with members that layers do not have."""
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One member; its content is read before the next member is asked for, or never."""
+    """One member; its content can be read until the next member is."""
 
     name: str
     size: int
-    """Bytes of content; 0 for what has none."""
+    """Bytes of content; 0 for links, directories, devices and pipes."""
     is_file: bool
-    """Whether it is a regular file: no directory, link, device or pipe."""
+    """Whether the member is a regular file."""
     read: Callable[[], bytes]
-    """All of the content, once. Raises TarError."""
+    """Returns the content, once. Raises TarError."""
 
 
 def members(read: Read) -> Iterator[Member]:
-    """Raises TarError, and what `read` raises."""
+    """Reads the members in order. Raises TarError and `read`'s errors."""
     stream = _Stream(read)
     extended: dict[str, str] = {}
     for _ in range(_MAX_MEMBERS):
         block = stream.take(_BLOCK, may_end=True)
-        if not block.strip(b"\0"):  # two such blocks are the end; one is enough for GNU tar and Go
+        if not block.strip(b"\0"):  # POSIX ends with two such blocks; GNU tar and Go accept one
             return
         if block[148:156].strip(b"\0 ").lstrip(b"0") != b"%o" % _checksum(block):
             raise TarError("no tar header where one should be")
@@ -66,7 +66,7 @@ def members(read: Read) -> Iterator[Member]:
             raise TarError(f"a sparse member, {_name(block)!r}")
         name = extended.get("path") or _name(block)
         is_file = kind in (b"0", b"\0", b"7") and not name.endswith("/")
-        if kind in b"123456":  # links, devices, directories and pipes have none, whatever they say
+        if kind in b"123456":  # links, devices, directories and pipes have no content, whatever size they state
             size = 0
         elif "size" in extended:
             size = _decimal(extended["size"])
@@ -78,7 +78,7 @@ def members(read: Read) -> Iterator[Member]:
 
 
 class _Stream:
-    """Bytes in order, in blocks, and how many of the current member's are left."""
+    """A stream of blocks, which counts the unread bytes of the current member."""
 
     def __init__(self, read: Read) -> None:
         self._read = read
@@ -87,9 +87,9 @@ class _Stream:
     def take(self, size: int, *, may_end: bool = False) -> bytes:
         pieces: list[bytes] = []
         while size:
-            piece = self._read(min(size, _PIECE))
+            piece = self._read(min(size, _READ_SIZE))
             if not piece:
-                if may_end and not pieces:  # without the blocks of zeros; tar takes that too
+                if may_end and not pieces:  # GNU tar accepts an end without zero blocks, too
                     return b""
                 raise TarError("the archive ends early")
             pieces.append(piece)
@@ -116,7 +116,7 @@ class _Stream:
         left = self._left + self._padding
         self._left = self._padding = 0
         while left:
-            left -= len(self.take(min(left, _PIECE)))
+            left -= len(self.take(min(left, _READ_SIZE)))
 
 
 def _checksum(block: bytes) -> int:
@@ -124,9 +124,9 @@ def _checksum(block: bytes) -> int:
 
 
 def _number(field: bytes) -> int:
-    """Octal digits, or GNU's base-256 where the first bit is set."""
+    """Decodes octal digits, or GNU's base-256 where the first bit is set."""
     if field[0] & 0x80:
-        if field[0] != 0x80:  # negative, or beyond what any disk holds
+        if field[0] != 0x80:  # negative, or larger than any disk
             raise TarError("a size out of range")
         return int.from_bytes(field[1:], "big")
     digits = field.strip(b"\0 ") or b"0"
@@ -142,7 +142,7 @@ def _decimal(text: str) -> int:
 
 
 def _name(block: bytes) -> str:
-    prefix = _text(block[345:500]) if block[257:263] == b"ustar\0" else ""  # GNU has other things there
+    prefix = _text(block[345:500]) if block[257:263] == b"ustar\0" else ""  # other fields in GNU's format
     name = _text(block[:100])
     return f"{prefix}/{name}" if prefix else name
 
@@ -152,7 +152,7 @@ def _text(data: bytes) -> str:
 
 
 def _records(body: bytes) -> dict[str, str]:
-    """`path` and `size` out of `LENGTH KEY=VALUE\\n` …, where LENGTH counts the whole record."""
+    """The keywords `path` and `size` of pax records `LENGTH KEY=VALUE\\n`, where LENGTH counts the whole record."""
     records = {}
     start = 0
     while start < len(body):
@@ -160,7 +160,7 @@ def _records(body: bytes) -> dict[str, str]:
         length = _decimal(body[start:space].decode("latin-1")) if space > start else 0
         record = body[space + 1 : start + length]
         key, equals, value = record.partition(b"=")
-        # A length of 0 would lead to the same record again, for ever.
+        # A length of 0 would read the same record again, for ever.
         if not length or not equals or start + length > len(body) or not record.endswith(b"\n"):
             raise TarError("an extended header that is no list of records")
         if key.startswith(b"GNU.sparse"):

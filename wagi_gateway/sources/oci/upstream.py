@@ -1,4 +1,4 @@
-"""The registries behind the store: the mirror first, then the registry itself, with as much patience as makes sense."""
+"""The registries behind the store: tries the mirror, then the registry, with a circuit breaker for unreachable ones."""
 
 from __future__ import annotations
 
@@ -18,141 +18,144 @@ from .endpoint import RegistryEndpoint
 from .errors import ImageNotFound, RegistryError, Unauthorised, Unreachable
 from .registries import Registries
 from .repository import Interrupted, Repository
-from .retry import PATIENT, RetryPolicy
+from .retry import DEFAULT_POLICY, RetryPolicy
 
-SILENCE = 30.0
-"""Seconds for which a registry that did not answer is not asked again, where there is a mirror or a copy instead."""
-
-
-MIRROR = RetryPolicy(retries=1, connect_time=5.0)
-WARM = RetryPolicy(retries=0, connect_time=2.0, answer_time=10.0)
-"""There is a copy at hand."""
+CIRCUIT_OPEN_TIME = 30.0
+"""Seconds for which an unreachable endpoint is not contacted again, where a mirror or a stored copy can be used
+instead."""
+MIRROR_POLICY = RetryPolicy(retries=1, connect_time=5.0)
+"""For a mirror."""
+CACHED_POLICY = RetryPolicy(retries=0, connect_time=2.0, answer_time=10.0)
+"""For a tag of which the store has a copy."""
 
 T = TypeVar("T")
-Question = Callable[[RegistryEndpoint, RetryPolicy], T]
+Operation = Callable[[RegistryEndpoint, RetryPolicy], T]
 
 
 class _CircuitOpen(Unreachable):
-    """Who does not answer is known already."""
+    """The endpoint was unreachable a short time ago, and is not contacted."""
 
 
 class Upstream:
-    """Asks questions of whoever can answer them."""
+    """Runs operations on the endpoints of an image, until one succeeds."""
 
-    def __init__(self, registries: Registries, over: threading.Event) -> None:
-        """Once `over` is set, nobody is asked again."""
+    def __init__(self, registries: Registries, cancelled: threading.Event) -> None:
+        """Once `cancelled` is set, no request is repeated."""
         self._registries = registries
-        self._over = over
-        self._silent: dict[str, tuple[float, Unreachable]] = {}
-        self._dead: dict[str, Unreachable] = {}
-        """Who did not answer with all patience, and is not asked for another module."""
+        self._cancelled = cancelled
+        self._failures: dict[str, tuple[float, Unreachable]] = {}
+        """The time and error of the last failure, by host."""
+        self._unreachable: dict[str, Unreachable] = {}
+        """Errors by host after all retries of DEFAULT_POLICY; the host is not contacted again."""
 
     @property
     def warnings(self) -> list[str]:
-        """What was wrong with files of credentials."""
+        """Unusable files of credentials."""
         return self._registries.warnings
 
-    def ask(self, reference: ImageReference, question: Question[T], warnings: list[str]) -> T:
-        """The answer of the first that has one. Raises RegistryError, which says what all of them said.
+    def run(self, reference: ImageReference, operation: Operation[T], warnings: list[str]) -> T:
+        """Returns the result of the first endpoint that succeeds. Raises RegistryError with the messages of all.
 
-        It is Unreachable if any of them is: that one might have had it, and a copy that is already here may serve.
+        The error is Unreachable if any endpoint was unreachable: that endpoint may have the image, and a stored copy
+        may serve.
         """
-        *mirrors, origin = self._registries.ways(reference)
+        *mirrors, origin = self._registries.endpoints(reference)
         failures: list[RegistryError] = []
-        said: list[str] = []
-        for access, retry in [*((mirror, MIRROR) for mirror in mirrors), (origin, PATIENT)]:
+        messages: list[str] = []
+        for endpoint, retry in [*((mirror, MIRROR_POLICY) for mirror in mirrors), (origin, DEFAULT_POLICY)]:
             try:
-                with explaining(str(reference), access):
-                    answer = self._ask(access, retry, question)
+                with error_context(str(reference), endpoint):
+                    result = self._run(endpoint, retry, operation)
             except RegistryError as error:
                 failures.append(error)
-                said.append(error.what if access.host in error.what else f"{access.host}: {error.what}")
+                messages.append(error.what if endpoint.host in error.what else f"{endpoint.host}: {error.what}")
             else:
-                # That it does not have everything is what mirrors are like.
+                # A mirror without the image is no reason for a warning.
                 warnings += [
                     f"mirror: {what}"
-                    for what, error in zip(said, failures, strict=True)
+                    for what, error in zip(messages, failures, strict=True)
                     if not isinstance(error, ImageNotFound)
                 ]
-                return answer
-        *before, _ = said
+                return result
+        *before, _ = messages
         last = failures[-1]
         kind = Unreachable if any(isinstance(error, Unreachable) for error in failures) else type(last)
         raise kind("; ".join([last.what, *(f"before, the mirror: {what}" for what in before)]), str(reference))
 
-    def digest_now(self, reference: ImageReference, access: RegistryEndpoint) -> str:
-        """What a tag stands for now, for somebody who has a copy and no time. Raises RegistryError."""
+    def current_digest(self, reference: ImageReference, endpoint: RegistryEndpoint) -> str:
+        """Resolves a tag of which the store has a copy, with few retries. Raises RegistryError."""
 
-        def question(access: RegistryEndpoint, retry: RetryPolicy) -> str:
-            _check_that_somebody_listens(access, retry.connect_time, str(reference))
-            with Repository(reference, access, retry, self._over) as repository:
+        def operation(endpoint: RegistryEndpoint, retry: RetryPolicy) -> str:
+            _check_reachable(endpoint, retry.connect_time, str(reference))
+            with Repository(reference, endpoint, retry, self._cancelled) as repository:
                 return repository.digest_of(reference.version)
 
-        return self._ask(access, WARM, question)
+        return self._run(endpoint, CACHED_POLICY, operation)
 
     def origin(self, reference: ImageReference) -> RegistryEndpoint:
         """The registry itself. Raises RegistryError."""
         return self._registries.origin(reference)
 
-    def _ask(self, access: RegistryEndpoint, retry: RetryPolicy, question: Question[T]) -> T:
-        if dead := self._dead.get(access.host):
-            raise _CircuitOpen(dead.what)  # without its place: it was about another image
-        since, silence = self._silent.get(access.host, (0.0, None))
-        if retry is not PATIENT and silence and time.monotonic() < since + SILENCE:
-            raise _CircuitOpen(silence.what)
+    def _run(self, endpoint: RegistryEndpoint, retry: RetryPolicy, operation: Operation[T]) -> T:
+        if open_circuit := self._unreachable.get(endpoint.host):
+            raise _CircuitOpen(open_circuit.what)  # without `where`, which is another image
+        failed_at, failure = self._failures.get(endpoint.host, (0.0, None))
+        if retry is not DEFAULT_POLICY and failure and time.monotonic() < failed_at + CIRCUIT_OPEN_TIME:
+            raise _CircuitOpen(failure.what)
         try:
-            return question(access, retry)
-        except _CircuitOpen:  # by `digest_now`, with less patience
+            return operation(endpoint, retry)
+        except _CircuitOpen:  # from `current_digest`
             raise
         except Unreachable as error:
-            self._silent[access.host] = time.monotonic(), error
-            if retry is PATIENT and not isinstance(error, Interrupted):  # that one answers, but for one layer
-                self._dead[access.host] = error
+            self._failures[endpoint.host] = time.monotonic(), error
+            if retry is DEFAULT_POLICY and not isinstance(error, Interrupted):  # an interrupted host does answer
+                self._unreachable[endpoint.host] = error
             raise _CircuitOpen(error.what, error.where) from None
 
 
 @contextlib.contextmanager
-def explaining(where: str, access: RegistryEndpoint) -> Iterator[None]:
-    """Adds to an error where it happened and whose credentials were used."""
+def error_context(where: str, endpoint: RegistryEndpoint) -> Iterator[None]:
+    """Adds the image and the origin of the credentials to an error."""
     try:
         yield
     except Unauthorised as error:
-        raise Unauthorised(f"{error.what}; {access.explanation}", error.where or where) from None
+        raise Unauthorised(f"{error.what}; {endpoint.explanation}", error.where or where) from None
     except RegistryError as error:
         raise error.at(where) from None
 
 
-def _check_that_somebody_listens(access: RegistryEndpoint, timeout: float, where: str) -> None:
-    """Raises Unreachable. An offline start need not import oras, which takes longer than everything else."""
+def _check_reachable(endpoint: RegistryEndpoint, timeout: float, where: str) -> None:
+    """Raises Unreachable if no connection can be made. An offline start then need not import oras, which takes
+    longest."""
     if any(name.lower() in ("http_proxy", "https_proxy", "all_proxy") for name in os.environ):
-        return  # the registry may be reached through the proxy alone
-    address = urlsplit(f"//{access.host}")
+        return  # the proxy may be the only route
+    address = urlsplit(f"//{endpoint.host}")
     deadline = time.monotonic() + timeout
     reason: str | None = None
     try:
-        port = address.port or (80 if access.is_plain else 443)
+        port = address.port or (80 if endpoint.is_plain else 443)
         for found in _look_up(address.hostname or "", port, timeout):
-            # Half the time, so that a dead IPv6 does not hide what IPv4 reaches.
+            # Half the time for each, so that an address without a route does not use up all of it.
             if time.monotonic() < deadline and (reason := _try_to_connect(found, timeout / 2)) is None:
                 return
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None)
-    raise Unreachable(f"{access.host} cannot be reached ({(reason or 'no answer').lower()})", where)
+    raise Unreachable(f"{endpoint.host} cannot be reached ({(reason or 'no answer').lower()})", where)
 
 
 def _look_up(host: str, port: int, timeout: float) -> list[tuple[Any, ...]]:
-    """Addresses, from a thread that nobody waits for: a name server may be silent for many seconds. Raises OSError."""
-    answer: SimpleQueue[list[tuple[Any, ...]] | OSError] = SimpleQueue()
+    """Resolves a name on a thread, because `getaddrinfo` has no timeout. Raises OSError."""
+    result: SimpleQueue[list[tuple[Any, ...]] | OSError] = SimpleQueue()
 
     def look_up() -> None:
         try:
-            answer.put([found for *_, found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)])
+            result.put([found for *_, found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)])
         except OSError as error:
-            answer.put(error)
+            result.put(error)
 
     threading.Thread(target=look_up, name="look-up", daemon=True).start()
     try:
-        addresses = answer.get(timeout=timeout)
+        addresses = result.get(timeout=timeout)
     except Empty:
         raise TimeoutError(errno.ETIMEDOUT, "no answer from the name server") from None
     if isinstance(addresses, OSError):
@@ -161,7 +164,7 @@ def _look_up(host: str, port: int, timeout: float) -> list[tuple[Any, ...]]:
 
 
 def _try_to_connect(address: tuple[Any, ...], timeout: float) -> str | None:
-    """Why nobody can be reached at an address."""
+    """Connects to an address; returns the error, or None."""
     try:
         socket.create_connection(address[:2], timeout).close()
     except OSError as error:

@@ -1,0 +1,1 @@
+"""The machinery of measurements: processes, CPU affinity, load, turns, targets."""

@@ -1,0 +1,1 @@
+"""Measurements beyond the table: breakdown, curves, workers, outbound calls."""

@@ -1,0 +1,1 @@
+"""The results as a table, as charts and as docs/performance.md."""

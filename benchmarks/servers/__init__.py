@@ -1,0 +1,1 @@
+"""Reference servers, each run as `python -m benchmarks.servers.NAME`."""

@@ -1,0 +1,191 @@
+"""The compiler: modules loaded once, refused with a reason, cached, and described for the sandbox."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import wasmtime
+
+from tests.conftest import OTHER_RELEASE
+from wagi_gateway.compiler import abi
+from wagi_gateway.compiler.cache import ArtefactCache
+from wagi_gateway.compiler.compiler import Compiler
+from wagi_gateway.compiler.engine import EngineSettings, create_engine, create_plain_engine
+from wagi_gateway.errors import StartupError
+from wagi_gateway.sources.file import WasmSource
+
+EMPTY = '(module (func (export "_start")))'
+WASI = '(import "wasi_snapshot_preview1" "{}" (func {}))'
+ASSEMBLYSCRIPT = r'(module (memory 1) (data (i32.const 0) "~\00l\00i\00b\00/\00"))'
+
+
+def source(text: str | bytes, name: str = "guest.wat") -> WasmSource:
+    data = text.encode() if isinstance(text, str) else text
+    return WasmSource(name, data, hashlib.sha256(data).hexdigest())
+
+
+def define_host(linker: wasmtime.Linker, needs_full_fd_write: bool) -> None:
+    """A host function, and another one where `fd_write` writes all buffers."""
+    linker.define_func("host", "call", wasmtime.FuncType([], []), lambda: None)
+    if needs_full_fd_write:
+        linker.define_func("host", "full_fd_write", wasmtime.FuncType([], []), lambda: None)
+
+
+def compiler(cache: ArtefactCache | None = None, **options: object) -> Compiler:
+    return Compiler(create_plain_engine(), define_host, cache, **options)  # type: ignore[arg-type]
+
+
+def test_a_module_is_loaded_once() -> None:
+    own = compiler()
+    module = own.load(source(EMPTY))
+    assert own.load(source(EMPTY)) is module
+    assert own.loads == {"compiler": 1}
+
+
+def test_a_module_of_the_previous_compiler_is_used_again() -> None:
+    first = compiler()
+    kept, dropped = first.load(source(EMPTY)), first.load(source(f"{EMPTY};; other"))
+    second = Compiler(first.engine, define_host, before=first)
+    assert second.load(source(EMPTY)) is kept
+    second.drop_previous()
+    assert second.load(source(EMPTY)) is kept
+    assert second.load(source(f"{EMPTY};; other")) is not dropped
+    assert second.loads == {"compiler": 1}
+
+
+def test_an_artefact_is_stored_and_loaded(tmp_path: Path) -> None:
+    cache = ArtefactCache(tmp_path / "cache")
+    first, second = compiler(cache), compiler(cache)
+    first.load(source(EMPTY))
+    second.load(source(EMPTY))
+    assert (first.loads, second.loads) == ({"compiler": 1}, {"cache": 1})
+    assert first.warnings == second.warnings == []
+
+
+@pytest.mark.parametrize("is_valid", [False, True], ids=["changed", "foreign"])
+def test_an_artefact_that_cannot_be_used_is_compiled_again(tmp_path: Path, is_valid: bool) -> None:
+    cache = ArtefactCache(tmp_path / "cache")
+    compiler(cache).load(source(EMPTY))
+    (artefact,) = (tmp_path / "cache").glob("*.cwasm")
+    if is_valid:
+        cache.store(artefact.stem, b"no machine code")
+    else:
+        artefact.write_bytes(b"no machine code")
+    own = compiler(cache)
+    own.load(source(EMPTY))
+    assert own.loads == {"compiler": 1}
+    (warning, *_) = own.warnings
+    assert "compiled again" in warning
+    assert compiler(cache).load(source(EMPTY)).name == "guest.wat"
+
+
+def test_a_compilation_is_announced() -> None:
+    steps: list[str] = []
+
+    @contextmanager
+    def on_compile(compiled: WasmSource) -> Iterator[None]:
+        steps.append(f"begin {compiled.name}")
+        yield
+        steps.append("end")
+
+    own = compiler(on_compile=on_compile)
+    own.load(source(EMPTY))
+    own.load(source(EMPTY))
+    assert steps == ["begin guest.wat", "end"]
+
+
+@pytest.mark.parametrize(
+    ("data", "name", "reason"),
+    [
+        (b"\0asm\x0d\x00\x01\x00", "guest.wasm", "is a WebAssembly component; build a core module"),
+        (b"#!/bin/sh", "guest.wasm", "is not a WebAssembly module; name a .wasm or .wat file"),
+        (b"", "guest.wasm", "is not a WebAssembly module"),
+        (b"(module", "guest.wat", "does not compile: "),
+        (b"\0asm\x01\x00\x00\x00garbage", "guest.wasm", "does not compile: "),
+        (b'(module (import "env" "f" (func)))', "guest.wat", "imports env.f, which this gateway does not provide"),
+        (
+            b'(module (import "host" "call" (func (param i32))))',
+            "guest.wat",
+            "imports host.call with another signature than this gateway provides",
+        ),
+        (b'(module (import "host" "call" (memory 1)))', "guest.wat", "imports host.call with another signature"),
+    ],
+    ids=["component", "script", "empty", "text", "binary", "import", "signature", "kind"],
+)
+def test_a_module_is_refused(data: bytes, name: str, reason: str) -> None:
+    with pytest.raises(StartupError) as raised:
+        compiler().load(source(data, name))
+    (problem,) = raised.value.problems
+    assert problem.what.startswith(reason)
+    assert "\n" not in problem.what
+
+
+def test_every_import_is_refused_at_once() -> None:
+    text = '(module (import "a" "b" (func)) (import "c" "d" (func)))'
+    with pytest.raises(StartupError) as raised:
+        compiler().load(source(text))
+    assert [problem.what.split(",")[0] for problem in raised.value.problems] == ["imports a.b", "imports c.d"]
+
+
+@pytest.mark.skipif(not abi.fits(), reason="the pool is for the release that the hot path is written for")
+def test_a_module_over_the_pools_limits_is_refused_with_the_settings() -> None:
+    engine, _ = create_engine(EngineSettings(slots=1, max_memory=2**16, memories=1, tables=1, table_elements=10))
+    with pytest.raises(StartupError, match=r"needs more than its limits allow \(.*\); raise memory, memories"):
+        Compiler(engine, define_host).load(source("(module (memory 2))"))
+
+
+def test_what_a_module_exports_and_imports() -> None:
+    text = f"""(module {WASI.format("args_get", "(param i32 i32) (result i32)")} (import "host" "call" (func))
+     (func (export "_start")) (func (export "_initialize")) (func (export "add") (param i32) (result i32) unreachable)
+     (memory (export "memory") 1))"""
+    module = compiler().load(source(text))
+    assert module.functions == {"_start", "_initialize"}
+    assert module.exports == ("_start", "_initialize", "add")
+    assert module.is_reactor
+    assert module.imports == {"wasi_snapshot_preview1", "host"}
+    assert (module.reads_arguments, module.reads_environment) == (True, False)
+
+
+TWO = "(param i32 i32) (result i32)"
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ("", True),
+        (WASI.format("environ_get", TWO), True),
+        (WASI.format("random_get", TWO), False),
+        (WASI.format("poll_oneoff", "(param i32 i32 i32 i32) (result i32)"), False),
+        ('(import "host" "call" (func))', False),
+        (f"(func {'nop ' * 100_000})", True),
+        (f"(func {'nop ' * 132_000})", False),
+    ],
+    ids=["none", "wasi", "random", "poll", "host", "short", "long"],
+)
+def test_is_interruptible(fields: str, expected: bool) -> None:
+    assert compiler().load(source(f"(module {fields})")).is_interruptible == expected
+
+
+def test_only_assemblyscript_without_volumes_gets_another_fd_write() -> None:
+    own = compiler()
+    importing = ASSEMBLYSCRIPT.replace("(module", '(module (import "host" "full_fd_write" (func))')
+    needs_it, either = (source(bytes(wasmtime.wat2wasm(text))) for text in (importing, ASSEMBLYSCRIPT))
+    assert not own.load(needs_it).is_interruptible
+    with pytest.raises(StartupError, match=r"imports host\.full_fd_write, which this gateway does not provide"):
+        own.load(needs_it, has_files=True)
+    plain, full = own.load(either, has_files=True), own.load(either)
+    assert (plain.is_interruptible, full.is_interruptible) == (True, False)
+
+
+def test_another_release_serializes_modules_for_engines_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert compiler().load(source(EMPTY)).serialized is None
+    monkeypatch.setattr(abi, "WASMTIME_VERSION", OTHER_RELEASE)
+    serialized = compiler().load(source(EMPTY)).serialized
+    assert serialized
+    for _ in range(2):
+        store = wasmtime.Store(create_plain_engine())
+        assert "_start" in serialized.instantiate(store).exports(store)

@@ -1,0 +1,144 @@
+"""A response as the ASGI messages that a server is sent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+
+import pytest
+from starlette.types import Message
+
+from wagi_gateway.cgi.request import RequestHead
+from wagi_gateway.cgi.response import ResponseHead
+from wagi_gateway.errors import (
+    AtCapacity,
+    BadFraming,
+    ClientDisconnect,
+    FilesOnly,
+    GuestFailed,
+    NotFound,
+    RequestError,
+)
+from wagi_gateway.http.reply import Reply
+
+HEAD = ResponseHead(200, ((b"content-type", b"text/plain"),), None)
+Send = Callable[[Reply], Coroutine[None, None, None]]
+
+
+@dataclass
+class Sent:
+    """What a server is sent, with the reply that sent it."""
+
+    reply: Reply
+    headers: dict[bytes, bytes] = field(default_factory=dict)
+    bodies: list[tuple[bytes, bool]] = field(default_factory=list)
+
+
+def sent(send: Send, method: str = "GET") -> Sent:
+    messages: list[Message] = []
+
+    async def server(message: Message) -> None:
+        messages.append(message)
+
+    request = RequestHead(method, b"/", b"", "1.1", "http", (), None, None, "r1")
+    reply = Reply(request, server)
+    asyncio.run(send(reply))
+    start, *rest = messages
+    assert start["type"] == "http.response.start"
+    assert start["status"] == reply.status
+    return Sent(reply, dict(start["headers"]), [(message["body"], message["more_body"]) for message in rest])
+
+
+def test_a_whole_response() -> None:
+    result = sent(lambda reply: reply.whole(HEAD, b"hello"))
+    assert result.headers == {b"content-type": b"text/plain", b"content-length": b"5", b"x-request-id": b"r1"}
+    assert result.bodies == [(b"hello", False)]
+    assert (result.reply.size, result.reply.is_started, result.reply.is_ended) == (5, True, True)
+
+
+@pytest.mark.parametrize(
+    ("status", "method", "own", "body", "length"),
+    [
+        (200, "GET", b"99", b"hello", b"5"),
+        (200, "GET", None, b"", b"0"),
+        (200, "HEAD", None, b"hello", b"5"),
+        (200, "HEAD", b"99", b"", b"99"),
+        (200, "HEAD", b"99", None, b"99"),
+        (200, "HEAD", b"9,9", b"", None),
+        (200, "HEAD", None, None, None),
+        (204, "GET", b"99", b"", None),
+        (205, "GET", b"99", b"", b"0"),
+        (304, "GET", b"99", b"", None),
+    ],
+)
+def test_content_length(status: int, method: str, own: bytes | None, body: bytes | None, length: bytes | None) -> None:
+    result = sent(lambda reply: reply.whole(ResponseHead(status, (), own), body), method)
+    assert result.headers.get(b"content-length") == length
+
+
+@pytest.mark.parametrize(("method", "bodies"), [("GET", [b"a", b"bc", b""]), ("HEAD", [b"", b"", b""])])
+def test_pieces(method: str, bodies: list[bytes]) -> None:
+    async def send(reply: Reply) -> None:
+        await reply.start(HEAD)
+        await reply.send(b"a")
+        await reply.send(b"bc")
+        assert not reply.is_ended
+        await reply.end()
+
+    result = sent(send, method)
+    assert b"content-length" not in result.headers
+    assert result.bodies == [(body, number < 2) for number, body in enumerate(bodies)]
+    assert result.reply.size == len(b"".join(bodies))
+
+
+def test_an_announced_length() -> None:
+    assert sent(lambda reply: reply.start(HEAD, length=7)).headers[b"content-length"] == b"7"
+
+
+@pytest.mark.parametrize("status", [204, 205, 304])
+def test_a_status_without_a_body(status: int) -> None:
+    assert sent(lambda reply: reply.whole(ResponseHead(status, (), None), b"x")).bodies == [(b"", False)]
+
+
+@pytest.mark.parametrize(
+    ("error", "close", "fields", "body"),
+    [
+        (GuestFailed("inside"), False, {}, b"Internal Server Error: the module failed\n"),
+        (GuestFailed("inside"), True, {b"connection": b"close"}, b"Internal Server Error: the module failed\n"),
+        (NotFound("inside"), False, {}, b""),
+        (AtCapacity("inside"), False, {b"retry-after": b"1"}, f"{AtCapacity.public}\n".encode()),
+        (FilesOnly("inside"), False, {b"allow": b"GET, HEAD"}, b"Method Not Allowed\n"),
+        (BadFraming("inside"), False, {b"connection": b"close"}, b"Bad Request\n"),
+    ],
+    ids="500|500 and close|404|503|405|400".split("|"),
+)
+def test_errors(error: RequestError, close: bool, fields: dict[bytes, bytes], body: bytes) -> None:
+    result = sent(lambda reply: reply.fail(error, close=close))
+    text = {b"content-type": b"text/plain; charset=utf-8"} if body else {}
+    length = {b"content-length": b"%d" % len(body), b"x-request-id": b"r1"}
+    assert (result.reply.status, result.headers) == (error.status, fields | text | length)
+    assert result.bodies == [(body, False)]
+
+
+def test_an_error_that_is_ended_later() -> None:
+    result = sent(lambda reply: reply.fail(NotFound(), is_last=False))
+    assert result.bodies == [(b"", True)]
+    assert not result.reply.is_ended
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (ConnectionResetError(), ClientDisconnect),
+        (RuntimeError("the handler is closed"), ClientDisconnect),
+        (RuntimeError("a defect"), RuntimeError),
+    ],
+)
+def test_a_lost_connection(error: Exception, raised: type[Exception]) -> None:
+    async def server(_message: Message) -> None:
+        raise error
+
+    reply = Reply(RequestHead("GET", b"/", b"", "1.1", "http", (), None, None, "r1"), server)
+    with pytest.raises(raised):
+        asyncio.run(reply.whole(HEAD, b"hello"))

@@ -1,0 +1,30 @@
+"""A registry of processes with a site of one module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from tests.support import guests
+from wagi_gateway.config.file import ConfigFile
+from wagi_gateway.config.settings import CacheConfig, Config, ModuleConfig
+from wagi_gateway.observe.process_registry import ProcessRegistry
+from wagi_gateway.site.load import load
+from wagi_gateway.site.site import Site
+
+
+@pytest.fixture(scope="session")
+def hello_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    directory = tmp_path_factory.mktemp("site")
+    (directory / "hello.wat").write_text(guests.HELLO)
+    config = Config(module=(ModuleConfig(route="/hello", module="hello.wat"),), cache=CacheConfig(enabled=False))
+    with closing(load(ConfigFile(directory / "modules.toml", config))) as site:
+        yield site
+
+
+@pytest.fixture
+def registry(hello_site: Site, request: pytest.FixtureRequest) -> ProcessRegistry:
+    """`@pytest.mark.parametrize("registry", [2], indirect=True)` says how many workers there are to be; else one."""
+    return ProcessRegistry(hello_site.served(), getattr(request, "param", 1))

@@ -1,0 +1,39 @@
+"""A guest's standard error as log records."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from wagi_gateway.observe.guest_log import GuestLog
+from wagi_gateway.observe.log import GUEST
+
+
+@pytest.mark.parametrize(
+    ("pieces", "lines"),
+    [
+        ([b"a\nb\n"], ["a", "b"]),
+        ([b"a", b"b\n"], ["ab"]),
+        ([b"a\r\n"], ["a"]),
+        ([b"no end"], ["no end"]),
+        ([b"\xff\n"], [r"\xff"]),
+        ([b"\n"], [""]),
+        ([b"x" * 9000 + b"\n"], ["x" * 8192, "x" * 808]),
+        ([b"x" * 5000, b"x" * 5000], ["x" * 8192, "x" * 1808]),
+    ],
+)
+def test_guest_lines(caplog: pytest.LogCaptureFixture, pieces: list[bytes], lines: list[str]) -> None:
+    logging.getLogger("wagi_gateway").propagate = True
+    caplog.set_level(logging.INFO, GUEST)
+    log = GuestLog("/x", "r1")
+    for piece in pieces:
+        log.feed(piece)
+    log.close()
+    assert [made.getMessage() for made in caplog.records] == lines
+
+
+def test_dropped_bytes_are_counted(caplog: pytest.LogCaptureFixture) -> None:
+    logging.getLogger("wagi_gateway").propagate = True
+    GuestLog("/x", "r1").close(dropped=17)
+    assert "17 more bytes" in caplog.text

@@ -1,0 +1,93 @@
+"""The bounds of BoundedProtocol, on connections of a loop of its own; the wire in whole is tests/system/wire."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
+from uvicorn.server import ServerState
+
+from wagi_gateway.server.protocol import MAX_HEAD, BoundedProtocol
+from wagi_gateway.server.uvicorn_config import UvicornConfig
+
+
+async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+    body = await Request(scope, receive).body()
+    await PlainTextResponse(scope["method"].encode() + b" " + scope["raw_path"] + b" " + body)(scope, receive, send)
+
+
+def exchange(data: bytes, **settings: Any) -> bytes:
+    """Everything that the server answers until it closes the connection."""
+
+    async def run() -> bytes:
+        options = {"head_time": 30.0, "send_timeout": 30.0, "keep_alive_requests": 1000} | settings
+        config = UvicornConfig(echo, **options, lifespan="off", ws="none", log_config=None, access_log=False)
+        state = ServerState()
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(lambda: BoundedProtocol(config, state, {}), "127.0.0.1", 0)
+        async with server:
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            writer.write(data)
+            try:
+                return await asyncio.wait_for(reader.read(), 20)
+            finally:
+                writer.close()
+
+    return asyncio.run(run())
+
+
+CLOSE = b"Host: h\r\nConnection: close\r\n"
+
+
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [
+        pytest.param(b"GET /a HTTP/1.1\r\n" + CLOSE + b"\r\n", b"GET /a ", id="origin form"),
+        pytest.param(b"GET http://h HTTP/1.1\r\n" + CLOSE + b"\r\n", b"GET http://h/ ", id="absolute form, no path"),
+        pytest.param(b"GET /a#b HTTP/1.1\r\n" + CLOSE + b"\r\n", b"GET /a#b ", id="fragment"),
+        pytest.param(
+            b"POST /a HTTP/1.1\r\nHost: h\r\nUpgrade: h2c\r\nConnection: Upgrade, close\r\n"
+            b"Content-Length: 3\r\n\r\nabc",
+            b"POST /a abc",
+            id="upgrade",
+        ),
+        pytest.param(
+            b"POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n" + CLOSE + b"\r\n3\r\nabc\r\n0\r\nX: y\r\n\r\n",
+            b"POST /a abc",
+            id="trailers",
+        ),
+    ],
+)
+def test_requests(request_: bytes, expected: bytes) -> None:
+    answer = exchange(request_)
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert answer.partition(b"\r\n\r\n")[2] == expected
+
+
+@pytest.mark.parametrize(
+    ("data", "settings", "status"),
+    [
+        pytest.param(b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"a" * MAX_HEAD, {}, b"431", id="head too large"),
+        pytest.param(b"nonsense\r\n\r\n", {}, b"400", id="no HTTP"),
+        pytest.param(
+            b"GET / HTTP/1.1\r\n" + CLOSE + b"\r\n", {"max_connections": 0}, b"503", id="too many connections"
+        ),
+        pytest.param(b"GET / HTTP/1.1\r\nHost:", {"head_time": 0.01}, b"", id="head too slow"),
+    ],
+)
+def test_refusals(data: bytes, settings: dict[str, Any], status: bytes) -> None:
+    answer = exchange(data, **settings)
+    assert answer[9:12] == status
+    assert not answer or b"connection: close\r\n" in answer
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_the_last_request_of_a_connection_closes_it(count: int) -> None:
+    """Pipelined, so that the second of them is discarded in any case."""
+    answer = exchange(3 * b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", keep_alive_requests=count)
+    assert answer.count(b"HTTP/1.1 200 OK") == 1
+    assert b"connection: close\r\n" in answer

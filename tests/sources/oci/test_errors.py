@@ -1,0 +1,27 @@
+"""Errors of registries: the message, and the image it is about."""
+
+from __future__ import annotations
+
+import pytest
+
+from wagi_gateway.errors import GatewayError
+from wagi_gateway.sources.oci.errors import (
+    ImageNotFound,
+    Invalid,
+    RegistryError,
+    TooLarge,
+    Unauthorised,
+    Unreachable,
+)
+
+
+@pytest.mark.parametrize("kind", [RegistryError, Unreachable, Unauthorised, ImageNotFound, Invalid, TooLarge])
+def test_where_is_added_once(kind: type[RegistryError]) -> None:
+    error = kind("went wrong")
+    assert str(error) == "went wrong"
+    placed = error.at("ghcr.io/team/hello:1")
+    assert type(placed) is kind
+    assert isinstance(placed, GatewayError)
+    assert str(placed) == "ghcr.io/team/hello:1: went wrong"
+    assert placed.at("elsewhere") is placed
+    assert placed.what == "went wrong"

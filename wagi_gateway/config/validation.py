@@ -1,0 +1,110 @@
+"""Validation errors in the words of the file: key, value, what is wrong, what to write."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from typing import Any, get_args
+
+from pydantic import BaseModel, SecretStr
+from pydantic_core import ErrorDetails
+
+from .settings import nested_models
+from .values import RESERVED, as_written
+
+_MESSAGES = {
+    "byte_size": 'not a size; write for example "16MiB"',
+    "byte_size_unit": 'not a size; write for example "16MiB"',
+    "float_type": 'not a duration; write for example "30s"',
+    "string_type": "must be text in quotes",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "dict_type": "must be a table",
+    "model_type": "must be a table",
+    "tuple_type": "must be a list in brackets",
+    "string_too_short": "must not be empty",
+}
+"""The message for a type of pydantic error, where pydantic's own is not in the words of TOML."""
+
+
+def without(table: object, wrong: Iterable[tuple[int | str, ...]]) -> dict[str, Any]:
+    """The table without the keys at the paths `wrong`: at most two levels deep, so that a mistake in an inner table
+    leaves the table's other keys."""
+    right = (
+        {key: dict(value) if isinstance(value, dict) else value for key, value in table.items()}
+        if isinstance(table, dict)
+        else {}
+    )
+    for outer, *inner in (loc for loc in wrong if loc):
+        if inner and isinstance(right.get(str(outer)), dict):
+            right[str(outer)].pop(inner[0], None)
+        else:
+            right.pop(str(outer), None)
+    return right
+
+
+def explain(detail: ErrorDetails, model: type[BaseModel], prefix: str, table: object) -> str:
+    """The text of one pydantic error of `model`, whose keys are named with `prefix`; `table` is what was validated."""
+    loc = [part for part in detail["loc"] if part != "[key]"]
+    # The index of a list item is left out: its value identifies it.
+    key = (prefix + ".".join(part for part in loc if isinstance(part, str))).rstrip(".")
+    kind, value = detail["type"], _written(table, detail)
+    if kind == "extra_forbidden":
+        return f"{key}: unknown key{nearest_key(str(loc[-1]), _model_at(model, loc[:-1]))}"
+    if kind == "missing":
+        return f"{key}: missing; it has no default"
+    what = _MESSAGES.get(kind) or detail["msg"].removeprefix("Value error, ")
+    for bound, words in (("le", "at most"), ("ge", "at least"), ("gt", "more than")):
+        if (limit := detail.get("ctx", {}).get(bound)) is not None:
+            what = f"must be {words} {as_written(limit, _annotation_at(model, loc))}"
+    what = what[:1].lower() + what[1:]
+    if kind == RESERVED or value is None or isinstance(value, (dict, list)) or _is_secret(_annotation_at(model, loc)):
+        return f"{key}: {what}"
+    return f"{key} = {_toml(value)}: {what}"
+
+
+def _is_secret(annotation: object) -> bool:
+    return annotation is SecretStr or any(map(_is_secret, get_args(annotation)))
+
+
+def _written(table: object, detail: ErrorDetails) -> object:
+    """The value as the file has it; pydantic checks a bound on the converted value and reports that."""
+    for part in detail["loc"]:
+        if not isinstance(table, dict) or part not in table:
+            return detail["input"]
+        table = table[part]
+    return table
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+def nearest_key(name: str, model: type[BaseModel] | None) -> str:
+    """The hint after an unknown key: the key that was probably meant, else all of the model's."""
+    names = list(model.model_fields) if model else []
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    if close:
+        return f"; did you mean {close[0]}?"
+    return f"; valid keys are {', '.join(names)}" if names else ""
+
+
+def _annotation_at(model: type[BaseModel], loc: Sequence[int | str]) -> object:
+    """The type of the field at the key path `loc`."""
+    parent = _model_at(model, loc[:-1])
+    field = parent.model_fields.get(str(loc[-1])) if parent and loc else None
+    return field.annotation if field else None
+
+
+def _model_at(model: type[BaseModel], loc: Sequence[int | str]) -> type[BaseModel] | None:
+    """The model at the key path `loc`."""
+    found: type[BaseModel] | None = model
+    for part in loc:
+        field = found.model_fields.get(str(part)) if found else None
+        if field is not None:
+            found = next(iter(nested_models(field.annotation)), None)
+    return found
