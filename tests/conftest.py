@@ -167,7 +167,7 @@ def running(
         assert ready.wait(START), f"not ready in {START} s:\n{log_path.read_text()}"
         assert process.poll() is None, f"exited with {process.returncode}:\n{log_path.read_text()}"
         url = lines[-1].removeprefix("Ready: serving on ")
-        client = stack.enter_context(httpx.Client(timeout=30, trust_env=False))
+        client = stack.enter_context(httpx.Client(timeout=60, trust_env=False))
         yield Server(process, url, lines, log_path, client)
 
 
