@@ -26,8 +26,10 @@ from tests.support.registry import Registry, running_registry
 ROOT = Path(__file__).parent.parent
 hypothesis.settings.register_profile("bounded by count alone", deadline=None)
 hypothesis.settings.load_profile("bounded by count alone")
-START = 30.0
+START = 60.0
 """Seconds a server may take to be ready; a slow machine compiling included."""
+UNMEASURED = {"COVERAGE_PROCESS_CONFIG": ""}
+"""The environment of a process that cannot write what coverage has measured in it."""
 INSTALLATION = 900.0
 """Seconds a test may take that installs compilers, or runs for as long as they take to build something."""
 
@@ -86,7 +88,7 @@ class Server:
         """The log so far."""
         return self.log_path.read_text()
 
-    def wait_for_log(self, pattern: str, timeout: float = 10.0) -> re.Match[str]:
+    def wait_for_log(self, pattern: str, timeout: float = 30.0) -> re.Match[str]:
         """The first match of a regular expression in the log, once it is there."""
         found: list[re.Match[str]] = []
 
@@ -114,7 +116,7 @@ def warnings(log: str) -> list[str]:
     return [line for line in log.splitlines() if " WARNING " in line and "limits.memory: all guests" not in line]
 
 
-def wait_until(condition: Callable[[], bool], timeout: float = 10.0, message: Callable[[], str] = str) -> None:
+def wait_until(condition: Callable[[], bool], timeout: float = 30.0, message: Callable[[], str] = str) -> None:
     """Returns when `condition` holds; fails with `message` if it does not in time."""
     deadline = time.monotonic() + timeout
     while not condition():
@@ -165,7 +167,7 @@ def running(
         assert ready.wait(START), f"not ready in {START} s:\n{log_path.read_text()}"
         assert process.poll() is None, f"exited with {process.returncode}:\n{log_path.read_text()}"
         url = lines[-1].removeprefix("Ready: serving on ")
-        client = stack.enter_context(httpx.Client(timeout=30, trust_env=False))
+        client = stack.enter_context(httpx.Client(timeout=60, trust_env=False))
         yield Server(process, url, lines, log_path, client)
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -455,13 +456,13 @@ def test_convert_wants_a_pod(tmp_path: Path, text: str | None, message: str) -> 
 def test_as_processes(name: str, tmp_path: Path) -> None:
     """The same in a process of its own, for each exit code."""
     commands = {
-        f"push {HELLO} {name}:1": (0, rb"NAME:1@sha256:[0-9a-f]{64}\n", b""),
+        f"push {shlex.quote(str(HELLO))} {name}:1": (0, rb"NAME:1@sha256:[0-9a-f]{64}\n", b""),
         f"pull {name}:1": (0, rb"NAME:1@sha256:[0-9a-f]{64} pulled\n", b""),
         f"inspect {name}:2": (1, b"", rb"error: NAME:2: .+\n"),
         "cache prune --max-age": (2, b"", rb"Error: Option '--max-age' requires an argument\.\n"),
     }
     for command, (code, *patterns) in commands.items():
-        result = gateway(*command.split(), cwd=tmp_path)
+        result = gateway(*shlex.split(command), cwd=tmp_path)
         assert result.returncode == code
         for pattern, printed in zip(patterns, (result.stdout, result.stderr), strict=True):
             assert re.fullmatch(pattern.replace(b"NAME", re.escape(name).encode()), printed), printed

@@ -20,7 +20,7 @@ def admin(server: Server) -> str:
 
 def ask(server: Server, path: str, **headers: str) -> httpx.Response:
     """The answer of the admin listener to a GET."""
-    return httpx.get(admin(server) + path, headers=headers, trust_env=False)
+    return httpx.get(admin(server) + path, headers=headers, trust_env=False, timeout=30)
 
 
 def scrape(server: Server) -> Series:

@@ -178,7 +178,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Serv
 def statuses(site: Server, route: str, count: int) -> list[int]:
     """The statuses of requests made at the same time, in order."""
     with ThreadPoolExecutor(count) as threads:
-        responses = threads.map(lambda _: httpx.get(f"{site.url}/{route}", trust_env=False), range(count))
+        responses = threads.map(lambda _: httpx.get(f"{site.url}/{route}", trust_env=False, timeout=30), range(count))
         return sorted(response.status_code for response in responses)
 
 

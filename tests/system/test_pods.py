@@ -391,5 +391,5 @@ def test_a_pod_outlives_a_worker(registry: Registry, tmp_path: Path, cache: Path
         for worker in before:
             os.kill(worker, signal.SIGKILL)
         wait_until(lambda: len(workers(server) - before) == 2)
-        answers = together(4, lambda _: httpx.get(f"{server.url}/show", trust_env=False).text)
+        answers = together(4, lambda _: httpx.get(f"{server.url}/show", trust_env=False, timeout=30).text)
         assert answers == ["kept by a guest\n"] * 4

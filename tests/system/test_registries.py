@@ -153,7 +153,7 @@ def test_workers_use_one_download_and_the_very_same_module(
 
 def answers(server: Server, number: int) -> list[str]:
     """What a number of clients are told at /m, each over a connection of its own."""
-    return together(number, lambda _: httpx.get(f"{server.url}/m", trust_env=False).text)
+    return together(number, lambda _: httpx.get(f"{server.url}/m", trust_env=False, timeout=30).text)
 
 
 def test_a_worker_is_replaced_without_a_registry(name: str, tmp_path: Path) -> None:

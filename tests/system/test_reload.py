@@ -136,7 +136,7 @@ def test_a_broken_configuration_changes_nothing(serve: Serve, workers: str) -> N
     assert server.get("/hello").text == "hello world\n"
     write(server, "hello.wat", says("mended\n"))
     reload(server, EXTRA)
-    answers = together(8, lambda _: httpx.get(f"{server.url}/extra", trust_env=False).text)
+    answers = together(8, lambda _: httpx.get(f"{server.url}/extra", trust_env=False, timeout=30).text)
     assert set(answers) == {"mended\n"}
     assert server.get("/hello").status_code == 404
 
@@ -149,7 +149,7 @@ def test_a_response_ends_as_it_began(serve: Serve) -> None:
         body = next(pieces)
         write(server, "slow.wat", says("new\n"))
         reload(server, '[limits]\nmemory = "64MiB"\n' + guest("/slow", "slow"))
-        assert httpx.get(f"{server.url}/slow", trust_env=False).text == "new\n"
+        assert httpx.get(f"{server.url}/slow", trust_env=False, timeout=30).text == "new\n"
         body += b"".join(pieces)
     assert body == b"old " * 20_000 + b"to the end\n"
 
@@ -162,7 +162,7 @@ def test_a_route_that_goes_away_ends_no_request(serve: Serve, tmp_path: Path) ->
     assert str(tmp_path / "data") in open_files(server)
     with server.client.stream("GET", f"{server.url}/slow") as response:
         reload(server, HELLO)
-        assert httpx.get(f"{server.url}/slow", trust_env=False).status_code == 404
+        assert httpx.get(f"{server.url}/slow", trust_env=False, timeout=30).status_code == 404
         assert str(tmp_path / "data") in open_files(server)
         assert response.read() == b"from the beginning to the end\n"
     wait_until(lambda: str(tmp_path / "data") not in open_files(server))
@@ -267,7 +267,7 @@ def test_a_worker_that_cannot_reload_is_replaced(serve: Serve) -> None:
     os.kill(worker, signal.SIGKILL)
     hang_up(server)
     server.wait_for_log("reloaded: 1 routes")
-    answers = together(8, lambda _: httpx.get(f"{server.url}/hello", trust_env=False).text)
+    answers = together(8, lambda _: httpx.get(f"{server.url}/hello", trust_env=False, timeout=30).text)
     assert set(answers) == {"hello again\n"}
     wait_until(lambda: len(children.read_text().split()) == len(before))
 

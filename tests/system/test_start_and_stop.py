@@ -80,7 +80,7 @@ def test_a_worker_that_dies_is_replaced(serve: Serve) -> None:
     assert len(before) == 2
     os.kill(min(before), signal.SIGKILL)
     wait_until(lambda: len(workers(server) - before) == 1 and len(workers(server)) == 2)
-    answers = together(8, lambda _: httpx.get(f"{server.url}/hello", trust_env=False).text)
+    answers = together(8, lambda _: httpx.get(f"{server.url}/hello", trust_env=False, timeout=30).text)
     assert answers == ["hello world\n"] * 8
     assert "Traceback" not in server.log
 

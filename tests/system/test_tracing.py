@@ -263,7 +263,7 @@ def test_every_worker_sends_its_spans_also_its_last(tmp_path: Path, cache: Path,
     with Target() as target, gateway(tmp_path, cache, target, EXPORT, "--workers", "2", **environment) as server:
 
         def both_have_answered() -> bool:
-            httpx.get(f"{server.url}/env/", trust_env=False)
+            httpx.get(f"{server.url}/env/", trust_env=False, timeout=30)
             return len(set(re.findall(r'"id": "(.{10})', server.log))) == 2
 
         wait_until(both_have_answered)

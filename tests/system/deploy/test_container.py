@@ -20,11 +20,13 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.conftest import ROOT, START, wait_until, warnings
+from tests.conftest import INSTALLATION, ROOT, START, wait_until, warnings
 from tests.support import guests
 from tests.support.registry import installed
 from tests.system.deploy import container
 from tests.system.deploy.rootfs import write_rootfs
+
+pytestmark = pytest.mark.timeout(INSTALLATION)  # the image is built with its packages
 
 CONTAINERFILE = ROOT / "deploy/container/Containerfile"
 MODULES = '[[module]]\nroute = "/hello/..."\nmodule = "hello.wat"\n'

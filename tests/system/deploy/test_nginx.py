@@ -202,7 +202,7 @@ def test_websockets_are_refused(site: Site) -> None:
 def test_files_come_through(site: Site) -> None:
     answer = site.ask(message("GET /files/large HTTP/1.1", "Host: h", "Range: bytes=255-256"))
     assert (answer.status, answer.body) == (206, b"\xff\0")
-    assert httpx.get(f"{site.url}/files/large", trust_env=False).content == bytes(range(256)) * 40_000
+    assert httpx.get(f"{site.url}/files/large", trust_env=False, timeout=30).content == bytes(range(256)) * 40_000
 
 
 def test_the_largest_head_a_module_may_print(site: Site) -> None:

@@ -70,4 +70,4 @@ def _is_dead(pid: int) -> bool:
 
 
 def _is_ready(city: City) -> bool:
-    return httpx.get(f"{city.admin}/readyz", trust_env=False).status_code == 200
+    return httpx.get(f"{city.admin}/readyz", trust_env=False, timeout=30).status_code == 200

@@ -34,7 +34,7 @@ def test_line_ends_are_kept(serve: Serve, console: Path, lines: int) -> None:
 
 
 def test_a_flood_is_stopped(serve: Serve, console: Path) -> None:
-    limits = 'limits = { stdout = "1MiB", time = "5s" }'
+    limits = 'limits = { stdout = "1MiB", time = "60s" }'
     server = serve(f'[[module]]\nroute = "/print"\nmodule = "{console}"\n{limits}\n')
     with pytest.raises(httpx.RemoteProtocolError):
         server.get("/print?2000000000")
