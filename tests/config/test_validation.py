@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from tests.config.reading import MINIMAL, problems
 from wagi_gateway.config.settings import AdminConfig, ServerConfig
-from wagi_gateway.config.validation import nearest_key, without
+from wagi_gateway.config.validation import unknown_key, without
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_no_table_has_no_rest() -> None:
     ],
 )
 def test_the_nearest_key(name: str, model: type[BaseModel] | None, hint: str) -> None:
-    assert nearest_key(name, model) == hint
+    assert unknown_key(f"t.{name}", name, model) == f"t.{name}: unknown key{hint}"
 
 
 def test_no_message_has_a_secret(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ COVERED_ELSEWHERE: dict[str, str] = {
     "sandbox/capi": "sandbox/test_sandbox.py, on the hot path",
     "sandbox/public": "sandbox/test_sandbox.py, on the public path",
     "server/serve": "system/test_start_and_stop.py",
-    "server/supervisor": "system/test_start_and_stop.py",
+    "server/supervisor": "system/test_start_and_stop.py, system/test_reload.py",
     "server/uvicorn_config": "server/test_uvicorn_internals.py, system/test_connections.py",
     "site/endpoints": "site/test_load.py",
     "site/modules": "site/test_load.py",

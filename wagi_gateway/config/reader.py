@@ -27,7 +27,7 @@ from .settings import (
     StaticConfig,
     TracingConfig,
 )
-from .validation import explain, nearest_key, without
+from .validation import explain, unknown_key, without
 from .values import Environment
 
 # Keys that are not tables of their own, each in a model that reports mistakes under the key's name.
@@ -83,7 +83,7 @@ class ConfigReader:
             tracing=self._table(TracingConfig, "tracing", tables),
         )
         for name in tables:
-            self._problem(self._where, f"{name}: unknown key{nearest_key(name, Config)}")
+            self._problem(self._where, unknown_key(name, name, Config))
         return config
 
     def _table(self, model: type[M], name: str, tables: dict[str, Any]) -> M:

@@ -52,7 +52,7 @@ def explain(detail: ErrorDetails, model: type[BaseModel], prefix: str, table: ob
     key = (prefix + ".".join(part for part in loc if isinstance(part, str))).rstrip(".")
     kind, value = detail["type"], _written(table, detail)
     if kind == "extra_forbidden":
-        return f"{key}: unknown key{nearest_key(str(loc[-1]), _model_at(model, loc[:-1]))}"
+        return unknown_key(key, str(loc[-1]), _model_at(model, loc[:-1]))
     if kind == "missing":
         return f"{key}: missing; it has no default"
     what = _MESSAGES.get(kind) or detail["msg"].removeprefix("Value error, ")
@@ -84,8 +84,12 @@ def _toml(value: object) -> str:
     return f'"{value}"' if isinstance(value, str) else str(value)
 
 
-def nearest_key(name: str, model: type[BaseModel] | None) -> str:
-    """The hint after an unknown key: the key that was probably meant, else all of the model's."""
+def unknown_key(key: str, name: str, model: type[BaseModel] | None) -> str:
+    """The message for an unknown `key` that ends in `name`, with the nearest key of `model`, else with all of them."""
+    return f"{key}: unknown key{_nearest_key(name, model)}"
+
+
+def _nearest_key(name: str, model: type[BaseModel] | None) -> str:
     names = list(model.model_fields) if model else []
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     if close:

@@ -176,9 +176,7 @@ class RouteMetrics:
         self._guest = self._add(metrics.GUEST_DURATION)
         self._running = self._add(metrics.RUNNING)
         self._queue = self._add(metrics.QUEUE)
-        self._executors = {
-            executor: self._add(metrics.GUESTS, executor) for executor in ("inline", "restarted", "thread")
-        }
+        self._executors = {executor: self._add(metrics.GUESTS, executor) for executor in _EXECUTORS}
         self._failures = {reason: self._add(metrics.GUEST_FAILURES, reason) for reason in _FAILURES.values()}
         self._limits = {limit: self._add(metrics.LIMIT_HITS, limit) for limit in _LIMITS}
         self._calls = {outcome: self._add(metrics.CALLS, outcome) for outcome in _CALLS}

@@ -57,7 +57,7 @@ class CallLimits(Protocol):
 
     @property
     def http_time(self) -> float:
-        """Seconds of a call, up to the head of its response."""
+        """Seconds of a call, from the name look-up to the last byte of the response body."""
 
     @property
     def http_connect_time(self) -> float:

@@ -22,7 +22,8 @@ class Watchdog:
     """Interrupts an inline guest that blocks the event loop: increments the epoch and cuts off the guest's outputs.
 
     A guest that is blocked in a write to a full pipe reaches no epoch, and the event loop that would read the pipe is
-    blocked by the guest. A guest that neither works nor is blocked waits for a processor, and is not interrupted.
+    blocked by the guest. A guest that uses no processor time and is not blocked waits for a processor, and is not
+    interrupted.
     """
 
     def __init__(self, engine: wasmtime.Engine) -> None:
@@ -104,16 +105,18 @@ class Watchdog:
 _FAST = 0.0005
 """Seconds of processor time of a fast guest. Handing a guest to another thread costs a tenth of that."""
 _MAX_BLOCK = 4 * TIME_SLICE
-"""Seconds for which a guest may block the event loop; a guest beyond that met its epoch late, after long host calls."""
+"""Seconds for which a guest may block the event loop; a guest beyond that reached an epoch check late."""
 _MIN_STREAK = 8
-"""Consecutive fast guests that allow inline execution at first, and the factor of the back-off after a slow one."""
+"""Fast guests in a row before the first inline run. Each interruption multiplies the number by this factor, by its cube
+after more than _MAX_BLOCK."""
 _MAX_STREAK = _MIN_STREAK**7
 
 
 class InlinePolicy:
     """Allows inline execution of a module after a streak of fast guests, with exponential back-off after a slow one.
 
-    A module that blocks the event loop on purpose needs two million fast guests before it may do so again.
+    A module that blocks the event loop on purpose needs 4,096 fast guests after the first time before it may run inline
+    again, and two million after the second.
     """
 
     __slots__ = ("_needed", "_streak", "is_allowed")
@@ -132,7 +135,8 @@ class InlinePolicy:
             self.is_allowed = True
 
     def count_inline_run(self) -> None:
-        """A guest has ended inline within its time slice."""
+        """A guest has ended inline within its time slice. A whole streak divides the streak needed next time by
+        _MIN_STREAK."""
         self._streak += 1
         if self._streak >= self._needed:
             self._streak = 0

@@ -21,11 +21,11 @@ from .stdio import StdioPool
 from .threads import ThreadPool
 
 _EPOCH_INTERVAL = 0.05
-"""Seconds between epochs: the delay at most after which a guest that computes is stopped."""
+"""Seconds between epochs, and so the longest time that a computing guest runs on after it was stopped."""
 _CHECK_INTERVAL = 0.001
 """Seconds between checks of the guests that have just been started on a thread."""
 _PEAK_WINDOW = 10.0
-"""Seconds over whose peak of running guests the number of threads is decided."""
+"""Seconds of the window whose peak of running guests decides the number of threads."""
 _CLOSE_TIMEOUT = 5.0
 """Seconds that guests have to end when the sandbox is closed."""
 
@@ -53,6 +53,7 @@ class Sandbox:
         """Guests that were started on a thread and do not stream yet."""
         self._recent_timer: asyncio.TimerHandle | None = None
         self._probe = -1
+        """A descriptor of /dev/null, duplicated to find the lowest free descriptor."""
         self._max_descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._ticker = threading.Thread(target=self._tick, name="epoch", daemon=True)
 
@@ -126,8 +127,8 @@ class Sandbox:
     def _run_inline(self, guest: Guest, policy: InlinePolicy) -> bool:
         """Runs a guest on the event loop's thread; returns whether the guest has ended there.
 
-        A guest that has not was interrupted. It can do nothing but print, so that it may run again from its start.
-        Never raises.
+        A guest that has not ended was interrupted. Such a guest can only print, so running it again from the
+        start is safe. Never raises.
         """
         stdio, context = guest.stdio, guest.context
         context.is_inline = True
@@ -184,7 +185,7 @@ class Sandbox:
             self._all_ended.set()
 
     def _promote_slow_guests(self) -> None:
-        """Has guests stream that have not ended at once. One timer checks all recently started guests."""
+        """Starts streaming for the guests that still run after GRACE. One timer checks all recently started guests."""
         horizon = self.loop.time() - GRACE
         recent, self._recent = self._recent, []
         for guest in recent:
@@ -198,7 +199,7 @@ class Sandbox:
         self._recent_timer = self.loop.call_later(_CHECK_INTERVAL, self._promote_slow_guests) if self._recent else None
 
     def _add_threads(self) -> None:
-        """Gives each running guest a thread of its own, and the next guest one. May be called from any thread."""
+        """Grows the pool to one thread more than there are running guests. May be called from any thread."""
         with contextlib.suppress(RuntimeError):  # the system has no thread left: guests wait for each other
             self._threads.grow(len(self._running) + 1)
 
@@ -210,11 +211,11 @@ class Sandbox:
                 self._peak = len(self._running)
                 window_ends = time.monotonic() + _PEAK_WINDOW
             if self._descriptors_are_short():
-                self._stop_openers()
+                self._stop_guests_with_descriptors()
             self._engine.increment_epoch()
             self._backend.tick()
 
-    def _stop_openers(self) -> None:
+    def _stop_guests_with_descriptors(self) -> None:
         """Stops the guests that may hold many descriptors: a guest with a volume opens files without a bound in
         wasmtime, a guest that calls out opens connections."""
         for guest in list(self._running):

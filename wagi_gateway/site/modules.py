@@ -79,9 +79,9 @@ def _open_cache(directory: Path, findings: Findings) -> ArtefactCache | None:
         return None
 
 
-def _define_host(linker: wasmtime.Linker, gathers: bool) -> None:
+def _define_host(linker: wasmtime.Linker, needs_full_fd_write: bool) -> None:
     define = choose().define
-    for host in (POLL_ONEOFF, *EXPERIMENTAL_HTTP, *([FD_WRITE] if gathers else [])):
+    for host in (POLL_ONEOFF, *EXPERIMENTAL_HTTP, *([FD_WRITE] if needs_full_fd_write else [])):
         define(linker, host)
 
 
