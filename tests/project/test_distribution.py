@@ -16,9 +16,11 @@ import httpx
 import pytest
 
 import wagi_gateway
-from tests.conftest import ROOT, START, wait_until
+from tests.conftest import INSTALLATION, ROOT, START, wait_until
 from tests.support import guests
 from tests.support.locks import locked
+
+pytestmark = pytest.mark.timeout(INSTALLATION)  # the dependencies are installed
 
 VERSION = wagi_gateway.__version__
 PACKAGE = {
