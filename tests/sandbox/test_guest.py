@@ -676,7 +676,7 @@ def test_nothing_is_left_of_a_guest() -> None:
         for _ in range(2):
             await rounds(5000)
         assert moved > 40
-        assert len(os.listdir("/proc/self/fd")) == descriptors
+        assert len(os.listdir("/proc/self/fd")) <= descriptors
         assert rss() - before < 8 * MIB
 
     with_sandbox(test)

@@ -99,7 +99,7 @@ def test_descriptors_are_given_back() -> None:
         before = len(os.listdir("/proc/self/fd"))
         for guest in loaded:
             run(guest)
-        assert len(os.listdir("/proc/self/fd")) == before
+        assert len(os.listdir("/proc/self/fd")) <= before
     finally:
         gc.enable()
 
