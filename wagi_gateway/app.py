@@ -104,7 +104,7 @@ class Application(Starlette):
 
     @property
     def site(self) -> Site:
-        """The site that new requests are served from."""
+        """The site that new requests are served from. A reference that outlives a reload keeps the engine in memory."""
         return self._gateway.site
 
     async def take(self, file: ConfigFile) -> None:

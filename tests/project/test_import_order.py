@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import wagi_gateway
 from scripts import import_graph
 from scripts.import_graph import ORDER, Import, backward, circles, edges, floors, imports, room
 from tests.conftest import ROOT
@@ -115,3 +116,9 @@ def test_every_form_of_import_is_seen(tmp_path: Path, statement: str, imported: 
 def test_a_circle_is_found_and_counts_as_one_floor() -> None:
     graph = {"a": {"b"}, "b": {"c"}, "c": {"b", "d"}, "d": set[str]()}
     assert (circles(graph), floors(graph)) == ([["b", "c"]], 3)
+
+
+def test_the_public_face_is_imported_last() -> None:
+    """`wagi_gateway/__init__.py` imports by name, which the syntax tree does not show."""
+    assert set(wagi_gateway._MODULES) == set(wagi_gateway.__all__) - {"__version__"}
+    assert not any(module.startswith(("server", "cli")) for module in wagi_gateway._MODULES.values())

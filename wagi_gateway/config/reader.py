@@ -61,7 +61,8 @@ class ConfigReader:
         self.warnings: list[Problem] = []
         self._where = str(path)
         self._overrides = overrides
-        self._environment_override = self._environment(overrides.get("environment", {}), "command line")
+        given = {name: str(value) for name, value in overrides.get("environment", {}).items()}
+        self._environment_override = self._environment(given, "command line")
 
     def read(self, tables: dict[str, Any]) -> Config:
         """The valid settings of `tables`, which are taken out of the mapping one by one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import re
 import secrets
 from collections import Counter
@@ -24,6 +25,8 @@ from .exchange import Exchange
 from .generation import Generation
 
 _ABSOLUTE_FORM = re.compile(rb"https?://([^/]*)(.*)", re.IGNORECASE | re.DOTALL)
+
+logger = logging.getLogger("wagi_gateway")
 
 
 class Gateway:
@@ -107,12 +110,16 @@ class Gateway:
         self._living.remove(old)
         task = self._draining.pop(old)
         self._releasing.add(task)
-        if old.sandbox and all(generation.sandbox is not old.sandbox for generation in self._living):
-            await old.sandbox.__aexit__()
-        sites = [old.site]
-        del old  # `release` drops the last reference to the site
-        await asyncio.to_thread(release, sites)
-        self._releasing.remove(task)
+        try:
+            if old.sandbox and all(generation.sandbox is not old.sandbox for generation in self._living):
+                await old.sandbox.__aexit__()
+            sites = [old.site]
+            del old  # `release` drops the last reference to the site
+            await asyncio.to_thread(release, sites)
+        except Exception:
+            logger.exception("a replaced site could not be closed")
+        finally:
+            self._releasing.remove(task)
 
     def count(self, metrics: WorkerMetrics) -> None:
         """Counts the events of ended requests and guests, and sets the gauges of those in flight."""

@@ -223,7 +223,7 @@ class Sandbox:
                 guest.context.stop("descriptors")
 
     def _descriptors_are_short(self) -> bool:
-        """Whether more than half of the process' descriptors are in use, judged by the lowest free one."""
+        """Whether more than half of the process's descriptors are in use, judged by the lowest free one."""
         try:
             lowest = os.dup(self._probe)
         except OSError:

@@ -58,8 +58,13 @@ class WorkerProcess:
         return self.process.exitcode
 
     def start(self) -> None:
-        """Starts the process. Raises OSError."""
-        self.process.start()
+        """Starts the process. Raises OSError, and then has closed the pipe."""
+        try:
+            self.process.start()
+        except OSError:
+            self.pipe.close()
+            self._child_pipe.close()
+            raise
         self._child_pipe.close()  # the worker then has the only copy, so that its death closes the pipe
 
     def healthcheck(self, timeout: float) -> bool | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import weakref
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
@@ -27,6 +28,8 @@ from ..router import RoutePattern, Router
 from ..sandbox.invocation import GuestVolume
 from .modules import ModuleLoader
 from .volumes import Volumes
+
+logger = logging.getLogger("wagi_gateway")
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -156,4 +159,6 @@ def release(sites: list[Site]) -> None:
     del site
     if remaining() is not None:
         gc.collect()
+        if remaining() is not None:
+            logger.debug("a replaced site is still referred to; its engine and modules stay in memory")
     give_back()
