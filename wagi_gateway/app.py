@@ -107,7 +107,7 @@ class Application(Starlette):
         """The site that new requests are served from. A reference that outlives a reload keeps the engine in memory."""
         return self._gateway.site
 
-    async def take(self, file: ConfigFile) -> None:
+    async def serve_config(self, file: ConfigFile) -> None:
         """Loads and serves this configuration, which a worker receives from its supervisor. Called on the loop that
         serves. Raises StartupError, and then nothing has changed."""
         await self._reloader.take(lambda: file)

@@ -22,14 +22,14 @@ def _fresh_console(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_problems_and_warnings_are_printed_and_end_the_program(capsys: pytest.CaptureFixture[str]) -> None:
     warning = Problem("modules.toml", "old")
-    with pytest.raises(typer.Exit) as end, terminal.problems(exit_code=3):
+    with pytest.raises(typer.Exit) as end, terminal.exit_on_problems(exit_code=3):
         raise StartupError(Problem("", "one"), Problem("modules.toml", "two"), warnings=[warning])
     assert end.value.exit_code == 3
     assert capsys.readouterr() == ("", "warning: modules.toml: old\nerror: one\nerror: modules.toml: two\n")
 
 
 def test_a_registrys_error_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(typer.Exit) as end, terminal.problems(exit_code=1):
+    with pytest.raises(typer.Exit) as end, terminal.exit_on_problems(exit_code=1):
         raise RegistryError("no such manifest", "example.com/hello:1")
     assert end.value.exit_code == 1
     assert capsys.readouterr().err == "error: example.com/hello:1: no such manifest\n"
@@ -53,5 +53,6 @@ def test_no_progress_without_a_terminal() -> None:
 
 def test_options_stand_for_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert terminal.settings("cache", None) == {"": {}, "cache": {"directory": os.path.join(tmp_path, "cache")}}
-    assert terminal.settings(None, "/auth.json") == {"": {"auth_file": "/auth.json"}, "cache": {}}
+    directory = os.path.join(tmp_path, "cache")
+    assert terminal.setting_overrides("cache", None) == {"": {}, "cache": {"directory": directory}}
+    assert terminal.setting_overrides(None, "/auth.json") == {"": {"auth_file": "/auth.json"}, "cache": {}}

@@ -49,7 +49,7 @@ def test_a_module_is_loaded_once() -> None:
 def test_a_module_of_the_previous_compiler_is_used_again() -> None:
     first = compiler()
     kept, dropped = first.load(source(EMPTY)), first.load(source(f"{EMPTY};; other"))
-    second = Compiler(first.engine, define_host, before=first)
+    second = Compiler(first.engine, define_host, previous=first)
     assert second.load(source(EMPTY)) is kept
     second.drop_previous()
     assert second.load(source(EMPTY)) is kept
@@ -131,7 +131,7 @@ def test_every_import_is_refused_at_once() -> None:
     assert [problem.what.split(",")[0] for problem in raised.value.problems] == ["imports a.b", "imports c.d"]
 
 
-@pytest.mark.skipif(not abi.fits(), reason="the pool is for the release that the hot path is written for")
+@pytest.mark.skipif(not abi.has_known_abi(), reason="the pool is for the release that the hot path is written for")
 def test_a_module_over_the_pools_limits_is_refused_with_the_settings() -> None:
     engine, _ = create_engine(EngineSettings(slots=1, max_memory=2**16, memories=1, tables=1, table_elements=10))
     with pytest.raises(StartupError, match=r"needs more than its limits allow \(.*\); raise memory, memories"):

@@ -142,7 +142,7 @@ def delivered(pieces: list[bytes], case: Case, *, is_quick: bool) -> Delivered:
     except RequestError as raised:
         error = raised
         assert not reply.is_started
-        finished(reply.fail(error))
+        finished(reply.send_error(error))
     if redirect is not None:
         assert not transport.written
         return Delivered(redirect, Answer(0), None)

@@ -133,7 +133,7 @@ def test_a_failure_of_the_module_is_a_warning(
     generation: Generation, lines: Lines, error: BadOutput, started: bool, warning: str
 ) -> None:
     one = record(generation)
-    one.fail(error, is_started=started)
+    one.set_error(error, is_started=started)
     one.finish(reply(status=200 if started else error.status, is_whole=not started), None)
     assert lines.of("wagi_gateway") == [(warning, {"route": "/m/x", "id": "r1"})]
     assert "reason" not in lines.of("wagi_gateway.access")[0][1]
@@ -141,7 +141,7 @@ def test_a_failure_of_the_module_is_a_warning(
 
 def test_a_failure_of_the_client_is_a_reason(generation: Generation, lines: Lines) -> None:
     one = record(generation)
-    one.fail(NotFound("no route matches"), is_started=False)
+    one.set_error(NotFound("no route matches"), is_started=False)
     one.finish(reply(status=404), None)
     assert lines.of("wagi_gateway") == []
     assert lines.of("wagi_gateway.access")[0][1]["reason"] == "no route matches"

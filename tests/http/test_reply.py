@@ -114,7 +114,7 @@ def test_a_status_without_a_body(status: int) -> None:
     ids="500|500 and close|404|503|405|400".split("|"),
 )
 def test_errors(error: RequestError, close: bool, fields: dict[bytes, bytes], body: bytes) -> None:
-    result = sent(lambda reply: reply.fail(error, close=close))
+    result = sent(lambda reply: reply.send_error(error, close=close))
     text = {b"content-type": b"text/plain; charset=utf-8"} if body else {}
     length = {b"content-length": b"%d" % len(body), b"x-request-id": b"r1"}
     assert (result.reply.status, result.headers) == (error.status, fields | text | length)
@@ -122,7 +122,7 @@ def test_errors(error: RequestError, close: bool, fields: dict[bytes, bytes], bo
 
 
 def test_an_error_that_is_ended_later() -> None:
-    result = sent(lambda reply: reply.fail(NotFound(), is_last=False))
+    result = sent(lambda reply: reply.send_error(NotFound(), is_last=False))
     assert result.bodies == [(b"", True)]
     assert not result.reply.is_ended
 

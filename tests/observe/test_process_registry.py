@@ -43,7 +43,7 @@ def test_counters_outlive_a_worker_and_gauges_do_not(registry: ProcessRegistry) 
     worker.set_ready(True)
     assert registry.unready() == "1 of 2 workers are ready"
     assert total(registry, metrics.REQUESTS, "/hello", "200") == 1
-    registry.reap()
+    registry.remove_ended()
     assert [entry.name for entry in registry.entries()] == ["supervisor"]
     assert total(registry, metrics.REQUESTS, "/hello", "200") == 1
     assert registry.totals().get(metrics.READY.key()) == [0]

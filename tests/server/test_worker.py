@@ -62,10 +62,10 @@ def test_a_worker_serves_and_reloads(tmp_path: Path) -> None:
     with serving(config_file(tmp_path), events) as worker:
         (url,) = events
         assert httpx.get(f"{url}/hello", trust_env=False).text == "hello world\n"
-        (problem,) = worker.take(config_file(tmp_path, "missing.wasm"))
+        (problem,) = worker.serve_config(config_file(tmp_path, "missing.wasm"))
         assert "missing.wasm" in str(problem)
         assert httpx.get(f"{url}/hello", trust_env=False).status_code == 200
-        assert worker.take(config_file(tmp_path, keep_alive="7s", max_connections=5)) == ()
+        assert worker.serve_config(config_file(tmp_path, keep_alive="7s", max_connections=5)) == ()
         assert (worker.config.timeout_keep_alive, worker.config.max_connections) == (7, 5)
     assert events == [url, "stop"]
 
@@ -73,7 +73,7 @@ def test_a_worker_serves_and_reloads(tmp_path: Path) -> None:
 def test_before_it_serves_it_takes_no_configuration(tmp_path: Path) -> None:
     file = config_file(tmp_path)
     worker = Worker(worker_config(file.config.server), lambda: create_app(file))
-    assert [str(problem) for problem in worker.take(file)] == ["the worker does not serve yet"]
+    assert [str(problem) for problem in worker.serve_config(file)] == ["the worker does not serve yet"]
     worker.reload_soon()
 
 

@@ -35,12 +35,12 @@ directory = "published"
 
 
 @contextmanager
-def loaded(directory: Path, before: Site | None = None) -> Iterator[Site]:
+def loaded(directory: Path, previous: Site | None = None) -> Iterator[Site]:
     (directory / "m.wat").write_text(ROUTES + ' (func (export "_start")) (func (export "one")))')
     (directory / "published").mkdir(exist_ok=True)
     path = directory / "modules.toml"
     path.write_text(CONFIG)
-    site = load(read_config(path), before=before)
+    site = load(read_config(path), previous=previous)
     yield site
     site.close()
 

@@ -37,7 +37,7 @@ def _compiler(_is_hot: bool) -> Compiler:
 
 def compiler() -> Compiler:
     """The compiler of the path that the test is on."""
-    return _compiler(abi.fits())
+    return _compiler(abi.has_known_abi())
 
 
 def warm(wat: str) -> WarmModule:

@@ -327,10 +327,10 @@ def test_what_was_right_is_not_tried_at_each_reload(tmp_path: Path, monkeypatch:
     (tmp_path / "hello.wat").write_text(guests.HELLO)
     (tmp_path / "modules.toml").write_text(guest("/", "hello") + EXPORT)
     file = read_config(tmp_path / "modules.toml")
-    with closing(load(file)) as before:
+    with closing(load(file)) as previous:
         # Each trial leaves something behind in OpenTelemetry's SDK; this one would fail.
         monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "0")
-        load(file, before=before).close()
+        load(file, previous=previous).close()
     with pytest.raises(StartupError, match="max_queue_size must be a positive integer"):
         load(file)
 

@@ -30,12 +30,12 @@ from .terminal import (
     ConfigPath,
     SettingsFile,
     absolute,
-    given,
+    exit_on_problems,
     load_site,
     print_table,
-    problems,
-    settings,
-    warn,
+    print_warnings,
+    setting_overrides,
+    without_none,
 )
 
 app = typer.Typer(
@@ -102,16 +102,16 @@ def serve(
     auth_file: AuthFile = None,
 ) -> None:
     """Serve the modules of CONFIG. SIGHUP has them and CONFIG read anew, without losing a request."""
-    with problems(exit_code=3):
-        overrides: Overrides = settings(cache_dir, auth_file) | {
-            "server": given(
+    with exit_on_problems(exit_code=3):
+        overrides: Overrides = setting_overrides(cache_dir, auth_file) | {
+            "server": without_none(
                 listen=_address(listen, uds),
                 workers=workers,
                 tls_cert=absolute(tls_cert),
                 tls_key=absolute(tls_key),
             ),
-            "log": given(format=log_format, directory=absolute(log_dir)),
-            "admin": given(listen=admin),
+            "log": without_none(format=log_format, directory=absolute(log_dir)),
+            "admin": without_none(listen=admin),
         }
 
         def read() -> ConfigFile:
@@ -130,7 +130,7 @@ def check(
     mistakes: Sequence[Problem] = ()
     findings = []
     try:
-        with closing(load_site(read_config(config, settings(cache_dir, auth_file), settings_file))) as site:
+        with closing(load_site(read_config(config, setting_overrides(cache_dir, auth_file), settings_file))) as site:
             findings = [("ok", p.text, f"{e.source} ({e.entrypoint})") for p, e in site.routes]
             findings += [("ok", p.text, f"{d.source} (files)") for p, d in site.static]
             findings += [("may call", route, what) for route, what in site.permissions()]
@@ -148,8 +148,8 @@ def routes(
     config: ConfigPath, settings_file: SettingsFile = None, cache_dir: CacheDir = None, auth_file: AuthFile = None
 ) -> None:
     """List the routes of CONFIG with what their modules may use."""
-    with problems(exit_code=1):
-        site = load_site(read_config(config, settings(cache_dir, auth_file), settings_file))
+    with exit_on_problems(exit_code=1):
+        site = load_site(read_config(config, setting_overrides(cache_dir, auth_file), settings_file))
     site.close()
     rows = [
         (
@@ -205,7 +205,7 @@ def run(
     The response goes to standard output and the guest's standard error to standard error. Exits with 0 for a status
     below 400, with 4 and 5 for the 400s and 500s, and with 3 if the module cannot be run.
     """
-    with problems(exit_code=3):
+    with exit_on_problems(exit_code=3):
         log.configure_for_run()
         request = RunRequest(
             module=module,
@@ -220,8 +220,8 @@ def run(
             entrypoint=entrypoint,
             argv=argv,
         )
-        with closing(load_once(request, settings(cache_dir, auth_file), load_site, settings_file)) as site:
-            warn(site.warnings)
+        with closing(load_once(request, setting_overrides(cache_dir, auth_file), load_site, settings_file)) as site:
+            print_warnings(site.warnings)
             status = run_once(site, request, sys.stdout.buffer)
     raise typer.Exit(0 if status < 400 else status // 100)
 
@@ -235,12 +235,12 @@ def convert(
     from ..config.pod.manifest import read_pod
     from ..config.pod.toml import write_toml
 
-    with problems(exit_code=1):
+    with exit_on_problems(exit_code=1):
         file = read_pod(pod)
         if file.problems:
             raise StartupError(*file.problems, warnings=file.warnings)
         tables = pod_tables(file, settings_file)
-    warn(file.warnings)
+    print_warnings(file.warnings)
     print(write_toml(tables, [f"container {name}" for name in file.containers]), end="")
 
 

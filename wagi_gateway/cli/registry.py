@@ -21,7 +21,17 @@ from ..sources.directory import DirectoryRefused
 from ..sources.file import read_module
 from ..sources.modules import create_puller, is_image, references
 from ..sources.oci.errors import RegistryError
-from .terminal import AuthFile, CacheDir, SettingsFile, fail, print_table, problems, pulling, settings, warn
+from .terminal import (
+    AuthFile,
+    CacheDir,
+    SettingsFile,
+    exit_on_problems,
+    fail,
+    print_table,
+    print_warnings,
+    pulling,
+    setting_overrides,
+)
 
 if TYPE_CHECKING:
     from ..sources.oci.puller import Inspection, OnProgress, Pulled, Puller
@@ -56,13 +66,13 @@ def pull(
     Those of CONFIG, or the one of REF. Each is asked for anew, unless it is pinned by its digest. Exits with 1 if one
     of them cannot be had, or not kept.
     """
-    with problems(exit_code=1):
+    with exit_on_problems(exit_code=1):
         file, wanted = _wanted(what, settings_file, cache_dir, auth_file)
         with pulling() as on_progress:
             puller = _puller(file, on_progress)
             results = puller.pull_all([(one, "always") for one in wanted], file.config.cache.max_module)
     is_complete = _print_pulled(wanted, results)
-    warn(Problem("", text) for text in puller.warnings)
+    print_warnings(Problem("", text) for text in puller.warnings)
     raise typer.Exit(0 if is_complete else 1)
 
 
@@ -83,14 +93,14 @@ def push(
 
     Prints the reference with its digest.
     """
-    with problems(exit_code=1):
+    with exit_on_problems(exit_code=1):
         target = _parse(reference)
         annotations = dict(_annotation(text) for text in annotation or ())
         puller = _puller(_settings(settings_file, None, auth_file))
         form: Form = "wasm-to-oci" if wasm_to_oci else "cncf"
         data = assemble(str(module), read_module(module).data, is_text=module.suffix == ".wat")
         digest = puller.push(data, f"{module.stem}.wasm", target, annotations, form)
-    warn(Problem("", text) for text in puller.warnings)
+    print_warnings(Problem("", text) for text in puller.warnings)
     print(f"{target.with_digest(digest)}")
 
 
@@ -106,7 +116,7 @@ def inspect(
 
     Imports and exports; of a reference also its layers, sizes and digest.
     """
-    with problems(exit_code=1):
+    with exit_on_problems(exit_code=1):
         if _is_module_path(what):
             source = read_module(Path(what))
             found = _Inspected([], source.data, source.digest)
@@ -121,7 +131,7 @@ def inspect(
 @cache.command("ls")
 def list_(cache_dir: CacheDir = None, settings_file: SettingsFile = None) -> None:
     """List the modules that were pulled, the last used first."""
-    with problems(exit_code=1):
+    with exit_on_problems(exit_code=1):
         entries = _store(_settings(settings_file, cache_dir, None)).entries()
     print_table(("reference", "digest", "size", "pulled", "used"), [_row(entry) for entry in entries])
 
@@ -141,7 +151,7 @@ def prune(
 
     Without options, only what is damaged or left over.
     """
-    with problems(exit_code=1):
+    with exit_on_problems(exit_code=1):
         age, size = _parse_age(max_age), _parse_size(max_size)
         try:
             removed = _store(_settings(settings_file, cache_dir, None)).prune(age, size)
@@ -160,7 +170,7 @@ def _wanted(
     """
     path = Path(what)
     if path.suffix in (".toml", ".yaml", ".yml") or path.is_file():
-        file = _checked(read_config(path, settings(cache_dir, auth_file), settings_file))
+        file = _checked(read_config(path, setting_overrides(cache_dir, auth_file), settings_file))
         _check_references(file)
         return file, [reference for reference, _ in references(file.config.module)]
     return _settings(settings_file, cache_dir, auth_file), [_parse(what)]
@@ -169,7 +179,7 @@ def _wanted(
 def _settings(path: Path | None, cache_dir: str | None, auth_file: str | None) -> ConfigFile:
     """The settings of a file without its modules. Raises StartupError."""
     tables = (read_toml(path) if path else {}) | {"module": []}
-    return _checked(config_from_tables(path or Path("command line"), tables, settings(cache_dir, auth_file)))
+    return _checked(config_from_tables(path or Path("command line"), tables, setting_overrides(cache_dir, auth_file)))
 
 
 def _checked(file: ConfigFile) -> ConfigFile:
@@ -203,7 +213,7 @@ def _print_pulled(wanted: Sequence[ImageReference], results: Sequence[Pulled | R
     for reference, pulled in zip(wanted, results, strict=True):
         if isinstance(pulled, RegistryError):
             continue
-        warn(Problem(str(reference), text) for text in pulled.warnings)
+        print_warnings(Problem(str(reference), text) for text in pulled.warnings)
         is_complete &= pulled.is_stored and not pulled.is_stale
         print(f"{reference.with_digest(pulled.manifest_digest)} {'pulled' if pulled.is_new else 'is here already'}")
     return is_complete
@@ -228,7 +238,7 @@ def _inspect_image(what: str, settings_file: Path | None, cache_dir: str | None,
     reference = _parse(what)
     with pulling() as on_progress:
         found = _puller(file, on_progress).inspect(reference, "always", file.config.cache.max_module)
-    warn(Problem(str(reference), text) for text in found.pulled.warnings)
+    print_warnings(Problem(str(reference), text) for text in found.pulled.warnings)
     return _Inspected(_image_rows(reference, found), found.pulled.data, found.pulled.digest)
 
 

@@ -46,12 +46,12 @@ AuthFile = Annotated[
 ]
 
 
-def settings(cache_dir: str | None, auth_file: str | None) -> dict[str, dict[str, object]]:
+def setting_overrides(cache_dir: str | None, auth_file: str | None) -> dict[str, dict[str, object]]:
     """The overrides of `--cache-dir` and `--auth-file`."""
-    return {"": given(auth_file=absolute(auth_file)), "cache": given(directory=absolute(cache_dir))}
+    return {"": without_none(auth_file=absolute(auth_file)), "cache": without_none(directory=absolute(cache_dir))}
 
 
-def given(**values: object) -> dict[str, object]:
+def without_none(**values: object) -> dict[str, object]:
     """The keyword arguments that are not None."""
     return {name: value for name, value in values.items() if value is not None}
 
@@ -62,12 +62,12 @@ def absolute(path: str | None) -> str | None:
 
 
 @contextmanager
-def problems(*, exit_code: int) -> Iterator[None]:
+def exit_on_problems(*, exit_code: int) -> Iterator[None]:
     """Prints the problems of a StartupError or RegistryError, and exits with `exit_code`."""
     try:
         yield
     except StartupError as error:
-        warn(error.warnings)
+        print_warnings(error.warnings)
         for problem in error.problems:
             fail(str(problem))
         raise typer.Exit(exit_code) from None
@@ -92,7 +92,7 @@ def fail(what: str) -> None:
     _stderr().print(f"error: {log.escape(what)}", markup=False)
 
 
-def warn(warnings: Iterable[Problem]) -> None:
+def print_warnings(warnings: Iterable[Problem]) -> None:
     """Prints warnings on standard error."""
     for warning in warnings:
         _stderr().print(f"warning: {log.escape(str(warning))}", markup=False)

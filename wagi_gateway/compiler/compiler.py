@@ -22,7 +22,7 @@ from .engine import MAX_WASM_STACK
 
 _WASI = "wasi_snapshot_preview1"
 _SLOW_CALLS = frozenset((f"{_WASI}.poll_oneoff", f"{_WASI}.random_get"))
-"""Functions of WASI without an epoch check for long: one sleeps, one takes seconds for a large buffer."""
+"""WASI functions that may run long without an epoch check: one sleeps, one takes seconds for a large buffer."""
 _MAX_SHORT_FUNCTION = 128 * 1024
 """Bytes of a function body. Epochs are checked on entry and in loops; a body of this size has room for some ten
 thousand calls in a row, a fifth of a second at worst."""
@@ -34,7 +34,7 @@ _ASSEMBLYSCRIPT = "~lib/".encode("utf-16-le")
 DefineHost = Callable[[wasmtime.Linker, bool], None]
 """Defines the host functions in a linker; with the flag, also the `fd_write` that writes all buffers."""
 OnCompile = Callable[[WasmSource], AbstractContextManager[object]]
-"""Returns a context that is entered around the compilation of a source."""
+"""Returns a context manager that wraps a compilation (for progress output)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +60,7 @@ class WarmModule:
     """Whether a guest reaches an epoch check, where it can be ended, at short intervals: no imported function waits or
     works for long, and no function body is long enough for very many calls in a row."""
     serialized: SerializedModule | None
-    """The module for the public API, which needs an engine for each guest; None where the hot path is used."""
+    """The module for the public API, which needs an engine for each guest; None with the C API backend."""
 
 
 class SerializedModule:
@@ -94,10 +94,10 @@ class Compiler:
         define_host: DefineHost,
         cache: ArtefactCache | None = None,
         on_compile: OnCompile | None = None,
-        before: Compiler | None = None,
+        previous: Compiler | None = None,
     ) -> None:
-        """`on_compile` is entered around each compilation; modules that `before`, of the same engine, has loaded are
-        not loaded again."""
+        """`on_compile` wraps each compilation; modules that `previous`, of the same engine, has loaded are not loaded
+        again."""
         self.engine = engine
         self.warnings: list[str] = []
         self.loads: Counter[str] = Counter()
@@ -106,8 +106,8 @@ class Compiler:
         self._on_compile = on_compile or (lambda _source: nullcontext())
         self._warm: dict[tuple[str, bool], WarmModule] = {}
         self._define_host = define_host
-        self._linkers: dict[bool, wasmtime.Linker] = before._linkers if before else {}
-        self._before = before._warm if before else {}
+        self._linkers: dict[bool, wasmtime.Linker] = previous._linkers if previous else {}
+        self._previous = previous._warm if previous else {}
 
     def load(self, source: WasmSource, *, has_files: bool = False) -> WarmModule:
         """Loads a module, once for each digest. Raises StartupError.
@@ -117,18 +117,18 @@ class Compiler:
         # as-wasi, AssemblyScript's library, ignores how much fd_write has written: see sandbox.fd_write.
         needs_full_fd_write = not has_files and _ASSEMBLYSCRIPT in source.data
         key = source.digest, needs_full_fd_write
-        if known := self._before.get(key):
+        if known := self._previous.get(key):
             self._warm[key] = known
         if key not in self._warm:
             linker = self._linker(needs_full_fd_write=needs_full_fd_write)
             module = self._module(source)
             self._check_imports(module, linker)
-            self._warm[key] = self._warm_up(source, module, linker, needs_full_fd_write=needs_full_fd_write)
+            self._warm[key] = self._link(source, module, linker, needs_full_fd_write=needs_full_fd_write)
         return self._warm[key]
 
     def drop_previous(self) -> None:
         """Releases the modules of the previous compiler that were not loaded again."""
-        self._before = {}
+        self._previous = {}
 
     def _linker(self, *, needs_full_fd_write: bool) -> wasmtime.Linker:
         if needs_full_fd_write not in self._linkers:
@@ -136,7 +136,7 @@ class Compiler:
         return self._linkers[needs_full_fd_write]
 
     def _serialize(self, module: wasmtime.Module, needs_full_fd_write: bool) -> SerializedModule | None:
-        if abi.fits():
+        if abi.has_known_abi():
             return None
         define_host = self._define_host
         try:
@@ -209,7 +209,7 @@ class Compiler:
         if problems:
             raise StartupError(*problems)
 
-    def _warm_up(
+    def _link(
         self, source: WasmSource, module: wasmtime.Module, linker: wasmtime.Linker, *, needs_full_fd_write: bool
     ) -> WarmModule:
         try:

@@ -30,7 +30,7 @@ from .settings import (
 from .validation import explain, unknown_key, without
 from .values import Environment
 
-# Keys that are not tables of their own, each in a model that reports mistakes under the key's name.
+# One-key models, so that a mistake in these keys is reported under the key's name.
 
 
 class EnvironmentTable(SettingsTable):
@@ -100,11 +100,11 @@ class ConfigReader:
 
     def _registries(self, tables: dict[str, Any]) -> dict[str, RegistryConfig]:
         table = {"registries": tables.pop("registries", {})}
-        before = len(self.problems)
+        count = len(self.problems)
         valid = self._validate(RegistriesTable, table, self._where, "")
         # A host may have a user name and password before it, which no message shows.
-        self.problems[before:] = [
-            Problem(problem.where, _USERINFO.sub("…@", problem.what)) for problem in self.problems[before:]
+        self.problems[count:] = [
+            Problem(problem.where, _USERINFO.sub("…@", problem.what)) for problem in self.problems[count:]
         ]
         return valid.registries if valid else {}
 
@@ -150,7 +150,7 @@ class ConfigReader:
     def _validate(
         self, model: type[M], table: object, where: str, prefix: str, substitute: Mapping[str, object] | None = None
     ) -> M | None:
-        """`table` as a model without its wrong keys, each of which is a problem; None if the rest is no model either.
+        """Validates `table`; reports each wrong key, drops it, and retries. None if the rest is not valid either.
 
         `substitute` has values for required keys that are missing or wrong.
         """

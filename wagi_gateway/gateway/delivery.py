@@ -27,7 +27,7 @@ class Delivery:
         budget: SpoolBudget,
         warn: Callable[[str], None],
     ) -> None:
-        """`warn` logs faults of the guest that leave the response intact."""
+        """`warn` logs faults of the guest that do not change the response."""
         self._guest = guest
         self._endpoint = endpoint
         self._reply = reply
@@ -46,12 +46,12 @@ class Delivery:
         if head.local_redirect and self._endpoint.config.local_redirects == "internal":
             body = body or await guest.read()
             if not body:
-                self._check_end()
+                self._raise_if_ended_badly()
                 if failure := guest.failure():
                     self._warn(failure)
                 return head.local_redirect
         if guest.is_complete:
-            self._check_end()
+            self._raise_if_ended_badly()
             self._check_length(head, len(body))
             await self._reply.whole(head, body)
         elif self._is_bodiless(head) or self._is_http_1_0:
@@ -70,20 +70,23 @@ class Delivery:
         while data := await guest.read():
             if head := block.feed(data):
                 return head, block.rest
-        self._check_end()
+        self._raise_if_ended_badly()
         if guest.failure():
             raise GuestFailed(f"{guest.failure()} before its header block was complete")
         block.close()
         raise BadOutput("the output has no header block")
 
     async def _stream(self, head: ResponseHead, body: bytes) -> None:
-        """Sends output as the guest writes it. A guest that fails leaves the body without its end: visibly cut off."""
+        """Sends output as the guest writes it.
+
+        If the guest fails, the body's end is not sent, so the client sees a cut-off response.
+        """
         await self._reply.start(head)
         if body:
             await self._reply.send(body)
         while body := await self._guest.read():
             await self._reply.send(body)
-        if _has_exited(self._guest):
+        if _has_exited_with_all_output(self._guest):
             self._check_length(head, self._reply.size)
             await self._reply.end()
 
@@ -97,7 +100,7 @@ class Delivery:
             while body := await self._guest.read():
                 if not is_bodiless:
                     await spool.write(body)
-            self._check_end()
+            self._raise_if_ended_badly()
             if is_bodiless:
                 await self._reply.whole(head, None)
                 return
@@ -107,10 +110,10 @@ class Delivery:
                 await self._reply.send(piece)
             await self._reply.end()
 
-    def _check_end(self) -> None:
-        """Raises the error to answer with when a guest ended badly before its response began."""
+    def _raise_if_ended_badly(self) -> None:
+        """Before a response begins: raises the error to send if the guest ended badly."""
         guest = self._guest
-        if _has_exited(guest) and not (self._endpoint.config.strict_exit and guest.failure()):
+        if _has_exited_with_all_output(guest) and not (self._endpoint.config.strict_exit and guest.failure()):
             return
         match guest.stop_reason:
             case "disconnect":
@@ -133,6 +136,6 @@ class Delivery:
             self._warn(f"the guest's Content-Length is {head.content_length!r}, its body has {length} bytes")
 
 
-def _has_exited(guest: Guest) -> bool:
+def _has_exited_with_all_output(guest: Guest) -> bool:
     """Whether the guest exited, with any code, and all of its output was read: the output is a complete response."""
     return guest.is_complete and guest.outcome is not None and guest.outcome.kind == "exit"

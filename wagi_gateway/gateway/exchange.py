@@ -49,7 +49,10 @@ _ALLOW = MethodNotAllowed.headers
 
 
 class Exchange:
-    """Answers one request. The exchange is over once the response is sent and the last guest has ended."""
+    """Answers one request. The exchange is over once the response is sent and the last guest has ended.
+
+    A guest may outlive its response.
+    """
 
     def __init__(self, generation: Generation, request: RequestHead, receive: Receive, reply: Reply) -> None:
         """`generation` serves the whole exchange, whatever is reloaded meanwhile."""
@@ -63,7 +66,7 @@ class Exchange:
         self._watch: asyncio.Task[None] | None = None
         """Watches for the client's disconnect while a slow guest runs."""
         self._is_body_read = not has_body(request)
-        self._is_answered = False
+        self._is_done_answering = False
 
     async def answer(self) -> None:
         """Sends a response, whatever happens. A cancelled request gets 503 before CancelledError is raised again."""
@@ -72,41 +75,41 @@ class Exchange:
             try:
                 await self._dispatch()
             except RequestError as error:
-                await self._fail(error)
+                await self._handle_error(error)
             except asyncio.CancelledError:  # the server's shutdown grace has ended, or a timeout around the application
                 try:
-                    await self._fail(AtCapacity("the server is stopping"))
+                    await self._handle_error(AtCapacity("the server is stopping"))
                 except ClientDisconnect:
                     self._record.disconnect()
                 raise
         except ClientDisconnect:
             self._record.disconnect()
         finally:
-            self._is_answered = True
+            self._is_done_answering = True
             self._record.stop_clock()
             self._finish_if_over()
 
     def _finish_if_over(self) -> None:
         """Leaves the generation and finishes the record, once the response is sent and the last guest has ended."""
-        if self._is_answered and (self._guest is None or self._guest.outcome):
+        if self._is_done_answering and (self._guest is None or self._guest.outcome):
             self._generation.leave()
             self._record.finish(self._reply, self._guest)
 
-    async def _fail(self, error: RequestError) -> None:
+    async def _handle_error(self, error: RequestError) -> None:
         """Records the error, and sends its response unless another response has begun."""
-        self._record.fail(error, is_started=self._reply.is_started)
+        self._record.set_error(error, is_started=self._reply.is_started)
         if not self._reply.is_started:
-            await self._refuse(error)
+            await self._send_error(error)
 
-    async def _refuse(self, error: RequestError) -> None:
+    async def _send_error(self, error: RequestError) -> None:
         """Sends the response, then drains the unread request body: closing with unread data resets the connection."""
         if self._is_body_read:
-            await self._reply.fail(error)
+            await self._reply.send_error(error)
         elif self._request.values(b"expect"):
             # After `Expect: 100-continue` the next bytes may be the body or a new request (RFC 9110 section 10.1.1).
-            await self._reply.fail(error, close=True)
+            await self._reply.send_error(error, close=True)
         else:
-            await self._reply.fail(error, is_last=False)
+            await self._reply.send_error(error, is_last=False)
             await discard_body(self._receive)
             await self._reply.end()
 
@@ -142,7 +145,10 @@ class Exchange:
         return match
 
     async def _run(self, request: RequestHead, authority: FoundAuthority) -> bytes | None:
-        """Runs the module that the route leads to and sends its response. Returns the target of a local redirect."""
+        """Runs the module that the route leads to and sends its response.
+
+        Returns the target of a local redirect; None once a response is sent.
+        """
         match = self._match(request)
         endpoint = match.target
         if isinstance(endpoint, StaticDirectory):
@@ -211,7 +217,8 @@ class Exchange:
         if sandbox is None:
             raise AtCapacity("the server is not running")
         record = self._record
-        config_route = record.config_route  # a local redirect changes the record's before this guest's end is counted
+        # Kept here: a local redirect may change `record.config_route` before this guest is counted.
+        config_route = record.config_route
         end_span = record.begin_guest(endpoint)
 
         def end(guest: Guest) -> None:
@@ -222,7 +229,7 @@ class Exchange:
         return sandbox.start(invocation, on_slow=self._stop_on_disconnect, on_end=end)
 
     def _stop_on_disconnect(self) -> None:
-        """Stops the guest, which did not end at once, when the client disconnects."""
+        """Called when the guest turns out slow: from now on a disconnect stops it."""
         if self._guest:
             self._watch = watch_disconnect(self._receive, functools.partial(self._guest.stop, "disconnect"))
 

@@ -44,12 +44,12 @@ class GuestResources:
 
             # A reference to `self` would be a cycle, which only the garbage collector frees, seldom: until then a
             # replaced site would stay in memory.
-            def on_call(call: Call) -> None:
+            def on_call_end(call: Call) -> None:
                 log_call(*origin, call)
                 if counts:
                     counts.count_call(call)
 
-            self._outbound = OutboundSession(endpoint.outbound, on_call, on_begin)
+            self._outbound = OutboundSession(endpoint.outbound, on_call_end, on_begin)
         return self._outbound
 
     def feed_log(self, data: bytes) -> None:

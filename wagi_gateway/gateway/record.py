@@ -70,7 +70,7 @@ class RequestRecord:
             self._span = generation.tracer.begin(request, self.trace)
             self.trace = self._span.trace
 
-    def fail(self, error: RequestError, *, is_started: bool) -> None:
+    def set_error(self, error: RequestError, *, is_started: bool) -> None:
         """Records the error that ended the request, before or after its response `is_started`."""
         self._is_serious = error.status >= 500
         self._failure = f"{error.status}: {error}" if self._is_serious and not is_started else str(error)

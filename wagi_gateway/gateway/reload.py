@@ -93,7 +93,7 @@ class Reloader:
         return site
 
 
-async def _load_in_thread(read: Read, before: Site) -> Site:
+async def _load_in_thread(read: Read, previous: Site) -> Site:
     """The site of `load_anew`, called in a thread.
 
     A list passes the result, because the wrapped future of a thread is part of a reference cycle: a site in it would
@@ -103,7 +103,7 @@ async def _load_in_thread(read: Read, before: Site) -> Site:
 
     def load() -> None:
         try:
-            loaded.append(load_anew(read, before)[1])
+            loaded.append(load_anew(read, previous)[1])
         except StartupError as error:
             loaded.append(error.with_traceback(None))
 
@@ -115,11 +115,11 @@ async def _load_in_thread(read: Read, before: Site) -> Site:
             return site
 
 
-def load_anew(read: Read, before: Site) -> tuple[ConfigFile, Site]:
-    """The site that replaces `before`, and its configuration. Raises StartupError for every failure."""
+def load_anew(read: Read, previous: Site) -> tuple[ConfigFile, Site]:
+    """The site that replaces `previous`, and its configuration. Raises StartupError for every failure."""
     try:
         file = read()
-        return file, load(file, before=before)
+        return file, load(file, previous=previous)
     except StartupError:
         raise
     except OSError as error:

@@ -78,7 +78,7 @@ class Reply:
                 raise
             raise ClientDisconnect from None
 
-    async def fail(self, error: RequestError, *, close: bool = False, is_last: bool = True) -> None:
+    async def send_error(self, error: RequestError, *, close: bool = False, is_last: bool = True) -> None:
         """Sends the error response: the status and `public` text of `error` alone, and `Connection: close` if asked."""
         body = f"{error.public}\n".encode() if error.public else b""
         content_type = ((b"content-type", b"text/plain; charset=utf-8"),) if body else ()

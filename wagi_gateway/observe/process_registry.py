@@ -74,7 +74,7 @@ class ProcessRegistry:
         """The problems of the last reload, if it failed."""
         self.reloaded: float | None = None
         """The end of the last reload, in seconds since the epoch."""
-        self._past: dict[str, list[int]] = {}
+        self._counts_of_ended: dict[str, list[int]] = {}
         """Counters and histograms of processes that have ended."""
         self._lock = threading.Lock()
         self.metrics = WorkerMetrics()
@@ -91,7 +91,8 @@ class ProcessRegistry:
         if site:
             self._take(site)
         self.reloaded = time.time()
-        self.reload_problems = failure.problems if failure else ()  # the error itself knows what was loaded in vain
+        # Keep the problems only: the error's traceback would keep the discarded site alive.
+        self.reload_problems = failure.problems if failure else ()
         self._count(metrics.RELOADS, "failed" if failure else "ok")
 
     def stop(self) -> None:
@@ -104,7 +105,7 @@ class ProcessRegistry:
             self._entries.append(ProcessEntry(name, process.pid or 0, counters, process))
         self._count(metrics.WORKER_STARTS)
 
-    def reap(self) -> None:
+    def remove_ended(self) -> None:
         """Removes workers that have ended, and keeps their counters. Called on the thread that started them."""
         ended = [entry for entry in self.entries() if entry.process and not entry.process.is_alive()]
         with self._lock:
@@ -112,7 +113,7 @@ class ProcessRegistry:
             for entry in ended:
                 for key, counts in entry.counters.read():
                     if _metric(key).kind != "gauge":
-                        _add(self._past, key, counts)
+                        _add(self._counts_of_ended, key, counts)
                 entry.counters.close()
 
     def count_death(self) -> None:
@@ -125,13 +126,13 @@ class ProcessRegistry:
             return list(self._entries)
 
     def current(self) -> list[ProcessEntry]:
-        """The processes without retiring workers."""
+        """The newest process of each name."""
         return list({entry.name: entry for entry in self.entries()}.values())
 
     def totals(self) -> dict[str, list[int]]:
-        """The sums of all processes' counters, past ones included, by the key of the series."""
+        """The sums of all processes' counters, ended ones included, by the key of the series."""
         with self._lock:
-            totals = {key: list(counts) for key, counts in self._past.items()}
+            totals = {key: list(counts) for key, counts in self._counts_of_ended.items()}
             for entry in self._entries:
                 for key, counts in entry.counters.read():
                     _add(totals, key, counts)
@@ -156,7 +157,7 @@ class ProcessRegistry:
         self.warnings = site.warnings
         self.stale = site.loads.get((metrics.PULLS.name, "stale"), 0)
         self.loaded = time.time()
-        if self.workers > 1:  # else it is counted by what serves
+        if self.workers > 1:  # with one process, Generation counts the loads
             self.metrics.count_loads(site.loads)
 
     def _count(self, metric: metrics.Metric, *values: str) -> None:

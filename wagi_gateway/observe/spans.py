@@ -37,7 +37,7 @@ from .log import logger
 from .worker_metrics import NO_ROUTE, failure_of, trap_of
 
 if TYPE_CHECKING:
-    from ..outbound.client import Call, OnCall
+    from ..outbound.client import Call, OnCallEnd
     from ..outbound.destination import Destination
     from ..outbound.request import Fields
     from ..sandbox.guest import Guest
@@ -118,7 +118,7 @@ class RequestSpan:
 
         return end
 
-    def begin_call(self, method: str, destination: Destination) -> tuple[Fields, OnCall]:
+    def begin_call(self, method: str, destination: Destination) -> tuple[Fields, OnCallEnd]:
         """Starts the span of an outbound call, and returns its trace fields and the function that ends the span.
 
         Called on the guest's thread.

@@ -46,8 +46,8 @@ class Call:
     """The setting whose bound ended the call, if one did."""
 
 
-OnCall = Callable[[Call], None]
-OnBegin = Callable[[str, Destination], tuple[Fields, OnCall | None]]
+OnCallEnd = Callable[[Call], None]
+OnBegin = Callable[[str, Destination], tuple[Fields, OnCallEnd | None]]
 """Called with method and destination before a request is sent; returns the header fields of the call's trace context,
 and a callback for the end of the call."""
 

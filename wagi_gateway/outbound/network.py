@@ -1,4 +1,7 @@
-"""The network backend of httpcore: connects to checked addresses, and waits no longer than the call's deadline."""
+"""The network backend of httpcore: connects to checked addresses, and waits no longer than the call's deadline.
+
+Each `timeout` from httpcore is the call's CallDeadline, which `OutboundClient.send` passes in the request's extensions.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +64,7 @@ class Network(httpcore2.NetworkBackend):
         local_address: str | None = None,  # noqa: ARG002
         socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,  # noqa: ARG002
     ) -> httpcore2.NetworkStream:
-        """Connects to the first permitted address that accepts; `timeout` is the call's CallDeadline."""
+        """Connects to the first permitted address that accepts."""
         deadline: CallDeadline = timeout
         deadline.begin_connect()
         if self._proxy is None:
@@ -179,7 +182,7 @@ _MAX_READ = 16 * 1024
 def open_tunnel(stream: httpcore2.NetworkStream, proxy: Proxy, authority: str, deadline: Any) -> None:
     """Requests a tunnel from the proxy (RFC 9110 section 9.3.6). Raises httpcore2.ProxyError and the stream's errors.
 
-    Not httpcore's own tunnels: they stay in its pool for ever when TLS fails inside them.
+    Not httpcore's own tunnels: its tunnel connections stay in the pool for ever if TLS fails in them.
     """
     connection = h11.Connection(h11.CLIENT)
     headers = [(b"host", authority.encode()), *proxy.fields]

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import httpcore2
 
-from .client import Call, OnBegin, OnCall, OutboundClient
+from .client import Call, OnBegin, OnCallEnd, OutboundClient
 from .deadline import CallDeadline, Waiter
 from .destination import Destination
 from .errors import (
@@ -53,10 +53,10 @@ class CallArguments(Protocol):
 
 
 class _OpenCall:
-    """A call that has begun, with what its record needs."""
+    """A call under way, and the facts for its log record."""
 
-    def __init__(self, on_call: OnCall) -> None:
-        self._on_call = on_call
+    def __init__(self, on_call_end: OnCallEnd) -> None:
+        self._on_call_end = on_call_end
         self._started = time.perf_counter()
         self._is_over = False
         self.failure: OutboundError | None = None
@@ -66,7 +66,7 @@ class _OpenCall:
         self.redirects = 0
         self.status: int | None = None
         self.response: OpenResponse | None = None
-        self.on_end: OnCall | None = None
+        self.on_end: OnCallEnd | None = None
 
     def end(self, error: OutboundError | None = None) -> None:
         """Ends the call: returns its connection and records the call, once."""
@@ -87,7 +87,7 @@ class _OpenCall:
                 redirects=self.redirects,
                 limit=error.limit if error else None,
             )
-            self._on_call(call)
+            self._on_call_end(call)
             if self.on_end:
                 self.on_end(call)
 
@@ -95,12 +95,12 @@ class _OpenCall:
 class OutboundSession:
     """The outbound calls of one invocation, on the invocation's thread; `end` follows the end of the guest."""
 
-    __slots__ = ("_client", "_count", "_next_handle", "_on_begin", "_on_call", "_open")
+    __slots__ = ("_client", "_count", "_next_handle", "_on_begin", "_on_call_end", "_open")
 
-    def __init__(self, client: OutboundClient, on_call: OnCall, on_begin: OnBegin | None = None) -> None:
-        """`on_call` is called with each finished call, `on_begin` before one is sent, both on the guest's thread."""
+    def __init__(self, client: OutboundClient, on_call_end: OnCallEnd, on_begin: OnBegin | None = None) -> None:
+        """`on_begin` is called before a call is sent, `on_call_end` with each finished call, on the guest's thread."""
         self._client = client
-        self._on_call = on_call
+        self._on_call_end = on_call_end
         self._on_begin = on_begin
         self._open: dict[int, _OpenCall] = {}
         self._next_handle = 0
@@ -110,11 +110,11 @@ class OutboundSession:
         """Makes a call; returns the status and the handle of the response. Raises OutboundError."""
         self._count += 1
         if self._count > self._client.limits.http_calls + 1:
-            raise TooManySessions("too many calls")  # logged once, by the first call over the limit
-        call = _OpenCall(self._on_call)
+            raise TooManySessions("too many calls")  # later calls over the limit are not logged; the first one is
+        call = _OpenCall(self._on_call_end)
         try:
             self._check_limits()
-            return self._request(call, arguments, guest)
+            return self._begin(call, arguments, guest)
         except OutboundError as error:
             if call.method == "-":
                 with suppress(OutboundError):
@@ -145,7 +145,7 @@ class OutboundSession:
             raise BodyFailed("a response header is not text")
         return lines
 
-    def require(self, handle: int) -> None:
+    def check_handle(self, handle: int) -> None:
         """Raises InvalidHandle if no open response has the handle."""
         self._find(handle)
 
@@ -175,7 +175,7 @@ class OutboundSession:
             what = f"more than limits.http_calls ({self._client.limits.http_calls}) in one request"
             raise TooManySessions(what, limit="http_calls")
 
-    def _request(self, call: _OpenCall, arguments: CallArguments, guest: Waiter) -> tuple[int, int]:
+    def _begin(self, call: _OpenCall, arguments: CallArguments, guest: Waiter) -> tuple[int, int]:
         limits = self._client.limits
         url = arguments.url()
         try:

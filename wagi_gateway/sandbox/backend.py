@@ -39,7 +39,7 @@ def choose() -> Backend:
 
     `capi` is imported here alone: its import binds functions by name, which another release may not have.
     """
-    if not abi.fits():
+    if not abi.has_known_abi():
         return Backend(public.run, public.define, public.tick, can_run_inline=False)
     from . import capi
 

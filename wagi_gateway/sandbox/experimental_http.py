@@ -151,7 +151,7 @@ def _header_get(
     size: int,
     written_at: int,
 ) -> None:
-    session.require(handle)
+    session.check_handle(handle)
     if name_size > _MAX_CHUNK:
         raise BufferTooSmall(f"a header's name has {name_size} bytes")
     _give(memory, session.header(handle, memory.text(name, name_size)), buffer, size, written_at)
@@ -185,7 +185,7 @@ def _body_read(
     size: int,
     written_at: int,
 ) -> None:
-    session.require(handle)
+    session.check_handle(handle)
     memory.check(written_at, 4)
     count = 0
     try:

@@ -34,7 +34,7 @@ _POLL_INTERVAL = 0.1
 _READY_TIMEOUT = 1.0
 """Seconds a starting worker has to answer before the supervisor checks that it is alive."""
 _RELOAD_TIMEOUT = 60.0
-"""Least number of seconds a worker has to reload."""
+"""Minimum seconds a worker has to reload; ten times the supervisor's own load time is added."""
 _RETRY_INTERVAL = 5.0
 """Seconds between two starts in place of a worker that cannot start."""
 _EXIT_TIMEOUT = 10.0
@@ -89,9 +89,9 @@ class Supervisor:
 
         self._workers: list[WorkerProcess] = []
         self._retired: list[tuple[WorkerProcess, float]] = []
-        """Replaced workers that finish their requests, and the times on the monotonic clock when they are killed."""
+        """Replaced workers still finishing requests, each with its kill time (monotonic clock)."""
         self._retry_at: dict[int, float] = {}
-        """For the index of a worker that failed to start, the time on the monotonic clock of the next attempt."""
+        """Worker index → monotonic time of the next start attempt."""
         self._is_announced = False
         """Whether `on_ready` was called."""
 
@@ -142,7 +142,7 @@ class Supervisor:
             self._announce()
 
     def _announce(self) -> None:
-        """Calls `on_ready` once all workers serve; while one fails to start again and again, once any other serves."""
+        """Calls `on_ready` when all workers serve, or, if one could not start, when any does."""
         are_enough = any if self._retry_at else all
         if are_enough(map(self._wait_ready, self._workers)):
             self._is_announced = True
@@ -151,13 +151,13 @@ class Supervisor:
     def _check_workers(self) -> None:
         """Replaces workers that are dead or hang, and kills retired workers that are late."""
         if self._registry:
-            self._registry.reap()
+            self._registry.remove_ended()
         self._retired = [(worker, deadline) for worker, deadline in self._retired if _is_ending(worker, deadline)]
         for number, worker in enumerate(self._workers):
             if self._should_exit.is_set():
                 return
             if not worker.is_alive(self._config.timeout_worker_healthcheck):
-                self._restart(number, worker)
+                self._replace_dead(number, worker)
 
     def _reload(self) -> None:
         """Reloads once for all requests so far."""
@@ -205,7 +205,7 @@ class Supervisor:
                 return
             if not has_reloaded:
                 log.logger.warning("worker %d does not reload; another one takes its place", worker.pid)
-                self._replace(number, worker)
+                self._replace_gracefully(number, worker)
 
     def _has_reloaded(self, worker: WorkerProcess, deadline: float) -> bool:
         while time.monotonic() < deadline and not self._should_exit.is_set():
@@ -223,7 +223,7 @@ class Supervisor:
                 return False
         return False
 
-    def _replace(self, number: int, old: WorkerProcess) -> None:
+    def _replace_gracefully(self, number: int, old: WorkerProcess) -> None:
         """Starts a new worker, and retires the old one as soon as the new one serves; else the old one stays."""
         new = self._start(number)
         if new and self._wait_ready(new):
@@ -236,7 +236,7 @@ class Supervisor:
         if not self._should_exit.is_set():
             log.logger.error("a new worker does not start; the old one stays")
 
-    def _restart(self, number: int, worker: WorkerProcess) -> None:
+    def _replace_dead(self, number: int, worker: WorkerProcess) -> None:
         """Starts a new worker in place of one that is dead or hangs."""
         worker.kill()
         has_failed = worker.exitcode == STARTUP_FAILURE  # a new one is likely to fail, too, but others may be serving
@@ -293,7 +293,7 @@ class Supervisor:
         _fail(self._reloads, StartupError(Problem("", "the server is stopping")))
         if self._registry:
             self._registry.stop()
-        self._listener.close()  # or clients would wait in its backlog
+        self._listener.close()  # otherwise clients would wait in its backlog
         workers = [*self._workers, *(worker for worker, _ in self._retired)]
         deadline = self._exit_deadline()
         while any(_is_ending(worker, deadline) for worker in workers):

@@ -1,4 +1,4 @@
-"""The worker: uvicorn's server with the gateway's application, in the only process or in one of several."""
+"""The worker: uvicorn's server with the gateway's application, in the single process or in each of several."""
 
 from __future__ import annotations
 
@@ -103,10 +103,10 @@ class Worker(uvicorn.Server):
         if self._loop and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._start_reload)
 
-    def take(self, file: ConfigFile) -> tuple[Problem, ...]:
+    def serve_config(self, file: ConfigFile) -> tuple[Problem, ...]:
         """Serves this configuration, or returns what is wrong with it and changes nothing. Called on another thread."""
         try:
-            self._on_loop(self._take(file))
+            self._on_loop(self._serve_config(file))
         except StartupError as error:
             return error.problems
         return ()
@@ -127,21 +127,21 @@ class Worker(uvicorn.Server):
         task.add_done_callback(self._reloads.discard)
 
     async def _reload(self) -> ReloadResult:
-        log_before = self.app.site.log
+        previous_log = self.app.site.log
         result = await self.app.reload()
-        self._apply(log_before)
+        self._apply_uvicorn_and_log_settings(previous_log)
         return result
 
-    async def _take(self, file: ConfigFile) -> None:
-        log_before = self.app.site.log
-        await self.app.take(file)
-        self._apply(log_before)
+    async def _serve_config(self, file: ConfigFile) -> None:
+        previous_log = self.app.site.log
+        await self.app.serve_config(file)
+        self._apply_uvicorn_and_log_settings(previous_log)
 
-    def _apply(self, log_before: tuple[LogConfig, Path | None]) -> None:
+    def _apply_uvicorn_and_log_settings(self, previous_log: tuple[LogConfig, Path | None]) -> None:
         """Applies the settings of a new site that concern uvicorn and the log."""
         site = self.app.site
         self.config.update(site.config.server)
-        if site.log != log_before:
+        if site.log != previous_log:
             log.configure(*site.log)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -149,7 +149,8 @@ class Worker(uvicorn.Server):
         for acceptor in self._acceptors:
             acceptor.close()
         for acceptor in self._acceptors:
-            await acceptor.wait_closed()  # or the shutdown would miss connections that are accepted but not yet open
+            # Otherwise the shutdown would miss connections that are accepted but not yet open.
+            await acceptor.wait_closed()
         await super().shutdown(sockets)
         if self.force_exit:  # uvicorn then skips the lifespan's end, which stops the guests
             await self.lifespan.shutdown()

@@ -144,7 +144,7 @@ def _answer(pipe: Connection, worker: Worker) -> None:
     with contextlib.suppress(EOFError, OSError):  # the supervisor closes the pipe of a worker it ends
         while True:
             message = pipe.recv()
-            pipe.send(worker.take(message) if isinstance(message, ConfigFile) else worker.started)
+            pipe.send(worker.serve_config(message) if isinstance(message, ConfigFile) else worker.started)
 
 
 def _end_with_supervisor() -> None:

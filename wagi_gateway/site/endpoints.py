@@ -17,7 +17,7 @@ from ..outbound.client import OutboundClient
 from ..outbound.policy import AllowedHost, Policy
 from ..outbound.proxy import Proxy
 from ..router import RoutePattern
-from ..sandbox.experimental_http import MODULE as CALLS
+from ..sandbox.experimental_http import MODULE as OUTBOUND_IMPORT
 from ..sources.file import WasmSource
 from ..sources.modules import ModuleSources, is_image
 from ..sources.oci.errors import RegistryError
@@ -59,7 +59,7 @@ class EndpointLoader:
         """The routes of one `[[module]]`: its own, and those that its `_routes` prints."""
         config, owner = self._config.module[number], f"[[module]] {number + 1}"
         findings = self._findings.at(self._file.where(number))
-        _warn_of_doubtful(config, self._config, findings)
+        _warn_of_doubtful_settings(config, self._config, findings)
         pattern = read_pattern(config.route, findings)
         source = self._source(config, findings)
         module = self._module(config, source, findings) if source else None
@@ -70,11 +70,12 @@ class EndpointLoader:
         printed = list(self._printed_routes(config, module, pattern, findings))
         if _has_entrypoint(module, "entrypoint", config.entrypoint, findings, is_needed=not printed):
             printed.insert(0, (pattern, config.entrypoint))
-        outbound = self._outbound(config) if CALLS in module.imports else None
+        outbound = self._outbound(config) if OUTBOUND_IMPORT in module.imports else None
         operator = {
             name.encode(): value.encode() for name, value in (self._config.environment | config.environment).items()
         }
-        # The last line of `_routes` for a route wins, and every line wins over the `[[module]]`'s own route.
+        # If `_routes` prints a route twice, the last counts; a printed route also replaces the module's own
+        # entry for it.
         for route, entrypoint in dict(printed).items():
             self._route_owners.add(findings, owner, route)
             yield (
@@ -159,20 +160,20 @@ class EndpointLoader:
             return None
 
 
-def _warn_of_doubtful(config: ModuleConfig, whole: Config, findings: Findings) -> None:
+def _warn_of_doubtful_settings(module: ModuleConfig, config: Config, findings: Findings) -> None:
     """Warns of settings that are valid and probably not meant."""
-    for entry in map(AllowedHost.parse, config.allowed_hosts or ()):
+    for entry in map(AllowedHost.parse, module.allowed_hosts or ()):
         if entry.ignored:
             what = f'"{entry.text}" permits all of the host; "{entry.ignored}" is not compared'
             findings.warn(f"allowed_hosts: {what}")
-        elif not entry.is_exact and whole.outbound.proxy and not config.allow_private_networks:
+        elif not entry.is_exact and config.outbound.proxy and not module.allow_private_networks:
             what = f'"{entry.text}" permits no name, because outbound.proxy resolves it'
             findings.warn(f"allowed_hosts: {what}; set allow_private_networks = true")
-    if config.argv is None and config.argv_mode == "wagi" and _INTERPRETER.match(Path(config.module).stem):
+    if module.argv is None and module.argv_mode == "wagi" and _INTERPRETER.match(Path(module.module).stem):
         what = 'a query such as "?-x" becomes an option of this interpreter; set argv, or argv_mode = "none"'
-        findings.warn(f'module = "{config.module}": {what}')
-    if "..." in config.route.removesuffix("/..."):
-        findings.warn(f'route = "{config.route}": "..." stands for everything below at the end only, after a slash')
+        findings.warn(f'module = "{module.module}": {what}')
+    if "..." in module.route.removesuffix("/..."):
+        findings.warn(f'route = "{module.route}": "..." stands for everything below at the end only, after a slash')
 
 
 def _has_entrypoint(

@@ -36,29 +36,29 @@ def load(
     on_compile: OnCompile | None = None,
     on_pull: OnProgress | None = None,
     *,
-    before: Site | None = None,
+    previous: Site | None = None,
 ) -> Site:
     """Loads a site. Raises StartupError with every problem of the configuration, of its modules and directories.
 
-    `before` is the site to replace: engine, modules and temporary directories that are the same are reused.
+    `previous` is the site to replace: engine, modules and temporary directories that are the same are reused.
     """
     config = file.config
     findings = Findings(str(file.path), list(file.problems), list(file.warnings))
     directory, logs = cache_directory(file), log_directory(file)
-    loader = ModuleLoader(config, directory, findings, on_compile, before.loader if before else None)
+    loader = ModuleLoader(config, directory, findings, on_compile, previous.loader if previous else None)
     uses_cache = loader.cache is not None or any(is_image(module.module) for module in config.module)
     cache = directory if uses_cache else None
     sources = ModuleSources(config, file.base, directory, on_pull)
     _check_admin(config.admin, findings)
-    _check_tracing(config.tracing, before, findings)
+    _check_tracing(config.tracing, previous, findings)
     route_owners = RouteOwners()
     routes = EndpointLoader(file, sources, loader, route_owners, findings).routes()
     static = list(static_routes(file, cache, logs, route_owners, findings))
-    certificate = _certificate(config.server, file.base, before, findings)
+    certificate = _certificate(config.server, file.base, previous, findings)
     _check_log_directory(file, findings)
     route_owners.check()
     # Last, so that a start that is killed earlier leaves no temporary directory behind.
-    volumes = Volumes(file.base, before.volumes if before else None)
+    volumes = Volumes(file.base, previous.volumes if previous else None)
     try:
         opened = open_volumes(file, volumes, cache, logs, findings)
         routes = [(pattern, replace(endpoint, volumes=opened[endpoint.number])) for pattern, endpoint in routes]
@@ -97,8 +97,9 @@ def _check_admin(admin: AdminConfig, findings: Findings) -> None:
         findings.warn(what)
 
 
-def _check_tracing(settings: TracingConfig, before: Site | None, findings: Findings) -> None:
-    if before and before.config.tracing.export:  # checked at the start; the environment does not change
+def _check_tracing(settings: TracingConfig, previous: Site | None, findings: Findings) -> None:
+    if previous and previous.config.tracing.export:
+        # Already checked: the result depends only on the environment, which stays the same.
         return
     try:
         tracing.check(settings)
@@ -106,8 +107,8 @@ def _check_tracing(settings: TracingConfig, before: Site | None, findings: Findi
         findings.refuse(f"tracing.export = true: {error}")
 
 
-def _certificate(server: ServerConfig, base: Path, before: Site | None, findings: Findings) -> bytes | None:
-    if before and (before.certificate is None) != (server.tls_cert is None):
+def _certificate(server: ServerConfig, base: Path, previous: Site | None, findings: Findings) -> bytes | None:
+    if previous and (previous.certificate is None) != (server.tls_cert is None):
         findings.refuse("server.tls_cert: whether the socket speaks TLS cannot change before a restart")
     if server.tls_cert is None and server.tls_key is None:
         return None
@@ -125,10 +126,11 @@ def _check_log_directory(file: ConfigFile, findings: Findings) -> None:
     if directory is None:
         return
     try:
-        there = next(path for path in (directory, *directory.parents) if path.exists())
-        if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
+        nearest_existing = next(path for path in (directory, *directory.parents) if path.exists())
+        if nearest_existing.is_dir() and os.access(nearest_existing, os.W_OK | os.X_OK):
             return
-        what = f"{there} cannot be written by user {os.geteuid()}" if there.is_dir() else f"{there} is no directory"
+        fault = f"cannot be written by user {os.geteuid()}" if nearest_existing.is_dir() else "is no directory"
+        what = f"{nearest_existing} {fault}"
     except OSError as error:
         what = f"cannot be used: {error.strerror}"
     key = f'log.directory = "{file.config.log.directory}"'

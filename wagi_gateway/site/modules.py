@@ -32,24 +32,24 @@ class ModuleLoader:
         cache_directory: Path,
         findings: Findings,
         on_compile: OnCompile | None = None,
-        before: ModuleLoader | None = None,
+        previous: ModuleLoader | None = None,
     ) -> None:
-        """Engine and modules of `before` are reused if the engine's settings are equal."""
+        """Engine and modules of `previous` are reused if the engine's settings are equal."""
         self.settings = _engine_settings(config)
-        if before and before.settings != self.settings:
-            before = None
-        engine, warning = (before.engine, before.warning) if before else create_engine(self.settings)
+        if previous and previous.settings != self.settings:
+            previous = None
+        engine, warning = (previous.engine, previous.warning) if previous else create_engine(self.settings)
         if warning:
             findings.at("").warn(warning)
         self.warning: str | None = warning
         """The warning of the engine's creation."""
         self.cache = _open_cache(cache_directory, findings.at("cache")) if config.cache.enabled else None
         self.compiler: Compiler = Compiler(
-            engine, _define_host, self.cache, on_compile, before.compiler if before else None
+            engine, _define_host, self.cache, on_compile, previous.compiler if previous else None
         )
         self._checked: set[tuple[str, Limits]] = set()
         """Digests of modules, and the limits under which they instantiate."""
-        self._checked_before = before._checked if before else set()
+        self._previously_checked = previous._checked if previous else set()
 
     @property
     def engine(self) -> wasmtime.Engine:
@@ -60,15 +60,15 @@ class ModuleLoader:
         """Instantiates a module once under its limits. Returns why it fails, if it does."""
         key = (module.digest, limits)
         if key not in self._checked:
-            if key not in self._checked_before and (failure := instantiate(self.engine, module, limits)):
+            if key not in self._previously_checked and (failure := instantiate(self.engine, module, limits)):
                 return failure
             self._checked.add(key)
         return None
 
     def drop_previous(self) -> None:
-        """Drops modules of the loader before that this one does not use. Called once every module is loaded."""
+        """Drops modules of the previous loader that this one does not use. Called once every module is loaded."""
         self.compiler.drop_previous()
-        self._checked_before = set()
+        self._previously_checked = set()
 
 
 def _open_cache(directory: Path, findings: Findings) -> ArtefactCache | None:

@@ -110,9 +110,9 @@ class Site:
             return volume
         return VolumeConfig(path=self.volumes.temporary[volume.temporary].name, read_only=volume.read_only)
 
-    def succeed(self, before: Site, *, keep_all: bool = False) -> None:
-        """Takes over the temporary directories that this site shares with the one before, or all of them."""
-        self.volumes.take_over(before.volumes, keep_all=keep_all)
+    def succeed(self, previous: Site, *, keep_all: bool = False) -> None:
+        """Takes over the temporary directories that this site shares with the `previous` one, or all of them."""
+        self.volumes.take_over(previous.volumes, keep_all=keep_all)
 
     def permissions(self) -> Iterator[tuple[str, str]]:
         """Pairs of a `[[module]]`'s route and a description of one of its `allowed_hosts`."""

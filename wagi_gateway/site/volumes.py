@@ -38,14 +38,14 @@ class OpenVolume:
 class Volumes:
     """Opens each directory once, and creates temporary ones. `close` closes and removes them."""
 
-    def __init__(self, base: Path, before: Volumes | None = None) -> None:
-        """`base` is the directory of relative paths. Temporary directories of `before` are reused, and `before` owns
-        them until `take_over`."""
+    def __init__(self, base: Path, previous: Volumes | None = None) -> None:
+        """`base` is the directory of relative paths. Temporary directories of `previous` are reused, and
+        `previous` owns them until `take_over`."""
         self.temporary: dict[str, TemporaryDirectory[str]] = {}
         self.warning: str | None = None
         """The warning of the last `open`."""
         self._base = base
-        self._before = before
+        self._previous = previous
         self._descriptors: dict[Path, int] = {}
         self._open: list[OpenVolume] = []
 
@@ -68,29 +68,28 @@ class Volumes:
             if is_inside and not outer.read_only and not volume.real_path.is_relative_to(outer.real_path):
                 raise ValueError(f"a symbolic link leads it out of the volume {outer.path}, which guests may write to")
 
-    def take_over(self, before: Volumes, *, keep_all: bool = False) -> None:
+    def take_over(self, previous: Volumes, *, keep_all: bool = False) -> None:
         """Takes over the temporary directories that both have, or all of them: this object removes them in `close`."""
-        for name, directory in list(before.temporary.items()):
+        for name, directory in list(previous.temporary.items()):
             if keep_all or self.temporary.get(name) is directory:
                 self.temporary.setdefault(name, directory)
-                del before.temporary[name]
-        self._before = None
+                del previous.temporary[name]
+        self._previous = None
 
     def close(self) -> None:
         """Closes directories and removes the temporary ones it owns. May be called twice."""
         for descriptor in self._descriptors.values():
             os.close(descriptor)
         self._descriptors.clear()
-        others = self._before.temporary if self._before else {}
+        others = self._previous.temporary if self._previous else {}
         for name, directory in self.temporary.items():
             if others.get(name) is not directory:
                 directory.cleanup()
 
     def _temporary(self, name: str) -> Path:
         if name not in self.temporary:
-            self.temporary[name] = (self._before.temporary.get(name) if self._before else None) or TemporaryDirectory(
-                prefix="wagi-gateway-", ignore_cleanup_errors=True
-            )
+            existing = self._previous.temporary.get(name) if self._previous else None
+            self.temporary[name] = existing or TemporaryDirectory(prefix="wagi-gateway-", ignore_cleanup_errors=True)
         return Path(self.temporary[name].name)
 
     def _named(self, text: str) -> Path:

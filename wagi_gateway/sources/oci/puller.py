@@ -87,11 +87,11 @@ class Puller:
         """Pulls a module of at most `max_size` bytes. Raises RegistryError with every failed attempt.
 
         `always` resolves the tag anew, and uses the stored copy if no registry answers; `if-not-present` contacts
-        registries only for a module that the store does not have; `never` contacts none. A stored digest is never
-        requested again.
+        registries only for a module that the store does not have; `never` contacts none. A reference by digest that is
+        stored needs no request, whatever the policy.
         """
         warnings: list[str] = []
-        copy = self._copy(reference, max_size, warnings)
+        copy = self._stored_copy(reference, max_size, warnings)
         if not copy and policy == "never":
             what = "; ".join(warnings) or f"it is not in the store {self._store.directory}"
             raise ImageNotFound(
@@ -100,7 +100,7 @@ class Puller:
         if copy and (reference.digest or policy != "always"):
             return copy
         try:
-            pulled = self._pull(reference, max_size, copy, warnings)
+            pulled = self._pull_from_registry(reference, max_size, copy, warnings)
         except Unreachable as error:
             if not copy:
                 raise
@@ -113,7 +113,7 @@ class Puller:
     ) -> list[Pulled | RegistryError]:
         """Pulls modules concurrently; returns a result or error for each, in order."""
 
-        def pull(one: tuple[ImageReference, PullPolicy]) -> Pulled | RegistryError:
+        def pull_one(one: tuple[ImageReference, PullPolicy]) -> Pulled | RegistryError:
             try:
                 return self.pull(*one, max_size)
             except RegistryError as error:
@@ -122,7 +122,7 @@ class Puller:
         different = list(dict.fromkeys(wanted))
         with ThreadPoolExecutor(MAX_PULLS, "pull") as threads:
             try:
-                results = dict(zip(different, threads.map(pull, different), strict=True))
+                results = dict(zip(different, threads.map(pull_one, different), strict=True))
             except BaseException:  # Ctrl-C; the threads would finish their pulls
                 self._cancelled.set()
                 threads.shutdown(cancel_futures=True)
@@ -155,12 +155,12 @@ class Puller:
         with error_context(str(reference), endpoint), Repository(reference, endpoint) as repository:
             return repository.push_module(module, reference.version, annotations, form, name=name)
 
-    def _copy(self, reference: ImageReference, max_size: int, warnings: list[str]) -> Pulled | None:
+    def _stored_copy(self, reference: ImageReference, max_size: int, warnings: list[str]) -> Pulled | None:
         """The stored module of a reference, or None."""
         digest = reference.digest or self._store.tag(str(reference))
-        return self._stored(reference, digest, max_size, warnings) if digest else None
+        return self._load_stored(reference, digest, max_size, warnings) if digest else None
 
-    def _stored(self, reference: ImageReference, digest: str, max_size: int, warnings: list[str]) -> Pulled | None:
+    def _load_stored(self, reference: ImageReference, digest: str, max_size: int, warnings: list[str]) -> Pulled | None:
         image = self._store.find(digest)
         if not image:
             return None
@@ -177,25 +177,28 @@ class Puller:
             return None
         return Pulled(reference=reference, path=path, data=data, digest=image.module, manifest_digest=digest)
 
-    def _pull(self, reference: ImageReference, max_size: int, copy: Pulled | None, warnings: list[str]) -> Pulled:
+    def _pull_from_registry(
+        self, reference: ImageReference, max_size: int, copy: Pulled | None, warnings: list[str]
+    ) -> Pulled:
         """Pulls a module from a registry; stored parts are not downloaded."""
 
-        def pull(endpoint: RegistryEndpoint, retry: RetryPolicy) -> Pulled:
+        def pull_from(endpoint: RegistryEndpoint, retry: RetryPolicy) -> Pulled:
             if copy and copy.manifest_digest == self._upstream.current_digest(reference, endpoint):
                 return copy
             with Repository(reference, endpoint, retry, self._cancelled) as repository:
                 digest, data, media_type = repository.resolve(reference.version)
                 with self._store.lock(digest, self._check_cancelled):
-                    pulled = self._stored(reference, digest, max_size, [])  # another process may have pulled the module
+                    # Another process may have pulled the module.
+                    pulled = self._load_stored(reference, digest, max_size, [])
                     if not pulled:
                         image = find_image(repository, digest, data, media_type)
                         pulled = self._download(repository, reference, image, max_size, warnings)
             if not reference.digest and pulled.is_stored:
-                with self._writing(warnings):
+                with self._warn_if_unwritable(warnings):
                     self._store.remember(str(reference), digest)
             return pulled
 
-        return self._upstream.run(reference, pull, warnings)
+        return self._upstream.run(reference, pull_from, warnings)
 
     def _download(
         self, repository: Repository, reference: ImageReference, image: Image, max_size: int, warnings: list[str]
@@ -217,7 +220,7 @@ class Puller:
             pulled=time.time(),
         )
         is_stored = False
-        with self._writing(warnings):
+        with self._warn_if_unwritable(warnings):
             self._store.keep(stored, module, (*image.indexes, image.data))
             is_stored = True
         return Pulled(
@@ -240,7 +243,7 @@ class Puller:
         return self._store.blob(value, size) if algorithm == "sha256" else None
 
     @contextlib.contextmanager
-    def _writing(self, warnings: list[str]) -> Iterator[None]:
+    def _warn_if_unwritable(self, warnings: list[str]) -> Iterator[None]:
         """Turns a failed write to the store into a warning: the server runs, and the next start pulls again."""
         try:
             yield

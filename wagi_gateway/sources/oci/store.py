@@ -1,16 +1,18 @@
 """The store: modules from registries on disk, addressed by content.
 
     blobs/sha256/<hex>      modules, manifests and indexes by their SHA-256, which is verified at each read
-    images/<digest>.json    the module of the manifest or index with this digest
+    images/<digest>.json    which module a manifest or index leads to
     tags/<hex>.json         the digest of a tag when it was last resolved; named by the reference's SHA-256
     locks/<hex>.lock        the lock of a download
 
 A damaged file counts as missing. A file's modification time is the time of its last use.
 
-Blobs are verified by their names. That a digest leads to a module is verified over the stored indexes and manifest
+Blobs are verified by their names. Following the stored indexes and manifest verifies that a digest leads to its module
 (`image.verify_chain`). A process that can write here as this user, and so could change the configuration too, can still
-move a tag to another image, which a digest in the reference prevents; delete files; and replace the module of an
-archive (a tar layer), since archives are not stored.
+
+- move a tag to another image (a digest in the reference prevents this),
+- delete files,
+- replace the module of an archive (a tar layer), since archives are not stored.
 """
 
 from __future__ import annotations
@@ -159,8 +161,8 @@ class Store:
         return sorted(entries, key=lambda entry: (-entry.used, entry.image.digest))
 
     def prune(self, max_age: float | None = None, max_size: int | None = None) -> list[Entry]:
-        """Removes images that were not used for `max_age` seconds, then the longest unused until `max_size` bytes are
-        left.
+        """Removes images that were not used for `max_age` seconds, then the least recently used, until at most
+        `max_size` bytes are left.
 
         Removes damaged records, unreferenced blobs and files of dead processes, too. Returns the removed entries.
         Raises OSError.
