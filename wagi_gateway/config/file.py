@@ -43,12 +43,13 @@ class ConfigFile:
         return f"{self.path}: [[module]] {number + 1} ({self.config.module[number].route})"
 
 
-def read_config(path: Path, overrides: Overrides | None = None, settings: Path | None = None) -> ConfigFile:
+def read_config(path: str | Path, overrides: Overrides | None = None, settings: Path | None = None) -> ConfigFile:
     """Reads a `modules.toml` or a Pod manifest (`.yaml`); `overrides` win over the file.
 
     `settings` is a TOML file with the settings that a Pod manifest cannot hold. Valid settings are kept beside
     mistakes, so that start-up checks them too. Raises StartupError for a file that cannot be read or parsed.
     """
+    path = Path(path)
     if path.suffix in (".yaml", ".yml"):
         from .pod.manifest import read_pod
 
