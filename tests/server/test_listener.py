@@ -18,7 +18,7 @@ from tests.support.http_client import message, read_answer
 from wagi_gateway.config.settings import AdminConfig
 from wagi_gateway.config.settings import ServerConfig as Settings
 from wagi_gateway.errors import StartupError
-from wagi_gateway.server.listener import listening, listening_to_operator, url
+from wagi_gateway.server.listener import listening, listening_to_admin, url
 
 MODULES = """
 [server]
@@ -231,6 +231,6 @@ def test_uds_and_listen_exclude_each_other(tmp_path: Path) -> None:
 
 
 def test_an_operator_who_takes_nothing_is_dropped(tmp_path: Path) -> None:
-    with listening_to_operator(AdminConfig(listen="127.0.0.1:0"), tmp_path) as listener:
+    with listening_to_admin(AdminConfig(listen="127.0.0.1:0"), tmp_path) as listener:
         assert listener
         assert listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 5000

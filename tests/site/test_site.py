@@ -81,7 +81,7 @@ def test_a_temporary_directory_lives_on_in_the_next_site(tmp_path: Path) -> None
     with loaded(tmp_path) as before:
         scratch = Path(before.volumes.temporary["scratch"].name)
         with loaded(tmp_path, before) as site:
-            site.succeed(before)
+            site.take_over_from(before)
             before.close()
             assert scratch.is_dir()
             assert site.engine is before.engine

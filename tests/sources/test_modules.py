@@ -56,7 +56,7 @@ def test_a_file_is_read_and_warned_about(tmp_path: Path) -> None:
     assert (first_warnings, second_warnings) == ((), ("pull_policy has no effect on a file",))
     with pytest.raises(StartupError, match="there is no file"):
         sources.read(whole.module[2])
-    sources.in_use()()
+    sources.toucher()()
     assert not (tmp_path / "cache").exists()
 
 

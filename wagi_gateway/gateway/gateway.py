@@ -43,7 +43,7 @@ class Gateway:
         self._draining: dict[Generation, asyncio.Task[None]] = {}
         """Replaced generations, and the tasks that wait for their last request."""
         self._releasing: set[asyncio.Task[None]] = set()
-        """The same tasks while they free a generation that is over."""
+        """The tasks of `_drain` that free a generation whose last request has ended."""
         self._request_ids = itertools.count(1)
         # A random prefix makes ids differ between workers and starts, at the price of a counter.
         self._request_id_prefix = secrets.token_hex(5)
@@ -98,7 +98,7 @@ class Gateway:
         except (OSError, RuntimeError) as error:  # no descriptor, no thread
             raise StartupError(Problem("", f"the system has no room for another sandbox: {error}")) from None
         new = Generation.after(old, site, sandbox)
-        site.succeed(old.site)
+        site.take_over_from(old.site)
         sandbox.forget_inline_policies(except_of={endpoint.module.digest for _, endpoint in site.routes})
         self.generation = new
         self._living.append(new)

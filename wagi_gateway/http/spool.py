@@ -41,7 +41,7 @@ class Spool:
         """Frees memory and file."""
         self._budget.free += self.size
         if self._file is not None:
-            with contextlib.suppress(OSError):  # a full disk: close flushes the rest once more, in vain
+            with contextlib.suppress(OSError):  # on a full disk, close tries to flush again and fails
                 self._file.close()
 
     async def write(self, data: bytes) -> None:

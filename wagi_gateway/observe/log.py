@@ -71,8 +71,8 @@ def configure_for_run() -> None:
 
 
 def _is_not_redundant(record: logging.LogRecord) -> bool:
-    """Filters uvicorn's records of a response that the gateway has cut off, and of a request that was cancelled at the
-    shutdown: the access log has a line with the reason for each."""
+    """Whether to keep a record of uvicorn: False for a response that the gateway has cut off and for a request that was
+    cancelled at the shutdown, which the access log has with the reason."""
     is_cancelled = bool(record.exc_info and record.exc_info[0] is asyncio.CancelledError)
     return not is_cancelled and record.msg != "ASGI callable returned without completing response."
 

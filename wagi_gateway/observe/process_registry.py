@@ -37,7 +37,7 @@ class ServedModule:
 
 
 class ServedSite(NamedTuple):
-    """What is known of a site that is served: plain values, which keep nothing of the site alive."""
+    """Values of the current site for /status and metrics, without a reference to the site."""
 
     modules: tuple[ServedModule, ...]
     loads: Mapping[tuple[str, str], int]
@@ -87,7 +87,7 @@ class ProcessRegistry:
             self.metrics.counters.add(metrics.RELOADS.key(outcome))
 
     def on_reload(self, site: ServedSite | None, failure: StartupError | None) -> None:
-        """A reload is over, however it was asked for: what is served now, or why that has not changed."""
+        """Records the end of a reload: the site that is served from now on, or the error."""
         if site:
             self._take(site)
         self.reloaded = time.time()

@@ -15,7 +15,7 @@ from . import metrics
 from .metrics import BOUNDS, Metric
 from .shared_counters import SharedCounters
 
-if TYPE_CHECKING:  # what runs guests counts nothing itself
+if TYPE_CHECKING:  # for annotations alone
     from ..outbound.client import Call
     from ..sandbox.guest import Executor
     from ..sandbox.invocation import Outcome, StopReason

@@ -119,7 +119,7 @@ def run(engine: wasmtime.Engine, context: ExecutionContext, stdout: bytes, stder
     seconds = 0.0
     memory = 0
     try:
-        ended = _give_wasi(store_context, invocation, stdout, stderr)
+        ended = _configure_wasi(store_context, invocation, stdout, stderr)
         if ended is None:
             ended, memory = _run(store_context, invocation)
         seconds = (time.monotonic_ns() - context.started_ns) / 1e9
@@ -145,13 +145,13 @@ def _limit(store: int, store_context: int, context: ExecutionContext) -> None:
         _set_deadline(store_context, 1)
 
 
-def _give_wasi(context: int, invocation: Invocation, stdout: bytes, stderr: bytes) -> Outcome | None:
+def _configure_wasi(context: int, invocation: Invocation, stdout: bytes, stderr: bytes) -> Outcome | None:
     """Gives the guest its arguments, environment, streams and volumes; returns the guest's end where one fails."""
     config = _config_new()
     failure = None
-    if invocation.module.reads_arguments and not _give_arguments(config, invocation.argv):
+    if invocation.module.reads_arguments and not _set_arguments(config, invocation.argv):
         failure = "the arguments are not UTF-8"
-    elif invocation.module.reads_environment and not _give_environment(config, invocation.environ):
+    elif invocation.module.reads_environment and not _set_environment(config, invocation.environ):
         failure = "the environment is not UTF-8"
     elif not (_set_stdout_file(config, stdout) and _set_stderr_file(config, stderr)):
         failure = "no descriptor is free for the guest's output"
@@ -172,11 +172,11 @@ def _give_wasi(context: int, invocation: Invocation, stdout: bytes, stderr: byte
     return Outcome("starved", 0, failure) if failure else None
 
 
-def _give_arguments(config: int, argv: list[bytes]) -> bool:
+def _set_arguments(config: int, argv: list[bytes]) -> bool:
     return bool(_set_argv(config, len(argv), _strings(len(argv))(*argv)))
 
 
-def _give_environment(config: int, environ: Environ) -> bool:
+def _set_environment(config: int, environ: Environ) -> bool:
     """Passes arrays of the addresses of names and values; wasmtime copies the strings.
 
     Making a C string of each value costs more than wasmtime's copy, so all values are laid out in one block.
@@ -204,14 +204,14 @@ def _run(context: int, invocation: Invocation) -> tuple[Outcome, int]:
     """Instantiates the module and calls the entrypoints; returns the end, and the bytes of memory of a failed guest."""
     instance, trap = _bindings.wasmtime_instance_t(), _P()
     error = _instantiate(invocation.module.instance_pre.ptr(), context, byref(instance), byref(trap))
-    if ended := _ended(error, trap):
+    if ended := _outcome(error, trap):
         return ended, 0
     extern = _bindings.wasmtime_extern_t()
     for name in invocation.entrypoints:
         if not _export_get(context, byref(instance), name, len(name), byref(extern)):
             return Outcome("failed", 0, f"there is no export {name.decode()}"), 0
         error = _call(context, byref(extern.of.func), None, 0, byref(trap))
-        if ended := _ended(error, trap):
+        if ended := _outcome(error, trap):
             has_failed = ended.kind != "exit" or ended.code != 0
             return ended, _size_of_memory(context, instance) if has_failed else 0
     return _RETURNED
@@ -227,7 +227,7 @@ def _size_of_memory(context: int, instance: Any) -> int:
     return 0
 
 
-def _ended(error: int | None, trap: c_void_p) -> Outcome | None:
+def _outcome(error: int | None, trap: c_void_p) -> Outcome | None:
     if trap:
         message = _bindings.wasm_byte_vec_t()
         _trap_message(trap, byref(message))

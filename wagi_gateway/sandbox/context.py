@@ -76,7 +76,7 @@ class ExecutionContext:
                 self._wakeup = -1
 
     def stop(self, reason: StopReason) -> None:
-        """Has the guest stop at its next epoch, or at once if the guest waits. The first reason counts."""
+        """Stops the guest at its next epoch, or at once if the guest waits. The first reason counts."""
         if self.stop_reason is None:
             self.stop_reason = reason
         self.wake()

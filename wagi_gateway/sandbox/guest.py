@@ -131,7 +131,7 @@ class Guest:
             self._notify()
 
     def release(self) -> None:
-        """Standard output is not read any more: stops a guest that still runs, and gives its pipes back at its end."""
+        """Ends the reading of standard output: stops a guest that still runs, and gives its pipes back at its end."""
         self._is_released = True
         if self.outcome is None:
             self.stop("disconnect")
@@ -156,7 +156,7 @@ class Guest:
         return not self.stdio.is_broken and available(self.stdio.stdout) > _NEARLY_FULL
 
     def begin_streaming(self) -> None:
-        """The guest has not ended at once: reads its output while it runs, and enforces `limits.time`."""
+        """Reads output while the guest runs, and starts the timer of `limits.time`."""
         if self.outcome is None:
             self._is_streaming = True
             left = self.invocation.limits.time - GRACE
@@ -165,7 +165,7 @@ class Guest:
             self._notify()
 
     def end(self, outcome: Outcome) -> None:
-        """The guest has ended."""
+        """Records the outcome, calls `on_end`, and gives the pipes back if `release` was called."""
         if self._timer:
             self._timer.cancel()
         if outcome.kind == "failed" and self.executor == "inline":

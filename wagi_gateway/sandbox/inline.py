@@ -19,7 +19,7 @@ _IDLE_TICKS = 20
 
 
 class Watchdog:
-    """Interrupts an inline guest that blocks the event loop: increments the epoch and cuts off the guest's outputs.
+    """Interrupts an inline guest that blocks the event loop: increments the epoch and cuts off the guest's stdio.
 
     A guest that is blocked in a write to a full pipe reaches no epoch, and the event loop that would read the pipe is
     blocked by the guest. A guest that uses no processor time and is not blocked waits for a processor, and is not
@@ -28,8 +28,8 @@ class Watchdog:
 
     def __init__(self, engine: wasmtime.Engine) -> None:
         self._engine = engine
-        self._outputs: Stdio | None = None
-        self._nothing = -1
+        self._stdio: Stdio | None = None
+        self._end_of_file = -1
         self._clock = -1
         self._turn = 0
         self._begin = 0.0
@@ -42,12 +42,12 @@ class Watchdog:
     def start(self) -> None:
         """Starts the thread that watches guests on the calling thread. Raises OSError, RuntimeError."""
         self._clock = time.pthread_getcpuclockid(threading.get_ident())
-        self._nothing, writer = os.pipe()
+        self._end_of_file, writer = os.pipe()
         os.close(writer)
         try:
             self._thread.start()
         except RuntimeError:
-            os.close(self._nothing)
+            os.close(self._end_of_file)
             raise
 
     def close(self) -> None:
@@ -55,21 +55,21 @@ class Watchdog:
         self._is_closing.set()
         self._is_needed.set()
         self._thread.join()
-        os.close(self._nothing)
+        os.close(self._end_of_file)
 
-    def enter(self, outputs: Stdio) -> None:
-        """A guest is about to run; the watchdog interrupts it after one or two time slices."""
+    def enter(self, stdio: Stdio) -> None:
+        """Starts the watch over a guest, which is interrupted after one or two time slices."""
         with self._lock:
             self._turn += 1
             self._has_cut = False
-            self._outputs = outputs
+            self._stdio = stdio
         if not self._is_needed.is_set():
             self._is_needed.set()
 
     def leave(self) -> float | None:
-        """The guest has ended. Returns its processor time in seconds if the watchdog interrupted it, else None."""
+        """Ends the watch. Returns the guest's processor time in seconds if the guest was interrupted, else None."""
         with self._lock:
-            self._outputs = None
+            self._stdio = None
             return self._worked() if self._has_cut else None
 
     def _worked(self) -> float:
@@ -84,8 +84,8 @@ class Watchdog:
                     seen, idle = self._turn, 0
                     self._begin = time.clock_gettime(self._clock)
                     continue
-                if self._outputs is not None:
-                    self._check(self._outputs)
+                if self._stdio is not None:
+                    self._check(self._stdio)
                     continue
             idle += 1
             if idle > _IDLE_TICKS:
@@ -93,13 +93,13 @@ class Watchdog:
                 if self._turn == seen and not self._is_closing.is_set():
                     self._is_needed.wait()
 
-    def _check(self, outputs: Stdio) -> None:
-        if self._has_cut or self._worked() > TIME_SLICE / 2 or outputs.is_full():
+    def _check(self, stdio: Stdio) -> None:
+        if self._has_cut or self._worked() > TIME_SLICE / 2 or stdio.is_full():
             for _ in range(TIME_SLICE_EPOCHS):
                 self._engine.increment_epoch()
             if not self._has_cut:
                 self._has_cut = True
-                outputs.cut(self._nothing)
+                stdio.cut(self._end_of_file)
 
 
 _FAST = 0.0005
@@ -128,14 +128,14 @@ class InlinePolicy:
         self._streak = 0
 
     def count_thread_run(self, seconds: float) -> None:
-        """A guest has run on a thread for `seconds` of processor time."""
+        """Counts a run on a thread, of `seconds` of processor time."""
         self._streak = self._streak + 1 if seconds <= _FAST else 0
         if self._streak >= self._needed:
             self._streak = 0
             self.is_allowed = True
 
     def count_inline_run(self) -> None:
-        """A guest has ended inline within its time slice. A whole streak divides the streak needed next time by
+        """Counts a run that ended inline within its time slice. A whole streak divides the streak needed next time by
         _MIN_STREAK."""
         self._streak += 1
         if self._streak >= self._needed:
@@ -143,7 +143,7 @@ class InlinePolicy:
             self._needed = max(_MIN_STREAK, self._needed // _MIN_STREAK)
 
     def count_interruption(self, seconds: float) -> None:
-        """A guest was interrupted inline after `seconds` of processor time."""
+        """Counts a run that was interrupted inline after `seconds` of processor time."""
         self._streak = 0
         self._needed = min(self._needed * (_MIN_STREAK**3 if seconds > _MAX_BLOCK else _MIN_STREAK), _MAX_STREAK)
         self.is_allowed = False

@@ -42,7 +42,7 @@ def run(_engine: wasmtime.Engine, context: ExecutionContext, stdout: bytes, stde
     if context.stop_reason is not None:
         return Outcome("stopped", message=context.stop_reason)
     current.context = context
-    ended, memory = _end(context, stdout, stderr)
+    ended, memory = _run_in_store(context, stdout, stderr)
     seconds = (time.monotonic_ns() - context.started_ns) / 1e9
     current.context = None
     context.end()
@@ -52,22 +52,22 @@ def run(_engine: wasmtime.Engine, context: ExecutionContext, stdout: bytes, stde
     return Outcome(ended.kind, ended.code, ended.message, seconds, is_short)
 
 
-def _end(context: ExecutionContext, stdout: bytes, stderr: bytes) -> tuple[Outcome, int]:
+def _run_in_store(context: ExecutionContext, stdout: bytes, stderr: bytes) -> tuple[Outcome, int]:
     """Runs the guest; returns its end, and the bytes of memory of a failed guest."""
     invocation = context.invocation
     try:
         with wasmtime.Store(create_plain_engine()) as store:
             _limit(store, invocation)
-            _give_wasi(store, invocation, stdout, stderr)
+            _configure_wasi(store, invocation, stdout, stderr)
             _running[context] = store.engine
             return _run(store, invocation)
     except Exception as error:  # noqa: BLE001 - another release may raise other exceptions
-        return _ended(error), 0
+        return _outcome(error), 0
     finally:
         _running.pop(context, None)
 
 
-def _ended(error: Exception) -> Outcome:
+def _outcome(error: Exception) -> Outcome:
     # wasmtime's frames are in a cycle with the error, and would keep the engine until the next collection.
     error.__traceback__ = None
     if isinstance(error, wasmtime.ExitTrap):
@@ -89,16 +89,16 @@ def _limit(store: wasmtime.Store, invocation: Invocation) -> None:
     store.set_epoch_deadline(1)
 
 
-def _give_wasi(store: wasmtime.Store, invocation: Invocation, stdout: bytes, stderr: bytes) -> None:
+def _configure_wasi(store: wasmtime.Store, invocation: Invocation, stdout: bytes, stderr: bytes) -> None:
     """Gives the guest its arguments, environment, streams and volumes. Raises _Starved where one fails."""
     with wasmtime.WasiConfig() as config:
-        _give_strings(config, invocation)
+        _set_strings(config, invocation)
         try:
             config.stdout_file = stdout.decode()
             config.stderr_file = stderr.decode()
         except wasmtime.WasmtimeError:
             raise _Starved("no descriptor is free for the guest's output") from None
-        _give_stdin(config, invocation.stdin)
+        _set_stdin(config, invocation.stdin)
         for volume in invocation.volumes:
             try:
                 config.preopen_dir(volume.host.decode(), volume.guest.decode(), fs_mutable=volume.is_writable)
@@ -110,7 +110,7 @@ def _give_wasi(store: wasmtime.Store, invocation: Invocation, stdout: bytes, std
             raise _Starved(str(error)) from None
 
 
-def _give_strings(config: wasmtime.WasiConfig, invocation: Invocation) -> None:
+def _set_strings(config: wasmtime.WasiConfig, invocation: Invocation) -> None:
     try:
         config.argv = [argument.decode() for argument in invocation.argv]
     except UnicodeDecodeError:
@@ -121,7 +121,7 @@ def _give_strings(config: wasmtime.WasiConfig, invocation: Invocation) -> None:
         raise _Starved("the environment is not UTF-8") from None
 
 
-def _give_stdin(config: wasmtime.WasiConfig, stdin: bytes | int) -> None:
+def _set_stdin(config: wasmtime.WasiConfig, stdin: bytes | int) -> None:
     """Sets the file that holds the body: the public API has no other standard input."""
     if stdin == b"":
         return
@@ -148,7 +148,7 @@ def _run(store: wasmtime.Store, invocation: Invocation) -> tuple[Outcome, int]:
     """
     module = invocation.module
     if module.serialized is None:
-        raise wasmtime.WasmtimeError("the module was loaded for the hot path")
+        raise wasmtime.WasmtimeError("the module was loaded for the C API backend")
     exports = module.serialized.instantiate(store).exports(store)
     for name in invocation.entrypoints:
         function = exports.get(name.decode())
@@ -156,8 +156,8 @@ def _run(store: wasmtime.Store, invocation: Invocation) -> tuple[Outcome, int]:
             raise wasmtime.WasmtimeError(f"there is no export {name.decode()}")
         try:
             function(store)
-        except Exception as error:  # noqa: BLE001 - as in `_end`
-            ended, memory = _ended(error), exports.get("memory")
+        except Exception as error:  # noqa: BLE001 - as in `_run_in_store`
+            ended, memory = _outcome(error), exports.get("memory")
             has_failed = ended.kind != "exit" or ended.code != 0
             return ended, memory.data_len(store) if has_failed and isinstance(memory, wasmtime.Memory) else 0
     return Outcome("exit"), 0

@@ -80,15 +80,15 @@ class Stdio:
             writers.register(writer, select.POLLOUT)
         return len(writers.poll(0)) < len(self.writers)
 
-    def cut(self, nothing: int) -> None:
+    def cut(self, end_of_file: int) -> None:
         """Frees a guest that is blocked in a write to one of its outputs: each write gets EPIPE from now on.
 
-        May be called from any thread while the event loop's thread runs the guest. `nothing`, a descriptor at its end
-        of file, takes the place of both reading ends, so that the descriptor numbers stay the event loop's; the pipes
+        May be called from any thread while the event loop's thread runs the guest. `end_of_file`, a descriptor at
+        its end, takes the place of both reading ends, so that the descriptor numbers stay the event loop's; the pipes
         have to be closed afterwards.
         """
-        os.dup2(nothing, self.stdout, inheritable=False)
-        os.dup2(nothing, self._stderr, inheritable=False)
+        os.dup2(end_of_file, self.stdout, inheritable=False)
+        os.dup2(end_of_file, self._stderr, inheritable=False)
 
     def close(self) -> None:
         """Closes the pipes. No guest may be running."""

@@ -1,1 +1,1 @@
-"""The process that serves: uvicorn, listeners, workers, signals, and the operator's listener."""
+"""The process that serves: uvicorn, listeners, workers, signals, and the admin listener."""

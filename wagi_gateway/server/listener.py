@@ -69,7 +69,7 @@ def listening_on(
                 (base.absolute() / path).unlink(missing_ok=True)
 
 
-def listening_to_operator(settings: AdminConfig, base: Path) -> contextlib.AbstractContextManager[socket.socket | None]:
+def listening_to_admin(settings: AdminConfig, base: Path) -> contextlib.AbstractContextManager[socket.socket | None]:
     """The listening socket of `[admin]`, or None without `admin.listen`; only the gateway's user may connect to a UNIX
     socket. Raises StartupError."""
     if settings.listen is None:

@@ -22,7 +22,7 @@ from ..observe.process_registry import ProcessRegistry
 from ..site.site import Site
 from . import systemd
 from .autoreload import check_available, watching
-from .listener import listening, listening_to_operator, url
+from .listener import listening, listening_to_admin, url
 from .signals import HangupHandler, ignore_signals
 from .supervisor import Supervisor
 from .uvicorn_config import worker_config
@@ -57,7 +57,7 @@ def serve(read: Read, *, load: Callable[[ConfigFile], Site], watched: Sequence[P
     with ExitStack() as stack:
         try:
             listener = stack.enter_context(listening(site.config.server, file.base))
-            admin_listener = stack.enter_context(listening_to_operator(site.config.admin, file.base))
+            admin_listener = stack.enter_context(listening_to_admin(site.config.admin, file.base))
         except StartupError:
             site.close()
             raise

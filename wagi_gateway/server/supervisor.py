@@ -178,7 +178,7 @@ class Supervisor:
                 self._registry.on_reload(None, error)
             _fail(requests, error)
             return
-        site.succeed(self._site, keep_all=True)  # guests of the workers may still use what the new site does not
+        site.take_over_from(self._site, keep_all=True)  # guests of the workers may still use what the new site does not
         replaced = [self._site]
         self._site = site
         release(replaced)

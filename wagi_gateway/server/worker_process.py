@@ -42,7 +42,7 @@ class WorkerProcess:
         listener: socket.socket,
         counters: SharedCounters | None = None,
     ) -> None:
-        """A worker that will serve `file` on `listener`, and write its metrics to `counters`."""
+        """Creates a worker, not started, that serves `file` on `listener` and writes its metrics to `counters`."""
         self.pipe, self._child_pipe = _spawn.Pipe()
         """The supervisor's end of the pipe; it reads as closed when the worker has died."""
         self.process = _spawn.Process(target=_run, args=(config, file, listener, self._child_pipe, counters))

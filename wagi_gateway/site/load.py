@@ -77,7 +77,7 @@ def load(
             volumes=volumes,
             certificate=certificate,
             log_directory=logs,
-            touch=sources.in_use(),
+            touch=sources.toucher(),
             loads=_loads(loader.compiler, sources),
             warnings=warnings,
         )

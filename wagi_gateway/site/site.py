@@ -110,7 +110,7 @@ class Site:
             return volume
         return VolumeConfig(path=self.volumes.temporary[volume.temporary].name, read_only=volume.read_only)
 
-    def succeed(self, previous: Site, *, keep_all: bool = False) -> None:
+    def take_over_from(self, previous: Site, *, keep_all: bool = False) -> None:
         """Takes over the temporary directories that this site shares with the `previous` one, or all of them."""
         self.volumes.take_over(previous.volumes, keep_all=keep_all)
 
@@ -124,7 +124,7 @@ class Site:
                 yield module.route, f'"{entry.text}": {words}'
 
     def served(self) -> ServedSite:
-        """The site as the operator's listener shows it."""
+        """The site as the admin listener shows it."""
         endpoints: defaultdict[int, dict[str, Endpoint]] = defaultdict(dict)
         for pattern, endpoint in self.routes:
             endpoints[endpoint.number][pattern.text] = endpoint

@@ -77,7 +77,7 @@ class ModuleSources:
             warnings.append("pull_policy has no effect on a file")
         return self._read_file(resolved.path), tuple(warnings)
 
-    def in_use(self) -> Callable[[], None]:
+    def toucher(self) -> Callable[[], None]:
         """Returns a function that marks the images as used; it keeps no reference to the modules' bytes."""
         return functools.partial(self._store.touch, self._digests) if self._store else lambda: None
 

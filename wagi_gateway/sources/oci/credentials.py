@@ -28,7 +28,7 @@ class FoundCredentials:
     """The place that the credentials come from; without credentials, every place that was searched, and why it has
     none."""
     warnings: tuple[str, ...] = ()
-    """Places that are unusable."""
+    """Files and helpers that could not be used."""
 
 
 class _AuthFile(NamedTuple):

@@ -39,7 +39,7 @@ class EntryWrong(Exception):
 
 @dataclass(frozen=True, slots=True)
 class DockerConfig:
-    """One file; of unknown keys nothing is kept."""
+    """A parsed file, without its unknown keys."""
 
     path: Path
     auths: dict[str, object]

@@ -98,7 +98,7 @@ class Upstream:
 
     def _run(self, endpoint: RegistryEndpoint, retry: RetryPolicy, operation: Operation[T]) -> T:
         if open_circuit := self._unreachable.get(endpoint.host):
-            raise _CircuitOpen(open_circuit.what)  # without `where`, which is another image
+            raise _CircuitOpen(open_circuit.what)  # without `where`, which names the image of the earlier failure
         failed_at, failure = self._failures.get(endpoint.host, (0.0, None))
         if retry is not DEFAULT_POLICY and failure and time.monotonic() < failed_at + CIRCUIT_OPEN_TIME:
             raise _CircuitOpen(failure.what)
@@ -108,7 +108,8 @@ class Upstream:
             raise
         except Unreachable as error:
             self._failures[endpoint.host] = time.monotonic(), error
-            if retry is DEFAULT_POLICY and not isinstance(error, Interrupted):  # an interrupted host does answer
+            # After an interrupted transfer the circuit stays closed: the host itself answers.
+            if retry is DEFAULT_POLICY and not isinstance(error, Interrupted):
                 self._unreachable[endpoint.host] = error
             raise _CircuitOpen(error.what, error.where) from None
 
