@@ -60,6 +60,11 @@ async def drained(gateway: Gateway) -> None:
         await asyncio.wait(tasks)
 
 
+async def only(gateway: Gateway) -> None:
+    """Waits until the served site is the only one: a thread that loaded a site may still be ending."""
+    await asyncio.to_thread(wait_until, lambda: sites() == [gateway.site])
+
+
 @pytest.mark.usefixtures("without_collector")
 def test_a_site_is_freed_after_a_reload_that_failed(path: Path) -> None:
     """The error's frames, in cycles, refer to the site that was served."""
@@ -73,7 +78,7 @@ def test_a_site_is_freed_after_a_reload_that_failed(path: Path) -> None:
                 with suppress(StartupError):
                     await reloader.reload()
                 await drained(gateway)
-                assert sites() == [gateway.site]
+                await only(gateway)
 
     asyncio.run(main())
 
@@ -89,7 +94,7 @@ def test_a_replaced_site_is_freed_without_the_garbage_collector(path: Path, sett
             write(path, changed)
             await reloader.reload()
             await drained(gateway)
-            assert sites() == [gateway.site]
+            await only(gateway)
 
     asyncio.run(main())
 
@@ -105,7 +110,7 @@ def test_a_site_is_freed_when_its_last_request_is_over(path: Path) -> None:
             old.leave()
             del old
             await drained(gateway)
-            assert sites() == [gateway.site]
+            await only(gateway)
 
     asyncio.run(main())
 
