@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wagi_gateway.cgi.response import HeaderBlock, ResponseHead
+from wagi_gateway.cgi import response
+from wagi_gateway.cgi.environ import MAX_FIELDS
+from wagi_gateway.cgi.response import FRONT_END, HeaderBlock, ResponseHead
 from wagi_gateway.errors import BadOutput
 
 CT = b"Content-Type: text/plain\n"
@@ -122,13 +124,61 @@ def test_repeated_fields_are_kept_in_order() -> None:
 
 
 @pytest.mark.parametrize(
-    "name",
-    b"Connection Keep-Alive Proxy-Connection Proxy-Status TE Trailer Upgrade Date Server X-Accel-Redirect"
-    b" X-Sendfile X-LIGHTTPD-send-file Status".split(),
+    "field", [b"a:b", b"a:", b"X-A: 1\r", b"Set-Cookie: a=1"], ids=["short", "void", "CRLF", "cookie"]
 )
+@pytest.mark.parametrize("excess", [0, 1])
+def test_the_number_of_fields_is_bounded(field: bytes, excess: int) -> None:
+    output = CT + (field + b"\n") * (MAX_FIELDS - 1 + excess) + b"\nhi"
+    if excess:
+        with pytest.raises(BadOutput, match=f"the header block has {MAX_FIELDS + 1} lines, more than {MAX_FIELDS}"):
+            parse(output)
+    else:
+        assert parse(output)[1] == b"hi"
+
+
+@pytest.mark.parametrize("line", [b"a:b\n", b"a:\n", b"\x00\n"], ids=["short", "void", "bad"])
+def test_no_line_of_too_many_is_parsed(monkeypatch: pytest.MonkeyPatch, line: bytes) -> None:
+    monkeypatch.setattr(response, "_parse_line", None)
+    with pytest.raises(BadOutput, match="more than 256"):
+        parse(CT + line * 16_000 + b"\nhi")
+
+
+_ORDERS = (
+    b"X-Accel-Redirect X-Accel-Buffering X-Accel-Limit-Rate X-Archive-Files X-Sendfile X-SENDFILE-TEMPORARY X-Sendfile2"
+    b" X-Sendfile-Type X-LIGHTTPD-send-file X-LIGHTTPD-KBytes-per-second X-LiteSpeed-Location X-LiteSpeed-Purge"
+    b" X-LiteSpeed-Cache-Control X-Reproxy-URL X-REPROXY-FILE X-REPROXY-EXPECTED-SIZE X-Envoy-Overloaded"
+    b" X-Envoy-Immediate-Health-Check-Fail X-Envoy-Degraded Endpoint-Load-Metrics Endpoint-Load-Metrics-Bin"
+    b" X-Endpoint-Load-Metrics Fly-Replay fly-replay-cache Grip-Hold Grip-Channel l5d-success-class l5d-retryable"
+    b" X-AppEngine-BlobKey X-Hiawatha-Cache-Remove X-Kong-Limit"
+).split()
+_NOT_SENT = b"Connection Keep-Alive Proxy-Connection Proxy-Status TE Trailer Upgrade Date Server Status".split()
+
+
+@pytest.mark.parametrize("name", [*_NOT_SENT, *_ORDERS], ids=bytes.decode)
 def test_fields_a_guest_cannot_set(name: bytes) -> None:
     value = b"200" if name == b"Status" else b"x"
     assert parse(CT + name + b": " + value + b"\n\n")[0].headers == ((b"content-type", b"text/plain"),)
+
+
+@pytest.mark.parametrize("name", _ORDERS, ids=bytes.decode)
+def test_fields_a_guest_may_set_where_it_commands_the_front_end(name: bytes) -> None:
+    head = HeaderBlock(65536, front_end_headers=True).feed(CT + name + b": x\n\n")
+    assert head
+    assert head.headers[1:] == ((name.lower(), b"x"),)
+
+
+@pytest.mark.parametrize(
+    "name",
+    b"X-Accelerate X-Send X-Litespeed Fly-Request-Id Grip X-Powered-By X-Frame-Options Accel Surrogate-Control"
+    b" CDN-Cache-Control X-Robots-Tag".split(),
+    ids=bytes.decode,
+)
+def test_fields_that_only_look_like_orders(name: bytes) -> None:
+    assert parse(CT + name + b": x\n\n")[0].headers[1:] == ((name.lower(), b"x"),)
+
+
+def test_every_order_has_an_example() -> None:
+    assert [prefix for prefix in FRONT_END if not any(name.lower().startswith(prefix) for name in _ORDERS)] == []
 
 
 @pytest.mark.parametrize(
@@ -188,9 +238,8 @@ _NOT_OURS = ("status", "location", "content-", "date", "server", "connection", "
 
 def _is_passed_on(field: tuple[bytes, bytes]) -> bool:
     name = field[0].decode()
-    return not name.startswith(
-        (*_NOT_OURS, "transfer-encoding", "proxy-", "x-accel-", "x-sendfile", "x-lighttpd-", "x-r")
-    )
+    orders = [prefix.decode() for prefix in FRONT_END]
+    return not name.startswith((*_NOT_OURS, *orders, "transfer-encoding", "proxy-", "x-request-id"))
 
 
 @given(

@@ -14,7 +14,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from tests.fuzz.wire import SILENT, Transport, answers, finished, in_pieces
 from tests.support.http_client import Answer
 from wagi_gateway.cgi.request import RequestHead, check_target, redirected
-from wagi_gateway.cgi.response import HeaderBlock, ResponseHead
+from wagi_gateway.cgi.response import FRONT_END, HeaderBlock, ResponseHead
 from wagi_gateway.errors import BadOutput, RequestError
 from wagi_gateway.gateway.delivery import Delivery
 from wagi_gateway.http.reply import Reply
@@ -26,7 +26,7 @@ from wagi_gateway.site.site import Endpoint
 _ROOM = SpoolBudget(1 << 30, 1 << 20)
 _END = re.compile(rb"\n\r?\n")
 _CONNECTION = {b"keep-alive", b"te", b"trailer", b"upgrade", b"proxy-connection", b"proxy-authenticate", b"date"}
-_ORDERS = (b"x-accel-", b"x-sendfile", b"x-lighttpd-")
+_ORDERS = tuple(FRONT_END)
 _GATEWAYS = (b"server", b"x-request-id", b"content-length", b"transfer-encoding", b"connection")
 _CT = b"Content-Type: text/plain\n"
 
@@ -40,7 +40,7 @@ SEEDS = tuple(
         (2, b"Location: //host/x\nStatus: 307\n\nbody"),
         (5, b"Location: http://a.example/\nX-A: 1\nX-A: 2\nSet-Cookie: a\nSet-Cookie: b\n\n"),
         (0, b"Status: 204\nContent-Length: 3\n\nabc"),
-        (7, _CT + b"X-Accel-Redirect: /x\nConnection: close\nDate: x\nServer: y\nProxy-A: 1\n\n"),
+        (7, _CT + b"X-Accel-Redirect: /x\nX-Envoy-Degraded: 1\nConnection: close\nDate: x\nServer: y\nProxy-A: 1\n\n"),
         (1, _CT + b"Transfer-Encoding: chunked\n\n0\r\n\r\n"),
         (1, _CT + b"X: a\rSet-Cookie: e=1\n\nhi"),
     )

@@ -30,7 +30,7 @@ _HTTP = (
 _FIELDS = [word.lower() if word.endswith(b":") else word for word in _HTTP]
 _CGI = (
     b"Content-Type: Status: Location: Content-Length: Transfer-Encoding: Connection: Set-Cookie: X-Accel-Redirect:"
-    b" X-Sendfile: Date: Server: HTTP/1.1 text/plain chunked 200 302 404".split()
+    b" X-Sendfile: X-Envoy- X-LiteSpeed- Fly-Replay: Date: Server: HTTP/1.1 text/plain chunked 200 302 404".split()
 )
 _HOSTS = (
     b"http:// https:// *. insecure:allow-all 127.0.0.1 169.254.169.254 [::1] [::ffff: xn-- localhost 0x7f. %2e"

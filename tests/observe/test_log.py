@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import subprocess
 import sys
 
@@ -40,6 +41,43 @@ def test_text() -> None:
 
 def test_text_of_a_guest() -> None:
     assert "INFO    guest: hello route=/x" in TextFormatter().format(record("hello", GUEST, route="/x"))
+
+
+@pytest.mark.parametrize("name", [GUEST, "wagi_gateway", "uvicorn.error"], ids=["guest", "gateway", "uvicorn"])
+@pytest.mark.parametrize(
+    "message",
+    [
+        "x route=/admin id=forged",
+        "route=/admin id=forged",
+        'x" route=/admin id=forged y="',
+        "x\\ route=/admin\tid=forged",
+        "x\nroute=/admin id=forged",
+        "x\u00a0route=/admin\u3000id=forged",
+        "502: the line b'route=/admin id=forged' has no colon",
+        "(route=/admin,id=forged)",
+        "x route=/admin id=forged " * 100,
+    ],
+)
+def test_no_field_of_a_text_line_is_forged(message: str, name: str) -> None:
+    line = TextFormatter().format(record(message, name, route="/x", id="r1"))
+    assert re.findall(r"\b(route|id)=(\S+)", line) == [("route", "/x"), ("id", "r1")]
+    assert line.endswith(" route=/x id=r1")
+
+
+@pytest.mark.parametrize("value", ["a route=/admin", 'a" route=/admin id="', "route=/admin"])
+def test_no_field_of_a_text_line_is_forged_in_a_value(value: str) -> None:
+    line = TextFormatter().format(record("x", reason=value, route="/x"))
+    assert re.findall(r"\broute=(\S+)", line) == ["/x"]
+
+
+@pytest.mark.parametrize("text", ["GET /a?b=1&c=2", "a == b", "a = b", "=", "http://h/?q=1"])
+def test_what_is_no_field_stays_as_it_is(text: str) -> None:
+    assert f" {text} route=/x" in TextFormatter().format(record(text, route="/x"))
+
+
+def test_json_of_a_guest_has_its_text_unchanged() -> None:
+    line = json.loads(JsonFormatter().format(record("x route=/admin id=forged", GUEST, route="/x", id="r1")))
+    assert (line["message"], line["route"], line["id"]) == ("x route=/admin id=forged", "/x", "r1")
 
 
 def test_json() -> None:

@@ -19,7 +19,7 @@ from scripts.configuration_page import configuration_page
 from tests.conftest import ROOT
 from wagi_gateway.cgi.environ import META_VARIABLES, build_environ
 from wagi_gateway.cgi.request import RequestHead, find_authority
-from wagi_gateway.cgi.response import HeaderBlock
+from wagi_gateway.cgi.response import FRONT_END, HeaderBlock
 from wagi_gateway.cli.main import app
 from wagi_gateway.config.file import config_from_tables
 from wagi_gateway.config.settings import Config, Limits, nested_models
@@ -216,3 +216,10 @@ def test_every_refusal_of_output_is_described(output: bytes) -> None:
     with pytest.raises(BadOutput) as refusal:
         read_block(output)
     assert f"`502: {refusal.value}`" in WRITING_MODULES.read_text()
+
+
+def test_the_fields_that_command_a_proxy_are_those_that_are_taken_out() -> None:
+    page = (ROOT / "docs/behind-a-proxy.md").read_text()
+    section = page.partition("## Fields that command the proxy")[2].partition("\n## ")[0]
+    named = re.findall(r"^\| `([^`*]+)\*` \|", section, re.MULTILINE)
+    assert sorted(name.lower().encode() for name in named) == sorted(FRONT_END)

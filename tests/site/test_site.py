@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from tests.support import guests
 from wagi_gateway.config.file import read_config
+from wagi_gateway.outbound.client import OutboundClient
 from wagi_gateway.site.load import load
 from wagi_gateway.site.site import Site
 
@@ -91,3 +93,20 @@ def test_a_temporary_directory_lives_on_in_the_next_site(tmp_path: Path) -> None
 def test_it_may_be_closed_twice(tmp_path: Path) -> None:
     with loaded(tmp_path) as site:
         site.close()
+
+
+class BrokenClient:
+    """A client of outbound calls that cannot be closed."""
+
+    def close(self) -> None:
+        raise RuntimeError("no way")
+
+
+def test_what_cannot_be_closed_does_not_keep_the_rest(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with loaded(tmp_path) as site:
+        (scratch,) = site.volumes.temporary.values()
+        pattern, endpoint = site.routes[0]
+        broken = replace(endpoint, outbound=cast(OutboundClient, BrokenClient()))
+        replace(site, routes=[(pattern, broken), *site.routes[1:]]).close()
+        assert not Path(scratch.name).exists()
+    assert "no way" in caplog.text

@@ -61,6 +61,23 @@ def test_temporary_directories_are_shared_and_removed(tmp_path: Path) -> None:
     assert [directory.path.exists() for directory in (one, other)] == [False, False]
 
 
+def test_one_failure_does_not_keep_the_others(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A directory that is no longer one, and a descriptor that somebody else has closed."""
+    volumes = Volumes(tmp_path)
+    opened = [volumes.open(VolumeConfig(temporary=name)) for name in "abcd"]
+    os.close(opened[0].descriptor)
+    for replaced in (opened[0].path, opened[2].path):
+        replaced.rmdir()
+        replaced.touch()
+    volumes.close()
+    volumes.close()
+    assert [volume.path.exists() for volume in opened] == [True, False, True, False]
+    assert [str(volume.path) in caplog.text for volume in opened] == [True, False, True, False]
+    assert len(caplog.records) == 2
+    for volume in opened:
+        volume.path.unlink(missing_ok=True)
+
+
 @pytest.mark.parametrize(
     ("path", "problem"),
     [("nowhere", "there is no directory"), ("file", "there is no directory"), ("oci:x/y:1", "does not come from")],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import resource
 import select
+import signal
 import time
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from tests.support.clock import assert_within
 from tests.support.config import guest, module
 from wagi_gateway.config.file import read_config
 from wagi_gateway.errors import StartupError
+from wagi_gateway.sandbox.stack import GUEST_STACK
 from wagi_gateway.site.load import load
 
 _PATH_OPEN = (
@@ -90,14 +92,33 @@ def test_connections_wait_for_descriptors(tmp_path: Path, cache: Path) -> None:
         assert len(warnings(server.log)) == 1
 
 
-def _small_stack() -> None:
-    resource.setrlimit(resource.RLIMIT_STACK, (2**20, 2**20))
-
-
-def test_a_guest_overflows_its_stack_and_not_the_servers(tmp_path: Path, cache: Path) -> None:
+@pytest.mark.parametrize(
+    ("stack", "workers"),
+    [*((kib * 1024, 1) for kib in (256, 512, 1024, 2048, 3072, 8192)), (resource.RLIM_INFINITY, 1), (2**20, 2)],
+)
+def test_a_guest_overflows_its_stack_and_not_the_servers(tmp_path: Path, cache: Path, stack: int, workers: int) -> None:
+    """Whatever the main thread's stack is, for guests that were quick until then as well."""
+    if (hard := resource.getrlimit(resource.RLIMIT_STACK)[1]) not in (resource.RLIM_INFINITY, stack):
+        pytest.skip(f"RLIMIT_STACK is {hard} here")
     (tmp_path / "deep.wat").write_text(guests.STACK_OVERFLOW)
-    with running(tmp_path, guest("/deep", "deep", **LIMITS), cache=cache, preexec=_small_stack) as server:
-        assert [server.get("/deep").status_code for _ in range(3)] == [500] * 3
+    (tmp_path / "later.wat").write_text(guests.when_asked("(call $again)", fields="(func $again (call $again))"))
+    config = guest("/deep", "deep", **LIMITS) + guest("/later", "later", **LIMITS)
+
+    def bound() -> None:
+        resource.setrlimit(resource.RLIMIT_STACK, (stack, stack))
+
+    options = ("--workers", str(workers))
+    with running(tmp_path, config, *options, cache=cache, preexec=bound) as server:
+        for _ in range(2):
+            assert [server.get("/deep").status_code for _ in range(3)] == [500] * 3
+            assert [server.get("/later").status_code for _ in range(40)] == [200] * 40
+            assert [server.get("/later?deep").status_code for _ in range(3)] == [500] * 3
+            server.process.send_signal(signal.SIGHUP)
+            server.wait_for_log("reloaded: 2 routes")
+        server.process.terminate()
+        assert server.process.wait(20) == 0
+        warned = [line for line in server.log.splitlines() if "quick guests run on threads of their own" in line]
+        assert len(warned) == (0 <= stack < GUEST_STACK)
 
 
 def _slowest_health(server: Server, seconds: float) -> float:

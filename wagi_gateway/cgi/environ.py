@@ -21,7 +21,7 @@ SERVER_SOFTWARE = b"wagi-gateway/" + __version__.encode()
 MAX_ENVIRON = 64 * 1024
 """Largest environment in bytes, names and values; a request that needs more gets 431."""
 MAX_FIELDS = 256
-"""Most header fields; a request with more gets 431."""
+"""Most header fields; a request with more gets 431, a response with more is 502."""
 
 META_VARIABLES = frozenset(
     "AUTH_TYPE CONTENT_LENGTH CONTENT_TYPE GATEWAY_INTERFACE HTTPS PATH_INFO PATH_TRANSLATED QUERY_STRING REMOTE_ADDR"

@@ -182,7 +182,7 @@ class ModuleConfig(SettingsTable):
     pass_authorization: bool = False
     """Whether the guest sees the Authorization header, as HTTP_AUTHORIZATION."""
     front_end_headers: bool = False
-    """Whether the guest may command the front server: X-Accel-*, X-Sendfile* and X-LIGHTTPD-* reach it."""
+    """Whether the guest may command the front server: X-Accel-*, X-Sendfile* and the like reach it."""
     strict_exit: bool = False
     """Whether an exit code other than 0 makes a complete response a failure (500); else it is delivered."""
 

@@ -6,6 +6,7 @@ import asyncio
 import functools
 import json
 import logging
+import re
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,9 @@ logger = logging.getLogger("wagi_gateway")
 ACCESS = "wagi_gateway.access"
 CALLS = "wagi_gateway.calls"
 GUEST = "wagi_gateway.guest"
+
+_FIELD = re.compile(r"""(?<![^\s"'(\[{<,])(\w+)=""")
+"""What reads as a field of a text line: a name and `=` after a blank, a quotation mark, a bracket or a comma."""
 
 
 def configure(settings: LogConfig, directory: Path | None = None) -> None:
@@ -86,13 +90,17 @@ class _MessageFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """`2026-11-22T12:00:00.000Z INFO message key=value …`"""
+    r"""`2026-11-22T12:00:00.000Z INFO message key=value …`.
+
+    What reads as a field inside of the message becomes `key\x3dvalue`: a message may quote a guest, which prints
+    standard error and header blocks.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         """Formats a record."""
         fields = "".join([f" {key}={_as_text(value)}" for key, value in _fields(record).items()])
         origin = "guest: " if record.name == GUEST else ""
-        line = f"{_time(record)} {record.levelname:<7} {origin}{escape(record.getMessage())}{fields}"
+        line = f"{_time(record)} {record.levelname:<7} {origin}{_escape_fields(escape(record.getMessage()))}{fields}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
@@ -122,10 +130,14 @@ def escape(text: str) -> str:
     )
 
 
+def _escape_fields(text: str) -> str:
+    return _FIELD.sub(r"\1\\x3d", text) if "=" in text else text
+
+
 def _as_text(value: object) -> object:
     if type(value) in (int, float):
         return value
-    text = escape(str(value))
+    text = _escape_fields(escape(str(value)))
     return json.dumps(text, ensure_ascii=False) if " " in text or '"' in text else text
 
 

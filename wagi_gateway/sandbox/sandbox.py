@@ -17,6 +17,7 @@ from .backend import choose
 from .guest import GRACE, Guest
 from .inline import InlinePolicy, Watchdog
 from .invocation import Invocation, Outcome
+from .stack import GUEST_STACK, can_hold_guest
 from .stdio import StdioPool
 from .threads import ThreadPool
 
@@ -34,6 +35,17 @@ def _nothing(*_: object) -> None:
     pass
 
 
+def inline_warning() -> str | None:
+    """Why no guest may run on the calling thread, which is to run the event loop, if its stack is the reason."""
+    if not choose().can_run_inline or can_hold_guest():
+        return None
+    limit = resource.getrlimit(resource.RLIMIT_STACK)[0]
+    return (
+        f"quick guests run on threads of their own, which is slower: the main thread's stack has {limit >> 10} KiB,"
+        f" less than the {GUEST_STACK >> 10} KiB for a guest; raise its limit (ulimit -s, LimitSTACK=)"
+    )
+
+
 class Sandbox:
     """Runs guests for one event loop, from `__aenter__` to `__aexit__`."""
 
@@ -47,6 +59,8 @@ class Sandbox:
         """The most guests on threads at one time in the current window."""
         self._all_ended = asyncio.Event()
         self._stop_ticker = threading.Event()
+        self._allows_inline = False
+        """Whether guests may run on the event loop's thread: its stack is known once the loop runs."""
         self._watchdog = Watchdog(engine)
         self._inline_policies: dict[tuple[str, bytes | None], InlinePolicy] = {}
         self._recent: list[Guest] = []
@@ -64,7 +78,8 @@ class Sandbox:
         with contextlib.ExitStack() as undo:
             self._probe = os.open(os.devnull, os.O_RDONLY)
             undo.callback(os.close, self._probe)
-            if self._backend.can_run_inline:
+            self._allows_inline = self._backend.can_run_inline and can_hold_guest()
+            if self._allows_inline:
                 self._watchdog.start()
                 undo.callback(self._watchdog.close)
             self._ticker.start()
@@ -83,7 +98,7 @@ class Sandbox:
             self._recent_timer.cancel()
         self._recent.clear()
         self._stop_ticker.set()
-        if self._backend.can_run_inline:
+        if self._allows_inline:
             await asyncio.to_thread(self._watchdog.close)
         await asyncio.to_thread(self._ticker.join)
         os.close(self._probe)
@@ -103,7 +118,7 @@ class Sandbox:
         policy = self.inline_policy(invocation)
         try:
             guest = Guest(invocation, self._pool, self.loop, on_slow=on_slow, on_end=on_end)
-            if policy.is_allowed and self._backend.can_run_inline and _can_run_inline(invocation):
+            if policy.is_allowed and self._allows_inline and _can_run_inline(invocation):
                 if self._run_inline(guest, policy):
                     return guest
                 guest.restart()

@@ -7,10 +7,7 @@ import threading
 from collections.abc import Callable
 from queue import SimpleQueue
 
-from ..compiler.engine import MAX_WASM_STACK
-
-_STACK = MAX_WASM_STACK + 3 * 2**20
-"""Bytes of a thread's stack: the guest's bound, beyond which the guest traps, and room for the calls around it."""
+from .stack import GUEST_STACK
 
 
 class ThreadPool:
@@ -42,7 +39,7 @@ class ThreadPool:
         refuses another thread."""
         with self._lock:
             while self._count < count:
-                default = threading.stack_size(_STACK)
+                default = threading.stack_size(GUEST_STACK)
                 try:
                     threading.Thread(target=self._work, name="guest", daemon=True).start()
                 finally:

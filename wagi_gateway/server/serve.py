@@ -19,6 +19,7 @@ from ..gateway.reload import Read
 from ..memory import bound_arenas, check_memory, memory_bound
 from ..observe import log
 from ..observe.process_registry import ProcessRegistry
+from ..sandbox.sandbox import inline_warning
 from ..site.site import Site
 from . import systemd
 from .autoreload import check_available, watching
@@ -49,6 +50,8 @@ def serve(read: Read, *, load: Callable[[ConfigFile], Site], watched: Sequence[P
     site = load(file)
     for warning in (*site.warnings, *check_memory(site.config, site.config.server.workers, memory_bound())):
         log.logger.warning("%s", warning)
+    if slow := inline_warning():
+        log.logger.warning("%s", slow)
 
     def on_ready(address: str) -> None:
         notify(systemd.READY)

@@ -140,11 +140,16 @@ class Site:
         return ServedModule(config.route, routes, endpoint.source, endpoint.module.digest, config.limits, logs)
 
     def close(self) -> None:
-        """Closes outbound connections and volumes, and removes temporary directories. May be called twice."""
-        for _, endpoint in self.routes:
-            if endpoint.outbound:
-                endpoint.outbound.close()
-        self.volumes.close()
+        """Closes outbound connections and volumes, and removes temporary directories. May be called twice.
+
+        A failure is logged and raises nothing: the rest has to be closed, and the server or a reload goes on.
+        """
+        clients = [endpoint.outbound.close for _, endpoint in self.routes if endpoint.outbound]
+        for close in (*clients, self.volumes.close):
+            try:
+                close()
+            except Exception:
+                logger.exception("a part of the site cannot be closed")
 
 
 def release(sites: list[Site]) -> None:

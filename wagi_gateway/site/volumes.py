@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from ..config.file import ConfigFile
 from ..config.settings import VolumeConfig
@@ -13,6 +13,7 @@ from ..sandbox.invocation import GuestVolume
 from ..sandbox.pipes import descriptor_path
 from ..sources.file import resolve
 from .findings import Findings
+from .temporary import TemporaryDirectory
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class Volumes:
     def __init__(self, base: Path, previous: Volumes | None = None) -> None:
         """`base` is the directory of relative paths. Temporary directories of `previous` are reused, and
         `previous` owns them until `take_over`."""
-        self.temporary: dict[str, TemporaryDirectory[str]] = {}
+        self.temporary: dict[str, TemporaryDirectory] = {}
         self.warning: str | None = None
         """The warning of the last `open`."""
         self._base = base
@@ -77,9 +78,11 @@ class Volumes:
         self._previous = None
 
     def close(self) -> None:
-        """Closes directories and removes the temporary ones it owns. May be called twice."""
+        """Closes directories and removes the temporary ones it owns. May be called twice. Raises nothing: a failure
+        concerns one directory, and is logged."""
         for descriptor in self._descriptors.values():
-            os.close(descriptor)
+            with contextlib.suppress(OSError):  # the descriptor is closed all the same (close(2))
+                os.close(descriptor)
         self._descriptors.clear()
         others = self._previous.temporary if self._previous else {}
         for name, directory in self.temporary.items():
@@ -89,7 +92,7 @@ class Volumes:
     def _temporary(self, name: str) -> Path:
         if name not in self.temporary:
             existing = self._previous.temporary.get(name) if self._previous else None
-            self.temporary[name] = existing or TemporaryDirectory(prefix="wagi-gateway-", ignore_cleanup_errors=True)
+            self.temporary[name] = existing or TemporaryDirectory()
         return Path(self.temporary[name].name)
 
     def _named(self, text: str) -> Path:

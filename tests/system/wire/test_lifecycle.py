@@ -18,7 +18,7 @@ from ...support.http_client import Answer, access_line, assert_logged, connected
 from .conftest import Route
 
 SLOT = "limits = { concurrency = 1, queue = 1, queue_time = 10 }"
-FORGED = b"a\n2026-01-01T00:00:00.000Z ERROR forged\x1b[2J\rover\x9b\n"
+FORGED = b"a\n2026-01-01T00:00:00.000Z ERROR forged\x1b[2J\rover\x9b x route=/admin id=1\n"
 
 ROUTES = (
     Route("/l/streamed-trap", guests.says(CT + b"\n" + b"x" * 300_000, then="unreachable")),
@@ -128,6 +128,9 @@ def test_l08_forged_stderr(site: Server) -> None:
     forged = [line for line in lines if "forged" in line]
     assert forged
     assert all(re.match(r"\d{4}-\S+Z \w+ +guest: .* id=", line) for line in forged)
+    request_id = (answer.value("x-request-id") or b"").decode()
+    mine = [line for line in forged if line.endswith(request_id)]
+    assert [re.findall(r"(route|id)=(\S+)", line) for line in mine] == [[("route", "/l/lines"), ("id", request_id)]]
 
 
 @pytest.mark.parametrize("path", ["/l/spin", "/l/pour"])

@@ -60,6 +60,10 @@ HOP_BY_HOP = (
 )
 DISGUISED = b"Proxy-Authenticate: a\nProxy-Authorization: b\n"
 ORDERS = b"X-Accel-Redirect: /internal/secret\nX-Sendfile: /etc/passwd\nX-LIGHTTPD-send-file: /etc/passwd\n"
+MORE_ORDERS = (
+    b"X-LiteSpeed-Location: /internal/secret\nX-REPROXY-URL: http://10.0.0.1/\nX-Envoy-Immediate-Health-Check-Fail: 1\n"
+    b"Fly-Replay: app=other\nX-Archive-Files: zip\nGrip-Hold: stream\n"
+)
 ENDLESS_BLOCK = guests.says(CT * 1000, repeat="(call $write (i32.const 1) (i32.const 1024) (i32.const 25000))")
 LONG_COOKIE = b"s=" + b"c" * 3070
 
@@ -152,8 +156,22 @@ ROWS = [
     good("R33-cookie", CT + b"Set-Cookie: " + LONG_COOKIE + b"\n\nhi", set_cookie=[LONG_COOKIE]),
     bad("R33-line", CT + b"X-A: " + b"a" * MIB + b"\n\nhi", "header block is longer"),
     bad("R33-many", CT + b"X-A: 0123456789\n" * 4480 + b"\nhi", "header block is longer"),
+    good("R37", CT + b"a:b\n" * 255 + b"\nhi", a=[b"b"] * 255),
+    bad("R37-one-more", CT + b"a:b\n" * 256 + b"\nhi", "has 257 lines, more than 256"),
+    bad("R37-many", CT + b"a:b\n" * 16_000 + b"\nhi", "has 16001 lines, more than 256"),
+    bad("R37-void", CT + b"a:\n" * 20_000 + b"\nhi", "has 20001 lines, more than 256"),
     Response("R33-endless", b"", 502, log="header block is longer", wat=ENDLESS_BLOCK),
     good("H12", CT + ORDERS + b"\nhi", x_accel_redirect=[], x_sendfile=[], x_lighttpd_send_file=[]),
+    good(
+        "H12-more",
+        CT + MORE_ORDERS + b"\nhi",
+        x_litespeed_location=[],
+        x_reproxy_url=[],
+        x_envoy_immediate_health_check_fail=[],
+        fly_replay=[],
+        x_archive_files=[],
+        grip_hold=[],
+    ),
     Response(
         "H12-allowed",
         CT + ORDERS + b"\nhi",
