@@ -1,4 +1,4 @@
-"""Imports and exports read from bytes: as wasmtime sees them, without asking for what ends the process."""
+"""Imports and exports read from bytes: the same as wasmtime's, without a request that ends the process."""
 
 from __future__ import annotations
 

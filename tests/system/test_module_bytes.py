@@ -66,8 +66,14 @@ def test_run_and_inspect_refuse_it(name: str, tmp_path: Path) -> None:
         assert f"{where}: has {what}".encode() in done.stderr
 
 
-def test_a_reload_refuses_every_one_and_the_server_goes_on(serve: Serve, tmp_path: Path) -> None:
-    server = serve(HELLO, hello=guests.HELLO)
+def test_a_start_refuses_every_one(tmp_path: Path) -> None:
+    (tmp_path / "modules.toml").write_text(write_all(tmp_path, refused()))
+    assert gateway("serve", "modules.toml", "--listen", "127.0.0.1:0", cwd=tmp_path).returncode == 3
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_reload_refuses_every_one_and_the_server_goes_on(serve: Serve, tmp_path: Path, workers: str) -> None:
+    server = serve(HELLO, "--workers", workers, hello=guests.HELLO)
     modules = refused()
     tables = write_all(tmp_path, modules)
     reload(server, HELLO + tables)
