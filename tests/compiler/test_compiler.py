@@ -11,6 +11,7 @@ import pytest
 import wasmtime
 
 from tests.conftest import OTHER_RELEASE
+from tests.support.modules import DISABLED, LOADED, UNDESCRIBED, binary, started
 from wagi_gateway.compiler import abi
 from wagi_gateway.compiler.cache import ArtefactCache
 from wagi_gateway.compiler.compiler import Compiler
@@ -131,6 +132,103 @@ def test_every_import_is_refused_at_once() -> None:
     assert [problem.what.split(",")[0] for problem in raised.value.problems] == ["imports a.b", "imports c.d"]
 
 
+@pytest.mark.parametrize(("fields", "where", "what"), UNDESCRIBED.values(), ids=UNDESCRIBED)
+def test_a_type_that_would_end_the_process_is_refused(fields: str, where: str, what: str) -> None:
+    own = compiler()
+    with pytest.raises(StartupError) as raised:
+        own.load(source(binary(fields)))
+    assert raised.value.problems[0].what.startswith(f"{where}: has {what}")
+    assert not own.loads
+
+
+@pytest.mark.parametrize(
+    "fields",
+    ['(import "a" "b" (func (param v128)))', '(func (export "f") (param v128))'],
+    ids=["import", "export"],
+)
+def test_a_type_that_would_end_the_process_is_refused_before_its_artefact_is_loaded(
+    tmp_path: Path, fields: str
+) -> None:
+    """An earlier release may have compiled it."""
+    cache = ArtefactCache(tmp_path / "cache")
+    compiler(cache).load(source(EMPTY))
+    (artefact,) = (tmp_path / "cache").glob("*.cwasm")
+    strange = source(binary(fields))
+    key = artefact.stem.replace(source(EMPTY).digest, strange.digest)
+    own = compiler(cache)
+    cache.store(key, wasmtime.Module(own.engine, strange.data).serialize())
+    with pytest.raises(StartupError, match="type v128"):
+        own.load(strange)
+    assert not own.loads
+
+
+@pytest.mark.parametrize("fields", LOADED.values(), ids=LOADED)
+def test_other_types_are_loaded(fields: str) -> None:
+    assert compiler().load(source(binary(started(fields)))).functions >= {"_start"}
+
+
+@pytest.mark.parametrize("fields", DISABLED.values(), ids=DISABLED)
+def test_types_of_disabled_proposals_are_refused_in_wasmtimes_words(fields: str) -> None:
+    with pytest.raises(StartupError, match=r"^does not compile: [^\n]+$"):
+        compiler().load(source(binary(fields)))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    ["(memory 1 2 shared)", '(import "env" "memory" (memory 1 2 shared))', "(memory 1) (memory i64 1 2 shared)"],
+    ids=["own", "imported", "the second, of 64 bits"],
+)
+def test_a_shared_memory_is_refused(fields: str) -> None:
+    with pytest.raises(StartupError, match=r"^needs threads, which guests do not have: its memory"):
+        compiler().load(source(binary(fields)))
+
+
+FD_WRITE = WASI.format("fd_write", "(param i32 i32 i32 i32) (result i32)")
+
+
+@pytest.mark.parametrize(
+    ("fields", "needing"),
+    [
+        (FD_WRITE, "fd_write"),
+        (f"{FD_WRITE} (memory 1)", "fd_write"),
+        (f'{FD_WRITE} (memory (export "mem") 1)', "fd_write"),
+        (f'{FD_WRITE} (memory 1) (func (export "memory"))', "fd_write"),
+        (WASI.format("sched_yield", "(result i32)"), "sched_yield"),
+        (WASI.format("proc_exit", "(param i32)"), "proc_exit"),
+    ],
+    ids="none|not exported|another name|another kind|no address|no result".split("|"),
+)
+def test_wasi_needs_an_exported_memory(fields: str, needing: str) -> None:
+    expected = f'^exports no memory with the name "memory", which wasi_snapshot_preview1.{needing} needs; export it$'
+    with pytest.raises(StartupError, match=expected):
+        compiler().load(source(f"(module {fields})"))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        "",
+        '(import "host" "call" (func))',
+        f'{FD_WRITE} (memory (export "memory") 1)',
+        f'{FD_WRITE} (memory 1) (memory (export "m") (export "memory") 1)',
+    ],
+    ids="no import|another import|exported|the second".split("|"),
+)
+def test_a_memory_that_is_exported_or_not_needed(fields: str) -> None:
+    assert compiler().load(source(f"(module {fields})"))
+
+
+def test_wasi_of_2019_is_refused_once() -> None:
+    wasi = FD_WRITE.replace("snapshot_preview1", "unstable")
+    with pytest.raises(StartupError) as raised:
+        compiler().load(source(f"(module {wasi} {wasi.replace('fd_write', 'fd_pwrite')})"))
+    (problem,) = raised.value.problems
+    assert problem.what.startswith(
+        "imports wasi_unstable.fd_write and 1 more of wasi_unstable, which this gateway does"
+    )
+    assert problem.what.endswith("rebuild it for wasm32-wasip1")
+
+
 @pytest.mark.skipif(not abi.has_known_abi(), reason="the pool is for the release that the hot path is written for")
 def test_a_module_over_the_pools_limits_is_refused_with_the_settings() -> None:
     engine, _ = create_engine(EngineSettings(slots=1, max_memory=2**16, memories=1, tables=1, table_elements=10))
@@ -167,7 +265,8 @@ TWO = "(param i32 i32) (result i32)"
     ids=["none", "wasi", "random", "poll", "host", "short", "long"],
 )
 def test_is_interruptible(fields: str, expected: bool) -> None:
-    assert compiler().load(source(f"(module {fields})")).is_interruptible == expected
+    text = f'(module {fields} (memory (export "memory") 1))'
+    assert compiler().load(source(text)).is_interruptible == expected
 
 
 def test_only_assemblyscript_without_volumes_gets_another_fd_write() -> None:

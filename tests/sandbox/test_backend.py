@@ -10,8 +10,10 @@ import wasmtime
 
 from tests.support import guests
 from tests.support.sandbox import compiler, invocation, run
+from wagi_gateway.compiler.compiler import Compiler
 from wagi_gateway.sandbox.backend import choose
 from wagi_gateway.sandbox.context import ExecutionContext
+from wagi_gateway.sandbox.host import HostImport
 from wagi_gateway.sandbox.invocation import GuestVolume, Invocation, Outcome, StopReason
 from wagi_gateway.sandbox.pipes import descriptor_path
 from wagi_gateway.sources.file import WasmSource
@@ -115,12 +117,14 @@ def test_a_host_function_and_the_ends_of_memory() -> None:
     assert (output, execution.failure()) == (b"onetwo", None)
 
 
-WITHOUT_MEMORY = f"""(module {guests.POLL} (memory 1) (func (export "_start")
- (if (i32.ne (call $poll (i32.const 0) (i32.const 64) (i32.const 1) (i32.const 128)) (i32.const 21))
-  (then unreachable))))"""
+WITHOUT_MEMORY = """(module (import "host" "has_memory" (func $has_memory (result i32))) (memory 1)
+ (func (export "_start") (if (call $has_memory) (then unreachable))))"""
+HAS_MEMORY = HostImport("host", "has_memory", 0, lambda _context, memory, _arguments: memory is not None, failed=1)
 
 
 @pytest.mark.parametrize("exports", ['(export "_start")', '(export "memory") (export "_start")'], ids=["none", "other"])
 def test_a_host_function_without_memory(exports: str, pipe: bytes) -> None:
-    guest = invocation(WITHOUT_MEMORY.replace('(export "_start")', exports))
+    text = WITHOUT_MEMORY.replace('(export "_start")', exports)
+    own = Compiler(compiler().engine, lambda linker, _gathers: choose().define(linker, HAS_MEMORY))
+    guest = invocation(guests.HELLO)._replace(module=own.load(WasmSource("guest.wat", text.encode(), text)))
     assert outcome(guest, pipe, pipe) == ("exit", 0, "")

@@ -14,11 +14,12 @@ import wasmtime
 
 from ..errors import Problem, StartupError
 from ..sources.file import WasmSource
-from . import abi
+from . import abi, foreign_imports
 from .abi import WASMTIME_VERSION
-from .binary import largest_function
+from .binary import COMPONENT, MAGIC, Malformed, largest_function
 from .cache import ArtefactCache
 from .engine import MAX_WASM_STACK
+from .externs import Externs, FunctionType, MemoryType
 
 _WASI = "wasi_snapshot_preview1"
 _SLOW_CALLS = frozenset((f"{_WASI}.poll_oneoff", f"{_WASI}.random_get"))
@@ -26,10 +27,11 @@ _SLOW_CALLS = frozenset((f"{_WASI}.poll_oneoff", f"{_WASI}.random_get"))
 _MAX_SHORT_FUNCTION = 128 * 1024
 """Bytes of a function body. Epochs are checked on entry and in loops; a body of this size has room for some ten
 thousand calls in a row, a fifth of a second at worst."""
-_COMPONENT = b"\0asm\x0d\x00\x01\x00"
 
 # File names in the messages of AssemblyScript's runtime; its strings are UTF-16.
 _ASSEMBLYSCRIPT = "~lib/".encode("utf-16-le")
+
+_ENTRYPOINT = FunctionType((), ())
 
 DefineHost = Callable[[wasmtime.Linker, bool], None]
 """Defines the host functions in a linker; with the flag, also the `fd_write` that writes all buffers."""
@@ -121,9 +123,11 @@ class Compiler:
             self._warm[key] = known
         if key not in self._warm:
             linker = self._linker(needs_full_fd_write=needs_full_fd_write)
-            module = self._module(source)
-            self._check_imports(module, linker)
-            self._warm[key] = self._link(source, module, linker, needs_full_fd_write=needs_full_fd_write)
+            data = _binary(source)
+            externs = self._externs(source, data)
+            module = self._module(source, data)
+            self._check_imports(externs, linker)
+            self._warm[key] = self._link(source, data, externs, module, linker, needs_full_fd_write=needs_full_fd_write)
         return self._warm[key]
 
     def drop_previous(self) -> None:
@@ -144,9 +148,22 @@ class Compiler:
         except OSError as error:
             raise _refuse(f"cannot be kept in memory: {error.strerror}") from None
 
-    def _module(self, source: WasmSource) -> wasmtime.Module:
+    def _externs(self, source: WasmSource, data: bytes) -> Externs:
+        """The imports and exports of a module that is fit to be given to wasmtime."""
+        try:
+            externs = Externs.read(data)
+        except Malformed as malformed:
+            self._compile(source, data)  # refuses it in more detail
+            raise _refuse(f"cannot be read: {malformed}") from None
+        if externs.has_shared_memory:
+            raise _refuse("needs threads, which guests do not have: its memory is shared; build it without threads")
+        if problems := externs.undescribed():
+            raise StartupError(*problems)
+        return externs
+
+    def _module(self, source: WasmSource, data: bytes) -> wasmtime.Module:
         if self._cache is None:
-            return self._compile(source)
+            return self._compile(source, data)
         key = f"{source.digest}-{WASMTIME_VERSION}-{_SETTINGS_DIGEST}"
         if module := self._cached(self._cache, key):
             self.loads["cache"] += 1
@@ -156,11 +173,11 @@ class Compiler:
                 if module := self._cached(self._cache, key):  # another process has compiled the module meanwhile
                     self.loads["cache"] += 1
                     return module
-                module = self._compile(source)
+                module = self._compile(source, data)
                 self._cache.store(key, module.serialize())
         except OSError as error:
             self.warnings.append(f"{self._cache.directory}: the cache cannot be written ({error.strerror})")
-            return module or self._compile(source)
+            return module or self._compile(source, data)
         # Machine code that is mapped from the file is shared by all workers.
         return self._cached(self._cache, key) or module
 
@@ -176,67 +193,67 @@ class Compiler:
             self.warnings.append(f"{path}: compiled again, because: {_first_line(error)}")
             return None
 
-    def _compile(self, source: WasmSource) -> wasmtime.Module:
-        data = source.data
-        if data.startswith(_COMPONENT):
-            raise _refuse("is a WebAssembly component; build a core module for WASI preview 1 (wasm32-wasip1)")
+    def _compile(self, source: WasmSource, data: bytes) -> wasmtime.Module:
+        self.loads["compiler"] += 1
         try:
-            if not data.startswith(b"\0asm"):
-                data = bytes(wasmtime.wat2wasm(data)) if source.name.endswith(".wat") else b""
-            if not data:
-                raise _refuse("is not a WebAssembly module; name a .wasm or .wat file")
-            self.loads["compiler"] += 1
             with self._on_compile(source):
                 return wasmtime.Module(self.engine, data)
         except wasmtime.WasmtimeError as error:
             if "pooling allocator" in str(error):
                 advice = "raise memory, memories, tables or table_elements in limits"
                 raise _refuse(f"needs more than its limits allow ({_lines(error)}); {advice}") from None
-            raise _refuse(f"does not compile: {_lines(error)}") from None
+            raise _refuse_uncompiled(error) from None
 
-    def _check_imports(self, module: wasmtime.Module, linker: wasmtime.Linker) -> None:
+    def _check_imports(self, externs: Externs, linker: wasmtime.Linker) -> None:
         store = wasmtime.Store(self.engine)
+        missing = []
         problems = []
-        for wanted in module.imports:
-            name = f"{wanted.module}.{wanted.name}"
+        for wanted in externs.imports:
             try:
-                offered = linker.get(store, wanted.module, wanted.name or "")
+                offered = linker.get(store, wanted.module, wanted.name)
             except wasmtime.WasmtimeError:
-                problems.append(Problem("", f"imports {name}, which this gateway does not provide"))
+                missing.append(wanted)
                 continue
-            if isinstance(offered, wasmtime.Func) and _signature(offered.type(store)) != _signature(wanted.type):
+            if isinstance(offered, wasmtime.Func) and _signature(offered.type(store)) != wanted.type:
+                name = f"{wanted.module}.{wanted.name}"
                 problems.append(Problem("", f"imports {name} with another signature than this gateway provides"))
+        problems += foreign_imports.describe(missing)
+        if not problems and (problem := _missing_memory(externs)):
+            problems.append(problem)
         if problems:
             raise StartupError(*problems)
 
     def _link(
-        self, source: WasmSource, module: wasmtime.Module, linker: wasmtime.Linker, *, needs_full_fd_write: bool
+        self,
+        source: WasmSource,
+        data: bytes,
+        externs: Externs,
+        module: wasmtime.Module,
+        linker: wasmtime.Linker,
+        *,
+        needs_full_fd_write: bool,
     ) -> WarmModule:
         try:
             instance_pre = linker.instantiate_pre(module)
         except wasmtime.WasmtimeError as error:
             raise _refuse(f"cannot be linked: {_lines(error)}") from None
-        functions = frozenset(
-            export.name
-            for export in module.exports
-            if isinstance(export.type, wasmtime.FuncType) and not export.type.params and not export.type.results
-        )
-        called = {f"{wanted.module}.{wanted.name}" for wanted in module.imports}
-        exports = tuple(export.name for export in module.exports if isinstance(export.type, wasmtime.FuncType))
+        exported = {export.name: export.type for export in externs.exports if isinstance(export.type, FunctionType)}
+        functions = frozenset(name for name, kind in exported.items() if kind == _ENTRYPOINT)
+        called = {f"{wanted.module}.{wanted.name}" for wanted in externs.imports}
         return WarmModule(
             name=source.name,
             digest=source.digest,
             instance_pre=instance_pre,
             functions=functions,
-            exports=exports,
+            exports=tuple(exported),
             is_reactor="_initialize" in functions,
-            imports=frozenset(wanted.module for wanted in module.imports),
+            imports=frozenset(wanted.module for wanted in externs.imports),
             reads_arguments=not called.isdisjoint((f"{_WASI}.args_get", f"{_WASI}.args_sizes_get")),
             reads_environment=not called.isdisjoint((f"{_WASI}.environ_get", f"{_WASI}.environ_sizes_get")),
             is_interruptible=not needs_full_fd_write
             and called.isdisjoint(_SLOW_CALLS)
             and all(map(_is_wasi, called))
-            and _has_short_functions(source),
+            and largest_function(data) <= _MAX_SHORT_FUNCTION,
             serialized=self._serialize(module, needs_full_fd_write),
         )
 
@@ -253,19 +270,40 @@ def _is_wasi(name: str) -> bool:
     return name.startswith(f"{_WASI}.")
 
 
-def _has_short_functions(source: WasmSource) -> bool:
-    data = source.data if source.data.startswith(b"\0asm") else bytes(wasmtime.wat2wasm(source.data))
-    return largest_function(data) <= _MAX_SHORT_FUNCTION
+def _binary(source: WasmSource) -> bytes:
+    """The binary form of a module. Raises StartupError."""
+    data = source.data
+    if data.startswith(COMPONENT):
+        raise _refuse("is a WebAssembly component; build a core module for WASI preview 1 (wasm32-wasip1)")
+    if data.startswith(MAGIC):
+        return data
+    if not data or not source.name.endswith(".wat"):
+        raise _refuse("is not a WebAssembly module; name a .wasm or .wat file")
+    try:
+        return bytes(wasmtime.wat2wasm(data))
+    except wasmtime.WasmtimeError as error:
+        raise _refuse_uncompiled(error) from None
 
 
-def _signature(type_: object) -> tuple[list[str], list[str]] | None:
-    if not isinstance(type_, wasmtime.FuncType):
+def _missing_memory(externs: Externs) -> Problem | None:
+    """The problem of a module that calls WASI, whose functions all need the caller's memory, and exports none."""
+    needing = next((f"{wanted.module}.{wanted.name}" for wanted in externs.imports if wanted.module == _WASI), None)
+    if needing is None or any(name == "memory" and isinstance(kind, MemoryType) for name, kind in externs.exports):
         return None
-    return [str(value) for value in type_.params], [str(value) for value in type_.results]
+    return Problem("", f'exports no memory with the name "memory", which {needing} needs; export it')
+
+
+def _signature(offered: wasmtime.FuncType) -> FunctionType:
+    """The type of a function of the gateway, all of which have types that the C API can describe."""
+    return FunctionType(tuple(map(str, offered.params)), tuple(map(str, offered.results)))
 
 
 def _refuse(what: str) -> StartupError:
     return StartupError(Problem("", what))
+
+
+def _refuse_uncompiled(error: wasmtime.WasmtimeError) -> StartupError:
+    return _refuse(f"does not compile: {_lines(error)}")
 
 
 def _first_line(error: Exception) -> str:

@@ -9,10 +9,8 @@ from typing import NamedTuple
 import wasmtime
 
 from ..errors import Problem, StartupError
-
-# WebAssembly core specification, section 5.5.16, and the component model's Binary.md: the magic number and version.
-_MODULE, _COMPONENT = b"\0asm\1\0\0\0", b"\0asm\r\0\1\0"
-_MAGIC = _MODULE[:4]
+from .binary import COMPONENT, MAGIC, MODULE, Malformed
+from .externs import Externs
 
 
 class Interface(NamedTuple):
@@ -28,22 +26,30 @@ def assemble(name: str, data: bytes, *, is_text: bool) -> bytes:
     Raises StartupError, with `name` as the place.
     """
     with _translated(name):
-        if is_text and not data.startswith(_MAGIC):
+        if is_text and not data.startswith(MAGIC):
             data = bytes(wasmtime.wat2wasm(data))
-        if data.startswith(_MODULE):
+        if data.startswith(MODULE):
             wasmtime.Module.validate(wasmtime.Engine(), data)
     return data
 
 
 def read_interface(name: str, data: bytes) -> Interface:
-    """Compiles a module and lists its imports and exports. Raises StartupError, with `name` as the place."""
-    if data.startswith(_COMPONENT):
+    """Validates a module and lists its imports and exports. Raises StartupError, with `name` as the place."""
+    if data.startswith(COMPONENT):
         raise StartupError(Problem(name, "is a component (WASI preview 2), not a module"))
     with _translated(name):
-        module = wasmtime.Module(wasmtime.Engine(), data)
+        if not data.startswith(MAGIC):
+            data = bytes(wasmtime.wat2wasm(data))
+        wasmtime.Module.validate(wasmtime.Engine(), data)
+    try:
+        externs = Externs.read(data)
+    except Malformed as malformed:
+        raise StartupError(Problem(name, f"cannot be read: {malformed}")) from None
+    if problems := externs.undescribed():
+        raise StartupError(*(Problem(name, problem.what) for problem in problems))
     return Interface(
-        [f"{one.module}.{one.name}  {_type(one.type)}" for one in module.imports],
-        [f"{one.name}  {_type(one.type)}" for one in module.exports],
+        [f"{wanted.module}.{wanted.name}  {wanted.type}" for wanted in externs.imports],
+        [f"{export.name}  {export.type}" for export in externs.exports],
     )
 
 
@@ -54,10 +60,3 @@ def _translated(name: str) -> Iterator[None]:
         yield
     except wasmtime.WasmtimeError as error:
         raise StartupError(Problem(name, f"is no module: {str(error).splitlines()[0]}")) from None
-
-
-def _type(kind: object) -> str:
-    if isinstance(kind, wasmtime.FuncType):
-        parameters, results = ([str(value) for value in values] for values in (kind.params, kind.results))
-        return f"func ({', '.join(parameters)}) -> ({', '.join(results)})"
-    return type(kind).__name__.removesuffix("Type").lower()

@@ -1,0 +1,58 @@
+"""Advice for modules that were built for another host."""
+
+from __future__ import annotations
+
+import pytest
+
+from wagi_gateway.compiler.externs import FunctionType, Import
+from wagi_gateway.compiler.foreign_imports import describe
+
+TYPE = FunctionType((), ())
+
+
+def described(*names: tuple[str, str]) -> list[str]:
+    return [problem.what for problem in describe(Import(module, name, TYPE) for module, name in names)]
+
+
+@pytest.mark.parametrize(
+    ("module", "advice"),
+    [
+        ("wasi_unstable", "rebuild it for wasm32-wasip1"),
+        ("wasi:cli/environment@0.2.0", "component (WASI preview 2); rebuild it for wasm32-wasip1"),
+        ("wasi:http/types@0.2.3", "component (WASI preview 2)"),
+        ("wasi", "needs threads"),
+        ("env", "-sSTANDALONE_WASM (Emscripten)"),
+        ("env", "@assemblyscript/wasi-shim (AssemblyScript)"),
+        ("gojs", "build it with GOOS=wasip1"),
+        ("go", "build it with GOOS=wasip1"),
+        ("__wbindgen_placeholder__", "without wasm-bindgen"),
+        ("__wbindgen_externref_xform__", "without wasm-bindgen"),
+        ("wbg", "without wasm-bindgen"),
+        ("wasix_32v1", "rebuild it for wasm32-wasip1"),
+    ],
+)
+def test_a_known_host(module: str, advice: str) -> None:
+    (problem,) = described((module, "f"))
+    assert problem.startswith(f"imports {module}.f, which this gateway does not provide; ")
+    assert advice in problem
+
+
+@pytest.mark.parametrize("module", ["wasi_snapshot_preview1", "host", "wasi_unstable_", "environment", ""])
+def test_another_host(module: str) -> None:
+    assert described((module, "f")) == [f"imports {module}.f, which this gateway does not provide"]
+
+
+def test_one_problem_for_all_imports_of_a_known_host() -> None:
+    names = ("fd_write", "fd_read", "proc_exit")
+    problems = described(*(("wasi_unstable", name) for name in names), ("a", "b"), ("a", "c"))
+    assert [problem.partition(",")[0] for problem in problems] == [
+        "imports wasi_unstable.fd_write and 2 more of wasi_unstable",
+        "imports a.b",
+        "imports a.c",
+    ]
+
+
+def test_the_problems_are_bounded() -> None:
+    problems = described(*(("a", str(number)) for number in range(1000)))
+    assert len(problems) == 101
+    assert problems[-1] == "imports 900 more that this gateway does not provide"
