@@ -20,8 +20,9 @@ ACCESS = "wagi_gateway.access"
 CALLS = "wagi_gateway.calls"
 GUEST = "wagi_gateway.guest"
 
-_FIELD = re.compile(r"""(?<![^\s"'(\[{<,])(\w+)=""")
-"""What reads as a field of a text line: a name and `=` after a blank, a quotation mark, a bracket or a comma."""
+_FIELD = re.compile(r"""(?<![^\s"'(\[{<,])(\w+)=(?!=)""")
+"""What reads as a field of a text line: a name and a single `=` after a blank, a quotation mark, a bracket or a
+comma."""
 
 
 def configure(settings: LogConfig, directory: Path | None = None) -> None:
