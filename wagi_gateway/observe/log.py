@@ -20,9 +20,8 @@ ACCESS = "wagi_gateway.access"
 CALLS = "wagi_gateway.calls"
 GUEST = "wagi_gateway.guest"
 
-_FIELD = re.compile(r"""(?<![^\s"'(\[{<,])(\w+)=(?!=)""")
-"""What reads as a field of a text line: a name and a single `=` after a blank, a quotation mark, a bracket or a
-comma."""
+_FIELD = re.compile(r"""(?<![^\s"'(\[{<,])(\w+)=""")
+"""What reads as a field of a text line: a name and `=` after a blank, a quotation mark, a bracket or a comma."""
 
 
 def configure(settings: LogConfig, directory: Path | None = None) -> None:
@@ -101,7 +100,10 @@ class TextFormatter(logging.Formatter):
         """Formats a record."""
         fields = "".join([f" {key}={_as_text(value)}" for key, value in _fields(record).items()])
         origin = "guest: " if record.name == GUEST else ""
-        line = f"{_time(record)} {record.levelname:<7} {origin}{_escape_fields(escape(record.getMessage()))}{fields}"
+        message = escape(record.getMessage())
+        # A line without fields, such as a warning at the start, has none that its message could forge.
+        message = _escape_fields(message) if fields else message
+        line = f"{_time(record)} {record.levelname:<7} {origin}{message}{fields}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
