@@ -1,4 +1,4 @@
-"""Everything that reads what strangers say, as functions of bytes that raise nothing but AssertionError."""
+"""All parsers of untrusted input, as functions of bytes that raise nothing but AssertionError."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.fuzz import forwarded, outbound, registry, request, response
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A function of any bytes, where to begin, and what has gone wrong before."""
+    """A function of any bytes, with its seeds and the inputs that have failed before."""
 
     check: Callable[[bytes], None]
     seeds: tuple[bytes, ...]

@@ -117,6 +117,6 @@ def test_the_last_byte_ends_a_call_whose_length_is_known(world: World) -> None:
 def test_a_call_is_over_while_its_guest_computes_on(world: World, path: str) -> None:
     """A call ends with its response, not with the guest that left it open."""
     wat = guest_that_calls((world.target.url + path).encode(), then="(loop $forever (br $forever))")
-    execution, calls, _ = run_alone(wat, world.client, Limits(http_calls=BOUND), until=bool)
-    assert execution.stop_reason == "disconnect"
+    guest, calls, _ = run_alone(wat, world.client, Limits(http_calls=BOUND), until=bool)
+    assert guest.stop_reason == "disconnect"
     assert [call.outcome for call in calls] == ["answered"]

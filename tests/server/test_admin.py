@@ -152,7 +152,7 @@ def test_what_an_alert_counts_is_there_before_the_first(serve: Serve) -> None:
     assert wanted <= there
 
 
-def test_who_runs_and_who_waits_is_seen(serve: Serve) -> None:
+def test_running_and_queued_requests_are_seen(serve: Serve) -> None:
     server = serve(ADMIN + guest("/nap", "nap", concurrency=1, queue=1), nap=NAP)
     with send(server, get("/nap?now")) as first:
         wait_for_work(server, "/nap")

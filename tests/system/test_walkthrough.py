@@ -28,7 +28,7 @@ PROGRAMS = {
     "/usr/sbin/nginx": "nginx",
 }
 """What the page needs, and the Debian package that has it."""
-PATIENCE = 60.0
+TIMEOUT = 60.0
 """Seconds the whole page may take; it takes 5."""
 
 _BLOCK = re.compile(r"^```sh\n((?:.*\n)*?)```$", re.MULTILINE)
@@ -161,7 +161,7 @@ def test_the_walkthrough(tmp_path: Path) -> None:
         is_there = "hello world"
         wait_until(
             lambda: bash.process.poll() is not None or any(line.endswith(is_there) for line in bash.output),
-            PATIENCE,
+            TIMEOUT,
             bash.told,
         )
         assert bash.process.poll() is None, bash.told()
@@ -190,7 +190,7 @@ def test_the_walkthrough(tmp_path: Path) -> None:
         bash.enter(end)
         assert bash.process.stdin
         bash.process.stdin.close()
-        assert bash.process.wait(PATIENCE) == 0, bash.told()
+        assert bash.process.wait(TIMEOUT) == 0, bash.told()
         wait_until(lambda: not processes(tmp_path / "clone"), message=bash.told)
 
     walkthrough = tmp_path / "clone" / "walkthrough"

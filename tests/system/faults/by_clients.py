@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.conftest import wait_until
 from tests.support.attacks import get
 
-from .city import PATIENCE, City
+from .city import TIMEOUT, City
 
 _DRIP = 0.1
 """Seconds between two bytes of a slow client."""
@@ -40,7 +40,7 @@ def slow_readers(city: City) -> None:
             connection.sendall(get(path) if path == "/pour" else get(path) * 3)
         # The system drops them without a word to those who do not listen anyway.
         ports = {f":{connection.getsockname()[1]:04X}" for connection in connections}
-        wait_until(lambda: not ports & _peers(city), PATIENCE, lambda: "who reads nothing is still connected")
+        wait_until(lambda: not ports & _peers(city), TIMEOUT, lambda: "who reads nothing is still connected")
 
 
 def aborted_uploads(city: City) -> None:
@@ -70,7 +70,7 @@ def a_crowd(city: City) -> None:
         for _ in range(2):
             for connection in connections:
                 connection.sendall(get("/crowd"))
-            deadline = time.monotonic() + PATIENCE
+            deadline = time.monotonic() + TIMEOUT
             for connection in connections:
                 connection.settimeout(max(0.001, deadline - time.monotonic()))
                 answer = b""
@@ -87,7 +87,7 @@ def _drip(city: City, count: int, beginning: bytes) -> None:
         living = list(connections)
         for connection in living:
             connection.sendall(beginning)
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while living:
             assert time.monotonic() < deadline, f"{len(living)} slow clients wait for nothing"
             for connection in list(living):
@@ -121,7 +121,7 @@ def _connected(city: City, count: int, *, small: bool = False) -> Iterator[list[
             connection = stack.enter_context(socket.socket())
             if small:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            connection.settimeout(PATIENCE)
+            connection.settimeout(TIMEOUT)
             connection.connect(city.gateway.address)
             connections.append(connection)
         yield connections

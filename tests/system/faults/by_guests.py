@@ -8,7 +8,7 @@ import httpx
 
 from tests.support.attacks import together
 
-from .city import PATIENCE, City
+from .city import TIMEOUT, City
 
 
 def loops(city: City) -> None:
@@ -37,7 +37,7 @@ def floods_of_stdout(city: City) -> None:
     def read(_: int) -> int:
         got = 0
         try:
-            with httpx.stream("GET", f"{city.gateway.url}/stdout", trust_env=False, timeout=PATIENCE) as answer:
+            with httpx.stream("GET", f"{city.gateway.url}/stdout", trust_env=False, timeout=TIMEOUT) as answer:
                 assert answer.status_code == 200
                 for piece in answer.iter_raw():
                     got += len(piece)
@@ -59,7 +59,7 @@ def _statuses(city: City, path: str, count: int) -> set[int]:
     """The statuses of requests made at the same time; one that was cut off has the status it began with."""
 
     def ask(_: int) -> int:
-        with httpx.stream("GET", city.gateway.url + path, trust_env=False, timeout=PATIENCE) as answer:
+        with httpx.stream("GET", city.gateway.url + path, trust_env=False, timeout=TIMEOUT) as answer:
             with contextlib.suppress(httpx.RemoteProtocolError):
                 answer.read()
             return answer.status_code

@@ -11,7 +11,7 @@ import httpx
 
 from tests.conftest import wait_until
 
-from .city import PATIENCE, City
+from .city import TIMEOUT, City
 from .fault import Affected
 
 
@@ -23,7 +23,7 @@ def a_worker_is_killed(city: City) -> Affected:
     wait_until(lambda: _is_dead(worker))
     until = time.monotonic()
     wait_until(
-        lambda: worker not in city.serving() and len(city.serving()) == city.workers and _is_ready(city), PATIENCE
+        lambda: worker not in city.serving() and len(city.serving()) == city.workers and _is_ready(city), TIMEOUT
     )
     return Affected(since, until, frozenset({502}))
 
@@ -36,7 +36,7 @@ def a_storm_of_hangups(city: City) -> None:
             answer = city.change()
         city.hang_up()
         time.sleep(0.005)
-    wait_until(lambda: city.gateway.get("/changing").content == answer, PATIENCE)
+    wait_until(lambda: city.gateway.get("/changing").content == answer, TIMEOUT)
     city.reload()
     for _ in range(2 * city.workers):
         assert city.gateway.get("/changing").content == answer

@@ -17,7 +17,7 @@ from tests.conftest import warnings
 from tests.support.attacks import get
 from tests.support.registry import running_registry
 
-from .city import PATIENCE, City
+from .city import TIMEOUT, City
 
 _DAY = 86400
 _FREE = 24
@@ -108,7 +108,7 @@ def no_descriptors(city: City) -> None:
             answered = _answered(waiting)
             assert 0 < len(answered) < many, f"{len(answered)} of {many} were answered"
             assert city.gateway.get("/hello").status_code == 200
-            deadline = time.monotonic() + PATIENCE
+            deadline = time.monotonic() + TIMEOUT
             while waiting := [connection for connection in waiting if connection not in answered]:
                 assert time.monotonic() < deadline, f"{len(waiting)} connections wait in vain"
                 for connection in answered:
@@ -120,7 +120,7 @@ def no_descriptors(city: City) -> None:
 
 
 def _asking(city: City) -> socket.socket:
-    connection = socket.create_connection(city.gateway.address, timeout=PATIENCE)
+    connection = socket.create_connection(city.gateway.address, timeout=TIMEOUT)
     connection.sendall(get("/hello"))
     return connection
 

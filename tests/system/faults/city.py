@@ -22,7 +22,7 @@ from tests.system.deploy.front import Front, front
 
 T = TypeVar("T")
 
-PATIENCE = 20.0
+TIMEOUT = 20.0
 """Seconds in which every request is answered, or it counts as one that hangs."""
 DISK = 24 * 2**20
 """Bytes of the disk that holds the cache, and of the one for temporary files."""
@@ -71,7 +71,7 @@ _GUESTS = {
     "nap": guests.sleeps(100_000_000, b"", guests.CONTENT_TYPE),
     "crowd": guests.HELLO,
 }
-_GOOD: dict[str, object] = {"time": f"{PATIENCE:.0f}s", "queue": 1000, "queue_time": f"{PATIENCE:.0f}s"}
+_GOOD: dict[str, object] = {"time": f"{TIMEOUT:.0f}s", "queue": 1000, "queue_time": f"{TIMEOUT:.0f}s"}
 """Limits of what has to be answered, whatever befalls the others."""
 
 

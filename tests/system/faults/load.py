@@ -19,7 +19,7 @@ import httpx
 
 from tests.support.farm import pattern
 
-from .city import LARGE, PATIENCE, STREAMED, City
+from .city import LARGE, STREAMED, TIMEOUT, City
 
 UPLOAD = pattern(300_000)
 _WRK_CONNECTIONS = 4
@@ -100,7 +100,7 @@ class Load:
 
     def __exit__(self, *_: object) -> None:
         self._is_over.set()
-        deadline = time.monotonic() + 2 * PATIENCE
+        deadline = time.monotonic() + 2 * TIMEOUT
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         assert not any(thread.is_alive() for thread in self._threads), "a client hangs"
@@ -121,7 +121,7 @@ class Load:
 
     def _httpx(self) -> None:
         """Keeps its connection."""
-        with httpx.Client(timeout=PATIENCE, trust_env=False, verify=_UNVERIFIED) as client:
+        with httpx.Client(timeout=TIMEOUT, trust_env=False, verify=_UNVERIFIED) as client:
             for ask, _ in zip(itertools.cycle(asks(self.city)), self._pauses(0.01)):
                 began = time.monotonic()
                 wrong, is_lost = None, False
@@ -140,7 +140,7 @@ class Load:
         (folder / "upload").write_bytes(UPLOAD)
         ask = Ask("/echo", UPLOAD, UPLOAD)
         command = [
-            *("curl", "-sS", "--noproxy", "*", "--max-time", str(PATIENCE), "-w", "%{stderr}%{http_code}"),
+            *("curl", "-sS", "--noproxy", "*", "--max-time", str(TIMEOUT), "-w", "%{stderr}%{http_code}"),
             *("--data-binary", f"@{folder / 'upload'}", f"{self.city.gateway.url}{ask.path}"),
         ]
         for _ in self._pauses(0.05):
@@ -156,7 +156,7 @@ class Load:
         script = self.city.directory / "wrk.lua"
         script.write_text(_WRK)
         command = [
-            *("wrk", "-t1", f"-c{_WRK_CONNECTIONS}", "-d9999s", f"--timeout={PATIENCE:.0f}s", "-s", str(script)),
+            *("wrk", "-t1", f"-c{_WRK_CONNECTIONS}", "-d9999s", f"--timeout={TIMEOUT:.0f}s", "-s", str(script)),
             f"{self.city.gateway.url}/hello",
         ]
         began = time.monotonic()
@@ -166,7 +166,7 @@ class Load:
                     pass
             finally:
                 process.send_signal(signal.SIGINT)
-                output = process.communicate(timeout=PATIENCE)[0]
+                output = process.communicate(timeout=TIMEOUT)[0]
         found = re.search(r"counted (\d+) (\d+) (\d+) (\d+) (\d+) (\d+) (\d+)", output)
         assert found, f"wrk says nothing:\n{output}"
         requests, connect, read, write, late, status, bodies = map(int, found.groups())
@@ -188,13 +188,13 @@ class Load:
         count = 20
         urls = [f"{self.city.secure}{ask.path}" for ask in asks(self.city) if ask.body is None]
         command = [
-            *("h2load", f"-n{count}", "-c2", "-m2", "--rps=25", f"-N{PATIENCE:.0f}s", f"--log-file={log}"),
+            *("h2load", f"-n{count}", "-c2", "-m2", "--rps=25", f"-N{TIMEOUT:.0f}s", f"--log-file={log}"),
             *urls,
         ]
         for _ in self._pauses(0.0):
             log.unlink(missing_ok=True)
             began = time.monotonic()
-            result = subprocess.run(command, capture_output=True, text=True, timeout=3 * PATIENCE, check=False)
+            result = subprocess.run(command, capture_output=True, text=True, timeout=3 * TIMEOUT, check=False)
             self.answers += read_log(log, count, began, result.stdout)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from .city import PATIENCE, City
+from .city import TIMEOUT, City
 from .load import Answer, Load, asks, read_log
 from .usage import usage
 
@@ -123,7 +123,7 @@ def _load(
 
 def _h2load(city: City) -> list[str]:
     urls = [city.gateway.url + ask.path for ask in asks(city) if ask.body is None]
-    return ["h2load", "--h1", f"-c{_CONNECTIONS}", f"-N{PATIENCE:.0f}s", *urls]
+    return ["h2load", "--h1", f"-c{_CONNECTIONS}", f"-N{TIMEOUT:.0f}s", *urls]
 
 
 def _slice(city: City, rate: float, seconds: float) -> tuple[list[Answer], int]:

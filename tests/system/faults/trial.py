@@ -12,7 +12,7 @@ from tests.conftest import wait_until
 from tests.support.attacks import together
 from wagi_gateway.compiler.engine import MAX_WASM_STACK
 
-from .city import PATIENCE, SLOTS, City
+from .city import SLOTS, TIMEOUT, City
 from .fault import Affected, Fault
 from .load import UNDER_WAY, Answer, Load
 from .usage import MEMORY_NOISE, THREADS_NOISE, Usage, usage
@@ -73,7 +73,7 @@ def trial(city: City, fault: Fault, before: Usage, calm: float) -> Outcome:
             problems.append(f"{type(error).__name__}: {error}")
         ended = time.monotonic()
         _fill_slots(city)
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while not (after := usage(city)).is_within(_limit(city, before, after)) and time.monotonic() < deadline:
             time.sleep(0.02)
     limit = _limit(city, before, after)
@@ -129,7 +129,7 @@ def settle(city: City, before: Usage) -> None:
         city.renewed()  # as before the first fault; and a site that only the garbage collector frees is freed by some
         return _at_rest(city).is_within(limit)
 
-    wait_until(is_back, PATIENCE, lambda: f"{usage(city)}, not {limit}")
+    wait_until(is_back, TIMEOUT, lambda: f"{usage(city)}, not {limit}")
 
 
 def _at_rest(city: City) -> Usage:
@@ -140,7 +140,7 @@ def _at_rest(city: City) -> Usage:
         seen.append(usage(city))
         return len({sample.descriptors for sample in seen[-30:]}) == 1 and len(seen) >= 30
 
-    wait_until(is_steady, PATIENCE)
+    wait_until(is_steady, TIMEOUT)
     return seen[-1]
 
 

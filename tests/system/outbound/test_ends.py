@@ -309,22 +309,22 @@ def test_a_look_up_that_hangs_is_not_waited_for(
 ) -> None:
     own = Limits.model_validate(limits)
     client = OutboundClient(Policy(["name.test"]), own, 1, lookup=hanging)
-    execution, calls, took = run_alone(CALLER, client, own)
+    guest, calls, took = run_alone(CALLER, client, own)
     assert took >= 0.3
     assert_within(took - 0.3, LATE)
     assert [(call.outcome, call.origin) for call in calls] == [(outcome, "http://name.test")]
     assert reason in calls[0].reason
-    assert execution.stop_reason == ("time" if outcome == "stopped" else None)
-    if not execution.stop_reason:
-        assert execution.outcome
-        assert execution.outcome.code == 11
+    assert guest.stop_reason == ("time" if outcome == "stopped" else None)
+    if not guest.stop_reason:
+        assert guest.outcome
+        assert guest.outcome.code == 11
 
 
 def test_a_look_up_that_hangs_ends_with_the_client(hanging: Hanging) -> None:
     client = OutboundClient(Policy(["name.test"]), Limits(), 1, lookup=hanging)
-    execution, calls, took = run_alone(CALLER, client, Limits(), until=lambda _: hanging.asked > 0)
+    guest, calls, took = run_alone(CALLER, client, Limits(), until=lambda _: hanging.asked > 0)
     assert_within(took, LATE)
-    assert (execution.stop_reason, [call.outcome for call in calls]) == ("disconnect", ["stopped"])
+    assert (guest.stop_reason, [call.outcome for call in calls]) == ("disconnect", ["stopped"])
 
 
 def test_look_ups_that_hang_are_bounded(hanging: Hanging) -> None:
@@ -332,9 +332,9 @@ def test_look_ups_that_hang_are_bounded(hanging: Hanging) -> None:
     client = OutboundClient(Policy(["name.test"]), limits, 1, lookup=hanging)
     for _ in range(64):
         assert run_alone(CALLER, client, limits)[0].stop_reason == "time"
-    execution, calls, _ = run_alone(CALLER, client, Limits())
-    assert execution.outcome
-    assert execution.outcome.code == 11
+    guest, calls, _ = run_alone(CALLER, client, Limits())
+    assert guest.outcome
+    assert guest.outcome.code == 11
     assert (calls[0].outcome, "too many names" in calls[0].reason) == ("failed", True)
     assert hanging.asked == 64
 
@@ -345,14 +345,14 @@ def test_a_look_up_that_fails_oddly_is_not_waited_for(error: Exception) -> None:
         raise error
 
     client = OutboundClient(Policy(["name.test"]), Limits(), 1, lookup=fail)
-    execution, calls, took = run_alone(CALLER, client, Limits())
+    guest, calls, took = run_alone(CALLER, client, Limits())
     assert_within(took, LATE)
-    assert execution.outcome
-    assert (execution.outcome.code, calls[0].outcome) == (11, "failed")
+    assert guest.outcome
+    assert (guest.outcome.code, calls[0].outcome) == (11, "failed")
 
 
 def test_a_name_without_address() -> None:
     client = OutboundClient(Policy(["name.test"]), Limits(), 1, lookup=lambda _name: [])
-    execution, calls, _ = run_alone(CALLER, client, Limits())
-    assert execution.outcome
-    assert (execution.outcome.code, calls[0].reason) == (11, "name.test has no address")
+    guest, calls, _ = run_alone(CALLER, client, Limits())
+    assert guest.outcome
+    assert (guest.outcome.code, calls[0].reason) == (11, "name.test has no address")

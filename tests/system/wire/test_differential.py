@@ -24,7 +24,7 @@ from .reading import Reading, read
 
 DIRECT, THROUGH_NGINX, ANOTHER = "127.1.0.1", "127.2.0.1", "127.3.0.1"
 """Who asks the gateway, who asks nginx, and another client of nginx."""
-PATIENCE = 0.5
+TIMEOUT = 0.5
 """Seconds that a server may be silent before it is told more."""
 _MORE_PATIENCE = 5.0
 """The same for the second time, should the first have been too short for a busy machine."""
@@ -65,7 +65,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Site
 
 def ask(site: Site, data: bytes) -> tuple[Reading, Reading]:
     """What the gateway and nginx make of the same bytes; then another client of nginx gets its own answer."""
-    readings = _read(site, data, PATIENCE)
+    readings = _read(site, data, TIMEOUT)
     if disagreement(*readings):
         readings = _read(site, data, _MORE_PATIENCE)
     with connected(site.address, ANOTHER) as connection:

@@ -13,7 +13,7 @@ from tests.conftest import Server
 from tests.support import guests
 from tests.support.clock import assert_within
 
-from ...support.env_guest import COUNT, CT, GROW, opens, repeats, when_asked
+from ...support.env_guest import COUNT, CT, GROW, if_argument, opens, repeats
 from ...support.http_client import Answer, access_line, assert_logged, connected, exchange, log_lines, message
 from .conftest import Route
 
@@ -28,10 +28,10 @@ ROUTES = (
         "/l/stderr", repeats(16, b"a line of text\n" * 4369, fd=2, after=CT + b"\nhi"), 'limits = { stderr = "32KiB" }'
     ),
     Route("/l/lines", guests.says(CT + b"\nhi", stderr=FORGED)),
-    Route("/l/spin", when_asked("(loop $spin (br $spin))"), SLOT),
+    Route("/l/spin", if_argument("(loop $spin (br $spin))"), SLOT),
     Route(
         "/l/pour",
-        when_asked("(loop $pour (call $write (i32.const 1) (i32.const 0) (i32.const 65536)) (br $pour))"),
+        if_argument("(loop $pour (call $write (i32.const 1) (i32.const 0) (i32.const 65536)) (br $pour))"),
         SLOT,
     ),
     Route("/l/count", COUNT),
