@@ -1,4 +1,4 @@
-"""Numbers that another process can see."""
+"""Counters in memory that processes share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the tests are laid out: unit tests mirror the package, and no test file imports another one."""
+"""The layout of the tests: unit tests mirror the package, and no test file imports another one."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_no_file_imports_a_test_file() -> None:
 
 
 def _imports(path: Path) -> list[tuple[int, str]]:
-    """The full name of everything that a file imports, with its line."""
+    """The full name of each import of a file, with its line."""
     found = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):

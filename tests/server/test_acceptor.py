@@ -1,4 +1,4 @@
-"""How connections are accepted, and what an accept that fails does; descriptors that run out are in test_floods.py."""
+"""The acceptance of connections, and failures of accept; exhausted descriptors are in test_floods.py."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_those_that_share_a_socket_share_a_burst(at_once: int, expected: list[in
 
         with contextlib.ExitStack() as stack:
             listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-            for _ in range(16):  # before anybody accepts
+            for _ in range(16):  # before the first accept
                 stack.enter_context(socket.create_connection(listener.getsockname()))
             shared = [listener, stack.enter_context(listener.dup())]
             acceptors = [

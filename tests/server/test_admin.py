@@ -1,4 +1,4 @@
-"""The operator's listener, of real servers."""
+"""The admin listener of a running server."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from wagi_gateway.observe.metrics import BY_NAME
 
 
 def settled(server: Server) -> Series:
-    """Every sample, once all requests in the log are counted."""
+    """Waits until all requests in the log are counted; returns all samples."""
 
     def is_settled() -> bool:
         counted = sum(value for (name, _), value in scrape(server).items() if name == "wagi_requests_total")
@@ -40,8 +40,8 @@ def settled(server: Server) -> Series:
 
 
 def counters(series: Series) -> Series:
-    """Those that only grow."""
-    of_processes = "process_cpu_seconds_total"  # of a worker that was replaced it begins anew
+    """The counters: samples that never decrease."""
+    of_processes = "process_cpu_seconds_total"  # starts at 0 again when a worker is replaced
     return {
         (name, labels): value
         for (name, labels), value in series.items()
@@ -73,8 +73,8 @@ def test_requests_are_counted_once_whoever_answers(hello: Server) -> None:
         assert series[f"{name}_count", frozenset((route,))] == 40
         assert series[f"{name}_bucket", frozenset((route, ("le", "+Inf")))] == 40
         assert 0 < series[f"{name}_sum", frozenset((route,))] < 40
-    places = [value for (name, labels), value in series.items() if name == "wagi_guests_total" and route in labels]
-    assert sum(places) == 40
+    by_executor = [value for (name, labels), value in series.items() if name == "wagi_guests_total" and route in labels]
+    assert sum(by_executor) == 40
     wait_until(lambda: value(hello, "wagi_requests_in_flight") == 0)
 
 
@@ -142,7 +142,7 @@ def test_a_guest_chooses_no_label(serve: Serve) -> None:
 
 
 def test_what_an_alert_counts_is_there_before_the_first(serve: Serve) -> None:
-    """Prometheus sees no increase in a series that begins with 1."""
+    """Prometheus sees no increase in a series whose first value is 1."""
     series = scrape(serve(ADMIN + guest("/hello", "hello"), hello=guests.HELLO))
     rules = yaml.safe_load((ROOT / "deploy/prometheus/wagi-gateway.rules.yml").read_text())["groups"][0]["rules"]
     increases = re.findall(r"increase\((\w+)(?:\{(\w+)=~?\"([^\"]+)\"\})?\[", " ".join(rule["expr"] for rule in rules))
@@ -183,7 +183,7 @@ def test_running_and_queued_requests_are_seen(serve: Serve) -> None:
 )
 def test_limits_that_are_hit(limit: str, settings: dict[str, object], wat: str, body: bytes, serve: Serve) -> None:
     server = serve(ADMIN + guest("/guest", "guest", **settings), guest=wat)
-    with contextlib.suppress(httpx.RemoteProtocolError):  # what is cut off
+    with contextlib.suppress(httpx.RemoteProtocolError):  # bytes over the limit
         server.post("/guest", body)
     wait_until(lambda: value(server, "wagi_limit_hits_total", route="/guest", limit=limit) == 1)
 

@@ -1,4 +1,4 @@
-"""Where the server listens: UNIX sockets, sockets that were handed over, and what stands in the way."""
+"""Listening sockets: TCP, UNIX, inherited ones, and addresses that cannot be bound."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def client(path: Path) -> httpx.Client:
 
 
 def ask(path: Path, request: bytes) -> bytes:
-    """Everything that is answered to raw bytes."""
+    """Sends raw bytes; returns all bytes until the connection is closed."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(10)
         connection.connect(str(path))
@@ -100,7 +100,7 @@ def test_workers_share_a_unix_socket(tmp_path: Path, cache: Path) -> None:
             assert connection.get("/").status_code == 200
         server.process.send_signal(signal.SIGHUP)
         server.wait_for_log("all workers are replaced|reloaded", timeout=30)
-        with client(path) as connection:  # a worker that went has not taken it along
+        with client(path) as connection:  # the end of a worker does not remove the socket
             assert connection.get("/").status_code == 200
     assert not path.exists()
 
@@ -182,7 +182,7 @@ def test_where_it_cannot_listen(tmp_path: Path, listen: str, reason: str) -> Non
 def test_a_socket_that_took_its_place_stays(tmp_path: Path) -> None:
     path = tmp_path / "s"
     with listening(settings(path), tmp_path) as first:
-        first.close()  # as a server does that finishes what it has begun
+        first.close()  # like a server that finishes its requests
         second = listening(settings(path), tmp_path)
         second.__enter__()
     assert path.is_socket()
@@ -213,7 +213,7 @@ def test_a_socket_that_was_handed_over(tmp_path: Path, cache: Path, family: sock
                 connection.sendall(message("GET / HTTP/1.1", "Host: h", "Connection: close"))
                 given = variables(b"".join(iter(lambda: connection.recv(65536), b"")))
             assert given["REMOTE_ADDR"] == b"127.0.0.1"
-        # It belongs to the one who has opened it: the next client waits for the next start.
+        # The socket belongs to systemd: the next client waits for the next start.
         with socket.socket(family) as connection:
             connection.connect(address)
         assert family != socket.AF_UNIX or path.is_socket()

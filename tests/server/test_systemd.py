@@ -1,4 +1,4 @@
-"""What a service manager hears, on a socket as systemd has it."""
+"""Notifications of a service manager (sd_notify) on a socket like systemd's."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def service_manager(address: str) -> Iterator[socket.socket]:
 
 @contextmanager
 def service(directory: Path, cache: Path, name: str, workers: int) -> Iterator[subprocess.Popen[bytes]]:
-    """A gateway from its first moment on; its sockets are `wagi.sock` and `admin.sock`."""
+    """A gateway from its first notification on; its sockets are `wagi.sock` and `admin.sock`."""
     (directory / "hello.wat").write_text(guests.HELLO)
     (directory / "modules.toml").write_text(CONFIG)
     command = [sys.executable, "-m", "wagi_gateway", "serve", str(directory / "modules.toml")]
@@ -68,7 +68,7 @@ def test_it_hears_of_a_start_that_is_done_and_of_the_end(
         service(tmp_path, cache, "@" + name if is_abstract else name, workers) as process,
     ):
         assert manager.recv(100) == b"READY=1"
-        assert ask(tmp_path / "admin.sock", "/readyz").text == "OK"  # not before: that counts the workers which serve
+        assert ask(tmp_path / "admin.sock", "/readyz").text == "OK"  # `ready` counts the workers that serve
         assert ask(tmp_path / "wagi.sock", "/hello").text == "hello world\n"
         for child in children(process):
             assert b"NOTIFY_SOCKET" not in Path(f"/proc/{child}/environ").read_bytes()
@@ -76,7 +76,7 @@ def test_it_hears_of_a_start_that_is_done_and_of_the_end(
         assert manager.recv(100) == b"STOPPING=1"
         assert process.wait(START) == 0
         manager.setblocking(False)
-        with pytest.raises(BlockingIOError):  # each of them once
+        with pytest.raises(BlockingIOError):  # once for each worker
             manager.recv(100)
 
 

@@ -1,4 +1,4 @@
-"""Private directories: which are refused, and what a concurrent reader sees."""
+"""Private directories: refused ones, and concurrent reads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The line of each outbound call."""
+"""The log line of each outbound call."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ANSWERED = Call("GET", "http://a.test", "answered", 200, "", 0.0123456, 3, 4, 0)
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A gateway with a log in JSON, and the server its guests call."""
+    """A gateway with a log in JSON, and the server of its outbound calls."""
 
     gateway: Server
     target: Target

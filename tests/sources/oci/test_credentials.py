@@ -1,4 +1,4 @@
-"""The search for credentials: places, their order, and the message without any."""
+"""The search for credentials: files, their order, and the message without a result."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def write(path: Path, username: str, host: str = "ghcr.io") -> Path:
 
 
 def environment(home: Path) -> dict[str, str]:
-    """An environment in which every place has a file, with the place as its user name."""
+    """An environment in which every searched path has a file, with its path as the user name."""
     write(home / "given.json", "REGISTRY_AUTH_FILE")
     write(home / "docker/config.json", "DOCKER_CONFIG")
     write(home / ".docker/config.json", "~/.docker")
@@ -44,7 +44,7 @@ def environment(home: Path) -> dict[str, str]:
 
 
 def username(source: CredentialSource) -> str | None:
-    """The user name of the credentials that are found."""
+    """The user name of the search's result."""
     found = source.find("ghcr.io", "team/hello").credentials
     return found.username if found else None
 

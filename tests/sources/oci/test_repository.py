@@ -209,7 +209,7 @@ def tls_of(directory: Path) -> ssl.SSLContext:
 
 
 def test_trust(private_registry: Registry, registry: Registry, tmp_path: Path) -> None:
-    """Errors of certificates and of a wrong scheme; none is retried."""
+    """An error of a certificate or a wrong scheme is not retried."""
     other = write_authority(tmp_path)
     (tmp_path / "not.pem").write_text("no certificate")
     cases: list[tuple[str, dict[str, Any], str]] = [
@@ -330,7 +330,7 @@ def test_a_blob_without_end(proxy: FaultProxy) -> None:
 
 
 def test_a_blob_of_another_size(proxy: FaultProxy) -> None:
-    """Refused by the Content-Length, before the body is read."""
+    """The Content-Length is checked before the body is read."""
     proxy.fault(is_blob, lambda _request, _proxy: Answer(200, {}, b"x", 1 << 40))
     with (
         repository(proxy.address) as own,
@@ -420,7 +420,7 @@ def test_registries_without_head(proxy: FaultProxy, status: int) -> None:
 
 
 def test_all_media_types_are_asked_for(proxy: FaultProxy) -> None:
-    """With fewer, docker-registry converts manifests, which changes their digests, or has none."""
+    """With fewer types, docker-registry converts manifests, which changes their digests, or returns none."""
     with repository(proxy.address) as own:
         own.resolve("1")
     assert len(re.findall(r"application/vnd\.(?:oci|docker)[^,]+", proxy.received[0].headers["accept"])) == 4

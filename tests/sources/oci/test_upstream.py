@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sources.oci.conftest import nobody_listens
+from tests.sources.oci.conftest import refused_address
 from wagi_gateway.config.image_reference import ImageReference
 from wagi_gateway.config.settings import RegistryConfig
 from wagi_gateway.sources.oci.credentials import CredentialSource
@@ -56,8 +56,8 @@ def test_a_layer_that_does_not_arrive_says_nothing_of_others(upstream: Upstream)
 
 
 def test_an_impatient_question_is_not_the_last_one(upstream: Upstream) -> None:
-    """A failure with a stored copy does not prevent the retries of a pull without one."""
-    address = nobody_listens()
+    """A failed attempt without retries, for a stored image, does not prevent the retries of a pull without a copy."""
+    address = refused_address()
     one, two = (ImageReference.parse(f"{address}/{name}:1") for name in ("one", "two"))
     with pytest.raises(Unreachable, match="cannot be reached"):
         upstream.run(one, lambda endpoint, _: upstream.current_digest(one, endpoint), [])

@@ -1,4 +1,4 @@
-"""A root file system with nothing but this machine's Python: what a container image has before ours is built on it."""
+"""A root file system with nothing but this machine's Python, as the base of the container image."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def write_rootfs(root: Path) -> None:
     dynamic = Path(sysconfig.get_config_var("DESTSHARED"))
     if not (library / "lib-dynload").is_dir():
         shutil.copytree(dynamic, library / "lib-dynload")
-    # Where Debian's Python and all others look for packages.
+    # The package directories of Debian's Python and of all others.
     shutil.copytree(
         Path(pip.__file__).parent, library / "site-packages/pip", ignore=shutil.ignore_patterns("__pycache__")
     )

@@ -1,4 +1,4 @@
-"""nginx with a file of deploy/nginx, and a gateway behind it."""
+"""nginx with a file of deploy/nginx in front of a gateway."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ GUESTS = {
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """nginx, and the gateway behind it."""
+    """nginx and the gateway."""
 
     gateway: Server
     address: tuple[str, int]
@@ -76,14 +76,14 @@ class Site:
         return f"http://127.0.0.1:{self.address[1]}"
 
     def ask(self, request: bytes) -> Answer:
-        """An answer to a client at CLIENT."""
+        """The response to a client at CLIENT."""
         with connected(self.address, CLIENT) as connection:
             return connection.ask(request)
 
 
 @contextmanager
 def serving(name: str, folder: Path, cache: Path, settings: str = "") -> Iterator[Site]:
-    """A gateway as the file says, and nginx with it in front."""
+    """A gateway with the settings that the file needs, and nginx with the file in front."""
     (folder / "files").mkdir()
     (folder / "files" / "large").write_bytes(bytes(range(256)) * 40_000)
     for guest, wat in GUESTS.items():

@@ -1,4 +1,4 @@
-"""Faults of those who run it: processes, signals, configurations."""
+"""Faults of operators: processes, signals, configurations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .fault import Affected
 
 
 def a_worker_is_killed(city: City) -> Affected:
-    """One worker dies without a word; another one takes its place."""
+    """SIGKILL ends one worker; the supervisor replaces it."""
     worker = city.serving()[-1]
     since = time.monotonic()
     os.kill(worker, signal.SIGKILL)
@@ -29,7 +29,7 @@ def a_worker_is_killed(city: City) -> Affected:
 
 
 def a_storm_of_hangups(city: City) -> None:
-    """A hundred signals while modules change: what is there in the end is served."""
+    """A hundred SIGHUPs while modules change: the last state is served."""
     answer = b""
     for number in range(100):
         if number % 10 == 0:
@@ -43,7 +43,7 @@ def a_storm_of_hangups(city: City) -> None:
 
 
 def a_broken_configuration(city: City) -> None:
-    """A mistake changes nothing and is named; the mended file is served."""
+    """A mistake changes nothing and is reported; the corrected file is served."""
     right = city.config()
     try:
         for broken, reason in (
@@ -61,7 +61,7 @@ def a_broken_configuration(city: City) -> None:
 
 
 def _is_dead(pid: int) -> bool:
-    """Whether the last of its threads, and with it its connections, is gone."""
+    """Whether the process and all its threads have ended, and so its connections."""
     try:
         is_zombie = "State:\tZ" in Path(f"/proc/{pid}/status").read_text()
         return is_zombie and len(os.listdir(f"/proc/{pid}/task")) == 1

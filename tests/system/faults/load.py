@@ -1,4 +1,4 @@
-"""Steady load: real clients that ask all the time, and know what the answer has to be."""
+"""Steady load: clients that send requests all the time and check each response."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ end
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of a request."""
+    """The result of a request."""
 
     client: str
     began: float
@@ -56,7 +56,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A request, and what it is answered."""
+    """A request and its expected response."""
 
     path: str
     expected: bytes
@@ -64,7 +64,7 @@ class Ask:
 
 
 def asks(city: City) -> tuple[Ask, ...]:
-    """Everything the gateway does for those who mean well."""
+    """Requests for all features of the gateway."""
     called = f"{city.target.url}/hello answered 200 (text/plain)\n\nhello from the target\n\n".encode()
     return (
         Ask("/hello", b"hello world\n"),
@@ -79,7 +79,7 @@ def asks(city: City) -> tuple[Ask, ...]:
 
 @dataclass(slots=True)
 class Load:
-    """All clients at work, between the `with`'s begin and end."""
+    """Runs all clients during a `with` block."""
 
     city: City
     answers: list[Answer] = field(default_factory=list)
@@ -114,13 +114,13 @@ class Load:
             self._errors.append(error)
 
     def _pauses(self, seconds: float) -> Iterator[None]:
-        """Goes on until the load is over, so often at most."""
+        """Yields until the load is over, at a bounded rate."""
         while not self._is_over.is_set():
             yield
             self._is_over.wait(seconds)
 
     def _httpx(self) -> None:
-        """Keeps its connection."""
+        """Requests of httpx over a persistent connection."""
         with httpx.Client(timeout=TIMEOUT, trust_env=False, verify=_UNVERIFIED) as client:
             for ask, _ in zip(itertools.cycle(asks(self.city)), self._pauses(0.01)):
                 began = time.monotonic()
@@ -135,7 +135,7 @@ class Load:
                 self.answers.append(Answer("httpx", began, time.monotonic(), wrong, is_lost))
 
     def _curl(self) -> None:
-        """Connects anew each time; uploads."""
+        """Uploads by curl, each over a new connection."""
         folder = self.city.directory
         (folder / "upload").write_bytes(UPLOAD)
         ask = Ask("/echo", UPLOAD, UPLOAD)
@@ -152,7 +152,7 @@ class Load:
             self.answers.append(Answer("curl", began, time.monotonic(), wrong, is_lost=bool(result.returncode)))
 
     def _wrk(self) -> None:
-        """Counts, but does not say when."""
+        """Requests of wrk, which reports counts without times."""
         script = self.city.directory / "wrk.lua"
         script.write_text(_WRK)
         command = [
@@ -183,7 +183,7 @@ class Load:
             self.answers += [Answer("wrk", began, time.monotonic(), what, is_lost)] * count
 
     def _h2load(self) -> None:
-        """Speaks HTTP/2 to nginx."""
+        """Requests of h2load in HTTP/2 to nginx."""
         log = self.city.directory / "h2load.log"
         count = 20
         urls = [f"{self.city.secure}{ask.path}" for ask in asks(self.city) if ask.body is None]
@@ -199,7 +199,7 @@ class Load:
 
 
 def read_log(path: Path, count: int, began: float, said: str = "") -> list[Answer]:
-    """What h2load has written of `count` requests; those it has nothing to say of are lost."""
+    """The results of `count` requests in h2load's log; requests without a line are lost."""
     offset = time.time() - time.monotonic()
     answers = []
     for line in _lines(path):

@@ -1,4 +1,4 @@
-"""Each fault once, under load: nobody else notices, and everything is given back."""
+"""Each fault once, under load: no other client is affected, and all resources are released."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One fault under steady load, and what came of it."""
+"""One fault under steady load, and its outcome."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ class Outcome:
 
 
 def warm_up(city: City) -> Usage:
-    """Has the gateway take what it takes for good; what it may hold from then on."""
-    city.renewed()  # what is loaded from the cache is open, what was compiled at the start is not
+    """Makes the gateway allocate its permanent resources; returns the usage, which is the limit from then on."""
+    city.renewed()  # a module from the cache keeps its file open, a module compiled at the start does not
     with Load(city):
         time.sleep(1)
         samples = [usage(city) for _ in _ticks(0.5)]
-        _fill_slots(city)
+        _fill_pipes(city)
     rest = _at_rest(city)
     return replace(
         rest,
@@ -59,7 +59,7 @@ def warm_up(city: City) -> Usage:
 
 
 def trial(city: City, fault: Fault, before: Usage, calm: float) -> Outcome:
-    """Inflicts a fault after `calm` seconds of nothing but load; `before` is what the gateway may hold afterwards."""
+    """Injects a fault after `calm` seconds of load alone; `before` is the usage allowed afterwards."""
     logged = len(city.gateway.log)
     problems: list[str] = []
     affected: Affected | None = None
@@ -72,7 +72,7 @@ def trial(city: City, fault: Fault, before: Usage, calm: float) -> Outcome:
         except Exception as error:  # noqa: BLE001 - the row says so
             problems.append(f"{type(error).__name__}: {error}")
         ended = time.monotonic()
-        _fill_slots(city)
+        _fill_pipes(city)
         deadline = time.monotonic() + TIMEOUT
         while not (after := usage(city)).is_within(_limit(city, before, after)) and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -100,7 +100,7 @@ def trial(city: City, fault: Fault, before: Usage, calm: float) -> Outcome:
 
 
 def judge(answers: list[Answer], affected: Affected | None) -> tuple[list[Answer], list[Answer]]:
-    """What went wrong: what is the fault's, of each client no more than it had under way, and what is not."""
+    """The failures that a fault excuses, for each client at most its requests in progress, and all other failures."""
     left = dict(UNDER_WAY)
     excused, failed = [], []
     for answer in answers:
@@ -113,27 +113,27 @@ def judge(answers: list[Answer], affected: Affected | None) -> tuple[list[Answer
 
 
 def _limit(city: City, before: Usage, after: Usage) -> Usage:
-    """What the gateway may hold at once after a fault: threads end later, and have the stacks their guests used."""
+    """The usage allowed directly after a fault: threads, with the stacks of their guests, end later."""
     memory = before.memory + MEMORY_NOISE * city.workers + MAX_WASM_STACK * after.threads
     return replace(before, memory=memory, threads=after.threads)
 
 
 def settle(city: City, before: Usage) -> None:
-    """What faults needed is given back, under load that of threads, too, and at rest the last descriptor."""
+    """Waits until all resources of faults are released: threads even under load, every descriptor without load."""
     memory = before.memory + MEMORY_NOISE * city.workers
     limit = replace(before, memory=memory, threads=before.threads + THREADS_NOISE * city.workers)
     with Load(city):
         wait_until(lambda: usage(city).is_within(limit), _THREADS_END, lambda: f"{usage(city)}, not {limit}")
 
     def is_back() -> bool:
-        city.renewed()  # as before the first fault; and a site that only the garbage collector frees is freed by some
+        city.renewed()  # as before the first fault; some reloads also free a site that only the garbage collector frees
         return _at_rest(city).is_within(limit)
 
     wait_until(is_back, TIMEOUT, lambda: f"{usage(city)}, not {limit}")
 
 
 def _at_rest(city: City) -> Usage:
-    """What it holds once that does not change any more."""
+    """The usage when it no longer changes."""
     seen: list[Usage] = []
 
     def is_steady() -> bool:
@@ -144,8 +144,8 @@ def _at_rest(city: City) -> Usage:
     return seen[-1]
 
 
-def _fill_slots(city: City) -> None:
-    """Takes all pipes that are kept for guests, so that what is missing of them is made anew, and counts."""
+def _fill_pipes(city: City) -> None:
+    """Uses all kept pipes of guests at once, so that missing ones are created again and counted."""
     assert set(together(SLOTS, lambda _: city.gateway.get("/nap").status_code)) == {200}
 
 

@@ -1,4 +1,4 @@
-"""The compilers of the samples, for modules that are built by the tests."""
+"""The compilers of the samples, for modules that the tests build."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ends a call before its time: the guest's deadline, a client that leaves, the server's end."""
+"""Calls that end early: by the guest's deadline, the client's disconnect, the server's shutdown."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ LATE = 1.0
 
 
 def interim(connection: socket.socket) -> None:
-    """Interim responses, faster than anybody reads."""
+    """Endless interim responses."""
     connection.recv(65536)
     while True:
         connection.sendall(b"HTTP/1.1 102 Processing\r\n\r\n" * 2000)
 
 
 def framing(connection: socket.socket) -> None:
-    """A chunked body of little more than chunk extensions, faster than anybody reads."""
+    """An endless chunked body that consists mostly of chunk extensions."""
     connection.recv(65536)
     connection.sendall(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
     while True:
@@ -50,14 +50,14 @@ def framing(connection: socket.socket) -> None:
 
 
 def half(connection: socket.socket) -> None:
-    """Half of a response's head."""
+    """The first half of a response head."""
     connection.recv(65536)
     connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-le")
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A gateway, and servers that keep its guests waiting."""
+    """A gateway, and servers that respond slowly, incompletely or not at all."""
 
     gateway: Server
     target: Target
@@ -66,7 +66,7 @@ class Site:
     blackhole: str
 
     def url(self, name: str) -> str:
-        """Where a way to wait is."""
+        """The URL of a kind of wait."""
         match name:
             case "slow" | "drip":
                 return f"{self.target.url}/{name}?seconds=30"
@@ -79,7 +79,7 @@ class Site:
         return self.raws[name].url
 
     def hung_up(self, name: str) -> int:
-        """How many connections ended there by our doing."""
+        """The number of connections of a kind that the gateway has closed."""
         if name in ("slow", "drip"):
             return self.target.hung_up
         if name.startswith("secure"):
@@ -87,7 +87,7 @@ class Site:
         return self.raws["silent" if name == "handshake" else name].hung_up
 
     def asked(self, name: str) -> int:
-        """How many connections or requests came there."""
+        """The number of connections or requests of a kind."""
         if name in ("slow", "drip"):
             return len(self.target.requests)
         if name.startswith("secure"):
@@ -128,12 +128,12 @@ FLOODS = ["interim", "framing"]
 
 
 def lines(url: str) -> bytes:
-    """A call to there, and all it answers."""
+    """The input of `caller.wasm` for a call that reads the whole response."""
     return f"req GET {url}\ndrain 1000000".encode()
 
 
 def is_free(site: Site, route: str) -> None:
-    """The only place of a route is free again at once."""
+    """Fails unless a route with `concurrency = 1` serves the next request at once."""
     begin = time.monotonic()
     assert site.gateway.post(route, b"").status_code == 200
     assert_within(time.monotonic() - begin, LATE)
@@ -260,7 +260,7 @@ def test_connections_that_were_kept_end_with_the_server(tmp_path: Path, caller: 
                 response = await client.post("http://h/caller", content=f"req GET {target.url}/")
                 assert response.text == "req 0 200 0\n"
             assert (target.accepted, target.hung_up) == (1, 0)
-        # The application is still there, so that nobody else can have closed them.
+        # The application still runs, so only the gateway can have closed the connections.
         await asyncio.to_thread(wait_until, lambda: target.hung_up == 1)
 
     with Raw(answer) as target:
@@ -270,14 +270,14 @@ def test_connections_that_were_kept_end_with_the_server(tmp_path: Path, caller: 
         asyncio.run(main())
 
 
-# A look-up cannot be made to hang from outside, so these run a guest alone.
+# No server can make a look-up hang, so these tests run a guest in this process.
 
 CALLER = guest_that_calls(b"http://name.test/")
 
 
 @dataclass(slots=True)
 class Hanging:
-    """A resolver that answers when the test is over."""
+    """A resolver that returns only at the end of the test."""
 
     asked: int = 0
     is_over: threading.Event = field(default_factory=threading.Event)

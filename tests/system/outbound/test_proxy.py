@@ -1,4 +1,4 @@
-"""`[outbound] proxy`: all calls go through it, and nothing else changes."""
+"""`[outbound] proxy`: all calls use the proxy, and are otherwise unchanged."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from wagi_gateway.outbound.session import OutboundSession
 
 @dataclass(frozen=True, slots=True)
 class Site(clients.Site):
-    """The gateway is behind a proxy."""
+    """A gateway with a proxy for its calls."""
 
     proxy: Forward
     plain: Target
@@ -66,7 +66,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, cache: Path, caller: Path) ->
 
 
 def heads(site: Site, *lines: str | bytes, path: str = "/caller") -> tuple[list[str], list[list[str]]]:
-    """The codes of these lines, and what the proxy was asked meanwhile."""
+    """The error codes of these lines, and the request heads at the proxy meanwhile."""
     before = len(site.proxy.heads)
     results = script(site.gateway, *lines, path=path)
     return [words[1] for words in results], site.proxy.heads[before:]
@@ -145,7 +145,7 @@ def test_the_password_is_not_told(site: Site) -> None:
 
 @pytest.fixture
 def no_proxy(tmp_path: Path, cache: Path, caller: Path) -> Iterator[Server]:
-    """A gateway whose proxy does not accept its password."""
+    """A gateway whose proxy refuses its password."""
     with Forward() as proxy:
         config = f"""
             [outbound]

@@ -1,4 +1,4 @@
-"""Calls over TLS: who is believed to be whom, and what the other side is told."""
+"""Calls over TLS: verification of certificates, and the ClientHello."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from wagi_gateway.tls import create_context
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A gateway that trusts one private authority, and servers with certificates good and bad."""
+    """A gateway with one private authority, and servers with valid and invalid certificates."""
 
     gateway: Server
     targets: dict[str, Target]
@@ -98,7 +98,7 @@ def test_what_the_other_side_is_told(site: Site) -> None:
 
 
 def test_what_is_spoken_is_settled_once() -> None:
-    """HTTP clients set ALPN for each connection, while OpenSSL copies it for another guest's."""
+    """ALPN is set once: HTTP clients set it for each connection, while OpenSSL copies it for a concurrent one."""
     authority = trustme.CA()
     ours, theirs = create_context(), certified(authority.issue_cert("name.test"))
     authority.configure_trust(ours)
