@@ -65,12 +65,12 @@ def test_port(port: str, known: bytes | None) -> None:
 
 
 @pytest.mark.parametrize("peer", ["192.0.2.8", "203.0.113.1", "not an address"])
-def test_nobody_else_is_believed(peer: str) -> None:
+def test_fields_of_other_peers_are_ignored(peer: str) -> None:
     made = request(peer, **{"for": "6.6.6.6", "proto": "https", "port": "1"})
     assert apply_forwarded(made, TRUSTED) is made
 
 
-def test_nobody_is_trusted_by_default() -> None:
+def test_no_proxy_is_trusted_by_default() -> None:
     made = request(**{"for": "6.6.6.6"})
     assert apply_forwarded(made, ()) is made
 

@@ -266,7 +266,7 @@ def test_pull_from_a_private_registry(private: Registry, tmp_path: Path, how: st
     ],
     ids=["nobody", "wrong", "no variable", "no file", "no password"],
 )
-def test_a_private_registry_lets_nobody_in(private: Registry, tmp_path: Path, login: str, words: list[str]) -> None:
+def test_a_private_registry_requires_a_login(private: Registry, tmp_path: Path, login: str, words: list[str]) -> None:
     table = f'[registries."{private.address}"]\nca_file = "{private.ca_file}"\n{login}'
     (tmp_path / "modules.toml").write_text(module("/m", f"oci:{private.address}/team/secret:1") + table)
     error = run("pull", "modules.toml", cwd=tmp_path, code=1, environment={"WRONG": "wrong horse"})

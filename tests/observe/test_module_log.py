@@ -249,7 +249,7 @@ def test_what_a_start_refuses(tmp_path: Path) -> None:
             load(read_config(tmp_path / "modules.toml"))
 
 
-def test_who_looks_is_told_and_makes_none(tmp_path: Path) -> None:
+def test_status_names_the_directory_and_creates_none(tmp_path: Path) -> None:
     (tmp_path / "m.wat").write_text(guests.HELLO)
     (tmp_path / "modules.toml").write_text('[log]\ndirectory = "logs"\n' + guest("/hello/...", "m"))
     command = [sys.executable, "-m", "wagi_gateway", "routes", str(tmp_path / "modules.toml")]

@@ -174,7 +174,7 @@ SECRETS = [
 
 
 @pytest.mark.parametrize("text", SECRETS)
-def test_no_secret_of_a_guest_is_told(site: Site, text: str) -> None:
+def test_no_secret_of_a_guest_is_logged(site: Site, text: str) -> None:
     (line,) = site.call(*text.format(site.target.url).split("\n"))
     assert "s3cret" not in json.dumps(line)
 

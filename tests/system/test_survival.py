@@ -1,4 +1,4 @@
-"""What guests, clients and disks do to a server, and that it goes on answering everybody else."""
+"""A server survives bad guests, clients and disks, and answers all other requests."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ TOUCHING_MEMORY_BOMB = guests.says(
 
 @dataclass(frozen=True, slots=True)
 class Attack:
-    """A guest, what the client is told of it, and what the log is told."""
+    """A guest, the response that its client gets, and the line in the log."""
 
     name: str
     guest: str
@@ -106,7 +106,7 @@ def shared_city(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterat
     """One server with every guest of this file."""
     texts = {attack.name: attack.guest for attack in ATTACKS} | {name: guest for name, guest, _ in CUT_OFF} | HOLDS
     texts |= {"hello": guests.HELLO, "nap": NAP, "queue": NAP, "impatient": NAP}
-    # On a busy machine a guest that ends in another way must not run into `limits.time` before.
+    # On a busy machine no guest that ends in another way may reach `limits.time` first.
     timed = {name for name, reason in REASONS.items() if "time" in reason}
     config = textwrap.dedent(CONFIG) + "".join(
         guest(f"/{name}", name, time="1s" if name in timed else "30s") for name in (*REASONS, "hello")
@@ -126,14 +126,14 @@ def shared_city(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterat
 
 @pytest.fixture
 def city(shared_city: Server) -> Iterator[Server]:
-    """The shared server, which has to come out of the test as it went in."""
+    """The shared server, checked for damage after each test."""
     with unharmed(shared_city):
         yield shared_city
 
 
 @contextmanager
 def unharmed(server: Server) -> Iterator[None]:
-    """The server lives, has nothing to be ashamed of in its log, and gives descriptors and memory back."""
+    """Fails unless the server responds, has no error in its log, and has released descriptors and memory."""
     server.get("/hello")
     logged = len(server.log)
     descriptors = max(server.descriptors(), SLOT_DESCRIPTORS) + DESCRIPTOR_ROOM
@@ -147,7 +147,7 @@ def unharmed(server: Server) -> Iterator[None]:
 
 
 def reset(connection: socket.socket) -> None:
-    """Closes a connection as a client that crashes does."""
+    """Resets a connection, like a client that crashes."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()
 
@@ -193,7 +193,7 @@ def test_many_bad_guests_at_once_leave_room_for_others(city: Server) -> None:
     assert statuses == [504, 504, 500, 500, 500, 502, 502, 504]
 
 
-# Clients that stop or go
+# Clients that stall or disconnect
 
 
 def test_a_reader_that_stalls_holds_no_sandbox_and_no_connection(city: Server) -> None:

@@ -117,7 +117,7 @@ def test_a_file_the_user_named_has_to_be_right(tmp_path: Path, content: str | No
         source.find("ghcr.io", "team/hello")
 
 
-def test_a_helper_is_asked_once(tmp_path: Path) -> None:
+def test_a_helper_runs_once(tmp_path: Path) -> None:
     environ = helper(tmp_path, f"""echo x >> {tmp_path}/calls; echo '{{"Username": "u", "Secret": "{SECRET}"}}'""")
     (tmp_path / ".docker").mkdir()
     (tmp_path / ".docker/config.json").write_text('{"credsStore": "test"}')

@@ -71,7 +71,7 @@ def test_anybody_may_pull(proxy: FaultProxy, tokens: TokenServer) -> None:
 @pytest.mark.parametrize(
     "credentials", [USER, Credentials(identity_token=IDENTITY)], ids=["password", "identity-token"]
 )
-def test_who_logs_in_may_push(proxy: FaultProxy, tokens: TokenServer, credentials: Credentials) -> None:
+def test_a_login_may_push(proxy: FaultProxy, tokens: TokenServer, credentials: Credentials) -> None:
     """A push begins with a HEAD, for which a pull token is enough, and then needs a push token."""
     tokens.is_private = True
     with repository(proxy.address, credentials=credentials) as own:

@@ -88,7 +88,7 @@ def test_what_a_warm_store_asks(
     assert bool(asked) == bool(requests)
 
 
-def test_never_asks_nobody(user: User) -> None:
+def test_never_contacts_no_registry(user: User) -> None:
     with pytest.raises(ImageNotFound) as caught:
         user.pull(refused_address(), "never")
     assert f'it is not in the store {user.home}/store, and the pull policy is "never"' in str(caught.value)
@@ -104,7 +104,7 @@ def test_a_pin_stays_when_the_tag_moves(user: User, registry: Registry, policy: 
     assert user.pull(registry.address, "if-not-present").data == TWO, "a pin says nothing about the tag"
 
 
-def test_a_digest_nobody_has(user: User, registry: Registry) -> None:
+def test_an_unknown_digest(user: User, registry: Registry) -> None:
     user.push(registry.address, ONE)
     with pytest.raises(ImageNotFound, match="sha256:0000"):
         user.pull(registry.address, version="@sha256:" + "0" * 64)
@@ -194,7 +194,7 @@ def test_five_modules_start_without_a_registry(user: User, registry: Registry, p
     assert_within(seconds, 0.2)
 
 
-def test_without_a_download_nobody_pays_for_http() -> None:
+def test_without_a_download_no_http_library_is_imported() -> None:
     heavy = "{'oras', 'requests', 'urllib3', 'zstandard', 'wasmtime'}"
     code = f"import sys, wagi_gateway.sources.oci.puller; print({heavy} & set(sys.modules))"
     output = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
@@ -258,7 +258,7 @@ def test_an_interrupt_ends_the_wait_for_another_process(user: User, registry: Re
         assert time.monotonic() - start < 5
 
 
-def test_progress_is_told(user: User, registry: Registry) -> None:
+def test_progress_is_reported(user: User, registry: Registry) -> None:
     data = module("long", 300_000)
     user.push(registry.address, data)
     told: list[tuple[ImageReference, int, int]] = []
@@ -480,7 +480,7 @@ def test_a_mirror_that_fails_leads_to_the_registry(
     assert mirror.address in warning
 
 
-def test_a_mirror_that_is_down_is_asked_once(user: User, registry: Registry) -> None:
+def test_a_mirror_that_is_down_is_contacted_once(user: User, registry: Registry) -> None:
     user.push(registry.address, ONE)
     user.push(registry.address, TWO, ":2")
     mirror = refused_address()
@@ -607,7 +607,7 @@ def test_credentials_that_are_wrong_are_named_and_not_shown(
     assert not [text for text in shown if "s3cr3t" in text or encoded in text]
 
 
-def test_a_password_that_is_not_there_is_said_before_anybody_is_asked(user: User) -> None:
+def test_a_missing_password_is_reported_before_any_request(user: User) -> None:
     address = refused_address()
     user.tables[address] = RegistryConfig(username="user", password_env="NOT_SET")
     with pytest.raises(Unauthorised, match='password_env = "NOT_SET": the gateway\'s environment has no such variable'):

@@ -36,7 +36,7 @@ PLAIN = {
 
 
 @pytest.mark.parametrize(("name", "table", "is_plain"), PLAIN.values(), ids=PLAIN)
-def test_who_speaks_plain_http(tmp_path: Path, name: str, table: dict[str, object], is_plain: bool) -> None:
+def test_registries_over_plain_http(tmp_path: Path, name: str, table: dict[str, object], is_plain: bool) -> None:
     (tmp_path / "ca.pem").write_text("")
     config = RegistryConfig.model_validate(table)
     (access,) = endpoints(tmp_path, name, {ImageReference.parse(name).registry: config})
@@ -58,7 +58,7 @@ MIRRORS = {
 
 
 @pytest.mark.parametrize(("mirror", "host", "prefix"), MIRRORS.values(), ids=MIRRORS)
-def test_a_mirror_is_asked_first(tmp_path: Path, mirror: str, host: str, prefix: str) -> None:
+def test_a_mirror_comes_first(tmp_path: Path, mirror: str, host: str, prefix: str) -> None:
     tables = {
         "docker.io": RegistryConfig(mirror=mirror),
         host: RegistryConfig(username="user", password_env="PASSWORD", insecure=True),

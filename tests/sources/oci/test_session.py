@@ -55,7 +55,7 @@ def every(_: object) -> bool:
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
-def test_what_passes(server: FaultProxy, status: int, slept: list[float]) -> None:
+def test_a_temporary_error_is_retried(server: FaultProxy, status: int, slept: list[float]) -> None:
     server.fault(every, refusing(status), times=3).fault(every, manifest)
     with repository(server.address, backoff=0.5) as own:
         assert own.resolve("1")[1] == MANIFEST
@@ -64,7 +64,7 @@ def test_what_passes(server: FaultProxy, status: int, slept: list[float]) -> Non
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 405, 501])
-def test_what_does_not_pass(server: FaultProxy, status: int) -> None:
+def test_a_permanent_error_is_not_retried(server: FaultProxy, status: int) -> None:
     server.fault(every, refusing(status))
     with repository(server.address) as own, pytest.raises(RegistryError):
         own.resolve("1")
@@ -72,7 +72,7 @@ def test_what_does_not_pass(server: FaultProxy, status: int) -> None:
 
 
 @pytest.mark.parametrize("retries", [0, 2])
-def test_patience_ends(server: FaultProxy, retries: int, slept: list[float]) -> None:
+def test_retries_are_bounded(server: FaultProxy, retries: int, slept: list[float]) -> None:
     server.fault(every, refusing(503, b'{"errors":[{"code":"BUSY","message":"later"}]}'))
     with (
         repository(server.address, retries=retries) as own,
@@ -102,7 +102,7 @@ def test_retry_after(server: FaultProxy, header: str, pause: float, slept: list[
     assert slept == [pytest.approx(pause, abs=0.1)]
 
 
-def test_a_pause_ends_when_nobody_wants_it(server: FaultProxy) -> None:
+def test_a_cancelled_pull_ends_its_pause(server: FaultProxy) -> None:
     server.fault(every, refusing(429, Retry_After="20"))
     over = threading.Event()
     threading.Timer(0.1, over.set).start()
@@ -315,7 +315,7 @@ def test_a_push_that_is_repeated_is_whole(server: FaultProxy) -> None:
     assert uploads[:3] == [data] * 3
 
 
-def test_a_push_that_nobody_reads() -> None:
+def test_a_push_to_a_server_that_does_not_read() -> None:
     """The deadline bounds an upload as a whole."""
     stop = threading.Event()
 

@@ -55,7 +55,7 @@ def test_a_layer_that_does_not_arrive_says_nothing_of_others(upstream: Upstream)
     assert upstream.run(TWO, lambda endpoint, _: endpoint.host, []) == "registry.test"
 
 
-def test_an_impatient_question_is_not_the_last_one(upstream: Upstream) -> None:
+def test_a_failed_attempt_without_retries_is_repeated(upstream: Upstream) -> None:
     """A failed attempt without retries, for a stored image, does not prevent the retries of a pull without a copy."""
     address = refused_address()
     one, two = (ImageReference.parse(f"{address}/{name}:1") for name in ("one", "two"))
@@ -65,7 +65,7 @@ def test_an_impatient_question_is_not_the_last_one(upstream: Upstream) -> None:
 
 
 @pytest.mark.parametrize("silent", ["mirror.test", "other.test"])
-def test_whoever_was_not_reached_might_have_had_it(upstream: Upstream, silent: str) -> None:
+def test_an_unreachable_endpoint_might_have_the_image(upstream: Upstream, silent: str) -> None:
     def operation(endpoint: RegistryEndpoint, _retry_policy: RetryPolicy) -> str:
         raise (Unreachable("is silent") if endpoint.host == silent else Unauthorised("says no"))
 

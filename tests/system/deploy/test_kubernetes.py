@@ -328,7 +328,7 @@ def test_what_is_written_has_room(directory: Path) -> None:
     assert places[parent] == "cache"  # a subdirectory: the volume's root is open to other users, and so refused
 
 
-def test_a_proxy_has_the_patience_and_the_room_that_a_module_may_need() -> None:
+def test_a_proxy_has_the_timeouts_and_sizes_that_a_module_may_need() -> None:
     (rule,) = one("HTTPRoute")["spec"]["rules"]
     annotations = one("Ingress")["metadata"]["annotations"]
     nginx = {name.removeprefix("nginx.ingress.kubernetes.io/proxy-"): value for name, value in annotations.items()}

@@ -117,7 +117,7 @@ def test_a_stop_takes_longer_than_requests_in_flight_may() -> None:
     assert seconds(settings(SERVICE, "Service")["TimeoutStopSec"][0]) >= ServerConfig().shutdown_grace + 10
 
 
-def test_the_socket_changes_nothing_but_who_listens() -> None:
+def test_the_socket_unit_replaces_only_the_listener() -> None:
     commands = settings(DROP_IN, "Service")["ExecStart"]
     assert commands == ["", f"{settings(SERVICE, 'Service')['ExecStart'][0]} --listen fd:3"]
     assert settings(SOCKET, "Socket")["ListenStream"] == [ServerConfig().listen]

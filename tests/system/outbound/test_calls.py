@@ -168,7 +168,7 @@ def test_nothing_may_be_written_to_the_very_end(site: Site, call: str) -> None:
     assert codes(script(site.gateway, req, "put 0 empty", f"raw {call}")) == [0, 0]
 
 
-def test_a_response_whose_number_cannot_be_told_is_closed(site: Site) -> None:
+def test_a_response_whose_handle_cannot_be_stored_is_closed(site: Site) -> None:
     url = f"{site.target.url}/hello"
     call = f"raw req &0 {len(url)} &200 3 &0 0 &0 0"
     results = script(
@@ -262,7 +262,7 @@ def test_a_module_without_a_memory_of_that_name(serve: Serve, memory: str, allow
     server.wait_for_log(r"500: trap: .*unreachable")
 
 
-def test_a_guest_that_runs_at_start_up_calls_nobody(serve: Serve) -> None:
+def test_a_guest_at_start_up_makes_no_call(serve: Serve) -> None:
     with Target() as target:
         url = f"{target.url}/hello".encode()
         guest = f"""(module {guests.FD_WRITE} {REQ} (memory (export "memory") 1)

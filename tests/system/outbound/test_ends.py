@@ -195,7 +195,7 @@ def test_the_end_of_the_server_ends_the_call(site: Site, name: str, tmp_path: Pa
         assert "Traceback" not in gateway.log
 
 
-def test_many_that_wait_hold_up_nobody(site: Site, tmp_path: Path, cache: Path, caller: Path) -> None:
+def test_waiting_guests_block_no_other_request(site: Site, tmp_path: Path, cache: Path, caller: Path) -> None:
     (tmp_path / "hello.wat").write_text(guests.HELLO)
     config = f"""
         [[module]]

@@ -64,7 +64,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, cache: Path, caller: Path) ->
 
 
 def call(site: Site, requests: int) -> Counter[str]:
-    """Makes `count` requests, `parallel` at the same time, and counts the errors of their guests' calls."""
+    """Makes requests, AT_ONCE at the same time; counts the errors of their guests' calls."""
     scripts = list(site.scripts().values())
 
     def work(number: int) -> Counter[str]:

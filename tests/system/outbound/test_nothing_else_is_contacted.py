@@ -372,7 +372,7 @@ def test_an_endless_redirect_ends(farm: Farm) -> None:
 
 @pytest.mark.parametrize("entry", ["insecure:allow-all", "*.wild.test:{port}"])
 @pytest.mark.parametrize("second", [["127.0.0.3"], ["::ffff:127.0.0.3"], ["127.0.0.3", "127.0.0.3"]], ids=str)
-def test_a_name_that_changes_its_mind(farm: Farm, entry: str, second: list[str]) -> None:
+def test_a_name_whose_address_changes(farm: Farm, entry: str, second: list[str]) -> None:
     denied = farm.targets[3]
     farm.new_connections(denied)
     answers = {"a.wild.test": [[PUBLIC[0]], second, [PUBLIC[0]]]}
@@ -448,7 +448,7 @@ def test_an_exact_name_and_private_networks_reach_loopback(farm: Farm) -> None:
         ("http://127.0.0.1../hello", 10),
     ],
 )
-def test_a_proxy_is_asked_for_nothing_else(farm: Farm, url: str, answer: int) -> None:
+def test_a_proxy_gets_no_other_request(farm: Farm, url: str, answer: int) -> None:
     """The proxy resolves names itself, so wildcards and allow-all permit no name."""
     proxy = farm.targets[1]
     before = len(proxy.requests)
@@ -547,7 +547,7 @@ def test_a_served_guest_contacts_nothing_else(farm: Farm, gateway: Server) -> No
         ("nothing", "http://", 10),
     ],
 )
-def test_a_served_guest_is_told(farm: Farm, gateway: Server, route: str, url: str, error: int) -> None:
+def test_the_error_in_a_served_guest(farm: Farm, gateway: Server, route: str, url: str, error: int) -> None:
     denied = farm.targets[1:]
     for target in denied:
         farm.new_connections(target)

@@ -104,7 +104,7 @@ def test_certificates_are_verified_through_the_proxy(site: Site) -> None:
     assert site.stranger.requests == []
 
 
-def test_redirects_are_checked_before_the_proxy_is_asked(site: Site) -> None:
+def test_redirects_are_checked_before_the_proxy_connects(site: Site) -> None:
     begin = f"http://named.test:{site.plain.port}/redirect?to="
     codes, asked = heads(site, f"req GET {begin}{site.denied.url}/hello")
     assert (codes, len(asked)) == (["7"], 1)
@@ -134,7 +134,7 @@ def test_the_site_is_warned_of_wildcards(site: Site) -> None:
     assert site.gateway.log.count("because outbound.proxy resolves it; set allow_private_networks = true") == 2
 
 
-def test_the_password_is_not_told(site: Site) -> None:
+def test_the_password_is_in_no_output(site: Site) -> None:
     for url in (f"http://named.test:{site.plain.port}/headers?x=1", f"https://named.test:{site.secure.port}/hello"):
         codes, _ = heads(site, f"req GET {url}", "all 60000")
         assert codes == ["0", "0"]

@@ -89,7 +89,7 @@ def test_certificates(site: Site, name: str, host: str, code: int) -> None:
         )
 
 
-def test_what_the_other_side_is_told(site: Site) -> None:
+def test_the_client_hello(site: Site) -> None:
     target = site.targets["named"]
     assert script(site.gateway, f"req GET https://LOCALHOST.:{target.port}/hello")[0][1] == "0"
     assert "localhost" in site.names, "the connection may be one that was kept"
@@ -97,7 +97,7 @@ def test_what_the_other_side_is_told(site: Site) -> None:
     assert target.requests[-1].header("host") == f"localhost:{target.port}"
 
 
-def test_what_is_spoken_is_settled_once() -> None:
+def test_alpn_is_set_once() -> None:
     """ALPN is set once: HTTP clients set it for each connection, while OpenSSL copies it for a concurrent one."""
     authority = trustme.CA()
     ours, theirs = create_context(), certified(authority.issue_cert("name.test"))

@@ -1,4 +1,4 @@
-"""Requests without a body: the environment that becomes of each, or the statuses that refuse it."""
+"""Requests without a body: the environment of each, or the statuses of its refusal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole environment of one request as one value: nothing is missing, nothing is there that nobody asked for."""
+"""The whole environment of one request as one value: no variable is missing, and none is added."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ROUTES = (
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A request and what it makes of the environment that a plain `GET /x` with `Host: h` has."""
+    """A request, and the changes from the environment of a plain `GET /x` with `Host: h`."""
 
     id: str
     request: bytes

@@ -1,4 +1,4 @@
-"""docs/spec/cgi.md A7: guests that end early, late, badly or never, and what is left of them."""
+"""docs/spec/cgi.md A7: guests that end early, late, with an error or never, and the release of their resources."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_l09_client_leaves(site: Server, path: str) -> None:
         connection.send(get(f"{path}?go"))
         site.wait_for_log(f"guest: going .*route={path} ")
         left = time.monotonic()
-    answer = exchange(site, get(path))  # its only slot is free again
+    answer = exchange(site, get(path))  # the route's limit of one guest is free again
     assert (answer.status, answer.body) == (200, b"ready")
     assert_within(time.monotonic() - left, 2)
     assert "Traceback" not in site.log
