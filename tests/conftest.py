@@ -27,11 +27,11 @@ ROOT = Path(__file__).parent.parent
 hypothesis.settings.register_profile("bounded by count alone", deadline=None)
 hypothesis.settings.load_profile("bounded by count alone")
 START = 60.0
-"""Seconds a server may take to be ready; a slow machine compiling included."""
+"""Seconds until a server is ready, at most, with compilation on a slow machine."""
 UNMEASURED = {"COVERAGE_PROCESS_CONFIG": ""}
-"""The environment of a process that cannot write what coverage has measured in it."""
+"""The environment of a process that cannot write coverage data."""
 INSTALLATION = 900.0
-"""Seconds a test may take that installs compilers, or runs for as long as they take to build something."""
+"""The timeout in seconds of a test that installs compilers or builds with them."""
 
 
 def pytest_configure() -> None:
@@ -195,7 +195,7 @@ def _stop(process: subprocess.Popen[str]) -> None:
 
 
 OTHER_RELEASE = "49.0.0"
-"""A wasmtime that the hot path is not written for."""
+"""A release of wasmtime with another ABI than the C API backend's."""
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ from wagi_gateway.config.settings import Config, Limits, ModuleConfig, ServerCon
 from wagi_gateway.memory import Bound, bound_arenas, check_memory, memory_bound, worst_case
 
 ARENA = 64 * 2**20
-"""Bytes of address space of one, and what its address is a multiple of (HEAP_MAX_SIZE of glibc's arena.c)."""
+"""Size and alignment of an arena in bytes (HEAP_MAX_SIZE of glibc's arena.c)."""
 UNBOUNDED = {name: value for name, value in os.environ.items() if name not in ("MALLOC_ARENA_MAX", "GLIBC_TUNABLES")}
 _THREADS = """
 import sys, threading

@@ -19,7 +19,7 @@ from tests.fuzz.targets import TARGETS
 
 _MAX_LENGTH = 1024
 _PATIENCE = 20
-"""Seconds after which one input has taken too long."""
+"""The timeout in seconds for one input."""
 _COVERAGE = re.compile(r"^#\d+\s+\w+\s+cov: (\d+)", re.MULTILINE)
 # The second is printed on the way, and is the only one if the process was terminated.
 _EXECUTIONS = re.compile(r"^(?:stat::number_of_executed_units:\s*|#)(\d+)", re.MULTILINE)

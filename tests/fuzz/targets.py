@@ -15,11 +15,11 @@ class Target:
     check: Callable[[bytes], None]
     seeds: tuple[bytes, ...]
     words: tuple[bytes, ...]
-    """What the input is likely made of."""
+    """The dictionary: likely parts of an input."""
     share: int
-    """Its part of all executions, in percent."""
+    """The target's share of all executions, in percent."""
     found: tuple[bytes, ...] = ()
-    """Inputs that once failed."""
+    """Inputs that have failed before."""
 
 
 _HTTP = (

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from starlette.types import ASGIApp, Message, Scope
 
 TIMEOUT = 20.0
-"""Seconds in which a request has to end."""
+"""The timeout of a request in seconds."""
 
 
 @dataclass(frozen=True, slots=True)

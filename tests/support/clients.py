@@ -27,7 +27,7 @@ from wagi_gateway.sandbox.sandbox import Sandbox
 
 REQ = '(import "wasi_experimental_http" "req" (func $req (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))'
 SMALL, LARGE = 4096, 65536
-"""Bytes into which the published clients look a header up; LARGE is the Rust one's second try."""
+"""Bytes of the published clients' buffers for a header; LARGE is the second attempt of the Rust client."""
 
 _HERE = ROOT / "tests/system/outbound"
 _SAMPLE = SAMPLES / "assemblyscript"

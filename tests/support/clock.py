@@ -8,7 +8,7 @@ from collections.abc import Callable
 from tests.conftest import wait_until
 
 _BURST = 0.05
-"""Seconds of processor time of the computation that is compared with."""
+"""Seconds of processor time of the reference computation."""
 
 
 def slowdown() -> float:

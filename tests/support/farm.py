@@ -60,7 +60,7 @@ class Target:
     tls: ssl.SSLContext | None = None
     requests: list[Received] = field(default_factory=list)
     hung_up: int = 0
-    """Clients that left before `/slow` or `/drip` had answered."""
+    """Number of clients that have left before the end of `/slow` or `/drip`."""
     _probes: int = 0
     _server: _Server = field(init=False)
 

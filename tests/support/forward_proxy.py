@@ -26,9 +26,9 @@ class Forward:
 
     authorization: str | None = AUTHORIZATION
     ports: Mapping[int, int] = field(default_factory=dict)
-    """Where a port leads that is not one of this machine."""
+    """The address for ports without a server on this machine."""
     heads: list[list[str]] = field(default_factory=list)
-    """The lines of each request's head, as it arrived."""
+    """The lines of each request head."""
     _listener: socket.socket = field(init=False)
     _threads: list[threading.Thread] = field(default_factory=list)
 

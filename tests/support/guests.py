@@ -107,7 +107,7 @@ READS = f"""{FD_READ} (func $read (local $total i32)
   (i32.store (i32.const 1028) (i32.load (i32.sub (i32.add (i32.const 65536) (i32.load (i32.const 8))) (i32.const 4))))
   (br $more)))
  (i32.store (i32.const 1024) (local.get $total)) (call $write (i32.const 1) (i32.const 1024) (i32.const 8)))"""
-"""`$read` reads standard input to its end, and prints how many bytes there were and the last four."""
+"""`$read` reads standard input to its end, and prints the number of bytes and the last four bytes."""
 
 
 def burns(milliseconds: int) -> str:

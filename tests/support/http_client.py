@@ -14,7 +14,7 @@ from tests.conftest import Server, wait_until
 from .env_guest import Seen, seen
 
 CLOSED = 0
-"""The status of an answer that never came: the connection was closed instead."""
+"""The status that stands for a connection closed without a response."""
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.1 ([1-5]\d\d) [\t\x20-\x7e]*")
 _FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+): ?((?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*))?)")
@@ -30,9 +30,9 @@ class Answer:
     """Names in lower case, in order."""
     body: bytes = b""
     is_complete: bool = True
-    """Whether the framing says that the body is whole."""
+    """Whether the body is complete by its framing."""
     interim: tuple[int, ...] = ()
-    """The 1xx responses before it."""
+    """The statuses of the preceding 1xx responses."""
 
     def values(self, name: str) -> list[bytes]:
         """Every value of a field, in order."""
@@ -75,7 +75,7 @@ class Connection:
     def __init__(self, connection: socket.socket) -> None:
         self.socket = connection
         self.sent_last = b"GET"
-        """The method that was sent last."""
+        """The method of the last request."""
         self._buffer = b""
 
     def send(self, data: bytes) -> None:

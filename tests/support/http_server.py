@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 TICK = 0.02
-"""Seconds between two looks whether the server is to end."""
+"""The interval in seconds of the check whether the server must end."""
 
 
 class LoopbackServer(ThreadingHTTPServer):
@@ -25,7 +25,7 @@ class LoopbackServer(ThreadingHTTPServer):
         self.accepted: list[tuple[Any, ...]] = []
         """The peer of each connection so far."""
         self.errors: list[BaseException] = []
-        """What a handler raised, but for errors of its connection."""
+        """Exceptions of handlers, except errors of their connections."""
         self._host = host
         self._tls = tls
         self._open: set[socket.socket] = set()

@@ -15,7 +15,7 @@ from tests.conftest import Server
 from tests.support.clock import assert_within
 
 MAX_LATENCY = 1.0
-"""Seconds in which everybody else has to be answered while one route is under attack."""
+"""Seconds within which all other routes must respond during an attack on one route."""
 
 
 DESCRIPTOR_ROOM = 4

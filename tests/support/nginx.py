@@ -66,11 +66,11 @@ class Nginx:
     """A running nginx and its addresses."""
 
     plain: Address
-    """As a client without TLS sees it."""
+    """The address for clients without TLS."""
     secure: Address
     """An address whose requests nginx forwards as `https` and port 8443, as if nginx had ended TLS."""
     old: Address
-    """Speaks HTTP/1.0 to the gateway, as nginx does unless it is told otherwise."""
+    """An address whose requests nginx forwards in HTTP/1.0, its default."""
 
 
 def nginx_command() -> str:

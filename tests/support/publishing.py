@@ -21,7 +21,7 @@ from wagi_gateway.sources.oci.puller import Puller
 from wagi_gateway.sources.oci.store import Store
 
 SECRETS = (PASSWORD, "dXNlcjpjb3JyZWN0IGhvcnNl")
-"""The password, and user and password as they stand in a header and in a config.json."""
+"""The password, and its Base64 forms in a header and in a config.json."""
 
 
 def live_alone(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:

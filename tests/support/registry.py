@@ -20,7 +20,7 @@ USERNAME, PASSWORD = "user", "correct horse"
 # `htpasswd -nbB user 'correct horse'`; the registry accepts only bcrypt.
 _HTPASSWD = "user:$2y$05$rcfoalosebRCu3LAHlxcduse8AP4bYxGY.yrMGHdW4.RZltGslQRG\n"
 _START = 30.0
-"""Seconds it may take to listen; it takes 20 ms."""
+"""Seconds until the registry listens, at most; usually 20 ms."""
 _LISTENING = re.compile(r"listening on (127\.0\.0\.1:\d+)")
 
 
@@ -31,9 +31,9 @@ class Registry:
     address: str
     """`127.0.0.1:PORT`."""
     ca_file: Path | None
-    """Who signed its certificate, where it speaks TLS."""
+    """The certificate of the authority, with TLS."""
     data: Path
-    """Where it keeps everything."""
+    """The directory of the storage."""
     process: subprocess.Popen[str]
 
     @property

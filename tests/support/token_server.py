@@ -21,12 +21,12 @@ class TokenServer:
     """Grants pull tokens to every client and push tokens after a login; a token is valid for one scope."""
 
     is_private: bool = False
-    """Whether pulling wants a login, too."""
+    """Whether a pull requires a login, too."""
     issued: dict[str, str] = field(default_factory=dict)
     """Scopes by token."""
     revoked: set[str] = field(default_factory=set)
     asked: Counter[str] = field(default_factory=Counter)
-    """How often which scope was asked for."""
+    """The number of requests for each scope."""
     server: FaultProxy = field(default_factory=FaultProxy)
 
     def __post_init__(self) -> None:

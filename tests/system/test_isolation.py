@@ -86,9 +86,9 @@ ENDLESSLY = """(loop $forever
     (call $write (i32.const 1) (i32.const 131072) (i32.const 65536)) (br $forever))"""
 FOREVER = "(loop $forever (br $forever))"
 CUT_OFF = {"/cut/trap": "unreachable", "/cut/loop": FOREVER, "/cut/endless": ENDLESSLY}
-"""Guests that show everything and then go wrong, so that the response, if it has begun, is cut off."""
+"""Guests that print everything and then fail, so that a started response is cut off."""
 BROKEN = {"/broken/trap": "unreachable", "/broken/loop": FOREVER, "/broken/early": ""}
-"""Guests that go wrong before their header block is complete."""
+"""Guests that fail before their header block is complete."""
 STATUS = {
     "/show": {200},
     "/cut/trap": {200, 500},

@@ -29,7 +29,7 @@ MODULES = {
     "http-example": "c/http-example.wasm",
     "log": "rust/log.wasm",
 }
-"""The article's images, and the samples they are made of."""
+"""The article's images, and the samples in them."""
 ANNOTATIONS = "alpha.wagi.krustlet.dev/"
 
 _OPEN = """
@@ -58,7 +58,7 @@ def opens(name: str, flags: int, rights: int, then: str) -> str:
 
 
 KEEPS = opens("file", 1, 64, "(call $write (i32.load (i32.const 512)) (i32.const 3072) (i32.const 16))")
-"""Writes "kept by a guest" to `file`, and says nothing when that works."""
+"""Writes "kept by a guest" to `file`; prints nothing on success."""
 SHOWS = opens(
     "file",
     0,
@@ -77,7 +77,7 @@ GROWS = f"""(module {guests.FD_WRITE} (memory (export "memory") 1)
    (i32.eq (memory.grow (i32.const 32)) (i32.const -1))))
   (call $write (i32.const 1) (i32.const 1024) (i32.const {len(guests.CONTENT_TYPE)}))
   (call $write (i32.const 1) (local.get $at) (i32.const 5))))"""
-"""Asks for 2 MiB more, and says `grown`, or `no` and three NULs."""
+"""Grows memory by 2 MiB; prints `grown`, or `no` and three NULs."""
 
 
 @pytest.fixture(autouse=True)

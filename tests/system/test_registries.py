@@ -30,7 +30,7 @@ from tests.support.registry import PASSWORD, Registry, running_registry
 START = 1.0
 """Seconds from the start of the process to `Ready:` with a warm store and no registry."""
 IMPORT = 0.5
-"""Seconds of them that the interpreter and the packages may take on a machine that is not overloaded."""
+"""Seconds for the interpreter and the imports, at most, unless the machine is overloaded."""
 _names = count()
 
 
@@ -81,7 +81,7 @@ MOVES = {
     ("latest", None): "two",
     ("latest", "if-not-present"): "one",
 }
-"""What is served after a tag has moved from `one` to `two`, by tag and policy."""
+"""The served module after a tag has moved from `one` to `two`, by tag and policy."""
 
 
 def test_tags_that_move_between_two_starts(registry: Registry, name: str, tmp_path: Path) -> None:

@@ -32,12 +32,12 @@ from wagi_gateway.errors import (
 )
 
 FREED = 2.0
-"""Seconds in which a sandbox is free again once its client has gone."""
+"""Seconds until a sandbox is free after its client's disconnect, at most."""
 MEMORY_ROOM = 32 * 2**20
-SLOTS = 32
-"""Sandboxes a test may use at the same time; their pipes are kept for the next guests."""
-SLOT_DESCRIPTORS = 4 * SLOTS + 32
-"""What a server may have open with so many idle sandboxes; a test that breaks some leaves fewer to the next."""
+IDLE_PIPES = 32
+"""The most concurrent guests of a test; their pipes are kept for reuse."""
+MAX_DESCRIPTORS = 4 * IDLE_PIPES + 32
+"""The most descriptors of a server with as many idle pairs of pipes."""
 MIB = 2**20
 
 
@@ -112,7 +112,7 @@ def shared_city(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterat
         guest(f"/{name}", name, time="1s" if name in timed else "30s") for name in (*REASONS, "hello")
     )
     config += "".join(guest(f"/{name}", name, concurrency=1, time="30s") for name in HOLDS)
-    config += guest("/nap", "nap", time="5s", concurrency=SLOTS)
+    config += guest("/nap", "nap", time="5s", concurrency=IDLE_PIPES)
     config += guest("/stalled", "hold_stream", concurrency=1, stdout="1GiB")
     config += guest("/queue", "queue", concurrency=2, queue=3, time="5s")
     config += guest("/impatient", "impatient", concurrency=1, queue_time="200ms", time="5s")
@@ -120,7 +120,7 @@ def shared_city(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterat
     for name, text in texts.items():
         (directory / f"{name}.wat").write_text(text)
     with running(directory, config, cache=cache) as server:
-        together(SLOTS, lambda _: httpx.get(f"{server.url}/nap?sleep", trust_env=False, timeout=30))
+        together(IDLE_PIPES, lambda _: httpx.get(f"{server.url}/nap?sleep", trust_env=False, timeout=30))
         yield server
 
 
@@ -136,7 +136,7 @@ def unharmed(server: Server) -> Iterator[None]:
     """Fails unless the server responds, has no error in its log, and has released descriptors and memory."""
     server.get("/hello")
     logged = len(server.log)
-    descriptors = max(server.descriptors(), SLOT_DESCRIPTORS) + DESCRIPTOR_ROOM
+    descriptors = max(server.descriptors(), MAX_DESCRIPTORS) + DESCRIPTOR_ROOM
     memory = server.memory() + MEMORY_ROOM
     yield
     wait_until(lambda: server.descriptors() <= descriptors, message=lambda: f"{server.descriptors()} descriptors open")

@@ -34,7 +34,7 @@ from wagi_gateway.site.load import load
 
 TRACE, CALLER = "12345678901234567890123456789012", "1234567890123456"
 OWN = f"00-{'a' * 32}-{'b' * 16}-00"
-"""What a guest sends that knows more than the gateway."""
+"""The trace fields of a guest that makes spans of its own."""
 EXPORT = "[tracing]\nexport = true\n"
 
 

@@ -21,15 +21,15 @@ from tests.conftest import ROOT, wait_until
 
 PAGE = ROOT / "docs" / "the-article-today.md"
 END = "## The end"
-"""The heading from which on everything is stopped."""
+"""The heading of the section that ends all processes."""
 PROGRAMS = {
     "docker-registry": "docker-registry",
     "curl": "curl",
     "/usr/sbin/nginx": "nginx",
 }
-"""What the page needs, and the Debian package that has it."""
+"""The programs of the page, and their Debian packages."""
 TIMEOUT = 60.0
-"""Seconds the whole page may take; it takes 5."""
+"""The timeout of the whole page in seconds; usually 5 are enough."""
 
 _BLOCK = re.compile(r"^```sh\n((?:.*\n)*?)```$", re.MULTILINE)
 _PORTS = ("127.0.0.1:5000", "127.0.0.1:3001", "127.0.0.1:8080")
@@ -56,7 +56,7 @@ class Shell:
 
     process: subprocess.Popen[str]
     output: list[str] = field(default_factory=list)
-    """The lines it has printed."""
+    """The printed lines."""
 
     def enter(self, commands: str) -> None:
         assert self.process.stdin

@@ -26,9 +26,9 @@ class Front:
     """A running nginx."""
 
     address: tuple[str, int]
-    """Where it speaks HTTP."""
+    """The address for HTTP."""
     secure: tuple[str, int] | None
-    """Where it speaks TLS."""
+    """The address for TLS."""
     authority: trustme.CA | None
     log: Path
 

@@ -13,12 +13,12 @@ from pathlib import Path
 import pip
 
 PYTHON = "/usr/local/bin/python3"
-"""Its Python, as in the official images."""
+"""The path of Python, as in the official images."""
 EXTENSIONS = tuple(
     f"lib{name}.so.{version}"
     for name, version in (("stdc++", 6), ("gcc_s", 1), ("rt", 1), ("dl", 2), ("pthread", 0), ("util", 1), ("m", 6))
 )
-"""What wheels may expect of any Linux (PEP 600), beside what Python itself needs."""
+"""Libraries that wheels may expect of any Linux (PEP 600), besides Python's own dependencies."""
 _LIBRARY = re.compile(r"(?:=> )?(/\S+) \(0x")
 _LEFT_OUT = shutil.ignore_patterns(
     "__pycache__",

@@ -12,10 +12,10 @@ from pathlib import Path
 from tests.support.registry import installed
 
 RUNTIME_DEFAULT = Path("/usr/share/containers/seccomp.json")
-"""What podman, buildah and CRI-O mean by a default profile; Docker's and containerd's are its near relatives."""
+"""The default profile of podman, buildah and CRI-O, similar to Docker's and containerd's."""
 _ALLOW, _REFUSE = 0x7FFF0000, 0x00050000
 _UNKNOWN = -1
-"""What the library says of a call that it has never heard of."""
+"""The library's result for an unknown call."""
 
 
 class Filter:

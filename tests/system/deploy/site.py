@@ -64,12 +64,12 @@ class Site:
 
     gateway: Server
     address: tuple[str, int]
-    """Where nginx speaks HTTP."""
+    """nginx's address for HTTP."""
     secure: tuple[str, int] | None
-    """Where it speaks TLS."""
+    """nginx's address for TLS."""
     authority: trustme.CA | None
     log: Path
-    """nginx's own."""
+    """nginx's log."""
 
     @property
     def url(self) -> str:

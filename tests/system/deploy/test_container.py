@@ -45,9 +45,9 @@ class Image:
     """A built image."""
 
     root: Path
-    """Its files."""
+    """The root directory of the image's files."""
     config: dict[str, Any]
-    """What it says of itself, in Docker's words."""
+    """The image's configuration, as Docker shows it."""
 
     @property
     def command(self) -> list[str]:

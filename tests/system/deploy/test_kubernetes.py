@@ -25,9 +25,9 @@ MANIFESTS = ROOT / "deploy/kubernetes"
 BASE, EXAMPLE = MANIFESTS / "base", MANIFESTS / "overlays/example"
 SCHEMAS = Path(__file__).parent / "schemas"
 VERSIONS = [f"1.{minor}" for minor in range(30, 38)]
-"""Since preStop knows `sleep`."""
+"""The first release whose preStop has `sleep`."""
 CUSTOM = ("HTTPRoute", "ServiceMonitor")
-"""Kinds whose definitions come with something else than Kubernetes."""
+"""Kinds that Kubernetes itself does not define."""
 MIB = 2**20
 
 

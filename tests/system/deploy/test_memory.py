@@ -14,7 +14,7 @@ from wagi_gateway.config.settings import Config
 
 GIB = 2**30
 WORKER = 300 * 2**20
-"""What a worker needs beside its guests, as the pages say."""
+"""The memory of a worker without its guests, as in the pages."""
 SYSTEMD, CONTAINERS = ((ROOT / "docs" / name).read_text() for name in ("systemd.md", "containers.md"))
 SERVICE = (ROOT / "deploy/systemd/wagi-gateway.service").read_text()
 

@@ -21,9 +21,9 @@ from .city import TIMEOUT, City
 
 _DAY = 86400
 _FREE = 24
-"""Descriptors that are left for connections."""
+"""The number of free descriptors for connections."""
 _FOR_GUESTS = 64
-"""The same for guests, which are given the last quarter of all."""
+"""The number of free descriptors for guests, which get the last quarter of all."""
 
 
 def no_cache(city: City) -> None:

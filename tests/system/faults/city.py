@@ -23,13 +23,13 @@ from tests.system.deploy.front import Front, front
 T = TypeVar("T")
 
 TIMEOUT = 20.0
-"""Seconds in which every request is answered, or it counts as one that hangs."""
+"""The timeout of a request in seconds."""
 DISK = 24 * 2**20
-"""Bytes of the disk that holds the cache, and of the one for temporary files."""
-SLOTS = 64
+"""Bytes of the disk for the cache and of the disk for temporary files."""
+IDLE_PIPES = 64
 """Idle pairs of pipes that a process keeps."""
 LARGE = bytes(range(256)) * 1200
-"""A file that is served."""
+"""A static file."""
 STREAMED = b"first " * 2000, b"to the end\n"
 _SETTINGS = """
 [server]
@@ -72,7 +72,7 @@ _GUESTS = {
     "crowd": guests.HELLO,
 }
 _GOOD: dict[str, object] = {"time": f"{TIMEOUT:.0f}s", "queue": 1000, "queue_time": f"{TIMEOUT:.0f}s"}
-"""Limits of what has to be answered, whatever befalls the others."""
+"""Limits of the modules that must respond during every fault."""
 
 
 @dataclass(slots=True)
@@ -84,14 +84,14 @@ class City:
     registry: Registry
     target: Target
     directory: Path
-    """Where its files are."""
+    """The directory of the city's files."""
     workers: int
     stack: contextlib.ExitStack
-    """What ends with it."""
+    """The contexts that end with the city."""
     clock: Path | None
     """The file with the offset of the gateway's wall clock, if the clock can be set."""
     version: int = 0
-    """What `/changing` answers; every reload that compiles changes it."""
+    """The response of `/changing`; every reload that compiles changes it."""
 
     @property
     def secure(self) -> str:
@@ -222,7 +222,7 @@ def _config(target: Target, registry: Registry) -> str:
         config += guest(f"/{name}", name, concurrency=8)
     config += guest("/stdout", "stdout", concurrency=8, time="5s")
     config += guest("/pour", "stdout", concurrency=16, time="5s", stdout="1GiB")
-    config += guest("/nap", "nap", time="5s", concurrency=SLOTS)
+    config += guest("/nap", "nap", time="5s", concurrency=IDLE_PIPES)
     return config
 
 

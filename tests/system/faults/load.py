@@ -24,7 +24,7 @@ from .city import LARGE, STREAMED, TIMEOUT, City
 UPLOAD = pattern(300_000)
 _WRK_CONNECTIONS = 4
 UNDER_WAY = {"httpx": 2, "curl": 1, "wrk": _WRK_CONNECTIONS, "h2load": 4}
-"""Requests that each client has under way at most, so that a killed worker can cost it no more."""
+"""The most requests in progress of each client, and so the most that a killed worker can lose."""
 _WRK = """
 wrong = 0
 function setup(thread) threads = threads or {}; table.insert(threads, thread) end
@@ -49,9 +49,9 @@ class Answer:
     """On the monotonic clock."""
     ended: float
     wrong: str | None = None
-    """What was wrong with it."""
+    """The error of the request, or None."""
     is_lost: bool = False
-    """Whether there was no answer at all, because the connection failed."""
+    """Whether the connection failed without a response."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Load:
 
     city: City
     answers: list[Answer] = field(default_factory=list)
-    """Those whose time is known; wrk only counts."""
+    """The results with times, of all clients but wrk."""
     counted: int = 0
     """Requests of wrk."""
     _is_over: threading.Event = field(default_factory=threading.Event)
@@ -226,4 +226,4 @@ def _difference(ask: Ask, status: int, body: bytes) -> str | None:
 
 
 _UNVERIFIED = ssl.create_default_context()
-"""Made once: it takes 30 ms."""
+"""Created once, because creation takes 30 ms."""

@@ -19,22 +19,22 @@ _CONNECTIONS = 8
 _MEASURE = 5
 """Seconds for which capacity and load are measured."""
 _SAMPLE = 2.0
-"""Seconds between two looks at memory."""
+"""The interval of memory samples in seconds."""
 _SLICE = 60.0
-"""Seconds of load that are one row."""
+"""Seconds of load for each row."""
 _RUN_IN = 300.0
-"""Seconds of load before what counts begins."""
+"""Seconds of warm-up."""
 _RUN_IN_RELOADS = 100
 """Reloads in that time: memory of guests that ran is kept for the next of the same module, up to 100 times (the default
 of wasmtime's max_unused_warm_slots), so that each reload adds what a new module's guests use. Measured under load, with
 a reload every half second: 92 MiB resident at first, 100 after 45 reloads, 101 after 90, 103 after 487; without load
 102 after 246 and 105 after 2,747; with load and no reload the same after four minutes as in the first."""
 _LEAST = 600.0
-"""Seconds of load after that before there is anything to say of memory."""
+"""The least seconds of load after the warm-up for a verdict on memory."""
 _DEVIATIONS = 3.0
-"""Standard deviations of what is left of the regression that memory may grow in all the time."""
+"""The growth of memory that counts as noise, in standard deviations of the regression's residuals."""
 _PAGES = 2 * 2**20
-"""Bytes that it may grow whatever the deviation: two pools of the allocator."""
+"""The growth in bytes that always counts as noise: two pools of the allocator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +42,9 @@ class Slope:
     """A regression of memory over time."""
 
     growth: float
-    """Bytes in all the time."""
+    """The growth over the whole time, in bytes."""
     noise: float
-    """Standard deviation of what is left, in bytes."""
+    """The standard deviation of the residuals, in bytes."""
 
     @property
     def is_noise(self) -> bool:

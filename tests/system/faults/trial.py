@@ -12,13 +12,13 @@ from tests.conftest import wait_until
 from tests.support.attacks import together
 from wagi_gateway.compiler.engine import MAX_WASM_STACK
 
-from .city import SLOTS, TIMEOUT, City
+from .city import IDLE_PIPES, TIMEOUT, City
 from .fault import Affected, Fault
 from .load import UNDER_WAY, Answer, Load
 from .usage import MEMORY_NOISE, THREADS_NOISE, Usage, usage
 
 _THREADS_END = 30.0
-"""Seconds after which threads that nobody needs have ended; they are looked at every ten."""
+"""Seconds until idle threads have ended; the sandbox checks every ten seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,18 +28,18 @@ class Outcome:
     fault: str
     seconds: float
     requests: int
-    """Of the steady load."""
+    """Number of requests of the steady load."""
     failed: int
     affected: int
-    """Those that the fault itself has cost; `failed` is without them."""
+    """Number of failures that the fault excuses, not included in `failed`."""
     calm: float
     """p99 in seconds before the fault."""
     stressed: float
-    """The same while it lasted."""
+    """p99 in seconds during the fault."""
     before: Usage
     after: Usage
     problems: tuple[str, ...]
-    """Empty if everything is as it should be."""
+    """The problems; empty for a passed trial."""
 
 
 def warm_up(city: City) -> Usage:
@@ -52,7 +52,7 @@ def warm_up(city: City) -> Usage:
     rest = _at_rest(city)
     return replace(
         rest,
-        pipes=4 * (SLOTS + 16) * city.workers,
+        pipes=4 * (IDLE_PIPES + 16) * city.workers,
         memory=max(sample.memory for sample in samples),
         threads=max(sample.threads for sample in samples),
     )
@@ -146,7 +146,7 @@ def _at_rest(city: City) -> Usage:
 
 def _fill_pipes(city: City) -> None:
     """Uses all kept pipes of guests at once, so that missing ones are created again and counted."""
-    assert set(together(SLOTS, lambda _: city.gateway.get("/nap").status_code)) == {200}
+    assert set(together(IDLE_PIPES, lambda _: city.gateway.get("/nap").status_code)) == {200}
 
 
 def _ticks(seconds: float) -> Iterator[None]:

@@ -16,7 +16,7 @@ MEMORY_NOISE = 64 * 2**20
 Measured with all faults again and again: 57 MiB before the first, at rest 100 after one round, then 113 and 115.
 """
 THREADS_NOISE = 16
-"""The same of threads: the load needs more of them when the machine is slow."""
+"""The noise in the number of threads: the load needs more of them on a slow machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +24,14 @@ class Usage:
     """The sum over all processes."""
 
     descriptors: int
-    """But those of pipes to guests, and of connections that somebody still has open."""
+    """Descriptors, without the pipes of guests and open connections."""
     pipes: int
-    """They are kept for the next guests."""
+    """Pipes, which are kept for reuse."""
     memory: int
-    """Bytes that are resident, without pages shared with files."""
+    """Resident bytes, without pages shared with files."""
     threads: int
     files: int
-    """Temporary ones, named and unnamed."""
+    """Temporary files, named and unnamed."""
 
     def is_within(self, limit: Usage) -> bool:
         """Whether no value is over the limit."""

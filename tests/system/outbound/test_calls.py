@@ -23,11 +23,11 @@ class Site(clients.Site):
 
     target: Target
     other: Target
-    """Permitted too: another origin."""
+    """A permitted server of another origin."""
     trap: Target
     """The proxy that the gateway's environment names."""
     closed: str
-    """Permitted, but nobody listens there."""
+    """A permitted address without a server."""
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,7 @@ from wagi_gateway.outbound.policy import Policy
 TIME = 0.5
 """`limits.time` of the hasty route."""
 LATE = 1.0
-"""Seconds after which an end would come too late."""
+"""Seconds within which a call must end."""
 
 
 def interim(connection: socket.socket) -> None:

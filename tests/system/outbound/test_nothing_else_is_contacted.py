@@ -49,10 +49,10 @@ class Farm:
 
     targets: Sequence[Target]
     internet: Target
-    """Answers for the addresses in PUBLIC, at any port."""
+    """The target for the addresses in PUBLIC, at any port."""
     guest: IdleWaiter = field(default_factory=IdleWaiter)
     counted: Counter[str] = field(default_factory=Counter)
-    """Connections that each target has had."""
+    """The number of connections of each target at the last count."""
 
     def new_connections(self, target: Target) -> int:
         """The number of a target's connections since the previous call."""

@@ -27,7 +27,7 @@ class Site:
     gateway: Server
     targets: dict[str, Target]
     names: list[str | None]
-    """What the clients of `named` asked for with SNI, in order."""
+    """The SNI host names of the clients of `named`, in order."""
 
 
 @pytest.fixture(scope="module")

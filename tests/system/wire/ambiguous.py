@@ -253,4 +253,4 @@ CASES: dict[str, bytes] = {
     "too-large": _post(f"Content-Length: {2**40}", body=SMUGGLED),
     "many-fields": _get("Host: h", *(f"X-{number}: 1" for number in range(300))),
 }
-"""What a client sends; what stands after the first message is a second one to those who agree where that ends."""
+"""The bytes of a client: a first message, and a second one for servers that agree about the end of the first."""

@@ -21,7 +21,7 @@ from tests.conftest import START, Server, running, wait_until
 from ...support.env_guest import ENV
 
 ENVIRONMENT = {"SECRET": "1", "HTTP_PROXY": "http://p.example:1", "WAGI_TEST": "2"}
-"""What the server itself is started with, and no guest may see."""
+"""The server's own environment, which no guest may see."""
 
 
 @dataclass(frozen=True, slots=True)

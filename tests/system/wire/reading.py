@@ -11,10 +11,10 @@ _OWN = {
     b"REMOTE_ADDR", b"REMOTE_HOST", b"REMOTE_PORT", b"SERVER_PORT", b"SERVER_PROTOCOL", b"X_REQUEST_ID", b"X_FULL_URL",
     b"HTTP_X_FORWARDED_FOR", b"HTTP_X_FORWARDED_PROTO", b"HTTP_X_FORWARDED_PORT",
 }  # fmt: skip
-"""What is another for each connection, and whoever is at its other end."""
+"""Variables that differ between connections and peers."""
 
-_SAID_BY_ONE = {b"HTTP_FORWARDED", b"HTTP_X_FORWARDED_HOST", b"HTTP_EXPECT"}
-"""What nginx takes out of a request, or answers itself."""
+_NGINX_ONLY = {b"HTTP_FORWARDED", b"HTTP_X_FORWARDED_HOST", b"HTTP_EXPECT"}
+"""Fields that nginx removes from a request or answers itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Request:
         """The differences between two readings of a request; empty without any."""
         if self.body != other.body:
             return f"bodies {self.body[:200]!r} and {other.body[:200]!r}"
-        ignored = _SAID_BY_ONE if b"HTTP_HOST" in self.environ else {*_SAID_BY_ONE, b"SERVER_NAME", b"HTTP_HOST"}
+        ignored = _NGINX_ONLY if b"HTTP_HOST" in self.environ else {*_NGINX_ONLY, b"SERVER_NAME", b"HTTP_HOST"}
         names = (self.environ.keys() | other.environ.keys()) - ignored
         pairs = {name: (self.environ.get(name), other.environ.get(name)) for name in names}
         return "; ".join(f"{name!r}: {one!r} and {two!r}" for name, (one, two) in sorted(pairs.items()) if one != two)
@@ -61,7 +61,7 @@ class Reading:
 
     requests: tuple[Request, ...]
     is_closed: bool
-    """Whether the server has closed the connection, and does not wait for more."""
+    """Whether the server has closed the connection."""
 
 
 def read(address: tuple[str, int], data: bytes, source: str, timeout: float, *, speaks_0_9: bool = False) -> Reading:

@@ -14,7 +14,7 @@ ROUTES = (
 
 
 Variables = dict[str, str | None]
-"""Names and values; None stands for a variable that must not be there."""
+"""Names and values; None stands for a variable that must be absent."""
 
 
 def get(target: str, *fields: str, host: str = "h") -> bytes:

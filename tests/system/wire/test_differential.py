@@ -24,11 +24,11 @@ from .ambiguous import CASES
 from .reading import Reading, read
 
 DIRECT, THROUGH_NGINX, ANOTHER = "127.1.0.1", "127.2.0.1", "127.3.0.1"
-"""Who asks the gateway, who asks nginx, and another client of nginx."""
+"""The addresses of the gateway's client, of nginx's client, and of another client of nginx."""
 TIMEOUT = 0.5
-"""Seconds that a server may be silent before it is told more."""
-_MORE_PATIENCE = 5.0
-"""The same for the second time, should the first have been too short for a busy machine."""
+"""The timeout of a response in seconds, before the next bytes are sent."""
+_LONG_TIMEOUT = 5.0
+"""The timeout of the second attempt, for a busy machine."""
 _AT_A_TIME = 24
 
 STRICTER = set(
@@ -68,7 +68,7 @@ def ask(site: Site, data: bytes) -> tuple[Reading, Reading]:
     """The readings of the gateway and of nginx; checks that another client of nginx then gets its own response."""
     readings = _read(site, data, TIMEOUT)
     if disagreement(*readings):
-        readings = _read(site, data, _MORE_PATIENCE)
+        readings = _read(site, data, _LONG_TIMEOUT)
     with connected(site.address, ANOTHER) as connection:
         mine = f"/mine/{hash(data)}"
         given = connection.ask(message(f"POST {mine} HTTP/1.1", "Host: h", "Content-Length: 4", body=b"mine")).seen

@@ -28,7 +28,7 @@ class Row:
     id: str
     request: bytes
     differences: dict[str, str | None] = field(default_factory=dict)
-    """Variables as they are instead; None for one that is not there."""
+    """Variables with other values; None for an absent one."""
     source: str = "127.0.0.1"
     is_trusted: bool = False
 

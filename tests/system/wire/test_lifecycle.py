@@ -17,7 +17,7 @@ from ...support.env_guest import COUNT, CT, GROW, if_argument, opens, repeats
 from ...support.http_client import Answer, access_line, assert_logged, connected, exchange, log_lines, message
 from .conftest import Route
 
-SLOT = "limits = { concurrency = 1, queue = 1, queue_time = 10 }"
+ONE_GUEST = "limits = { concurrency = 1, queue = 1, queue_time = 10 }"
 FORGED = b"a\n2026-01-01T00:00:00.000Z ERROR forged\x1b[2J\rover\x9b\n"
 
 ROUTES = (
@@ -28,11 +28,11 @@ ROUTES = (
         "/l/stderr", repeats(16, b"a line of text\n" * 4369, fd=2, after=CT + b"\nhi"), 'limits = { stderr = "32KiB" }'
     ),
     Route("/l/lines", guests.says(CT + b"\nhi", stderr=FORGED)),
-    Route("/l/spin", if_argument("(loop $spin (br $spin))"), SLOT),
+    Route("/l/spin", if_argument("(loop $spin (br $spin))"), ONE_GUEST),
     Route(
         "/l/pour",
         if_argument("(loop $pour (call $write (i32.const 1) (i32.const 0) (i32.const 65536)) (br $pour))"),
-        SLOT,
+        ONE_GUEST,
     ),
     Route("/l/count", COUNT),
     Route("/l/grow", GROW),

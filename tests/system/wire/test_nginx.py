@@ -28,7 +28,7 @@ ROUTES = (
 )
 
 CLIENT = "127.0.0.9"
-"""Where the client is; the gateway's peer is 127.0.0.1, which is nginx."""
+"""The client's address; the gateway's peer is nginx at 127.0.0.1."""
 
 
 @pytest.fixture(scope="session")
