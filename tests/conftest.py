@@ -1,4 +1,4 @@
-"""A real server for every test that wants one: `wagi-gateway serve` in a process of its own, on a port of its own."""
+"""Fixtures: `wagi-gateway serve` in a process and on a port of its own, and registries."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ ROOT = Path(__file__).parent.parent
 hypothesis.settings.register_profile("bounded by count alone", deadline=None)
 hypothesis.settings.load_profile("bounded by count alone")
 START = 60.0
-"""Seconds a server may take to be ready; a slow machine compiling included."""
+"""Seconds until a server is ready, at most, with compilation on a slow machine."""
 UNMEASURED = {"COVERAGE_PROCESS_CONFIG": ""}
-"""The environment of a process that cannot write what coverage has measured in it."""
+"""The environment of a process that cannot write coverage data."""
 INSTALLATION = 900.0
-"""Seconds a test may take that installs compilers, or runs for as long as they take to build something."""
+"""The timeout in seconds of a test that installs compilers or builds with them."""
 
 
 def pytest_configure() -> None:
-    """Handles SIGINT where a shell has started the tests in the background: it is ignored there, also by children."""
+    """Resets SIGINT, which a shell ignores for background processes and their children."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Gives the tests that may have to install compilers the time for it."""
+    """Sets a longer timeout for tests that may install compilers."""
     for item in items:
         if "toolchains" in getattr(item, "fixturenames", ()) and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(INSTALLATION))
@@ -54,9 +54,9 @@ class Server:
     process: subprocess.Popen[str]
     url: str
     stdout: list[str]
-    """What it has printed so far."""
+    """The lines of standard output so far."""
     log_path: Path
-    """Its standard error."""
+    """The file of standard error."""
     client: httpx.Client
 
     @property
@@ -66,19 +66,19 @@ class Server:
         return url.host, url.port or 80
 
     def get(self, path: str, **options: object) -> httpx.Response:
-        """A GET over a kept connection."""
+        """A GET over a persistent connection."""
         return self.client.get(self.url + path, **options)  # type: ignore[arg-type]
 
     def post(self, path: str, content: bytes, **options: object) -> httpx.Response:
-        """A POST over a kept connection."""
+        """A POST over a persistent connection."""
         return self.client.post(self.url + path, content=content, **options)  # type: ignore[arg-type]
 
     def connect(self, timeout: float = 10.0) -> socket.socket:
-        """A raw connection, for what a well-behaved client cannot say."""
+        """A raw connection, for requests that no well-behaved client sends."""
         return socket.create_connection(self.address, timeout=timeout)
 
     def exchange(self, request: bytes, timeout: float = 10.0) -> bytes:
-        """Everything the server answers to raw bytes until it closes the connection (say `Connection: close`)."""
+        """Sends raw bytes; returns all bytes until the server closes the connection (as after `Connection: close`)."""
         with self.connect(timeout) as connection:
             connection.sendall(request)
             return b"".join(iter(lambda: connection.recv(65536), b""))
@@ -89,7 +89,7 @@ class Server:
         return self.log_path.read_text()
 
     def wait_for_log(self, pattern: str, timeout: float = 30.0) -> re.Match[str]:
-        """The first match of a regular expression in the log, once it is there."""
+        """Waits until a regular expression matches in the log; returns the first match."""
         found: list[re.Match[str]] = []
 
         def is_there() -> bool:
@@ -107,17 +107,17 @@ class Server:
         return int(match[1]) * 1024
 
     def descriptors(self) -> int:
-        """How many descriptors are open."""
+        """The number of open descriptors."""
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
 
 def warnings(log: str) -> list[str]:
-    """The warnings in a log, but for that of a machine whose control group has less memory than the guests may use."""
+    """The warnings in a log, without the warning about a control group with less memory than the guests may use."""
     return [line for line in log.splitlines() if " WARNING " in line and "limits.memory: all guests" not in line]
 
 
 def wait_until(condition: Callable[[], bool], timeout: float = 30.0, message: Callable[[], str] = str) -> None:
-    """Returns when `condition` holds; fails with `message` if it does not in time."""
+    """Returns when `condition` holds; fails with `message` after the timeout."""
     deadline = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < deadline, message()
@@ -136,9 +136,9 @@ def running(
     pass_fds: tuple[int, ...] = (),
     prefix: Sequence[str] = (),
 ) -> Iterator[Server]:
-    """Serves a `modules.toml` with this text, the files it names in `directory`; or one that is there already.
+    """Serves a `modules.toml` with this text in `directory`, which has the files of the modules; or an existing one.
 
-    With a `listen` of None it serves where the file says. `prefix` is a command that becomes the one after it.
+    With a `listen` of None the file's own `server.listen` counts. `prefix` is a command that executes its arguments.
     """
     path = config if isinstance(config, Path) else directory / "modules.toml"
     if isinstance(config, str):
@@ -151,7 +151,7 @@ def running(
         log = stack.enter_context(log_path.open("w"))
         process = subprocess.Popen(
             [*command, *arguments],
-            stdin=subprocess.DEVNULL,  # at a terminal SIGHUP means something else
+            stdin=subprocess.DEVNULL,  # with a terminal SIGHUP stops the server
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
@@ -195,12 +195,12 @@ def _stop(process: subprocess.Popen[str]) -> None:
 
 
 OTHER_RELEASE = "49.0.0"
-"""A wasmtime that the hot path is not written for."""
+"""A release of wasmtime with another ABI than the C API backend's."""
 
 
 @pytest.fixture(scope="session")
 def other_release(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A PYTHONPATH with which a process takes its wasmtime for OTHER_RELEASE."""
+    """A PYTHONPATH that makes the version of wasmtime OTHER_RELEASE."""
     directory = tmp_path_factory.mktemp("other-release")
     metadata = directory / f"wasmtime-{OTHER_RELEASE}.dist-info" / "METADATA"
     metadata.parent.mkdir()
@@ -232,7 +232,7 @@ def serve(tmp_path: Path, cache: Path) -> Iterator[Serve]:
 
 @pytest.fixture(scope="module")
 def hello_server(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Server]:
-    """A server with nothing but the hello guest at /hello/...; shared by the tests of a file."""
+    """A server with the hello guest alone, at /hello/...; shared by the tests of a file."""
     directory = tmp_path_factory.mktemp("hello")
     (directory / "hello.wat").write_text(guests.HELLO)
     config = '[[module]]\nroute = "/hello/..."\nmodule = "hello.wat"\n'

@@ -1,4 +1,4 @@
-"""The application under other servers and parsers than the ones `serve` chooses."""
+"""The application under servers and parsers other than those of `serve`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def get(app: Starlette, *paths: str, is_up: bool = True) -> list[httpx.Response]:
-    """The answers of an application within, or before, its lifespan."""
+    """The responses of an application, within its lifespan or before."""
 
     async def main() -> list[httpx.Response]:
         transport = httpx.ASGITransport(app)

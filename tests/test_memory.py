@@ -21,7 +21,7 @@ from wagi_gateway.config.settings import Config, Limits, ModuleConfig, ServerCon
 from wagi_gateway.memory import Bound, bound_arenas, check_memory, memory_bound, worst_case
 
 ARENA = 64 * 2**20
-"""Bytes of address space of one, and what its address is a multiple of (HEAP_MAX_SIZE of glibc's arena.c)."""
+"""Size and alignment of an arena in bytes (HEAP_MAX_SIZE of glibc's arena.c)."""
 UNBOUNDED = {name: value for name, value in os.environ.items() if name not in ("MALLOC_ARENA_MAX", "GLIBC_TUNABLES")}
 _THREADS = """
 import sys, threading
@@ -60,7 +60,7 @@ print(before, freed, resident())
 
 
 def arenas(pid: int) -> int:
-    """How many a process has beside the first one."""
+    """The number of arenas of a process, without the first."""
     rows = re.findall(r"(?m)^(\w+)-(\w+) (\S+) .* 0 *$", Path(f"/proc/{pid}/maps").read_text())
     mappings = [(int(start, 16), int(end, 16), mode) for start, end, mode in rows]
     return sum(
@@ -164,7 +164,7 @@ NONE = "9223372036854771712\n"
     ],
 )
 def test_the_bound(tmp_path: Path, membership: str, files: dict[str, str], expected: tuple[int, int] | None) -> None:
-    """`expected` is the bound, and which of the files says so."""
+    """`expected` is the bound, and the file that sets it."""
     (tmp_path / "membership").write_text(membership)
     mount = tmp_path / "mount"
     for name, text in files.items():
@@ -203,7 +203,7 @@ def config(server: int, *limits: tuple[int, int, int]) -> Config:
     [
         pytest.param(256, [(16, 256, 1)], 1, 4096, id="the defaults"),
         pytest.param(256, [(16, 256, 1)], 3, 3 * 4096, id="workers"),
-        pytest.param(10, [(16, 256, 1)], 1, 2560, id="fewer sandboxes than places"),
+        pytest.param(10, [(16, 256, 1)], 1, 2560, id="fewer sandboxes than the limit"),
         pytest.param(256, [(16, 256, 3)], 1, 3 * 4096, id="memories"),
         pytest.param(256, [(16, 256, 1), (2, 10, 1)], 1, 4096 + 20, id="a module each"),
         pytest.param(20, [(16, 10, 1), (16, 100, 1), (1, 1000, 1)], 2, 2 * (1000 + 1600 + 30), id="the largest first"),
@@ -228,7 +228,7 @@ def test_there_is_not_enough() -> None:
 
 
 def bounded(directory: Path, size: int) -> list[str]:
-    """A command that shows the one after it a control group with this bound, in either version."""
+    """A prefix for a command, which then sees a control group with this bound, of version 1 or 2."""
     for name in ("memory.max", "memory/memory.limit_in_bytes"):
         (directory / name).parent.mkdir(parents=True, exist_ok=True)
         (directory / name).write_text(f"{size}\n")

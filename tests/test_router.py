@@ -1,4 +1,4 @@
-"""Which route wins, and how a path divides (docs/spec/wagi.md W2, docs/spec/cgi.md A1)."""
+"""The precedence of routes, and SCRIPT_NAME and PATH_INFO (docs/spec/wagi.md W2, docs/spec/cgi.md A1)."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_normalizing_twice_changes_nothing(tail: bytes) -> None:
         once = normalize(b"/" + tail)
     except BadRequest:
         return
-    # An escape that appears only once another one is decoded is data, not an escape (decode once).
+    # An escape that results from decoding is data: the path is decoded once.
     if b"%" not in once:
         assert normalize(once) == once
 

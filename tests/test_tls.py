@@ -1,4 +1,4 @@
-"""TLS that the gateway speaks itself: certificates good and bad, what clients and guests see, and renewal."""
+"""The gateway's own TLS: valid and refused certificates, the view of clients and guests, and renewal."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def trusting(folder: Path) -> ssl.SSLContext:
 
 
 def names(server: Server, folder: Path) -> list[str]:
-    """The names in the certificate that a new connection is shown."""
+    """The names in the certificate of a new connection."""
     context = trusting(folder)
     context.check_hostname = False
     with server.connect() as plain, context.wrap_socket(plain, server_hostname="localhost") as connection:
@@ -163,7 +163,7 @@ def test_a_certificate_is_renewed_on_the_same_context(folder: Path, authority: t
 
 
 def handshake(server: ssl.SSLContext, client: ssl.SSLContext, name: str) -> str:
-    """The name a client is shown, over no network."""
+    """The name in the certificate of a handshake in memory."""
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     server_side = server.wrap_bio(to_server, to_client, server_side=True)
     client_side = client.wrap_bio(to_client, to_server, server_hostname=name)

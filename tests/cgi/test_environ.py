@@ -244,7 +244,7 @@ def test_search_words_are_for_get_and_head() -> None:
     assert build_argv(None, "rfc3875", replace(REQUEST, method="POST", query=b"a+b"), b"/x") == [b"/x"]
 
 
-def test_authorization_is_passed_when_asked_for() -> None:
+def test_authorization_is_passed_if_configured() -> None:
     request = replace(REQUEST, headers=(HOST, (b"authorization", b"Basic dTpw")))
     match = Router([(RoutePattern("/e/..."), None)]).match(request.raw_path)
     assert match is not None

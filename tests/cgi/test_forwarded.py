@@ -1,4 +1,4 @@
-"""What a trusted proxy says, and what nobody else may (docs/spec/cgi.md A2)."""
+"""X-Forwarded-* fields: used from trusted proxies, ignored from all other peers (docs/spec/cgi.md A2)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TRUSTED = (ip_network("192.0.2.7"), ip_network("10.0.0.0/8"), ip_network("2001:d
 
 
 def request(peer: str = "192.0.2.7", **fields: str) -> RequestHead:
-    """A request from `peer` with X-Forwarded-* fields; `|` stands between repeated ones."""
+    """A request from `peer` with X-Forwarded-* fields; `|` separates repeated fields."""
     headers = tuple(
         (f"x-forwarded-{name}".encode(), value.encode()) for name, both in fields.items() for value in both.split("|")
     )
@@ -65,12 +65,12 @@ def test_port(port: str, known: bytes | None) -> None:
 
 
 @pytest.mark.parametrize("peer", ["192.0.2.8", "203.0.113.1", "not an address"])
-def test_nobody_else_is_believed(peer: str) -> None:
+def test_fields_of_other_peers_are_ignored(peer: str) -> None:
     made = request(peer, **{"for": "6.6.6.6", "proto": "https", "port": "1"})
     assert apply_forwarded(made, TRUSTED) is made
 
 
-def test_nobody_is_trusted_by_default() -> None:
+def test_no_proxy_is_trusted_by_default() -> None:
     made = request(**{"for": "6.6.6.6"})
     assert apply_forwarded(made, ()) is made
 

@@ -36,7 +36,7 @@ def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def private(private_registry: Registry) -> Registry:
-    """The private registry once it has a module."""
+    """The private registry, with a module."""
     publish(private_registry, "team/secret:1", guests.HELLO)
     return private_registry
 
@@ -54,7 +54,7 @@ def run(*arguments: str | Path, cwd: Path, code: int = 0, environment: dict[str,
 
 
 def rows(table: str) -> list[list[str]]:
-    """The cells of a printed table, without its head."""
+    """The cells of a printed table, without the head."""
     lines = [line for line in table.splitlines() if line.startswith("│")]
     return [[cell.strip() for cell in line.strip("│").split("│")] for line in lines]
 
@@ -196,7 +196,7 @@ def test_pull_says_what_is_wrong(
 
 
 def test_a_pull_that_is_not_kept_has_failed(name: str, tmp_path: Path) -> None:
-    """A module that is not stored is of no use to a start without a network."""
+    """A start without a network needs the stored module."""
     run("push", HELLO, f"{name}:1", cwd=tmp_path)
     run("pull", f"{name}:1", "--cache-dir", "kept", cwd=tmp_path)
     (tmp_path / "modules.toml").write_text(module("/m", f"oci:{name}:1") + '[cache]\nmax_module = "1KiB"\n')
@@ -266,7 +266,7 @@ def test_pull_from_a_private_registry(private: Registry, tmp_path: Path, how: st
     ],
     ids=["nobody", "wrong", "no variable", "no file", "no password"],
 )
-def test_a_private_registry_lets_nobody_in(private: Registry, tmp_path: Path, login: str, words: list[str]) -> None:
+def test_a_private_registry_requires_a_login(private: Registry, tmp_path: Path, login: str, words: list[str]) -> None:
     table = f'[registries."{private.address}"]\nca_file = "{private.ca_file}"\n{login}'
     (tmp_path / "modules.toml").write_text(module("/m", f"oci:{private.address}/team/secret:1") + table)
     error = run("pull", "modules.toml", cwd=tmp_path, code=1, environment={"WRONG": "wrong horse"})
@@ -323,7 +323,10 @@ def test_inspect_of_a_file(tmp_path: Path) -> None:
         ("garbage.wasm", "garbage.wasm: is no module"),
         ("component.wasm", "component.wasm: is "),
         (".", ". is not a file"),
-        ("nothere.wasm", "there is no file nothere.wasm"),  # and nobody is asked for docker.io/library/nothere.wasm
+        (
+            "nothere.wasm",
+            "there is no file nothere.wasm",
+        ),  # no registry is asked for docker.io/library/nothere.wasm
         ("../nothere.wat", "there is no file"),
         ("NAME:nothere", "does not have it"),
         ("oci:x/UP", "no upper-case letters"),
@@ -454,7 +457,7 @@ def test_convert_wants_a_pod(tmp_path: Path, text: str | None, message: str) -> 
 
 
 def test_as_processes(name: str, tmp_path: Path) -> None:
-    """The same in a process of its own, for each exit code."""
+    """Each exit code in a process of its own."""
     commands = {
         f"push {shlex.quote(str(HELLO))} {name}:1": (0, rb"NAME:1@sha256:[0-9a-f]{64}\n", b""),
         f"pull {name}:1": (0, rb"NAME:1@sha256:[0-9a-f]{64} pulled\n", b""),

@@ -1,4 +1,4 @@
-"""A `modules.toml` that is written and read."""
+"""Writes and reads a `modules.toml`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The file that holds a configuration: reading it, its settings file, the places it names."""
+"""Configuration files: `modules.toml`, the settings file of a Pod, and the directories of cache and log."""
 
 from __future__ import annotations
 

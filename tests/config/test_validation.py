@@ -1,4 +1,4 @@
-"""Mistakes in modules.toml, in the words of the file."""
+"""Mistakes in modules.toml, each reported by its key and value."""
 
 from __future__ import annotations
 

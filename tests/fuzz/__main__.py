@@ -1,4 +1,4 @@
-"""`scripts/fuzz`: every target under atheris, guided by coverage, and a table of what came of it."""
+"""`scripts/fuzz`: every target under atheris, guided by coverage, and a table of the results."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from tests.fuzz.targets import TARGETS
 
 _MAX_LENGTH = 1024
 _PATIENCE = 20
-"""Seconds after which one input has taken too long."""
+"""The timeout in seconds for one input."""
 _COVERAGE = re.compile(r"^#\d+\s+\w+\s+cov: (\d+)", re.MULTILINE)
-# The second is what it has said on the way, which is all there is if it was ended.
+# The second is printed on the way, and is the only one if the process was terminated.
 _EXECUTIONS = re.compile(r"^(?:stat::number_of_executed_units:\s*|#)(\d+)", re.MULTILINE)
 _ARTEFACT = re.compile(r"Test unit written to (.*)")
 _ERROR = re.compile(r"=== Uncaught Python exception: ===\n(?P<error>.*?)\n\n", re.DOTALL)
@@ -29,7 +29,7 @@ _ERROR = re.compile(r"=== Uncaught Python exception: ===\n(?P<error>.*?)\n\n", r
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one target."""
+    """The result of one target."""
 
     target: str
     executions: int

@@ -1,4 +1,4 @@
-"""What proxies, and whoever poses as one, say of the client."""
+"""Target: the `Forwarded` and `X-Forwarded-*` fields of proxies and of clients that pose as a proxy."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SEEDS = (
 
 
 def check(data: bytes) -> None:
-    """Each line is a field: the first byte says which one."""
+    """Each line is a field; its first byte chooses the name."""
     lines = [line for line in data.split(b"\n") if line]
     fields = tuple((_NAMES[line[0] % 4], line[1:]) for line in lines)
     request = RequestHead("GET", b"/", b"", "1.1", "http", fields, ("127.0.0.1", 5), ("127.0.0.1", 80), "1")
@@ -33,10 +33,10 @@ def check(data: bytes) -> None:
     assert found.scheme in ("http", "https")
     assert found.forwarded_port is None or 0 < int(found.forwarded_port) < 65536
     assert replace(found, client=request.client, scheme="http", forwarded_port=None) == request
-    # Nobody else is believed.
+    # The fields of a peer that is no trusted proxy have no effect.
     stranger = replace(request, client=("203.0.113.1", 5))
     assert apply_forwarded(stranger, _TRUSTED) is stranger
-    # What a client puts in front of what its proxy says changes nothing, unless all hops are proxies.
+    # Hops that a client puts in front of its proxy's own have no effect, unless all hops are proxies.
     claimed = replace(request, headers=((b"x-forwarded-for", b"6.6.6.6"), *fields))
     again = apply_forwarded(claimed, _TRUSTED)
     assert again.client == found.client or any(ip_address(address) in network for network in _TRUSTED)

@@ -1,4 +1,4 @@
-"""What a guest says it wants to call, and what a server says it should call next."""
+"""Targets: the URL, method and fields of a guest's outbound call, and the `Location` of a server's redirect."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SEEDS = tuple(
 
 
 def check(data: bytes) -> None:
-    """Lines: an entry of `allowed_hosts`, a method, a URL, where it redirects to, and header fields."""
+    """Lines: an entry of `allowed_hosts`, a method, a URL, the target of its redirect, and header fields."""
     entry, method, url, location, fields = (data.decode("utf-8", "replace").split("\n", 4) + [""] * 4)[:5]
     try:
         policy = Policy([entry])
@@ -50,7 +50,7 @@ def check(data: bytes) -> None:
 
 
 def check_destination(destination: Destination, policy: Policy) -> None:
-    """A destination is one reading of a URL, and permitted only where an entry says so."""
+    """A URL has one reading, and is permitted only by an entry."""
     assert re.fullmatch(rb"[\x21-\x7e]*", destination.target)
     assert 0 <= destination.port < 65536
     again = Destination.parse(destination.url)
@@ -74,7 +74,7 @@ def check_destination(destination: Destination, policy: Policy) -> None:
 
 
 def check_request(request: Request, destination: Destination) -> None:
-    """Nothing a guest says frames the request or names its host."""
+    """No input of a guest sets the framing or the Host of the request."""
     assert re.fullmatch(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}", request.method)
     assert not _OURS & {name.replace(b"_", b"-") for name, _ in request.fields}
     headers = request.headers(destination)

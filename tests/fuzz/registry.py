@@ -1,4 +1,4 @@
-"""What a registry sends: a manifest or index, a layer; and what names it."""
+"""Targets: a registry's manifests, indexes and layers, and image references."""
 
 from __future__ import annotations
 
@@ -78,10 +78,10 @@ def _header(body: bytes) -> bytes:
     return member.tobuf(tarfile.USTAR_FORMAT) + body.ljust(512, b"\0")
 
 
-LAYER_FOUND = (b"\x01" + _header(b"6 a=b\nxx"),)  # was read for ever
+LAYER_FOUND = (b"\x01" + _header(b"6 a=b\nxx"),)  # an endless read
 REFERENCE_FOUND = (
-    b"a" * 250,  # with library/ it was longer than a name may be
-    b"oci://oci:0/a",  # a host that is called like the scheme
+    b"a" * 250,  # with library/ longer than the bound of a name
+    b"oci://oci:0/a",  # a host with the name of the scheme
 )
 
 
@@ -104,7 +104,7 @@ def check_manifest(data: bytes) -> None:
 
 
 def check_layer(data: bytes) -> None:
-    """The first byte chooses the packing."""
+    """The first byte chooses the compression."""
     packing = _PACKINGS[(data[0] if data else 0) % len(_PACKINGS)]
     try:
         module = extract_module(io.BytesIO(data[1:]), packing, _MAX_MODULE)
@@ -115,7 +115,7 @@ def check_layer(data: bytes) -> None:
 
 
 def check_reference(data: bytes) -> None:
-    """A reference leads nowhere but to a registry, a repository and a version of it."""
+    """A reference consists of a registry, a repository and a tag or digest, and nothing else."""
     try:
         reference = ImageReference.parse(data.decode("utf-8", "replace"))
     except ValueError:

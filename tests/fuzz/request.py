@@ -1,4 +1,4 @@
-"""Bytes of a client become requests and, of each, the environment of a guest."""
+"""Targets: a client's bytes as requests, and the environment and arguments of each."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ SEEDS = tuple(
         b"PRI * HTTP/2.0\n\nSM\n\n",
     )
 )
-# The body was lost, or the next request.
+# Once, the body or the next request was lost.
 FOUND = (b"\0POST /a HTTP/1.1\r\nHost: h\r\nUpgrade: h2c\r\nContent-Length: 3\r\nConnection: Upgrade\r\n\r\nabc",)
 FIELD_SEEDS = (
     b"aaa\nGET\na/b\nx=1&y\n1.1\nhost:h:80\nx-a:1\nx-a:2\ncookie:a\ncookie:b",
@@ -64,7 +64,7 @@ FIELD_SEEDS = (
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One request as the protocol handed it to the application."""
+    """One request as the application receives it."""
 
     head: RequestHead
     body: bytes
@@ -72,7 +72,7 @@ class Received:
 
 
 class _Recorder(BoundedProtocol):
-    """The protocol that serves, whose application answers what is complete as soon as it has been read."""
+    """The server's protocol, with an application that answers each request as soon as the request is complete."""
 
     def __init__(self) -> None:
         super().__init__(CONFIG, STATE, {}, cast(asyncio.AbstractEventLoop, Clock()))
@@ -93,7 +93,7 @@ class _Recorder(BoundedProtocol):
 
 
 def received(pieces: list[bytes]) -> tuple[list[Received], Transport]:
-    """What the protocol makes of bytes that arrive in these pieces."""
+    """The requests and responses of a connection whose bytes arrive in these pieces."""
     transport = Transport()
     protocol = _Recorder()
     protocol.connection_made(transport)
@@ -110,9 +110,9 @@ def received(pieces: list[bytes]) -> tuple[list[Received], Transport]:
 
 
 def check_fields(data: bytes) -> None:
-    """Lines: flags, method, path, query, version, then fields, in which no parser has looked for anything."""
+    """Lines: flags, method, path, query, version, then fields, none of them checked by a parser."""
     flags, method, path, query, version, *fields = [*data.split(b"\n"), b"", b"", b"", b"", b""]
-    if not re.fullmatch(rb"[A-Za-z-]+", method):  # every parser sees to that
+    if not re.fullmatch(rb"[A-Za-z-]+", method):  # every parser guarantees this
         return
     pairs = (field.partition(b":") for field in fields if field)
     head = RequestHead(
@@ -131,22 +131,22 @@ def check_fields(data: bytes) -> None:
 
 
 def check(data: bytes) -> None:
-    """The first byte says how the others arrive, and whether the client is a trusted proxy."""
+    """The first byte sets the size of the pieces, and whether the client is a trusted proxy."""
     how, data = data[0] if data else 0, data[1:]
     whole, transport = received(in_pieces(data, 0))
     refusals = answers(transport.written)
     assert [answer.status for answer in refusals] in ([], [400], [431])
     assert not refusals or transport.is_closing()
-    # Nobody offers an upgrade: whoever asks for one is read as if not.
+    # The server offers no upgrade, so a field that requests one has no effect.
     if (renamed := _UPGRADE.sub(b"Xpgrade", data)) != data:
         without, _ = received(in_pieces(renamed, 0))
-        # By their lengths, because a body may have the word in it.
+        # Counted by length, because a body may contain the word.
         assert [(len(one.body), one.is_complete) for one in whole] == [
             (len(one.body), one.is_complete) for one in without
         ]
     if step := how & 15:
         pieces, _ = received(in_pieces(data, step))
-        # What is pipelined is answered if it comes late enough; what is answered at all is the same.
+        # A pipelined request is answered only if it arrives late enough, but its response is always the same.
         for one, other in zip(whole, pieces, strict=False):
             assert one.head == other.head
             assert one.is_complete == other.is_complete
@@ -158,7 +158,7 @@ def check(data: bytes) -> None:
 
 
 def check_request(received: Received, *, is_trusted: bool) -> None:
-    """What the gateway does with a request until its guest starts."""
+    """The gateway's steps for a request until its guest starts."""
     try:
         request, match, environ, body = prepare(received, is_trusted=is_trusted)
     except RequestError as error:
@@ -192,7 +192,7 @@ def prepare(received: Received, *, is_trusted: bool) -> tuple[RequestHead, Route
 
 
 def check_environ(request: RequestHead, match: RouteMatch[str], environ: dict[bytes, bytes]) -> None:
-    """No variable is anything a client may not decide about."""
+    """No client sets a variable that belongs to the gateway."""
     assert sum(map(len, environ)) + sum(map(len, environ.values())) <= MAX_ENVIRON
     assert _NAMES.fullmatch(b" ".join(environ.keys() - _KNOWN))
     together = b"\t".join(environ.values())
@@ -216,11 +216,11 @@ def check_environ(request: RequestHead, match: RouteMatch[str], environ: dict[by
     assert not {b".", b".."} & set(path_info.split(b"/"))
     assert environ[b"SCRIPT_NAME"] == _SCRIPT_NAMES[match.pattern]
     assert environ[b"SCRIPT_NAME"] + path_info == unquote_to_bytes(match.path)
-    # What outbound calls carry, too.
+    # Outbound calls carry the same field.
     parent, state = environ.get(b"HTTP_TRACEPARENT"), environ.get(b"HTTP_TRACESTATE")
     assert parent is None or _TRACE.fullmatch(parent)
     assert state is None or (parent and re.fullmatch(rb"[\x20-\x7e]{3,512}", state))
-    # A field that says nothing of itself says the same to the guest.
+    # An ordinary field reaches the guest unchanged.
     for name in (b"x-a", b"x-b"):
         if values := request.values(name):
             joined = environ[b"HTTP_" + name.upper().replace(b"-", b"_")]
@@ -228,7 +228,7 @@ def check_environ(request: RequestHead, match: RouteMatch[str], environ: dict[by
 
 
 def check_arguments(request: RequestHead, match: RouteMatch[str]) -> None:
-    """The query becomes arguments by its rule alone."""
+    """The arguments follow from the query alone."""
     wagi = build_argv(None, "wagi", request, match.path)
     assert wagi == [match.path, *filter(None, request.query.split(b"&"))]
     assert build_argv(None, "none", request, match.path) == [match.path]

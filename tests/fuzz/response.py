@@ -1,4 +1,4 @@
-"""What a guest prints becomes a response on the wire."""
+"""Targets: a guest's output as a response on the wire."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ BLOCK_SEEDS = tuple(seed[1:] for seed in SEEDS[: len(SEEDS) // 2])
 
 
 def check_block(data: bytes) -> None:
-    """The first byte is the size of pieces, the second the limit: a header block alone, read in pieces and at once."""
+    """A header block read in pieces and at once: the first byte is the size of a piece, the second the limit."""
     step, limit, output = *data[:2].ljust(2, b"\0"), data[2:]
     at_once = _block([output], limit * 8)
     assert at_once == _block(in_pieces(output, step), limit * 8)
@@ -79,19 +79,19 @@ def _block(pieces: list[bytes], limit: int) -> tuple[ResponseHead | str | None, 
 
 
 class _Output:
-    """An execution that has printed something: `read`, and how it ended."""
+    """The end of a guest that has printed: its output for `read`, and its outcome."""
 
     stop_reason = None
 
-    def __init__(self, pieces: list[bytes], outcome: Outcome, *, is_quick: bool) -> None:
+    def __init__(self, pieces: list[bytes], outcome: Outcome, *, is_fast: bool) -> None:
         self._pieces = pieces
-        self._is_quick = is_quick
+        self._is_fast = is_fast
         self._outcome = outcome
         self._is_drained = False
 
     @property
     def outcome(self) -> Outcome | None:
-        return self._outcome if self._is_quick or self._is_drained else None
+        return self._outcome if self._is_fast or self._is_drained else None
 
     @property
     def is_complete(self) -> bool:
@@ -103,21 +103,21 @@ class _Output:
 
     async def read(self) -> bytes:
         piece = self._pieces.pop(0) if self._pieces else b""
-        self._is_drained = not piece or (self._is_quick and not self._pieces)
+        self._is_drained = not piece or (self._is_fast and not self._pieces)
         return piece
 
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """What became of an output: a local redirect, or an answer, which may be the gateway's own."""
+    """The result of an output: a local redirect, or a response, which may be the gateway's own."""
 
     redirect: bytes | None
     answer: Answer
     error: RequestError | None
 
 
-def delivered(pieces: list[bytes], case: Case, *, is_quick: bool) -> Delivered:
-    """What a real `Delivery` makes of an output that comes in pieces."""
+def delivered(pieces: list[bytes], case: Case, *, is_fast: bool) -> Delivered:
+    """The result of a real `Delivery` for an output that arrives in pieces."""
     transport = Transport()
     cycle = RequestResponseCycle(
         scope=cast(Any, {"method": case.request.method, "http_version": case.request.http_version}),
@@ -133,10 +133,10 @@ def delivered(pieces: list[bytes], case: Case, *, is_quick: bool) -> Delivered:
         on_response=lambda: None,
     )
     reply = Reply(case.request, cast(Any, cycle.send))
-    execution = _Output(pieces, case.outcome, is_quick=is_quick)
+    output = _Output(pieces, case.outcome, is_fast=is_fast)
     redirect = error = None
     try:
-        guest, endpoint = cast(Guest, execution), cast(Endpoint, case)
+        guest, endpoint = cast(Guest, output), cast(Endpoint, case)
         delivery = Delivery(guest, endpoint, case.request, reply, _ROOM, lambda _message: None)
         redirect = finished(delivery.respond())
     except RequestError as raised:
@@ -153,7 +153,7 @@ def delivered(pieces: list[bytes], case: Case, *, is_quick: bool) -> Delivered:
 
 
 class Case:
-    """What the first three bytes say: flags, the size of pieces, the limit of the header block."""
+    """A case; its first three bytes are flags, the size of a piece and the limit of the header block."""
 
     def __init__(self, data: bytes) -> None:
         flags, self.step, limit = data[:3].ljust(3, b"\0")
@@ -164,7 +164,7 @@ class Case:
         version = "1.0" if self.is_http_1_0 else "1.1"
         self.request = RequestHead("HEAD" if self.is_head else "GET", b"/", b"", version, "http", (), None, None, "id")
         self.outcome = Outcome("trap", message="unreachable") if traps else Outcome("exit", code=code)
-        # As an endpoint has them.
+        # The attributes of an endpoint.
         self.limits = SimpleNamespace(header_block=8 + limit * 8)
         self.config = SimpleNamespace(
             front_end_headers=self.front_end_headers,
@@ -174,21 +174,21 @@ class Case:
 
 
 def check(data: bytes) -> None:
-    """In which pieces the output comes is all the same, and whether the guest has ended by then."""
+    """The response depends neither on the pieces of the output nor on the time of the guest's end."""
     case = Case(data)
-    quick = delivered(in_pieces(case.output, 0), case, is_quick=True)
-    slow = delivered(in_pieces(case.output, case.step), case, is_quick=False)
-    if quick.error and not slow.error:  # its response had begun when the guest failed
+    fast = delivered(in_pieces(case.output, 0), case, is_fast=True)
+    slow = delivered(in_pieces(case.output, case.step), case, is_fast=False)
+    if fast.error and not slow.error:  # the slow response had begun when the guest failed
         assert case.outcome != Outcome("exit")
         assert slow.answer.is_complete == (case.outcome.kind == "exit")
     else:
-        assert slow.redirect == quick.redirect
-        assert type(slow.error) is type(quick.error)
+        assert slow.redirect == fast.redirect
+        assert type(slow.error) is type(fast.error)
         assert slow.answer.is_complete
-        assert slow.answer.status == quick.answer.status
-        assert _own(slow.answer) == _own(quick.answer)
-        assert slow.answer.body == quick.answer.body
-    for one in (quick, slow):
+        assert slow.answer.status == fast.answer.status
+        assert _own(slow.answer) == _own(fast.answer)
+        assert slow.answer.body == fast.answer.body
+    for one in (fast, slow):
         if one.redirect is not None:
             check_redirect(case.request, one.redirect)
         else:
@@ -196,7 +196,7 @@ def check(data: bytes) -> None:
 
 
 def _own(answer: Answer) -> list[tuple[bytes, bytes]]:
-    """The fields but for those that frame it."""
+    """The fields of a response, without the framing."""
     return [field for field in answer.headers if field[0] not in (b"content-length", b"transfer-encoding")]
 
 
@@ -209,7 +209,7 @@ def check_redirect(request: RequestHead, location: bytes) -> None:
 
 
 def check_answer(one: Delivered, case: Case) -> None:
-    """What is on the wire is what the guest said, or the gateway's own word for why not."""
+    """The response is the guest's output, or the gateway's own error."""
     answer = one.answer
     names = [name for name, _ in answer.headers]
     assert not answer.interim

@@ -1,4 +1,4 @@
-"""Everything that reads what strangers say, as functions of bytes that raise nothing but AssertionError."""
+"""All parsers of untrusted input, as functions of bytes that raise nothing but AssertionError."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from tests.fuzz import forwarded, modules, outbound, registry, request, response
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A function of any bytes, where to begin, and what has gone wrong before."""
+    """A function of any bytes, with its seeds and the inputs that have failed before."""
 
     check: Callable[[bytes], None]
     seeds: tuple[bytes, ...]
     words: tuple[bytes, ...]
-    """What the input is likely made of."""
+    """The dictionary: likely parts of an input."""
     share: int
-    """Its part of all executions, in percent."""
+    """The target's share of all executions, in percent."""
     found: tuple[bytes, ...] = ()
-    """Inputs that once failed."""
+    """Inputs that have failed before."""
 
 
 _HTTP = (

@@ -1,4 +1,4 @@
-"""The targets of scripts/fuzz with a few inputs that are almost right, and with those that once failed."""
+"""The targets of scripts/fuzz with some inputs that are almost valid, and with inputs that have failed before."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.fuzz.targets import TARGETS, Target
 
 @st.composite
 def almost_right(draw: st.DrawFn, target: Target) -> bytes:
-    """A seed in which something was replaced by a word that means something there, or by anything."""
+    """A seed in which a part is replaced by a word of the target's dictionary or by random bytes."""
     data = draw(st.sampled_from(target.seeds))
     for _ in range(draw(st.integers(0, 4))):
         start = draw(st.integers(0, len(data)))

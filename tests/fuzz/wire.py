@@ -1,4 +1,4 @@
-"""What a connection is to uvicorn's protocol, without a network."""
+"""A transport and an event loop for uvicorn's protocol, without a network."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from wagi_gateway.server.uvicorn_config import UvicornConfig
 T = TypeVar("T")
 
 
-async def _nobody(_scope: object, _receive: object, _send: object) -> None:
+async def _unused_app(_scope: object, _receive: object, _send: object) -> None:
     """An application that is never called."""
 
 
 CONFIG = UvicornConfig(
-    _nobody, head_time=60, send_timeout=60, keep_alive_requests=1000, lifespan="off", log_config=None, ws="none"
+    _unused_app, head_time=60, send_timeout=60, keep_alive_requests=1000, lifespan="off", log_config=None, ws="none"
 )
 CONFIG.load()
 STATE = ServerState()
@@ -29,7 +29,7 @@ SILENT = logging.Logger("silent", logging.CRITICAL)
 
 
 class Transport(asyncio.Transport):
-    """Keeps what is written, as a socket that is always ready."""
+    """Collects all written bytes, as a socket that is always ready."""
 
     def __init__(self) -> None:
         super().__init__({"sockname": ("127.0.0.1", 3000), "peername": ("127.0.0.1", 50000)})
@@ -37,50 +37,50 @@ class Transport(asyncio.Transport):
         self._is_closing = False
 
     def write(self, data: Any) -> None:
-        """Keeps it."""
+        """Appends to `written`."""
         self.written += data
 
     def write_eof(self) -> None:
-        """The other direction goes on."""
+        """Does nothing: the client may still send."""
 
     def can_write_eof(self) -> bool:
-        """As TCP can."""
+        """True, as for TCP."""
         return True
 
     def close(self) -> None:
-        """Nothing is read any more."""
+        """Sets `is_closing`; no bytes are read afterwards."""
         self._is_closing = True
 
     def is_closing(self) -> bool:
-        """Whether it was closed."""
+        """Whether `close` was called."""
         return self._is_closing
 
     def pause_reading(self) -> None:
-        """Everything is there already."""
+        """Does nothing: all input has arrived already."""
 
     def resume_reading(self) -> None:
-        """Everything is there already."""
+        """Does nothing: all input has arrived already."""
 
     def get_write_buffer_size(self) -> int:
-        """Nothing waits."""
+        """0: a write never waits."""
         return 0
 
 
 class Clock:
-    """As much of an event loop as a connection asks for; no time passes in it."""
+    """The event loop's methods that a connection calls; time stands still."""
 
     def call_later(self, _delay: float, _callback: Callable[..., object]) -> _Timer:
-        """Never happens."""
+        """Returns a timer that never expires."""
         return _Timer()
 
 
 class _Timer:
     def cancel(self) -> None:
-        """Nobody waits for it."""
+        """Does nothing: the timer never expires."""
 
 
 class _Written:
-    """A socket from which an answer is read."""
+    """A socket that holds responses."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -91,7 +91,7 @@ class _Written:
 
 
 def answers(written: bytes, *, is_head: bool = False) -> list[Answer]:
-    """Everything on the wire, read by a client that believes nothing."""
+    """The responses on the wire, read and checked by the strict client."""
     connection = Connection(cast(socket.socket, _Written(written)))
     found = []
     while not connection.ends():
@@ -100,12 +100,12 @@ def answers(written: bytes, *, is_head: bool = False) -> list[Answer]:
 
 
 def finished(coroutine: Coroutine[Any, Any, T]) -> T:
-    """The result of a coroutine that has nothing to wait for."""
+    """The result of a coroutine that never suspends."""
     try:
         coroutine.send(None)
     except StopIteration as end:
         return cast(T, end.value)
-    raise AssertionError("it waits for something")
+    raise AssertionError("the coroutine suspends")
 
 
 def in_pieces(data: bytes, size: int) -> list[bytes]:

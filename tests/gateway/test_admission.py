@@ -1,4 +1,4 @@
-"""Who may run now, who waits, and who is turned away."""
+"""Admission control: a bounded number of requests run, a bounded FIFO queue waits, and all others are refused."""
 
 from __future__ import annotations
 
@@ -15,20 +15,22 @@ def run(test: Coroutine[None, None, None]) -> None:
     asyncio.run(test)
 
 
-def gate(worker_limit: WorkerLimit, concurrency: int = 1, queue: int = 9, queue_time: float = 60) -> ModuleLimit:
+def module_limit(
+    worker_limit: WorkerLimit, concurrency: int = 1, queue: int = 9, queue_time: float = 60
+) -> ModuleLimit:
     return ModuleLimit(worker_limit, concurrency, queue, queue_time)
 
 
-async def waiting(gate: ModuleLimit) -> asyncio.Task[None]:
-    """A request that waits at the gate by now."""
-    task = asyncio.create_task(gate.enter())
+async def waiting(limit: ModuleLimit) -> asyncio.Task[None]:
+    """A request in the queue of the limit."""
+    task = asyncio.create_task(limit.enter())
     await asyncio.sleep(0)
     return task
 
 
 def test_in_order_of_arrival() -> None:
     async def test() -> None:
-        one = gate(WorkerLimit(9))
+        one = module_limit(WorkerLimit(9))
         assert one.try_enter()
         tasks = [await waiting(one) for _ in range(3)]
         for number, task in enumerate(tasks):
@@ -39,10 +41,10 @@ def test_in_order_of_arrival() -> None:
     run(test())
 
 
-def test_nobody_overtakes_the_queue() -> None:
+def test_a_new_request_does_not_overtake_the_queue() -> None:
     async def test() -> None:
         worker_limit = WorkerLimit(1)
-        one, other = gate(worker_limit, concurrency=2), gate(worker_limit)
+        one, other = module_limit(worker_limit, concurrency=2), module_limit(worker_limit)
         assert other.try_enter()
         task = await waiting(one)
         assert not one.try_enter()
@@ -54,7 +56,7 @@ def test_nobody_overtakes_the_queue() -> None:
 
 def test_a_full_queue() -> None:
     async def test() -> None:
-        one = gate(WorkerLimit(9), queue=1)
+        one = module_limit(WorkerLimit(9), queue=1)
         assert one.try_enter()
         task = await waiting(one)
         with pytest.raises(AtCapacity, match="1 requests wait"):
@@ -67,7 +69,7 @@ def test_a_full_queue() -> None:
 
 def test_a_long_wait() -> None:
     async def test() -> None:
-        one = gate(WorkerLimit(9), queue_time=0.01)
+        one = module_limit(WorkerLimit(9), queue_time=0.01)
         assert one.try_enter()
         with pytest.raises(AtCapacity, match="no place became free"):
             await one.enter()
@@ -78,9 +80,9 @@ def test_a_long_wait() -> None:
 
 
 @pytest.mark.parametrize("moment", ["before its turn", "in its turn"])
-def test_a_request_that_gives_up_takes_no_place(moment: str) -> None:
+def test_a_cancelled_request_takes_no_capacity(moment: str) -> None:
     async def test() -> None:
-        one = gate(WorkerLimit(1))
+        one = module_limit(WorkerLimit(1))
         assert one.try_enter()
         task = await waiting(one)
         if moment == "in its turn":
@@ -96,10 +98,10 @@ def test_a_request_that_gives_up_takes_no_place(moment: str) -> None:
     run(test())
 
 
-def test_modules_take_turns_when_places_are_short() -> None:
+def test_modules_take_turns_at_the_worker_limit() -> None:
     async def test() -> None:
         worker_limit = WorkerLimit(1)
-        greedy, modest = gate(worker_limit, concurrency=9), gate(worker_limit)
+        greedy, modest = module_limit(worker_limit, concurrency=9), module_limit(worker_limit)
         assert greedy.try_enter()
         crowd = [await waiting(greedy) for _ in range(3)]
         single = await waiting(modest)
@@ -115,10 +117,10 @@ def test_modules_take_turns_when_places_are_short() -> None:
     run(test())
 
 
-def test_one_modules_crowd_leaves_the_others_alone() -> None:
+def test_a_full_module_does_not_block_another() -> None:
     async def test() -> None:
         worker_limit = WorkerLimit(4)
-        crowded, calm = gate(worker_limit, concurrency=2), gate(worker_limit, concurrency=2)
+        crowded, calm = module_limit(worker_limit, concurrency=2), module_limit(worker_limit, concurrency=2)
         assert crowded.try_enter()
         assert crowded.try_enter()
         tasks = [await waiting(crowded) for _ in range(5)]

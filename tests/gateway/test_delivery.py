@@ -1,4 +1,4 @@
-"""A real guest's output as the ASGI messages of its response: whole, streamed, or once the guest has ended."""
+"""A guest's output as the ASGI messages of its response: whole, streamed, or complete after the guest's end."""
 
 from __future__ import annotations
 

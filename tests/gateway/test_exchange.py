@@ -1,6 +1,6 @@
-"""Requests whose guests run on the event loop's thread: answered in one step, and the same as any other.
+"""Requests whose guests run inline: the response is complete in one step of the event loop, and the same as any other.
 
-The gateway is called as a server calls it, in this process, so that a step can be told from two.
+The tests call the gateway in this process, as an ASGI server does, so that they can count the steps.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from starlette.types import Message
 
 from tests.conftest import ROOT
 from tests.support import guests
-from tests.support.asgi import PATIENCE, Answer, Client, scope
+from tests.support.asgi import TIMEOUT, Answer, Client, scope
 from tests.support.farm import Target
 from tests.support.guests import CLOCK, FOREVER, READS, burns
 from wagi_gateway.config.file import read_config
@@ -26,10 +26,10 @@ from wagi_gateway.sandbox.backend import choose
 from wagi_gateway.sandbox.inline import TIME_SLICE
 from wagi_gateway.site.load import load
 
-pytestmark = pytest.mark.skipif(not choose().can_run_inline, reason="guests run on threads alone here")
+pytestmark = pytest.mark.skipif(not choose().can_run_inline, reason="this wasmtime runs no guest inline")
 
 LONG = burns(int(10_000 * TIME_SLICE))
-"""Ten times as long as the event loop waits for a guest."""
+"""Instructions that run for ten times the time slice of an inline guest."""
 SUMS = f"""(module {guests.FD_WRITE} {guests.FD_READ}
  (memory (export "memory") 3)
  (data (i32.const 512) {guests.wat_string(guests.CONTENT_TYPE)})
@@ -37,11 +37,11 @@ SUMS = f"""(module {guests.FD_WRITE} {guests.FD_READ}
  (func (export "_start") (call $write (i32.const 1) (i32.const 512) (i32.const 26)) (call $read)))"""
 HELLO_THEN = f"(call $write (i32.const 1) (i32.const 512) (i32.const {len(guests.CONTENT_TYPE) + 6}))"
 MODULES = {
-    "hello": guests.when_asked(""),
-    "slow": guests.when_asked(LONG, fields=CLOCK),
-    "forever": guests.when_asked(FOREVER),
-    "streams": guests.when_asked(f"{HELLO_THEN} {FOREVER}"),
-    "late": guests.when_asked(f"{HELLO_THEN} {LONG}", fields=CLOCK),
+    "hello": guests.if_argument(""),
+    "slow": guests.if_argument(LONG, fields=CLOCK),
+    "forever": guests.if_argument(FOREVER),
+    "streams": guests.if_argument(f"{HELLO_THEN} {FOREVER}"),
+    "late": guests.if_argument(f"{HELLO_THEN} {LONG}", fields=CLOCK),
     "sums": SUMS,
     "jumps": guests.says(b"location: /hello\n\n"),
     "jumps-twice": guests.says(b"location: /jumps\n\n"),
@@ -49,12 +49,12 @@ MODULES = {
     "traps": guests.TRAP,
     "logs": guests.says(guests.CONTENT_TYPE + b"logged\n", stderr=b"a line\n"),
     "fails": guests.exits(3, guests.CONTENT_TYPE + b"failed\n"),
-    "only-one": guests.when_asked(LONG, fields=CLOCK + "(global i32 (i32.const 1))"),
+    "only-one": guests.if_argument(LONG, fields=CLOCK + "(global i32 (i32.const 1))"),
 }
 
 
 async def no_message() -> Message:
-    """A client that sends nothing and stays."""
+    """The `receive` of a connected client that sends nothing."""
     await asyncio.Event().wait()
     return {}
 
@@ -79,7 +79,7 @@ def config(tmp_path: Path) -> Path:
 
 @asynccontextmanager
 async def served(config: Path) -> AsyncIterator[Client]:
-    async with asyncio.timeout(2 * PATIENCE), Gateway(load(read_config(config))) as gateway:
+    async with asyncio.timeout(2 * TIMEOUT), Gateway(load(read_config(config))) as gateway:
         yield Client(gateway)
 
 
@@ -101,21 +101,21 @@ async def served(config: Path) -> AsyncIterator[Client]:
 def test_the_same_answer_in_one_step(config: Path, name: str, given: dict[str, str], status: int, body: bytes) -> None:
     async def main() -> tuple[Answer, Answer]:
         async with served(config) as client:
-            return await client.ask(f"/{name}", **given), await client.ask_until_at_once(f"/{name}", **given)  # type: ignore[arg-type]
+            return await client.ask(f"/{name}", **given), await client.ask_until_inline(f"/{name}", **given)  # type: ignore[arg-type]
 
-    there, here = asyncio.run(main())
-    assert not there.at_once
-    for answer in (there, here):
+    first, inline = asyncio.run(main())
+    assert not first.at_once
+    for answer in (first, inline):
         assert (answer.status, answer.body, answer.is_whole) == (status, body, True)
-    assert there.headers.keys() == here.headers.keys()
-    assert there.headers[b"content-length"] == here.headers[b"content-length"]
+    assert first.headers.keys() == inline.headers.keys()
+    assert first.headers[b"content-length"] == inline.headers[b"content-length"]
 
 
 @pytest.mark.parametrize("size", [0, 4, 100_000, 2 * 2**20], ids=["none", "small", "large", "spooled to disk"])
 def test_bodies(config: Path, size: int) -> None:
     async def main() -> list[bytes]:
         async with served(config) as client:
-            await client.ask_until_at_once("/sums")
+            await client.ask_until_inline("/sums")
             return [(await client.ask("/sums", method="POST", body=bytes(size))).body for _ in range(30)]
 
     assert set(asyncio.run(main())) == {size.to_bytes(4, "little") + bytes(4)}
@@ -132,11 +132,11 @@ def test_bodies(config: Path, size: int) -> None:
     ],
     ids="GET|HEAD|HTTP/1.0|streamed|complete at the end".split("|"),
 )
-def test_a_guest_that_moves(config: Path, name: str, given: dict[str, str], body: bytes) -> None:
+def test_the_answer_of_a_restarted_guest(config: Path, name: str, given: dict[str, str], body: bytes) -> None:
     async def main() -> Answer:
         async with served(config) as client:
             while True:  # the watchdog of a busy machine may be too late for a guest
-                await client.ask_until_at_once(f"/{name}")
+                await client.ask_until_inline(f"/{name}")
                 answer = await client.ask(f"/{name}?go", **given)  # type: ignore[arg-type]
                 if not answer.at_once:
                     return answer
@@ -146,10 +146,10 @@ def test_a_guest_that_moves(config: Path, name: str, given: dict[str, str], body
 
 
 @pytest.mark.parametrize(("name", "statuses"), [("forever", {0}), ("streams", {0, 200})])
-def test_a_client_leaves_while_its_guest_moves(config: Path, name: str, statuses: set[int]) -> None:
+def test_a_client_leaves_while_its_guest_is_restarted(config: Path, name: str, statuses: set[int]) -> None:
     async def main() -> Answer:
         async with served(config) as client:
-            await client.ask_until_at_once(f"/{name}")
+            await client.ask_until_inline(f"/{name}")
             answer = await client.ask(f"/{name}?go", leaves=True)
             assert (await client.ask("/hello")).body == b"hello\n"
             return answer
@@ -159,12 +159,12 @@ def test_a_client_leaves_while_its_guest_moves(config: Path, name: str, statuses
     assert not answer.is_whole
 
 
-def test_places_are_given_back(config: Path) -> None:
-    """By guests that end at once, and by one that moves; once each."""
+def test_limits_are_left_once(config: Path) -> None:
+    """A guest leaves the limit exactly once, whether it ends inline or is restarted on a thread."""
 
     async def main() -> list[int]:
         async with served(config) as client:
-            await client.ask_until_at_once("/only-one")
+            await client.ask_until_inline("/only-one")
             statuses = [(await client.ask("/only-one")).status for _ in range(20)]
             both = await asyncio.gather(*(client.ask("/only-one?go") for _ in range(2)))
             return [*statuses, *sorted(answer.status for answer in both), (await client.ask("/only-one")).status]
@@ -174,7 +174,7 @@ def test_places_are_given_back(config: Path) -> None:
 
 @pytest.mark.parametrize("name", ["forever", "streams"], ids=["before the response", "in the response"])
 def test_a_cancelled_request_is_answered_and_stays_cancelled(config: Path, name: str) -> None:
-    """As a server cancels it at its end, or a timeout around the application."""
+    """A server cancels requests when it stops, and a timeout around the application does as well."""
 
     async def main() -> list[Message]:
         async with served(config) as client:
@@ -210,20 +210,20 @@ def test_a_cancelled_request_is_answered_and_stays_cancelled(config: Path, name:
 
 
 @pytest.fixture
-def by_hand() -> Iterator[None]:
-    """No collection but those that are asked for."""
+def no_gc() -> Iterator[None]:
+    """Disables the garbage collector, which then runs only by `gc.collect()`."""
     gc.collect()
     gc.disable()
     yield
     gc.enable()
 
 
-@pytest.mark.usefixtures("by_hand")
+@pytest.mark.usefixtures("no_gc")
 def test_a_request_leaves_no_work_for_the_collector(config: Path) -> None:
     async def main() -> int:
         async with served(config) as client:
             for name in ("hello", "jumps", "logs"):
-                await client.ask_until_at_once(f"/{name}")
+                await client.ask_until_inline(f"/{name}")
             await client.ask("/sums", method="POST", body=b"body")
             gc.collect()
             for _ in range(100):
@@ -235,7 +235,7 @@ def test_a_request_leaves_no_work_for_the_collector(config: Path) -> None:
     assert asyncio.run(main()) == 0
 
 
-@pytest.mark.usefixtures("by_hand")
+@pytest.mark.usefixtures("no_gc")
 def test_a_call_leaves_no_work_for_the_collector(tmp_path: Path) -> None:
     async def main() -> int:
         async with served(path) as client:

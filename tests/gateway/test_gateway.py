@@ -1,4 +1,4 @@
-"""Requests through a real server: routing, statuses, framing and what clients must never be told."""
+"""Requests through a real server: routing, statuses, framing, and secrets that no response may hold."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ECHO = ENV.with_name("echo.wasm")
 
 
 def test_hello(hello_server: Server) -> None:
-    # On a busy machine the guest may be late, and its output streamed.
+    # On a busy machine the guest may be slow, and its output streamed.
     while "content-length" not in (response := hello_server.get("/hello/world")).headers:
         pass
     assert (response.status_code, response.text) == (200, "hello world\n")

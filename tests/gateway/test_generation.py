@@ -1,4 +1,4 @@
-"""A generation after a reload: what is shared with the one before."""
+"""A generation after a reload, and the objects that it shares with its predecessor."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_metrics_go_on(tmp_path: Path) -> None:
     assert Generation.after(before, before.site, Sandbox(before.site.engine)).metrics is metrics
 
 
-def test_it_is_over_when_the_last_request_leaves(tmp_path: Path) -> None:
+def test_a_generation_ends_with_its_last_request(tmp_path: Path) -> None:
     async def main() -> None:
         generation = Generation(site(tmp_path))
         await generation.over()

@@ -1,4 +1,4 @@
-"""What a guest held is gone with it."""
+"""The resources of a guest, which end with it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from wagi_gateway.gateway.guest_resources import GuestResources
 from wagi_gateway.site.load import load
 
 
-def test_its_calls_leave_nothing_to_the_garbage_collector(tmp_path: Path) -> None:
-    """A collection of everything is seldom, and until then each would keep its site and that one's certificates."""
+def test_outbound_calls_leave_nothing_to_the_garbage_collector(tmp_path: Path) -> None:
+    """A full collection is rare; until then a cycle would keep the guest's site, and the certificates of the site."""
     config = tmp_path / "modules.toml"
     config.write_text(f'[[module]]\nroute = "/"\nmodule = "{ROOT / "samples/c/http-example.wasm"}"\n')
     site = load(read_config(config))

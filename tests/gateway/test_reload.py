@@ -1,4 +1,4 @@
-"""Reloads of a gateway in this process and of a server: what is freed, shared and reported."""
+"""Reloads of a gateway in this process and of a server: freed sites, shared objects, log lines."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ async def only(gateway: Gateway) -> None:
 
 @pytest.mark.usefixtures("without_collector")
 def test_a_site_is_freed_after_a_reload_that_failed(path: Path) -> None:
-    """The error's frames, in cycles, refer to the site that was served."""
+    """The error's frames, which are in reference cycles, refer to the site that was served."""
     valid = path.read_text()
 
     async def main() -> None:
@@ -165,7 +165,7 @@ def test_any_error_while_reading_is_a_startup_error(path: Path, what: Exception)
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_process_frees_the_site_it_was_started_with(serve: Serve, workers: str) -> None:
-    """An engine reserves a terabyte of address space."""
+    """The site is freed with its engine, which reserves a terabyte of address space."""
     server = serve('[limits]\nmemory = "9MiB"\n' + HELLO, "--workers", workers, hello=guests.HELLO)
     space = address_space(server)
     server.log_path.with_name("modules.toml").write_text('[limits]\nmemory = "9.5MiB"\n' + HELLO)
@@ -175,7 +175,7 @@ def test_a_process_frees_the_site_it_was_started_with(serve: Serve, workers: str
 
 
 def address_space(server: Server) -> int:
-    """KiB."""
+    """The address space of a process in KiB."""
     match = re.search(r"VmSize:\s+(\d+) kB", Path(f"/proc/{server.process.pid}/status").read_text())
     assert match
     return int(match[1])

@@ -1,4 +1,4 @@
-"""A response as the ASGI messages that a server is sent."""
+"""A response as ASGI messages."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Send = Callable[[Reply], Coroutine[None, None, None]]
 
 @dataclass
 class Sent:
-    """What a server is sent, with the reply that sent it."""
+    """A reply, and the messages that it has sent to the server."""
 
     reply: Reply
     headers: dict[bytes, bytes] = field(default_factory=dict)

@@ -35,7 +35,7 @@ def body(data: bytes, *, more: bool = False) -> Message:
 
 
 def receiving(*messages: Message) -> Receive:
-    """A client that sends these messages, and then nothing."""
+    """The `receive` of a client that sends these messages, and then nothing."""
     left = list(messages)
 
     async def receive() -> Message:

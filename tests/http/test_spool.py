@@ -1,4 +1,4 @@
-"""What must be complete before it is used, within the room there is."""
+"""Spools for data that must be complete before its use, within a common budget of disk space."""
 
 from __future__ import annotations
 

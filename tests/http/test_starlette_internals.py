@@ -1,4 +1,4 @@
-"""Canary: what the package overrides or calls of Starlette's insides still exists.
+"""Canary: the internal names of Starlette that the package overrides or calls still exist.
 
 Where a test fails: adapt the module it names, and the upper bound of starlette in pyproject.toml.
 """

@@ -1,4 +1,4 @@
-"""Directories of files: what is served, as what, and what is not."""
+"""Static directories: served files, their media types, and files that are not served."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_files(server: Server, path: str, body: bytes, kind: str) -> None:
 
 
 def raw(server: Server, target: str) -> bytes:
-    """The status line and body of a target that is sent as it stands."""
+    """The status line and body for a request target that is sent unchanged."""
     return server.exchange(f"GET {target} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n".encode("latin-1"))
 
 
@@ -167,7 +167,7 @@ def test_no_files(server: Server, target: str, status: int) -> None:
 
 
 def obey_modes() -> None:
-    """Takes from root what lets it read every file."""
+    """Drops root's capabilities to read every file."""
     for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
         ctypes.CDLL(None).prctl(24, capability)  # PR_CAPBSET_DROP
 
@@ -326,7 +326,7 @@ def test_a_file_that_grows_is_sent_as_long_as_it_was(server: Server, site: Path)
 
 
 def test_a_link_that_comes_in_between_leads_nowhere(site: Path) -> None:
-    """The directory above a file becomes a link to somewhere else again and again."""
+    """A thread replaces the directory above a file by a link out of the root, again and again."""
     files, outside = site / "files", site.parent
     (files / "swap").mkdir()
     (files / "swap" / "secret").write_text("public")

@@ -26,5 +26,5 @@ def hello_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 @pytest.fixture
 def registry(hello_site: Site, request: pytest.FixtureRequest) -> ProcessRegistry:
-    """`@pytest.mark.parametrize("registry", [2], indirect=True)` says how many workers there are to be; else one."""
+    """A registry for one worker; `@pytest.mark.parametrize("registry", [2], indirect=True)` sets another number."""
     return ProcessRegistry(hello_site.served(), getattr(request, "param", 1))

@@ -1,4 +1,4 @@
-"""The line of each request."""
+"""The access log's line of each request."""
 
 from __future__ import annotations
 

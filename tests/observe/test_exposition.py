@@ -1,4 +1,4 @@
-"""The metrics as a scraper reads them."""
+"""The metrics in Prometheus' text format."""
 
 from __future__ import annotations
 

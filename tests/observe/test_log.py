@@ -1,4 +1,4 @@
-"""Log lines: one a record, parseable, and harmless to a terminal."""
+"""Log lines: one for each record, parseable, and without control characters."""
 
 from __future__ import annotations
 

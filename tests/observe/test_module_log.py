@@ -1,4 +1,4 @@
-"""Guests' standard error in files: WAGI's layout, nothing lost, and nobody waits or fails for it."""
+"""Guests' standard error in files: WAGI's layout, no lost line, and no request that waits or fails."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ ROTATE = ROOT / "deploy/logrotate/wagi-gateway"
 
 @pytest.fixture(autouse=True)
 def restored() -> Iterator[None]:
-    """What a test has configured does not stay."""
+    """Restores the loggers' configuration after each test."""
     loggers = [logging.getLogger(name) for name in (log.GUEST, "wagi_gateway", "uvicorn")]
     before = [(logger, logger.handlers[:], logger.level, logger.propagate) for logger in loggers]
     yield
@@ -52,7 +52,7 @@ def restored() -> Iterator[None]:
 
 
 def write(directory: Path, data: bytes, route: str = "/hello/...", **settings: object) -> str:
-    """What is in the file of a route after a guest has written this."""
+    """Writes a guest's standard error; returns the content of the route's file."""
     log.configure(LogConfig.model_validate(settings), directory)
     guest = GuestLog(route, "r1")
     guest.feed(data)
@@ -181,7 +181,7 @@ def test_a_full_disk_fails_no_request(serve: Serve, tmp_path: Path) -> None:
     before = "x" * 99_999 + "\n"  # more than the other files have
     path.parent.mkdir(parents=True)
     path.write_text(before)
-    # What a file may have is what a disk may have: a write is cut short, and the next one fails.
+    # A limit on the file's size acts like a full disk: a write is partial, and the next one fails.
     resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (len(before) + 14, resource.RLIM_INFINITY))
     for _ in range(3):
         assert server.get("/says").status_code == 200
@@ -195,13 +195,13 @@ def test_a_full_disk_fails_no_request(serve: Serve, tmp_path: Path) -> None:
 
 
 def rotated(path: Path) -> list[str]:
-    """The lines of a file and of those logrotate has moved away."""
+    """The lines of a file and of its rotated predecessors."""
     texts = [gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes() for file in every(path)]
     return b"".join(texts).decode().splitlines()
 
 
 def every(path: Path) -> list[Path]:
-    """A file and those logrotate has moved away."""
+    """A file and its rotated predecessors."""
     return list(path.parent.glob(f"{path.name}*"))
 
 
@@ -249,7 +249,7 @@ def test_what_a_start_refuses(tmp_path: Path) -> None:
             load(read_config(tmp_path / "modules.toml"))
 
 
-def test_who_looks_is_told_and_makes_none(tmp_path: Path) -> None:
+def test_status_names_the_directory_and_creates_none(tmp_path: Path) -> None:
     (tmp_path / "m.wat").write_text(guests.HELLO)
     (tmp_path / "modules.toml").write_text('[log]\ndirectory = "logs"\n' + guest("/hello/...", "m"))
     command = [sys.executable, "-m", "wagi_gateway", "routes", str(tmp_path / "modules.toml")]

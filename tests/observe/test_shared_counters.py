@@ -1,4 +1,4 @@
-"""Numbers that another process can see."""
+"""Counters in memory that processes share."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_what_is_counted_can_be_read() -> None:
     counters.close()
 
 
-def test_without_room_it_counts_where_nobody_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_counters_beyond_the_room_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cells_module, "_SIZE", 8 * 70)
     counters = SharedCounters()
     counters.numbers[counters.add("a", 2)] += 1
@@ -47,7 +47,7 @@ def test_a_process_that_is_killed_leaves_what_it_has_counted() -> None:
     process.close()
 
 
-def test_who_reads_what_is_closed_finds_nothing() -> None:
+def test_closed_counters_are_empty() -> None:
     counters = SharedCounters()
     counters.numbers[counters.add("a")] = 5
     assert (counters.get("a"), counters.get("b")) == (5, 0)

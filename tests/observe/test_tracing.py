@@ -1,4 +1,4 @@
-"""Whether there is a tracer."""
+"""The tracer, with and without OpenTelemetry's environment variables."""
 
 from __future__ import annotations
 

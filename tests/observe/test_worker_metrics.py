@@ -1,4 +1,4 @@
-"""What a process counts."""
+"""The counters of one process."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ def ended(
     stop_reason: StopReason | None = None,
     stderr_dropped: int = 0,
 ) -> GuestEvent:
-    """A guest that has ended."""
+    """The event of a guest's end."""
     return GuestEvent("/a", executor, outcome, stop_reason, stderr_dropped)
 
 
 def counted(metrics: WorkerMetrics) -> dict[tuple[str, ...], list[int]]:
-    """What is not 0, by name and label values."""
+    """The counters that are not 0, by name and label values."""
     return {tuple(json.loads(key)): counters for key, counters in metrics.counters.read() if any(counters)}
 
 
 def of_guest(event: GuestEvent) -> set[tuple[str, ...]]:
-    """What a guest's end is counted as, but for its time."""
+    """The counters of a guest's end, without its duration."""
     metrics = WorkerMetrics()
     metrics.guests.append(event)
     metrics.count()

@@ -1,1 +1,1 @@
-"""Outbound HTTP: guests that call, and servers to be called."""
+"""Outbound HTTP: the policy, the requests and the responses of guests' calls."""

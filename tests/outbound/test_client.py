@@ -52,7 +52,7 @@ def session(*urls: str) -> Iterator[OutboundSession]:
 
 
 def keep(session: OutboundSession, url: str, count: int = KEPT) -> None:
-    """Leaves as many idle connections: all are open at once, because each body is read after the last call."""
+    """Leaves `count` idle connections: all are open at once, because each body is read after the last call."""
     handles = [session.request(Described(url), IdleWaiter())[1] for _ in range(count)]
     for handle in handles:
         while session.read(handle, 100):

@@ -1,4 +1,4 @@
-"""Deadlines of calls: the whole, a connection's set-up, the share of one address."""
+"""Deadlines of calls: the whole call, the set-up of a connection, the share of one address."""
 
 from __future__ import annotations
 

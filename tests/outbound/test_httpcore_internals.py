@@ -1,4 +1,4 @@
-"""What this package uses of httpcore2 beyond its documentation; a failure names what a new release has changed."""
+"""Canary: the undocumented behaviour of httpcore2 that the package relies on."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class RecordingBackend(httpcore2.NetworkBackend):
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_timeouts_reach_the_network_backend_unchanged(scheme: str) -> None:
-    """`CallDeadline` is passed in the place of a number."""
+    """The package passes a `CallDeadline` where httpcore expects a number."""
     backend, deadline = RecordingBackend(), CallDeadline(IdleWaiter(), 20, 10)
     extensions = {"timeout": dict.fromkeys(("connect", "read", "write"), deadline)}
     with httpcore2.ConnectionPool(network_backend=backend) as pool:

@@ -1,6 +1,6 @@
 """The policy of `allowed_hosts` (docs/spec/wagi.md W6): what its entries permit, and which addresses are public."""
 
-# ruff: noqa: RUF001 - characters that look like others are what this is about
+# ruff: noqa: RUF001 - the tests are about ambiguous characters
 
 from __future__ import annotations
 
@@ -309,7 +309,7 @@ def test_verdict(entries: str, url: str, expected: str) -> None:
     assert verdict(entries, url) == expected
 
 
-# The first is what stands in a URL, as far as a URL can say it; the second is whether it is public.
+# The first is the host of a URL, or None if no URL can have it; the second is whether the address is public.
 ADDRESSES = [
     ("public", "93.184.216.34", True),
     ("public-number", "1572395042", True),
@@ -440,13 +440,13 @@ def test_allow_all_permits_names_at_public_addresses(host: str) -> None:
 
 
 def test_a_mapped_address_is_public_where_the_other_is() -> None:
-    """IPv4-mapped addresses come from resolvers; a URL's host is never one."""
+    """Only resolvers return IPv4-mapped addresses; the host of a URL never is one."""
     assert is_public(ip_address("::ffff:93.184.216.34"))
     assert not is_public(ip_address("::ffff:10.0.0.1"))
     assert not is_public(ip_address("fe80::1%eth0"))
 
 
-# IANA's special-purpose address registries, in the state of 2025-10, and what else is not unicast.
+# IANA's special-purpose address registries of 2025-10, and all addresses that are not unicast.
 IANA_4 = """0.0.0.0/8 0.0.0.0/32 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.0.0.0/24
 192.0.0.0/29 192.0.0.8/32 192.0.0.9/32 192.0.0.10/32 192.0.0.170/32 192.0.0.171/32 192.0.2.0/24 192.31.196.0/24
 192.52.193.0/24 192.88.99.0/24 192.88.99.2/32 192.168.0.0/16 192.175.48.0/24 198.18.0.0/15 198.51.100.0/24
@@ -467,7 +467,7 @@ NETWORKS = [ip_network(network) for network in (IANA_4 + " " + IANA_6).split()]
 def assert_not_laxer_than_python(address: Address) -> None:
     """`is_public` denies more than Python (relays, multicast, metadata, IPv6 outside 2000::/3) and never less."""
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    assert not is_public(address) or (mapped or address).is_global  # before 3.13 Python calls all mapped ones private
+    assert not is_public(address) or (mapped or address).is_global  # before 3.13 mapped addresses are private
 
 
 @pytest.mark.parametrize("network", NETWORKS, ids=str)

@@ -1,6 +1,6 @@
 """Requests: the validation of method and fields, the header section, redirects."""
 
-# ruff: noqa: RUF001 - characters that look like others are what this is about
+# ruff: noqa: RUF001 - the tests are about ambiguous characters
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ def test_credentials_stay_with_their_origin(location: str, same: bool, status: i
         request = Request(method, FIELDS, b"body")
         followed = request.redirected(status, HERE, to)
         back = followed.redirected(status, to, HERE)
-        for headers in (followed.headers(to), back.headers(HERE)):  # what was dropped does not come back
+        for headers in (followed.headers(to), back.headers(HERE)):  # dropped fields do not return
             names = {name for name, _ in headers}
             assert ((b"authorization", b"Bearer x") in headers, b"cookie" in names) == (same, same)
             assert {b"accept", b"x-own"} <= names

@@ -1,4 +1,4 @@
-"""Open responses: framing, bounds, and when their connection is free again."""
+"""Open responses: framing, bounds, and the release of the connection."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_SIZE = 100_000
 
 
 class Body:
-    """A body in pieces, which records its close."""
+    """A body in pieces that records its close."""
 
     def __init__(self, *pieces: bytes) -> None:
         self._pieces = pieces
@@ -28,18 +28,18 @@ class Body:
 
 
 def opened(body: Body, *headers: tuple[bytes, bytes], status: int = 200, is_head: bool = False) -> OpenResponse:
-    """A response with a body of at most MAX_SIZE bytes, as it is before `prepare`."""
+    """A response with a body of at most MAX_SIZE bytes, before `prepare`."""
     response = httpcore2.Response(status, headers=[*headers], content=body)
     return OpenResponse(response, MAX_SIZE, is_head=is_head)
 
 
 def length(size: int) -> tuple[bytes, bytes]:
-    """A Content-Length."""
+    """The field Content-Length."""
     return b"Content-Length", b"%d" % size
 
 
 def read(response: OpenResponse, size: int) -> list[bytes]:
-    """The pieces up to the end."""
+    """Reads the pieces of the body to the end."""
     pieces = []
     while piece := bytes(response.read(size)):
         pieces.append(piece)

@@ -1,4 +1,4 @@
-"""The calls of one invocation: each is recorded once, when it ends, and no more than the limit."""
+"""The calls of one invocation: each is recorded once, at its end, and their number is limited."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class World:
         self.session = OutboundSession(self.client, self.calls.append)
 
     def get(self, path: str) -> int:
-        """Makes a call; returns the handle of its response."""
+        """Makes a call; returns the handle of the response."""
         return self.session.request(Described(self.target.url + path), self.guest)[1]
 
 
@@ -115,8 +115,8 @@ def test_the_last_byte_ends_a_call_whose_length_is_known(world: World) -> None:
 
 @pytest.mark.parametrize("path", ["/status/204", "/hello"])
 def test_a_call_is_over_while_its_guest_computes_on(world: World, path: str) -> None:
-    """A call ends with its response, not with the guest that left it open."""
+    """A call ends with its response, not with a guest that leaves the response open."""
     wat = guest_that_calls((world.target.url + path).encode(), then="(loop $forever (br $forever))")
-    execution, calls, _ = run_alone(wat, world.client, Limits(http_calls=BOUND), until=bool)
-    assert execution.stop_reason == "disconnect"
+    guest, calls, _ = run_alone(wat, world.client, Limits(http_calls=BOUND), until=bool)
+    assert guest.stop_reason == "disconnect"
     assert [call.outcome for call in calls] == ["answered"]

@@ -1,4 +1,4 @@
-"""What scripts/audit makes of pip-audit's reports."""
+"""The summary of pip-audit's reports by scripts/audit."""
 
 from __future__ import annotations
 

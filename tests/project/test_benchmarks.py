@@ -21,10 +21,10 @@ from benchmarks.report.page import PAGE, TEXTS, replace
 from benchmarks.report.table import ratio
 from tests.conftest import ROOT
 
-QUICK = 150.0
+SHORT_FORM_TIMEOUT = 150.0
 """Seconds that the short form may take on a slow machine."""
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
-pytestmark = [pytest.mark.measures, pytest.mark.timeout(2 * QUICK)]
+pytestmark = [pytest.mark.measures, pytest.mark.timeout(2 * SHORT_FORM_TIMEOUT)]
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_turns_go_forth_and_back_and_the_first_does_not_count() -> None:
 
 
 def test_a_request_that_had_to_wait_for_its_turn_counts_from_when_it_was_due() -> None:
-    """The server stalls at the first request, so that all others are late although each is answered at once."""
+    """The server stalls at the first request, so that all other requests are late although each is answered at once."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=answer_late, args=(listener, 0.3))
         thread.start()
@@ -103,7 +103,7 @@ BENCHMARKS = ROOT / "benchmarks"
 
 @pytest.mark.parametrize("path", sorted(BENCHMARKS.rglob("*.py")), ids=lambda path: str(path.relative_to(BENCHMARKS)))
 def test_imports_go_one_way(path: Path) -> None:
-    """A module imports no test, and of the benchmarks only rooms that stand before its own in ROOMS."""
+    """A module imports no test, and of the benchmarks only rooms to the left of its own in ROOMS."""
     room = path.relative_to(BENCHMARKS).parts[0].removesuffix(".py")
     for node in ast.walk(ast.parse(path.read_text())):
         if not isinstance(node, ast.ImportFrom):
@@ -130,7 +130,7 @@ def run_quick() -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "benchmarks", "--quick"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
-            stdout, stderr = process.communicate(timeout=QUICK)
+            stdout, stderr = process.communicate(timeout=SHORT_FORM_TIMEOUT)
         except subprocess.TimeoutExpired:
             process.terminate()
             raise

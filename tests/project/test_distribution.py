@@ -1,4 +1,4 @@
-"""The wheel and the sdist: what is in them, and that the wheel runs in an environment with its dependencies alone."""
+"""The wheel and the sdist: their files, and the wheel in an environment with its dependencies alone."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def scripts(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the programs of an environment that has the wheel and what requirements.txt locks."""
+    """The programs of an environment with the wheel and the packages of requirements.txt."""
     directory = tmp_path_factory.mktemp("environment")
     venv.create(directory, with_pip=False)
     python = directory / "bin" / "python"
@@ -67,7 +67,7 @@ def scripts(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _link(name: str, directory: Path) -> None:
-    """Links what an installed distribution has in site-packages."""
+    """Links the files of an installed distribution from site-packages."""
     found = distribution(name)
     tops = {file.parts[0] for file in found.files or ()} - {"..", "__pycache__"}
     for top in tops:

@@ -1,4 +1,4 @@
-"""The documentation says what the program does."""
+"""The documentation agrees with the program."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def read_block(output: bytes) -> None:
 
 
 def anchors(page: Path) -> set[str]:
-    """The fragments that GitHub makes of a page's headings."""
+    """The fragments of a page's headings on GitHub."""
     headings = _HEADING.findall(prose(page))
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 

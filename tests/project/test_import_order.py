@@ -1,4 +1,4 @@
-"""Imports run one way: no room imports from a room to its right, no circle of modules, each library in its rooms."""
+"""Imports run one way: no room imports from a room to its right, no cycle of modules, each library in its rooms."""
 
 from __future__ import annotations
 

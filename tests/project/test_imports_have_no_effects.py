@@ -73,7 +73,7 @@ def libraries() -> set[str]:
 
 
 def effects(directory: Path, modules: list[str]) -> dict[str, list[str]]:
-    """What the import of each of these modules changes, in a fresh interpreter."""
+    """The changes by the import of each of these modules, in a fresh interpreter."""
     command = [sys.executable, "-c", _IMPORT_ALL, json.dumps(sorted(libraries())), json.dumps(modules)]
     result = subprocess.run(command, capture_output=True, text=True, cwd=directory)
     assert result.returncode == 0, result.stderr

@@ -1,4 +1,4 @@
-"""What is handed to Prometheus and Grafana speaks of metrics there are."""
+"""Prometheus' rules and Grafana's dashboard use only metrics that exist."""
 
 from __future__ import annotations
 

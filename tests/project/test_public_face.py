@@ -1,4 +1,4 @@
-"""The names of `wagi_gateway`: what they are, that docs/operations.md describes them, and its example at work."""
+"""The public names of `wagi_gateway`: their modules, their description in docs/operations.md, and its example."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ async def _lifespan_and_request(app: Application) -> tuple[list[str], int, bytes
 
 
 def _scope(path: str) -> dict[str, Any]:
-    """A scope with nothing that ASGI leaves optional but the raw path."""
+    """A scope without the optional keys of ASGI, except the raw path."""
     return {
         "type": "http",
         "asgi": {"version": "3.0"},

@@ -1,4 +1,4 @@
-"""The locks: complete, hashed, in agreement, and what is installed here."""
+"""The locks: complete, hashed, in agreement with each other and with this environment."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_the_tests_run_with_what_is_served_with() -> None:
 
 
 def test_everything_that_is_needed_for_tracing_is_in_its_lock() -> None:
-    """pip refuses to install with hashes what is not complete."""
+    """With hashes, pip refuses an incomplete lock."""
     needed, found = ["opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http"], set[str]()
     while needed:
         name = canonicalize_name(needed.pop())

@@ -1,4 +1,4 @@
-"""The samples, as the root modules.toml serves them, answer as their READMEs say."""
+"""The samples of the root modules.toml respond as their READMEs describe."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TEXT = "text/plain; charset=utf-8"
 
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Server]:
-    """The samples, with a proxy that is not there for what would leave this machine."""
+    """The samples, with an unreachable proxy for calls that would leave this machine."""
     directory = tmp_path_factory.mktemp("samples")
     text = (ROOT / "modules.toml").read_text().replace('"samples/', f'"{ROOT}/samples/')
     with socket.create_server(("127.0.0.1", 0)) as closed:
@@ -93,7 +93,7 @@ def test_an_outbound_request_that_fails_says_so(samples: Server) -> None:
 
 
 def test_the_articles_outbound_request_works(tmp_path: Path, cache: Path) -> None:
-    """Its service is no more, so a proxy leads to another one that can prove to be it."""
+    """The service no longer exists, so a proxy connects to a stand-in with a valid certificate."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     with (

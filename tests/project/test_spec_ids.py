@@ -44,13 +44,13 @@ IDS = {rule.id for rule in RULES}
 
 
 def names_in(path: Path) -> set[str]:
-    """The functions at the top of a file."""
+    """The names of a file's top-level functions."""
     tree = ast.parse(path.read_text())
     return {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
 
 
 def ids_in(path: Path) -> set[str]:
-    """The ids that a test file's function names, and its strings, which become the ids of its cases, begin with."""
+    """The ids at the start of a test file's function names and of its strings, which become ids of cases."""
     tree = ast.parse(path.read_text())
     functions = [node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
     texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]

@@ -1,4 +1,4 @@
-"""How the tests are laid out: unit tests mirror the package, and no test file imports another one."""
+"""The layout of the tests: unit tests mirror the package, and no test file imports another one."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from tests.conftest import ROOT
 
 PACKAGE, TESTS = ROOT / "wagi_gateway", ROOT / "tests"
 NOT_UNITS = ("fuzz", "micro", "project", "support", "system")
-"""Folders of tests that mirror nothing."""
+"""Folders of tests that mirror no folder of the package."""
 
 CANARIES = "_internals"
-"""The end of the names of test files that name each part of a library that is used without being documented."""
+"""The suffix of canary tests, for undocumented parts of libraries."""
 
 COVERED_ELSEWHERE: dict[str, str] = {
     "__init__": "project/test_public_face.py",
@@ -28,7 +28,7 @@ COVERED_ELSEWHERE: dict[str, str] = {
     "site/modules": "site/test_load.py",
     "version": "project/test_requirements.py",
 }
-"""Modules without a test file of their own, and what tests them."""
+"""Modules without a test file of their own, and the tests that cover them."""
 
 MIRROR_NOTHING: dict[str, str] = {}
 """Unit test files that mirror no module, and the reason."""
@@ -84,7 +84,7 @@ def test_no_file_imports_a_test_file() -> None:
 
 
 def _imports(path: Path) -> list[tuple[int, str]]:
-    """The full name of everything that a file imports, with its line."""
+    """The full name of each import of a file, with its line."""
     found = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):

@@ -1,8 +1,8 @@
-"""Every test of this directory on both paths: the hot one, and the one for another release of wasmtime.
+"""Every test of this directory runs on both backends: `hot`, the C API, and `public`, for other releases of wasmtime.
 
-Guests end in the same ways on both. What the other path costs besides time: a guest that is stopped while it is blocked
-may compute for a tick; there is no pool, so what a module needs is compared with its limits when it is instantiated,
-not when it is compiled; and each module keeps a descriptor.
+Guests end in the same ways on both. The public backend is slower and differs in three ways: a guest that is stopped
+while it is blocked may compute for a tick; without a pool, a module's needs are compared with its limits at
+instantiation, not at compilation; and each module keeps a descriptor.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from wagi_gateway.compiler import abi
 
 @pytest.fixture(params=["hot", "public"], autouse=True)
 def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The path; for `public` nothing but the version that is looked at is another one."""
+    """The backend; for `public` only the version of wasmtime that the package reads is replaced."""
     if request.param == "public":
         monkeypatch.setattr(abi, "WASMTIME_VERSION", OTHER_RELEASE)
     return str(request.param)
@@ -26,7 +26,7 @@ def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
 
 @pytest.fixture
 def nervous() -> Iterator[None]:
-    """Threads switch each microsecond."""
+    """Makes Python switch threads each microsecond."""
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     yield

@@ -1,4 +1,4 @@
-"""What a guest is given, and what becomes of one that cannot be run: the same on both paths."""
+"""A guest's input, and guests that cannot run: the same on both backends."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from wagi_gateway.sources.file import WasmSource
 
 @pytest.fixture
 def pipe() -> Iterator[bytes]:
-    """The path of a pipe that holds what a small guest prints."""
+    """The path of a pipe with room for a small guest's output."""
     reader, writer = os.pipe()
     yield descriptor_path(writer)
     os.close(reader)
@@ -31,7 +31,7 @@ def pipe() -> Iterator[bytes]:
 def outcome(
     guest: Invocation, stdout: bytes, stderr: bytes, stop_reason: StopReason | None = None
 ) -> tuple[str, int, str]:
-    """How a guest ends that runs on this thread."""
+    """Runs a guest on this thread; returns its outcome."""
     context = ExecutionContext(guest)
     context.stop_reason = stop_reason
     ended: Outcome = choose().run(compiler().engine, context, stdout, stderr)
@@ -113,8 +113,8 @@ GATHERS = f"""(module {guests.FD_WRITE} (memory (export "memory") 1)
 
 def test_a_host_function_and_the_ends_of_memory() -> None:
     module = compiler().load(WasmSource("gathers.wasm", bytes(wasmtime.wat2wasm(GATHERS)), GATHERS))
-    output, execution = run(invocation(guests.HELLO)._replace(module=module))
-    assert (output, execution.failure()) == (b"onetwo", None)
+    output, guest = run(invocation(guests.HELLO)._replace(module=module))
+    assert (output, guest.failure()) == (b"onetwo", None)
 
 
 WITHOUT_MEMORY = """(module (import "host" "has_memory" (func $has_memory (result i32))) (memory 1)

@@ -17,7 +17,7 @@ from wagi_gateway.sandbox.context import ExecutionContext
 pytestmark = pytest.mark.parametrize("path", ["hot"], indirect=True)
 
 LONG = 30.0
-"""Seconds that no wait here takes."""
+"""Seconds, more than any wait of these tests takes."""
 
 
 def begun(time: float = LONG) -> ExecutionContext:

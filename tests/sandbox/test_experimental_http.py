@@ -1,4 +1,4 @@
-"""What the import module costs a guest's time; what it does is shown in tests/system/outbound/test_calls.py."""
+"""The host-call budget of `wasi_experimental_http`; tests/system/outbound/test_calls.py tests its functions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FREE = 1000
 
 @pytest.mark.parametrize(
     ("size", "pauses"),
-    # The call itself and the read that finds the end count in any case.
+    # The call itself and the read at the end of the body always count.
     [pytest.param(255, READS + 2 - FREE, id="small"), pytest.param(256, 0, id="large")],
 )
 def test_small_reads_are_slowed_down_after_a_thousand(size: int, pauses: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,8 +37,8 @@ def test_small_reads_are_slowed_down_after_a_thousand(size: int, pauses: int, mo
         wat = guest_that_calls(f"{target.url}/big?size={size * READS}".encode(), imports=BODY_READ, then=drain)
         client = OutboundClient(Policy([target.url]), Limits(), 1)
         monkeypatch.setattr(time, "sleep", sleep)
-        execution, (call,), _ = run_alone(wat, client, Limits())
+        guest, (call,), _ = run_alone(wat, client, Limits())
         monkeypatch.undo()
         client.close()
-    assert (execution.failure(), call.received) == (None, size * READS)
+    assert (guest.failure(), call.received) == (None, size * READS)
     assert slept == [0.001] * pauses

@@ -82,7 +82,7 @@ def test_errors(pipe: Pipe, iovecs: list[tuple[int, int]], options: dict[str, in
         os.read(pipe.reader, 1)
 
 
-def test_nobody_reads(pipe: Pipe) -> None:
+def test_a_pipe_without_a_reader(pipe: Pipe) -> None:
     os.close(pipe.reader)
     assert pipe.write((1000, 3)) == PIPE
 

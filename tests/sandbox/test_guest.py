@@ -1,6 +1,7 @@
-"""Guests on the event loop's thread: they end as they do on any other, and none holds the loop up for long.
+"""Inline guests: a guest ends inline as it does on a thread, and none blocks the event loop for long.
 
-A module has to prove quick before its guests run there. So each of these is quick unless it is asked for something.
+A module runs inline after some fast runs on threads. Each guest of this file is therefore fast without input, and does
+the work of the test if it has an argument.
 """
 
 from __future__ import annotations
@@ -43,11 +44,11 @@ HELD = 0.1
 """Seconds of processor time for which a guest may block the event loop; it is interrupted after some thousandths."""
 BLOCKED = 5.0
 """Seconds of wall time, in which a busy machine interrupts a guest that is blocked in a write."""
-PATIENCE = 20.0
+TIMEOUT = 20.0
 
 pytestmark = [
     pytest.mark.parametrize("path", ["hot"], indirect=True),
-    pytest.mark.skipif(not choose().can_run_inline, reason="guests do not run on the event loop's thread here"),
+    pytest.mark.skipif(not choose().can_run_inline, reason="this wasmtime runs no guest inline"),
 ]
 
 
@@ -59,22 +60,22 @@ class Ended:
     stderr: bytes
     outcome: Outcome
     failure: str | None
-    execution: Guest
+    guest: Guest
     policy: InlinePolicy
-    was_here: bool
-    """Whether it ran on the event loop's thread to its end."""
+    was_inline: bool
+    """Whether the guest ran to its end on the event loop's thread."""
     held: float
-    """Seconds of processor time for which it blocked the event loop."""
+    """Seconds of processor time for which the guest blocked the event loop."""
 
     @property
     def end(self) -> tuple[bytes, bytes, str, int, str, str | None]:
-        """What is the same wherever it runs."""
+        """The part of a result that is the same inline and on a thread."""
         outcome = self.outcome
         return self.output, self.stderr, outcome.kind, outcome.code, outcome.trap, self.failure
 
 
-class ModuleGuests:
-    """A module's guests, asked for something or not."""
+class ModuleUnderTest:
+    """A module, and the input of its guests."""
 
     def __init__(
         self,
@@ -87,7 +88,7 @@ class ModuleGuests:
         stdin: bytes = b"",
         **limits: object,
     ) -> None:
-        """`arguments` and `stdin` are what it is given when it is asked."""
+        """`arguments` and `stdin` are the input; a run without input has neither."""
         self._module = module or warm(wat)
         self._entrypoint = entrypoint
         self._arguments = arguments
@@ -95,67 +96,67 @@ class ModuleGuests:
         self._stdin = stdin
         self._limits = Limits.model_validate(limits)
 
-    def invocation(self, seen: list[bytes], *, is_asked: bool) -> Invocation:
-        """One run; `seen` gets its standard error."""
+    def invocation(self, stderr_lines: list[bytes], *, has_input: bool) -> Invocation:
+        """The invocation of one run, which appends standard error to `stderr_lines`."""
         return Invocation(
             self._module,
             self._entrypoint,
             limits=self._limits,
-            argv=[b"/x", *self._arguments] if is_asked else [b"/x"],
+            argv=[b"/x", *self._arguments] if has_input else [b"/x"],
             environ=self._environ,
-            stdin=self._stdin if is_asked else b"",
-            on_stderr=seen.append,
+            stdin=self._stdin if has_input else b"",
+            on_stderr=stderr_lines.append,
         )
 
 
-async def run(sandbox: Sandbox, guest: ModuleGuests, *, is_asked: bool = False) -> Ended:
-    """A guest's life."""
-    seen: list[bytes] = []
+async def run(sandbox: Sandbox, module: ModuleUnderTest, *, has_input: bool = False) -> Ended:
+    """Runs one guest to its end."""
+    stderr_lines: list[bytes] = []
     ended = asyncio.Event()
-    invocation = guest.invocation(seen, is_asked=is_asked)
+    invocation = module.invocation(stderr_lines, has_input=has_input)
     started, worked = time.perf_counter(), time.thread_time()
-    execution = sandbox.start(invocation, on_end=lambda _: ended.set())
-    held, was_here = time.thread_time() - worked, execution.outcome is not None
+    guest = sandbox.start(invocation, on_end=lambda _: ended.set())
+    held, was_inline = time.thread_time() - worked, guest.outcome is not None
     assert time.perf_counter() - started < BLOCKED
     pieces = []
-    while data := await execution.read():
+    while data := await guest.read():
         pieces.append(data)
-    execution.release()
-    await asyncio.wait_for(ended.wait(), PATIENCE)
-    assert execution.outcome
+    guest.release()
+    await asyncio.wait_for(ended.wait(), TIMEOUT)
+    assert guest.outcome
     policy = sandbox.inline_policy(invocation)
-    output, stderr = b"".join(pieces), b"".join(seen)
-    return Ended(output, stderr, execution.outcome, execution.failure(), execution, policy, was_here, held)
+    output, stderr = b"".join(pieces), b"".join(stderr_lines)
+    return Ended(output, stderr, guest.outcome, guest.failure(), guest, policy, was_inline, held)
 
 
-async def trust(sandbox: Sandbox, *guests: ModuleGuests) -> None:
-    """Runs guests that are not asked for anything until their modules are trusted."""
-    for guest in guests:
-        while not (await run(sandbox, guest)).policy.is_allowed:
+async def allow_inline(sandbox: Sandbox, *modules: ModuleUnderTest) -> None:
+    """Runs guests without input until their modules may run inline."""
+    for module in modules:
+        while not (await run(sandbox, module)).policy.is_allowed:
             pass
 
 
-async def ask(sandbox: Sandbox, guest: ModuleGuests) -> Ended:
-    """A guest of a trusted module that is asked for something."""
-    await trust(sandbox, guest)
-    return await run(sandbox, guest, is_asked=True)
+async def run_allowed(sandbox: Sandbox, module: ModuleUnderTest) -> Ended:
+    """Runs a guest with input, whose module may run inline."""
+    await allow_inline(sandbox, module)
+    return await run(sandbox, module, has_input=True)
 
 
-async def ask_here(sandbox: Sandbox, guest: ModuleGuests) -> Ended:
-    """The same, of one that is quick even so; unless another process has the processor."""
-    while not (ended := await ask(sandbox, guest)).was_here:
+async def run_inline(sandbox: Sandbox, module: ModuleUnderTest) -> Ended:
+    """Runs a guest with input, again until one has run inline to its end: a busy processor makes a fast guest slow."""
+    while not (ended := await run_allowed(sandbox, module)).was_inline:
         pass
     return ended
 
 
 @asynccontextmanager
 async def opened(engine: Compiler | None = None) -> AsyncIterator[Sandbox]:
-    async with asyncio.timeout(2 * PATIENCE), Sandbox((engine or compiler()).engine) as sandbox:
+    async with asyncio.timeout(2 * TIMEOUT), Sandbox((engine or compiler()).engine) as sandbox:
         yield sandbox
 
 
 def with_sandbox(test: Callable[[Sandbox], Coroutine[None, None, T]]) -> T:
-    """What `test` makes of a sandbox."""
+    """The result of `test` with a new sandbox."""
 
     async def main() -> T:
         async with opened() as sandbox:
@@ -164,34 +165,34 @@ def with_sandbox(test: Callable[[Sandbox], Coroutine[None, None, T]]) -> T:
     return asyncio.run(main())
 
 
-def alone(wat: str, **given: object) -> Ended:
-    """A guest that is asked once its module is trusted."""
-    return with_sandbox(lambda sandbox: ask(sandbox, ModuleGuests(wat, **given)))  # type: ignore[arg-type]
+def run_alone(wat: str, **given: object) -> Ended:
+    """Runs a guest with input in a sandbox of its own, once its module may run inline."""
+    return with_sandbox(lambda sandbox: run_allowed(sandbox, ModuleUnderTest(wat, **given)))  # type: ignore[arg-type]
 
 
-def moved(wat: str, **given: object) -> Ended:
-    """The same, of one that does not end on the event loop's thread; unless who watches it gets no processor."""
+def run_restarted(wat: str, **given: object) -> Ended:
+    """Like `run_alone`, again until the guest is restarted on a thread: the watchdog of a busy machine may be late."""
 
     async def test(sandbox: Sandbox) -> Ended:
-        guest = ModuleGuests(wat, **given)  # type: ignore[arg-type]
-        while (ended := await ask(sandbox, guest)).was_here:
+        module = ModuleUnderTest(wat, **given)  # type: ignore[arg-type]
+        while (ended := await run_allowed(sandbox, module)).was_inline:
             pass
         return ended
 
     return with_sandbox(test)
 
 
-# Where guests run
+# The choice between inline and a thread
 
 
-def test_a_module_has_to_prove_quick() -> None:
+def test_a_module_runs_inline_after_fast_runs() -> None:
     async def test(sandbox: Sandbox) -> tuple[Ended, Ended]:
-        guest = ModuleGuests(guests.when_asked(""))
-        return await run(sandbox, guest), await ask_here(sandbox, guest)
+        module = ModuleUnderTest(guests.if_argument(""))
+        return await run(sandbox, module), await run_inline(sandbox, module)
 
     first, later = with_sandbox(test)
-    assert not first.was_here
-    assert later.was_here
+    assert not first.was_inline
+    assert later.was_inline
     assert first.end == later.end == (HELLO, b"", "exit", 0, "", None)
 
 
@@ -209,35 +210,35 @@ RANDOM = '(import "wasi_snapshot_preview1" "random_get" (func $random (param i32
     ],
     ids=["calls the gateway", "random numbers", "long function", "volume", "spooled body"],
 )
-def test_what_could_take_long_never_runs_here(wat: str, given: dict[str, object]) -> None:
+def test_a_guest_that_could_block_never_runs_inline(wat: str, given: dict[str, object]) -> None:
     async def test(sandbox: Sandbox) -> list[bool]:
         runs: list[bool] = []
         while len(runs) < 50:
-            invocation = ModuleGuests(wat).invocation([], is_asked=False)
+            invocation = ModuleUnderTest(wat).invocation([], has_input=False)
             for name, value in given.items():
                 invocation = invocation._replace(**{name: value})  # type: ignore[arg-type]
-            execution = sandbox.start(invocation)
-            runs.append(execution.outcome is not None)
-            await execution.read()
-            execution.release()
+            guest = sandbox.start(invocation)
+            runs.append(guest.outcome is not None)
+            await guest.read()
+            guest.release()
         return runs
 
     assert not any(with_sandbox(test))
 
 
-# How they end
+# Ends
 
 ARGS_GET = '(import "wasi_snapshot_preview1" "args_get" (func $args_get (param i32 i32) (result i32)))'
 ENVIRON = """
  (import "wasi_snapshot_preview1" "environ_sizes_get" (func $environ_sizes_get (param i32 i32) (result i32)))
  (import "wasi_snapshot_preview1" "environ_get" (func $environ_get (param i32 i32) (result i32)))"""
-IF_ASKED = """(drop (call $args_sizes_get (i32.const 16) (i32.const 20)))
+IF_ARGUMENT = """(drop (call $args_sizes_get (i32.const 16) (i32.const 20)))
  (br_if 0 (i32.eq (i32.load (i32.const 16)) (i32.const 1)))"""
 AGAIN = "(func $again (call $again))"
 REACTOR = f"""(module {guests.FD_WRITE} {guests.ARGS_SIZES_GET} {{fields}} (memory (export "memory") 1)
  (data (i32.const 512) "initialized\\n")
  {guests.WRITE}
- (func ${{name}} {IF_ASKED} {{instructions}})
+ (func ${{name}} {IF_ARGUMENT} {{instructions}})
  (func (export "_start") (call $write (i32.const 1) (i32.const 512) (i32.const 12))))"""
 INITIALIZES = REACTOR.replace("(func ${name}", '(func $initialize (export "_initialize")')
 STARTS = REACTOR.replace("${name}", "$begin").replace("(func (export", "(start $begin) (func (export")
@@ -264,24 +265,24 @@ READS = f"""{guests.FD_READ} (func $read (local $total i32)
 
 
 def reads(body: bytes) -> dict[str, object]:
-    """A guest that prints how many bytes of standard input there are, and the last four."""
-    return {"wat": guests.when_asked("(call $read)", pages=3, fields=READS), "stdin": body}
+    """A guest that prints the length of its standard input in bytes, and the last four bytes."""
+    return {"wat": guests.if_argument("(call $read)", pages=3, fields=READS), "stdin": body}
 
 
 ENDS: dict[str, dict[str, object]] = {
-    "returns": {"wat": guests.when_asked("return")},
-    "exits 0": {"wat": guests.when_asked("(call $exit (i32.const 0))", fields=guests.PROC_EXIT)},
-    "exits 7": {"wat": guests.when_asked("(call $exit (i32.const 7))", fields=guests.PROC_EXIT)},
+    "returns": {"wat": guests.if_argument("return")},
+    "exits 0": {"wat": guests.if_argument("(call $exit (i32.const 0))", fields=guests.PROC_EXIT)},
+    "exits 7": {"wat": guests.if_argument("(call $exit (i32.const 7))", fields=guests.PROC_EXIT)},
     "prints and exits": {
-        "wat": guests.when_asked(f"{BOTH_OUTPUTS} (call $exit (i32.const 1))", fields=guests.PROC_EXIT)
+        "wat": guests.if_argument(f"{BOTH_OUTPUTS} (call $exit (i32.const 1))", fields=guests.PROC_EXIT)
     },
-    "unreachable": {"wat": guests.when_asked("unreachable")},
-    "prints and traps": {"wat": guests.when_asked(f"{BOTH_OUTPUTS} unreachable")},
-    "out of bounds": {"wat": guests.when_asked("(drop (i32.load (i32.const -1)))")},
-    "division by zero": {"wat": guests.when_asked("(drop (i32.div_u (i32.const 1) (i32.const 0)))")},
-    "stack overflow": {"wat": guests.when_asked("(call $again)", fields=AGAIN)},
+    "unreachable": {"wat": guests.if_argument("unreachable")},
+    "prints and traps": {"wat": guests.if_argument(f"{BOTH_OUTPUTS} unreachable")},
+    "out of bounds": {"wat": guests.if_argument("(drop (i32.load (i32.const -1)))")},
+    "division by zero": {"wat": guests.if_argument("(drop (i32.div_u (i32.const 1) (i32.const 0)))")},
+    "stack overflow": {"wat": guests.if_argument("(call $again)", fields=AGAIN)},
     "memory": {
-        "wat": guests.when_asked("(if (i32.eq (memory.grow (i32.const 99)) (i32.const -1)) (then unreachable))"),
+        "wat": guests.if_argument("(if (i32.eq (memory.grow (i32.const 99)) (i32.const -1)) (then unreachable))"),
         "memory": "1MiB",
     },
     "no such export": {"wat": guests.NO_OUTPUT, "entrypoint": b"absent"},
@@ -295,12 +296,12 @@ ENDS: dict[str, dict[str, object]] = {
     "start function traps": {"wat": STARTS.format(fields="", instructions="unreachable")},
     "start function exits": {"wat": STARTS.format(fields=guests.PROC_EXIT, instructions="(call $exit (i32.const 3))")},
     "arguments": {
-        "wat": guests.when_asked(variables("$args_sizes_get", "$args_get"), fields=ARGS_GET),
+        "wat": guests.if_argument(variables("$args_sizes_get", "$args_get"), fields=ARGS_GET),
         "arguments": (b"one", b"", "zwölf".encode(), b"x" * 4000),
     },
-    "arguments that are not UTF-8": {"wat": guests.when_asked(""), "arguments": (b"\xff",)},
+    "arguments that are not UTF-8": {"wat": guests.if_argument(""), "arguments": (b"\xff",)},
     "environment": {
-        "wat": guests.when_asked(variables("$environ_sizes_get", "$environ_get"), fields=ENVIRON),
+        "wat": guests.if_argument(variables("$environ_sizes_get", "$environ_get"), fields=ENVIRON),
         "environ": {b"N%d" % number: b"v" * number for number in range(100)},
     },
     "empty body": reads(b""),
@@ -310,27 +311,27 @@ ENDS: dict[str, dict[str, object]] = {
 
 
 @pytest.mark.parametrize("given", ENDS.values(), ids=ENDS)
-def test_the_same_end_here_as_there(given: dict[str, object]) -> None:
+def test_the_same_end_inline_and_on_a_thread(given: dict[str, object]) -> None:
     async def test(sandbox: Sandbox) -> tuple[Ended, Ended]:
-        guest = ModuleGuests(**given)  # type: ignore[arg-type]
-        there, before = await run(sandbox, guest, is_asked=True), await run(sandbox, guest)
-        here = await ask_here(sandbox, guest)
-        assert (await run(sandbox, guest)).end == before.end  # in the same slot
-        return there, here
+        module = ModuleUnderTest(**given)  # type: ignore[arg-type]
+        on_thread, before = await run(sandbox, module, has_input=True), await run(sandbox, module)
+        inline = await run_inline(sandbox, module)
+        assert (await run(sandbox, module)).end == before.end  # with the same pipes
+        return on_thread, inline
 
-    there, here = with_sandbox(test)
-    assert not there.was_here
-    assert here.end == there.end
+    on_thread, inline = with_sandbox(test)
+    assert not on_thread.was_inline
+    assert inline.end == on_thread.end
 
 
-# Guests that take their time
+# Slow guests
 
 CLOCK = '(import "wasi_snapshot_preview1" "clock_time_get" (func $clock (param i32 i64 i32) (result i32)))'
 NOW = "(drop (call $clock (i32.const 1) (i64.const 1) (i32.const 24)))"
 
 
 def burns(milliseconds: int) -> str:
-    """Instructions that take some time, whatever the machine; they need CLOCK."""
+    """Instructions that run for this time on any machine; the guest needs CLOCK."""
     return f"""{NOW} (i64.store (i32.const 32) (i64.add (i64.load (i32.const 24)) (i64.const {milliseconds * 10**6})))
      (loop $burn {NOW} (br_if $burn (i64.lt_u (i64.load (i32.const 24)) (i64.load (i32.const 32)))))"""
 
@@ -340,19 +341,19 @@ LONG = burns(10 * MS)
 FOREVER = "(loop $forever (br $forever))"
 
 
-def test_a_guest_that_computes_moves_to_a_thread() -> None:
+def test_a_guest_that_computes_is_restarted_on_a_thread() -> None:
     async def test(sandbox: Sandbox) -> tuple[Ended, list[Ended]]:
-        slow, quick = ModuleGuests(guests.when_asked(FOREVER), time=0.5), ModuleGuests(guests.when_asked(""))
-        await trust(sandbox, slow, quick)
-        running = asyncio.create_task(run(sandbox, slow, is_asked=True))
+        slow, fast = ModuleUnderTest(guests.if_argument(FOREVER), time=0.5), ModuleUnderTest(guests.if_argument(""))
+        await allow_inline(sandbox, slow, fast)
+        running = asyncio.create_task(run(sandbox, slow, has_input=True))
         others = []
         while not running.done():
-            others.append(await run(sandbox, quick))
+            others.append(await run(sandbox, fast))
             await asyncio.sleep(0)
         return running.result(), others
 
     slow, others = with_sandbox(test)
-    assert not slow.was_here
+    assert not slow.was_inline
     assert slow.held < HELD
     assert slow.end == (b"", b"", "stopped", 0, "time", "the guest ran into limits.time (0.5 s)")
     assert not slow.policy.is_allowed
@@ -361,31 +362,33 @@ def test_a_guest_that_computes_moves_to_a_thread() -> None:
 
 
 @pytest.mark.parametrize("reason", ["disconnect", "shutdown"])
-def test_a_guest_that_has_moved_is_stopped(reason: StopReason) -> None:
+def test_a_restarted_guest_is_stopped(reason: StopReason) -> None:
     async def test(sandbox: Sandbox) -> str | None:
-        guest = ModuleGuests(guests.when_asked(FOREVER))
-        await trust(sandbox, guest)
+        module = ModuleUnderTest(guests.if_argument(FOREVER))
+        await allow_inline(sandbox, module)
         ended = asyncio.Event()
-        execution = sandbox.start(guest.invocation([], is_asked=True), on_end=lambda _: ended.set())
-        assert execution.outcome is None
-        execution.stop(reason)
-        assert await execution.read() == b""
-        execution.release()
-        await asyncio.wait_for(ended.wait(), PATIENCE)
-        return execution.stop_reason
+        guest = sandbox.start(module.invocation([], has_input=True), on_end=lambda _: ended.set())
+        assert guest.outcome is None
+        guest.stop(reason)
+        assert await guest.read() == b""
+        guest.release()
+        await asyncio.wait_for(ended.wait(), TIMEOUT)
+        return guest.stop_reason
 
     assert with_sandbox(test) == reason
 
 
-def test_the_sandbox_is_closed_while_guests_begin_again() -> None:
+def test_the_sandbox_is_closed_while_guests_are_restarted() -> None:
     async def main() -> list[Guest]:
         async with opened() as sandbox:
-            loops = [ModuleGuests(guests.when_asked(f"(drop (i32.const {number})) {FOREVER}")) for number in range(3)]
-            await trust(sandbox, *loops)
-            return [sandbox.start(guest.invocation([], is_asked=True)) for guest in loops]
+            loops = [
+                ModuleUnderTest(guests.if_argument(f"(drop (i32.const {number})) {FOREVER}")) for number in range(3)
+            ]
+            await allow_inline(sandbox, *loops)
+            return [sandbox.start(module.invocation([], has_input=True)) for module in loops]
 
-    executions = asyncio.run(main())
-    assert [execution.failure() for execution in executions] == ["the server is stopping"] * 3
+    running = asyncio.run(main())
+    assert [guest.failure() for guest in running] == ["the server is stopping"] * 3
 
 
 @pytest.mark.parametrize(
@@ -399,42 +402,42 @@ def test_the_sandbox_is_closed_while_guests_begin_again() -> None:
     ],
     ids="prints|traps|exits|prints, burns and traps|stack overflow".split("|"),
 )
-def test_the_end_of_a_guest_that_has_moved(then: str, expected: tuple[object, ...]) -> None:
-    ended = moved(guests.when_asked(f"{LONG} {then}", fields=f"{CLOCK} {guests.PROC_EXIT} {AGAIN}"))
+def test_the_end_of_a_restarted_guest(then: str, expected: tuple[object, ...]) -> None:
+    ended = run_restarted(guests.if_argument(f"{LONG} {then}", fields=f"{CLOCK} {guests.PROC_EXIT} {AGAIN}"))
     assert ended.held < HELD
     assert all(wanted in (found, ...) for wanted, found in zip(expected, ended.end, strict=True))
 
 
 @pytest.mark.parametrize("where", ["initializer", "start function"])
-def test_a_guest_is_ended_before_its_entrypoint(where: str) -> None:
+def test_a_guest_is_restarted_before_its_entrypoint(where: str) -> None:
     wat = {"initializer": INITIALIZES, "start function": STARTS}[where]
-    ended = moved(wat.format(fields=CLOCK, instructions=f"{LONG} {SAYS}"))
+    ended = run_restarted(wat.format(fields=CLOCK, instructions=f"{LONG} {SAYS}"))
     assert ended.end == (b"initialized\n" * 2, b"", "exit", 0, "", None)
 
 
 def test_time_is_counted_from_the_beginning() -> None:
-    ended = alone(guests.when_asked(FOREVER), time=0.001)  # over before it could move
+    ended = run_alone(guests.if_argument(FOREVER), time=0.001)  # the time is over before a restart
     assert ended.failure == "the guest ran into limits.time (0.001 s)"
     assert ended.held < HELD
 
 
-def test_many_guests_move_at_once() -> None:
-    """Each in a slot of its own, and at the end each has printed what is its own."""
+def test_many_guests_are_restarted_at_once() -> None:
+    """Each guest has pipes of its own, and its whole output is its own."""
 
     async def test(sandbox: Sandbox) -> list[Ended]:
         prints = (
             "(i32.store (i32.const 600) (i32.const {0})) (call $write (i32.const {1}) (i32.const 600) (i32.const 4))"
         )
         slow = [
-            ModuleGuests(
-                guests.when_asked(
+            ModuleUnderTest(
+                guests.if_argument(
                     f"{prints.format(n, 1)} {prints.format(n, 2)} {LONG} {prints.format(n, 1)}", fields=CLOCK
                 )
             )
             for n in range(SETTINGS.slots)
         ]
-        await trust(sandbox, *slow)
-        return await asyncio.gather(*(run(sandbox, guest, is_asked=True) for guest in slow))
+        await allow_inline(sandbox, *slow)
+        return await asyncio.gather(*(run(sandbox, module, has_input=True) for module in slow))
 
     for number, ended in enumerate(with_sandbox(test)):
         token = struct.pack("<I", number)
@@ -443,27 +446,27 @@ def test_many_guests_move_at_once() -> None:
 
 
 @pytest.mark.parametrize("slots", [1, 2, 4])
-def test_as_many_guests_move_as_there_are_places(slots: int) -> None:
+def test_as_many_guests_are_restarted_as_the_pool_has_slots(slots: int) -> None:
     small = Compiler(create_engine(replace(SETTINGS, slots=slots))[0], define)
     numbers = itertools.count()
 
-    def guest() -> ModuleGuests:
-        wat = guests.when_asked(f"(drop (i32.const {next(numbers)})) {LONG}", fields=CLOCK)
-        return ModuleGuests(wat, module=small.load(WasmSource("guest.wat", wat.encode(), wat)))
+    def module() -> ModuleUnderTest:
+        wat = guests.if_argument(f"(drop (i32.const {next(numbers)})) {LONG}", fields=CLOCK)
+        return ModuleUnderTest(wat, module=small.load(WasmSource("guest.wat", wat.encode(), wat)))
 
     async def main() -> list[Ended]:
         ended = []
         async with opened(small) as sandbox:
             for _ in range(4):
-                slow = [guest() for _ in range(slots)]
-                await trust(sandbox, *slow)
-                ended += await asyncio.gather(*(run(sandbox, one, is_asked=True) for one in slow))
+                slow = [module() for _ in range(slots)]
+                await allow_inline(sandbox, *slow)
+                ended += await asyncio.gather(*(run(sandbox, one, has_input=True) for one in slow))
         return ended
 
     assert {ended.end for ended in asyncio.run(main())} == {(HELLO, b"", "exit", 0, "", None)}
 
 
-# Output: nobody reads while a guest runs on the loop's thread
+# Output: no reader runs while a guest runs inline
 
 
 def prints(pages: int, descriptor: int, way: str) -> str:
@@ -479,7 +482,7 @@ def prints(pages: int, descriptor: int, way: str) -> str:
 
 
 def printed(pages: int) -> bytes:
-    """What they print."""
+    """The output of `prints`."""
     return b"".join(struct.pack("<I", number + 1) + bytes(65532) for number in range(pages))
 
 
@@ -487,8 +490,8 @@ def printed(pages: int) -> bytes:
 @pytest.mark.parametrize("pages", [16, 256], ids=["1 MiB", "16 MiB"])
 def test_much_output(pages: int, way: str) -> None:
     errors = "(call $write (i32.const 2) (i32.const 512) (i32.const 12))"
-    wat = guests.when_asked(f"{errors} (call $print) {errors}", pages=pages + 1, fields=prints(pages, 1, way))
-    ended = alone(wat)
+    wat = guests.if_argument(f"{errors} (call $print) {errors}", pages=pages + 1, fields=prints(pages, 1, way))
+    ended = run_alone(wat)
     assert ended.output == printed(pages) + HELLO
     assert ended.stderr == HELLO[:12] * 2
     assert ended.failure is None
@@ -498,16 +501,18 @@ def test_much_output(pages: int, way: str) -> None:
 @pytest.mark.parametrize("way", ["at once", "in pieces"])
 @pytest.mark.parametrize("pages", [1, 16, 64])
 def test_much_standard_error(pages: int, way: str) -> None:
-    ended = alone(guests.when_asked("(call $print)", pages=pages + 1, fields=prints(pages, 2, way)), stderr=100_000)
-    # A line costs 256 bytes more than it has; the first is behind the number 10.
+    ended = run_alone(
+        guests.if_argument("(call $print)", pages=pages + 1, fields=prints(pages, 2, way)), stderr=100_000
+    )
+    # A line costs 256 bytes besides its length; the first newline is the byte of page number 10.
     limit = min(pages * 65536, 100_000)
     assert (ended.output, ended.failure) == (HELLO, None)
     assert ended.stderr == printed(pages)[:limit]
-    assert ended.execution.stderr_dropped == pages * 65536 - limit
+    assert ended.guest.stderr_dropped == pages * 65536 - limit
 
 
 def test_more_output_than_is_allowed() -> None:
-    ended = alone(guests.when_asked("(call $print)", pages=17, fields=prints(16, 1, "at once")), stdout=100_000)
+    ended = run_alone(guests.if_argument("(call $print)", pages=17, fields=prints(16, 1, "at once")), stdout=100_000)
     assert ended.output == printed(16)[:100_000]
     assert ended.failure == "the guest printed more than limits.stdout (100000 bytes)"
 
@@ -523,44 +528,44 @@ def test_more_output_than_is_allowed() -> None:
     ids="output|output in crumbs|errors|errors in crumbs".split("|"),
 )
 def test_output_without_end(repeat: str, limits: dict[str, object], reason: str) -> None:
-    ended = alone(guests.when_asked(f"(loop $forever {repeat} (br $forever))"), **limits)
-    assert ended.execution.stop_reason == reason
+    ended = run_alone(guests.if_argument(f"(loop $forever {repeat} (br $forever))"), **limits)
+    assert ended.guest.stop_reason == reason
     assert ended.held < HELD
 
 
-def test_a_beginning_and_then_silence() -> None:
+def test_output_before_an_endless_loop() -> None:
     async def test(sandbox: Sandbox) -> bytes:
         say = f"(call $write (i32.const 1) (i32.const 512) (i32.const {len(HELLO)}))"
-        guest = ModuleGuests(guests.when_asked(f"{say} {FOREVER}"))
-        await trust(sandbox, guest)
-        execution = sandbox.start(guest.invocation([], is_asked=True))
-        data = await execution.read()
-        assert execution.outcome is None
-        execution.release()
+        module = ModuleUnderTest(guests.if_argument(f"{say} {FOREVER}"))
+        await allow_inline(sandbox, module)
+        guest = sandbox.start(module.invocation([], has_input=True))
+        data = await guest.read()
+        assert guest.outcome is None
+        guest.release()
         return data
 
     assert with_sandbox(test) == HELLO
 
 
-def test_a_slot_is_clean_whatever_its_guest_has_left() -> None:
+def test_pipes_are_empty_after_each_guest() -> None:
     async def test(sandbox: Sandbox) -> None:
         say = f"(call $write (i32.const 1) (i32.const 512) (i32.const {len(HELLO)}))"
-        leaves = ModuleGuests(guests.when_asked(f"{say} {LONG} {say}", fields=CLOCK))
-        quick = ModuleGuests(guests.when_asked(""))
-        await trust(sandbox, quick)
+        leaves = ModuleUnderTest(guests.if_argument(f"{say} {LONG} {say}", fields=CLOCK))
+        fast = ModuleUnderTest(guests.if_argument(""))
+        await allow_inline(sandbox, fast)
         for reads in (0, 1):
-            await trust(sandbox, leaves)
-            execution = sandbox.start(leaves.invocation([], is_asked=True))
+            await allow_inline(sandbox, leaves)
+            guest = sandbox.start(leaves.invocation([], has_input=True))
             for _ in range(reads):
-                await execution.read()
-            execution.release()
+                await guest.read()
+            guest.release()
             for _ in range(20):
-                assert (await run(sandbox, quick)).output == HELLO
+                assert (await run(sandbox, fast)).output == HELLO
 
     with_sandbox(test)
 
 
-# Guests that reach no epoch
+# Guests between two epoch checks
 
 FILL = f"(memory.fill (i32.const 1024) (i32.const 7) (i32.const {200 * MIB}))"
 
@@ -571,39 +576,39 @@ FILL = f"(memory.fill (i32.const 1024) (i32.const 7) (i32.const {200 * MIB}))"
         (FILL, 200),
         (f"{FILL} return", 200),
         (f"{FILL} {FOREVER}", 200),
-        # Cut off, these are over soon.
+        # A write that is cut off ends soon.
         (f"(call $write (i32.const 1) (i32.const 1024) (i32.const {60 * MIB})) return", 50),
         (f"(call $write (i32.const 2) (i32.const 1024) (i32.const {60 * MIB})) return", 50),
     ],
     ids="fill|fill and end|fill and go on|print|print errors".split("|"),
 )
-def test_one_call_that_takes_long_costs_the_trust(instructions: str, count: int) -> None:
+def test_a_long_call_disallows_inline_runs(instructions: str, count: int) -> None:
     async def test(sandbox: Sandbox) -> None:
-        guest = ModuleGuests(guests.when_asked(instructions, pages=201 * 16), time=0.5)
-        await ask(sandbox, guest)
+        module = ModuleUnderTest(guests.if_argument(instructions, pages=201 * 16), time=0.5)
+        await run_allowed(sandbox, module)
         for _ in range(count):
-            assert not (await run(sandbox, guest)).policy.is_allowed
+            assert not (await run(sandbox, module)).policy.is_allowed
 
     with_sandbox(test)
 
 
-def test_many_calls_in_a_row_are_over_soon() -> None:
-    """No epoch lies between them; but what is written comes to nothing once the output is cut off."""
+def test_many_calls_in_a_row_end_soon() -> None:
+    """No epoch check lies between the calls, but a write fails at once after its output is cut off."""
     writes = "(call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)) drop " * 1000
-    wat = guests.when_asked(
+    wat = guests.if_argument(
         f"(i32.store (i32.const 0) (i32.const 1024)) (i32.store (i32.const 4) (i32.const {60 * MIB})) {writes}",
         pages=61 * 16,
     )
-    ended = alone(wat, stdout=MIB)
+    ended = run_alone(wat, stdout=MIB)
     assert ended.held < HELD
-    assert ended.execution.stop_reason == "stdout"
+    assert ended.guest.stop_reason == "stdout"
 
 
-# Signals are handled on the thread that the event loop runs on
+# Signals: Python handles them on the event loop's thread
 
 
 class _Interrupt(Exception):
-    """What a handler raises."""
+    """The exception that a signal handler raises."""
 
 
 def _interrupt(*_: object) -> None:
@@ -611,29 +616,29 @@ def _interrupt(*_: object) -> None:
 
 
 def test_the_handler_of_a_signal_raises_while_a_guest_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The guest is lost, and nothing else."""
-    wat = guests.when_asked(f"{FILL} {FOREVER}", pages=201 * 16)
-    own = Compiler(create_engine(SETTINGS)[0], define)  # one of its instances is lost too
-    guest = ModuleGuests(wat, module=own.load(WasmSource("guest.wat", wat.encode(), wat)))
+    """The guest is lost, and the next one runs."""
+    wat = guests.if_argument(f"{FILL} {FOREVER}", pages=201 * 16)
+    own = Compiler(create_engine(SETTINGS)[0], define)  # an engine of its own, because one instance of its pool is lost
+    module = ModuleUnderTest(wat, module=own.load(WasmSource("guest.wat", wat.encode(), wat)))
     is_running = threading.Event()
     main_thread = threading.get_ident()
 
-    def enter(watch: Watchdog, outputs: Stdio) -> None:
-        plain_enter(watch, outputs)
+    def enter(watchdog: Watchdog, outputs: Stdio) -> None:
+        plain_enter(watchdog, outputs)
         is_running.set()
 
     def send() -> None:
-        is_running.wait(PATIENCE)
+        is_running.wait(TIMEOUT)
         signal.pthread_kill(main_thread, signal.SIGUSR1)
 
     async def main() -> tuple[Ended, Ended]:
         async with opened(own) as sandbox:
-            await trust(sandbox, guest)
+            await allow_inline(sandbox, module)
             with monkeypatch.context() as patch:
                 patch.setattr(Watchdog, "enter", enter)
                 threading.Thread(target=send).start()
-                lost = await run(sandbox, guest, is_asked=True)
-            return lost, await run(sandbox, guest)
+                lost = await run(sandbox, module, has_input=True)
+            return lost, await run(sandbox, module)
 
     plain_enter = Watchdog.enter
     plain_handler = signal.signal(signal.SIGUSR1, _interrupt)
@@ -645,7 +650,7 @@ def test_the_handler_of_a_signal_raises_while_a_guest_runs(monkeypatch: pytest.M
     assert later.output == HELLO
 
 
-# Nothing is left
+# Leaks
 
 
 def rss() -> int:
@@ -655,27 +660,28 @@ def rss() -> int:
     return int(found[1]) * 1024
 
 
-def test_nothing_is_left_of_a_guest() -> None:
+def test_a_guest_leaves_no_descriptor_and_no_memory() -> None:
     async def test(sandbox: Sandbox) -> None:
-        quick = ModuleGuests(guests.when_asked(""))
+        fast = ModuleUnderTest(guests.if_argument(""))
         slow = [
-            ModuleGuests(guests.when_asked(f"(drop (i32.const {number})) {LONG}", fields=CLOCK)) for number in range(25)
+            ModuleUnderTest(guests.if_argument(f"(drop (i32.const {number})) {LONG}", fields=CLOCK))
+            for number in range(25)
         ]
-        await trust(sandbox, quick, *slow)
-        moved = 0
+        await allow_inline(sandbox, fast, *slow)
+        restarts = 0
 
         async def rounds(count: int) -> None:
-            nonlocal moved
+            nonlocal restarts
             for _ in range(count):
-                await run(sandbox, quick)
-            for guest in slow[: count // 200]:
-                moved += not (await ask(sandbox, guest)).was_here
+                await run(sandbox, fast)
+            for module in slow[: count // 200]:
+                restarts += not (await run_allowed(sandbox, module)).was_inline
 
         await rounds(1000)
         before, descriptors = rss(), len(os.listdir("/proc/self/fd"))
         for _ in range(2):
             await rounds(5000)
-        assert moved > 40
+        assert restarts > 40
         assert len(os.listdir("/proc/self/fd")) <= descriptors
         assert rss() - before < 8 * MIB
 
@@ -686,15 +692,15 @@ def test_a_guests_body_is_not_kept() -> None:
     async def test(sandbox: Sandbox) -> int:
         while True:
             body = os.urandom(1000)
-            guest = ModuleGuests(guests.when_asked(""), stdin=body)
+            module = ModuleUnderTest(guests.if_argument(""), stdin=body)
             count = sys.getrefcount(body)
-            if (await ask(sandbox, guest)).was_here:
+            if (await run_allowed(sandbox, module)).was_inline:
                 return sys.getrefcount(body) - count
 
     assert with_sandbox(test) == 0
 
 
-# Nobody sees another
+# Isolation
 
 
 REPEATS = """(drop (call $args_sizes_get (i32.const 16) (i32.const 20)))
@@ -702,9 +708,9 @@ REPEATS = """(drop (call $args_sizes_get (i32.const 16) (i32.const 20)))
  (call $write (i32.const 2) (i32.const 4096) (i32.load (i32.const 20)))
  (call $write (i32.const 1) (i32.const 4096) (i32.load (i32.const 20)))"""
 CROWD = {
-    "quick": "",
+    "fast": "",
     "a moment": burns(MS),
-    "moves": burns(3 * MS),
+    "restarted": burns(3 * MS),
     "blocked": "(call $write (i32.const 1) (i32.const 65536) (i32.const 400000))",
     "blocked errors": "(call $write (i32.const 2) (i32.const 65536) (i32.const 90000))",
     "traps": "unreachable",
@@ -713,23 +719,23 @@ CROWD = {
 
 @pytest.mark.usefixtures("nervous")
 def test_no_guest_prints_for_another() -> None:
-    """Their modules are trusted again and again, so that many move, and all are blocked on the loop's thread."""
+    """The test allows every module inline after each run, so that many guests are restarted or blocked inline."""
 
     async def client(sandbox: Sandbox, name: int, seen: set[tuple[str, bool]]) -> None:
         chance = random.Random(name)
         for number in range(300):
-            kind = chance.choice([*CROWD, *["quick"] * 6])
+            kind = chance.choice([*CROWD, *["fast"] * 6])
             token = b"tk-%d-%d-kt" % (name, number)
             fields = f"{ARGS_GET} {CLOCK}"
-            wat = guests.when_asked(f"{REPEATS} {CROWD[kind]} {REPEATS}", pages=8, fields=fields)
-            ended = await run(sandbox, ModuleGuests(wat, arguments=(token,)), is_asked=True)
+            wat = guests.if_argument(f"{REPEATS} {CROWD[kind]} {REPEATS}", pages=8, fields=fields)
+            ended = await run(sandbox, ModuleUnderTest(wat, arguments=(token,)), has_input=True)
             ended.policy.is_allowed = True
             own = b"/x\0" + token + b"\0"
             times = 1 if kind == "traps" else 2
             assert ended.output.replace(bytes(400_000), b"") == own * times + HELLO * (times - 1)
             assert ended.stderr.replace(bytes(90_000), b"") == own * times
             assert ended.outcome.kind == ("trap" if kind == "traps" else "exit")
-            seen.add((kind, ended.was_here))
+            seen.add((kind, ended.was_inline))
             await asyncio.sleep(0)
 
     async def test(sandbox: Sandbox) -> set[tuple[str, bool]]:
@@ -737,4 +743,4 @@ def test_no_guest_prints_for_another() -> None:
         await asyncio.gather(*(client(sandbox, name, seen) for name in range(8)))
         return seen
 
-    assert {("quick", True), ("moves", False), ("traps", True)} <= with_sandbox(test)
+    assert {("fast", True), ("restarted", False), ("traps", True)} <= with_sandbox(test)

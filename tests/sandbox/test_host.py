@@ -19,7 +19,7 @@ FAILED = 21
 
 @pytest.fixture
 def guest() -> Iterator[None]:
-    """A guest runs on this thread."""
+    """Makes an invocation the current one of this thread."""
     current.context = ExecutionContext(invocation(guests.HELLO))
     yield
     current.context = None

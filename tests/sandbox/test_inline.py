@@ -1,4 +1,4 @@
-"""The watchdog interrupts a guest that blocks the event loop, and no other; the policy allows fast modules alone."""
+"""Inline execution: the watchdog interrupts guests that block the event loop; the policy allows fast modules alone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.sandbox import compiler
 from wagi_gateway.sandbox.inline import TIME_SLICE, TIME_SLICE_EPOCHS, InlinePolicy, Watchdog
 
 TURNS = 1500
-PATIENCE = 10.0
+TIMEOUT = 10.0
 """Seconds."""
 
 pytestmark = pytest.mark.parametrize("path", ["hot"], indirect=True)
@@ -26,19 +26,19 @@ pytestmark = pytest.mark.parametrize("path", ["hot"], indirect=True)
 
 @contextmanager
 def watching() -> Iterator[Watchdog]:
-    watch = Watchdog(compiler().engine)
-    watch.start()
+    watchdog = Watchdog(compiler().engine)
+    watchdog.start()
     try:
-        yield watch
+        yield watchdog
     finally:
-        watch.close()
+        watchdog.close()
 
 
-def is_parked(watch: Watchdog) -> bool:
-    return not watch._is_needed.is_set()
+def is_parked(watchdog: Watchdog) -> bool:
+    return not watchdog._is_needed.is_set()
 
 
-def test_one_that_stays_is_cut_off_once() -> None:
+def test_a_guest_that_blocks_is_cut_off_once() -> None:
     cuts: list[int] = []
     has_cut = threading.Event()
 
@@ -46,26 +46,26 @@ def test_one_that_stays_is_cut_off_once() -> None:
         cuts.append(len(os.read(nothing, 1)))
         has_cut.set()
 
-    with watching() as watch:
-        watch.enter(Blocked(cut))  # type: ignore[arg-type]
-        assert has_cut.wait(PATIENCE)
-        is_looked_for_again = threading.Event()
-        watch._engine = _Counts(watch._engine, is_looked_for_again)  # type: ignore[assignment]
-        assert is_looked_for_again.wait(PATIENCE)
-        assert watch.leave() is not None
+    with watching() as watchdog:
+        watchdog.enter(Blocked(cut))  # type: ignore[arg-type]
+        assert has_cut.wait(TIMEOUT)
+        next_epoch = threading.Event()
+        watchdog._engine = _NotifyingEngine(watchdog._engine, next_epoch)  # type: ignore[assignment]
+        assert next_epoch.wait(TIMEOUT)
+        assert watchdog.leave() is not None
     assert cuts == [0]
 
 
-def test_one_that_leaves_in_time_is_not_cut_off() -> None:
-    with watching() as watch:
+def test_a_guest_that_leaves_in_time_is_not_cut_off() -> None:
+    with watching() as watchdog:
         for _ in range(1000):
-            watch.enter(Blocked(lambda _: None))  # type: ignore[arg-type]
-            if watch.leave() is None:
+            watchdog.enter(Blocked(lambda _: None))  # type: ignore[arg-type]
+            if watchdog.leave() is None:
                 return
     raise AssertionError("all were cut off")
 
 
-def test_one_that_stays_meets_epochs() -> None:
+def test_a_guest_that_blocks_meets_epochs() -> None:
     store = wasmtime.Store(compiler().engine)
     store.set_epoch_deadline(TIME_SLICE_EPOCHS)
     module = wasmtime.Module(store.engine, guests.LOOP)
@@ -81,45 +81,45 @@ def test_one_that_stays_meets_epochs() -> None:
 
     guest = threading.Thread(target=loop, daemon=True)
     guest.start()
-    with watching() as watch:
-        watch.enter(Blocked(lambda _: None))  # type: ignore[arg-type]
-        guest.join(PATIENCE)
-        assert watch.leave() is not None
+    with watching() as watchdog:
+        watchdog.enter(Blocked(lambda _: None))  # type: ignore[arg-type]
+        guest.join(TIMEOUT)
+        assert watchdog.leave() is not None
     assert len(ended) == 1
 
 
-def test_who_leaves_is_left_alone() -> None:
-    """Also by a call that has begun already."""
+def test_no_cut_after_a_guest_has_left() -> None:
+    """`leave` waits for a cut that has begun already."""
     has_begun, may_end, is_done = threading.Event(), threading.Event(), threading.Event()
 
     def cut(_nothing: int) -> None:
         has_begun.set()
-        assert may_end.wait(PATIENCE)
+        assert may_end.wait(TIMEOUT)
         is_done.set()
 
-    with watching() as watch:
-        watch.enter(Blocked(cut))  # type: ignore[arg-type]
-        assert has_begun.wait(PATIENCE)
+    with watching() as watchdog:
+        watchdog.enter(Blocked(cut))  # type: ignore[arg-type]
+        assert has_begun.wait(TIMEOUT)
         threading.Timer(0.01, may_end.set).start()
-        assert watch.leave() is not None
+        assert watchdog.leave() is not None
         assert is_done.is_set()
         is_done.clear()
-        wait_until(lambda: is_parked(watch))
+        wait_until(lambda: is_parked(watchdog))
         assert not is_done.is_set()
 
 
-def test_a_watch_that_rests_is_woken() -> None:
+def test_a_parked_watchdog_wakes_up() -> None:
     is_called = threading.Event()
 
     def cut(_nothing: int) -> None:
         is_called.set()
 
-    with watching() as watch:
+    with watching() as watchdog:
         for _ in range(3):
-            wait_until(lambda: is_parked(watch))
-            watch.enter(Blocked(cut))  # type: ignore[arg-type]
-            assert is_called.wait(PATIENCE)
-            watch.leave()
+            wait_until(lambda: is_parked(watchdog))
+            watchdog.enter(Blocked(cut))  # type: ignore[arg-type]
+            assert is_called.wait(TIMEOUT)
+            watchdog.leave()
             is_called.clear()
 
 
@@ -137,52 +137,52 @@ class Idle:
     """Outputs of a guest that has room to write."""
 
     def __init__(self) -> None:
-        self.looks = threading.Semaphore(0)
+        self.checks = threading.Semaphore(0)
         self.is_cut = threading.Event()
 
     def is_full(self) -> bool:
-        self.looks.release()
+        self.checks.release()
         return False
 
     def cut(self, _nothing: int) -> None:
         self.is_cut.set()
 
 
-def test_one_that_waits_for_a_processor_is_left_alone() -> None:
-    """This thread sleeps while it is seen, as one does whose processor another process has."""
+def test_a_guest_without_a_processor_is_not_cut_off() -> None:
+    """This thread sleeps while the watchdog checks its processor time, like a guest that waits for a processor."""
     outputs = Idle()
-    with watching() as watch:
-        watch.enter(outputs)  # type: ignore[arg-type]
-        assert all(outputs.looks.acquire(timeout=PATIENCE) for _ in range(20))
-        assert watch.leave() is None
+    with watching() as watchdog:
+        watchdog.enter(outputs)  # type: ignore[arg-type]
+        assert all(outputs.checks.acquire(timeout=TIMEOUT) for _ in range(20))
+        assert watchdog.leave() is None
     assert not outputs.is_cut.is_set()
 
 
-def test_one_that_works_is_cut_off() -> None:
+def test_a_guest_that_computes_is_cut_off() -> None:
     outputs = Idle()
-    with watching() as watch:
-        watch.enter(outputs)  # type: ignore[arg-type]
+    with watching() as watchdog:
+        watchdog.enter(outputs)  # type: ignore[arg-type]
         while not outputs.is_cut.is_set():
             pass
-        worked = watch.leave()
+        worked = watchdog.leave()
     assert worked is not None
     assert TIME_SLICE / 2 < worked < 1
 
 
-class _Counts:
-    """An engine that says when it begins an epoch."""
+class _NotifyingEngine:
+    """An engine that sets an event after each increment of the epoch."""
 
-    def __init__(self, engine: wasmtime.Engine, is_asked: threading.Event) -> None:
+    def __init__(self, engine: wasmtime.Engine, epoch: threading.Event) -> None:
         self._engine = engine
-        self._is_asked = is_asked
+        self._epoch = epoch
 
     def increment_epoch(self) -> None:
         self._engine.increment_epoch()
-        self._is_asked.set()
+        self._epoch.set()
 
 
-class _SetFirst(threading.Event):
-    """Is cleared by one who was about to when it is set."""
+class _SetBeforeClear(threading.Event):
+    """An event whose `clear` waits for a concurrent `set`, and so undoes it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -195,72 +195,72 @@ class _SetFirst(threading.Event):
 
     def clear(self) -> None:
         self.is_awaited.set()
-        assert self._was_set.wait(PATIENCE)
+        assert self._was_set.wait(TIMEOUT)
         super().clear()
 
 
-@pytest.mark.parametrize("moment", ["at once", "about to rest", "at rest"])
+@pytest.mark.parametrize("moment", ["at once", "about to park", "parked"])
 def test_the_end(moment: str) -> None:
-    watch = Watchdog(compiler().engine)
-    if moment == "about to rest":
-        watch._is_needed = needed = _SetFirst()
-    watch.start()
-    if moment == "about to rest":
-        assert needed.is_awaited.wait(PATIENCE)
-    if moment == "at rest":
-        wait_until(lambda: is_parked(watch))
-    closing = threading.Thread(target=watch.close, daemon=True)
+    watchdog = Watchdog(compiler().engine)
+    if moment == "about to park":
+        watchdog._is_needed = needed = _SetBeforeClear()
+    watchdog.start()
+    if moment == "about to park":
+        assert needed.is_awaited.wait(TIMEOUT)
+    if moment == "parked":
+        wait_until(lambda: is_parked(watchdog))
+    closing = threading.Thread(target=watchdog.close, daemon=True)
     closing.start()
-    closing.join(PATIENCE)
+    closing.join(TIMEOUT)
     assert not closing.is_alive()
 
 
 @pytest.mark.usefixtures("nervous")
-def test_nobody_is_taken_for_another() -> None:
-    """Some leave at once, some in the moment of a look, some after it."""
+def test_no_guest_is_taken_for_another() -> None:
+    """Guests leave at once, at the moment of a check, or after it."""
     seen: list[tuple[int, int]] = []
     inside = [-1]
     chance = random.Random(7)
 
-    with watching() as watch:
+    with watching() as watchdog:
         for turn in range(TURNS):
             count = len(seen)
             inside[0] = turn
-            watch.enter(Blocked(lambda _, turn=turn: seen.append((turn, inside[0]))))  # type: ignore[arg-type, misc]
+            watchdog.enter(Blocked(lambda _, turn=turn: seen.append((turn, inside[0]))))  # type: ignore[arg-type, misc]
             if turn % 10 == 0:
                 wait_until(lambda count=count: len(seen) > count)  # type: ignore[misc]
             else:
                 for _ in range(chance.randrange(2000)):
                     pass
-            was_cut = watch.leave() is not None
+            was_cut = watchdog.leave() is not None
             inside[0] = -1
             assert was_cut == (len(seen) > count)
     assert len(seen) >= TURNS / 10
     assert [(turn, other) for turn, other in seen if turn != other] == []
 
 
-QUICK, SLOW = 0.0005, 0.0006
+FAST, SLOW = 0.0005, 0.0006
 """Seconds of processor time of a guest on a thread."""
-HELD, HELD_LONG = 2 * TIME_SLICE, 5 * TIME_SLICE
-"""Seconds for which a guest held up the others."""
-FIRST = 8
-"""Quick guests in a row that are asked for at first."""
-MOST = FIRST**7
+BLOCKED, BLOCKED_LONG = 2 * TIME_SLICE, 5 * TIME_SLICE
+"""Seconds for which a guest blocked the event loop."""
+MIN_STREAK = 8
+"""Fast runs in a row that a new module needs."""
+MAX_STREAK = MIN_STREAK**7
 
 
-def policy(*runs: float) -> InlinePolicy:
-    """The policy of a module whose guests have run on threads for so many seconds."""
-    one = InlinePolicy()
+def policy_after(*runs: float) -> InlinePolicy:
+    """The policy after runs on threads of so many seconds."""
+    policy = InlinePolicy()
     for seconds in runs:
-        one.count_thread_run(seconds)
-    return one
+        policy.count_thread_run(seconds)
+    return policy
 
 
-def proof(one: InlinePolicy) -> int:
-    """How many quick guests it takes until the module is trusted, which it is not now."""
+def streak(policy: InlinePolicy) -> int:
+    """The number of fast runs until the policy, which does not allow inline runs yet, allows them."""
     count = 0
-    while not one.is_allowed:
-        one.count_thread_run(QUICK)
+    while not policy.is_allowed:
+        policy.count_thread_run(FAST)
         count += 1
     return count
 
@@ -269,55 +269,55 @@ def proof(one: InlinePolicy) -> int:
     ("runs", "is_allowed"),
     [
         ([], False),
-        ([QUICK] * 7, False),
-        ([QUICK] * 8, True),
+        ([FAST] * 7, False),
+        ([FAST] * 8, True),
         ([0.0] * 8, True),
         ([SLOW] * 100, False),
-        ([*[QUICK] * 7, SLOW, *[QUICK] * 7], False),
-        ([*[QUICK] * 7, SLOW, *[QUICK] * 8], True),
-        ([*[QUICK] * 8, SLOW], True),
+        ([*[FAST] * 7, SLOW, *[FAST] * 7], False),
+        ([*[FAST] * 7, SLOW, *[FAST] * 8], True),
+        ([*[FAST] * 8, SLOW], True),
     ],
-    ids="new|seven|eight|no time at all|slow|one is slow|then eight|slow on a thread once trusted".split("|"),
+    ids="new|seven|eight|no time at all|slow|one is slow|then eight|slow on a thread once allowed".split("|"),
 )
-def test_trust(runs: list[float], is_allowed: bool) -> None:
-    assert policy(*runs).is_allowed == is_allowed
+def test_is_allowed(runs: list[float], is_allowed: bool) -> None:
+    assert policy_after(*runs).is_allowed == is_allowed
 
 
 @pytest.mark.parametrize(
-    ("held", "proofs"),
+    ("blocked", "streaks"),
     [
-        ([HELD], [64]),
-        ([HELD] * 3, [64, 512, 4096]),
-        ([HELD_LONG], [4096]),
-        ([HELD_LONG, HELD], [4096, 8 * 4096]),
-        ([HELD_LONG, HELD_LONG, HELD_LONG], [4096, MOST, MOST]),
+        ([BLOCKED], [64]),
+        ([BLOCKED] * 3, [64, 512, 4096]),
+        ([BLOCKED_LONG], [4096]),
+        ([BLOCKED_LONG, BLOCKED], [4096, 8 * 4096]),
+        ([BLOCKED_LONG, BLOCKED_LONG, BLOCKED_LONG], [4096, MAX_STREAK, MAX_STREAK]),
     ],
     ids="once|three times|long|long and once more|long and long".split("|"),
 )
-def test_a_guest_that_holds_up_the_others(held: list[float], proofs: list[int]) -> None:
-    one = policy(*[QUICK] * FIRST)
-    asked = []
-    for seconds in held:
-        one.count_interruption(seconds)
-        assert not one.is_allowed
-        asked.append(proof(one))
-    assert asked == proofs
+def test_a_guest_that_blocks_the_event_loop(blocked: list[float], streaks: list[int]) -> None:
+    policy = policy_after(*[FAST] * MIN_STREAK)
+    found = []
+    for seconds in blocked:
+        policy.count_interruption(seconds)
+        assert not policy.is_allowed
+        found.append(streak(policy))
+    assert found == streaks
 
 
-def test_what_was_quick_before_counts_no_more() -> None:
-    one = policy(*[QUICK] * (FIRST + 7))
-    one.count_interruption(HELD)
-    assert proof(one) == 64
+def test_fast_runs_before_an_interruption_count_no_more() -> None:
+    policy = policy_after(*[FAST] * (MIN_STREAK + 7))
+    policy.count_interruption(BLOCKED)
+    assert streak(policy) == 64
 
 
 @pytest.mark.parametrize(("ends", "expected"), [(511, 8 * 512), (512, 512), (512 + 64, 64), (512 + 64 + 8, 64)])
 def test_guests_that_end_in_time_are_credited(ends: int, expected: int) -> None:
-    one = policy(*[QUICK] * FIRST)
+    policy = policy_after(*[FAST] * MIN_STREAK)
     for _ in range(2):
-        one.count_interruption(HELD)
-        proof(one)
+        policy.count_interruption(BLOCKED)
+        streak(policy)
     for _ in range(ends):
-        one.count_inline_run()
-    assert one.is_allowed
-    one.count_interruption(HELD)
-    assert proof(one) == expected
+        policy.count_inline_run()
+    assert policy.is_allowed
+    policy.count_interruption(BLOCKED)
+    assert streak(policy) == expected

@@ -1,4 +1,4 @@
-"""The functions that an invocation calls, and the words of an outcome."""
+"""The callbacks of an invocation, and the messages of outcomes."""
 
 from __future__ import annotations
 

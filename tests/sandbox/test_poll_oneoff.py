@@ -31,7 +31,7 @@ def descriptor(userdata: int, tag: int, number: int = 0) -> bytes:
 
 
 def poll(*subscriptions: bytes, limit: float = 20.0) -> tuple[int, list[tuple[int, int, int]]]:
-    """The result, and of each event userdata, error number and type."""
+    """The result, and the userdata, error number and type of each event."""
     memory = BytesMemory(65536)
     for number, subscription in enumerate(subscriptions):
         memory.write(48 * number, subscription)

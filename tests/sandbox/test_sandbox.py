@@ -1,4 +1,4 @@
-"""One guest at a time, in every way it can end."""
+"""One guest at a time: every kind of end."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from wagi_gateway.sandbox.sandbox import Sandbox
 
 
 def test_output() -> None:
-    output, execution = run(invocation(guests.HELLO))
+    output, guest = run(invocation(guests.HELLO))
     assert output.endswith(b"hello world\n")
-    assert execution.is_complete
-    assert execution.failure() is None
+    assert guest.is_complete
+    assert guest.failure() is None
 
 
 @pytest.mark.parametrize(
@@ -41,24 +41,24 @@ def test_output() -> None:
     ],
 )
 def test_ends(wat: str, failure: str | None) -> None:
-    # A busy machine may need more than that for a million bytes.
+    # A busy machine may need more time for a million bytes.
     time = 0.2 if failure and "limits.time" in failure else 20
-    _, execution = run(invocation(wat, time=time, stdout=1_000_000))
-    assert execution.failure() == failure
+    _, guest = run(invocation(wat, time=time, stdout=1_000_000))
+    assert guest.failure() == failure
 
 
 def test_memory_is_bounded() -> None:
-    _, execution = run(invocation(guests.MEMORY_BOMB, memory="32MiB"))
-    assert execution.failure() == "trap: wasm `unreachable` instruction executed"
+    _, guest = run(invocation(guests.MEMORY_BOMB, memory="32MiB"))
+    assert guest.failure() == "trap: wasm `unreachable` instruction executed"
 
 
 def test_a_blocked_guest_is_stopped() -> None:
     async def main() -> str | None:
         async with Sandbox(compiler().engine) as sandbox:
             ended = asyncio.Event()
-            execution = sandbox.start(invocation(guests.ENDLESS_STDOUT, time=0.2), on_end=lambda _: ended.set())
-            await asyncio.wait_for(ended.wait(), 2)  # nobody reads
-            return execution.failure()
+            guest = sandbox.start(invocation(guests.ENDLESS_STDOUT, time=0.2), on_end=lambda _: ended.set())
+            await asyncio.wait_for(ended.wait(), 2)  # no reader
+            return guest.failure()
 
     assert asyncio.run(main()) == "the guest ran into limits.time (0.2 s)"
 
@@ -68,37 +68,37 @@ def test_closing_ends_every_guest(wat: str) -> None:
     async def main() -> list[str | None]:
         async with Sandbox(compiler().engine) as sandbox:
             slow = asyncio.Event()
-            executions = [sandbox.start(invocation(wat), on_slow=slow.set) for _ in range(3)]
+            running = [sandbox.start(invocation(wat), on_slow=slow.set) for _ in range(3)]
             await slow.wait()
-        return [execution.failure() for execution in executions]
+        return [guest.failure() for guest in running]
 
     assert asyncio.run(asyncio.wait_for(main(), 5)) == ["the server is stopping"] * 3
 
 
-def test_slots_are_clean_after_every_end() -> None:
+def test_pipes_are_empty_after_every_end() -> None:
     async def main() -> None:
         async with Sandbox(compiler().engine) as sandbox:
             for wat in (guests.HELLO, guests.TRAP, guests.ENDLESS_STDOUT, guests.exits(1, b"x" * 100_000)):
-                execution = sandbox.start(invocation(wat, time=0.1))
-                await execution.read()
-                execution.release()
+                guest = sandbox.start(invocation(wat, time=0.1))
+                await guest.read()
+                guest.release()
                 output = b""
-                execution = sandbox.start(invocation(guests.HELLO))
-                while data := await execution.read():
+                guest = sandbox.start(invocation(guests.HELLO))
+                while data := await guest.read():
                     output += data
                 assert output == guests.CONTENT_TYPE + b"hello world\n"
-                execution.release()
+                guest.release()
 
     asyncio.run(main())
 
 
 def test_descriptors_are_given_back() -> None:
     loaded = [invocation(wat, time=0.1) for wat in (guests.HELLO, guests.LOOP, guests.ENDLESS_STDOUT)]
-    gc.disable()  # at once, not with the next collection
+    gc.disable()  # descriptors are closed at once, not by the next collection
     try:
         before = len(os.listdir("/proc/self/fd"))
-        for guest in loaded:
-            run(guest)
+        for given in loaded:
+            run(given)
         assert len(os.listdir("/proc/self/fd")) <= before
     finally:
         gc.enable()
@@ -127,12 +127,12 @@ def test_guests_that_call_out_are_stopped_when_descriptors_are_short(monkeypatch
             caller, other = invocation(guests.LOOP), invocation(guests.LOOP, time=0.3)
             session = OutboundSession(OutboundClient(Policy(()), caller.limits, 1), lambda _: None)
             caller = caller._replace(outbound=session)
-            executions = [sandbox.start(guest, on_end=lambda _: ended.put_nowait(None)) for guest in (caller, other)]
-            for _ in executions:
+            running = [sandbox.start(given, on_end=lambda _: ended.put_nowait(None)) for given in (caller, other)]
+            for _ in running:
                 await asyncio.wait_for(ended.get(), 5)
-            for execution in executions:
-                execution.release()
-            return [execution.stop_reason for execution in executions]
+            for guest in running:
+                guest.release()
+            return [guest.stop_reason for guest in running]
 
     monkeypatch.setattr(resource, "getrlimit", lambda _: (2, 2))
     assert asyncio.run(main()) == ["descriptors", "time"]
@@ -140,9 +140,9 @@ def test_guests_that_call_out_are_stopped_when_descriptors_are_short(monkeypatch
 
 def test_stderr_is_live_and_limited() -> None:
     seen: list[bytes] = []
-    _, execution = run(invocation(guests.ENDLESS_STDERR, on_stderr=seen.append, time=0.3, stderr=100_000))
+    _, guest = run(invocation(guests.ENDLESS_STDERR, on_stderr=seen.append, time=0.3, stderr=100_000))
     assert sum(map(len, seen)) == 100_000
-    assert execution.stderr_dropped > 0
+    assert guest.stderr_dropped > 0
 
 
 CAT = f"""(module {guests.FD_READ} {guests.FD_WRITE} (memory (export "memory") 1)

@@ -1,4 +1,4 @@
-"""A guest's pipes: standard error within its limit, a blocked writer freed, and pipes that are used again."""
+"""A guest's pipes: the limit of standard error, the release of a blocked writer, and reuse."""
 
 from __future__ import annotations
 

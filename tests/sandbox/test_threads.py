@@ -1,4 +1,4 @@
-"""Guests wait on threads of their own."""
+"""The threads of guests: one for each guest that waits, and fewer when the load falls."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ GUESTS = 8
 
 
 def test_guests_that_wait_for_each_other_all_run_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Though there are two threads at first, and nothing happens on the event loop that could make more."""
+    """Two threads exist at first, and the event loop is blocked, so that it starts no more of them."""
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     have_started, all_called = threading.Event(), threading.Barrier(GUESTS + 1)
 
-    def dial(address: Address, port: int, patience: CallDeadline) -> socket.socket:
+    def dial(address: Address, port: int, deadline: CallDeadline) -> socket.socket:
         assert have_started.wait(10)
-        return network.dial(address, port, patience)
+        return network.dial(address, port, deadline)
 
     def answer(connection: socket.socket) -> None:
         connection.recv(65536)
@@ -46,38 +46,38 @@ def test_guests_that_wait_for_each_other_all_run_at_once(monkeypatch: pytest.Mon
         async with Sandbox(compiler().engine) as sandbox:
             ended = asyncio.Queue[None]()
             module = warm(guest_that_calls(target.url.encode()))
-            executions = []
+            running = []
             for _ in range(GUESTS):
                 session = OutboundSession(client, lambda _: None)
-                guest = Invocation(module, b"_start", limits=Limits(), argv=[b"/"], environ={}, outbound=session)
-                executions.append(sandbox.start(guest, on_end=lambda _: ended.put_nowait(None)))
+                given = Invocation(module, b"_start", limits=Limits(), argv=[b"/"], environ={}, outbound=session)
+                running.append(sandbox.start(given, on_end=lambda _: ended.put_nowait(None)))
             have_started.set()
             all_called.wait(10)
-            for _ in executions:
+            for _ in running:
                 await asyncio.wait_for(ended.get(), 10)
-            for execution in executions:
-                execution.release()
-            return executions
+            for guest in running:
+                guest.release()
+            return running
 
     with Raw(answer) as target:
         client = OutboundClient(Policy([target.url]), Limits(), 1, dial=dial)
-        executions = asyncio.run(main())
+        running = asyncio.run(main())
         client.close()
-    assert [execution.failure() for execution in executions] == [None] * GUESTS
+    assert [guest.failure() for guest in running] == [None] * GUESTS
 
 
 def test_threads_of_a_burst_end_under_steady_load(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Though jobs keep each of them from being idle."""
+    """Jobs keep every thread from being idle for long."""
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     monkeypatch.setattr(sandbox, "_PEAK_WINDOW", 0.2)
     napping = warm(guests.sleeps(20_000_000, b"status: 204\n\n"))
 
     async def nap(running: Sandbox) -> None:
         ended = asyncio.Event()
-        guest = Invocation(napping, b"_start", limits=Limits(), argv=[b"/"], environ={})
-        execution = running.start(guest, on_end=lambda _: ended.set())
+        given = Invocation(napping, b"_start", limits=Limits(), argv=[b"/"], environ={})
+        guest = running.start(given, on_end=lambda _: ended.set())
         await asyncio.wait_for(ended.wait(), 10)
-        execution.release()
+        guest.release()
 
     def threads() -> int:
         return sum(thread.name == "guest" for thread in threading.enumerate()) - others

@@ -1,4 +1,4 @@
-"""How connections are accepted, and what an accept that fails does; descriptors that run out are in test_floods.py."""
+"""The acceptance of connections, and failures of accept; exhausted descriptors are in test_floods.py."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class _Warned(logging.Handler):
             self.twice.set()
 
 
-def test_a_socket_that_accepts_no_more_is_looked_at_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_socket_that_fails_to_accept_is_polled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("wagi_gateway.server.acceptor._WARNING_INTERVAL", 0.0)
 
     async def run() -> None:
@@ -52,7 +52,7 @@ def test_a_socket_that_accepts_no_more_is_looked_at_now_and_then(monkeypatch: py
 
 
 @pytest.mark.parametrize(("at_once", "expected"), [(1, [8, 8]), (MAX_BATCH, [16, 0])], ids=["shared", "alone"])
-def test_those_that_share_a_socket_share_a_burst(at_once: int, expected: list[int]) -> None:
+def test_workers_of_one_socket_share_a_burst(at_once: int, expected: list[int]) -> None:
     async def run() -> None:
         taken = {"first": 0, "second": 0}
         are_all = asyncio.Event()
@@ -65,7 +65,7 @@ def test_those_that_share_a_socket_share_a_burst(at_once: int, expected: list[in
 
         with contextlib.ExitStack() as stack:
             listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-            for _ in range(16):  # before anybody accepts
+            for _ in range(16):  # before the first accept
                 stack.enter_context(socket.create_connection(listener.getsockname()))
             shared = [listener, stack.enter_context(listener.dup())]
             acceptors = [

@@ -1,4 +1,4 @@
-"""The operator's listener, of real servers."""
+"""The admin listener of a running server."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from wagi_gateway.observe.metrics import BY_NAME
 
 
 def settled(server: Server) -> Series:
-    """Every sample, once all requests in the log are counted."""
+    """Waits until all requests in the log are counted; returns all samples."""
 
     def is_settled() -> bool:
         counted = sum(value for (name, _), value in scrape(server).items() if name == "wagi_requests_total")
@@ -40,8 +40,8 @@ def settled(server: Server) -> Series:
 
 
 def counters(series: Series) -> Series:
-    """Those that only grow."""
-    of_processes = "process_cpu_seconds_total"  # of a worker that was replaced it begins anew
+    """The counters: samples that never decrease."""
+    of_processes = "process_cpu_seconds_total"  # starts at 0 again when a worker is replaced
     return {
         (name, labels): value
         for (name, labels), value in series.items()
@@ -59,7 +59,7 @@ def hello(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         yield server
 
 
-def test_requests_are_counted_once_whoever_answers(hello: Server) -> None:
+def test_requests_are_counted_once_over_all_workers(hello: Server) -> None:
     before = settled(hello)
     together(8, lambda _: [httpx.get(f"{hello.url}/hello/x", trust_env=False) for _ in range(5)])
     hello.get("/trap")
@@ -73,8 +73,8 @@ def test_requests_are_counted_once_whoever_answers(hello: Server) -> None:
         assert series[f"{name}_count", frozenset((route,))] == 40
         assert series[f"{name}_bucket", frozenset((route, ("le", "+Inf")))] == 40
         assert 0 < series[f"{name}_sum", frozenset((route,))] < 40
-    places = [value for (name, labels), value in series.items() if name == "wagi_guests_total" and route in labels]
-    assert sum(places) == 40
+    by_executor = [value for (name, labels), value in series.items() if name == "wagi_guests_total" and route in labels]
+    assert sum(by_executor) == 40
     wait_until(lambda: value(hello, "wagi_requests_in_flight") == 0)
 
 
@@ -95,14 +95,14 @@ def test_status(hello: Server) -> None:
     assert first["limits"]["concurrency"] == 16
 
 
-def test_it_is_ready_when_every_worker_is(hello: Server) -> None:
+def test_readiness_requires_every_worker(hello: Server) -> None:
     assert (ask(hello, "/readyz").status_code, ask(hello, "/readyz").text) == (200, "OK")
     assert ask(hello, "/healthz").text == "OK"
     assert value(hello, "wagi_ready") == 1
 
 
 @pytest.mark.parametrize("count", ["1", "2"])
-def test_it_is_not_ready_once_it_stops(count: str, serve: Serve) -> None:
+def test_a_stopping_server_is_not_ready(count: str, serve: Serve) -> None:
     server = serve(ADMIN + guest("/nap", "nap"), "--workers", count, nap=NAP)
     with send(server, get("/nap?now")) as connection:
         wait_for_work(server, "/nap")
@@ -111,7 +111,7 @@ def test_it_is_not_ready_once_it_stops(count: str, serve: Serve) -> None:
         assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
 
 
-def test_what_a_client_chooses_becomes_no_label(hello: Server) -> None:
+def test_no_input_of_a_client_becomes_a_label(hello: Server) -> None:
     before = set(scrape(hello))
     hello.get("/hello/a")
     hello.get("/nothing")
@@ -141,8 +141,8 @@ def test_a_guest_chooses_no_label(serve: Serve) -> None:
     assert {dict(labels)["route"] for _, labels in scrape(server) if "route" in dict(labels)} == {"/odd/..."}
 
 
-def test_what_an_alert_counts_is_there_before_the_first(serve: Serve) -> None:
-    """Prometheus sees no increase in a series that begins with 1."""
+def test_counters_of_alerts_start_at_zero(serve: Serve) -> None:
+    """Prometheus sees no increase in a series whose first value is 1."""
     series = scrape(serve(ADMIN + guest("/hello", "hello"), hello=guests.HELLO))
     rules = yaml.safe_load((ROOT / "deploy/prometheus/wagi-gateway.rules.yml").read_text())["groups"][0]["rules"]
     increases = re.findall(r"increase\((\w+)(?:\{(\w+)=~?\"([^\"]+)\"\})?\[", " ".join(rule["expr"] for rule in rules))
@@ -152,7 +152,7 @@ def test_what_an_alert_counts_is_there_before_the_first(serve: Serve) -> None:
     assert wanted <= there
 
 
-def test_who_runs_and_who_waits_is_seen(serve: Serve) -> None:
+def test_running_and_queued_requests_are_seen(serve: Serve) -> None:
     server = serve(ADMIN + guest("/nap", "nap", concurrency=1, queue=1), nap=NAP)
     with send(server, get("/nap?now")) as first:
         wait_for_work(server, "/nap")
@@ -183,12 +183,12 @@ def test_who_runs_and_who_waits_is_seen(serve: Serve) -> None:
 )
 def test_limits_that_are_hit(limit: str, settings: dict[str, object], wat: str, body: bytes, serve: Serve) -> None:
     server = serve(ADMIN + guest("/guest", "guest", **settings), guest=wat)
-    with contextlib.suppress(httpx.RemoteProtocolError):  # what is cut off
+    with contextlib.suppress(httpx.RemoteProtocolError):  # bytes over the limit
         server.post("/guest", body)
     wait_until(lambda: value(server, "wagi_limit_hits_total", route="/guest", limit=limit) == 1)
 
 
-def test_connections_and_those_that_are_refused(serve: Serve) -> None:
+def test_open_and_refused_connections(serve: Serve) -> None:
     config = "[server]\nmax_connections = 2\n" + ADMIN + guest("/hello", "hello")
     server = serve(config, "--workers", "2", hello=guests.HELLO)
     with contextlib.ExitStack() as stack:
@@ -271,7 +271,7 @@ def test_a_unix_socket_is_the_gateways_users_alone(serve: Serve, tmp_path: Path)
     assert not path.exists()
 
 
-def test_without_it_nobody_listens_and_nothing_is_counted(serve: Serve) -> None:
+def test_without_an_admin_listener_nothing_is_counted(serve: Serve) -> None:
     server = serve(guest("/hello", "hello"), hello=guests.HELLO)
     server.get("/hello")
     inodes = {os.readlink(f"/proc/{server.process.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{server.process.pid}/fd")}

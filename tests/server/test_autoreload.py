@@ -1,4 +1,4 @@
-"""Files that are watched; a server that reloads is in tests/system/test_reload.py."""
+"""The watch on files; the reload of a server is in tests/system/test_reload.py."""
 
 from __future__ import annotations
 

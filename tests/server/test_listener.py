@@ -1,4 +1,4 @@
-"""Where the server listens: UNIX sockets, sockets that were handed over, and what stands in the way."""
+"""Listening sockets: TCP, UNIX, inherited ones, and addresses that cannot be bound."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def client(path: Path) -> httpx.Client:
 
 
 def ask(path: Path, request: bytes) -> bytes:
-    """Everything that is answered to raw bytes."""
+    """Sends raw bytes; returns all bytes until the connection is closed."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(10)
         connection.connect(str(path))
@@ -79,7 +79,7 @@ def test_a_unix_socket(tmp_path: Path, cache: Path) -> None:
     assert not path.exists()
 
 
-def test_its_path_is_told_to_nobody(tmp_path: Path, cache: Path) -> None:
+def test_the_path_of_the_socket_is_in_no_response(tmp_path: Path, cache: Path) -> None:
     path = tmp_path / "wagi.sock"
     with running(tmp_path, write(tmp_path, 'listen = "unix:wagi.sock"'), cache=cache, listen=None):
         given = variables(ask(path, message("GET / HTTP/1.0")))
@@ -100,7 +100,7 @@ def test_workers_share_a_unix_socket(tmp_path: Path, cache: Path) -> None:
             assert connection.get("/").status_code == 200
         server.process.send_signal(signal.SIGHUP)
         server.wait_for_log("all workers are replaced|reloaded", timeout=30)
-        with client(path) as connection:  # a worker that went has not taken it along
+        with client(path) as connection:  # the end of a worker does not remove the socket
             assert connection.get("/").status_code == 200
     assert not path.exists()
 
@@ -117,7 +117,7 @@ FORWARDED = ("Host: h", "X-Forwarded-For: 192.0.2.7", "X-Forwarded-Proto: https"
         ("[]", b"127.0.0.1", None, b"80"),
     ],
 )
-def test_who_is_trusted(
+def test_trusted_proxies(
     tmp_path: Path, cache: Path, trusted: str, client: bytes, https: bytes | None, port: bytes
 ) -> None:
     path = tmp_path / "wagi.sock"
@@ -137,7 +137,7 @@ def settings(path: Path) -> Settings:
     return Settings(listen=f"unix:{path}")
 
 
-def test_a_socket_nobody_listens_on_is_replaced(tmp_path: Path) -> None:
+def test_a_socket_without_a_listener_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "s"
     with socket.socket(socket.AF_UNIX) as stale:
         stale.bind(str(path))
@@ -173,16 +173,16 @@ def test_nothing_but_a_socket_is_replaced(tmp_path: Path) -> None:
         ("no-such-host.invalid:1", "no-such-host.invalid is no address of this host"),
     ],
 )
-def test_where_it_cannot_listen(tmp_path: Path, listen: str, reason: str) -> None:
+def test_addresses_that_cannot_be_bound(tmp_path: Path, listen: str, reason: str) -> None:
     with pytest.raises(StartupError, match=reason) as error:
         listening(Settings(listen=listen), tmp_path).__enter__()
     assert str(error.value).startswith(f"server.listen: cannot serve on {listen}: ")
 
 
-def test_a_socket_that_took_its_place_stays(tmp_path: Path) -> None:
+def test_a_socket_that_replaced_it_stays(tmp_path: Path) -> None:
     path = tmp_path / "s"
     with listening(settings(path), tmp_path) as first:
-        first.close()  # as a server does that finishes what it has begun
+        first.close()  # like a server that finishes its requests
         second = listening(settings(path), tmp_path)
         second.__enter__()
     assert path.is_socket()
@@ -213,13 +213,13 @@ def test_a_socket_that_was_handed_over(tmp_path: Path, cache: Path, family: sock
                 connection.sendall(message("GET / HTTP/1.1", "Host: h", "Connection: close"))
                 given = variables(b"".join(iter(lambda: connection.recv(65536), b"")))
             assert given["REMOTE_ADDR"] == b"127.0.0.1"
-        # It belongs to the one who has opened it: the next client waits for the next start.
+        # The socket belongs to systemd: the next client waits for the next start.
         with socket.socket(family) as connection:
             connection.connect(address)
         assert family != socket.AF_UNIX or path.is_socket()
 
 
-def test_what_is_handed_over_must_listen(tmp_path: Path) -> None:
+def test_an_inherited_socket_must_listen(tmp_path: Path) -> None:
     with socket.socket() as connected, pytest.raises(StartupError, match="is no listening socket"):
         listening(Settings(listen=f"fd:{connected.fileno()}"), tmp_path).__enter__()
 
@@ -230,7 +230,7 @@ def test_uds_and_listen_exclude_each_other(tmp_path: Path) -> None:
     assert (result.returncode, result.stderr) == (3, "error: --uds: says what --listen says; give one of them\n")
 
 
-def test_an_operator_who_takes_nothing_is_dropped(tmp_path: Path) -> None:
+def test_an_admin_client_that_does_not_read_is_dropped(tmp_path: Path) -> None:
     with listening_to_admin(AdminConfig(listen="127.0.0.1:0"), tmp_path) as listener:
         assert listener
         assert listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 5000

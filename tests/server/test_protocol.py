@@ -1,4 +1,4 @@
-"""The bounds of BoundedProtocol, on connections of a loop of its own; the wire in whole is tests/system/wire."""
+"""The bounds of BoundedProtocol, on an event loop of its own; tests/system/wire has complete requests."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def exchange(data: bytes, **settings: Any) -> bytes:
-    """Everything that the server answers until it closes the connection."""
+    """All bytes of the server until it closes the connection."""
 
     async def run() -> bytes:
         options = {"head_time": 30.0, "send_timeout": 30.0, "keep_alive_requests": 1000} | settings
@@ -87,7 +87,7 @@ def test_refusals(data: bytes, settings: dict[str, Any], status: bytes) -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_the_last_request_of_a_connection_closes_it(count: int) -> None:
-    """Pipelined, so that the second of them is discarded in any case."""
+    """The requests are pipelined, so that the second one is always discarded."""
     answer = exchange(3 * b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", keep_alive_requests=count)
     assert answer.count(b"HTTP/1.1 200 OK") == 1
     assert b"connection: close\r\n" in answer

@@ -1,4 +1,4 @@
-"""What SIGHUP does, and which signals are ignored."""
+"""SIGHUP and the ignored signals."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from wagi_gateway.server.signals import IGNORED_SIGNALS, HangupHandler
 
 
 class _Calls:
-    """Callbacks of a HangupHandler, and the names of those that were called."""
+    """Callbacks of a HangupHandler, which record their calls."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
@@ -32,7 +32,7 @@ class _Calls:
 
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """The other end of a terminal that is standard input."""
+    """A pseudo-terminal as standard input; yields its other end."""
     monkeypatch.setattr("wagi_gateway.server.signals._HANGUP_DELAY", 0.0)
     outer, inner = pty.openpty()
     with os.fdopen(inner) as stdin:

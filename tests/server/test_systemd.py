@@ -1,4 +1,4 @@
-"""What a service manager hears, on a socket as systemd has it."""
+"""Notifications of a service manager (sd_notify) on a socket like systemd's."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def service_manager(address: str) -> Iterator[socket.socket]:
 
 @contextmanager
 def service(directory: Path, cache: Path, name: str, workers: int) -> Iterator[subprocess.Popen[bytes]]:
-    """A gateway from its first moment on; its sockets are `wagi.sock` and `admin.sock`."""
+    """A gateway from its first notification on; its sockets are `wagi.sock` and `admin.sock`."""
     (directory / "hello.wat").write_text(guests.HELLO)
     (directory / "modules.toml").write_text(CONFIG)
     command = [sys.executable, "-m", "wagi_gateway", "serve", str(directory / "modules.toml")]
@@ -59,16 +59,14 @@ def children(process: subprocess.Popen[bytes]) -> list[int]:
 
 
 @pytest.mark.parametrize(("workers", "is_abstract"), [(1, False), (2, True)], ids=["one", "two-abstract"])
-def test_it_hears_of_a_start_that_is_done_and_of_the_end(
-    tmp_path: Path, cache: Path, workers: int, is_abstract: bool
-) -> None:
+def test_ready_and_stopping_are_notified(tmp_path: Path, cache: Path, workers: int, is_abstract: bool) -> None:
     name = str(uuid.uuid4()) if is_abstract else str(tmp_path / "notify")
     with (
         service_manager("\0" + name if is_abstract else name) as manager,
         service(tmp_path, cache, "@" + name if is_abstract else name, workers) as process,
     ):
         assert manager.recv(100) == b"READY=1"
-        assert ask(tmp_path / "admin.sock", "/readyz").text == "OK"  # not before: that counts the workers which serve
+        assert ask(tmp_path / "admin.sock", "/readyz").text == "OK"  # `ready` counts the workers that serve
         assert ask(tmp_path / "wagi.sock", "/hello").text == "hello world\n"
         for child in children(process):
             assert b"NOTIFY_SOCKET" not in Path(f"/proc/{child}/environ").read_bytes()
@@ -76,13 +74,11 @@ def test_it_hears_of_a_start_that_is_done_and_of_the_end(
         assert manager.recv(100) == b"STOPPING=1"
         assert process.wait(START) == 0
         manager.setblocking(False)
-        with pytest.raises(BlockingIOError):  # each of them once
+        with pytest.raises(BlockingIOError):  # once for each worker
             manager.recv(100)
 
 
-def test_a_worker_that_dies_before_it_serves_does_not_keep_the_start_from_being_done(
-    tmp_path: Path, cache: Path
-) -> None:
+def test_a_worker_that_dies_first_does_not_delay_the_ready_notification(tmp_path: Path, cache: Path) -> None:
     name = str(tmp_path / "notify")
     with service_manager(name) as manager, service(tmp_path, cache, name, 2) as process:
         wait_until(lambda: len(children(process)) > 1, START)
@@ -91,7 +87,7 @@ def test_a_worker_that_dies_before_it_serves_does_not_keep_the_start_from_being_
         assert ask(tmp_path / "admin.sock", "/readyz").text == "OK"
 
 
-def test_one_that_is_gone_is_no_reason_not_to_serve(tmp_path: Path, cache: Path) -> None:
+def test_a_missing_service_manager_does_not_stop_the_server(tmp_path: Path, cache: Path) -> None:
     (tmp_path / "hello.wat").write_text(guests.HELLO)
     with running(tmp_path, CONFIG, cache=cache, environment={"NOTIFY_SOCKET": "/nowhere/notify"}) as server:
         assert server.get("/hello").status_code == 200
@@ -108,7 +104,9 @@ def test_an_address_that_is_none(name: str, monkeypatch: pytest.MonkeyPatch, cap
     assert f"NOTIFY_SOCKET = '{name}'" in caplog.text
 
 
-def test_without_one_there_is_nothing_to_say(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_without_a_service_manager_nothing_is_sent(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     notify.service_manager()(notify.READY)
     assert caplog.text == ""

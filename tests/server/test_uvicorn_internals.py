@@ -89,7 +89,7 @@ def objects() -> Objects:
 
 
 def uses() -> list[tuple[str, str, str]]:
-    """Module, expression and attribute of everything that the package reads, calls or overrides."""
+    """Module, expression and attribute of each name that the package reads, calls or overrides."""
     found = set()
     for module, expressions in EXPRESSIONS.items():
         nodes = list(ast.walk(ast.parse((ROOT / "wagi_gateway" / module).read_text())))
@@ -145,7 +145,7 @@ def test_the_message_that_the_log_leaves_out_is_uvicorns() -> None:
 
 @pytest.mark.parametrize(("error", "is_logged"), [(asyncio.CancelledError(), False), (ValueError(), True)])
 def test_the_traceback_of_a_cancelled_request_is_left_out(error: BaseException, is_logged: bool) -> None:
-    """uvicorn cancels requests that outlast the shutdown's grace; the access log has their line."""
+    """uvicorn cancels requests that outlast the grace period of a shutdown; the access log has their lines."""
     record = logging.makeLogRecord({"msg": "Exception in ASGI application\n", "exc_info": (type(error), error, None)})
     assert log._is_not_redundant(record) == is_logged
     assert "self.logger.error(msg, exc_info=exc)" in inspect.getsource(RequestResponseCycle.run_asgi)

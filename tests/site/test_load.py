@@ -1,4 +1,4 @@
-"""Start-up finds what cannot run, and says all of it."""
+"""Start-up reports all modules that cannot run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A loaded site: what operators are shown, what workers get, and that it does not change."""
+"""A loaded site: its description for operators, its copy for workers, its immutability."""
 
 from __future__ import annotations
 

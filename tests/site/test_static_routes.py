@@ -1,4 +1,4 @@
-"""Published directories hold no private file."""
+"""A static directory may hold none of the gateway's private files."""
 
 from __future__ import annotations
 

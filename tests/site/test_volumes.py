@@ -1,4 +1,4 @@
-"""Directories for guests: opened once, so that a guest cannot put another one in their place."""
+"""Volumes: each directory is opened once, so that no guest can replace it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Private directories: which are refused, and what a concurrent reader sees."""
+"""Private directories: refused ones, and concurrent reads."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o002, 0o022, 0o077])
-def test_nobody_else_gets_in_whatever_the_umask(tmp_path: Path, umask: int) -> None:
+def test_no_other_user_has_access_with_any_umask(tmp_path: Path, umask: int) -> None:
     before = os.umask(umask)
     try:
         PrivateDirectory(tmp_path / "cache/store").write("a/b/file", b"")

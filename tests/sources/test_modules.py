@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sources.oci.conftest import nobody_listens
+from tests.sources.oci.conftest import refused_address
 from wagi_gateway.config.settings import Config
 from wagi_gateway.errors import StartupError
 from wagi_gateway.sources.modules import ModuleSources, is_image, references
@@ -64,7 +64,7 @@ def test_an_image_that_cannot_be_pulled_is_an_error_where_it_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    address = nobody_listens()
+    address = refused_address()
     never = {"module": f"oci:{address}/hello:1", "pull_policy": "never"}
     whole = config({"module": f"oci:{address}/hello:2", "pull_policy": "never"}, never)
     sources = ModuleSources(whole, tmp_path, tmp_path / "cache")

@@ -19,7 +19,7 @@ def admin(server: Server) -> str:
 
 
 def ask(server: Server, path: str, **headers: str) -> httpx.Response:
-    """The answer of the admin listener to a GET."""
+    """The admin listener's response to a GET."""
     return httpx.get(admin(server) + path, headers=headers, trust_env=False, timeout=30)
 
 
@@ -35,5 +35,5 @@ def scrape(server: Server) -> Series:
 
 
 def value(server: Server, name: str, **labels: str) -> float:
-    """One sample; 0 if there is none."""
+    """The value of one sample, or 0 without it."""
     return scrape(server).get((name, frozenset(labels.items())), 0)

@@ -1,4 +1,4 @@
-"""An ASGI client in the process of the application, which is called as a server calls it."""
+"""An ASGI client in the application's process, which calls the application as a server does."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Message, Scope
 
-PATIENCE = 20.0
-"""Seconds in which a request has to end."""
+TIMEOUT = 20.0
+"""The timeout of a request in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def scope(path: str, *, method: str = "GET", query: str = "", version: str = "1.
 
 
 class Client:
-    """Sends requests to an ASGI application; the tests can tell whether one step of the event loop answered them."""
+    """Sends requests to an ASGI application, and records whether one step of the event loop completed the response."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -67,7 +67,7 @@ class Client:
         task = asyncio.ensure_future(self.app(given, receive, send))
         await asyncio.sleep(0)
         at_once = task.done()
-        await asyncio.wait_for(task, PATIENCE)
+        await asyncio.wait_for(task, TIMEOUT)
         start, *rest = sent or [{"status": 0, "headers": ()}]
         return Answer(
             start["status"],
@@ -77,8 +77,8 @@ class Client:
             bool(rest) and not rest[-1]["more_body"],
         )
 
-    async def ask_until_at_once(self, target: str, **given: str) -> Answer:
-        """The first response that one step of the event loop gives."""
+    async def ask_until_inline(self, target: str, **given: str) -> Answer:
+        """Repeats a request until one step of the event loop completes the response; returns that response."""
         while not (answer := await self.ask(target, **given)).at_once:  # type: ignore[arg-type]
             pass
         return answer

@@ -1,4 +1,4 @@
-"""Guests that hold on when they are asked to, and what is needed to ask them."""
+"""Guests that loop, sleep or print without end if they have an argument, and the requests that start them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tests.support import guests
 T = TypeVar("T")
 
 
-def when_asked(attack: str) -> str:
-    """A guest that says hello; asked with a query, it first writes "at work" to standard error and does `attack`."""
+def if_argument(attack: str) -> str:
+    """A guest that prints hello; with an argument it first writes "at work" to standard error and runs `attack`."""
     hello = guests.CONTENT_TYPE + b"hello\n"
     return f"""(module
  (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
@@ -36,16 +36,16 @@ def when_asked(attack: str) -> str:
   (call $write (i32.const 1) (i32.const 1024) (i32.const {len(hello)}))))"""
 
 
-LOOP = when_asked("(loop $forever (br $forever))")
+LOOP = if_argument("(loop $forever (br $forever))")
 
 
-SLEEP = when_asked("(call $sleep (i64.const 3600000000000))")
+SLEEP = if_argument("(call $sleep (i64.const 3600000000000))")
 
 
-NAP = when_asked("(call $sleep (i64.const 1000000000))")
+NAP = if_argument("(call $sleep (i64.const 1000000000))")
 
 
-STREAM = when_asked(
+STREAM = if_argument(
     f"""(call $write (i32.const 1) (i32.const 1024) (i32.const {len(guests.CONTENT_TYPE)}))
     (loop $forever (call $write (i32.const 1) (i32.const 0) (i32.const 65536)) (br $forever))"""
 )
@@ -58,17 +58,17 @@ def together(count: int, call: Callable[[int], T]) -> list[T]:
 
 
 def send(server: Server, request: bytes) -> socket.socket:
-    """A raw connection with this request sent on it."""
+    """Opens a connection and sends raw bytes."""
     connection = server.connect()
     connection.sendall(request)
     return connection
 
 
 def get(path: str) -> bytes:
-    """A GET as it goes over the wire."""
+    """The bytes of a GET."""
     return f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
 
 
 def wait_for_work(server: Server, route: str, count: int = 1) -> None:
-    """Returns when the `count`th guest of this route has said that it is at work."""
+    """Returns when `count` guests of this route have written "at work"."""
     server.wait_for_log(rf"(?s)(at work route={route} .*){{{count}}}")

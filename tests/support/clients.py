@@ -1,4 +1,4 @@
-"""Guests that call out: by the header of samples/c, by the binding of samples/assemblyscript, in WAT, and by none."""
+"""Guests with outbound calls: by the header of samples/c, by the binding of samples/assemblyscript, and in WAT."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from wagi_gateway.sandbox.sandbox import Sandbox
 
 REQ = '(import "wasi_experimental_http" "req" (func $req (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))'
 SMALL, LARGE = 4096, 65536
-"""Bytes into which the published clients look a header up; LARGE is the Rust one's second try."""
+"""Bytes of the published clients' buffers for a header; LARGE is the second attempt of the Rust client."""
 
 _HERE = ROOT / "tests/system/outbound"
 _SAMPLE = SAMPLES / "assemblyscript"
-# The collector of this compiler stumbles over as-wasi's Descriptor, a number in the clothes of an object; so none.
+# Without a garbage collector: this compiler's fails on as-wasi's Descriptor, an object that is really a number.
 _INDEPENDENT = Compiled(
     (_HERE / "independent.ts", _HERE / "package.json"),
     ("--binaryFile", "built.wasm", "--optimizeLevel", "2", "--runtime", "stub", "--use", "abort=wasi_abort"),
@@ -46,14 +46,14 @@ _BINDING = Compiled(
 
 
 def build_clients(directory: Path, toolchains: Toolchains) -> None:
-    """Puts `caller.wasm`, `independent.wasm` and `binding.wasm` there; their sources say what they do."""
+    """Puts `caller.wasm`, `independent.wasm` and `binding.wasm` into a directory; their sources describe them."""
     build_c("system/outbound/caller.c", directory / "caller.wasm", toolchains, "-I", str(SAMPLES / "c"))
     for name, module in (("independent.wasm", _INDEPENDENT), ("binding.wasm", _BINDING)):
         (directory / name).symlink_to(module.build(toolchains))
 
 
 def script(server: Server, *lines: str | bytes, path: str = "/caller") -> list[list[str]]:
-    """The words of each line that `caller.wasm` prints when these lines are its input."""
+    """Runs `caller.wasm` with these lines as its input; returns the words of each printed line."""
     text = b"\n".join(line if isinstance(line, bytes) else line.encode() for line in lines)
     response = server.post(path, text)
     assert response.status_code == 200, response.text
@@ -62,7 +62,7 @@ def script(server: Server, *lines: str | bytes, path: str = "/caller") -> list[l
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One call that a guest is to make."""
+    """One outbound call for a guest to make."""
 
     method: str
     url: str
@@ -72,16 +72,16 @@ class Asked:
     look_up: str = ""
     """A header of the response to look up."""
     room: int = 0
-    """Size of the buffer for it; 0 stands for SMALL, and LARGE if that is too small."""
+    """Size of the buffer for the header's value; 0 stands for SMALL, and LARGE if SMALL is too small."""
     part: int = SMALL
     """Size of the buffer for parts of the body."""
     held: int = 0
-    """Responses that are opened before and stay open."""
+    """Number of responses that the guest opens before and leaves open."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the guest was told: the error of `req`, and if that is 0 what followed."""
+    """The result of a call as the guest sees it: the error of `req` and, without an error, the response."""
 
     error: int
     status: int = 0
@@ -92,7 +92,7 @@ class Answer:
 
     @classmethod
     def of(cls, status: int, body: bytes, look_up: tuple[int, str] | None = None) -> Answer:
-        """A call that succeeded."""
+        """The result of a call that succeeds."""
         return cls(0, status, look_up, len(body), fnv(body))
 
 
@@ -108,7 +108,7 @@ class Client(Protocol):
     """Makes a call through a guest."""
 
     def __call__(self, server: Server, asked: Asked) -> Answer:
-        """What the guest was told."""
+        """Returns the result as the guest sees it."""
 
 
 def c_client(server: Server, asked: Asked) -> Answer:
@@ -180,7 +180,7 @@ class Described:
 
 
 class IdleWaiter:
-    """Waits as an invocation does, and has time."""
+    """Waits as an invocation does, without a deadline."""
 
     def __init__(self) -> None:
         self._wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -206,7 +206,7 @@ class IdleWaiter:
 
 
 def guest_that_calls(url: bytes, *, imports: str = "", then: str = "") -> str:
-    """A guest that exits with 0 if its `$call` is answered, and else with the error; before that it runs `then`."""
+    """A guest that makes one `$call`, runs `then`, and exits with the error of the call, 0 without one."""
     return f"""(module {guests.PROC_EXIT} {REQ} {imports}
      (memory (export "memory") 1)
      (data (i32.const 1024) {guests.wat_string(url)}) (data (i32.const 512) "GET")
@@ -220,23 +220,23 @@ def guest_that_calls(url: bytes, *, imports: str = "", then: str = "") -> str:
 def run_alone(
     wat: str, way_out: client.OutboundClient, limits: Limits, until: Callable[[list[Call]], bool] | None = None
 ) -> tuple[Guest, list[Call], float]:
-    """How a guest ended, what it called and how long it took; it is left once `until` holds."""
+    """Runs a guest; returns it, its calls and the seconds it took. The client leaves once `until` holds."""
     calls: list[Call] = []
 
     async def main() -> tuple[Guest, list[Call], float]:
         async with Sandbox(compiler().engine) as sandbox:
             ended = asyncio.Event()
             session = OutboundSession(way_out, calls.append)
-            guest = Invocation(warm(wat), b"_start", limits=limits, argv=[b"/"], environ={}, outbound=session)
+            given = Invocation(warm(wat), b"_start", limits=limits, argv=[b"/"], environ={}, outbound=session)
             begin = time.monotonic()
-            execution = sandbox.start(guest, on_end=lambda _: ended.set())
+            guest = sandbox.start(given, on_end=lambda _: ended.set())
             if until:
                 await asyncio.to_thread(wait_until, lambda: until(calls))
-                execution.release()
+                guest.release()
             await asyncio.wait_for(ended.wait(), 10)
             if not until:
-                execution.release()
+                guest.release()
             session.end()
-            return execution, calls, time.monotonic() - begin
+            return guest, calls, time.monotonic() - begin
 
     return asyncio.run(main())

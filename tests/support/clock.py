@@ -1,4 +1,4 @@
-"""Bounds on time that hold on a busy machine too."""
+"""Bounds on time that also hold on a busy machine."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Callable
 from tests.conftest import wait_until
 
 _BURST = 0.05
-"""Seconds of processor time of the computation that is compared with."""
+"""Seconds of processor time of the reference computation."""
 
 
 def slowdown() -> float:
-    """How many times its processor time a computation takes at present; 1.0 on a machine that does nothing else."""
+    """The wall time of a computation divided by its processor time; 1.0 on an idle machine."""
     begin, used = time.perf_counter(), time.thread_time()
     while time.thread_time() - used < _BURST:
         pass
@@ -20,10 +20,10 @@ def slowdown() -> float:
 
 
 def assert_within(seconds: float, bound: float) -> None:
-    """Fails if an operation that has just taken `seconds` was slower than `bound`, as an idle machine would take it.
+    """Fails if an operation that has just taken `seconds` would take longer than `bound` on an idle machine.
 
-    A machine that other processes hold makes each of the operation's waits longer, not its computation alone: three
-    times the slowdown is what `seconds` may grow by.
+    A busy machine makes each wait of an operation longer, not only its computation, so `seconds` may be longer by three
+    times the slowdown.
     """
     if seconds >= bound:
         factor = 1 + 3 * (slowdown() - 1)
@@ -31,7 +31,7 @@ def assert_within(seconds: float, bound: float) -> None:
 
 
 def assert_soon(condition: Callable[[], bool], bound: float) -> None:
-    """Waits until `condition` holds, and fails if that takes longer than `bound` in the sense of `assert_within`."""
+    """Waits until `condition` holds; fails after more than `bound`, in the sense of `assert_within`."""
     begin = time.monotonic()
     wait_until(condition, 10 * bound)
     assert_within(time.monotonic() - begin, bound)

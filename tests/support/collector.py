@@ -1,4 +1,4 @@
-"""An OpenTelemetry collector's end of OTLP over HTTP: it decodes the spans that arrive."""
+"""An OpenTelemetry collector, which decodes spans in OTLP over HTTP."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ __all__ = ["Collector", "Span", "Status", "attributes", "collecting"]
 
 @dataclass(slots=True)
 class Collector:
-    """What has arrived."""
+    """The export requests that have arrived."""
 
     url: str
     requests: list[ExportTraceServiceRequest] = field(default_factory=list)
 
     @property
     def environment(self) -> dict[str, str]:
-        """What has a gateway send its spans here, and soon."""
+        """The environment of a gateway that exports its spans to this collector without delay."""
         return {"OTEL_EXPORTER_OTLP_ENDPOINT": self.url, "OTEL_BSP_SCHEDULE_DELAY": "20"}
 
     @property
     def spans(self) -> list[Span]:
-        """All of them, in the order in which they began."""
+        """All spans, in the order of their start times."""
         spans = [
             span for request in self.requests for r in request.resource_spans for s in r.scope_spans for span in s.spans
         ]
@@ -39,24 +39,24 @@ class Collector:
 
     @property
     def resources(self) -> list[dict[str, str | int | float]]:
-        """Who has sent them."""
+        """The attributes of the resource of each export."""
         return [attributes(r.resource.attributes) for request in self.requests for r in request.resource_spans]
 
     def wait_for(self, count: int) -> list[Span]:
-        """As many spans, once they are there."""
+        """Waits until `count` spans have arrived, and returns them; fails if more have."""
         wait_until(lambda: len(self.spans) >= count, message=lambda: f"{len(self.spans)} spans:\n{self.spans}")
         assert len(self.spans) == count, self.spans
         return self.spans
 
 
 def attributes(pairs: Iterable[KeyValue]) -> dict[str, str | int | float]:
-    """Attributes as a table."""
+    """OTLP attributes as a dictionary."""
     return {pair.key: getattr(pair.value, str(pair.value.WhichOneof("value"))) for pair in pairs}
 
 
 @contextmanager
 def collecting() -> Iterator[Collector]:
-    """A collector on a port of its own."""
+    """A running collector."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def helper(directory: Path, script: str, name: str = "test") -> dict[str, str]:
-    """The environment in which `docker-credential-NAME` is this shell script."""
+    """Writes `docker-credential-NAME`; returns an environment whose PATH has it."""
     program = directory / f"docker-credential-{name}"
     program.write_text("#!/bin/sh\n" + textwrap.dedent(script))
     program.chmod(0o755)

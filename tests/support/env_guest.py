@@ -1,4 +1,4 @@
-"""The guests of tests/system/wire: ENV shows everything it was given, the others misbehave in one way each."""
+"""The guests of tests/system/wire: ENV prints its whole input, and each of the others misbehaves in one way."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MORE_MEMORY = "(drop (memory.grow (i32.const 16)))"
 
 
 def copies(step: int) -> str:
-    """Instructions that copy standard input to standard output in steps of so many bytes."""
+    """Instructions that copy standard input to standard output in steps of `size` bytes."""
     return f"""(block $end (loop $copy
   (i32.store (i32.const 16) (i32.const 720896)) (i32.store (i32.const 20) (i32.const {step}))
   (br_if $end (call $fd_read (i32.const 0) (i32.const 16) (i32.const 1) (i32.const 24)))
@@ -28,8 +28,8 @@ def copies(step: int) -> str:
   (br $copy)))"""
 
 
-# Four numbers (argc, their bytes, variables, their bytes), both lists as WASI hands them over, then standard input:
-# nothing is sorted, merged or escaped on the way, so a name that is there twice is seen twice.
+# Four numbers (arguments, their bytes, variables, their bytes), both lists in WASI's layout, then standard input.
+# ENV sorts, merges and escapes nothing, so that a duplicate name is seen twice.
 ENV = says(
     CONTENT_TYPE,
     imports=FD_READ + _LISTS,
@@ -47,7 +47,7 @@ ENV = says(
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What ENV was given."""
+    """The input of ENV."""
 
     argv: list[bytes]
     environ: dict[bytes, bytes]
@@ -58,7 +58,7 @@ class Seen:
 
 
 def seen(body: bytes) -> Seen:
-    """ENV's output; fails if a variable is there twice."""
+    """Parses ENV's output; fails for a duplicate variable."""
     argc, argv_size, count, environ_size = struct.unpack_from("<4I", body)
     environ_at = 16 + argv_size
     stdin_at = environ_at + environ_size
@@ -128,7 +128,7 @@ _WRITE_VECTORS = """
 
 
 def scatters(*pieces: bytes) -> str:
-    """A guest that hands all pieces to one vectored fd_write, and what that leaves to the next ones."""
+    """A guest that passes all pieces as iovecs to one fd_write, and the rest of a partial write to further calls."""
     output = b"".join(pieces)
     starts = [2048 + sum(map(len, pieces[:number])) for number in range(len(pieces))]
     vectors = b"".join(struct.pack("<II", at, len(piece)) for at, piece in zip(starts, pieces, strict=True))
@@ -171,7 +171,7 @@ COUNT = says(
   (call $write (i32.const 1) (i32.const 512) (i32.const 2))""",
 )
 
-# Grows its memory to 4 GiB and prints what memory.grow returned.
+# Grows its memory to 4 GiB and prints the result of memory.grow.
 GROW = says(
     CT + b"\n",
     then="(i32.store (i32.const 512) (memory.grow (i32.const 65534)))"
@@ -183,7 +183,7 @@ _PATH_OPEN = """(import "wasi_snapshot_preview1" "path_open"
 
 
 def opens(*paths: bytes) -> str:
-    """A guest that opens each path below descriptor 3 and prints the error numbers as bytes."""
+    """A guest that opens each path relative to descriptor 3 and prints the error numbers as bytes."""
     calls = []
     for number, path in enumerate(paths):
         at = 2048 + 256 * number
@@ -200,8 +200,8 @@ def opens(*paths: bytes) -> str:
 _GOING, _READY = (int.from_bytes(word, "little") for word in (b"going\n", b"ready"))
 
 
-def when_asked(instructions: str) -> str:
-    """A guest that says `ready`; with an argument beside its name it runs `instructions` instead, and logs `going`."""
+def if_argument(instructions: str) -> str:
+    """A guest that prints `ready`; with an argument it writes `going` to standard error and runs `instructions`."""
     return says(
         CT + b"\n",
         imports=_LISTS,

@@ -1,4 +1,4 @@
-"""Real HTTP servers on loopback addresses for guests to call: they remember who connected and what was asked."""
+"""HTTP servers on loopback addresses for outbound calls, which record their connections and requests."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.http_server import TICK, LoopbackServer
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A request as it arrived; `target` is what stood in the request line, names of headers are in lower case."""
+    """A request; `target` is the request target as received, and names of headers are in lower case."""
 
     method: str
     target: str
@@ -30,18 +30,18 @@ class Received:
     body: bytes
 
     def header(self, name: str) -> str | None:
-        """The value of a header, repeats joined by a comma."""
+        """The value of a header; several values are joined by commas."""
         return ", ".join(value for other, value in self.headers if other == name) or None
 
 
 def pattern(size: int) -> bytes:
-    """Bytes in which a part that is lost, repeated or moved shows: 251 is prime."""
+    """Bytes that show a lost, repeated or moved part: their period, 251, is prime."""
     return (bytes(range(251)) * (size // 251 + 1))[:size]
 
 
 @dataclass(slots=True)
 class Target:
-    """An HTTP/1.1 server with kept connections on a port of its own, over TLS if it gets a context.
+    """An HTTP/1.1 server with persistent connections on a free port, over TLS with a context.
 
     | path                             | answer to any method                                                         |
     |----------------------------------|------------------------------------------------------------------------------|
@@ -60,7 +60,7 @@ class Target:
     tls: ssl.SSLContext | None = None
     requests: list[Received] = field(default_factory=list)
     hung_up: int = 0
-    """Clients that left before `/slow` or `/drip` had answered."""
+    """Number of clients that have left before the end of `/slow` or `/drip`."""
     _probes: int = 0
     _server: _Server = field(init=False)
 
@@ -74,7 +74,7 @@ class Target:
 
     @property
     def port(self) -> int:
-        """Its port."""
+        """The listener's port."""
         return self._server.server_port
 
     @property
@@ -83,11 +83,11 @@ class Target:
         return self._server.url
 
     def connections(self) -> int:
-        """How many connections were made so far, those that nobody has accepted yet included."""
+        """The number of connections so far, with connections in the backlog."""
         before = len(self._server.accepted)
         self._probes += 1
         with socket.create_connection((self.host, self.port), timeout=10) as probe:
-            # Connections are accepted in the order in which they were made.
+            # The kernel returns connections in the order of their arrival.
             wait_until(lambda: probe.getsockname() in self._server.accepted[before:])
         return len(self._server.accepted) - self._probes
 
@@ -182,7 +182,7 @@ class _Handler(BaseHTTPRequestHandler):
                 return
 
     def _waits(self, seconds: float) -> bool:
-        """Whether the client waited that long too; one that sends anything has left, for its request is complete."""
+        """Whether the client stays for this time. A client that sends or closes has left: its request is complete."""
         left = seconds
         while left > 0 and not self.server.ending.is_set():
             readable, _, _ = select.select([self.connection], [], [], min(left, TICK))
@@ -195,20 +195,20 @@ class _Handler(BaseHTTPRequestHandler):
         return not self.server.ending.is_set()
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Nothing: the tests read `requests`."""
+        """Prints nothing: the tests read `requests`."""
 
 
 class Raw:
-    """A server on a loopback port that answers each connection with a function, until the client hangs up."""
+    """A server on a loopback port that calls a function for each connection, then reads until the client closes."""
 
     def __init__(self, answer: Callable[[socket.socket], None] | None) -> None:
-        """Without `answer` nobody accepts."""
+        """Without `answer` the server accepts no connection."""
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
         self.accepted = 0
-        """Connections so far."""
+        """Number of accepted connections."""
         self.hung_up = 0
-        """Connections that are over."""
+        """Number of connections that have ended."""
         self._answer = answer
         self._threads: list[threading.Thread] = []
         if answer:
@@ -221,7 +221,7 @@ class Raw:
         self.close()
 
     def close(self) -> None:
-        """Nobody is answered any more; clients that are connected have to hang up."""
+        """Closes the listener and waits for the clients to close their connections."""
         self.listener.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join(10)
@@ -254,18 +254,18 @@ class Raw:
 
 
 def silent(_connection: socket.socket) -> None:
-    """Says nothing."""
+    """Sends nothing."""
 
 
 @contextlib.contextmanager
 def full_backlog() -> Iterator[str]:
-    """The URL of a port to which no further connection can be made: it is not refused, either."""
+    """The URL of a listener with a full backlog, where further connections are neither accepted nor refused."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
         waiting: list[socket.socket] = []
         try:
-            # The first of them that is not connected at once waits for a place in the queue.
+            # The first connection that is not established at once shows that the backlog is full.
             while len(waiting) < 64:
                 waiting.append(socket.socket())
                 waiting[-1].setblocking(False)
@@ -281,7 +281,7 @@ def full_backlog() -> Iterator[str]:
 
 
 def certified(certificate: trustme.LeafCert) -> ssl.SSLContext:
-    """A server's context with this certificate."""
+    """A server's TLS context with this certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     certificate.configure_cert(context)
     return context

@@ -1,4 +1,4 @@
-"""A proxy that makes mistakes on purpose, in front of a registry; without one, a server that is told its answers."""
+"""A reverse proxy that injects faults in front of a registry; without a registry, a server of given responses."""
 
 from __future__ import annotations
 
@@ -23,45 +23,45 @@ class Received:
 
     method: str
     path: str
-    """With the query."""
+    """The path with the query."""
     headers: dict[str, str]
     body: bytes
 
     @property
     def authorization(self) -> str | None:
-        """What it says of who asks."""
+        """The `Authorization` field."""
         return self.headers.get("authorization")
 
     @property
     def is_blob(self) -> bool:
-        """Whether a blob is fetched."""
+        """Whether the request is a GET of a blob."""
         return self.method == "GET" and "/blobs/sha" in self.path
 
     @property
     def is_manifest(self) -> bool:
-        """Whether it is about a manifest."""
+        """Whether the request names a manifest."""
         return "/manifests/" in self.path
 
 
 @dataclass(slots=True)
 class Answer:
-    """A response. A body that is not bytes is sent piece by piece."""
+    """A response; a body that is no bytes object is sent piece by piece."""
 
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes | Iterable[bytes] = b""
     length: int | None = None
-    """The Content-Length that is claimed, where it is not the body's; -1: none, the end of the connection ends it."""
+    """A Content-Length that differs from the body's; -1: none, the connection's end ends the body."""
 
 
 Fault = Callable[[Received, "FaultProxy"], Answer | None]
-"""The answer instead of the registry's, or None for the registry's own."""
+"""The response in place of the registry's, or None for the registry's own."""
 Which = Callable[[Received], bool]
 
 
 @dataclass(slots=True)
 class FaultProxy:
-    """Passes requests to the plain registry at `upstream`, but for those that a fault answers."""
+    """Passes requests to the plain registry at `upstream`, except requests that a fault answers."""
 
     upstream: str = ""
     tls: ssl.SSLContext | None = None
@@ -96,21 +96,21 @@ class FaultProxy:
 
     @property
     def connections(self) -> int:
-        """How many connections were made so far."""
+        """The number of connections so far."""
         return len(self._server.accepted)
 
     @property
     def downloads(self) -> list[str]:
-        """The digests of the blobs that were asked for."""
+        """The digests of the requested blobs."""
         return [request.path.rpartition("/")[2] for request in self.received if request.is_blob]
 
     def fault(self, which: Which, fault: Fault, times: int = sys.maxsize) -> Self:
-        """The next `times` requests of this kind get this instead; earlier faults come first."""
+        """Applies a fault to the next `times` requests for which `which` is true; earlier faults come first."""
         self._faults.append((which, fault, [times]))
         return self
 
     def answer(self, request: Received) -> Answer:
-        """What is sent."""
+        """The response of the first fault that matches, else the registry's."""
         with self._lock:
             self.received.append(request)
             faults = []
@@ -124,7 +124,7 @@ class FaultProxy:
         return self.genuine(request)
 
     def genuine(self, request: Received) -> Answer:
-        """What the registry says."""
+        """The registry's own response."""
         assert self.upstream, f"no answer to {request.method} {request.path}"
         connection = http.client.HTTPConnection(self.upstream, timeout=10)
         with contextlib.closing(connection):
@@ -174,13 +174,13 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def refusing(status: int, body: bytes = b"", **headers: str) -> Fault:
-    """This status; underscores in names of headers stand for hyphens."""
+    """A response with this status; underscores in names of headers stand for hyphens."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return lambda _request, _proxy: Answer(status, named, body)
 
 
 def truncated(size: int = 50, *, framing: str = "length") -> Fault:
-    """The first bytes of what was asked for; the connection ends as if nothing were wrong, or with half a chunk."""
+    """The first bytes of the response; then the connection ends in order or within a chunk."""
 
     def fault(request: Received, proxy: FaultProxy) -> Answer:
         genuine = proxy.genuine(request)
@@ -195,21 +195,21 @@ def truncated(size: int = 50, *, framing: str = "length") -> Fault:
 
 
 def tampered(request: Received, proxy: FaultProxy) -> Answer:
-    """The right length, one byte changed."""
+    """The response with one byte changed."""
     genuine = proxy.genuine(request)
     assert isinstance(genuine.body, bytes)
     return Answer(200, genuine.headers, bytes([genuine.body[0] ^ 1]) + genuine.body[1:])
 
 
 def slow(request: Received, proxy: FaultProxy) -> Answer:
-    """What was asked for, byte by byte: never so slow that a read would time out."""
+    """The response byte by byte, each before a read would time out."""
     genuine = proxy.genuine(request)
     assert isinstance(genuine.body, bytes)
     return Answer(200, genuine.headers, _dripping(genuine.body, proxy), len(genuine.body))
 
 
 def stalled(request: Received, proxy: FaultProxy) -> Answer:
-    """Some bytes, then none until the test is over."""
+    """Some bytes of the response, then none until the proxy ends."""
     genuine = proxy.genuine(request)
     assert isinstance(genuine.body, bytes)
 
@@ -221,7 +221,7 @@ def stalled(request: Received, proxy: FaultProxy) -> Answer:
 
 
 def endless(request: Received, proxy: FaultProxy) -> Answer:  # noqa: ARG001
-    """More bytes than anybody wants, without saying how many."""
+    """A response without end and without a Content-Length."""
 
     def body() -> Iterator[bytes]:
         while not proxy.ending.is_set():
@@ -231,7 +231,7 @@ def endless(request: Received, proxy: FaultProxy) -> Answer:  # noqa: ARG001
 
 
 def redirected(target: str, status: int = 307) -> Fault:
-    """The same path at another server, with a signature."""
+    """A redirect to the same path at another server, with a signature in the query."""
     return lambda request, _proxy: Answer(status, {"Location": f"{target}{request.path}?signature=SIGNATURE"})
 
 

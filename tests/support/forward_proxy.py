@@ -22,13 +22,13 @@ REFUSAL = b"HTTP/1.1 407 Proxy Authentication Required\r\nconnection: close\r\nc
 
 @dataclass(slots=True)
 class Forward:
-    """A forward proxy: absolute-form and CONNECT, one request a connection; its names lead to 127.0.0.1."""
+    """A forward proxy: absolute-form and CONNECT, one request a connection; all host names resolve to 127.0.0.1."""
 
     authorization: str | None = AUTHORIZATION
     ports: Mapping[int, int] = field(default_factory=dict)
-    """Where a port leads that is not one of this machine."""
+    """The address for ports without a server on this machine."""
     heads: list[list[str]] = field(default_factory=list)
-    """The lines of each request's head, as it arrived."""
+    """The lines of each request head."""
     _listener: socket.socket = field(init=False)
     _threads: list[threading.Thread] = field(default_factory=list)
 
@@ -45,7 +45,7 @@ class Forward:
 
     @property
     def port(self) -> int:
-        """Its port."""
+        """The listener's port."""
         port: int = self._listener.getsockname()[1]
         return port
 
@@ -92,7 +92,7 @@ class Forward:
 
 
 def relay(one: socket.socket, other: socket.socket) -> None:
-    """Hands on what comes, until one of them has ended."""
+    """Copies bytes in both directions until one side closes."""
     while True:
         for ready in select.select([one, other], [], [])[0]:
             if not (data := ready.recv(65536)):

@@ -1,4 +1,4 @@
-"""Guests in WAT, each as small as what it shows."""
+"""Guests in WAT, each as small as its test needs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ ARGS_SIZES_GET = (
 PROC_EXIT = '(import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))'
 POLL = '(import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))'
 
-# Writes $length bytes at $at to descriptor $fd, whatever the pieces the system takes them in.
+# Writes $length bytes at $at to descriptor $fd, with further calls after a partial write.
 WRITE = """
  (func $write (param $fd i32) (param $at i32) (param $length i32)
   (loop $more
@@ -28,7 +28,7 @@ def wat_string(data: bytes) -> str:
 
 
 def says(output: bytes, *, then: str = "", imports: str = "", stderr: bytes = b"", repeat: str = "") -> str:
-    """A guest that writes `stderr` and `output`, then runs the instructions `then`; `repeat` runs for ever."""
+    """A guest that writes `stderr` and `output`, then runs the instructions `then`, and `repeat` in an endless loop."""
     pages = (len(output) + len(stderr) + 1024) // 65536 + 2
     loop = f"(loop $forever {repeat} (br $forever))" if repeat else ""
     return f"""(module {FD_WRITE} {imports}
@@ -42,10 +42,10 @@ def says(output: bytes, *, then: str = "", imports: str = "", stderr: bytes = b"
   {then} {loop}))"""
 
 
-def when_asked(instructions: str, *, pages: int = 2, fields: str = "") -> str:
-    """A guest that says "hello"; with an argument it first runs `instructions`.
+def if_argument(instructions: str, *, pages: int = 2, fields: str = "") -> str:
+    """A guest that prints "hello"; with an argument it first runs `instructions`.
 
-    It imports nothing that waits. `fields` are imports first, then definitions.
+    The guest imports no function that blocks. `fields` are imports first, then definitions.
     """
     hello = CONTENT_TYPE + b"hello\n"
     return f"""(module {FD_WRITE} {ARGS_SIZES_GET} {fields}
@@ -107,10 +107,10 @@ READS = f"""{FD_READ} (func $read (local $total i32)
   (i32.store (i32.const 1028) (i32.load (i32.sub (i32.add (i32.const 65536) (i32.load (i32.const 8))) (i32.const 4))))
   (br $more)))
  (i32.store (i32.const 1024) (local.get $total)) (call $write (i32.const 1) (i32.const 1024) (i32.const 8)))"""
-"""`$read` reads standard input to its end, and prints how many bytes there were and the last four."""
+"""`$read` reads standard input to its end, and prints the number of bytes and the last four bytes."""
 
 
 def burns(milliseconds: int) -> str:
-    """Instructions that compute for this long, on any machine; the guest needs CLOCK among its `fields`."""
+    """Instructions that compute for this time on any machine; the guest needs CLOCK among its `fields`."""
     return f"""{_NOW} (i64.store (i32.const 32) (i64.add (i64.load (i32.const 24)) (i64.const {milliseconds * 10**6})))
      (loop $burn {_NOW} (br_if $burn (i64.lt_u (i64.load (i32.const 24)) (i64.load (i32.const 32)))))"""

@@ -1,4 +1,4 @@
-"""A client that sends raw bytes, never half-closes, and believes nothing of an answer that it has not checked."""
+"""A client that sends raw bytes, never half-closes, and checks the syntax and framing of every response."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.conftest import Server, wait_until
 from .env_guest import Seen, seen
 
 CLOSED = 0
-"""The status of an answer that never came: the connection was closed instead."""
+"""The status that stands for a connection closed without a response."""
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.1 ([1-5]\d\d) [\t\x20-\x7e]*")
 _FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+): ?((?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*))?)")
@@ -23,46 +23,46 @@ _CHUNK = re.compile(rb"([0-9A-Fa-f]+)\r\n")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One response as it stood on the wire."""
+    """One response on the wire."""
 
     status: int
     headers: tuple[tuple[bytes, bytes], ...] = ()
     """Names in lower case, in order."""
     body: bytes = b""
     is_complete: bool = True
-    """Whether the framing says that the body is whole."""
+    """Whether the body is complete by its framing."""
     interim: tuple[int, ...] = ()
-    """The 1xx responses before it."""
+    """The statuses of the preceding 1xx responses."""
 
     def values(self, name: str) -> list[bytes]:
         """Every value of a field, in order."""
         return [value for key, value in self.headers if key == name.encode()]
 
     def value(self, name: str) -> bytes | None:
-        """The value of a field that is there once or not at all."""
+        """The value of a field; fails for a repeated field."""
         values = self.values(name)
         assert len(values) < 2, f"{name} is there {len(values)} times"
         return values[0] if values else None
 
     @property
     def is_last(self) -> bool:
-        """Whether the server says that it closes the connection."""
+        """Whether the response has `Connection: close`."""
         return b"close" in (self.value("connection") or b"").lower()
 
     @property
     def request_id(self) -> str:
-        """The gateway's id of the request; empty when the parser refused it."""
+        """The gateway's id of the request; empty for a request that the parser refused."""
         return (self.value("x-request-id") or b"").decode()
 
     @property
     def seen(self) -> Seen:
-        """What the ENV guest was given."""
+        """The input of the ENV guest."""
         assert self.status == 200, (self.status, self.body[:200])
         return seen(self.body)
 
 
 def message(line: str, *fields: str, body: bytes = b"") -> bytes:
-    """A request from its lines; nothing is added."""
+    """A request of exactly these lines."""
     return "\r\n".join((line, *fields, "", "")).encode("latin-1") + body
 
 
@@ -70,27 +70,27 @@ NEXT = message("GET /next HTTP/1.1", "Host: h", "X-Next: 1")
 
 
 class Connection:
-    """One connection and what has arrived on it."""
+    """One connection and the bytes received so far."""
 
     def __init__(self, connection: socket.socket) -> None:
         self.socket = connection
         self.sent_last = b"GET"
-        """The method that was sent last."""
+        """The method of the last request."""
         self._buffer = b""
 
     def send(self, data: bytes) -> None:
-        """Sends bytes as they are; a server that has hung up meanwhile is found out when its answer is read."""
+        """Sends raw bytes; ignores a connection that the server has closed, which the next read reports."""
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self.socket.sendall(data)
 
     def ask(self, request: bytes) -> Answer:
-        """Sends a request and reads its answer."""
+        """Sends a request and reads the response."""
         self.sent_last = request.partition(b" ")[0]
         self.send(request)
         return self.answer(is_head=self.sent_last == b"HEAD")
 
     def answer(self, *, is_head: bool = False) -> Answer:
-        """Reads one answer, and fails if it is not well-formed to the letter."""
+        """Reads one response; fails if the response is malformed."""
         interim: list[int] = []
         while True:
             head = self._read_head()
@@ -104,11 +104,11 @@ class Connection:
         return Answer(status, headers, body, is_complete, tuple(interim))
 
     def ends(self) -> bool:
-        """Whether the server closes the connection without another byte."""
+        """Whether the server closes the connection without a further byte."""
         return not self._buffer and not self._more()
 
     def check_next(self, last: Answer) -> None:
-        """The connection keeps its word: closed if the answer says so, else good for another request."""
+        """Fails unless the connection is closed after `Connection: close`, and else serves another request."""
         if last.status == CLOSED:
             return
         if last.is_last:
@@ -199,7 +199,7 @@ def _parse_head(head: bytes) -> tuple[int, tuple[tuple[bytes, bytes], ...]]:
 
 
 def read_answer(received: bytes) -> Answer:
-    """The one response in what a server has sent until it closed the connection, whatever its framing."""
+    """The only response of a connection that the server has closed, with any framing."""
     ours, theirs = socket.socketpair()
     with ours, theirs, ThreadPoolExecutor(1) as thread:
         sending = thread.submit(_send_all, theirs, received)
@@ -217,13 +217,13 @@ def _send_all(connection: socket.socket, data: bytes) -> None:
 
 @contextlib.contextmanager
 def connected(address: tuple[str, int], source: str | None = None, timeout: float = 15.0) -> Iterator[Connection]:
-    """A connection to an address, from the client address `source`."""
+    """Connects to an address from the client address `source`."""
     with socket.create_connection(address, timeout, (source, 0) if source else None) as connection:
         yield Connection(connection)
 
 
 def exchange(server: Server, request: bytes) -> Answer:
-    """The answer to one request; what the connection is good for afterwards is checked too."""
+    """The response to one request; also checks the connection afterwards."""
     with connected(server.address) as connection:
         answer = connection.ask(request)
         if request.partition(b"\r\n")[0].endswith(b"HTTP/1.0"):
@@ -234,12 +234,12 @@ def exchange(server: Server, request: bytes) -> Answer:
 
 
 def log_lines(server: Server, answer: Answer) -> list[str]:
-    """What the log says of the request so far."""
+    """The log lines of the request so far."""
     return [line for line in server.log.splitlines() if f"id={answer.request_id}" in line]
 
 
 def access_line(server: Server, answer: Answer) -> str:
-    """The request's own line in the log, which comes when everything about it is over."""
+    """The access log's line of the request, which is written at the request's end."""
 
     def lines() -> list[str]:
         return [line for line in log_lines(server, answer) if " status=" in line and " bytes=" in line]
@@ -249,13 +249,13 @@ def access_line(server: Server, answer: Answer) -> str:
 
 
 def assert_logged(server: Server, answer: Answer, reason: str) -> None:
-    """The log tells why the request was answered as it was."""
+    """Fails unless the log has the reason of the response."""
     access_line(server, answer)
     lines = log_lines(server, answer)
     assert any(re.search(reason, line) for line in lines), f"{reason!r} is not in {lines}"
 
 
 def assert_no_guest(server: Server, answer: Answer) -> None:
-    """No guest ran for the request: the parser refused it, or the gateway did."""
+    """Fails if a guest ran for the request: the parser or the gateway must have refused it."""
     if answer.request_id:
         assert "guest_ms=" not in access_line(server, answer)

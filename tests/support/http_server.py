@@ -11,11 +11,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 TICK = 0.02
-"""Seconds between two looks whether the server is to end."""
+"""The interval in seconds of the check whether the server must end."""
 
 
 class LoopbackServer(ThreadingHTTPServer):
-    """Serves from `start` to `end` on a port of its own, over TLS if there is a context."""
+    """Serves from `start` to `end` on a free port, over TLS with a context."""
 
     daemon_threads = False
     request_queue_size = 256
@@ -25,7 +25,7 @@ class LoopbackServer(ThreadingHTTPServer):
         self.accepted: list[tuple[Any, ...]] = []
         """The peer of each connection so far."""
         self.errors: list[BaseException] = []
-        """What a handler raised, but for errors of its connection."""
+        """Exceptions of handlers, except errors of their connections."""
         self._host = host
         self._tls = tls
         self._open: set[socket.socket] = set()
@@ -48,19 +48,19 @@ class LoopbackServer(ThreadingHTTPServer):
         self._thread.start()
 
     def end(self) -> None:
-        """Shuts every connection, waits for their threads, and fails if a handler has failed."""
+        """Shuts down every connection, waits for all threads, and fails if a handler has failed."""
         self.ending.set()
         self.shutdown()
         for connection in tuple(self._open):
             with contextlib.suppress(OSError):  # the client was faster
-                # Not that of SSLSocket, which forgets its TLS while another thread reads.
+                # Not SSLSocket.shutdown, which discards the TLS state while another thread reads.
                 socket.socket.shutdown(connection, socket.SHUT_RDWR)
         self.server_close()
         self._thread.join()
         assert not self.errors, self.errors
 
     def server_bind(self) -> None:
-        """Binds without the look-up of the host's name that HTTPServer does."""
+        """Binds without HTTPServer's look-up of the host's name."""
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
         self.server_name, self.server_port = self._host, self.server_address[1]
@@ -72,7 +72,7 @@ class LoopbackServer(ThreadingHTTPServer):
         return connection, peer
 
     def finish_request(self, request: Any, client_address: Any) -> None:
-        """Does the handshake in the connection's own thread, so that no connection waits for another one's."""
+        """Does the TLS handshake in the connection's own thread, so that no connection waits for another handshake."""
         connection = self._tls.wrap_socket(request, server_side=True) if self._tls else request
         self._open.add(connection)
         try:
@@ -83,7 +83,7 @@ class LoopbackServer(ThreadingHTTPServer):
             connection.close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
-        """Keeps an error for `end`, but for those of a client that has left; ssl.SSLError is an OSError too."""
+        """Keeps an error for `end`; ignores the OSError, also ssl.SSLError, of a client that has left."""
         error = sys.exception()
         if error and not isinstance(error, OSError):
             self.errors.append(error)

@@ -1,4 +1,4 @@
-"""A guest's memory without a guest, for host functions that are called directly."""
+"""A linear memory without a guest, for direct calls of host functions."""
 
 from __future__ import annotations
 

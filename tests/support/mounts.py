@@ -1,4 +1,4 @@
-"""A process with mounts of its own, which nobody else sees."""
+"""Commands in a mount namespace of their own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.registry import installed
 
 
 def with_mounts(mount: str, directory: Path) -> list[str]:
-    """A command that becomes the one after it, once the shell command `mount` is done, whose `$0` is the directory."""
+    """A prefix for a command: runs the shell command `mount`, with the directory as `$0`, in a new mount namespace."""
     options = ["--mount"] if os.geteuid() == 0 else ["--mount", "--user", "--map-root-user"]
     command = [installed("unshare", "util-linux"), *options, "sh", "-c", f'{mount} && exec "$@"', str(directory)]
     result = subprocess.run([*command, "true"], capture_output=True, text=True)

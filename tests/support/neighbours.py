@@ -1,4 +1,4 @@
-"""Bounds on what an attack on one route may cost everything else."""
+"""Bounds on the effect of an attack on one route on all other routes."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import httpx
 from tests.conftest import Server
 from tests.support.clock import assert_within
 
-QUICK = 1.0
-"""Seconds in which everybody else has to be answered while one route is under attack."""
+MAX_LATENCY = 1.0
+"""Seconds within which all other routes must respond during an attack on one route."""
 
 
 DESCRIPTOR_ROOM = 4
@@ -23,7 +23,7 @@ DESCRIPTOR_ROOM = 4
 
 @contextmanager
 def others_answered(server: Server) -> Iterator[None]:
-    """Another route and the health check answer quickly, again and again, while the body runs."""
+    """Fails unless another route and the health check answer fast all the time while the body of the `with` runs."""
     is_over = threading.Event()
 
     def ask() -> float:
@@ -44,4 +44,4 @@ def others_answered(server: Server) -> Iterator[None]:
         finally:
             is_over.set()
             worst = asking.result()
-    assert_within(worst, QUICK)
+    assert_within(worst, MAX_LATENCY)

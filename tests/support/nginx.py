@@ -1,4 +1,4 @@
-"""A real nginx in front of the gateway, without privileges and with everything of its own in one directory."""
+"""A real nginx in front of the gateway, without privileges and with all its files in one directory."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ http {{
 {http}
 }}
 """
-# The configuration of docs/behind-a-proxy.md: nothing of what a client says about itself is passed on.
+# The configuration of docs/behind-a-proxy.md: nginx replaces all of a client's forwarding fields.
 _HTTP = """
   access_log off;
   client_max_body_size 64m;
@@ -63,14 +63,14 @@ _SERVER = """
 
 @dataclass(frozen=True, slots=True)
 class Nginx:
-    """A running nginx and what it listens on."""
+    """A running nginx and its addresses."""
 
     plain: Address
-    """As a client without TLS sees it."""
+    """The address for clients without TLS."""
     secure: Address
-    """As if TLS had ended here: the gateway is told `https` and 8443."""
+    """An address whose requests nginx forwards as `https` and port 8443, as if nginx had ended TLS."""
     old: Address
-    """Speaks HTTP/1.0 to the gateway, as nginx does unless it is told otherwise."""
+    """An address whose requests nginx forwards in HTTP/1.0, its default."""
 
 
 def nginx_command() -> str:
@@ -82,7 +82,7 @@ def nginx_command() -> str:
 
 
 def free_address() -> Address:
-    """A port that nothing listens on."""
+    """A free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return "127.0.0.1", int(probe.getsockname()[1])
@@ -90,8 +90,8 @@ def free_address() -> Address:
 
 @contextmanager
 def running_nginx(directory: Path, http: str, *addresses: Address) -> Iterator[None]:
-    """Runs nginx as a child in the foreground, with these directives in its `http`, until the context ends."""
-    # Started by root, its workers would be another user's and not find their directories.
+    """Runs nginx in the foreground, with these directives in `http`, until the context ends."""
+    # Root's nginx would run its workers as another user, who cannot enter the directories.
     user = f"user {pwd.getpwuid(0).pw_name};" if os.geteuid() == 0 else ""
     config, stderr_path = directory / "nginx.conf", directory / "stderr"
     config.write_text(_MAIN.format(directory=directory, user=user, http=http))
@@ -109,7 +109,7 @@ def running_nginx(directory: Path, http: str, *addresses: Address) -> Iterator[N
 
 @contextmanager
 def nginx_before(gateway: Address, directory: Path) -> Iterator[Nginx]:
-    """nginx before a gateway, as docs/behind-a-proxy.md shows it."""
+    """nginx in front of a gateway, configured as in docs/behind-a-proxy.md."""
     nginx = Nginx(free_address(), free_address(), free_address())
     (directory / "internal").mkdir()
     (directory / "internal" / "secret").write_text("only nginx may say so\n")

@@ -1,4 +1,4 @@
-"""Modules in registries, for tests of the whole program as somebody who has nothing at home."""
+"""Modules in registries, for tests of the whole program as a user with an empty home directory."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from wagi_gateway.sources.oci.puller import Puller
 from wagi_gateway.sources.oci.store import Store
 
 SECRETS = (PASSWORD, "dXNlcjpjb3JyZWN0IGhvcnNl")
-"""The password, and user and password as they stand in a header and in a config.json."""
+"""The password, and its Base64 forms in a header and in a config.json."""
 
 
 def live_alone(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
-    """An empty home, and an environment that says nothing of proxies and logins, for every process that is started."""
+    """An empty home directory, and an environment without proxies and logins, for every started process."""
     home.mkdir(exist_ok=True)
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(home / "config"))
@@ -39,17 +39,17 @@ def live_alone(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
 
 
 def says(text: str) -> str:
-    """A guest that answers with a text."""
+    """A guest that responds with a text."""
     return guests.says(guests.CONTENT_TYPE + text.encode())
 
 
 def binary(wat: str) -> bytes:
-    """A guest as a module."""
+    """A guest in binary form."""
     return bytes(wasmtime.wat2wasm(wat))
 
 
 def publish(registry: Registry, name: str, module: str | bytes | Path) -> str:
-    """Puts a module (WAT, bytes or a file) into a registry as `name`, `team/hello:1`; the digest of its manifest."""
+    """Pushes a module (WAT, bytes or a file) as `name`, such as `team/hello:1`; returns its manifest's digest."""
     with tempfile.TemporaryDirectory() as folder:
         directory = Path(folder)
         data = module.read_bytes() if isinstance(module, Path) else module
@@ -63,14 +63,14 @@ def publish(registry: Registry, name: str, module: str | bytes | Path) -> str:
 
 
 def digest_of(module: bytes) -> str:
-    """How `inspect` shows a module."""
+    """The digest of a module as `inspect` prints it."""
     return f"sha256:{hashlib.sha256(module).hexdigest()}"
 
 
 def run(*arguments: str | Path, cwd: Path, code: int = 0, environment: dict[str, str] | None = None) -> tuple[str, str]:
-    """What a command prints on its two outputs; it says no secret and ends as it should.
+    """Runs a command; returns both outputs, and fails if they hold a secret or the exit code is another one.
 
-    It runs in this process, which is thirty times as fast as another one.
+    The command runs in this process, which is thirty times as fast as a new one.
     """
     with contextlib.chdir(cwd):
         result = CliRunner().invoke(app, [*map(str, arguments)], env=environment)

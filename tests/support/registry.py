@@ -17,10 +17,10 @@ import pytest
 import trustme
 
 USERNAME, PASSWORD = "user", "correct horse"
-# `htpasswd -nbB user 'correct horse'`; the registry takes nothing but bcrypt.
+# `htpasswd -nbB user 'correct horse'`; the registry accepts only bcrypt.
 _HTPASSWD = "user:$2y$05$rcfoalosebRCu3LAHlxcduse8AP4bYxGY.yrMGHdW4.RZltGslQRG\n"
 _START = 30.0
-"""Seconds it may take to listen; it takes 20 ms."""
+"""Seconds until the registry listens, at most; usually 20 ms."""
 _LISTENING = re.compile(r"listening on (127\.0\.0\.1:\d+)")
 
 
@@ -31,9 +31,9 @@ class Registry:
     address: str
     """`127.0.0.1:PORT`."""
     ca_file: Path | None
-    """Who signed its certificate, where it speaks TLS."""
+    """The certificate of the authority, with TLS."""
     data: Path
-    """Where it keeps everything."""
+    """The directory of the storage."""
     process: subprocess.Popen[str]
 
     @property
@@ -42,11 +42,11 @@ class Registry:
         return f"{'https' if self.ca_file else 'http'}://{self.address}"
 
     def blobs(self) -> int:
-        """How many blobs, manifests included, it has."""
+        """The number of blobs, manifests included."""
         return sum(1 for _ in self.data.glob("docker/registry/v2/blobs/*/*/*/data"))
 
     def stop(self) -> None:
-        """Ends it, for good."""
+        """Ends the registry."""
         self.process.terminate()
         self.process.wait(10)
 
@@ -55,7 +55,7 @@ class Registry:
 def running_registry(
     directory: Path, *, tls: bool = False, password: bool = False, address: str = "127.0.0.1:0"
 ) -> Iterator[Registry]:
-    """Runs an empty registry until the context ends; with `password` it wants USERNAME and PASSWORD."""
+    """Runs an empty registry until the context ends; with `password` the registry requires USERNAME and PASSWORD."""
     command = installed("docker-registry")
     directory.mkdir(parents=True, exist_ok=True)
     ca_file = write_authority(directory) if tls else None
@@ -100,7 +100,7 @@ def write_authority(directory: Path) -> Path:
     authority.issue_cert("localhost", "127.0.0.1").private_key_and_cert_chain_pem.write_to_path(
         str(directory / "server.pem")
     )
-    certificates = directory / "certificates"  # skopeo wants a directory, and files in it that end in .crt
+    certificates = directory / "certificates"  # skopeo requires a directory with files that end in .crt
     certificates.mkdir(exist_ok=True)
     authority.cert_pem.write_to_path(str(certificates / "ca.crt"))
     return certificates / "ca.crt"

@@ -1,4 +1,4 @@
-"""A server is made to reload its configuration."""
+"""Reloads of a server's configuration."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.conftest import Server, wait_until
 
 
 def write(server: Server, name: str, text: str) -> None:
-    """Replaces a file of the server atomically, as a deployment does."""
+    """Replaces a file atomically, as a deployment does."""
     path = server.log_path.with_name(name)
     path.with_suffix(".new").write_text(text)
     path.with_suffix(".new").replace(path)
@@ -21,7 +21,7 @@ def hang_up(server: Server) -> None:
 
 
 def reload(server: Server, config: str | None = None) -> None:
-    """Sends SIGHUP, with another `modules.toml` in place if there is a `config`; returns after the reload."""
+    """Writes `config`, if given, as `modules.toml`, sends SIGHUP, and returns after the reload."""
     if config is not None:
         write(server, "modules.toml", config)
     before = reloads(server)

@@ -1,4 +1,4 @@
-"""Repositories as the tests want them: impatient, and with modules to push."""
+"""Repositories with short timeouts, and modules to push."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ USER = Credentials(username=USERNAME, password=PASSWORD)
 
 
 def module(seed: int = 0, size: int = 5000) -> bytes:
-    """A valid module with a custom section of that many random bytes."""
+    """A valid module with a custom section of `size` random bytes."""
     section = b"\x01x" + random.Random(seed).randbytes(size)
     length, rest = bytearray(), len(section)
     while rest > 0x7F:
@@ -38,7 +38,7 @@ def repository(
     is_plain: bool | None = None,
     **options: Any,
 ) -> Repository:
-    """At an address, over plain HTTP unless there is a `ca_file`; `options` are those of `RetryPolicy`."""
+    """A repository at an address, over plain HTTP without a `ca_file`; `options` are fields of `RetryPolicy`."""
     address = where if isinstance(where, str) else where.address
     if isinstance(where, Registry):
         ca_file = ca_file or where.ca_file
@@ -57,7 +57,7 @@ def layer_of(repository: Repository) -> Descriptor:
 
 
 def fetched(repository: Repository, layer: Descriptor, **options: Any) -> bytes:
-    """A blob."""
+    """Downloads a blob."""
     file = io.BytesIO()
     try:
         repository.fetch_blob(layer, file, **options)
@@ -68,13 +68,13 @@ def fetched(repository: Repository, layer: Descriptor, **options: Any) -> bytes:
 
 
 def pulled(repository: Repository) -> bytes:
-    """The module of an artefact."""
+    """Downloads the module of an artefact."""
     return fetched(repository, layer_of(repository))
 
 
 @pytest.fixture
 def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home with passwords for loopback that nobody may send, and an environment without proxies."""
+    """A home directory with passwords for loopback that must never be sent, and an environment without proxies."""
     home = tmp_path_factory.mktemp("home")
     netrc = home / ".netrc"
     netrc.write_text("machine 127.0.0.1 login netrc password NETRC\nmachine localhost login netrc password NETRC\n")

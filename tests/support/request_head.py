@@ -1,4 +1,4 @@
-"""A request as `cgi` takes it."""
+"""Request heads for the tests of `cgi`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Modules compiled as a server compiles them, for guests that run in the test's own process."""
+"""Modules and invocations for guests that run in the test's own process."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SETTINGS = EngineSettings(slots=16, max_memory=256 * 2**20, memories=2, tables=4
 
 
 def define(linker: wasmtime.Linker, gathers: bool) -> None:
-    """Defines the host functions as `wagi_gateway.site` does."""
+    """Defines the host functions, as `wagi_gateway.site` does."""
     for host in (POLL_ONEOFF, *EXPERIMENTAL_HTTP, *([FD_WRITE] if gathers else [])):
         choose().define(linker, host)
 
@@ -36,12 +36,12 @@ def _compiler(_is_hot: bool) -> Compiler:
 
 
 def compiler() -> Compiler:
-    """The compiler of the path that the test is on."""
+    """The compiler of the test's backend."""
     return _compiler(abi.has_known_abi())
 
 
 def warm(wat: str) -> WarmModule:
-    """The module of a WAT text."""
+    """Compiles a WAT text."""
     return compiler().load(WasmSource("guest.wat", wat.encode(), wat))
 
 
@@ -52,7 +52,7 @@ def invocation(
     on_stderr: Callable[[bytes], None] = lambda _: None,
     **limits: object,
 ) -> Invocation:
-    """A guest's input that names everything; `limits` as in `[limits]`."""
+    """An invocation with a value in every field; `limits` as in `[limits]`."""
     return Invocation(
         warm(wat),
         b"_start",
@@ -64,18 +64,18 @@ def invocation(
     )
 
 
-def run(guest: Invocation) -> tuple[bytes, Guest]:
-    """The guest's output and its execution, once it has ended."""
+def run(given: Invocation) -> tuple[bytes, Guest]:
+    """Runs a guest to its end; returns its output and the guest."""
 
     async def main() -> tuple[bytes, Guest]:
         async with Sandbox(compiler().engine) as sandbox:
             ended = asyncio.Event()
-            execution = sandbox.start(guest, on_end=lambda _: ended.set())
+            guest = sandbox.start(given, on_end=lambda _: ended.set())
             output = b""
-            while data := await execution.read():
+            while data := await guest.read():
                 output += data
-            execution.release()
+            guest.release()
             await asyncio.wait_for(ended.wait(), 30)
-            return output, execution
+            return output, guest
 
     return asyncio.run(main())

@@ -1,4 +1,4 @@
-"""A token server, and the fault that makes a proxied registry want its tokens."""
+"""A token server, and the fault that makes a proxied registry require its tokens."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ _BASIC = "Basic " + b64encode(f"{USERNAME}:{PASSWORD}".encode()).decode()
 
 @dataclass(slots=True)
 class TokenServer:
-    """Gives pull tokens to everybody and push tokens to who logs in; a token is good for one scope."""
+    """Grants pull tokens to every client and push tokens after a login; a token is valid for one scope."""
 
     is_private: bool = False
-    """Whether pulling wants a login, too."""
+    """Whether a pull requires a login, too."""
     issued: dict[str, str] = field(default_factory=dict)
     """Scopes by token."""
     revoked: set[str] = field(default_factory=set)
     asked: Counter[str] = field(default_factory=Counter)
-    """How often which scope was asked for."""
+    """The number of requests for each scope."""
     server: FaultProxy = field(default_factory=FaultProxy)
 
     def __post_init__(self) -> None:
         self.server.fault(lambda request: True, lambda request, _proxy: self._issue(request))  # noqa: ARG005
 
     def protect(self, registry: FaultProxy, realm: str | None = None) -> None:
-        """From now on the registry wants tokens, from this realm."""
+        """Makes the registry require tokens of this realm from now on."""
         registry.fault(lambda _: True, lambda request, _: self._challenge(request, realm or f"{self.server.url}/token"))
 
     def _issue(self, request: Received) -> Answer:

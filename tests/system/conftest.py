@@ -1,4 +1,4 @@
-"""What the suites of the whole share with unit tests."""
+"""Fixtures of the system's suites that unit tests share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cache of compiled modules, spoiled, forbidden and contended, under a real server."""
+"""The cache of compiled modules under a real server: damaged, forbidden, full, and shared by processes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def hello_directory(directory: Path) -> Path:
 
 
 def serves_hello(directory: Path, cache: Path, preexec: Callable[[], None] | None = None) -> str:
-    """Starts a server, has it say hello, ends it; returns its log."""
+    """Starts a server, requests hello, ends the server; returns its log."""
     with running(
         directory, HELLO_SITE, cache=cache, preexec=preexec, environment=UNMEASURED if preexec else None
     ) as server:
@@ -100,14 +100,14 @@ def check(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def obey_modes() -> None:
-    """Makes root obey permission bits, as everybody else does: without CAP_DAC_OVERRIDE after the next exec."""
+    """Makes root obey permission bits: drops CAP_DAC_OVERRIDE for the next exec."""
     import ctypes
 
     ctypes.CDLL(None).prctl(24, 1, 0, 0, 0)  # PR_CAPBSET_DROP
 
 
 def limit_files() -> None:
-    """Lets no file grow beyond 4 KiB, as a disk that is full."""
+    """Limits files to 4 KiB, like a full disk."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 
 

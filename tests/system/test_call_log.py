@@ -1,4 +1,4 @@
-"""The line of each outbound call."""
+"""The log line of each outbound call."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ANSWERED = Call("GET", "http://a.test", "answered", 200, "", 0.0123456, 3, 4, 0)
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A gateway with a log in JSON, and the server its guests call."""
+    """A gateway with a log in JSON, and the server of its outbound calls."""
 
     gateway: Server
     target: Target
@@ -174,7 +174,7 @@ SECRETS = [
 
 
 @pytest.mark.parametrize("text", SECRETS)
-def test_no_secret_of_a_guest_is_told(site: Site, text: str) -> None:
+def test_no_secret_of_a_guest_is_logged(site: Site, text: str) -> None:
     (line,) = site.call(*text.format(site.target.url).split("\n"))
     assert "s3cret" not in json.dumps(line)
 

@@ -1,4 +1,4 @@
-"""The bounds of a connection, which hold whatever it is made of: TCP, a UNIX socket, TLS."""
+"""The bounds of a connection over TCP, a UNIX socket and TLS."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ KINDS = ["tcp", "unix", "tls"]
 
 @dataclass
 class Site:
-    """A server and how to connect to it."""
+    """A server and its kind of socket."""
 
     server: Server
     path: Path | None
@@ -47,7 +47,7 @@ class Site:
 
     @contextmanager
     def connected(self, *, small: bool = False) -> Iterator[socket.socket]:
-        """A connection; a `small` one takes little before it is read."""
+        """A connection; a `small` one has a small receive buffer."""
         with socket.socket(socket.AF_UNIX if self.path else socket.AF_INET) as plain:
             plain.settimeout(20)
             if small:
@@ -83,7 +83,7 @@ def serving(kind: str, directory: Path, cache: Path, *settings: str) -> Iterator
 
 
 def ended(connection: socket.socket) -> bytes:
-    """What comes until the end, however that comes."""
+    """All bytes until the end of the connection, also a reset."""
     got = b""
     try:
         while data := connection.recv(65536):
@@ -143,7 +143,7 @@ def test_an_idle_connection(tmp_path: Path, cache: Path, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["tcp", "tls"])
 def test_connections_beyond_the_bound(tmp_path: Path, cache: Path, kind: str) -> None:
-    """They are refused, and those that are there are not."""
+    """Connections over the bound are refused, and existing ones stay open."""
 
     def is_answered() -> bool:
         with site.connected() as another:
@@ -163,7 +163,7 @@ def test_connections_beyond_the_bound(tmp_path: Path, cache: Path, kind: str) ->
             assert b"connection: close" in answer.lower()
         stack.close()
         wait_until(is_answered)
-        for _ in range(3):  # those that ask for nothing take nobody's place
+        for _ in range(3):  # idle connections do not count against the bound
             stack.enter_context(site.connected())
         assert is_answered()
     assert site.server.log.count("WARNING server.max_connections = 2: new connections get 503") == 1
@@ -205,7 +205,7 @@ def test_a_client_that_reads_nothing_holds_no_sandbox_for_ever(tmp_path: Path, c
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_client_that_reads_nothing_holds_no_file_for_ever(tmp_path: Path, cache: Path, kind: str) -> None:
     with serving(kind, tmp_path, cache, "send_timeout = 1") as site:
-        with site.connected() as connection:  # with the first one libuv opens a descriptor that it keeps
+        with site.connected() as connection:  # libuv opens a permanent descriptor for the first connection
             connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
             ended(connection)
         before = site.server.descriptors()
@@ -223,7 +223,7 @@ def test_a_client_that_reads_slowly_gets_everything(tmp_path: Path, cache: Path,
         )
         got = 0
         deadline = time.monotonic() + 2.5
-        while time.monotonic() < deadline:  # far less than it could, for longer than the timeout
+        while time.monotonic() < deadline:  # slowly, for longer than the timeout
             got += len(connection.recv(20_000))
             time.sleep(0.1)
         got += len(ended(connection))

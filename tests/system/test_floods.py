@@ -1,4 +1,4 @@
-"""What a guest or a client can take without end is bounded: descriptors, log lines, host calls, spools, paths."""
+"""Bounds on the resources of guests and clients: descriptors, log lines, host calls, spools, paths."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _hardly_any_descriptors() -> None:
 
 
 def test_connections_wait_for_descriptors(tmp_path: Path, cache: Path) -> None:
-    """None is reset, those that are there are served, and those that wait are when others go."""
+    """No connection is reset, open ones are served, and waiting ones are served when others close."""
     (tmp_path / "hello.wat").write_text(guests.HELLO)
     with (
         running(

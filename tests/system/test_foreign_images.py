@@ -1,4 +1,4 @@
-"""Images and artefacts as other tools make and copy them: what comes out of each is the module, byte for byte."""
+"""Images and artefacts by other tools: each contains the module, byte for byte."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _seeds = count(1000)
 
 
 def run(program: str, *arguments: str, directory: Path) -> str:
-    """What a program prints; what it prints on its way to failing fails the test."""
+    """Runs a program; returns its output. A failure fails the test with the output."""
     (directory / "auth.json").write_text("{}")
     environment = os.environ | {"TMPDIR": str(directory), "REGISTRY_AUTH_FILE": str(directory / "auth.json")}
     done = subprocess.run([installed(program), *arguments], capture_output=True, text=True, env=environment)
@@ -35,7 +35,7 @@ def run(program: str, *arguments: str, directory: Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Builder:
-    """buildah with images of its own; a user other than root would need `buildah unshare` for none of this."""
+    """buildah with a store of its own; no user needs `buildah unshare` for these commands."""
 
     directory: Path
 
@@ -45,9 +45,9 @@ class Builder:
         return run("buildah", *place, *arguments, directory=self.directory)
 
     def image(self, form: str = "oci", platform: str = "wasip1/wasm", path: str = "/hello.wasm") -> tuple[str, bytes]:
-        """A scratch image that holds one module, by name, and that module.
+        """Builds a scratch image with one module; returns the image's name and the module.
 
-        Every image has its own bytes: buildah remembers which compression of the same bytes a registry has.
+        Every image has its own bytes, because buildah records the compression under which a registry has known bytes.
         """
         data = module(next(_seeds))
         file = self.directory / "hello.wasm"
@@ -61,7 +61,7 @@ class Builder:
         return f"localhost/{name}", data
 
     def pushed(self, registry: Registry, repository: str, *options: str, form: str = "oci", **image: str) -> bytes:
-        """Builds and pushes an image; its module."""
+        """Builds and pushes an image; returns its module."""
         name, data = self.image("docker" if form == "v2s2" else "oci", **image)
         self(
             "push", "--tls-verify=false", "--format", form, *options, name, f"docker://{registry.address}/{repository}"
@@ -71,7 +71,7 @@ class Builder:
 
 @pytest.fixture(scope="module")
 def buildah(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Builder]:
-    """One place for the images of all tests."""
+    """One store for the images of all tests."""
     builder = Builder(tmp_path_factory.mktemp("buildah"))
     yield builder
     builder("rmi", "--all", "--force")
@@ -83,7 +83,7 @@ def skopeo(directory: Path, *arguments: str) -> str:
 
 
 def pulled(registry: Registry, name: str) -> tuple[bytes, str, str]:
-    """The module, and the media types of manifest and layer."""
+    """Pulls an image; returns the module, and the media types of manifest and layer."""
     with repository(registry, name) as own:
         image = find_image(own, *own.resolve(own.reference.version))
         data = fetch_module(own, image, MAX_SIZE, lambda _digest, _size: None, lambda _done, _total: None)
@@ -146,7 +146,7 @@ def test_indexes_by_buildah(
     "by_way_of", ["docker://{registry}/copy/{form}-way:1", "oci:{directory}/way:1", "dir:{directory}/way"]
 )
 def test_artefacts_copied_by_skopeo(registry: Registry, form: Form, by_way_of: str, tmp_path: Path) -> None:
-    """They stay what they are, digest and all."""
+    """A copy has the same manifest, and so the same digest."""
     data = module(next(_seeds))
     kind = by_way_of.partition(":")[0]
     with repository(registry, f"copy/{form}-{kind}:1") as own:
@@ -162,7 +162,7 @@ def test_artefacts_copied_by_skopeo(registry: Registry, form: Form, by_way_of: s
 
 @pytest.mark.parametrize("form", ["oci", "v2s2"])
 def test_images_copied_by_skopeo(registry: Registry, buildah: Builder, form: str, tmp_path: Path) -> None:
-    """From one format to the other."""
+    """A copy is converted between Docker's and OCI's formats."""
     name, data = buildah.image()
     place = f"containers-storage:[vfs@{buildah.directory}/root+{buildah.directory}/run]{name}"
     target = f"docker://{registry.address}/skopeo/{form}:1"
@@ -173,7 +173,7 @@ def test_images_copied_by_skopeo(registry: Registry, buildah: Builder, form: str
 def test_an_image_and_an_artefact_in_a_private_registry(
     private_registry: Registry, registry: Registry, buildah: Builder, tmp_path: Path
 ) -> None:
-    """What skopeo stores with TLS and a password comes back with them."""
+    """skopeo stores images with TLS and a password, and the gateway pulls them with both."""
     assert private_registry.ca_file
     data = buildah.pushed(registry, "to-private:1")
     target = ("--dest-cert-dir", str(private_registry.ca_file.parent), "--dest-creds", f"{USERNAME}:{PASSWORD}")

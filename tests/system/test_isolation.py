@@ -1,4 +1,4 @@
-"""A guest knows its own request and what it was given; nothing of other requests, the host or the server."""
+"""Isolation: a guest sees its own request and input, and nothing of other requests, the host or the server."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ IMPORTS = "".join(
 def shows_everything(ending: str = "") -> str:
     """A guest that prints its environment, each variable ended by NUL, then NUL, then its standard input.
 
-    Two counters, a global and a byte of memory, appear in a header. Its arguments go to standard error. Then it does
-    `ending`.
+    Two counters, a global and a byte of memory, appear in a header. The guest writes its arguments to standard error,
+    then runs `ending`.
     """
     head = b"content-type: application/octet-stream\nx-counters: 00\n\n"
     counters = 1024 + head.index(b"00")
@@ -70,7 +70,7 @@ def shows_everything(ending: str = "") -> str:
 
 
 def repeats_its_arguments(ending: str) -> str:
-    """A guest that writes its arguments to both outputs, without a header block, and then does `ending`."""
+    """A guest that writes its arguments to both outputs, without a header block, then runs `ending`."""
     return f"""(module {IMPORTS}
  (memory (export "memory") 1)
  (func (export "_start")
@@ -86,9 +86,9 @@ ENDLESSLY = """(loop $forever
     (call $write (i32.const 1) (i32.const 131072) (i32.const 65536)) (br $forever))"""
 FOREVER = "(loop $forever (br $forever))"
 CUT_OFF = {"/cut/trap": "unreachable", "/cut/loop": FOREVER, "/cut/endless": ENDLESSLY}
-"""Guests that show everything and then go wrong, so that the response, if it has begun, is cut off."""
+"""Guests that print everything and then fail, so that a started response is cut off."""
 BROKEN = {"/broken/trap": "unreachable", "/broken/loop": FOREVER, "/broken/early": ""}
-"""Guests that go wrong before their header block is complete."""
+"""Guests that fail before their header block is complete."""
 STATUS = {
     "/show": {200},
     "/cut/trap": {200, 500},
@@ -109,14 +109,14 @@ concurrency = 50
 
 
 def named(route: str) -> str:
-    """A `[[module]]` whose guest is named after its route."""
+    """A `[[module]]` whose route has the guest's name."""
     limits = {"time": "400ms"} if route.endswith("loop") else {}
     return guest(f"{route}/...", route.strip("/").replace("/", "-"), **limits)
 
 
 @pytest.fixture(scope="module", autouse=True, params=["hot", "public"])
 def pythonpath(request: pytest.FixtureRequest, other_release: str) -> Iterator[str]:
-    """Every test on both paths of the sandbox."""
+    """Runs every test on both backends of the sandbox."""
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "public":
             patch.setenv("PYTHONPATH", other_release)
@@ -145,7 +145,7 @@ def crowd(
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One request; `token` is found in its path, query, header and body, and in no other request."""
+    """One request; its path, query, header and body hold `token`, which no other request has."""
 
     token: str
     route: str
@@ -160,7 +160,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """One response, as far as it came."""
+    """One response, possibly cut off."""
 
     status: int
     headers: httpx.Headers
@@ -175,20 +175,20 @@ routes = st.sampled_from(ROUTES + ("/show",) * 14)
 
 
 def new_tokens() -> list[str]:
-    """PARALLEL tokens that never were before."""
+    """PARALLEL new tokens."""
     prefix = secrets.token_hex(4)
     return [f"tk{prefix}{number:04d}kt" for number in range(PARALLEL)]
 
 
 @st.composite
 def crowds(draw: st.DrawFn) -> list[Asked]:
-    """Requests that are sent at the same time."""
+    """A strategy for concurrent requests."""
     tokens = new_tokens()
     return [Asked(token, draw(routes), draw(field_values).strip(" "), draw(bodies)[:200_000]) for token in tokens]
 
 
 async def ask(client: httpx.AsyncClient, asked: Asked) -> Answered:
-    """The response to one request; one that is cut off counts as far as it came."""
+    """The response to one request, possibly cut off."""
     url, headers = f"{asked.route}/{asked.token}?{asked.token}", {"x-mine": (asked.token + asked.header).encode()}
     body = b""
     async with client.stream("POST", url, content=asked.content, headers=headers) as response:  # type: ignore[arg-type]
@@ -203,7 +203,7 @@ async def ask(client: httpx.AsyncClient, asked: Asked) -> Answered:
 
 
 async def ask_all(server: Server, crowd: list[Asked]) -> list[Answered]:
-    """The responses to requests that are all sent at once."""
+    """The responses to concurrent requests."""
     limits = httpx.Limits(max_connections=None)
     async with httpx.AsyncClient(base_url=server.url, limits=limits, timeout=30, trust_env=False) as client:
         return await asyncio.gather(*(ask(client, asked) for asked in crowd))
@@ -230,7 +230,7 @@ def test_parallel_requests_never_see_each_other(crowd: Server, requests: list[As
 
 
 def check_own(asked: Asked, answered: Answered) -> None:
-    """The response shows this request, all of it, and no other."""
+    """Fails unless the response shows this request, all of it, and no other."""
     assert answered.headers["x-counters"] == "11"
     variables, separator, rest = answered.body.partition(b"\0\0")
     assert separator
@@ -280,8 +280,8 @@ _BADF, _NOENT, _NOTCAPABLE, _PERM, _ACCES, _LOOP = 8, 44, 76, 63, 2, 32
 
 
 def opens(path: str, descriptor: int, *, follow: bool = True, flags: int = 0) -> str:
-    """A guest that opens `path` below a directory's descriptor and answers with the error number as its status,
-    200 + errno; 200 is success."""
+    """A guest that opens `path` relative to a directory's descriptor, and responds with the status 200 + errno; 200 is
+    success."""
     text = path.encode()
     open_file = _IMPORT.format("path_open", "i32 i32 i32 i32 i32 i64 i64 i32 i32")
     return guests.says(
@@ -300,7 +300,7 @@ def opens(path: str, descriptor: int, *, follow: bool = True, flags: int = 0) ->
 
 
 def errno(serve: Serve, guest: str, *, volumes: str = "") -> int:
-    """The error number a guest made by `opens` met."""
+    """The error number of a guest made by `opens`."""
     config = f'[[module]]\nroute = "/open"\nmodule = "open.wat"\nvolumes = {{ {volumes} }}\n'
     return serve(config, open=guest).get("/open").status_code - 200
 

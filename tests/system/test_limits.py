@@ -1,4 +1,4 @@
-"""Every limit, shown from both sides: what it allows passes, what is beyond it is refused as the model says."""
+"""Every limit from both sides: a value within it passes, a value over it is refused as the model describes."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ def module_with(fields: str) -> str:
 
 
 def grows(instructions: str, fields: str = "") -> str:
-    """A guest that says "well" if `instructions` leave something else than -1, and traps otherwise."""
+    """A guest that prints "well" unless `instructions` result in -1; then the guest traps."""
     check = f"(if (i32.eq {instructions} (i32.const -1)) (then unreachable))"
     return module_with(fields).replace('(func (export "_start")', f'(func (export "_start") {check}', 1)
 
 
 def calls(url: str, *, count: int = 1, header: int = 0, body: int = 0) -> str:
-    """A guest that calls a URL so many times, reads each answer to its end, and says which error came last.
+    """A guest that calls a URL `count` times, reads each response to its end, and prints the last error.
 
-    With a header line and a body of these sizes.
+    A call has a header line and a body of these sizes.
     """
     ends = "(br_if $end (local.get $error))"
     return f"""(module {guests.FD_WRITE}
@@ -125,7 +125,7 @@ SITE: dict[str, tuple[str, dict[str, object]]] = {
 
 
 def outbound(target: str, silent: str) -> dict[str, tuple[str, dict[str, object]]]:
-    """Like SITE, with the texts of the guests: `target` is a server, and at `silent` nobody says anything."""
+    """Like SITE, with the guests' texts: `target` is a server, and `silent` accepts connections but sends nothing."""
     return {
         "http_time/within": (calls(f"{target}/slow?seconds=0.1"), {"http_time": "5s"}),
         "http_time/beyond": (calls(f"{target}/slow?seconds=10"), {"http_time": "200ms"}),
@@ -176,7 +176,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Serv
 
 
 def statuses(site: Server, route: str, count: int) -> list[int]:
-    """The statuses of requests made at the same time, in order."""
+    """The statuses of concurrent requests, in order."""
     with ThreadPoolExecutor(count) as threads:
         responses = threads.map(lambda _: httpx.get(f"{site.url}/{route}", trust_env=False, timeout=30), range(count))
         return sorted(response.status_code for response in responses)
@@ -188,14 +188,14 @@ def status(site: Server, route: str) -> int:
 
 
 def error(site: Server, route: str) -> int:
-    """What a guest that calls out was told last."""
+    """The last error of a guest with outbound calls."""
     response = site.get(f"/{route}")
     assert response.status_code == 200
     return int(response.text)
 
 
 def does_not_start(tmp_path: Path, guest: str, **limits: int) -> str:
-    """What start-up says of a guest under these limits."""
+    """The output of a start that refuses a guest under these limits."""
     (tmp_path / "guest.wat").write_text(GUESTS[guest])
     tables = {
         "module": [{"route": "/", "module": "guest.wat", "limits": limits}],

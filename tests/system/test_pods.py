@@ -1,4 +1,4 @@
-"""Pod manifests, served: what a cluster with Krustlet did, on this machine."""
+"""Pod manifests, as in a cluster with Krustlet, served on this machine."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MODULES = {
     "http-example": "c/http-example.wasm",
     "log": "rust/log.wasm",
 }
-"""The article's images, and the samples they are made of."""
+"""The article's images, and the samples in them."""
 ANNOTATIONS = "alpha.wagi.krustlet.dev/"
 
 _OPEN = """
@@ -38,7 +38,7 @@ _OPEN = """
 
 
 def opens(name: str, flags: int, rights: int, then: str) -> str:
-    """A guest that opens a file of its first directory, and does `then` with the descriptor at 512; or says errno."""
+    """A guest that opens a file of its first volume, then runs `then` with the descriptor at 512, or prints errno."""
     path = name.encode()
     return f"""(module {guests.FD_WRITE} {guests.FD_READ} {_OPEN}
  (memory (export "memory") 2)
@@ -58,7 +58,7 @@ def opens(name: str, flags: int, rights: int, then: str) -> str:
 
 
 KEEPS = opens("file", 1, 64, "(call $write (i32.load (i32.const 512)) (i32.const 3072) (i32.const 16))")
-"""Writes "kept by a guest" to `file`, and says nothing when that works."""
+"""Writes "kept by a guest" to `file`; prints nothing on success."""
 SHOWS = opens(
     "file",
     0,
@@ -77,7 +77,7 @@ GROWS = f"""(module {guests.FD_WRITE} (memory (export "memory") 1)
    (i32.eq (memory.grow (i32.const 32)) (i32.const -1))))
   (call $write (i32.const 1) (i32.const 1024) (i32.const {len(guests.CONTENT_TYPE)}))
   (call $write (i32.const 1) (local.get $at) (i32.const 5))))"""
-"""Asks for 2 MiB more, and says `grown`, or `no` and three NULs."""
+"""Grows memory by 2 MiB; prints `grown`, or `no` and three NULs."""
 
 
 @pytest.fixture(autouse=True)
@@ -89,7 +89,7 @@ def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    """A registry with the article's modules, and some of ours."""
+    """A registry with the article's modules and modules of these tests."""
     with running_registry(tmp_path_factory.mktemp("registry")) as running:
         for name, sample in MODULES.items():
             path = ROOT / "samples" / sample
@@ -103,14 +103,14 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
 
 @pytest.fixture(scope="module")
 def private(private_registry: Registry) -> Registry:
-    """The private registry once it has a module."""
+    """The private registry, with a module."""
     publish(private_registry, "team/hello:1", says("for members"))
     return private_registry
 
 
 @pytest.fixture
 def settings(registry: Registry, tmp_path: Path) -> Path:
-    """What the article's manifest has no place for; guests' calls end at a proxy that is not there."""
+    """Settings that a manifest cannot have; the proxy of outbound calls is unreachable."""
     path = tmp_path / "gateway.toml"
     path.write_text(
         f'[registries."webassembly.azurecr.io"]\nmirror = "{registry.address}"\n'
@@ -126,7 +126,7 @@ def write_pod(
     volumes: dict[str, dict[str, Any]] | None = None,
     host: str = "127.0.0.1:0",
 ) -> Path:
-    """A manifest: for each container its route and its fields; its image is the `team/` module it is called after."""
+    """Writes a manifest with the route and fields of each container, whose name is that of its image in `team/`."""
     images = {name: f"{registry.address}/team/{name.partition('-')[0]}:1" for name in containers}
     modules = {name: {"route": route} for name, (route, _) in containers.items()}
     pod = {
@@ -146,12 +146,12 @@ def write_pod(
 
 
 def mounted(name: str, path: str = "/data", **options: object) -> dict[str, Any]:
-    """A container's fields: one volume."""
+    """The fields of a container with one volume."""
     return {"volumeMounts": [{"name": name, "mountPath": path, **options}]}
 
 
 def said(*arguments: str | Path, cwd: Path, code: int) -> str:
-    """All that a command says."""
+    """The output of a command."""
     if arguments[0] != "serve":
         return "".join(run(*arguments, cwd=cwd, code=code))
     result = gateway(*map(str, arguments), cwd=cwd)
@@ -186,7 +186,7 @@ def test_the_article(settings: Path, tmp_path: Path, cache: Path) -> None:
     with running(tmp_path, pod, "--settings", str(settings), cache=cache) as server:
         the_article_is_served(server)
         assert server.stdout[-1].startswith("Ready: serving on http://127.0.0.1:")
-        assert not warnings(server.log.partition("GET /")[0])  # nothing in it is doubtful
+        assert not warnings(server.log.partition("GET /")[0])  # no warnings
 
     converted = said("convert", pod, cwd=tmp_path, code=0)
     (tmp_path / "converted").mkdir()
@@ -215,7 +215,7 @@ def test_containers_share_an_empty_directory(registry: Registry, tmp_path: Path,
         assert server.get("/show").text == NO_ENTRY
         assert server.get("/keep-not").text in (NOT_PERMITTED, READ_ONLY)
         assert server.get("/keep").text == ""
-        assert together(8, lambda _: server.get("/show").text) == ["kept by a guest\n"] * 8  # whichever worker
+        assert together(8, lambda _: server.get("/show").text) == ["kept by a guest\n"] * 8  # any worker
         assert server.get("/show-own").text == NO_ENTRY
         assert len(list((tmp_path / "tmp").glob("wagi-gateway-*"))) == 2
     assert list((tmp_path / "tmp").glob("wagi-gateway-*")) == []
@@ -382,7 +382,7 @@ def test_problems_name_the_container(registry: Registry, tmp_path: Path, cache: 
 
 
 def test_a_pod_outlives_a_worker(registry: Registry, tmp_path: Path, cache: Path) -> None:
-    """Also one with a directory of its own, which the next worker finds as it was."""
+    """A Pod with an emptyDir outlives a worker, too: the next worker uses the same directory."""
     containers = {"keeps": ("/keep", mounted("shared")), "shows": ("/show", mounted("shared"))}
     pod = write_pod(tmp_path / "pod.yaml", registry, containers, {"shared": {}})
     with running(tmp_path, pod, "--workers", "2", cache=cache) as server:

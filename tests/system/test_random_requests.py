@@ -72,7 +72,7 @@ def test_any_bytes(server: Server, data: bytes) -> None:
 
 
 def _exchange(server: Server, request: bytes) -> bytes:
-    """The answer to bytes after which the client says no more: half a request is as good as a whole one."""
+    """Sends bytes and then nothing more, possibly half a request; returns the response, if any."""
     with server.connect() as connection:
         connection.sendall(request)
         connection.settimeout(0.5)

@@ -30,7 +30,7 @@ from tests.support.registry import PASSWORD, Registry, running_registry
 START = 1.0
 """Seconds from the start of the process to `Ready:` with a warm store and no registry."""
 IMPORT = 0.5
-"""Seconds of them that the interpreter and the packages may take on a machine that is not overloaded."""
+"""Seconds for the interpreter and the imports, at most, unless the machine is overloaded."""
 _names = count()
 
 
@@ -41,26 +41,26 @@ def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def private(private_registry: Registry) -> Registry:
-    """The private registry once it has a module."""
+    """The private registry, with a module."""
     publish(private_registry, "team/hello:1", says("for members"))
     return private_registry
 
 
 @pytest.fixture
 def name() -> str:
-    """A repository no other test knows."""
+    """A repository that no other test uses."""
     return f"team/hello-{next(_names)}"
 
 
 def answer(directory: Path, config: str, *arguments: str) -> str:
-    """What a server that is started for it answers at /m."""
+    """Starts a server; returns its response at /m."""
     with running(directory, config, *arguments, cache=directory / "cache") as server:
         assert "Traceback" not in server.log
         return server.get("/m").text
 
 
 def failed(directory: Path, config: str, *arguments: str) -> str:
-    """What is said of a start that fails."""
+    """The output of a start that fails."""
     (directory / "modules.toml").write_text(config)
     result = gateway("serve", "modules.toml", "--cache-dir", "cache", *arguments, cwd=directory)
     output = (result.stdout + result.stderr).decode()
@@ -81,7 +81,7 @@ MOVES = {
     ("latest", None): "two",
     ("latest", "if-not-present"): "one",
 }
-"""What is served after a tag has moved from `one` to `two`, by tag and policy."""
+"""The served module after a tag has moved from `one` to `two`, by tag and policy."""
 
 
 def test_tags_that_move_between_two_starts(registry: Registry, name: str, tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_run_of_a_reference(registry: Registry, name: str, tmp_path: Path) -> No
 def test_workers_use_one_download_and_the_very_same_module(
     registry: Registry, name: str, tmp_path: Path, number: int
 ) -> None:
-    """Even if the tag moves while they start."""
+    """All workers use one download, even if the tag moves while they start."""
     publish(registry, f"{name}:latest", says("one"))
 
     def move(request: Received, proxy: FaultProxy) -> Answer:
@@ -152,7 +152,7 @@ def test_workers_use_one_download_and_the_very_same_module(
 
 
 def answers(server: Server, number: int) -> list[str]:
-    """What a number of clients are told at /m, each over a connection of its own."""
+    """The responses at /m to `count` clients, each with a connection of its own."""
     return together(number, lambda _: httpx.get(f"{server.url}/m", trust_env=False, timeout=30).text)
 
 
@@ -243,7 +243,7 @@ def pod(references: list[str]) -> str:
 
 
 def seconds_to_start(directory: Path, config: Path) -> float:
-    """From the start of a process to the line that says it is ready; it has what it should have."""
+    """Seconds from the start of a process to its ready line; checks the response, too."""
     begin = time.perf_counter()
     with running(directory, config, cache=directory / "cache") as server:
         ready = time.perf_counter() - begin
@@ -252,7 +252,7 @@ def seconds_to_start(directory: Path, config: Path) -> float:
 
 
 def seconds_to_import() -> float:
-    """What the interpreter and the packages take, which is nearly all of a start: how busy the machine is."""
+    """Seconds for the interpreter and all imports, nearly all of a start, which measure the load of the machine."""
     begin = time.perf_counter()
     subprocess.run([sys.executable, "-c", "import wagi_gateway.cli.main"], check=True)
     return time.perf_counter() - begin
@@ -261,7 +261,7 @@ def seconds_to_import() -> float:
 def test_a_warm_start_without_a_registry(
     name: str, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    """It takes a second, and little more than the same site from files."""
+    """A start takes a second, and little more than a start of the same site from files."""
     configs = {key: tmp_path / key for key in ("files.toml", "always.toml", "pod.yaml")}
     with running_registry(tmp_path / "registry") as registry:
         references = five(registry, name)
@@ -279,7 +279,7 @@ def test_a_warm_start_without_a_registry(
         fastest["import"] = min(fastest["import"], seconds_to_import())
         for key, config in configs.items():
             fastest[key] = min(fastest[key], seconds_to_start(tmp_path, config))
-        # On a busy machine a start may take longer, but not in proportion to that.
+        # On a busy machine a start may take longer, but less than in proportion.
         allowed = START * max(1.0, fastest["import"] / IMPORT)
         if all(fastest[key] < min(allowed, fastest["files.toml"] + allowed / 4) for key in configs):
             break
@@ -304,7 +304,7 @@ def test_a_copy_is_used_with_a_warning(name: str, tmp_path: Path) -> None:
 
 
 def test_the_cache_is_taken_along(name: str, tmp_path: Path) -> None:
-    """To a machine that has no network; nothing in it says where it was."""
+    """The cache moves to a machine without a network; it contains no path of the first machine."""
     with running_registry(tmp_path / "registry") as registry:
         publish(registry, f"{name}:1", says("one"))
         (tmp_path / "modules.toml").write_text(module("/m", f"oci:{registry.address}/{name}:1"))
@@ -382,5 +382,5 @@ def test_what_is_no_reference(tmp_path: Path) -> None:
     ).splitlines()
     for number, (reference, line) in enumerate(zip(REFERENCES, lines, strict=True)):
         assert f"[[module]] {number + 1} (/{number}): module: " in line
-        assert repr(f"oci:{reference}") in line or "@" in reference  # which may stand behind a password
+        assert repr(f"oci:{reference}") in line or "@" in reference  # it may require a password
         assert "for example ghcr.io/team/hello:1" in line

@@ -1,4 +1,4 @@
-"""A configuration that changes while it is served."""
+"""Reloads of a running server."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ BROKEN = '[limits]\ntime = "soon"\n'
 
 
 def says(text: str) -> str:
-    """A guest that says it."""
+    """A guest that prints a text."""
     return guests.says(guests.CONTENT_TYPE + text.encode())
 
 
@@ -46,7 +46,7 @@ def is_said(server: Server, text: str) -> bool:
 
 
 def open_files(server: Server) -> set[str]:
-    """What the server has open, by its path."""
+    """The paths of the server's open files."""
     paths = set()
     for entry in Path(f"/proc/{server.process.pid}/fd").iterdir():
         with suppress(OSError):  # closed meanwhile
@@ -56,7 +56,7 @@ def open_files(server: Server) -> set[str]:
 
 @contextmanager
 def load(server: Server) -> Iterator[list[str]]:
-    """Clients that ask all the time; what they got that they should not."""
+    """Clients that send requests all the time; yields their wrong responses."""
     wrong: list[str] = []
     is_over = threading.Event()
 
@@ -84,7 +84,7 @@ def load(server: Server) -> Iterator[list[str]]:
 
 @contextmanager
 def wrk(server: Server) -> Iterator[None]:
-    """wrk at work; fails if a request has failed."""
+    """Runs wrk during the `with`; fails if a request has failed."""
     command = ["wrk", "-t1", "-c16", "-d600s", f"{server.url}/hello"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -98,7 +98,7 @@ def wrk(server: Server) -> Iterator[None]:
 
 
 def configs(count: int) -> Iterator[tuple[str | None, str]]:
-    """What a site goes through: another module, another engine, a route more or less, a mistake."""
+    """Successive configurations: another module, another engine, an added or removed route, a mistake."""
     for number in range(count):
         limits = f'[limits]\nmemory = "{64 + number % 2}MiB"\n' if number % 10 > 4 else ""
         config = QUIET + (BROKEN if number % 7 == 6 else limits) + HELLO + (EXTRA if number % 2 else "")
@@ -168,7 +168,7 @@ def test_a_route_that_goes_away_ends_no_request(serve: Serve, tmp_path: Path) ->
     wait_until(lambda: str(tmp_path / "data") not in open_files(server))
 
 
-def test_places_are_counted_over_a_reload(serve: Serve) -> None:
+def test_limits_are_counted_over_a_reload(serve: Serve) -> None:
     config = guest("/hold", "hold", concurrency=1, queue=0, time="5s")
     server = serve(config, hold=LOOP)
     with send(server, get("/hold?now")):
@@ -229,9 +229,9 @@ def test_nothing_piles_up(serve: Serve) -> None:
         server.get("/hello")
     reload(server, QUIET + HELLO)
     warm_up()
-    # An engine reserves a terabyte of address space, so that one which is left behind is seen.
+    # An engine reserves a terabyte of address space, which shows a leaked engine.
     wait_until(lambda: address_space(server) < space + 2**28)
-    # How many of the eight ran at once is chance, and each leaves its pipes for the next; 100 reloads would leave 100.
+    # The number of concurrent guests varies, and each leaves its pipes for reuse.
     assert server.descriptors() < descriptors + 8 * 4 + 8
     assert server.memory() < memory + 16 * 2**20
 
@@ -289,10 +289,12 @@ def test_watched_files(serve: Serve, workers: str) -> None:
 
 
 def test_a_reload_that_the_system_has_no_room_for(serve: Serve) -> None:
-    """Each time it may have some descriptors more, until they are enough."""
+    """The limit on descriptors grows with each attempt until a reload succeeds."""
     server = serve(HELLO, hello=guests.HELLO)
     server.get("/hello")
-    write(server, "modules.toml", HELLO + guest("/extra", "hello", memory="300MiB"))  # it needs another sandbox
+    write(
+        server, "modules.toml", HELLO + guest("/extra", "hello", memory="300MiB")
+    )  # the new settings need another engine
     numbers = range(server.descriptors() - 4, server.descriptors() + 60, 3)
     usual = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
     failures = 0
@@ -314,7 +316,7 @@ def test_a_config_map_that_the_kubelet_updates(serve: Serve, tmp_path: Path, opt
     server = serve(HELLO, *options, hello=guests.HELLO)
     names = ("modules.toml", "hello.wat")
     for number, text in enumerate(("hello one\n", "hello two\n")):
-        # As it does: a directory of its own for each version, and a link to it that is replaced in one step.
+        # Like the kubelet: each version has a directory, and a rename replaces the link to it.
         (version := tmp_path / f"..{number}").mkdir()
         (version / "modules.toml").write_text(HELLO)
         (version / "hello.wat").write_text(says(text))
@@ -400,8 +402,8 @@ def test_what_failed_is_forgotten(path: Path) -> None:
 
 
 def test_a_site_that_cannot_be_swapped_in_is_freed(path: Path) -> None:
-    """At once: until garbage is collected each would keep an engine, and that a terabyte of address space."""
-    app = create_app(path)  # which takes no other site, because it does not serve
+    """The site is freed at once: until a garbage collection it would keep an engine and a terabyte of address space."""
+    app = create_app(path)  # without a lifespan it refuses another site
     text = path.read_text()
 
     async def reload() -> None:

@@ -1,4 +1,4 @@
-"""How a server ends, and how it replaces a worker."""
+"""The shutdown of a server, and the replacement of a worker."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_a_request_on_its_way_outlives_sigterm(serve: Serve) -> None:
 
 
 def accepts(server: Server) -> bool:
-    """Whether somebody listens."""
+    """Whether a connection is accepted."""
     try:
         server.connect().close()
     except OSError:
@@ -112,9 +112,9 @@ def test_a_hangup_ends_the_server_when_its_terminal_was_closed(count: str, tmp_p
         assert server.stderr
         try:
             assert any(line.startswith("Ready: ") for line in server.stdout)
-            server.send_signal(signal.SIGHUP)  # what an operator sends
+            server.send_signal(signal.SIGHUP)  # by an operator
             assert any("reloaded: 1 routes" in line for line in server.stderr)
-            server.send_signal(signal.SIGHUP)  # what a shell sends before it ends
+            server.send_signal(signal.SIGHUP)  # by a shell at its end
             os.close(controller)
             assert server.wait(10) == 0
         finally:
@@ -123,7 +123,7 @@ def test_a_hangup_ends_the_server_when_its_terminal_was_closed(count: str, tmp_p
 
 
 @pytest.mark.parametrize("count", ["1", "2"])
-def test_who_asks_twice_does_not_wait(count: str, serve: Serve) -> None:
+def test_a_second_signal_stops_at_once(count: str, serve: Serve) -> None:
     server = serve(guest("/hold", "hold", time="1h"), "--workers", count, hold=SLEEP)
     with send(server, get("/hold?now")) as connection:
         wait_for_work(server, "/hold")
@@ -147,7 +147,7 @@ def test_a_worker_that_hangs_does_not_keep_the_others(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("count", ["1", "2"])
-def test_what_signals_say_to_other_servers_means_nothing(count: str, serve: Serve) -> None:
+def test_signals_of_other_servers_are_ignored(count: str, serve: Serve) -> None:
     server = serve(guest("/hello", "hello"), "--workers", count, hello=guests.HELLO)
     before = children(server)
     for pid in {server.process.pid, *before}:

@@ -1,4 +1,4 @@
-"""The store spoiled, forbidden, full and contended, with real processes and a real registry."""
+"""The store with real processes and a real registry: damaged, forbidden, full, and shared by processes."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ print(json.dumps([pulled.digest, pulled.is_new, pulled.is_stored, *pulled.warnin
 
 
 def command(store: Path, policy: str, reference: object) -> list[str]:
-    """A process that pulls and prints what it got."""
+    """A command that pulls and prints the result."""
     return [sys.executable, "-c", PULL, str(store), policy, str(reference)]
 
 
 def pull(store: Path, policy: str, reference: object, preexec: Callable[[], None] | None = None) -> list[object]:
-    """Pulls in a process of its own: digest, whether it is new, whether it is stored, warnings."""
+    """Pulls in a process of its own; returns digest, whether it is new, whether it is stored, and warnings."""
     process = subprocess.run(
         command(store, policy, reference),
         capture_output=True,
@@ -59,14 +59,14 @@ def pull(store: Path, policy: str, reference: object, preexec: Callable[[], None
 
 
 def obey_modes() -> None:
-    """Makes root obey permission bits, as everybody else does: without CAP_DAC_OVERRIDE after the next exec."""
+    """Makes root obey permission bits: drops CAP_DAC_OVERRIDE for the next exec."""
     import ctypes
 
     ctypes.CDLL(None).prctl(24, 1, 0, 0, 0)  # PR_CAPBSET_DROP
 
 
 def limit_files() -> None:
-    """Lets no file grow beyond 4 KiB, as a disk that is full."""
+    """Limits files to 4 KiB, like a full disk."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 
 
@@ -86,7 +86,7 @@ def test_processes_that_start_together_download_once(user: User, registry: Regis
     assert all(is_stored and not warnings for _, _, is_stored, *warnings in answers)
 
 
-def test_a_process_that_is_killed_while_it_downloads_hinders_nobody(user: User, registry: Registry) -> None:
+def test_a_download_that_is_killed_blocks_no_other(user: User, registry: Registry) -> None:
     user.push(registry.address, ONE)
     with FaultProxy(registry.address) as proxy:
         proxy.fault(lambda request: request.is_blob, stalled, times=1)
@@ -168,11 +168,11 @@ def test_a_damaged_module_is_not_served_by_never(
         user.pull(registry.address, "never")
 
 
-def test_a_damaged_module_is_not_served_when_nobody_answers(user: User, registry: Registry) -> None:
+def test_a_damaged_module_is_not_served_without_a_registry(user: User, registry: Registry) -> None:
     user.push(registry.address, ONE)
     with FaultProxy(registry.address) as proxy:
         flip_a_byte(user.pull(proxy.address).path)
-        user.tables[proxy.address] = RegistryConfig(insecure=False)  # it speaks no TLS, which is not tried again
+        user.tables[proxy.address] = RegistryConfig(insecure=False)  # a registry without TLS is not retried
         with pytest.raises(Unreachable):
             user.pull(proxy.address, "always")
 

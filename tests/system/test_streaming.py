@@ -1,4 +1,4 @@
-"""A response reaches its client while the guest writes it; the log hears of standard error at the same time."""
+"""Streaming: a response reaches the client, and standard error the log, while the guest runs."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ WITH_BODY = {status: head + b"a body that must not be" for status, head in STATU
 
 @pytest.fixture(scope="module")
 def stream(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Server]:
-    """A server for the guests of this file that need no limits of their own."""
+    """A server for the guests of this file without limits of their own."""
     texts = {"late": LATE, "quick": QUICK, "big": BIG, "gibibyte": writes_mebibytes(1024)}
     texts |= {f"s{status}": guests.says(output) for status, output in WITH_BODY.items()}
     texts |= {f"late{status}": guests.sleeps(SECOND // 20, output) for status, output in WITH_BODY.items()}
@@ -66,7 +66,7 @@ def stream(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Se
 
 @dataclass(slots=True)
 class Wire:
-    """A response as it went over the wire."""
+    """A response on the wire."""
 
     status: int
     fields: dict[str, str]
@@ -74,14 +74,14 @@ class Wire:
 
 
 def exchange(server: Server, path: str, *, method: str = "GET", version: str = "1.1") -> Wire:
-    """Asks once and reads until the server closes the connection."""
+    """Sends one request; reads until the server closes the connection."""
     request = f"{method} {path} HTTP/{version}\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     head, _, body = server.exchange(request.encode()).partition(b"\r\n\r\n")
     line, *lines = head.decode().split("\r\n")
     return Wire(int(line.split()[1]), dict(text.lower().split(": ", 1) for text in lines), body)
 
 
-# As it comes
+# Time
 
 
 def test_the_first_bytes_arrive_while_the_guest_runs(stream: Server) -> None:
@@ -135,17 +135,17 @@ def test_a_slow_reader_slows_the_guest_down_until_its_time_is_up(serve: Serve) -
     server.wait_for_log(r"WARNING .*limits\.time \(2 s\); the response was cut off route=/gibibyte id=")
 
 
-# In which frame
+# Framing
 
 
 def exchange_at_once(server: Server, path: str) -> Wire:
-    """The first response that is one message; on a busy machine a quick guest may be late, and its output streamed."""
+    """Repeats a request until the response has a length; on a busy machine a fast guest's output may be streamed."""
     while "content-length" not in (wire := exchange(server, path)).fields:
         pass
     return wire
 
 
-def test_a_quick_response_is_one_message_with_its_length(stream: Server) -> None:
+def test_a_fast_response_is_one_message_with_its_length(stream: Server) -> None:
     wire = exchange_at_once(stream, "/quick")
     assert (wire.status, wire.body, wire.fields["content-length"]) == (200, b"quick\n", "6")
     assert "transfer-encoding" not in wire.fields
@@ -177,7 +177,7 @@ def test_a_status_without_body_has_none(stream: Server, name: str, status: int) 
     assert wire.fields.get("content-length") == ("0" if status == 205 else None)
 
 
-# How it ends
+# Ends
 
 
 def test_a_guest_that_fails_on_the_way_leaves_a_response_without_end(stream: Server) -> None:
@@ -187,7 +187,7 @@ def test_a_guest_that_fails_on_the_way_leaves_a_response_without_end(stream: Ser
     stream.wait_for_log(r"WARNING trap: .*unreachable.*; the response was cut off route=/late_trap id=")
 
 
-def test_a_guest_that_fails_on_the_way_is_an_error_for_who_has_seen_nothing(stream: Server) -> None:
+def test_a_guest_that_fails_before_its_response_is_an_error(stream: Server) -> None:
     assert exchange(stream, "/late_trap", version="1.0").status == 500
     assert exchange(stream, "/late_trap", method="HEAD").status == 500
 
@@ -204,7 +204,7 @@ def test_an_exit_code_after_a_whole_response_is_a_warning(stream: Server, path: 
 
 
 def tells(stderr: bytes, more: str = "") -> str:
-    """A guest that writes `stderr`, then a response, then does `more`."""
+    """A guest that writes `stderr`, then a response, then runs `more`."""
     return guests.says(TEXT + b"done\n", stderr=stderr, repeat=more)
 
 

@@ -1,4 +1,4 @@
-"""What guests, clients and disks do to a server, and that it goes on answering everybody else."""
+"""A server survives bad guests, clients and disks, and answers all other requests."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from wagi_gateway.errors import (
 )
 
 FREED = 2.0
-"""Seconds in which a sandbox is free again once its client has gone."""
+"""Seconds until a sandbox is free after its client's disconnect, at most."""
 MEMORY_ROOM = 32 * 2**20
-SLOTS = 32
-"""Sandboxes a test may use at the same time; their pipes are kept for the next guests."""
-SLOT_DESCRIPTORS = 4 * SLOTS + 32
-"""What a server may have open with so many idle sandboxes; a test that breaks some leaves fewer to the next."""
+IDLE_PIPES = 32
+"""The most concurrent guests of a test; their pipes are kept for reuse."""
+MAX_DESCRIPTORS = 4 * IDLE_PIPES + 32
+"""The most descriptors of a server with as many idle pairs of pipes."""
 MIB = 2**20
 
 
@@ -57,7 +57,7 @@ TOUCHING_MEMORY_BOMB = guests.says(
 
 @dataclass(frozen=True, slots=True)
 class Attack:
-    """A guest, what the client is told of it, and what the log is told."""
+    """A guest, the response that its client gets, and the line in the log."""
 
     name: str
     guest: str
@@ -106,13 +106,13 @@ def shared_city(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterat
     """One server with every guest of this file."""
     texts = {attack.name: attack.guest for attack in ATTACKS} | {name: guest for name, guest, _ in CUT_OFF} | HOLDS
     texts |= {"hello": guests.HELLO, "nap": NAP, "queue": NAP, "impatient": NAP}
-    # On a busy machine a guest that ends in another way must not run into `limits.time` before.
+    # On a busy machine no guest that ends in another way may reach `limits.time` first.
     timed = {name for name, reason in REASONS.items() if "time" in reason}
     config = textwrap.dedent(CONFIG) + "".join(
         guest(f"/{name}", name, time="1s" if name in timed else "30s") for name in (*REASONS, "hello")
     )
     config += "".join(guest(f"/{name}", name, concurrency=1, time="30s") for name in HOLDS)
-    config += guest("/nap", "nap", time="5s", concurrency=SLOTS)
+    config += guest("/nap", "nap", time="5s", concurrency=IDLE_PIPES)
     config += guest("/stalled", "hold_stream", concurrency=1, stdout="1GiB")
     config += guest("/queue", "queue", concurrency=2, queue=3, time="5s")
     config += guest("/impatient", "impatient", concurrency=1, queue_time="200ms", time="5s")
@@ -120,23 +120,23 @@ def shared_city(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterat
     for name, text in texts.items():
         (directory / f"{name}.wat").write_text(text)
     with running(directory, config, cache=cache) as server:
-        together(SLOTS, lambda _: httpx.get(f"{server.url}/nap?sleep", trust_env=False, timeout=30))
+        together(IDLE_PIPES, lambda _: httpx.get(f"{server.url}/nap?sleep", trust_env=False, timeout=30))
         yield server
 
 
 @pytest.fixture
 def city(shared_city: Server) -> Iterator[Server]:
-    """The shared server, which has to come out of the test as it went in."""
+    """The shared server, checked for damage after each test."""
     with unharmed(shared_city):
         yield shared_city
 
 
 @contextmanager
 def unharmed(server: Server) -> Iterator[None]:
-    """The server lives, has nothing to be ashamed of in its log, and gives descriptors and memory back."""
+    """Fails unless the server responds, has no error in its log, and has released descriptors and memory."""
     server.get("/hello")
     logged = len(server.log)
-    descriptors = max(server.descriptors(), SLOT_DESCRIPTORS) + DESCRIPTOR_ROOM
+    descriptors = max(server.descriptors(), MAX_DESCRIPTORS) + DESCRIPTOR_ROOM
     memory = server.memory() + MEMORY_ROOM
     yield
     wait_until(lambda: server.descriptors() <= descriptors, message=lambda: f"{server.descriptors()} descriptors open")
@@ -147,7 +147,7 @@ def unharmed(server: Server) -> Iterator[None]:
 
 
 def reset(connection: socket.socket) -> None:
-    """Closes a connection as a client that crashes does."""
+    """Resets a connection, like a client that crashes."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()
 
@@ -193,7 +193,7 @@ def test_many_bad_guests_at_once_leave_room_for_others(city: Server) -> None:
     assert statuses == [504, 504, 500, 500, 500, 502, 502, 504]
 
 
-# Clients that stop or go
+# Clients that stall or disconnect
 
 
 def test_a_reader_that_stalls_holds_no_sandbox_and_no_connection(city: Server) -> None:

@@ -1,4 +1,4 @@
-"""Traces through a served gateway: what guests see, what outbound calls carry, which spans reach a collector."""
+"""Traces through a running gateway: guests' environment, fields of outbound calls, exported spans."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ from wagi_gateway.site.load import load
 
 TRACE, CALLER = "12345678901234567890123456789012", "1234567890123456"
 OWN = f"00-{'a' * 32}-{'b' * 16}-00"
-"""What a guest sends that knows more than the gateway."""
+"""The trace fields of a guest that makes spans of its own."""
 EXPORT = "[tracing]\nexport = true\n"
 
 
 def asks(url: str, headers: str) -> str:
-    """A guest that makes one call with these header lines, and answers with its error."""
+    """A guest that makes one call with these header lines, and responds with the error of the call."""
     url_bytes, header_bytes = url.encode(), headers.encode()
     return f"""(module {guests.FD_WRITE} {REQ} (memory (export "memory") 1)
      (data (i32.const 1024) "content-type: text/plain\\n\\n0") (data (i32.const 2048) {guests.wat_string(url_bytes)})
@@ -56,7 +56,7 @@ def asks(url: str, headers: str) -> str:
 def gateway(
     directory: Path, cache: Path, target: Target, settings: str = "", *arguments: str, **environment: str
 ) -> Iterator[Server]:
-    """Guests that show their environment, call out with and without a trace of their own, and trap."""
+    """A gateway with guests that print their environment, that call with and without a trace, and that trap."""
     texts = {
         "plain": asks(f"{target.url}/hello?secret", ""),
         "own": asks(f"{target.url}/hello", f"traceparent: {OWN}\ntracestate: g=1"),
@@ -79,7 +79,7 @@ def seen(response: httpx.Response) -> dict[str, str]:
 
 
 def carried(target: Target) -> tuple[str | None, str | None]:
-    """The trace in the last request that arrived."""
+    """The trace in the last request at the target."""
     return target.requests[-1].header("traceparent"), target.requests[-1].header("tracestate")
 
 
@@ -88,7 +88,7 @@ def trace(flags: str = "01") -> dict[str, str]:
 
 
 def logged(server: Server, path: str) -> dict[str, object]:
-    """The line of a request."""
+    """The log record of a request."""
     server.wait_for_log(f'"message": "GET {path}"')
     lines = [json.loads(line) for line in server.log.splitlines()]
     return next(line for line in lines if line["message"] == f"GET {path}")
@@ -138,7 +138,7 @@ def collector() -> Iterator[Collector]:
 
 @dataclass(frozen=True, slots=True)
 class Traced:
-    """A gateway that makes spans of everything."""
+    """A gateway that samples every request."""
 
     server: Server
     collector: Collector
@@ -158,7 +158,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Tr
 
 @pytest.fixture
 def traced(shared: Traced) -> Traced:
-    """Nothing of the tests before."""
+    """Discards the spans of earlier tests."""
     shared.collector.requests.clear()
     return shared
 
@@ -240,7 +240,7 @@ def test_a_reload_does_not_interrupt_them(traced: Traced) -> None:
     reload(traced.server, lambda config: config.replace(EXPORT, f"{EXPORT}propagate = false\n"))
     traced.server.get("/plain", headers=trace())
     spans = traced.collector.wait_for(3)
-    # Its own part of the picture is there, although the call says nothing of it.
+    # The call has a span, although its request carries no trace.
     assert one(spans, Span.SPAN_KIND_CLIENT).trace_id.hex() == TRACE
     assert carried(traced.target) == (None, None)
     reload(traced.server, lambda config: config.replace("propagate = false\n", ""))
@@ -328,7 +328,7 @@ def test_what_was_right_is_not_tried_at_each_reload(tmp_path: Path, monkeypatch:
     (tmp_path / "modules.toml").write_text(guest("/", "hello") + EXPORT)
     file = read_config(tmp_path / "modules.toml")
     with closing(load(file)) as previous:
-        # Each trial leaves something behind in OpenTelemetry's SDK; this one would fail.
+        # Each attempt leaks in OpenTelemetry's SDK, and this one would fail.
         monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "0")
         load(file, previous=previous).close()
     with pytest.raises(StartupError, match="max_queue_size must be a positive integer"):

@@ -1,4 +1,4 @@
-"""The page "The article, today" does what it says: its commands as written, with other ports."""
+"""The commands of the page "The article, today", with other ports, have the results that the page shows."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from tests.conftest import ROOT, wait_until
 
 PAGE = ROOT / "docs" / "the-article-today.md"
 END = "## The end"
-"""The heading from which on everything is stopped."""
+"""The heading of the section that ends all processes."""
 PROGRAMS = {
     "docker-registry": "docker-registry",
     "curl": "curl",
     "/usr/sbin/nginx": "nginx",
 }
-"""What the page needs, and the Debian package that has it."""
-PATIENCE = 60.0
-"""Seconds the whole page may take; it takes 5."""
+"""The programs of the page, and their Debian packages."""
+TIMEOUT = 60.0
+"""The timeout of the whole page in seconds; usually 5 are enough."""
 
 _BLOCK = re.compile(r"^```sh\n((?:.*\n)*?)```$", re.MULTILINE)
 _PORTS = ("127.0.0.1:5000", "127.0.0.1:3001", "127.0.0.1:8080")
-# A module's one call out fails in the same way on every machine, and whoever else looked up a name is found.
+# One module's outbound call fails in the same way on every machine, and other look-ups are recorded.
 _NO_NAMES = """
 import socket
 find = socket.getaddrinfo
@@ -52,11 +52,11 @@ socket.getaddrinfo = getaddrinfo
 
 @dataclass(slots=True)
 class Shell:
-    """A bash that reads commands as a user types them."""
+    """A bash that reads commands like a user's."""
 
     process: subprocess.Popen[str]
     output: list[str] = field(default_factory=list)
-    """The lines it has printed."""
+    """The printed lines."""
 
     def enter(self, commands: str) -> None:
         assert self.process.stdin
@@ -73,7 +73,7 @@ class Shell:
 
 
 def commands() -> tuple[str, str]:
-    """The commands of the page: those that begin, and those that end it."""
+    """The commands of the page: the commands of the walkthrough, and the commands that end it."""
     begin, _, end = PAGE.read_text().partition(END)
     return "".join(_BLOCK.findall(begin)), "".join(_BLOCK.findall(end))
 
@@ -85,7 +85,7 @@ def free_addresses(count: int) -> list[str]:
 
 
 def clone(directory: Path) -> Path:
-    """A directory that looks like this project's; the programs it needs are there."""
+    """A stand-in for a clone of the project, with links to the samples and to the program."""
     (directory / "clone").mkdir()
     (directory / "clone" / "samples").symlink_to(ROOT / "samples")
     (directory / "bin").mkdir()
@@ -99,7 +99,7 @@ def clone(directory: Path) -> Path:
 
 @contextmanager
 def shell(directory: Path) -> Iterator[Shell]:
-    """A shell in a clone of the project; nothing it has started outlives the context."""
+    """A shell in the clone; all its processes end with the context."""
     here = clone(directory)
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("REGISTRY_", "OTEL_"))}
     process = subprocess.Popen(
@@ -137,7 +137,7 @@ def processes(directory: Path) -> set[int]:
     """The processes that work in a directory; nginx leaves the shell's session, but not its directory."""
     found = set()
     for entry in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # it has ended, or is somebody else's
+        with suppress(OSError):  # the process has ended or has another owner
             if (entry / "cwd").readlink() == directory:
                 found.add(int(entry.name))
     return found
@@ -161,11 +161,13 @@ def test_the_walkthrough(tmp_path: Path) -> None:
         is_there = "hello world"
         wait_until(
             lambda: bash.process.poll() is not None or any(line.endswith(is_there) for line in bash.output),
-            PATIENCE,
+            TIMEOUT,
             bash.told,
         )
         assert bash.process.poll() is None, bash.told()
-        assert [line for line in bash.output if is_there in line] == [f"OK{is_there}"]  # after /healthz's OK
+        assert [line for line in bash.output if is_there in line] == [
+            f"OK{is_there}"
+        ]  # the log after the OK of /healthz
 
         answers = {path: client.get(path) for path in ("/", "/error", "/log", "/http-example", "/hello/you", "/none")}
         assert {path: answer.status_code for path, answer in answers.items()} == {
@@ -190,7 +192,7 @@ def test_the_walkthrough(tmp_path: Path) -> None:
         bash.enter(end)
         assert bash.process.stdin
         bash.process.stdin.close()
-        assert bash.process.wait(PATIENCE) == 0, bash.told()
+        assert bash.process.wait(TIMEOUT) == 0, bash.told()
         wait_until(lambda: not processes(tmp_path / "clone"), message=bash.told)
 
     walkthrough = tmp_path / "clone" / "walkthrough"

@@ -1,4 +1,4 @@
-"""Pod manifests: the tables they become, and the words of each mistake.
+"""Pod manifests: the tables of `modules.toml` that result, and the message of each mistake.
 
 `cases/` holds a manifest in NAME.yaml and its result in NAME.txt. `python -m tests.config.pod.test_manifest` writes
 each NAME.txt anew; the difference is for a reader to check.
@@ -45,7 +45,7 @@ def manifest(
     annotations: Fields | None = None,
     **top: object,
 ) -> str:
-    """A Pod with one container `hello` at /hello, and what a test adds to it."""
+    """A Pod with one container `hello` at /hello, and the fields of a test."""
     modules = json.dumps({"hello": {"route": "/hello", **(entry or {})}})
     return json.dumps(
         {
@@ -77,7 +77,7 @@ def read(directory: Path, text: str) -> PodFile:
 
 
 def found(path: Path, read_as: PodFile | StartupError) -> str:
-    """What was found in a manifest, a line each, as the `.txt` of a case begins."""
+    """The problems and warnings of a manifest, one a line, as at the top of a case's `.txt`."""
     cut = f"{path}: "
     kinds: dict[str, Iterable[object]]
     if isinstance(read_as, StartupError):
@@ -93,7 +93,7 @@ def found(path: Path, read_as: PodFile | StartupError) -> str:
 
 
 def read_case(path: Path) -> PodFile | StartupError:
-    """The manifest, or why it cannot be read as one."""
+    """The manifest, or the problems of a file that is no manifest."""
     try:
         return read_pod(path)
     except StartupError as error:
@@ -101,7 +101,7 @@ def read_case(path: Path) -> PodFile | StartupError:
 
 
 def problems(directory: Path, text: str) -> list[str]:
-    """What is wrong in a manifest of this text, without the file's path."""
+    """The problems of a manifest with this text, without the file's path."""
     path = directory / "pod.yaml"
     path.write_text(text)
     return [line.removeprefix("problem: ") for line in found(path, read_pod(path)).splitlines() if "problem: " in line]
@@ -137,7 +137,7 @@ def test_quantity_of_5000_digits(tmp_path: Path) -> None:
 
 
 def test_sub_path_behind_a_symbolic_link(tmp_path: Path) -> None:
-    """CVE-2017-1002101: whoever may write to a volume could put a link where another's subPath is."""
+    """CVE-2017-1002101: a container that may write to a volume could replace another's subPath by a link."""
     (tmp_path / "volume").mkdir()
     (tmp_path / "volume/inside").symlink_to("elsewhere")
     (tmp_path / "volume/outside").symlink_to("../secrets")
@@ -227,7 +227,7 @@ _VALUES = st.recursive(
 
 @st.composite
 def _manifests(draw: st.DrawFn) -> object:
-    """A whole manifest in which a few values, wherever they are, are others."""
+    """A whole manifest with up to four values replaced, at any depth."""
     whole: Any = json.loads(
         manifest(
             {"volumes": [SRV, {"name": "tmp", "emptyDir": {}}]},
@@ -253,7 +253,7 @@ def _manifests(draw: st.DrawFn) -> object:
 
 
 def _check(path: Path, content: bytes) -> None:
-    """Whatever stands there, it is a mistake that is said, or a configuration."""
+    """Any content is either reported as a mistake or becomes a valid configuration."""
     path.write_bytes(content)
     try:
         file = read_pod(path)

@@ -1,4 +1,4 @@
-"""A mapping of a manifest: its fields by type, and the place of each in messages."""
+"""A mapping of a manifest: its fields by type, and the location of each in messages."""
 
 from __future__ import annotations
 

@@ -21,15 +21,15 @@ _names = count()
 
 
 def module(text: str = "", size: int = 0) -> bytes:
-    """A valid module without functions, distinct for each text; of at least `size` bytes."""
+    """A valid module without functions, distinct for each text, of at least `size` bytes."""
     content = (b"\x04" + b"note" + text.encode()).ljust(size, b".")
     length = len(content)
     leb128 = bytes([length & 0x7F | 0x80, length >> 7 & 0x7F | 0x80, length >> 14 & 0x7F])
     return b"\0asm\1\0\0\0" + b"\0" + leb128 + content
 
 
-def nobody_listens() -> str:
-    """An address at which a connection is refused."""
+def refused_address() -> str:
+    """An address that refuses connections."""
     import socket
 
     with socket.socket() as closed:
@@ -55,7 +55,7 @@ class User:
         return Store(self.home / "store")
 
     def puller(self, on_progress: OnProgress | None = None, **tables: RegistryConfig) -> Puller:
-        """A new puller, as of a process that has just started."""
+        """A new puller, as in a new process."""
         credentials = CredentialSource([], self.environ, self.tables | tables, self.home)
         return Puller(self.store, self.tables | tables, credentials, self.home, on_progress)
 

@@ -14,7 +14,7 @@ from wagi_gateway.sources.oci.credential_helper import HelperFailed, run_helper
 SECRET = "s3cr3t"  # what no text may hold
 
 
-def test_a_helper_is_asked_for_the_server(tmp_path: Path) -> None:
+def test_a_helper_gets_the_name_of_the_server(tmp_path: Path) -> None:
     environ = helper(
         tmp_path,
         """

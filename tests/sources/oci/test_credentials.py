@@ -1,4 +1,4 @@
-"""The search for credentials: places, their order, and the message without any."""
+"""The search for credentials: files, their order, and the message without a result."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def write(path: Path, username: str, host: str = "ghcr.io") -> Path:
 
 
 def environment(home: Path) -> dict[str, str]:
-    """An environment in which every place has a file, with the place as its user name."""
+    """An environment in which every searched path has a file, with its path as the user name."""
     write(home / "given.json", "REGISTRY_AUTH_FILE")
     write(home / "docker/config.json", "DOCKER_CONFIG")
     write(home / ".docker/config.json", "~/.docker")
@@ -44,7 +44,7 @@ def environment(home: Path) -> dict[str, str]:
 
 
 def username(source: CredentialSource) -> str | None:
-    """The user name of the credentials that are found."""
+    """The user name of the search's result."""
     found = source.find("ghcr.io", "team/hello").credentials
     return found.username if found else None
 
@@ -117,7 +117,7 @@ def test_a_file_the_user_named_has_to_be_right(tmp_path: Path, content: str | No
         source.find("ghcr.io", "team/hello")
 
 
-def test_a_helper_is_asked_once(tmp_path: Path) -> None:
+def test_a_helper_runs_once(tmp_path: Path) -> None:
     environ = helper(tmp_path, f"""echo x >> {tmp_path}/calls; echo '{{"Username": "u", "Secret": "{SECRET}"}}'""")
     (tmp_path / ".docker").mkdir()
     (tmp_path / ".docker/config.json").write_text('{"credsStore": "test"}')

@@ -1,4 +1,4 @@
-"""The deadline of an exchange with a registry: which sockets it shuts down, and when."""
+"""The deadline of an exchange with a registry, which shuts down the exchange's sockets."""
 
 from __future__ import annotations
 

@@ -142,7 +142,7 @@ HELPERS = {
 
 
 @pytest.mark.parametrize(("document", "name", "asked"), HELPERS.values(), ids=HELPERS)
-def test_which_helper_is_asked_for_what(tmp_path: Path, document: object, name: str, asked: tuple[str, str]) -> None:
+def test_the_helper_and_its_input(tmp_path: Path, document: object, name: str, asked: tuple[str, str]) -> None:
     (tmp_path / "config.json").write_text(json.dumps(document))
     config = DockerConfig.read(tmp_path / "config.json")
     assert config

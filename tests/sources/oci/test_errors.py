@@ -1,4 +1,4 @@
-"""Errors of registries: the message, and the image it is about."""
+"""Errors of registries: the message, and the image's name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The login: passwords, tokens, and where they must never appear."""
+"""The login: passwords and tokens, which must never appear in a log or an error."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def tokens(proxy: FaultProxy) -> Iterator[TokenServer]:
 
 @pytest.fixture(autouse=True)
 def log(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """No log record of a test holds a secret."""
+    """Fails a test if a log record holds a secret."""
     with caplog.at_level(logging.DEBUG):
         yield
     text = "\n".join(record.getMessage() for record in caplog.get_records("call"))
@@ -71,7 +71,7 @@ def test_anybody_may_pull(proxy: FaultProxy, tokens: TokenServer) -> None:
 @pytest.mark.parametrize(
     "credentials", [USER, Credentials(identity_token=IDENTITY)], ids=["password", "identity-token"]
 )
-def test_who_logs_in_may_push(proxy: FaultProxy, tokens: TokenServer, credentials: Credentials) -> None:
+def test_a_login_may_push(proxy: FaultProxy, tokens: TokenServer, credentials: Credentials) -> None:
     """A push begins with a HEAD, for which a pull token is enough, and then needs a push token."""
     tokens.is_private = True
     with repository(proxy.address, credentials=credentials) as own:
@@ -142,7 +142,7 @@ def test_docker_hub_is_called_by_its_name() -> None:
 
 
 def test_a_token_that_is_no_use(proxy: FaultProxy, tokens: TokenServer) -> None:
-    """A registry that refuses a new token is not logged in to a second time."""
+    """A registry that refuses a new token gets no second login."""
     proxy.fault(lambda _: True, refusing(401))
     tokens.issued["TOKEN-OLD"] = PULL
     own = repository(proxy.address, credentials=Credentials(registry_token="TOKEN-OLD"))
@@ -243,7 +243,7 @@ def test_challenges(header: str, challenges: dict[str, dict[str, str]]) -> None:
 @pytest.mark.parametrize("piece", ["1", "-", "a", "a=", "a =", "a ", " ", '"', 'a="', 'a="\\', "a=\\", 'a= "b" '])
 def test_a_challenge_costs_time_in_proportion(piece: str) -> None:
     def cost(size: int) -> float:
-        """Processor time for a text of about this size, with and without quotes."""
+        """Processor time for a text of about `size` bytes, with and without quotes."""
         start = time.thread_time()
         read_challenges(f"x {piece * (size // len(piece))}")
         read_challenges(f'x="{piece * (size // len(piece))}')
@@ -364,7 +364,7 @@ def test_a_storage_that_speaks_nonsense(proxy: FaultProxy, caplog: pytest.LogCap
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 500])
 def test_a_registry_that_sends_back_what_it_got(proxy: FaultProxy, status: int) -> None:
-    """A registry's message that repeats the credentials does not bring them into an error."""
+    """A registry's message that repeats the credentials is redacted in the error."""
 
     def echo(request: Received, _proxy: FaultProxy) -> Answer:
         if not request.authorization:

@@ -1,4 +1,4 @@
-"""What `OrasClient` uses of oras beyond its documentation; a failure names what a new release has changed."""
+"""Canary: the undocumented behaviour of oras that `OrasClient` relies on."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.sources.oci.conftest import MAX_SIZE, User, module, nobody_listens
+from tests.sources.oci.conftest import MAX_SIZE, User, module, refused_address
 from tests.support.clock import assert_within
 from tests.support.credential_helper import helper
 from tests.support.fault_proxy import Answer, FaultProxy, Received, refusing, slow, tampered
@@ -88,9 +88,9 @@ def test_what_a_warm_store_asks(
     assert bool(asked) == bool(requests)
 
 
-def test_never_asks_nobody(user: User) -> None:
+def test_never_contacts_no_registry(user: User) -> None:
     with pytest.raises(ImageNotFound) as caught:
-        user.pull(nobody_listens(), "never")
+        user.pull(refused_address(), "never")
     assert f'it is not in the store {user.home}/store, and the pull policy is "never"' in str(caught.value)
     assert "`wagi-gateway pull 127.0.0.1:" in str(caught.value)
 
@@ -104,7 +104,7 @@ def test_a_pin_stays_when_the_tag_moves(user: User, registry: Registry, policy: 
     assert user.pull(registry.address, "if-not-present").data == TWO, "a pin says nothing about the tag"
 
 
-def test_a_digest_nobody_has(user: User, registry: Registry) -> None:
+def test_an_unknown_digest(user: User, registry: Registry) -> None:
     user.push(registry.address, ONE)
     with pytest.raises(ImageNotFound, match="sha256:0000"):
         user.pull(registry.address, version="@sha256:" + "0" * 64)
@@ -158,7 +158,7 @@ def test_a_registry_that_says_no_is_believed(
 
 def test_the_registry_is_down_and_the_store_is_cold(user: User) -> None:
     with FaultProxy() as proxy:
-        user.tables[proxy.address] = RegistryConfig(insecure=False)  # it speaks no TLS, which is not tried again
+        user.tables[proxy.address] = RegistryConfig(insecure=False)  # a registry without TLS is not retried
         with pytest.raises(Unreachable, match=proxy.address):
             user.pull(proxy.address)
 
@@ -194,7 +194,7 @@ def test_five_modules_start_without_a_registry(user: User, registry: Registry, p
     assert_within(seconds, 0.2)
 
 
-def test_without_a_download_nobody_pays_for_http() -> None:
+def test_without_a_download_no_http_library_is_imported() -> None:
     heavy = "{'oras', 'requests', 'urllib3', 'zstandard', 'wasmtime'}"
     code = f"import sys, wagi_gateway.sources.oci.puller; print({heavy} & set(sys.modules))"
     output = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
@@ -258,7 +258,7 @@ def test_an_interrupt_ends_the_wait_for_another_process(user: User, registry: Re
         assert time.monotonic() - start < 5
 
 
-def test_progress_is_told(user: User, registry: Registry) -> None:
+def test_progress_is_reported(user: User, registry: Registry) -> None:
     data = module("long", 300_000)
     user.push(registry.address, data)
     told: list[tuple[ImageReference, int, int]] = []
@@ -355,7 +355,7 @@ def test_inspect_shows_the_manifest_offline_too(user: User, registry: Registry) 
 
 def test_inspect_asks_for_a_manifest_that_was_not_kept(user: User, registry: Registry) -> None:
     digest = user.push(registry.address, ONE)
-    user.store.directory.joinpath("images").write_text("")  # where a record should go
+    user.store.directory.joinpath("images").write_text("")  # the directory of a record
     inspection = user.puller().inspect(user.reference(registry.address), "always", MAX_SIZE)
     assert inspection.manifest.digest == digest
     assert not inspection.pulled.is_stored
@@ -438,7 +438,7 @@ def test_what_cannot_be_pushed(user: User, registry: Registry, content: bytes, v
 
 @pytest.mark.parametrize("prefix", ["", "/hub/cache"])
 def test_a_mirror_serves(user: User, registry: Registry, prefix: str) -> None:
-    origin = nobody_listens()
+    origin = refused_address()
     mirrored = User(user.home, f"{prefix.strip('/')}/{user.repository}".strip("/"))
     mirrored.push(registry.address, ONE)
     user.tables[origin] = RegistryConfig(mirror=f"{registry.address}{prefix}")
@@ -480,10 +480,10 @@ def test_a_mirror_that_fails_leads_to_the_registry(
     assert mirror.address in warning
 
 
-def test_a_mirror_that_is_down_is_asked_once(user: User, registry: Registry) -> None:
+def test_a_mirror_that_is_down_is_contacted_once(user: User, registry: Registry) -> None:
     user.push(registry.address, ONE)
     user.push(registry.address, TWO, ":2")
-    mirror = nobody_listens()
+    mirror = refused_address()
     user.tables[registry.address] = RegistryConfig(mirror=mirror)
     puller = user.puller()
     assert puller.pull(user.reference(registry.address), "always", MAX_SIZE).data == ONE
@@ -495,7 +495,7 @@ def test_a_mirror_that_is_down_is_asked_once(user: User, registry: Registry) -> 
 
 
 def test_when_both_fail_both_are_named(user: User, registry: Registry) -> None:
-    mirror = nobody_listens()
+    mirror = refused_address()
     user.tables[registry.address] = RegistryConfig(mirror=mirror)
     with pytest.raises(Unreachable) as caught:
         user.pull(registry.address)
@@ -510,7 +510,7 @@ def test_both_are_down_and_the_store_is_warm(user: User, registry: Registry) -> 
     with FaultProxy(registry.address) as proxy:
         user.push(registry.address, ONE)
         user.pull(proxy.address)
-    user.tables[proxy.address] = RegistryConfig(mirror=nobody_listens())
+    user.tables[proxy.address] = RegistryConfig(mirror=refused_address())
     pulled = user.pull(proxy.address, "always")
     assert pulled.data == ONE
     assert "before, the mirror: " in pulled.warnings[0]
@@ -607,8 +607,8 @@ def test_credentials_that_are_wrong_are_named_and_not_shown(
     assert not [text for text in shown if "s3cr3t" in text or encoded in text]
 
 
-def test_a_password_that_is_not_there_is_said_before_anybody_is_asked(user: User) -> None:
-    address = nobody_listens()
+def test_a_missing_password_is_reported_before_any_request(user: User) -> None:
+    address = refused_address()
     user.tables[address] = RegistryConfig(username="user", password_env="NOT_SET")
     with pytest.raises(Unauthorised, match='password_env = "NOT_SET": the gateway\'s environment has no such variable'):
         user.pull(address)

@@ -14,7 +14,7 @@ from wagi_gateway.sources.oci.errors import RegistryError
 from wagi_gateway.sources.oci.registries import Registries
 
 
-def ways(tmp_path: Path, name: str, tables: dict[str, RegistryConfig] | None = None) -> list[RegistryEndpoint]:
+def endpoints(tmp_path: Path, name: str, tables: dict[str, RegistryConfig] | None = None) -> list[RegistryEndpoint]:
     """The endpoints of an image, for a user with an empty home directory."""
     credentials = CredentialSource([], {"HOME": str(tmp_path), "PASSWORD": "p"}, tables or {}, tmp_path)
     return Registries(tables or {}, credentials, tmp_path).endpoints(ImageReference.parse(name))
@@ -36,16 +36,16 @@ PLAIN = {
 
 
 @pytest.mark.parametrize(("name", "table", "is_plain"), PLAIN.values(), ids=PLAIN)
-def test_who_speaks_plain_http(tmp_path: Path, name: str, table: dict[str, object], is_plain: bool) -> None:
+def test_registries_over_plain_http(tmp_path: Path, name: str, table: dict[str, object], is_plain: bool) -> None:
     (tmp_path / "ca.pem").write_text("")
     config = RegistryConfig.model_validate(table)
-    (access,) = ways(tmp_path, name, {ImageReference.parse(name).registry: config})
+    (access,) = endpoints(tmp_path, name, {ImageReference.parse(name).registry: config})
     assert access.is_plain == is_plain
     assert access.ca_file == (tmp_path / "ca.pem" if "ca_file" in table else None)
 
 
 def test_docker_hub_is_reached_at_its_registry(tmp_path: Path) -> None:
-    (access,) = ways(tmp_path, "hello")
+    (access,) = endpoints(tmp_path, "hello")
     assert (access.host, access.is_plain, access.prefix) == ("registry-1.docker.io", False, "")
 
 
@@ -58,12 +58,12 @@ MIRRORS = {
 
 
 @pytest.mark.parametrize(("mirror", "host", "prefix"), MIRRORS.values(), ids=MIRRORS)
-def test_a_mirror_is_asked_first(tmp_path: Path, mirror: str, host: str, prefix: str) -> None:
+def test_a_mirror_comes_first(tmp_path: Path, mirror: str, host: str, prefix: str) -> None:
     tables = {
         "docker.io": RegistryConfig(mirror=mirror),
         host: RegistryConfig(username="user", password_env="PASSWORD", insecure=True),
     }
-    first, second = ways(tmp_path, "hello", tables)
+    first, second = endpoints(tmp_path, "hello", tables)
     assert (first.host, first.prefix, first.is_plain) == (host, prefix, True)
     assert first.credentials == Credentials("user", "p")
     assert (second.host, second.prefix, second.credentials) == ("registry-1.docker.io", "", None)
@@ -71,7 +71,7 @@ def test_a_mirror_is_asked_first(tmp_path: Path, mirror: str, host: str, prefix:
 
 def test_a_ca_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(RegistryError, match=rf'ca_file = "ca\.pem": there is no file {tmp_path}/ca\.pem'):
-        ways(tmp_path, "ghcr.io/a", {"ghcr.io": RegistryConfig(ca_file="ca.pem")})
+        endpoints(tmp_path, "ghcr.io/a", {"ghcr.io": RegistryConfig(ca_file="ca.pem")})
 
 
 def test_warnings_about_files_are_collected_once(tmp_path: Path) -> None:

@@ -208,8 +208,8 @@ def tls_of(directory: Path) -> ssl.SSLContext:
     return context
 
 
-def test_trust(private_registry: Registry, registry: Registry, tmp_path: Path) -> None:
-    """Errors of certificates and of a wrong scheme; none is retried."""
+def test_errors_of_certificates(private_registry: Registry, registry: Registry, tmp_path: Path) -> None:
+    """An error of a certificate or a wrong scheme is not retried."""
     other = write_authority(tmp_path)
     (tmp_path / "not.pem").write_text("no certificate")
     cases: list[tuple[str, dict[str, Any], str]] = [
@@ -250,7 +250,7 @@ def test_trust(private_registry: Registry, registry: Registry, tmp_path: Path) -
         ("nowhere.invalid", "nowhere.invalid cannot be found: .*; check its name"),
     ],
 )
-def test_nobody_there(address: str, what: str) -> None:
+def test_unreachable_addresses(address: str, what: str) -> None:
     with repository(address, retries=1) as own:
         for ask in (own.resolve, own.digest_of, lambda tag: own.push_module(MODULE, tag)):
             with pytest.raises(Unreachable, match=what):
@@ -330,7 +330,7 @@ def test_a_blob_without_end(proxy: FaultProxy) -> None:
 
 
 def test_a_blob_of_another_size(proxy: FaultProxy) -> None:
-    """Refused by the Content-Length, before the body is read."""
+    """The Content-Length is checked before the body is read."""
     proxy.fault(is_blob, lambda _request, _proxy: Answer(200, {}, b"x", 1 << 40))
     with (
         repository(proxy.address) as own,
@@ -339,7 +339,7 @@ def test_a_blob_of_another_size(proxy: FaultProxy) -> None:
         pulled(own)
 
 
-def test_a_blob_that_nobody_wants_any_more(proxy: FaultProxy) -> None:
+def test_a_cancelled_download(proxy: FaultProxy) -> None:
     proxy.fault(is_blob, DAMAGED["by-length"])
     over = threading.Event()
     access = RegistryEndpoint(proxy.address, is_plain=True)
@@ -419,8 +419,8 @@ def test_registries_without_head(proxy: FaultProxy, status: int) -> None:
         assert own.digest_of("1") == own.resolve("1")[0]
 
 
-def test_all_media_types_are_asked_for(proxy: FaultProxy) -> None:
-    """With fewer, docker-registry converts manifests, which changes their digests, or has none."""
+def test_all_media_types_are_accepted(proxy: FaultProxy) -> None:
+    """With fewer types, docker-registry converts manifests, which changes their digests, or returns none."""
     with repository(proxy.address) as own:
         own.resolve("1")
     assert len(re.findall(r"application/vnd\.(?:oci|docker)[^,]+", proxy.received[0].headers["accept"])) == 4

@@ -1,4 +1,4 @@
-"""What `RegistrySession` uses of requests and urllib3 beyond their documentation; a failure names what has changed."""
+"""Canary: the undocumented behaviour of requests and urllib3 that `RegistrySession` relies on."""
 
 from __future__ import annotations
 

@@ -33,14 +33,14 @@ MANIFEST = b'{"schemaVersion": 2}'
 
 @pytest.fixture
 def server() -> Iterator[FaultProxy]:
-    """A registry that answers every name with one manifest."""
+    """A server without a registry: faults are its only responses."""
     with FaultProxy() as running:
         yield running
 
 
 @pytest.fixture
 def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The pauses, which are not waited for."""
+    """Records the pauses between attempts instead of sleeping."""
     pauses: list[float] = []
     monkeypatch.setattr(RegistrySession, "pause", lambda _session, seconds: pauses.append(seconds))
     return pauses
@@ -55,7 +55,7 @@ def every(_: object) -> bool:
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
-def test_what_passes(server: FaultProxy, status: int, slept: list[float]) -> None:
+def test_a_temporary_error_is_retried(server: FaultProxy, status: int, slept: list[float]) -> None:
     server.fault(every, refusing(status), times=3).fault(every, manifest)
     with repository(server.address, backoff=0.5) as own:
         assert own.resolve("1")[1] == MANIFEST
@@ -64,7 +64,7 @@ def test_what_passes(server: FaultProxy, status: int, slept: list[float]) -> Non
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 405, 501])
-def test_what_does_not_pass(server: FaultProxy, status: int) -> None:
+def test_a_permanent_error_is_not_retried(server: FaultProxy, status: int) -> None:
     server.fault(every, refusing(status))
     with repository(server.address) as own, pytest.raises(RegistryError):
         own.resolve("1")
@@ -72,7 +72,7 @@ def test_what_does_not_pass(server: FaultProxy, status: int) -> None:
 
 
 @pytest.mark.parametrize("retries", [0, 2])
-def test_patience_ends(server: FaultProxy, retries: int, slept: list[float]) -> None:
+def test_retries_are_bounded(server: FaultProxy, retries: int, slept: list[float]) -> None:
     server.fault(every, refusing(503, b'{"errors":[{"code":"BUSY","message":"later"}]}'))
     with (
         repository(server.address, retries=retries) as own,
@@ -102,7 +102,7 @@ def test_retry_after(server: FaultProxy, header: str, pause: float, slept: list[
     assert slept == [pytest.approx(pause, abs=0.1)]
 
 
-def test_a_pause_ends_when_nobody_wants_it(server: FaultProxy) -> None:
+def test_a_cancelled_pull_ends_its_pause(server: FaultProxy) -> None:
     server.fault(every, refusing(429, Retry_After="20"))
     over = threading.Event()
     threading.Timer(0.1, over.set).start()
@@ -133,7 +133,7 @@ def test_no_wait_beyond_the_end(server: FaultProxy, slept: list[float]) -> None:
 
 
 def test_a_registry_that_comes_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A registry that refuses connections at first, as at its start."""
+    """A registry refuses connections until it has started."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{probe.getsockname()[1]}"
@@ -184,7 +184,7 @@ def raw(*answers: bytes | Callable[[socket.socket], None]) -> Iterator[str]:
 
 
 def dripping(head: bytes) -> Callable[[socket.socket], None]:
-    """An endless header, a byte at a time, until the client closes."""
+    """Sends an endless header, byte by byte, until the client closes."""
 
     def answer(connection: socket.socket) -> None:
         connection.sendall(head)
@@ -209,7 +209,7 @@ def dripping(head: bytes) -> Callable[[socket.socket], None]:
     ids=["header", "status-line", "chunk", "refusal"],
 )
 def test_a_slow_answer_does_not_outlive_its_time(head: bytes) -> None:
-    """A timeout of each read does not bound them all."""
+    """A timeout of each read does not bound the whole response."""
     with raw(dripping(head)) as address, repository(address, answer_time=0.3, retries=0) as own:
         start = time.monotonic()
         with pytest.raises(Unreachable, match=r"took longer than the 0\.3 s|answers 503"):
@@ -263,7 +263,7 @@ def test_redirects_to_nowhere(server: FaultProxy, location: str) -> None:
 
 
 def test_a_redirect_with_an_endless_body(server: FaultProxy) -> None:
-    """requests would read all of it before it follows."""
+    """requests by itself reads the whole body before it follows a redirect."""
 
     def redirect(*arguments: object) -> Answer:
         answer = endless(*arguments)  # type: ignore[arg-type]
@@ -315,7 +315,7 @@ def test_a_push_that_is_repeated_is_whole(server: FaultProxy) -> None:
     assert uploads[:3] == [data] * 3
 
 
-def test_a_push_that_nobody_reads() -> None:
+def test_a_push_to_a_server_that_does_not_read() -> None:
     """The deadline bounds an upload as a whole."""
     stop = threading.Event()
 
@@ -350,7 +350,7 @@ def test_a_push_over_a_slow_line() -> None:
     with (
         raw(slow_reader) as address,
         repository(address, connect_time=0.3, stall_time=0.3, retries=0) as own,
-        pytest.raises(Unreachable),  # nobody answers in the end
+        pytest.raises(Unreachable),  # the push gets no response
     ):
         own.push_module(data)
     assert arrived.endswith(data)

@@ -110,7 +110,7 @@ def test_a_damaged_record_leads_nowhere_else(store: Store, damage: Callable[[Pat
     (path,) = (path for path in files(store) if path.parent.name == folder and is_about(path, image.digest))
     damage(path)
     found = store.find(store.tag(TAG) or "")
-    if found is not None:  # the bit was in text that does not matter
+    if found is not None:  # the flipped bit was in text without effect
         assert found.module == image.module or store.blob(found.module, found.size) is None
     assert store.find(other.digest) == other
     store.entries()

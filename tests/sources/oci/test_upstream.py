@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sources.oci.conftest import nobody_listens
+from tests.sources.oci.conftest import refused_address
 from wagi_gateway.config.image_reference import ImageReference
 from wagi_gateway.config.settings import RegistryConfig
 from wagi_gateway.sources.oci.credentials import CredentialSource
@@ -55,9 +55,9 @@ def test_a_layer_that_does_not_arrive_says_nothing_of_others(upstream: Upstream)
     assert upstream.run(TWO, lambda endpoint, _: endpoint.host, []) == "registry.test"
 
 
-def test_an_impatient_question_is_not_the_last_one(upstream: Upstream) -> None:
-    """A failure with a stored copy does not prevent the retries of a pull without one."""
-    address = nobody_listens()
+def test_a_failed_attempt_without_retries_is_repeated(upstream: Upstream) -> None:
+    """A failed attempt without retries, for a stored image, does not prevent the retries of a pull without a copy."""
+    address = refused_address()
     one, two = (ImageReference.parse(f"{address}/{name}:1") for name in ("one", "two"))
     with pytest.raises(Unreachable, match="cannot be reached"):
         upstream.run(one, lambda endpoint, _: upstream.current_digest(one, endpoint), [])
@@ -65,7 +65,7 @@ def test_an_impatient_question_is_not_the_last_one(upstream: Upstream) -> None:
 
 
 @pytest.mark.parametrize("silent", ["mirror.test", "other.test"])
-def test_whoever_was_not_reached_might_have_had_it(upstream: Upstream, silent: str) -> None:
+def test_an_unreachable_endpoint_might_have_the_image(upstream: Upstream, silent: str) -> None:
     def operation(endpoint: RegistryEndpoint, _retry_policy: RetryPolicy) -> str:
         raise (Unreachable("is silent") if endpoint.host == silent else Unauthorised("says no"))
 

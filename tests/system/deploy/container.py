@@ -1,4 +1,4 @@
-"""A container runtime for tests: what one does for `securityContext` with a read-only root, without cgroups.
+"""A container runtime for tests: `securityContext` with a read-only root, without cgroups.
 
 `python -m tests.system.deploy.container ROOT FOLDER UID:GID ENVIRONMENT PROGRAM [ARGUMENT ...]`, as root in namespaces
 of its own, runs a program in ROOT with FOLDER at /etc/wagi-gateway; /tmp and /cache are the only places to write to.
@@ -30,7 +30,7 @@ def main(root: str, folder: str, user: str, environment: str, *command: str) -> 
         ("/proc", ["-t", "proc", "-o", "nosuid,nodev,noexec"]),
         ("/dev", ["-t", "tmpfs", "-o", "nosuid,mode=755"]),
         ("/tmp", ["-t", "tmpfs", "-o", "nosuid,nodev,mode=1777"]),
-        ("/cache", ["-t", "tmpfs", "-o", "nosuid,nodev,mode=0777"]),  # as the kubelet makes an emptyDir
+        ("/cache", ["-t", "tmpfs", "-o", "nosuid,nodev,mode=0777"]),  # like the kubelet's emptyDir
         ("/etc/wagi-gateway", ["--bind", "-o", "ro"]),
     ):
         source = {root: root, "/etc/wagi-gateway": folder}.get(place, "none")

@@ -1,4 +1,4 @@
-"""A real nginx with a file of deploy/nginx, in which nothing is changed but addresses and paths."""
+"""A real nginx with a file of deploy/nginx, in which only addresses and paths are replaced."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ class Front:
     """A running nginx."""
 
     address: tuple[str, int]
-    """Where it speaks HTTP."""
+    """The address for HTTP."""
     secure: tuple[str, int] | None
-    """Where it speaks TLS."""
+    """The address for TLS."""
     authority: trustme.CA | None
     log: Path
 
 
 @contextmanager
 def front(name: str, directory: Path, gateway: str) -> Iterator[Front]:
-    """nginx before a gateway at this address, as a published file says, with everything of its own in `directory`."""
+    """nginx with a published file in front of a gateway at this address; all its files are in `directory`."""
     authority = None
     shutil.copytree(_DEPLOY / "snippets", directory / "snippets")
     (directory / "conf.d").mkdir()
@@ -60,7 +60,7 @@ def front(name: str, directory: Path, gateway: str) -> Iterator[Front]:
 
 
 def _configuration(name: str, changes: dict[str, str]) -> str:
-    """A published file with other addresses and paths; each stands in it exactly once."""
+    """A published file with other addresses and paths; fails unless each occurs exactly once."""
     text = (_DEPLOY / "conf.d" / name).read_text()
     for published, own in changes.items():
         assert text.count(published) == 1, published

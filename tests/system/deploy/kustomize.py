@@ -1,6 +1,6 @@
-"""What `kubectl kustomize` makes of a kustomization, as far as ours go: there is no kustomize in Debian or on PyPI.
+"""`kubectl kustomize` with the features that deploy/kubernetes uses: Debian and PyPI have no kustomize.
 
-Whatever it does not know is an error. `test_kubernetes` compares it with kubectl where that is installed.
+An unknown feature is an error. `test_kubernetes` compares it with kubectl where that is installed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def build(directory: Path) -> list[Resource]:
 
 
 def _accumulate(directory: Path, resources: list[Resource]) -> list[Resource]:
-    """What a kustomization makes of those before it; a component changes them, too."""
+    """Applies a kustomization to the resources before it; a component changes them, too."""
     file = yaml.safe_load((directory / "kustomization.yaml").read_text())
     file.pop("apiVersion")
     file.pop("kind")
@@ -65,7 +65,7 @@ def _accumulate(directory: Path, resources: list[Resource]) -> list[Resource]:
 
 
 def build_in(directory: Path) -> list[Resource]:
-    """The resources of a kustomization that others build on."""
+    """The resources of a kustomization that is a base or a component of another one."""
     return _accumulate(directory, [])
 
 
@@ -86,7 +86,7 @@ def _find(resources: list[Resource], *, kind: str, name: str) -> Resource:
 
 
 def _apply(operation: dict[str, Any], target: Any) -> None:
-    """One operation of RFC 6902, on what must be there but for what is added."""
+    """Applies one operation of RFC 6902; its target must exist, except for `add`."""
     *parents, last = operation["path"].strip("/").split("/")
     for step in parents:
         target = target[int(step) if isinstance(target, list) else step]

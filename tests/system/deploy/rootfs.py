@@ -1,4 +1,4 @@
-"""A root file system with nothing but this machine's Python: what a container image has before ours is built on it."""
+"""A root file system with nothing but this machine's Python, as the base of the container image."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pathlib import Path
 import pip
 
 PYTHON = "/usr/local/bin/python3"
-"""Its Python, as in the official images."""
+"""The path of Python, as in the official images."""
 EXTENSIONS = tuple(
     f"lib{name}.so.{version}"
     for name, version in (("stdc++", 6), ("gcc_s", 1), ("rt", 1), ("dl", 2), ("pthread", 0), ("util", 1), ("m", 6))
 )
-"""What wheels may expect of any Linux (PEP 600), beside what Python itself needs."""
+"""Libraries that wheels may expect of any Linux (PEP 600), besides Python's own dependencies."""
 _LIBRARY = re.compile(r"(?:=> )?(/\S+) \(0x")
 _LEFT_OUT = shutil.ignore_patterns(
     "__pycache__",
@@ -42,7 +42,7 @@ def write_rootfs(root: Path) -> None:
     dynamic = Path(sysconfig.get_config_var("DESTSHARED"))
     if not (library / "lib-dynload").is_dir():
         shutil.copytree(dynamic, library / "lib-dynload")
-    # Where Debian's Python and all others look for packages.
+    # The package directories of Debian's Python and of all others.
     shutil.copytree(
         Path(pip.__file__).parent, library / "site-packages/pip", ignore=shutil.ignore_patterns("__pycache__")
     )

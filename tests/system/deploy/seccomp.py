@@ -1,4 +1,4 @@
-"""Filters of system calls as systemd and container runtimes lay them on a process, by the library that both use."""
+"""Seccomp filters like those of systemd and of container runtimes, by libseccomp, which both use."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pathlib import Path
 from tests.support.registry import installed
 
 RUNTIME_DEFAULT = Path("/usr/share/containers/seccomp.json")
-"""What podman, buildah and CRI-O mean by a default profile; Docker's and containerd's are its near relatives."""
+"""The default profile of podman, buildah and CRI-O, similar to Docker's and containerd's."""
 _ALLOW, _REFUSE = 0x7FFF0000, 0x00050000
 _UNKNOWN = -1
-"""What the library says of a call that it has never heard of."""
+"""The library's result for an unknown call."""
 
 
 class Filter:
-    """Calls that are allowed; any other one fails with `error`."""
+    """The allowed system calls; any other call fails with `error`."""
 
     def __init__(self, allowed: Iterable[str], error: int = errno.EPERM) -> None:
         self._library = ctypes.CDLL("libseccomp.so.2", use_errno=True)
@@ -37,14 +37,14 @@ class Filter:
                 assert done in (0, -errno.EDOM), f"{name}: {done}"
 
     def load(self) -> None:
-        """Lays the filter on this thread, and on whatever it starts, for good; for `preexec_fn`."""
+        """Installs the filter for this thread and its children, irrevocably; for `preexec_fn`."""
         done = self._library.seccomp_load(self._context)
         if done:
             raise OSError(-done, "seccomp_load")
 
 
 def systemd_filter(lines: Iterable[str]) -> Filter:
-    """What `SystemCallFilter=` lines allow: the first one names what is allowed, those with `~` take out of it."""
+    """The filter of `SystemCallFilter=` lines: the first one allows calls, lines with `~` remove some."""
     allowed: set[str] = set()
     for line in lines:
         names = {name for word in line.removeprefix("~").split() for name in _expanded(word)}
@@ -53,7 +53,7 @@ def systemd_filter(lines: Iterable[str]) -> Filter:
 
 
 def runtime_default() -> Filter:
-    """The default profile for a process without any capability, but for the few arguments that it looks at."""
+    """The runtimes' default profile for a process without capabilities; its few rules about arguments are left out."""
     profile = json.loads(RUNTIME_DEFAULT.read_text())
     allowed = {
         name
@@ -65,7 +65,7 @@ def runtime_default() -> Filter:
 
 
 def _expanded(word: str) -> list[str]:
-    """The calls of a group such as `@system-service`, groups inside it included."""
+    """The calls of a group such as `@system-service`, with nested groups."""
     if not word.startswith("@"):
         return [word]
     command = [installed("systemd-analyze"), "syscall-filter", word]

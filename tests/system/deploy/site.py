@@ -1,4 +1,4 @@
-"""nginx with a file of deploy/nginx, and a gateway behind it."""
+"""nginx with a file of deploy/nginx in front of a gateway."""
 
 from __future__ import annotations
 
@@ -60,30 +60,30 @@ GUESTS = {
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """nginx, and the gateway behind it."""
+    """nginx and the gateway."""
 
     gateway: Server
     address: tuple[str, int]
-    """Where nginx speaks HTTP."""
+    """nginx's address for HTTP."""
     secure: tuple[str, int] | None
-    """Where it speaks TLS."""
+    """nginx's address for TLS."""
     authority: trustme.CA | None
     log: Path
-    """nginx's own."""
+    """nginx's log."""
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.address[1]}"
 
     def ask(self, request: bytes) -> Answer:
-        """An answer to a client at CLIENT."""
+        """The response to a client at CLIENT."""
         with connected(self.address, CLIENT) as connection:
             return connection.ask(request)
 
 
 @contextmanager
 def serving(name: str, folder: Path, cache: Path, settings: str = "") -> Iterator[Site]:
-    """A gateway as the file says, and nginx with it in front."""
+    """A gateway with the settings that the file needs, and nginx with the file in front."""
     (folder / "files").mkdir()
     (folder / "files" / "large").write_bytes(bytes(range(256)) * 40_000)
     for guest, wat in GUESTS.items():

@@ -1,4 +1,4 @@
-"""certbot's hook, with nothing changed in it but names and paths, before a gateway that speaks TLS."""
+"""certbot's hook, with other names and paths, and a gateway with TLS."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ module = "hello.wat"
 
 
 def renew(lineage: Path) -> str:
-    """A new certificate, as certbot leaves it: its own, in PEM."""
+    """Issues a new certificate in certbot's layout of files."""
     issued = trustme.CA().issue_cert("wagi.example.com")
     lineage.mkdir(parents=True, exist_ok=True)
     for name, blobs in (("fullchain", issued.cert_chain_pems), ("privkey", [issued.private_key_pem])):
@@ -37,7 +37,7 @@ def renew(lineage: Path) -> str:
 
 
 def test_a_renewed_certificate_is_served(tmp_path: Path, cache: Path) -> None:
-    """As systemd would: `systemctl` stands for what ExecReload= does."""
+    """A stand-in for `systemctl` runs the command of ExecReload=."""
     live, etc, programs, process = (tmp_path / name for name in ("live", "etc", "programs", "process"))
     for directory in (etc, programs):
         directory.mkdir()
@@ -73,7 +73,7 @@ def test_a_renewed_certificate_is_served(tmp_path: Path, cache: Path) -> None:
         second = run("wagi.example.com")
         server.wait_for_log("reloaded: ")
         assert ssl.get_server_certificate(server.address) == second
-        run("another.example.com")  # another server's
+        run("another.example.com")  # of another server
         assert ssl.get_server_certificate(server.address) == second
         assert server.log.count("reloaded: ") == 1
 

@@ -1,4 +1,4 @@
-"""The Containerfile, built on this machine's Python and run as strictly as a cluster would."""
+"""The Containerfile, built on this machine's Python and run with a cluster's restrictions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.support.registry import installed
 from tests.system.deploy import container
 from tests.system.deploy.rootfs import write_rootfs
 
-pytestmark = pytest.mark.timeout(INSTALLATION)  # the image is built with its packages
+pytestmark = pytest.mark.timeout(INSTALLATION)  # the image contains its packages
 
 CONTAINERFILE = ROOT / "deploy/container/Containerfile"
 MODULES = '[[module]]\nroute = "/hello/..."\nmodule = "hello.wat"\n'
@@ -34,7 +34,7 @@ MODULES = '[[module]]\nroute = "/hello/..."\nmodule = "hello.wat"\n'
 
 @pytest.fixture(scope="module", autouse=True)
 def root() -> None:
-    """docs/security.md has promises that are tested here: where the code is checked they may not go untested."""
+    """Fails in CI without root: these tests check guarantees of docs/security.md."""
     if os.geteuid() != 0:
         give_up = pytest.fail if "CI" in os.environ else pytest.skip
         give_up("only root can mount and change its root: sudo ./scripts/test tests/system/deploy/test_container.py")
@@ -42,12 +42,12 @@ def root() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """What was built."""
+    """A built image."""
 
     root: Path
-    """Its files."""
+    """The root directory of the image's files."""
     config: dict[str, Any]
-    """What it says of itself, in Docker's words."""
+    """The image's configuration, as Docker shows it."""
 
     @property
     def command(self) -> list[str]:
@@ -60,7 +60,7 @@ class Image:
 
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What requirements.txt names, with the hashes it names."""
+    """The wheels of requirements.txt, checked by their hashes."""
     directory = tmp_path_factory.mktemp("wheels")
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
     what = ["--no-deps", "--only-binary", ":all:", "--require-hashes", "--requirement", str(ROOT / "requirements.txt")]
@@ -70,7 +70,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory, wheels: Path) -> Iterator[Image]:
-    """The image, built with no network on a base that has Python and no shell."""
+    """The image, built without a network on a base that has Python and no shell."""
     directory = tmp_path_factory.mktemp("image")
     place = ["--root", f"{directory}/storage", "--runroot", f"{directory}/run", "--storage-driver", "vfs"]
 
@@ -108,7 +108,7 @@ def image(tmp_path_factory: pytest.TempPathFactory, wheels: Path) -> Iterator[Im
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """A container that runs."""
+    """A running container."""
 
     image: Image
     process: subprocess.Popen[str]
@@ -121,14 +121,14 @@ class Container:
         return pid
 
     def execute(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """What `docker exec` does."""
+        """Runs a command in the container, like `docker exec`."""
         user_id, group_id = self.image.config["User"].split(":")
         enter = [installed("nsenter"), f"--target={self.pid}", "--mount", "--net", "--pid", "--ipc", "--root"]
         inside = [*enter, f"--setuid={user_id}", f"--setgid={group_id}", *command]
         return subprocess.run(inside, capture_output=True, text=True, env=self.image.environment)
 
     def python(self, program: str) -> str:
-        """What a program prints in there."""
+        """The output of a Python program in the container."""
         done = self.execute("/opt/wagi-gateway/bin/python", "-c", program)
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
@@ -136,7 +136,7 @@ class Container:
 
 @contextmanager
 def started(image: Image, folder: Path, command: list[str]) -> Iterator[Container]:
-    """The image on a read-only root, as its own user, without capabilities."""
+    """Starts the image on a read-only root, as its own user, without capabilities."""
     for path in (folder, *folder.iterdir()):
         path.chmod(0o755)
     runtime = [
@@ -169,7 +169,7 @@ def started(image: Image, folder: Path, command: list[str]) -> Iterator[Containe
         assert process.poll() is None, "".join(output)
         yield Container(image, process, output)
     finally:
-        for pid in _children(process):  # its end is that of all the others in its namespace
+        for pid in _children(process):  # its end ends all processes of its PID namespace
             os.kill(pid, signal.SIGKILL)
         process.wait()
         reader.join()
@@ -188,7 +188,7 @@ def running(image: Image, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 def _children(process: subprocess.Popen[str]) -> list[int]:
-    """What made the namespaces has one child, until that ends."""
+    """The child processes of a process."""
     try:
         text = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
     except FileNotFoundError:
@@ -222,7 +222,7 @@ def test_its_user_can_write_to_nothing_but_the_cache(image: Image) -> None:
 
 def test_its_commands_name_programs_that_are_there(image: Image) -> None:
     health = image.config["Healthcheck"]["Test"]
-    assert health[0] == "CMD"  # CMD-SHELL wants a shell
+    assert health[0] == "CMD"  # CMD-SHELL needs a shell
     for program in (image.command[0], health[1]):
         assert os.path.lexists(image.root / program.lstrip("/"))
 
@@ -285,7 +285,7 @@ def test_sigterm_ends_it_in_order(running: Container) -> None:
 
 
 def test_it_runs_as_in_kubernetes(image: Image, tmp_path: Path) -> None:
-    """The base's ConfigMap, the arguments of its Deployment; its probes and its ServiceMonitor find theirs."""
+    """The base's ConfigMap, and the arguments, probes and ServiceMonitor of its Deployment."""
     base = ROOT / "deploy/kubernetes/base"
     for name in ("modules.toml", "hello.wat"):
         shutil.copy(base / name, tmp_path / name)

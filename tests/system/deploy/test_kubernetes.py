@@ -1,4 +1,4 @@
-"""The manifests: valid for every Kubernetes they are meant for, as restricted as can be, and in agreement."""
+"""The manifests: valid for every supported Kubernetes, restricted, and consistent."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ MANIFESTS = ROOT / "deploy/kubernetes"
 BASE, EXAMPLE = MANIFESTS / "base", MANIFESTS / "overlays/example"
 SCHEMAS = Path(__file__).parent / "schemas"
 VERSIONS = [f"1.{minor}" for minor in range(30, 38)]
-"""Since preStop knows `sleep`."""
+"""The first release whose preStop has `sleep`."""
 CUSTOM = ("HTTPRoute", "ServiceMonitor")
-"""Kinds whose definitions come with something else than Kubernetes."""
+"""Kinds that Kubernetes itself does not define."""
 MIB = 2**20
 
 
 def everything() -> list[Resource]:
-    """The example, and what it does not choose."""
+    """The resources of the example, and of the components that the example leaves out."""
     ingress = yaml.safe_load((MANIFESTS / "components/ingress/ingress.yaml").read_text())
     return [*build(EXAMPLE), ingress]
 
@@ -71,7 +71,7 @@ def size(quantity: str) -> int:
 
 
 def closed(schema: Any) -> Any:
-    """A schema whose objects have no other keys than it names, as a strict API server has it."""
+    """A schema that refuses unknown keys, as a strict API server does."""
     if isinstance(schema, list):
         return [closed(item) for item in schema]
     if not isinstance(schema, dict):
@@ -126,7 +126,7 @@ def test_kubectl_builds_the_same(directory: Path) -> None:
     if not kubectl:
         pytest.skip("kubectl is not installed")
     done = subprocess.run([kubectl, "kustomize", str(directory)], capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")  # nor any warning
+    assert (done.returncode, done.stderr) == (0, "")  # no warning, either
 
     def comparable(resources: list[Resource]) -> list[str]:
         text = (
@@ -188,7 +188,7 @@ def test_restricted_seccomp() -> None:
 
 
 def test_restricted_all_the_rest() -> None:
-    """AppArmor, SELinux, /proc mounts, sysctls and host probes are as the cluster has them."""
+    """AppArmor, SELinux, /proc mounts, sysctls and host probes keep the cluster's defaults."""
     assert (
         pod()["securityContext"].keys().isdisjoint({"appArmorProfile", "seLinuxOptions", "sysctls", "windowsOptions"})
     )
@@ -264,7 +264,7 @@ def test_ports_that_are_named_are_there() -> None:
 
 @pytest.mark.parametrize("directory", [BASE, EXAMPLE], ids=lambda directory: directory.name)
 def test_the_proxies_of_the_gateway_are_let_in(directory: Path) -> None:
-    """With most implementations they run where the Gateway is."""
+    """Most implementations run their proxies in the Gateway's namespace."""
     (rule,) = (r for r in one("NetworkPolicy", build(directory))["spec"]["ingress"] if {"port": "http"} in r["ports"])
     (peer,) = rule["from"]
     (expression,) = peer["namespaceSelector"]["matchExpressions"]
@@ -286,7 +286,7 @@ def test_the_metadata_service_is_out_of_reach() -> None:
 
 
 def test_the_image_is_started_as_it_was_built() -> None:
-    """The program and its user are the Containerfile's; the manifest only names the configuration."""
+    """Program and user are those of the Containerfile; the manifest only names the configuration."""
     text = (ROOT / "deploy/container/Containerfile").read_text()
     context = pod()["securityContext"]
     assert f"USER {context['runAsUser']}:{context['runAsGroup']}\n" in text
@@ -325,10 +325,10 @@ def test_what_is_written_has_room(directory: Path) -> None:
     assert sum(sizes.values()) <= size(container()["resources"]["limits"]["ephemeral-storage"])
     assert config.cache.directory
     parent = str(Path(config.cache.directory).parent)
-    assert places[parent] == "cache"  # inside it: the volume's own directory is open to others, and refused
+    assert places[parent] == "cache"  # a subdirectory: the volume's root is open to other users, and so refused
 
 
-def test_a_proxy_has_the_patience_and_the_room_that_a_module_may_need() -> None:
+def test_a_proxy_has_the_timeouts_and_sizes_that_a_module_may_need() -> None:
     (rule,) = one("HTTPRoute")["spec"]["rules"]
     annotations = one("Ingress")["metadata"]["annotations"]
     nginx = {name.removeprefix("nginx.ingress.kubernetes.io/proxy-"): value for name, value in annotations.items()}

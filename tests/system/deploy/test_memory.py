@@ -1,4 +1,4 @@
-"""What the first commands of a page start uses no more memory at the worst than it is given."""
+"""The memory of the deployments fits into their limits in the worst case."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from wagi_gateway.config.settings import Config
 
 GIB = 2**30
 WORKER = 300 * 2**20
-"""What a worker needs beside its guests, as the pages say."""
+"""The memory of a worker without its guests, as in the pages."""
 SYSTEMD, CONTAINERS = ((ROOT / "docs" / name).read_text() for name in ("systemd.md", "containers.md"))
 SERVICE = (ROOT / "deploy/systemd/wagi-gateway.service").read_text()
 
@@ -26,7 +26,7 @@ def configuration(text: str) -> Config:
 
 
 def worst(config: Config) -> int:
-    """Bytes; /tmp is in memory."""
+    """The worst case in bytes; /tmp is in memory."""
     server = config.server
     memory = max(module.limits.memory for module in config.module)
     return server.workers * (WORKER + server.concurrency * memory + server.spool)
@@ -45,7 +45,7 @@ def test_the_worst_case_fits(page: str, bound: re.Match[str] | None) -> None:
     config = configuration(text)
     assert bound
     assert worst(config) <= int(bound[1]) * GIB
-    # What the page says of it, and of the defaults.
+    # The page's numbers for the worst case and for the defaults.
     sum_ = (
         f"300 MiB, {config.server.concurrency} . {config.limits.memory >> 20} MiB and {config.server.spool >> 20} MiB"
     )

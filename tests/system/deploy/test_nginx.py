@@ -1,4 +1,4 @@
-"""The files of deploy/nginx, with nothing changed in them but addresses and paths, in a real nginx before a gateway."""
+"""The files of deploy/nginx, with other addresses and paths, in a real nginx in front of a gateway."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="module")
 def tls_site(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Site]:
-    """nginx that ends TLS."""
+    """nginx with TLS."""
     with serving("wagi-gateway-tls.conf", tmp_path_factory.mktemp("nginx"), cache) as running_site:
         yield running_site
 
@@ -125,7 +125,7 @@ def test_a_body_that_is_too_large(site: Site) -> None:
 
 
 def test_a_client_that_leaves_ends_its_guest(site: Site) -> None:
-    for _ in range(2):  # the second one needs the place of the first
+    for _ in range(2):  # the second request needs the capacity of the first
         with connected(site.address, CLIENT) as connection:
             connection.send(message("GET /spin HTTP/1.1", "Host: h"))
             assert connection.socket.recv(100).startswith(b"HTTP/1.1 200 ")
@@ -144,7 +144,7 @@ def is_spinning(site: Site) -> bool:
 def test_an_upload_that_is_aborted_starts_no_guest(site: Site) -> None:
     with connected(site.address, CLIENT) as connection:
         connection.send(message("POST /aborted HTTP/1.1", "Host: h", "Content-Length: 1000000", body=b"x" * 1000))
-        site.ask(message("GET / HTTP/1.1", "Host: h"))  # by then the gateway has the head
+        site.ask(message("GET / HTTP/1.1", "Host: h"))  # the gateway has the request head now
         connection.send(b"y" * 100_000)
     line = site.gateway.wait_for_log(r".*POST /aborted status=(\d+).*")
     assert line[1] in ("400", "499")
@@ -158,12 +158,12 @@ def test_upstream_connections_are_kept(site: Site) -> None:
         before = upstream_ports(site)
         for _ in range(200):
             assert client.get(f"{site.url}/kept").status_code == 200
-        assert upstream_ports(site) == before  # the very same connections
+        assert upstream_ports(site) == before  # the same connections
         assert 0 < len(before) <= 32
 
 
 def upstream_ports(site: Site) -> set[str]:
-    """What tells each connection between nginx and the gateway from others."""
+    """The client ports of the connections between nginx and the gateway."""
     gateway = site.gateway
     if gateway.url.startswith("http://unix:"):
         path = gateway.url.removeprefix("http://unix:")
@@ -238,8 +238,8 @@ def test_a_client_has_its_share_of_connections(site: Site) -> None:
 
 
 def test_a_browser_with_many_requests_over_one_connection_is_refused_none(tls_site: Site) -> None:
-    """limit_conn counts each stream of HTTP/2 that is open. What a client sends before it has been told how many it may
-    is refused as a stream, which browsers repeat (RFC 9113 section 8.7), and not answered."""
+    """limit_conn counts each open stream of HTTP/2. nginx refuses streams over the limit of its SETTINGS, which the
+    client has not received yet; browsers retry refused streams (RFC 9113 section 8.7)."""
     assert tls_site.secure
     h2load = installed("h2load", "nghttp2-client")
     url = f"https://127.0.0.1:{tls_site.secure[1]}/nap"

@@ -1,4 +1,4 @@
-"""The units: as strict as they say, and the gateway lives under what they forbid."""
+"""The units: their restrictions are effective, and the gateway runs under them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def seconds(span: str) -> float:
 
 @pytest.fixture
 def units(tmp_path: Path) -> Path:
-    """The units with a program that is there."""
+    """The units, with the path of an existing program."""
     for unit in FILES:
         target = tmp_path / unit.relative_to(UNITS)
         target.parent.mkdir(exist_ok=True)
@@ -57,7 +57,7 @@ def units(tmp_path: Path) -> Path:
 
 
 def analyze(*arguments: str | Path) -> str:
-    """What systemd-analyze has to say; it must have nothing to complain of."""
+    """The output of systemd-analyze, which must report no problem."""
     command = [installed("systemd-analyze"), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
@@ -74,7 +74,7 @@ def test_the_service_is_fenced_in(units: Path) -> None:
     written = re.search(r"gives it ([\d.]+) of 10", PAGE)
     assert measured
     assert written
-    assert abs(float(measured[1]) - float(written[1])) <= 0.2  # another systemd weighs a little differently
+    assert abs(float(measured[1]) - float(written[1])) <= 0.2  # other releases of systemd have other weights
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_a_stop_takes_longer_than_requests_in_flight_may() -> None:
     assert seconds(settings(SERVICE, "Service")["TimeoutStopSec"][0]) >= ServerConfig().shutdown_grace + 10
 
 
-def test_the_socket_changes_nothing_but_who_listens() -> None:
+def test_the_socket_unit_replaces_only_the_listener() -> None:
     commands = settings(DROP_IN, "Service")["ExecStart"]
     assert commands == ["", f"{settings(SERVICE, 'Service')['ExecStart'][0]} --listen fd:3"]
     assert settings(SOCKET, "Socket")["ListenStream"] == [ServerConfig().listen]
@@ -130,7 +130,7 @@ def test_nginx_connects_where_systemd_listens() -> None:
     assert taken_away == ""
     assert f"    server unix:{path};\n" in front
     assert (socket_unit["SocketGroup"], socket_unit["SocketMode"]) == (["www-data"], ["0660"])
-    # What is in a directory of the service's own goes when the service ends.
+    # systemd removes the service's RuntimeDirectory with its content.
     assert not path.startswith(f"/run/{settings(SERVICE, 'Service')['RuntimeDirectory'][0]}/")
 
 
@@ -155,7 +155,7 @@ def test_it_serves_with_the_system_calls_it_is_left(
     config += f'[[module]]\nroute = "/echo"\nmodule = "{ROOT}/samples/c/echo.wasm"\n'
     with running(tmp_path, config, "--workers", str(workers), cache=cache, preexec=system_calls) as server:
         statuses = [server.get(path).status_code for path in ("/hello", "/loop", "/trap", "/healthz")]
-        body = b"a" * (3 << 20)  # more than is kept in memory
+        body = b"a" * (3 << 20)  # too large for memory, so written to a file
         assert statuses == [200, 504, 500, 200]
         assert server.post("/echo", body).content == body
         assert "Operation not permitted" not in server.log
@@ -172,8 +172,8 @@ print(libc.mount(b"a", b"/", b"tmpfs", 0, None), ctypes.get_errno())
 
 
 def test_memory_cannot_be_denied_to_become_executable(tmp_path: Path, cache: Path) -> None:
-    """Why MemoryDenyWriteExecute= is off: neither a compiled module nor one from the cache can be run. When this fails,
-    wasmtime has found a way, and the unit can have it."""
+    """With MemoryDenyWriteExecute= neither a compiled module nor one from the cache runs, so the unit leaves it off. If
+    this test fails, wasmtime supports the setting, and the unit can use it."""
     (tmp_path / "hello.wat").write_text(guests.HELLO)
     command = [sys.executable, "-m", "wagi_gateway", "run", str(tmp_path / "hello.wat"), "--cache-dir", str(cache)]
     assert subprocess.run(command, capture_output=True).returncode == 0

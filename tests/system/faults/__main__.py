@@ -1,4 +1,4 @@
-"""The long form: every fault once, then load for as long as one likes. `python -m tests.system.faults --help`."""
+"""The long form: every fault once, then load for a chosen time. `python -m tests.system.faults --help`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CALM = 3.0
 
 
 def main() -> int:
-    """The exit code: 1 if anything is not as it should be."""
+    """The exit code: 1 if there is a problem."""
     parser = argparse.ArgumentParser(prog="scripts/soak", description=__doc__)
     parser.add_argument(
         "--minutes", type=float, default=30, help="of load after the faults, and five in which it runs in; 0 for none"

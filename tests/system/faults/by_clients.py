@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.conftest import wait_until
 from tests.support.attacks import get
 
-from .city import PATIENCE, City
+from .city import TIMEOUT, City
 
 _DRIP = 0.1
 """Seconds between two bytes of a slow client."""
@@ -23,28 +23,28 @@ _CROWD = 2000
 
 
 def slow_heads(city: City) -> None:
-    """Clients whose request never comes to an end are hung up on, although they send all the time."""
+    """Clients whose request head never ends are disconnected, although they send all the time."""
     _drip(city, 200, b"GET /hello HTTP/1.1\r\nHost: localhost\r\nX: ")
 
 
 def slow_bodies(city: City) -> None:
-    """The same in a request's body, with a length and without."""
+    """Clients whose request body never ends are disconnected, with a Content-Length and without."""
     _drip(city, 50, b"POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n")
     _drip(city, 50, b"POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n10000\r\n")
 
 
 def slow_readers(city: City) -> None:
-    """Clients that read nothing of what they asked for are dropped, and their guests do not wait for them."""
+    """Clients that do not read the response are disconnected, and their guests end."""
     with _connected(city, 64, small=True) as connections:
         for connection, path in zip(connections, itertools.cycle(("/pour", "/files/large", "/files/large", "/pour"))):
             connection.sendall(get(path) if path == "/pour" else get(path) * 3)
-        # The system drops them without a word to those who do not listen anyway.
+        # The kernel removes the connection without a notice to a client that does not read.
         ports = {f":{connection.getsockname()[1]:04X}" for connection in connections}
-        wait_until(lambda: not ports & _peers(city), PATIENCE, lambda: "who reads nothing is still connected")
+        wait_until(lambda: not ports & _peers(city), TIMEOUT, lambda: "who reads nothing is still connected")
 
 
 def aborted_uploads(city: City) -> None:
-    """Clients that go away in the middle of a body."""
+    """Clients that disconnect within a request body."""
     head = b"POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 3000000\r\n\r\n"
     for _ in range(3):
         with _connected(city, 50) as connections:
@@ -54,7 +54,7 @@ def aborted_uploads(city: City) -> None:
 
 
 def aborted_downloads(city: City) -> None:
-    """Clients that go away in the middle of a response."""
+    """Clients that disconnect within a response."""
     for path in ("/pour", "/files/large", "/pieces"):
         with _connected(city, 30) as connections:
             for connection in connections:
@@ -65,12 +65,12 @@ def aborted_downloads(city: City) -> None:
 
 
 def a_crowd(city: City) -> None:
-    """2,000 connections at the same time, and a request on each: all are answered."""
+    """2,000 connections at the same time with one request each: the gateway answers all."""
     with _connected(city, _CROWD) as connections:
         for _ in range(2):
             for connection in connections:
                 connection.sendall(get("/crowd"))
-            deadline = time.monotonic() + PATIENCE
+            deadline = time.monotonic() + TIMEOUT
             for connection in connections:
                 connection.settimeout(max(0.001, deadline - time.monotonic()))
                 answer = b""
@@ -82,12 +82,12 @@ def a_crowd(city: City) -> None:
 
 
 def _drip(city: City, count: int, beginning: bytes) -> None:
-    """Sends a byte now and then on each connection, until the gateway has answered all of them, or hung up."""
+    """Sends single bytes on each connection until the gateway has answered or closed all of them."""
     with _connected(city, count) as connections:
         living = list(connections)
         for connection in living:
             connection.sendall(beginning)
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while living:
             assert time.monotonic() < deadline, f"{len(living)} slow clients wait for nothing"
             for connection in list(living):
@@ -103,7 +103,7 @@ def _drip(city: City, count: int, beginning: bytes) -> None:
 
 
 def _peers(city: City) -> set[str]:
-    """The ports of those whose connection the gateway has open, as /proc/net/tcp has them."""
+    """The ports of connected clients, as in /proc/net/tcp."""
     here = f":{city.gateway.address[1]:04X}"
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     return {row[2][-5:] for row in rows if row[1][-5:] == here and row[9] != "0"}
@@ -111,7 +111,7 @@ def _peers(city: City) -> set[str]:
 
 @contextmanager
 def _connected(city: City, count: int, *, small: bool = False) -> Iterator[list[socket.socket]]:
-    """So many connections, with a receive buffer as small as can be or the usual one."""
+    """`count` connections, with the smallest receive buffer or the usual one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < count + 1000:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, count + 1000), hard))
@@ -121,13 +121,13 @@ def _connected(city: City, count: int, *, small: bool = False) -> Iterator[list[
             connection = stack.enter_context(socket.socket())
             if small:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            connection.settimeout(PATIENCE)
+            connection.settimeout(TIMEOUT)
             connection.connect(city.gateway.address)
             connections.append(connection)
         yield connections
 
 
 def _reset(connection: socket.socket) -> None:
-    """Closes a connection as a client that crashes does."""
+    """Resets a connection, like a client that crashes."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()

@@ -8,21 +8,21 @@ import httpx
 
 from tests.support.attacks import together
 
-from .city import PATIENCE, City
+from .city import TIMEOUT, City
 
 
 def loops(city: City) -> None:
-    """Guests that compute without end are stopped in time."""
+    """Guests that compute without end are stopped at the deadline."""
     assert _statuses(city, "/loop", 8) == {504}
 
 
 def sleeps(city: City) -> None:
-    """Guests that sleep without end are stopped in time."""
+    """Guests that sleep without end are stopped at the deadline."""
     assert _statuses(city, "/sleep", 8) == {504}
 
 
 def memory_bombs(city: City) -> None:
-    """Guests that take and touch all the memory they get."""
+    """Guests that allocate and write all memory up to their limit."""
     assert _statuses(city, "/bomb", 16) == {500}
 
 
@@ -32,12 +32,12 @@ def traps(city: City) -> None:
 
 
 def floods_of_stdout(city: City) -> None:
-    """Guests that print without end are cut off at their limit; their clients read as fast as they can."""
+    """Guests that print without end are cut off at their limit, with clients that read at full speed."""
 
     def read(_: int) -> int:
         got = 0
         try:
-            with httpx.stream("GET", f"{city.gateway.url}/stdout", trust_env=False, timeout=PATIENCE) as answer:
+            with httpx.stream("GET", f"{city.gateway.url}/stdout", trust_env=False, timeout=TIMEOUT) as answer:
                 assert answer.status_code == 200
                 for piece in answer.iter_raw():
                     got += len(piece)
@@ -49,17 +49,17 @@ def floods_of_stdout(city: City) -> None:
 
 
 def floods_of_stderr(city: City) -> None:
-    """Guests that log without end: a bounded part of it reaches the log."""
+    """Guests that write standard error without end: a bounded part reaches the log."""
     before = len(city.gateway.log)
     assert _statuses(city, "/stderr", 8) <= {200, 504}
     assert len(city.gateway.log) - before < 8 * 2 * 64 * 1024
 
 
 def _statuses(city: City, path: str, count: int) -> set[int]:
-    """The statuses of requests made at the same time; one that was cut off has the status it began with."""
+    """The statuses of concurrent requests; a response that is cut off keeps its status."""
 
     def ask(_: int) -> int:
-        with httpx.stream("GET", city.gateway.url + path, trust_env=False, timeout=PATIENCE) as answer:
+        with httpx.stream("GET", city.gateway.url + path, trust_env=False, timeout=TIMEOUT) as answer:
             with contextlib.suppress(httpx.RemoteProtocolError):
                 answer.read()
             return answer.status_code

@@ -1,4 +1,4 @@
-"""Faults of those who run it: processes, signals, configurations."""
+"""Faults of operators: processes, signals, configurations."""
 
 from __future__ import annotations
 
@@ -11,39 +11,39 @@ import httpx
 
 from tests.conftest import wait_until
 
-from .city import PATIENCE, City
+from .city import TIMEOUT, City
 from .fault import Affected
 
 
 def a_worker_is_killed(city: City) -> Affected:
-    """One worker dies without a word; another one takes its place."""
+    """SIGKILL ends one worker; the supervisor replaces it."""
     worker = city.serving()[-1]
     since = time.monotonic()
     os.kill(worker, signal.SIGKILL)
     wait_until(lambda: _is_dead(worker))
     until = time.monotonic()
     wait_until(
-        lambda: worker not in city.serving() and len(city.serving()) == city.workers and _is_ready(city), PATIENCE
+        lambda: worker not in city.serving() and len(city.serving()) == city.workers and _is_ready(city), TIMEOUT
     )
     return Affected(since, until, frozenset({502}))
 
 
 def a_storm_of_hangups(city: City) -> None:
-    """A hundred signals while modules change: what is there in the end is served."""
+    """A hundred SIGHUPs while modules change: the last state is served."""
     answer = b""
     for number in range(100):
         if number % 10 == 0:
             answer = city.change()
         city.hang_up()
         time.sleep(0.005)
-    wait_until(lambda: city.gateway.get("/changing").content == answer, PATIENCE)
+    wait_until(lambda: city.gateway.get("/changing").content == answer, TIMEOUT)
     city.reload()
     for _ in range(2 * city.workers):
         assert city.gateway.get("/changing").content == answer
 
 
 def a_broken_configuration(city: City) -> None:
-    """A mistake changes nothing and is named; the mended file is served."""
+    """A mistake changes nothing and is reported; the corrected file is served."""
     right = city.config()
     try:
         for broken, reason in (
@@ -61,7 +61,7 @@ def a_broken_configuration(city: City) -> None:
 
 
 def _is_dead(pid: int) -> bool:
-    """Whether the last of its threads, and with it its connections, is gone."""
+    """Whether the process and all its threads have ended, and so its connections."""
     try:
         is_zombie = "State:\tZ" in Path(f"/proc/{pid}/status").read_text()
         return is_zombie and len(os.listdir(f"/proc/{pid}/task")) == 1

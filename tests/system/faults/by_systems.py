@@ -1,4 +1,4 @@
-"""Faults of what is around it: disks, the registry, the clock, the limit on descriptors."""
+"""Faults of the environment: disks, the registry, the clock, the limit on descriptors."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from tests.conftest import warnings
 from tests.support.attacks import get
 from tests.support.registry import running_registry
 
-from .city import PATIENCE, City
+from .city import TIMEOUT, City
 
 _DAY = 86400
 _FREE = 24
-"""Descriptors that are left for connections."""
+"""The number of free descriptors for connections."""
 _FOR_GUESTS = 64
-"""The same for guests, which are given the last quarter of all."""
+"""The number of free descriptors for guests, which get the last quarter of all."""
 
 
 def no_cache(city: City) -> None:
-    """The cache's directory is deleted with everything in it; modules that change are compiled all the same."""
+    """The cache's directory is deleted; changed modules are compiled nevertheless."""
     cache = city.seen("cache") / "modules"
     shutil.rmtree(cache)
     city.renewed()
@@ -54,7 +54,7 @@ def a_full_cache(city: City) -> None:
 
 
 def no_temporary_space(city: City) -> None:
-    """The disk of temporary files is full: bodies that need one are refused, smaller ones are not."""
+    """The disk of temporary files is full: large bodies are refused, bodies that fit into memory are not."""
     body = b"x" * 3_000_000
     assert city.gateway.post("/echo", body).content == body
     with _filled(city.seen("spool")):
@@ -65,7 +65,7 @@ def no_temporary_space(city: City) -> None:
 
 
 def no_registry(city: City) -> None:
-    """The registry is gone while its modules are asked for: the copies are used."""
+    """The registry is unreachable during a reload: the store's copies are used."""
     address = city.registry.address
     city.registry.stop()
     log = city.renewed()
@@ -76,7 +76,7 @@ def no_registry(city: City) -> None:
 
 
 def a_jump_of_the_clock(city: City) -> None:
-    """The clock goes a day forward, then two back; what has a time limit keeps it."""
+    """The wall clock jumps a day forward, then two back; all time limits hold."""
     assert city.clock
     for offset in (_DAY, -_DAY):
         city.clock.write_text(f"{offset:+d}\n")
@@ -89,7 +89,7 @@ def a_jump_of_the_clock(city: City) -> None:
 
 
 def no_descriptors(city: City) -> None:
-    """There are no more descriptors for connections: whoever comes waits until others go, and is answered then."""
+    """All descriptors are in use: new connections wait until others close, and are answered then."""
     pid = city.serving()[0]
     limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     taken = {int(number) for number in os.listdir(f"/proc/{pid}/fd")}
@@ -108,7 +108,7 @@ def no_descriptors(city: City) -> None:
             answered = _answered(waiting)
             assert 0 < len(answered) < many, f"{len(answered)} of {many} were answered"
             assert city.gateway.get("/hello").status_code == 200
-            deadline = time.monotonic() + PATIENCE
+            deadline = time.monotonic() + TIMEOUT
             while waiting := [connection for connection in waiting if connection not in answered]:
                 assert time.monotonic() < deadline, f"{len(waiting)} connections wait in vain"
                 for connection in answered:
@@ -120,13 +120,13 @@ def no_descriptors(city: City) -> None:
 
 
 def _asking(city: City) -> socket.socket:
-    connection = socket.create_connection(city.gateway.address, timeout=PATIENCE)
+    connection = socket.create_connection(city.gateway.address, timeout=TIMEOUT)
     connection.sendall(get("/hello"))
     return connection
 
 
 def _answered(connections: list[socket.socket]) -> list[socket.socket]:
-    """Those that have an answer, which is as it should be."""
+    """The connections with a response, which must be the right one."""
     answered = select.select(connections, [], [], 0.3)[0]
     for connection in answered:
         assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")

@@ -1,4 +1,4 @@
-"""Every fault there is."""
+"""The list of all faults."""
 
 from __future__ import annotations
 

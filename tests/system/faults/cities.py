@@ -1,4 +1,4 @@
-"""Cities for faults: one for those that need several processes, one whose clock can be moved, one for the others."""
+"""Cities for faults: one with several workers, one with a clock that can be set, one for all other faults."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from .usage import Usage
 
 
 class Cities:
-    """Starts each when it is needed first; all of them end with the `stack`."""
+    """Starts each city at its first use; all end with the `stack`."""
 
     def __init__(self, directory: Path, stack: contextlib.ExitStack, workers: int = 1) -> None:
-        """`workers` is how many processes serve where a fault does not need more."""
+        """`workers` is the number of workers for faults that need no more."""
         self._directory = directory
         self._stack = stack
         self._workers = workers
         self._running: dict[tuple[int, bool], tuple[City, Usage]] = {}
 
     def inflict(self, fault: Fault, calm: float) -> Outcome:
-        """What comes of a fault after `calm` seconds of load."""
+        """The outcome of a fault after `calm` seconds of load."""
         workers = max(self._workers, fault.workers)
         running, before = self._city(workers, has_clock=fault.has_clock)
         return trial(running, fault, before, calm)
 
     def rest(self) -> None:
-        """Everything that faults needed is given back. Raises AssertionError."""
+        """Raises AssertionError if a city still holds resources of a fault."""
         for running, before in self._running.values():
             settle(running, before)
 

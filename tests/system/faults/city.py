@@ -1,4 +1,4 @@
-"""The server that faults befall, and what is around it: nginx, a registry, a service that guests call."""
+"""The gateway under test and its environment: nginx, a registry, a service for outbound calls."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from tests.system.deploy.front import Front, front
 
 T = TypeVar("T")
 
-PATIENCE = 20.0
-"""Seconds in which every request is answered, or it counts as one that hangs."""
+TIMEOUT = 20.0
+"""The timeout of a request in seconds."""
 DISK = 24 * 2**20
-"""Bytes of the disk that holds the cache, and of the one for temporary files."""
-SLOTS = 64
+"""Bytes of the disk for the cache and of the disk for temporary files."""
+IDLE_PIPES = 64
 """Idle pairs of pipes that a process keeps."""
 LARGE = bytes(range(256)) * 1200
-"""A file that is served."""
+"""A static file."""
 STREAMED = b"first " * 2000, b"to the end\n"
 _SETTINGS = """
 [server]
@@ -71,42 +71,42 @@ _GUESTS = {
     "nap": guests.sleeps(100_000_000, b"", guests.CONTENT_TYPE),
     "crowd": guests.HELLO,
 }
-_GOOD: dict[str, object] = {"time": f"{PATIENCE:.0f}s", "queue": 1000, "queue_time": f"{PATIENCE:.0f}s"}
-"""Limits of what has to be answered, whatever befalls the others."""
+_GOOD: dict[str, object] = {"time": f"{TIMEOUT:.0f}s", "queue": 1000, "queue_time": f"{TIMEOUT:.0f}s"}
+"""Limits of the modules that must respond during every fault."""
 
 
 @dataclass(slots=True)
 class City:
-    """Everything that runs."""
+    """All running processes."""
 
     gateway: Server
     front: Front
     registry: Registry
     target: Target
     directory: Path
-    """Where its files are."""
+    """The directory of the city's files."""
     workers: int
     stack: contextlib.ExitStack
-    """What ends with it."""
+    """The contexts that end with the city."""
     clock: Path | None
-    """What says how far the gateway's clock is off, for one whose clock can be moved."""
+    """The file with the offset of the gateway's wall clock, if the clock can be set."""
     version: int = 0
-    """What `/changing` answers; every reload that compiles changes it."""
+    """The response of `/changing`; every reload that compiles changes it."""
 
     @property
     def secure(self) -> str:
-        """Where nginx speaks TLS."""
+        """The URL of nginx with TLS."""
         assert self.front.secure
         return "https://{}:{}".format(*self.front.secure)
 
     @property
     def admin(self) -> str:
-        """The operator's listener."""
+        """The URL of the admin listener."""
         line = next(line for line in self.gateway.stdout if line.startswith("Admin: "))
         return line.removeprefix("Admin: serving on ")
 
     def keep(self, context: contextlib.AbstractContextManager[T]) -> T:
-        """Something that ends with it."""
+        """Registers a context that ends with the city."""
         return self.stack.enter_context(context)
 
     def processes(self) -> list[int]:
@@ -119,15 +119,15 @@ class City:
         return found
 
     def serving(self) -> list[int]:
-        """The ids of those that serve."""
+        """The process ids of the workers."""
         return [pid for pid in self.processes() if self.workers == 1 or b"spawn_main" in _command(pid)]
 
     def seen(self, name: str) -> Path:
-        """A directory of the gateway's own, `cache` or `spool`, as the gateway sees it."""
+        """The path of the `cache` or `spool` directory in the gateway's mount namespace."""
         return Path(f"/proc/{self.gateway.process.pid}/root{self.directory / 'disks' / name}")
 
     def remount(self, name: str, options: str) -> None:
-        """Changes how one of those two is mounted."""
+        """Remounts the `cache` or `spool` directory with other options."""
         enter = [installed("nsenter"), f"--target={self.gateway.process.pid}", "--mount"]
         if os.geteuid() != 0:
             enter += ["--user", "--preserve-credentials"]
@@ -136,17 +136,17 @@ class City:
         )
 
     def write(self, config: str) -> None:
-        """Puts a configuration in its place, as a deployment does."""
+        """Replaces the configuration atomically, as a deployment does."""
         path = self.directory / "modules.toml"
         path.with_suffix(".new").write_text(config)
         path.with_suffix(".new").replace(path)
 
     def config(self) -> str:
-        """The configuration as it should be."""
+        """The valid configuration."""
         return (self.directory / "modules.right").read_text()
 
     def change(self) -> bytes:
-        """Gives `/changing` a module that was never compiled before; what it answers."""
+        """Gives `/changing` a module that was never compiled; returns the module's response."""
         self.version += 1
         answer = b"version %d\n" % self.version
         path = self.directory / "changing.wat"
@@ -155,18 +155,18 @@ class City:
         return answer
 
     def hang_up(self) -> None:
-        """Has it reload."""
+        """Sends SIGHUP to the gateway."""
         self.gateway.process.send_signal(signal.SIGHUP)
 
     def reload(self, outcome: str = "reloaded: ") -> str:
-        """Has it reload, and waits; what it has logged meanwhile."""
+        """Sends SIGHUP and waits for the reload; returns the log lines meanwhile."""
         before = len(self.gateway.log)
         self.hang_up()
         wait_until(lambda: outcome in self.gateway.log[before:], 60, lambda: self.gateway.log[before:])
         return self.gateway.log[before:]
 
     def renewed(self) -> str:
-        """Changes a module, has it reload, and sees that the new one answers; what it has logged meanwhile."""
+        """Changes a module, reloads, and checks the new response; returns the log lines meanwhile."""
         answer = self.change()
         log = self.reload()
         for _ in range(2 * self.workers):
@@ -176,7 +176,7 @@ class City:
 
 @contextlib.contextmanager
 def city(directory: Path, workers: int = 1, *, has_clock: bool = False) -> Iterator[City]:
-    """Runs all of it; with `has_clock` the gateway's clock can be moved."""
+    """Runs a city; with `has_clock` the gateway's wall clock can be set."""
     for program, package in (("curl", "curl"), ("wrk", "wrk"), ("h2load", "nghttp2-client")):
         installed(program, package)
     for name in ("files", "disks/cache", "disks/spool"):
@@ -222,12 +222,12 @@ def _config(target: Target, registry: Registry) -> str:
         config += guest(f"/{name}", name, concurrency=8)
     config += guest("/stdout", "stdout", concurrency=8, time="5s")
     config += guest("/pour", "stdout", concurrency=16, time="5s", stdout="1GiB")
-    config += guest("/nap", "nap", time="5s", concurrency=SLOTS)
+    config += guest("/nap", "nap", time="5s", concurrency=IDLE_PIPES)
     return config
 
 
 def _moved_by(clock: Path) -> dict[str, str]:
-    """What has libfaketime say what time it is: only the wall clock is another one, as after a step of it."""
+    """The environment of libfaketime, which changes the wall clock only."""
     found = sorted(Path("/usr").glob("lib*/**/faketime/libfaketimeMT.so.1"))
     assert found, "libfaketime is not installed: install the Debian package faketime"
     return {
@@ -240,7 +240,7 @@ def _moved_by(clock: Path) -> dict[str, str]:
 
 
 def _disks(directory: Path) -> list[str]:
-    """A command that has two small disks of its own for the cache and the temporary files."""
+    """A prefix for a command, which then has two small disks for the cache and the temporary files."""
     mounts = " && ".join(f'mount -t tmpfs -o size={DISK},mode=0700 tmpfs "$0/{name}"' for name in ("cache", "spool"))
     return with_mounts(mounts, directory / "disks")
 

@@ -1,4 +1,4 @@
-"""A fault, and whom it is allowed to affect."""
+"""A fault, and the requests that it may affect."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from .load import Answer
 
 @dataclass(frozen=True, slots=True)
 class Affected:
-    """Requests of others that a fault may cost: those under way in its time that got no answer, or one that says so."""
+    """The failures that a fault excuses: requests in progress during it, without a response or with a given status."""
 
     since: float
     until: float
     """On the monotonic clock."""
     statuses: frozenset[int] = frozenset()
-    """What they may be answered with."""
+    """Statuses that such a request may have."""
 
     def has(self, answer: Answer) -> bool:
-        """Whether this request's failure is the fault's."""
+        """Whether the fault excuses the failure of this request."""
         is_in_time = answer.began <= self.until and answer.ended >= self.since
         is_told = any(f"status {status}" in (answer.wrong or "") for status in self.statuses)
         return answer.wrong is not None and is_in_time and (answer.is_lost or is_told)
 
 
 Inflict = Callable[[City], Affected | None]
-"""Inflicts it, and checks what the gateway does with those who take part; returns once it is over."""
+"""Injects a fault, and checks the gateway's responses to its participants; returns when the fault is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,6 @@ class Fault:
     name: str
     inflict: Inflict
     workers: int = 1
-    """Processes that it needs at least."""
+    """The least number of workers."""
     has_clock: bool = False
-    """Whether it moves the gateway's clock."""
+    """Whether the fault sets the gateway's wall clock."""

@@ -1,4 +1,4 @@
-"""Steady load: real clients that ask all the time, and know what the answer has to be."""
+"""Steady load: clients that send requests all the time and check each response."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ import httpx
 
 from tests.support.farm import pattern
 
-from .city import LARGE, PATIENCE, STREAMED, City
+from .city import LARGE, STREAMED, TIMEOUT, City
 
 UPLOAD = pattern(300_000)
 _WRK_CONNECTIONS = 4
 UNDER_WAY = {"httpx": 2, "curl": 1, "wrk": _WRK_CONNECTIONS, "h2load": 4}
-"""Requests that each client has under way at most, so that a killed worker can cost it no more."""
+"""The most requests in progress of each client, and so the most that a killed worker can lose."""
 _WRK = """
 wrong = 0
 function setup(thread) threads = threads or {}; table.insert(threads, thread) end
@@ -42,21 +42,21 @@ end
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of a request."""
+    """The result of a request."""
 
     client: str
     began: float
     """On the monotonic clock."""
     ended: float
     wrong: str | None = None
-    """What was wrong with it."""
+    """The error of the request, or None."""
     is_lost: bool = False
-    """Whether there was no answer at all, because the connection failed."""
+    """Whether the connection failed without a response."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A request, and what it is answered."""
+    """A request and its expected response."""
 
     path: str
     expected: bytes
@@ -64,7 +64,7 @@ class Ask:
 
 
 def asks(city: City) -> tuple[Ask, ...]:
-    """Everything the gateway does for those who mean well."""
+    """Requests for all features of the gateway."""
     called = f"{city.target.url}/hello answered 200 (text/plain)\n\nhello from the target\n\n".encode()
     return (
         Ask("/hello", b"hello world\n"),
@@ -79,11 +79,11 @@ def asks(city: City) -> tuple[Ask, ...]:
 
 @dataclass(slots=True)
 class Load:
-    """All clients at work, between the `with`'s begin and end."""
+    """Runs all clients during a `with` block."""
 
     city: City
     answers: list[Answer] = field(default_factory=list)
-    """Those whose time is known; wrk only counts."""
+    """The results with times, of all clients but wrk."""
     counted: int = 0
     """Requests of wrk."""
     _is_over: threading.Event = field(default_factory=threading.Event)
@@ -100,7 +100,7 @@ class Load:
 
     def __exit__(self, *_: object) -> None:
         self._is_over.set()
-        deadline = time.monotonic() + 2 * PATIENCE
+        deadline = time.monotonic() + 2 * TIMEOUT
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         assert not any(thread.is_alive() for thread in self._threads), "a client hangs"
@@ -114,14 +114,14 @@ class Load:
             self._errors.append(error)
 
     def _pauses(self, seconds: float) -> Iterator[None]:
-        """Goes on until the load is over, so often at most."""
+        """Yields until the load is over, at a bounded rate."""
         while not self._is_over.is_set():
             yield
             self._is_over.wait(seconds)
 
     def _httpx(self) -> None:
-        """Keeps its connection."""
-        with httpx.Client(timeout=PATIENCE, trust_env=False, verify=_UNVERIFIED) as client:
+        """Requests of httpx over a persistent connection."""
+        with httpx.Client(timeout=TIMEOUT, trust_env=False, verify=_UNVERIFIED) as client:
             for ask, _ in zip(itertools.cycle(asks(self.city)), self._pauses(0.01)):
                 began = time.monotonic()
                 wrong, is_lost = None, False
@@ -135,12 +135,12 @@ class Load:
                 self.answers.append(Answer("httpx", began, time.monotonic(), wrong, is_lost))
 
     def _curl(self) -> None:
-        """Connects anew each time; uploads."""
+        """Uploads by curl, each over a new connection."""
         folder = self.city.directory
         (folder / "upload").write_bytes(UPLOAD)
         ask = Ask("/echo", UPLOAD, UPLOAD)
         command = [
-            *("curl", "-sS", "--noproxy", "*", "--max-time", str(PATIENCE), "-w", "%{stderr}%{http_code}"),
+            *("curl", "-sS", "--noproxy", "*", "--max-time", str(TIMEOUT), "-w", "%{stderr}%{http_code}"),
             *("--data-binary", f"@{folder / 'upload'}", f"{self.city.gateway.url}{ask.path}"),
         ]
         for _ in self._pauses(0.05):
@@ -152,11 +152,11 @@ class Load:
             self.answers.append(Answer("curl", began, time.monotonic(), wrong, is_lost=bool(result.returncode)))
 
     def _wrk(self) -> None:
-        """Counts, but does not say when."""
+        """Requests of wrk, which reports counts without times."""
         script = self.city.directory / "wrk.lua"
         script.write_text(_WRK)
         command = [
-            *("wrk", "-t1", f"-c{_WRK_CONNECTIONS}", "-d9999s", f"--timeout={PATIENCE:.0f}s", "-s", str(script)),
+            *("wrk", "-t1", f"-c{_WRK_CONNECTIONS}", "-d9999s", f"--timeout={TIMEOUT:.0f}s", "-s", str(script)),
             f"{self.city.gateway.url}/hello",
         ]
         began = time.monotonic()
@@ -166,7 +166,7 @@ class Load:
                     pass
             finally:
                 process.send_signal(signal.SIGINT)
-                output = process.communicate(timeout=PATIENCE)[0]
+                output = process.communicate(timeout=TIMEOUT)[0]
         found = re.search(r"counted (\d+) (\d+) (\d+) (\d+) (\d+) (\d+) (\d+)", output)
         assert found, f"wrk says nothing:\n{output}"
         requests, connect, read, write, late, status, bodies = map(int, found.groups())
@@ -183,23 +183,23 @@ class Load:
             self.answers += [Answer("wrk", began, time.monotonic(), what, is_lost)] * count
 
     def _h2load(self) -> None:
-        """Speaks HTTP/2 to nginx."""
+        """Requests of h2load in HTTP/2 to nginx."""
         log = self.city.directory / "h2load.log"
         count = 20
         urls = [f"{self.city.secure}{ask.path}" for ask in asks(self.city) if ask.body is None]
         command = [
-            *("h2load", f"-n{count}", "-c2", "-m2", "--rps=25", f"-N{PATIENCE:.0f}s", f"--log-file={log}"),
+            *("h2load", f"-n{count}", "-c2", "-m2", "--rps=25", f"-N{TIMEOUT:.0f}s", f"--log-file={log}"),
             *urls,
         ]
         for _ in self._pauses(0.0):
             log.unlink(missing_ok=True)
             began = time.monotonic()
-            result = subprocess.run(command, capture_output=True, text=True, timeout=3 * PATIENCE, check=False)
+            result = subprocess.run(command, capture_output=True, text=True, timeout=3 * TIMEOUT, check=False)
             self.answers += read_log(log, count, began, result.stdout)
 
 
 def read_log(path: Path, count: int, began: float, said: str = "") -> list[Answer]:
-    """What h2load has written of `count` requests; those it has nothing to say of are lost."""
+    """The results of `count` requests in h2load's log; requests without a line are lost."""
     offset = time.time() - time.monotonic()
     answers = []
     for line in _lines(path):
@@ -226,4 +226,4 @@ def _difference(ask: Ask, status: int, body: bytes) -> str | None:
 
 
 _UNVERIFIED = ssl.create_default_context()
-"""Made once: it takes 30 ms."""
+"""Created once, because creation takes 30 ms."""

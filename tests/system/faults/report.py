@@ -1,4 +1,4 @@
-"""The table of what was shown."""
+"""The table of outcomes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ HEADINGS = ("fault", "seconds", "requests", "failed", "affected", "p99 before â†
 
 
 def table(outcomes: Iterable[Outcome]) -> str:
-    """In Markdown, columns aligned."""
+    """The table in Markdown, with aligned columns."""
     rows = [HEADINGS, *map(_cells, outcomes)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [

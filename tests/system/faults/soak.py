@@ -1,4 +1,4 @@
-"""Load at a part of what the gateway can take, for as long as one likes: no request fails, and memory does not grow."""
+"""Load at a fraction of the gateway's capacity for a chosen time: no request fails, and memory does not grow."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from .city import PATIENCE, City
+from .city import TIMEOUT, City
 from .load import Answer, Load, asks, read_log
 from .usage import usage
 
@@ -19,22 +19,22 @@ _CONNECTIONS = 8
 _MEASURE = 5
 """Seconds for which capacity and load are measured."""
 _SAMPLE = 2.0
-"""Seconds between two looks at memory."""
+"""The interval of memory samples in seconds."""
 _SLICE = 60.0
-"""Seconds of load that are one row."""
+"""Seconds of load for each row."""
 _RUN_IN = 300.0
-"""Seconds of load before what counts begins."""
+"""Seconds of warm-up."""
 _RUN_IN_RELOADS = 100
 """Reloads in that time: memory of guests that ran is kept for the next of the same module, up to 100 times (the default
 of wasmtime's max_unused_warm_slots), so that each reload adds what a new module's guests use. Measured under load, with
 a reload every half second: 92 MiB resident at first, 100 after 45 reloads, 101 after 90, 103 after 487; without load
 102 after 246 and 105 after 2,747; with load and no reload the same after four minutes as in the first."""
 _LEAST = 600.0
-"""Seconds of load after that before there is anything to say of memory."""
+"""The least seconds of load after the warm-up for a verdict on memory."""
 _DEVIATIONS = 3.0
-"""Standard deviations of what is left of the regression that memory may grow in all the time."""
+"""The growth of memory that counts as noise, in standard deviations of the regression's residuals."""
 _PAGES = 2 * 2**20
-"""Bytes that it may grow whatever the deviation: two pools of the allocator."""
+"""The growth in bytes that always counts as noise: two pools of the allocator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +42,18 @@ class Slope:
     """A regression of memory over time."""
 
     growth: float
-    """Bytes in all the time."""
+    """The growth over the whole time, in bytes."""
     noise: float
-    """Standard deviation of what is left, in bytes."""
+    """The standard deviation of the residuals, in bytes."""
 
     @property
     def is_noise(self) -> bool:
-        """Whether it does not grow."""
+        """Whether the slope is within the noise."""
         return self.growth <= max(_DEVIATIONS * self.noise, _PAGES)
 
 
 def slope(samples: list[tuple[float, int]]) -> Slope:
-    """Of the memory at these times, in seconds and bytes."""
+    """The regression of memory in bytes over times in seconds."""
     times, sizes = zip(*samples, strict=True)
     line = statistics.linear_regression(times, sizes)
     left = [size - line.intercept - line.slope * at for at, size in samples]
@@ -61,7 +61,7 @@ def slope(samples: list[tuple[float, int]]) -> Slope:
 
 
 def capacity(city: City) -> float:
-    """Requests per second that the gateway answers at most, of everything that the steady load asks for with GET."""
+    """The gateway's maximum of requests per second, over all GET requests of the steady load."""
     output = subprocess.run([*_h2load(city), f"-D{_MEASURE}"], capture_output=True, text=True, check=True).stdout
     found = re.search(r"finished in .*, ([\d.]+) req/s", output)
     assert found, output
@@ -69,7 +69,7 @@ def capacity(city: City) -> float:
 
 
 def own_rate(city: City) -> float:
-    """Requests per second of the clients that look at each answer."""
+    """Requests per second of the clients that check each response."""
     with Load(city) as load:
         began = time.monotonic()
         time.sleep(_MEASURE)
@@ -78,7 +78,7 @@ def own_rate(city: City) -> float:
 
 
 def soak(city: City, minutes: float, rate: float, reload_every: float) -> list[str]:
-    """Prints a row for each minute, and the slope; what was wrong. `rate` is a part of the capacity."""
+    """Prints a row for each minute, and the slope; returns the problems. `rate` is a fraction of the capacity."""
     most, own = capacity(city), own_rate(city)
     rest = max(1.0, rate * most - own)
     print(f"capacity {most:.0f}/s, load {own + rest:.0f}/s, {own:.0f}/s of it by clients that look at each answer")
@@ -101,7 +101,7 @@ def soak(city: City, minutes: float, rate: float, reload_every: float) -> list[s
 def _load(
     city: City, title: str, seconds: float, rate: float, reload_every: float
 ) -> tuple[list[tuple[float, int]], list[str]]:
-    """Memory over the time, and what was wrong; `rate` is how many requests per second h2load adds."""
+    """Memory over the time, and the problems; `rate` is the number of requests per second that h2load adds."""
     problems: list[str] = []
     end = time.monotonic() + seconds
     with _memory(city) as samples, _reloads(city, reload_every, problems) as reloads:
@@ -123,11 +123,11 @@ def _load(
 
 def _h2load(city: City) -> list[str]:
     urls = [city.gateway.url + ask.path for ask in asks(city) if ask.body is None]
-    return ["h2load", "--h1", f"-c{_CONNECTIONS}", f"-N{PATIENCE:.0f}s", *urls]
+    return ["h2load", "--h1", f"-c{_CONNECTIONS}", f"-N{TIMEOUT:.0f}s", *urls]
 
 
 def _slice(city: City, rate: float, seconds: float) -> tuple[list[Answer], int]:
-    """What became of the requests of one row, and how many there were."""
+    """The results of one row's requests, and their number."""
     log = city.directory / "soak.log"
     log.unlink(missing_ok=True)
     count = max(_CONNECTIONS, round(rate * seconds))
@@ -141,7 +141,7 @@ def _slice(city: City, rate: float, seconds: float) -> tuple[list[Answer], int]:
 
 @contextmanager
 def _memory(city: City) -> Iterator[list[tuple[float, int]]]:
-    """Samples of it."""
+    """Samples the memory."""
     samples = [(time.monotonic(), usage(city).memory)]
 
     def look() -> None:
@@ -153,7 +153,7 @@ def _memory(city: City) -> Iterator[list[tuple[float, int]]]:
 
 @contextmanager
 def _reloads(city: City, seconds: float, problems: list[str]) -> Iterator[list[float]]:
-    """Changes a module and reloads, again and again; when."""
+    """Changes a module and reloads, again and again; returns the times."""
     times: list[float] = []
 
     def reload() -> None:

@@ -1,4 +1,4 @@
-"""Each fault once, under load: nobody else notices, and everything is given back."""
+"""Each fault once, under load: no other client is affected, and all resources are released."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def cities(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cities]:
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_nobody_else_notices(fault: Fault, cities: Cities, outcomes: list[Outcome]) -> None:
+def test_a_fault_affects_no_other_client(fault: Fault, cities: Cities, outcomes: list[Outcome]) -> None:
     outcome = cities.inflict(fault, CALM)
     outcomes.append(outcome)
     assert outcome.problems == ()

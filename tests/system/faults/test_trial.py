@@ -9,7 +9,7 @@ from .trial import judge
 KILLED = Affected(10.0, 11.0, frozenset({502}))
 RIGHT = Answer("httpx", 10.5, 10.6)
 LOST = Answer("wrk", 0.0, 20.0, "no answer", is_lost=True)
-"""wrk does not say when."""
+"""A result of wrk, which has no times."""
 
 
 def test_a_fault_excuses_what_was_under_way() -> None:

@@ -1,4 +1,4 @@
-"""One fault under steady load, and what came of it."""
+"""One fault under steady load, and its outcome."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from tests.conftest import wait_until
 from tests.support.attacks import together
 from wagi_gateway.compiler.engine import MAX_WASM_STACK
 
-from .city import PATIENCE, SLOTS, City
+from .city import IDLE_PIPES, TIMEOUT, City
 from .fault import Affected, Fault
 from .load import UNDER_WAY, Answer, Load
 from .usage import MEMORY_NOISE, THREADS_NOISE, Usage, usage
 
 _THREADS_END = 30.0
-"""Seconds after which threads that nobody needs have ended; they are looked at every ten."""
+"""Seconds until idle threads have ended; the sandbox checks every ten seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,38 +28,38 @@ class Outcome:
     fault: str
     seconds: float
     requests: int
-    """Of the steady load."""
+    """Number of requests of the steady load."""
     failed: int
     affected: int
-    """Those that the fault itself has cost; `failed` is without them."""
+    """Number of failures that the fault excuses, not included in `failed`."""
     calm: float
     """p99 in seconds before the fault."""
     stressed: float
-    """The same while it lasted."""
+    """p99 in seconds during the fault."""
     before: Usage
     after: Usage
     problems: tuple[str, ...]
-    """Empty if everything is as it should be."""
+    """The problems; empty for a passed trial."""
 
 
 def warm_up(city: City) -> Usage:
-    """Has the gateway take what it takes for good; what it may hold from then on."""
-    city.renewed()  # what is loaded from the cache is open, what was compiled at the start is not
+    """Makes the gateway allocate its permanent resources; returns the usage, which is the limit from then on."""
+    city.renewed()  # a module from the cache keeps its file open, a module compiled at the start does not
     with Load(city):
         time.sleep(1)
         samples = [usage(city) for _ in _ticks(0.5)]
-        _fill_slots(city)
+        _fill_pipes(city)
     rest = _at_rest(city)
     return replace(
         rest,
-        pipes=4 * (SLOTS + 16) * city.workers,
+        pipes=4 * (IDLE_PIPES + 16) * city.workers,
         memory=max(sample.memory for sample in samples),
         threads=max(sample.threads for sample in samples),
     )
 
 
 def trial(city: City, fault: Fault, before: Usage, calm: float) -> Outcome:
-    """Inflicts a fault after `calm` seconds of nothing but load; `before` is what the gateway may hold afterwards."""
+    """Injects a fault after `calm` seconds of load alone; `before` is the usage allowed afterwards."""
     logged = len(city.gateway.log)
     problems: list[str] = []
     affected: Affected | None = None
@@ -72,8 +72,8 @@ def trial(city: City, fault: Fault, before: Usage, calm: float) -> Outcome:
         except Exception as error:  # noqa: BLE001 - the row says so
             problems.append(f"{type(error).__name__}: {error}")
         ended = time.monotonic()
-        _fill_slots(city)
-        deadline = time.monotonic() + PATIENCE
+        _fill_pipes(city)
+        deadline = time.monotonic() + TIMEOUT
         while not (after := usage(city)).is_within(_limit(city, before, after)) and time.monotonic() < deadline:
             time.sleep(0.02)
     limit = _limit(city, before, after)
@@ -100,7 +100,7 @@ def trial(city: City, fault: Fault, before: Usage, calm: float) -> Outcome:
 
 
 def judge(answers: list[Answer], affected: Affected | None) -> tuple[list[Answer], list[Answer]]:
-    """What went wrong: what is the fault's, of each client no more than it had under way, and what is not."""
+    """The failures that a fault excuses, for each client at most its requests in progress, and all other failures."""
     left = dict(UNDER_WAY)
     excused, failed = [], []
     for answer in answers:
@@ -113,40 +113,40 @@ def judge(answers: list[Answer], affected: Affected | None) -> tuple[list[Answer
 
 
 def _limit(city: City, before: Usage, after: Usage) -> Usage:
-    """What the gateway may hold at once after a fault: threads end later, and have the stacks their guests used."""
+    """The usage allowed directly after a fault: threads, with the stacks of their guests, end later."""
     memory = before.memory + MEMORY_NOISE * city.workers + MAX_WASM_STACK * after.threads
     return replace(before, memory=memory, threads=after.threads)
 
 
 def settle(city: City, before: Usage) -> None:
-    """What faults needed is given back, under load that of threads, too, and at rest the last descriptor."""
+    """Waits until all resources of faults are released: threads even under load, every descriptor without load."""
     memory = before.memory + MEMORY_NOISE * city.workers
     limit = replace(before, memory=memory, threads=before.threads + THREADS_NOISE * city.workers)
     with Load(city):
         wait_until(lambda: usage(city).is_within(limit), _THREADS_END, lambda: f"{usage(city)}, not {limit}")
 
     def is_back() -> bool:
-        city.renewed()  # as before the first fault; and a site that only the garbage collector frees is freed by some
+        city.renewed()  # as before the first fault; some reloads also free a site that only the garbage collector frees
         return _at_rest(city).is_within(limit)
 
-    wait_until(is_back, PATIENCE, lambda: f"{usage(city)}, not {limit}")
+    wait_until(is_back, TIMEOUT, lambda: f"{usage(city)}, not {limit}")
 
 
 def _at_rest(city: City) -> Usage:
-    """What it holds once that does not change any more."""
+    """The usage when it no longer changes."""
     seen: list[Usage] = []
 
     def is_steady() -> bool:
         seen.append(usage(city))
         return len({sample.descriptors for sample in seen[-30:]}) == 1 and len(seen) >= 30
 
-    wait_until(is_steady, PATIENCE)
+    wait_until(is_steady, TIMEOUT)
     return seen[-1]
 
 
-def _fill_slots(city: City) -> None:
-    """Takes all pipes that are kept for guests, so that what is missing of them is made anew, and counts."""
-    assert set(together(SLOTS, lambda _: city.gateway.get("/nap").status_code)) == {200}
+def _fill_pipes(city: City) -> None:
+    """Uses all kept pipes of guests at once, so that missing ones are created again and counted."""
+    assert set(together(IDLE_PIPES, lambda _: city.gateway.get("/nap").status_code)) == {200}
 
 
 def _ticks(seconds: float) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""What the gateway's processes hold: descriptors, memory, threads, files."""
+"""The resource usage of the gateway's processes: descriptors, memory, threads, files."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ MEMORY_NOISE = 64 * 2**20
 Measured with all faults again and again: 57 MiB before the first, at rest 100 after one round, then 113 and 115.
 """
 THREADS_NOISE = 16
-"""The same of threads: the load needs more of them when the machine is slow."""
+"""The noise in the number of threads: the load needs more of them on a slow machine."""
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Of all processes together."""
+    """The sum over all processes."""
 
     descriptors: int
-    """But those of pipes to guests, and of connections that somebody still has open."""
+    """Descriptors, without the pipes of guests and open connections."""
     pipes: int
-    """They are kept for the next guests."""
+    """Pipes, which are kept for reuse."""
     memory: int
-    """Bytes that are resident, without pages shared with files."""
+    """Resident bytes, without pages shared with files."""
     threads: int
     files: int
-    """Temporary ones, named and unnamed."""
+    """Temporary files, named and unnamed."""
 
     def is_within(self, limit: Usage) -> bool:
-        """Whether it is no more than that."""
+        """Whether no value is over the limit."""
         return all(getattr(self, name) <= getattr(limit, name) for name in self.__slots__)
 
 
 def usage(city: City) -> Usage:
-    """What they hold now."""
+    """The present usage."""
     descriptors = pipes = memory = threads = unnamed = 0
     spool = str(city.directory / "disks" / "spool")
     for pid in city.processes():
@@ -63,8 +63,8 @@ def _number(pattern: str, text: str) -> str:
 
 
 def _connections(city: City) -> int:
-    """Connections to the gateway, and its own to the service that guests call, that both sides have open; what only the
-    gateway still has open is not among them."""
+    """The number of established connections to the gateway and of its outbound calls; connections that only the gateway
+    still has open do not count."""
     here = {f":{port:04X}" for port in (city.gateway.address[1], int(city.admin.rpartition(":")[2]))}
     there = f":{city.target.port:04X}"
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]

@@ -1,1 +1,1 @@
-"""Sources of modules that need a compiler or an interpreter, and the fetching of those that others published."""
+"""Modules that need a compiler or an interpreter, and published modules, which the tests download."""

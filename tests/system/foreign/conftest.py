@@ -1,4 +1,4 @@
-"""What these tests share."""
+"""Fixtures of these tests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.system.foreign.toolchains import SAMPLES, Toolchains
 
 @pytest.fixture(scope="session")
 def toolchains() -> Toolchains:
-    """Builds the Go sample, which installs npm, go and zig if need be, and returns an environment that finds them."""
+    """Builds the Go sample, which installs npm, go and zig if needed; returns an environment with them in PATH."""
     environ: dict[str, str] = {}
 
     def install() -> Mapping[str, str]:

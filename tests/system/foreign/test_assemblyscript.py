@@ -1,4 +1,4 @@
-"""AssemblyScript with as-wasi, the library that WAGI's users printed with."""
+"""AssemblyScript with as-wasi, the I/O library of WAGI's AssemblyScript modules."""
 
 from __future__ import annotations
 

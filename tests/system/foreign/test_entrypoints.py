@@ -18,7 +18,7 @@ _PROC_EXIT = f'{_WASI} "proc_exit" (func $exit (param i32)))'
 
 
 def prints(texts: Mapping[str, str], *, imports: str = "", then: str = "") -> str:
-    """A module that exports a function for each text, which prints it; `then` is what `_routes` does after that."""
+    """A module that exports one function for each text, which prints the text; `then` is the end of `_routes`."""
     data, functions, at = "", "", 1024
     for name, text in texts.items():
         size = len(text.encode())
@@ -40,7 +40,7 @@ def page(text: str) -> str:
 
 _LINES = b"/exact one\n\n  /deep/...\ttwo  \n"
 _BINARY = b"content-type: application/octet-stream\n\n"
-# Each entrypoint prints its own letter and the environment, names and values ended by NUL.
+# Each entrypoint prints its own letter and the environment, each variable ended by NUL.
 ROUTES = f"""(module
  {_WASI} "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
  {_WASI} "environ_sizes_get" (func $environ_sizes_get (param i32 i32) (result i32)))
@@ -67,7 +67,7 @@ ROUTES = f"""(module
 
 @pytest.fixture(scope="module")
 def routes(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Server]:
-    """One module on four routes, each with the routes that the module names below it."""
+    """One module on four routes, each with the module's own routes below."""
     directory = tmp_path_factory.mktemp("routes")
     (directory / "routes.wat").write_text(ROUTES)
     parents = ("/", "/slash/", "/plain", "/prefix/...")
@@ -209,7 +209,7 @@ BAD = {
 
 @pytest.fixture(scope="module")
 def refused(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> subprocess.CompletedProcess[str]:
-    """What `serve` says to modules whose `_routes` is wrong, each in its own way."""
+    """The output of `serve` for modules with an invalid `_routes`."""
     directory = tmp_path_factory.mktemp("bad")
     config = '[limits]\ntime = "500ms"\n'
     for name, (wat, _) in BAD.items():

@@ -15,7 +15,7 @@ PAGE = b"content-type: text/html; charset=utf-8\nset-cookie: a=1\nset-cookie: b=
 
 @pytest.fixture(scope="module")
 def cat(tmp_path_factory: pytest.TempPathFactory, toolchains: Toolchains, cache: Path) -> Iterator[Server]:
-    """`cat` at /cat, with the files of a read-only volume that the query names as its response."""
+    """`cat` at /cat: the query names files of a read-only volume, the response is their content."""
     directory = tmp_path_factory.mktemp("cat")
     (directory / "secret").write_bytes(PAGE)
     (directory / "www").mkdir()

@@ -1,4 +1,4 @@
-"""The compilers of the samples, for modules that are built by the tests."""
+"""The compilers of the samples, for modules that the tests build."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.conftest import ROOT
 SAMPLES = ROOT / "samples"
 
 Toolchains = Callable[[], Mapping[str, str]]
-"""Gives an environment in which npm, go and zig are found."""
+"""Returns an environment with npm, go and zig in PATH."""
 
 
 def build_c(source: str, module: Path, toolchains: Toolchains, *flags: str) -> None:

@@ -1,4 +1,4 @@
-"""What these tests share."""
+"""Fixtures of these tests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["caller", "toolchains"]
 
 @pytest.fixture(scope="session")
 def caller(tmp_path_factory: pytest.TempPathFactory, toolchains: Toolchains) -> Path:
-    """The module of `caller.c`, the guest that is told by its input what to call."""
+    """The module of `caller.c`, a guest that reads its calls from standard input."""
     module = tmp_path_factory.mktemp("caller") / "caller.wasm"
     build_c("system/outbound/caller.c", module, toolchains, "-I", str(SAMPLES / "c"))
     return module

@@ -1,4 +1,4 @@
-"""The import module `wasi_experimental_http` in a served gateway: codes, redirects, what a target sees."""
+"""The import module `wasi_experimental_http` in a running gateway: error codes, redirects, the received requests."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from tests.support.farm import Received, Target
 
 @dataclass(frozen=True, slots=True)
 class Site(clients.Site):
-    """And the other servers around it."""
+    """A gateway and the servers of its calls."""
 
     target: Target
     other: Target
-    """Permitted too: another origin."""
+    """A permitted server of another origin."""
     trap: Target
     """The proxy that the gateway's environment names."""
     closed: str
-    """Permitted, but nobody listens there."""
+    """A permitted address without a server."""
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def last(target: Target) -> Received:
 # Order
 
 # Scratch: a permitted URL at 0, GET at 200, "G(T" at 210, "bad" at 220, b"\xff" at 230, "nonsense" at 240, a denied URL
-# at 300, one that nobody answers at 400.
+# at 300, one without a server at 400.
 WRONG_URL, WRONG_METHOD, WRONG_HEADERS, WRONG_BODY, WRONG_RESULTS = "^0 1", "^0 1", "^0 1", "^0 1", "^1 ^3"
 URL, METHOD = "&0 {url}", "&200 3"
 ORDER = [
@@ -168,7 +168,7 @@ def test_nothing_may_be_written_to_the_very_end(site: Site, call: str) -> None:
     assert codes(script(site.gateway, req, "put 0 empty", f"raw {call}")) == [0, 0]
 
 
-def test_a_response_whose_number_cannot_be_told_is_closed(site: Site) -> None:
+def test_a_response_whose_handle_cannot_be_stored_is_closed(site: Site) -> None:
     url = f"{site.target.url}/hello"
     call = f"raw req &0 {len(url)} &200 3 &0 0 &0 0"
     results = script(
@@ -251,7 +251,7 @@ IMPORTS = "".join(
 @pytest.mark.parametrize("memory", ["", '(memory (export "mem") 1)'], ids=["none", "other-name"])
 @pytest.mark.parametrize("allowed", ["", 'allowed_hosts = ["localhost"]\n'], ids=["unlisted", "listed"])
 def test_a_module_without_a_memory_of_that_name(serve: Serve, memory: str, allowed: str) -> None:
-    # It cannot print: it reaches `unreachable` if each function returns 2, and divides by 0 if one does not.
+    # The guest cannot print: it reaches `unreachable` if each function returns 2, and else divides by 0.
     checks = "".join(
         f"(if (i32.ne {call} (i32.const 2)) (then (drop (i32.div_u (i32.const 1) (i32.const 0)))))"
         for call in CALLS.values()
@@ -262,7 +262,7 @@ def test_a_module_without_a_memory_of_that_name(serve: Serve, memory: str, allow
     server.wait_for_log(r"500: trap: .*unreachable")
 
 
-def test_a_guest_that_runs_at_start_up_calls_nobody(serve: Serve) -> None:
+def test_a_guest_at_start_up_makes_no_call(serve: Serve) -> None:
     with Target() as target:
         url = f"{target.url}/hello".encode()
         guest = f"""(module {guests.FD_WRITE} {REQ} (memory (export "memory") 1)
@@ -377,7 +377,7 @@ CREDENTIALS = ("header authorization:Bearer secret", "header cookie:session=secr
 
 
 def credentials(received: Received) -> tuple[str | None, str | None, str | None]:
-    """What is left of CREDENTIALS."""
+    """The values of CREDENTIALS in a request."""
     return received.header("authorization"), received.header("cookie"), received.header("x-mine")
 
 
@@ -419,7 +419,7 @@ def test_a_url_behind_a_redirect_keeps_its_query_and_loses_its_fragment(site: Si
     assert last(site.target).target == "/echo?a=%41"
 
 
-# What a target sees
+# Received requests
 
 GATEWAYS = (
     ("host", "evil.example"),

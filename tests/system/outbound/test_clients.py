@@ -1,4 +1,4 @@
-"""Guests of different makes call out through a served gateway, as modules in the field do."""
+"""Outbound calls of guests in several languages through a running gateway."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ HELLO = b"hello from the target\n"
 
 @dataclass(frozen=True, slots=True)
 class Site(clients.Site):
-    """And the servers that may be called."""
+    """A gateway and the servers that its guests may call."""
 
     plain: Target
     secure: Target

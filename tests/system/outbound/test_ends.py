@@ -1,4 +1,4 @@
-"""What ends a call before its time: the guest's deadline, a client that leaves, the server's end."""
+"""Calls that end early: by the guest's deadline, the client's disconnect, the server's shutdown."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ from wagi_gateway.outbound.policy import Policy
 TIME = 0.5
 """`limits.time` of the hasty route."""
 LATE = 1.0
-"""Seconds after which an end would come too late."""
+"""Seconds within which a call must end."""
 
 
 def interim(connection: socket.socket) -> None:
-    """Interim responses, faster than anybody reads."""
+    """Endless interim responses."""
     connection.recv(65536)
     while True:
         connection.sendall(b"HTTP/1.1 102 Processing\r\n\r\n" * 2000)
 
 
 def framing(connection: socket.socket) -> None:
-    """A chunked body of little more than chunk extensions, faster than anybody reads."""
+    """An endless chunked body that consists mostly of chunk extensions."""
     connection.recv(65536)
     connection.sendall(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
     while True:
@@ -50,14 +50,14 @@ def framing(connection: socket.socket) -> None:
 
 
 def half(connection: socket.socket) -> None:
-    """Half of a response's head."""
+    """The first half of a response head."""
     connection.recv(65536)
     connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-le")
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A gateway, and servers that keep its guests waiting."""
+    """A gateway, and servers that respond slowly, incompletely or not at all."""
 
     gateway: Server
     target: Target
@@ -66,7 +66,7 @@ class Site:
     blackhole: str
 
     def url(self, name: str) -> str:
-        """Where a way to wait is."""
+        """The URL of a kind of wait."""
         match name:
             case "slow" | "drip":
                 return f"{self.target.url}/{name}?seconds=30"
@@ -79,7 +79,7 @@ class Site:
         return self.raws[name].url
 
     def hung_up(self, name: str) -> int:
-        """How many connections ended there by our doing."""
+        """The number of connections of a kind that the gateway has closed."""
         if name in ("slow", "drip"):
             return self.target.hung_up
         if name.startswith("secure"):
@@ -87,7 +87,7 @@ class Site:
         return self.raws["silent" if name == "handshake" else name].hung_up
 
     def asked(self, name: str) -> int:
-        """How many connections or requests came there."""
+        """The number of connections or requests of a kind."""
         if name in ("slow", "drip"):
             return len(self.target.requests)
         if name.startswith("secure"):
@@ -128,12 +128,12 @@ FLOODS = ["interim", "framing"]
 
 
 def lines(url: str) -> bytes:
-    """A call to there, and all it answers."""
+    """The input of `caller.wasm` for a call that reads the whole response."""
     return f"req GET {url}\ndrain 1000000".encode()
 
 
 def is_free(site: Site, route: str) -> None:
-    """The only place of a route is free again at once."""
+    """Fails unless a route with `concurrency = 1` serves the next request at once."""
     begin = time.monotonic()
     assert site.gateway.post(route, b"").status_code == 200
     assert_within(time.monotonic() - begin, LATE)
@@ -195,7 +195,7 @@ def test_the_end_of_the_server_ends_the_call(site: Site, name: str, tmp_path: Pa
         assert "Traceback" not in gateway.log
 
 
-def test_many_that_wait_hold_up_nobody(site: Site, tmp_path: Path, cache: Path, caller: Path) -> None:
+def test_waiting_guests_block_no_other_request(site: Site, tmp_path: Path, cache: Path, caller: Path) -> None:
     (tmp_path / "hello.wat").write_text(guests.HELLO)
     config = f"""
         [[module]]
@@ -260,7 +260,7 @@ def test_connections_that_were_kept_end_with_the_server(tmp_path: Path, caller: 
                 response = await client.post("http://h/caller", content=f"req GET {target.url}/")
                 assert response.text == "req 0 200 0\n"
             assert (target.accepted, target.hung_up) == (1, 0)
-        # The application is still there, so that nobody else can have closed them.
+        # The application still runs, so only the gateway can have closed the connections.
         await asyncio.to_thread(wait_until, lambda: target.hung_up == 1)
 
     with Raw(answer) as target:
@@ -270,14 +270,14 @@ def test_connections_that_were_kept_end_with_the_server(tmp_path: Path, caller: 
         asyncio.run(main())
 
 
-# A look-up cannot be made to hang from outside, so these run a guest alone.
+# No server can make a look-up hang, so these tests run a guest in this process.
 
 CALLER = guest_that_calls(b"http://name.test/")
 
 
 @dataclass(slots=True)
 class Hanging:
-    """A resolver that answers when the test is over."""
+    """A resolver that returns only at the end of the test."""
 
     asked: int = 0
     is_over: threading.Event = field(default_factory=threading.Event)
@@ -309,22 +309,22 @@ def test_a_look_up_that_hangs_is_not_waited_for(
 ) -> None:
     own = Limits.model_validate(limits)
     client = OutboundClient(Policy(["name.test"]), own, 1, lookup=hanging)
-    execution, calls, took = run_alone(CALLER, client, own)
+    guest, calls, took = run_alone(CALLER, client, own)
     assert took >= 0.3
     assert_within(took - 0.3, LATE)
     assert [(call.outcome, call.origin) for call in calls] == [(outcome, "http://name.test")]
     assert reason in calls[0].reason
-    assert execution.stop_reason == ("time" if outcome == "stopped" else None)
-    if not execution.stop_reason:
-        assert execution.outcome
-        assert execution.outcome.code == 11
+    assert guest.stop_reason == ("time" if outcome == "stopped" else None)
+    if not guest.stop_reason:
+        assert guest.outcome
+        assert guest.outcome.code == 11
 
 
 def test_a_look_up_that_hangs_ends_with_the_client(hanging: Hanging) -> None:
     client = OutboundClient(Policy(["name.test"]), Limits(), 1, lookup=hanging)
-    execution, calls, took = run_alone(CALLER, client, Limits(), until=lambda _: hanging.asked > 0)
+    guest, calls, took = run_alone(CALLER, client, Limits(), until=lambda _: hanging.asked > 0)
     assert_within(took, LATE)
-    assert (execution.stop_reason, [call.outcome for call in calls]) == ("disconnect", ["stopped"])
+    assert (guest.stop_reason, [call.outcome for call in calls]) == ("disconnect", ["stopped"])
 
 
 def test_look_ups_that_hang_are_bounded(hanging: Hanging) -> None:
@@ -332,9 +332,9 @@ def test_look_ups_that_hang_are_bounded(hanging: Hanging) -> None:
     client = OutboundClient(Policy(["name.test"]), limits, 1, lookup=hanging)
     for _ in range(64):
         assert run_alone(CALLER, client, limits)[0].stop_reason == "time"
-    execution, calls, _ = run_alone(CALLER, client, Limits())
-    assert execution.outcome
-    assert execution.outcome.code == 11
+    guest, calls, _ = run_alone(CALLER, client, Limits())
+    assert guest.outcome
+    assert guest.outcome.code == 11
     assert (calls[0].outcome, "too many names" in calls[0].reason) == ("failed", True)
     assert hanging.asked == 64
 
@@ -345,14 +345,14 @@ def test_a_look_up_that_fails_oddly_is_not_waited_for(error: Exception) -> None:
         raise error
 
     client = OutboundClient(Policy(["name.test"]), Limits(), 1, lookup=fail)
-    execution, calls, took = run_alone(CALLER, client, Limits())
+    guest, calls, took = run_alone(CALLER, client, Limits())
     assert_within(took, LATE)
-    assert execution.outcome
-    assert (execution.outcome.code, calls[0].outcome) == (11, "failed")
+    assert guest.outcome
+    assert (guest.outcome.code, calls[0].outcome) == (11, "failed")
 
 
 def test_a_name_without_address() -> None:
     client = OutboundClient(Policy(["name.test"]), Limits(), 1, lookup=lambda _name: [])
-    execution, calls, _ = run_alone(CALLER, client, Limits())
-    assert execution.outcome
-    assert (execution.outcome.code, calls[0].reason) == (11, "name.test has no address")
+    guest, calls, _ = run_alone(CALLER, client, Limits())
+    assert guest.outcome
+    assert (guest.outcome.code, calls[0].reason) == (11, "name.test has no address")

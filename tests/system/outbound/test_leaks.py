@@ -1,4 +1,4 @@
-"""A thousand calls leave nothing behind."""
+"""A thousand calls leak no descriptor, thread or memory."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ MEMORY_ROOM = 8 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A gateway, and the server its guests call."""
+    """A gateway, and the server of its outbound calls."""
 
     gateway: Server
     target: Target
     closed: str
 
     def scripts(self) -> dict[str, tuple[str, list[str]]]:
-        """What a guest is told to do, and the errors of its five calls."""
+        """The input of a guest, and the errors of its five calls."""
         url = self.target.url
         return {
             "answered": (f"req GET {url}/hello\ndrain 4096\nclose\n" * 5, ["0"] * 5),
@@ -64,7 +64,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, cache: Path, caller: Path) ->
 
 
 def call(site: Site, requests: int) -> Counter[str]:
-    """Makes this many requests, so many at once, and counts the errors their guests were told."""
+    """Makes requests, AT_ONCE at the same time; counts the errors of their guests' calls."""
     scripts = list(site.scripts().values())
 
     def work(number: int) -> Counter[str]:

@@ -1,8 +1,8 @@
-"""Whatever a guest asks for, and wherever a target or a resolver sends it: only what `allowed_hosts` names is reached.
+"""Outbound calls reach only hosts of `allowed_hosts`, for any URL, any redirect and any result of a resolver.
 
-Everything here is real but for two things: names are looked up in a table that may answer differently each time, and
-the addresses in PUBLIC stand for a target on this machine. What may be reached is worked out from how an entry was
-made, not from its text.
+Two parts are simulated: a table replaces the resolver, whose results may change with each look-up, and one target on
+this machine serves all addresses in PUBLIC. The expected verdicts come from the construction of an entry, not from its
+text.
 """
 
 from __future__ import annotations
@@ -37,25 +37,25 @@ from wagi_gateway.outbound.session import OutboundSession
 
 PUBLIC = ("93.184.216.34", "2606:2800:220:1:248:1893:25c8:1946")
 PRIVATE = ("10.0.0.1", "169.254.169.254", "fd00:ec2::254", "::", "0.0.0.0", "255.255.255.255")
-"""Nothing answers there; that it was dialled is bad enough."""
+"""An address without a server; the attempt to connect is the failure."""
 BELOW = ("a.wild.test", "b.a.wild.test")
-"""What `*.wild.test` is about."""
+"""Names that `*.wild.test` matches."""
 NAMES = (*BELOW, "wild.test", "evilwild.test", "a.wild.test.evil.test", "exact.test")
 
 
 @dataclass(slots=True)
 class Farm:
-    """The targets, and the world around them."""
+    """The targets, and the target that serves public addresses."""
 
     targets: Sequence[Target]
     internet: Target
-    """Answers for the addresses in PUBLIC, at any port."""
+    """The target for the addresses in PUBLIC, at any port."""
     guest: IdleWaiter = field(default_factory=IdleWaiter)
     counted: Counter[str] = field(default_factory=Counter)
-    """Connections that each target has had."""
+    """The number of connections of each target at the last count."""
 
     def new_connections(self, target: Target) -> int:
-        """How many a target has had since it was asked last."""
+        """The number of a target's connections since the previous call."""
         total = target.connections()
         before, self.counted[target.url] = self.counted[target.url], total
         return total - before
@@ -80,12 +80,12 @@ def _has_ipv6() -> bool:
 
 @dataclass(slots=True)
 class World:
-    """One module's way out: its client, with the look-ups and connections it made."""
+    """One module's outbound client, with its look-ups and connections."""
 
     farm: Farm
     entries: Sequence[str]
     answers: dict[str, list[list[str]]] = field(default_factory=dict)
-    """For each name what the first look-up finds, the second, and so on; the last one again and again."""
+    """For each name the results of successive look-ups; the last one repeats."""
     allow_private_networks: bool = False
     proxy: Proxy | None = None
     calls: list[Call] = field(default_factory=list)
@@ -103,7 +103,7 @@ class World:
         self.client.close()
 
     def get(self, url: str) -> int:
-        """The status a guest is told, or the number of the error."""
+        """Makes a call; returns the status or the number of the error."""
         session = OutboundSession(self.client, self.calls.append)
         try:
             return session.request(Described(url), self.farm.guest)[0]
@@ -130,7 +130,7 @@ class World:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An entry and what it is about."""
+    """An entry of `allowed_hosts`, and its kind."""
 
     text: str
     kind: Literal["address", "name", "wildcard", "all", "nothing here"]
@@ -141,7 +141,7 @@ class Entry:
 def may_reach(
     entries: Sequence[Entry], answers: dict[str, list[list[str]]], private: bool, address: str, port: int
 ) -> bool:
-    """Whether a connection to an address is in the sense of at least one entry."""
+    """Whether at least one entry permits a connection to an address."""
     permitted = private or address in PUBLIC
 
     def is_found(*names: str) -> bool:
@@ -157,7 +157,7 @@ def may_reach(
 
 
 def may_look_up(entries: Sequence[Entry], name: str) -> bool:
-    """Whether an entry is about a name; a look-up by itself tells somebody something."""
+    """Whether an entry permits a look-up of a name; a look-up by itself leaks information."""
     return any(
         entry.kind == "all"
         or (entry.kind == "wildcard" and name in BELOW)
@@ -167,13 +167,13 @@ def may_look_up(entries: Sequence[Entry], name: str) -> bool:
 
 
 def _v4(address: str) -> str:
-    """A mapped address leads to the other's host."""
+    """The IPv4 address of an IPv4-mapped address, which reaches the same host."""
     parsed = ip_address(address)
     return str((parsed.ipv4_mapped or parsed) if isinstance(parsed, IPv6Address) else parsed)
 
 
 def spellings(host: str) -> st.SearchStrategy[str]:
-    """Ways to write a host, all of them ASCII."""
+    """Spellings of a host in ASCII."""
     if ":" in host:
         return st.sampled_from([f"[{host}]", f"[{ip_address(host).exploded.upper()}]"])
     if host[0].isdigit():
@@ -189,7 +189,7 @@ def spellings(host: str) -> st.SearchStrategy[str]:
 
 @st.composite
 def entries_of(draw: st.DrawFn, targets: Sequence[Target]) -> Entry:
-    """One entry."""
+    """A strategy for one entry."""
     target = draw(st.sampled_from(targets))
     port = target.port
     scheme = draw(st.sampled_from(["", "http://"]))
@@ -233,13 +233,13 @@ TRICKS = (
 
 @st.composite
 def urls_of(draw: st.DrawFn, targets: Sequence[Target], *others: str) -> str:
-    """A URL: of a target, or of one that redirects to one that redirects; the host may be another."""
+    """A strategy for URLs: of a target, or with up to two redirects, each with any host."""
     url = ""
     for _ in range(draw(st.sampled_from([1, 1, 2, 2, 2, 3, 4, 12]))):
         target, other = draw(st.sampled_from(targets)), draw(st.sampled_from(targets))
         host = draw(spellings(draw(st.sampled_from([target.host] * 6 + list(others)))))
         template = draw(st.sampled_from(TRICKS))
-        if url and draw(st.integers(0, 3)):  # redirectors had better be reached
+        if url and draw(st.integers(0, 3)):  # most redirectors must be reachable
             target, host, template = targets[0], targets[0].host, TRICKS[0]
         if url:
             path = f"/redirect?status={draw(st.sampled_from([301, 302, 303, 307, 308]))}&to={quote(url, safe='')}"
@@ -251,7 +251,7 @@ def urls_of(draw: st.DrawFn, targets: Sequence[Target], *others: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """What is configured, what the resolver says, and what the guests ask for."""
+    """A configuration, the results of the resolver, and the URLs of calls."""
 
     entries: list[Entry]
     answers: dict[str, list[list[str]]]
@@ -261,7 +261,7 @@ class Story:
 
 @st.composite
 def stories(draw: st.DrawFn, targets: Sequence[Target]) -> Story:
-    """Any of them."""
+    """A strategy for stories."""
     hosts = [target.host for target in targets]
     mapped = [f"::ffff:{host}" for host in hosts if ":" not in host]
     answer = st.lists(st.sampled_from([*PUBLIC * 2, *hosts, *mapped, *PRIVATE]), max_size=3)
@@ -306,7 +306,7 @@ def test_nothing_else_is_contacted(farm: Farm) -> None:
 
 
 def count(world: World, seen: Counter[str]) -> None:
-    """What happened, so that nobody takes a test for one that never gets anywhere."""
+    """Counts the outcomes, which show that the test covers more than denials."""
     for call in world.calls:
         seen[call.outcome] += 1
         seen["redirected"] += call.redirects > 0 and call.outcome == "answered"
@@ -372,11 +372,11 @@ def test_an_endless_redirect_ends(farm: Farm) -> None:
 
 @pytest.mark.parametrize("entry", ["insecure:allow-all", "*.wild.test:{port}"])
 @pytest.mark.parametrize("second", [["127.0.0.3"], ["::ffff:127.0.0.3"], ["127.0.0.3", "127.0.0.3"]], ids=str)
-def test_a_name_that_changes_its_mind(farm: Farm, entry: str, second: list[str]) -> None:
+def test_a_name_whose_address_changes(farm: Farm, entry: str, second: list[str]) -> None:
     denied = farm.targets[3]
     farm.new_connections(denied)
     answers = {"a.wild.test": [[PUBLIC[0]], second, [PUBLIC[0]]]}
-    # The guest leaves without this body, so that the connection is not kept.
+    # The guest does not read this body, so that the connection is not reused.
     url = f"http://a.wild.test:{denied.port}/big?size=99999"
     with World(farm, [entry.format(port=denied.port)], answers) as world:
         assert [world.get(url) for _ in range(3)] == [200, 7, 200]
@@ -394,7 +394,7 @@ def test_a_denied_name_is_not_even_looked_up(farm: Farm, name: str) -> None:
 
 
 def test_a_kept_connection_needs_no_look_up(farm: Farm) -> None:
-    """So that a name cannot change its mind in the middle."""
+    """A persistent connection keeps its address when the name's address changes."""
     answers = {"a.wild.test": [[PUBLIC[0]], ["127.0.0.3"]]}
     with World(farm, ["*.wild.test"], answers) as world:
         assert [world.get("http://a.wild.test/hello") for _ in range(3)] == [200, 200, 200]
@@ -412,7 +412,7 @@ def test_of_many_addresses_the_public_one_is_used(farm: Farm) -> None:
 
 
 def test_a_redirect_from_an_exact_name_to_a_wildcard_is_public_again(farm: Farm) -> None:
-    """What an exact entry may do ends with its hop."""
+    """An exact entry applies to its own hop only."""
     first, denied = farm.targets[2:4]
     farm.new_connections(denied)
     answers = {"exact.test": [[first.host]], "a.wild.test": [[denied.host]]}
@@ -448,8 +448,8 @@ def test_an_exact_name_and_private_networks_reach_loopback(farm: Farm) -> None:
         ("http://127.0.0.1../hello", 10),
     ],
 )
-def test_a_proxy_is_asked_for_nothing_else(farm: Farm, url: str, answer: int) -> None:
-    """It resolves the names itself, so that wildcards and allow-all permit none."""
+def test_a_proxy_gets_no_other_request(farm: Farm, url: str, answer: int) -> None:
+    """The proxy resolves names itself, so wildcards and allow-all permit no name."""
     proxy = farm.targets[1]
     before = len(proxy.requests)
     entries = ["exact.test", "*.wild.test", "insecure:allow-all"]
@@ -485,7 +485,7 @@ ROUTES = ("exact", "all", "wildcard", "nothing")
 
 @pytest.fixture(scope="module")
 def gateway(farm: Farm, tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Server]:
-    """All four routes are served with the proxy variables of somebody who means ill."""
+    """A gateway with four routes and hostile proxy variables in its environment."""
     directory = tmp_path_factory.mktemp("gateway")
     (directory / "caller.wat").write_text(CALLER)
     lists: tuple[list[str], ...] = ([farm.targets[0].url], ["insecure:allow-all"], ["*.localhost", "*.test"], [])
@@ -500,7 +500,7 @@ def gateway(farm: Farm, tmp_path_factory: pytest.TempPathFactory, cache: Path) -
 
 
 def ask(gateway: Server, route: str, url: str) -> int:
-    """The error a guest of a route is told."""
+    """The error of a call by a route's guest."""
     response = gateway.post(f"/{route}", url.encode())
     assert response.status_code == 200, response.text
     return int(response.text)
@@ -547,7 +547,7 @@ def test_a_served_guest_contacts_nothing_else(farm: Farm, gateway: Server) -> No
         ("nothing", "http://", 10),
     ],
 )
-def test_a_served_guest_is_told(farm: Farm, gateway: Server, route: str, url: str, error: int) -> None:
+def test_the_error_in_a_served_guest(farm: Farm, gateway: Server, route: str, url: str, error: int) -> None:
     denied = farm.targets[1:]
     for target in denied:
         farm.new_connections(target)

@@ -1,4 +1,4 @@
-"""`[outbound] proxy`: all calls go through it, and nothing else changes."""
+"""`[outbound] proxy`: all calls use the proxy, and are otherwise unchanged."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from wagi_gateway.outbound.session import OutboundSession
 
 @dataclass(frozen=True, slots=True)
 class Site(clients.Site):
-    """The gateway is behind a proxy."""
+    """A gateway with a proxy for its calls."""
 
     proxy: Forward
     plain: Target
@@ -66,7 +66,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, cache: Path, caller: Path) ->
 
 
 def heads(site: Site, *lines: str | bytes, path: str = "/caller") -> tuple[list[str], list[list[str]]]:
-    """The codes of these lines, and what the proxy was asked meanwhile."""
+    """The error codes of these lines, and the request heads at the proxy meanwhile."""
     before = len(site.proxy.heads)
     results = script(site.gateway, *lines, path=path)
     return [words[1] for words in results], site.proxy.heads[before:]
@@ -104,7 +104,7 @@ def test_certificates_are_verified_through_the_proxy(site: Site) -> None:
     assert site.stranger.requests == []
 
 
-def test_redirects_are_checked_before_the_proxy_is_asked(site: Site) -> None:
+def test_redirects_are_checked_before_the_proxy_connects(site: Site) -> None:
     begin = f"http://named.test:{site.plain.port}/redirect?to="
     codes, asked = heads(site, f"req GET {begin}{site.denied.url}/hello")
     assert (codes, len(asked)) == (["7"], 1)
@@ -134,7 +134,7 @@ def test_the_site_is_warned_of_wildcards(site: Site) -> None:
     assert site.gateway.log.count("because outbound.proxy resolves it; set allow_private_networks = true") == 2
 
 
-def test_the_password_is_not_told(site: Site) -> None:
+def test_the_password_is_in_no_output(site: Site) -> None:
     for url in (f"http://named.test:{site.plain.port}/headers?x=1", f"https://named.test:{site.secure.port}/hello"):
         codes, _ = heads(site, f"req GET {url}", "all 60000")
         assert codes == ["0", "0"]
@@ -145,7 +145,7 @@ def test_the_password_is_not_told(site: Site) -> None:
 
 @pytest.fixture
 def no_proxy(tmp_path: Path, cache: Path, caller: Path) -> Iterator[Server]:
-    """A gateway whose proxy does not accept its password."""
+    """A gateway whose proxy refuses its password."""
     with Forward() as proxy:
         config = f"""
             [outbound]

@@ -1,4 +1,4 @@
-"""Calls over TLS: who is believed to be whom, and what the other side is told."""
+"""Calls over TLS: verification of certificates, and the ClientHello."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from wagi_gateway.tls import create_context
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A gateway that trusts one private authority, and servers with certificates good and bad."""
+    """A gateway with one private authority, and servers with valid and invalid certificates."""
 
     gateway: Server
     targets: dict[str, Target]
     names: list[str | None]
-    """What the clients of `named` asked for with SNI, in order."""
+    """The SNI host names of the clients of `named`, in order."""
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +89,7 @@ def test_certificates(site: Site, name: str, host: str, code: int) -> None:
         )
 
 
-def test_what_the_other_side_is_told(site: Site) -> None:
+def test_the_client_hello(site: Site) -> None:
     target = site.targets["named"]
     assert script(site.gateway, f"req GET https://LOCALHOST.:{target.port}/hello")[0][1] == "0"
     assert "localhost" in site.names, "the connection may be one that was kept"
@@ -97,8 +97,8 @@ def test_what_the_other_side_is_told(site: Site) -> None:
     assert target.requests[-1].header("host") == f"localhost:{target.port}"
 
 
-def test_what_is_spoken_is_settled_once() -> None:
-    """HTTP clients set ALPN for each connection, while OpenSSL copies it for another guest's."""
+def test_alpn_is_set_once() -> None:
+    """ALPN is set once: HTTP clients set it for each connection, while OpenSSL copies it for a concurrent one."""
     authority = trustme.CA()
     ours, theirs = create_context(), certified(authority.issue_cert("name.test"))
     authority.configure_trust(ours)

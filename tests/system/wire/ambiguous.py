@@ -1,4 +1,4 @@
-"""Requests that two servers could read in two ways, by name."""
+"""Requests that two servers could parse differently, by name."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ _HOSTS = {
 }  # fmt: skip
 
 CASES: dict[str, bytes] = {
-    # Framing: what is between head and SMUGGLED belongs to one or the other.
+    # Framing: the bytes between head and SMUGGLED belong to either request.
     "te-cl": message(*CHUNKED, "Content-Length: 4", body=END + SMUGGLED),
     "cl-te": message(*CHUNKED, f"Content-Length: {len(END) + SIZE}", body=END + SMUGGLED),
     "cl-te-order": _post(f"Content-Length: {len(END) + SIZE}", "Transfer-Encoding: chunked", body=END + SMUGGLED),
@@ -215,7 +215,7 @@ CASES: dict[str, bytes] = {
     **{f"host-1.0-{name}": _get(*_HOSTS[name], line="GET /x HTTP/1.0") for name in ("none", "two", "empty", "user")},
     "host-absolute-none": _get(line="GET http://h/x HTTP/1.1"),
     "host-absolute-two": _get("Host: a", "Host: b", line="GET http://h/x HTTP/1.1"),
-    # Ends of lines, what is before and after a request
+    # Line ends, bytes before and after a request
     "line-feeds": _get("Host: h").replace(b"\r\n", b"\n"),
     "line-feeds-body": _post("Content-Length: 3", body=b"").replace(b"\r\n", b"\n") + b"abc" + SMUGGLED,
     "line-feed-at-the-end": _get("Host: h")[:-2] + b"\n" + SMUGGLED,
@@ -253,4 +253,4 @@ CASES: dict[str, bytes] = {
     "too-large": _post(f"Content-Length: {2**40}", body=SMUGGLED),
     "many-fields": _get("Host: h", *(f"X-{number}: 1" for number in range(300))),
 }
-"""What a client sends; what stands after the first message is a second one to those who agree where that ends."""
+"""The bytes of a client: a first message, and a second one for servers that agree about the end of the first."""

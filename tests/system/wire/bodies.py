@@ -1,4 +1,4 @@
-"""Requests with a body: ambiguous framing, and what is on standard input."""
+"""Requests with a body: ambiguous framing, and standard input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sites of these tests: one server for each parser, with the routes of every test file that was collected."""
+"""The sites of these tests: one server for each parser, with the routes of every collected test file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.conftest import START, Server, running, wait_until
 from ...support.env_guest import ENV
 
 ENVIRONMENT = {"SECRET": "1", "HTTP_PROXY": "http://p.example:1", "WAGI_TEST": "2"}
-"""What the server itself is started with, and no guest may see."""
+"""The server's own environment, which no guest may see."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ def parser(request: pytest.FixtureRequest) -> str:
 def site(
     parser: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, cache: Path
 ) -> Iterator[Server]:
-    """A site that trusts no proxy: ENV at /e/... and /x, and the `ROUTES` of every test file."""
+    """A site without trusted proxies: ENV at /e/... and /x, and the `ROUTES` of every test file."""
     collected = (item.module for item in request.session.items if isinstance(item, pytest.Function))
     modules = {module: None for module in collected if module.__name__.startswith(__package__)}
     routes = {route.path: route for route in COMMON}
@@ -116,7 +116,7 @@ def site(
 
 @pytest.fixture(scope="session")
 def trusting(parser: str, tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Server]:
-    """A site that trusts the peer and 10/8, with ENV at /... and nothing else (the spec's "config 2")."""
+    """A site with the peer and 10/8 as trusted proxies, and ENV at /... alone (the spec's "config 2")."""
     directory = tmp_path_factory.mktemp(f"trusting-{parser}")
     settings = '[server]\ntrusted_proxies = ["127.0.0.1", "10.0.0.0/8"]'
     with serving(parser, directory, write_site(directory, (Route("/..."),), settings, cache)) as server:

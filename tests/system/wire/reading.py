@@ -1,4 +1,4 @@
-"""What a server makes of bytes: the requests it read, seen in its answers."""
+"""A server's reading of bytes: the requests that it parsed, derived from its responses."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ _OWN = {
     b"REMOTE_ADDR", b"REMOTE_HOST", b"REMOTE_PORT", b"SERVER_PORT", b"SERVER_PROTOCOL", b"X_REQUEST_ID", b"X_FULL_URL",
     b"HTTP_X_FORWARDED_FOR", b"HTTP_X_FORWARDED_PROTO", b"HTTP_X_FORWARDED_PORT",
 }  # fmt: skip
-"""What is another for each connection, and whoever is at its other end."""
+"""Variables that differ between connections and peers."""
 
-_SAID_BY_ONE = {b"HTTP_FORWARDED", b"HTTP_X_FORWARDED_HOST", b"HTTP_EXPECT"}
-"""What nginx takes out of a request, or answers itself."""
+_NGINX_ONLY = {b"HTTP_FORWARDED", b"HTTP_X_FORWARDED_HOST", b"HTTP_EXPECT"}
+"""Fields that nginx removes from a request or answers itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request: its answer's status, and what its guest was given, if one answered."""
+    """One request: the status of the response, and the input of its guest, if one responded."""
 
     status: int
     request_id: str
@@ -28,7 +28,7 @@ class Request:
 
     @classmethod
     def of(cls, answer: Answer) -> Request:
-        """What an answer tells."""
+        """The request behind a response."""
         if answer.status != 200 or b"GATEWAY_INTERFACE=" not in answer.body:
             return cls(answer.status, answer.request_id, {}, b"")
         given = seen(answer.body)
@@ -37,19 +37,19 @@ class Request:
 
     @property
     def is_next(self) -> bool:
-        """Whether it is NEXT."""
+        """Whether the request is NEXT."""
         return self.environ.get(b"REQUEST_URI") == b"/next"
 
     @property
     def is_refused(self) -> bool:
-        """Whether it was refused."""
+        """Whether the request was refused."""
         return self.status >= 400
 
     def contradicts(self, other: Request) -> str:
-        """What the two have read differently; empty if it is the same message."""
+        """The differences between two readings of a request; empty without any."""
         if self.body != other.body:
             return f"bodies {self.body[:200]!r} and {other.body[:200]!r}"
-        ignored = _SAID_BY_ONE if b"HTTP_HOST" in self.environ else {*_SAID_BY_ONE, b"SERVER_NAME", b"HTTP_HOST"}
+        ignored = _NGINX_ONLY if b"HTTP_HOST" in self.environ else {*_NGINX_ONLY, b"SERVER_NAME", b"HTTP_HOST"}
         names = (self.environ.keys() | other.environ.keys()) - ignored
         pairs = {name: (self.environ.get(name), other.environ.get(name)) for name in names}
         return "; ".join(f"{name!r}: {one!r} and {two!r}" for name, (one, two) in sorted(pairs.items()) if one != two)
@@ -57,20 +57,20 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Everything on one connection, the client's next request included."""
+    """All requests of one connection, with the client's next one."""
 
     requests: tuple[Request, ...]
     is_closed: bool
-    """Whether the server has closed the connection, and does not wait for more."""
+    """Whether the server has closed the connection."""
 
 
-def read(address: tuple[str, int], data: bytes, source: str, patience: float, *, speaks_0_9: bool = False) -> Reading:
-    """Sends bytes and, once there is an answer or none has come within `patience`, NEXT if it is still wanted.
+def read(address: tuple[str, int], data: bytes, source: str, timeout: float, *, speaks_0_9: bool = False) -> Reading:
+    """Sends bytes; after a response or the `timeout`, sends NEXT if the connection is open.
 
-    An answer that is not well-formed is an AssertionError, unless the server `speaks_0_9`, where it counts as refused.
+    A malformed response is an AssertionError, unless the server `speaks_0_9`, where it counts as a refusal.
     """
     requests: list[Request] = []
-    with connected(address, source, patience) as connection:
+    with connected(address, source, timeout) as connection:
         connection.send(data)
         is_open = _take(connection, requests, is_head=data.startswith(b"HEAD"), speaks_0_9=speaks_0_9)
         if is_open is not False:
@@ -82,7 +82,7 @@ def read(address: tuple[str, int], data: bytes, source: str, patience: float, *,
 
 
 def _take(connection: Connection, requests: list[Request], *, is_head: bool = False, speaks_0_9: bool) -> bool | None:
-    """Reads one answer; False if the server has closed the connection instead, None if it says nothing."""
+    """Reads one response; False if the server has closed the connection, None if it sends nothing."""
     try:
         answer = connection.answer(is_head=is_head)
     except TimeoutError:

@@ -1,4 +1,4 @@
-"""Requests without a body: the environment that becomes of each, or the statuses that refuse it."""
+"""Requests without a body: the environment of each, or the statuses of its refusal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROUTES = (
 
 
 Variables = dict[str, str | None]
-"""Names and values; None stands for a variable that must not be there."""
+"""Names and values; None stands for a variable that must be absent."""
 
 
 def get(target: str, *fields: str, host: str = "h") -> bytes:

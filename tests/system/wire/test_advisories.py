@@ -1,4 +1,4 @@
-"""What CGI servers are known for having got wrong, each tried over the wire."""
+"""Published vulnerabilities of CGI servers, each tested over the wire."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def assert_not_split(answer: Answer) -> None:
 def test_response_splitting(site: Server, path: str) -> None:
     answer = exchange(site, message(f"GET {path} HTTP/1.1", "Host: h"))
     assert_not_split(answer)
-    if "%E5" in path:  # U+560A is not a line feed, whoever cuts it to eight bits
+    if "%E5" in path:  # U+560A becomes a line feed if it is cut to eight bits
         assert answer.value("x-p") == "/\u560aSet-Cookie:e=1".encode()
     else:
         assert answer.status == (400 if "echo" in path else 502)
@@ -100,7 +100,7 @@ def test_response_splitting(site: Server, path: str) -> None:
 
 SMUGGLED = b"GET /e/hidden HTTP/1.1\r\nHost: h\r\n\r\n"
 CHUNKED = ("POST /x HTTP/1.1", "Host: h", "Transfer-Encoding: chunked")
-# What one side takes for the end of the first request and the other does not.
+# Bytes that only one of two servers parses as the end of the first request.
 SMUGGLING: list[tuple[str, bytes]] = [
     ("te-cl", message(*CHUNKED, "Content-Length: 4", body=b"0\r\n\r\n" + SMUGGLED)),
     ("cl-te", message(*CHUNKED, f"Content-Length: {5 + len(SMUGGLED)}", body=b"0\r\n\r\n" + SMUGGLED)),

@@ -1,4 +1,4 @@
-"""docs/spec/cgi.md A4: what of a request becomes the guest's arguments."""
+"""docs/spec/cgi.md A4: the arguments of a guest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/spec/cgi.md A3: request bodies, their framing, and what is on standard input."""
+"""docs/spec/cgi.md A3: request bodies, their framing, and standard input."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ROUTES = (
 
 SMUGGLED = message("GET /e/smuggled HTTP/1.1", "Host: h")
 
-# Each is followed by a second request, which must not be answered: nobody knows where it begins.
+# A second request follows each, and must not be answered, because its start is ambiguous.
 
 
 @pytest.mark.parametrize(("head", "body"), [pytest.param(head, body, id=name) for name, head, body in AMBIGUOUS])
@@ -32,7 +32,7 @@ def test_ambiguous_framing(site: Server, head: tuple[str, ...], body: bytes) -> 
     before = site.log.count("/e/smuggled")
     with connected(site.address) as connection:
         answer = connection.ask(message(*head, body=body + SMUGGLED))
-        # RFC 9112 section 6.1 allows 501 for a coding that is not understood
+        # RFC 9112 section 6.1 allows 501 for an unknown coding
         assert answer.status == 400 or (answer.status == 501 and b"Transfer-Encoding" in message(*head))
         assert connection.ends()
     assert_no_guest(site, answer)
@@ -92,7 +92,9 @@ UPGRADE = ("Connection: Upgrade", "Upgrade: h2c")
 
 @pytest.mark.parametrize("framing", [("Content-Length: 3", b"abc"), ("Transfer-Encoding: chunked", CHUNKS)])
 @pytest.mark.parametrize("is_in_pieces", [False, True])
-def test_a_body_after_an_upgrade_nobody_offers(site: Server, framing: tuple[str, bytes], *, is_in_pieces: bool) -> None:
+def test_a_body_after_an_upgrade_that_is_not_offered(
+    site: Server, framing: tuple[str, bytes], *, is_in_pieces: bool
+) -> None:
     field, body = framing
     expect = ("Expect: 100-continue",) if is_in_pieces else ()
     with connected(site.address) as connection:

@@ -1,7 +1,8 @@
 """The same bytes to a real nginx and to the gateway: no request begins or ends in two places.
 
-The gateway may refuse what nginx reads, and closes the connection then or goes on where nginx does. STRICTER lists what
-it refuses, LAXER what nginx refuses and the gateway reads, none of which is about where a message ends.
+The gateway may refuse a request that nginx accepts, and then closes the connection or continues at the same byte as
+nginx. STRICTER lists requests that only the gateway refuses, LAXER requests that only nginx refuses, none of which
+concern the end of a message.
 """
 
 from __future__ import annotations
@@ -23,34 +24,34 @@ from .ambiguous import CASES
 from .reading import Reading, read
 
 DIRECT, THROUGH_NGINX, ANOTHER = "127.1.0.1", "127.2.0.1", "127.3.0.1"
-"""Who asks the gateway, who asks nginx, and another client of nginx."""
-PATIENCE = 0.5
-"""Seconds that a server may be silent before it is told more."""
-_MORE_PATIENCE = 5.0
-"""The same for the second time, should the first have been too short for a busy machine."""
+"""The addresses of the gateway's client, of nginx's client, and of another client of nginx."""
+TIMEOUT = 0.5
+"""The timeout of a response in seconds, before the next bytes are sent."""
+_LONG_TIMEOUT = 5.0
+"""The timeout of the second attempt, for a busy machine."""
 _AT_A_TIME = 24
 
 STRICTER = set(
-    # Ends of lines without CR, which nginx takes (RFC 9112 section 2.2 lets it)
+    # Line ends without CR, which nginx accepts (allowed by RFC 9112 section 2.2)
     "line-feeds line-feeds-body line-feed-at-the-end line-feed-in-the-middle line-feed-ends-the-head field-lf-injection"
     " chunk-line-feeds chunk-line-feed-after-size chunk-line-feed-after-data chunk-line-feed-at-the-end"
     " chunk-line-feed-after-last chunk-trailer-line-feed chunk-extension-line-feed"
-    # Chunks and trailers that break the grammar, or speak of framing
+    # Chunks and trailers that violate the grammar or contain framing fields
     " chunk-blank-after chunk-tab-after chunk-extension-nul chunk-too-short chunk-last-has-data chunk-trailer-length"
     " chunk-trailer-coding chunk-trailer-folded chunk-trailer-no-colon chunk-trailer-is-a-request"
-    # Fields whose names are none; nginx leaves them out
+    # Fields with invalid names, which nginx drops
     " field-no-colon field-high-in-name field-slash-in-name field-quote-in-name"
     # Request lines
     " line-blank-at-end line-absolute-ftp line-version-1.2 line-version-1.10".split()
 )
 LAXER = set(
-    # The gateway answers OPTIONS * itself
+    # OPTIONS *, which the gateway answers itself
     "line-options te-options"
-    # A tab is as good as a blank around a value (RFC 9110 section 5.6.3)
+    # Tabs around a value, which are whitespace (RFC 9110 section 5.6.3)
     " cl-tab te-tab-before host-tab"
-    # Hosts by RFC 3986, if odd ones; without one there is server.hostname
+    # Unusual hosts that RFC 3986 allows; an empty Host becomes server.hostname
     " host-empty host-1.0-empty host-dot host-dots"
-    # A % that begins no escape stays as it is
+    # A % without an escape, which stays unchanged
     " line-percent line-percent-short"
     " expect-twice".split()
 )
@@ -58,16 +59,16 @@ LAXER = set(
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Site]:
-    """nginx as in deploy/, with kept connections to a gateway."""
+    """nginx as in deploy/, with persistent connections to a gateway."""
     with serving("wagi-gateway.conf", tmp_path_factory.mktemp("differential"), cache) as running:
         yield running
 
 
 def ask(site: Site, data: bytes) -> tuple[Reading, Reading]:
-    """What the gateway and nginx make of the same bytes; then another client of nginx gets its own answer."""
-    readings = _read(site, data, PATIENCE)
+    """The readings of the gateway and of nginx; checks that another client of nginx then gets its own response."""
+    readings = _read(site, data, TIMEOUT)
     if disagreement(*readings):
-        readings = _read(site, data, _MORE_PATIENCE)
+        readings = _read(site, data, _LONG_TIMEOUT)
     with connected(site.address, ANOTHER) as connection:
         mine = f"/mine/{hash(data)}"
         given = connection.ask(message(f"POST {mine} HTTP/1.1", "Host: h", "Content-Length: 4", body=b"mine")).seen
@@ -75,21 +76,21 @@ def ask(site: Site, data: bytes) -> tuple[Reading, Reading]:
     return readings
 
 
-def _read(site: Site, data: bytes, patience: float) -> tuple[Reading, Reading]:
+def _read(site: Site, data: bytes, timeout: float) -> tuple[Reading, Reading]:
     return (
-        read(site.gateway.address, data, DIRECT, patience),
-        read(site.address, data, THROUGH_NGINX, patience, speaks_0_9=True),
+        read(site.gateway.address, data, DIRECT, timeout),
+        read(site.address, data, THROUGH_NGINX, timeout, speaks_0_9=True),
     )
 
 
 def ask_all(site: Site, requests: Iterable[bytes]) -> list[tuple[Reading, Reading]]:
-    """Many at the same time, which share nginx's connections to the gateway."""
+    """The readings of several cases at the same time, which share nginx's connections to the gateway."""
     with ThreadPoolExecutor(_AT_A_TIME) as threads:
         return list(threads.map(lambda data: ask(site, data), requests))
 
 
 def disagreement(gateway: Reading, nginx: Reading) -> str:
-    """How the two contradict each other; empty where they do not."""
+    """The contradictions between two readings; empty without any."""
     for number, request in enumerate(gateway.requests):
         if number < len(nginx.requests):
             other = nginx.requests[number]
@@ -105,7 +106,7 @@ def disagreement(gateway: Reading, nginx: Reading) -> str:
 
 @pytest.fixture(scope="module")
 def readings(site: Site) -> dict[str, tuple[Reading, Reading]]:
-    """What the gateway and nginx make of each case."""
+    """The readings of each case by the gateway and by nginx."""
     return dict(zip(CASES, ask_all(site, CASES.values()), strict=True))
 
 
@@ -114,7 +115,7 @@ def test_no_disagreement(readings: dict[str, tuple[Reading, Reading]], name: str
     assert disagreement(*readings[name]) == ""
 
 
-def test_who_is_stricter(readings: dict[str, tuple[Reading, Reading]]) -> None:
+def test_refusals_by_one_side(readings: dict[str, tuple[Reading, Reading]]) -> None:
     firsts = {
         name: (gateway.requests[0].is_refused, nginx.requests[0].is_refused)
         for name, (gateway, nginx) in readings.items()
@@ -124,7 +125,7 @@ def test_who_is_stricter(readings: dict[str, tuple[Reading, Reading]]) -> None:
     assert {name for name, (gateway, nginx) in firsts.items() if nginx and not gateway} - LAXER == set()
     assert {name for name in STRICTER if not firsts[name][0]} == set()
     assert {name for name in LAXER if firsts[name][0]} == set()
-    # Who waits for the rest of a chunk that is larger than any body: the gateway, until limits.body or body_time.
+    # The gateway waits for the rest of a chunk over any bound, until limits.body or body_time.
     assert {name for name in CASES if name not in firsts} <= {"chunk-2^32", "chunk-2^63"}
 
 
@@ -137,13 +138,13 @@ def test_what_is_doubtful_closes_the_connection(readings: dict[str, tuple[Readin
 
 
 def assert_nothing_smuggled(site: Site) -> None:
-    """Every request that a guest has answered is one that nginx knows, by its id."""
+    """Fails unless nginx has forwarded every request that a guest has answered, by its id."""
 
     def forwarded() -> set[str]:
         lines = (site.log.parent / "access.log").read_text().splitlines()
         return {word for line in lines for word in re.findall(r"[0-9a-f]{18}", line.rpartition(' "')[2])}
 
-    def answered() -> set[str]:  # by a guest: what a client has given up on has none
+    def answered() -> set[str]:  # answered by a guest: an aborted request has none
         clients = "|".join(map(re.escape, (THROUGH_NGINX, ANOTHER)))
         return set(re.findall(rf"guest_ms=\S+ client=(?:{clients}) id=(\w+)", site.gateway.log))
 
@@ -171,7 +172,7 @@ _SHORT = sorted(data for data in CASES.values() if len(data) < 1000)
 
 @st.composite
 def mutations(draw: st.DrawFn) -> bytes:
-    """A case with something put in, taken out or doubled."""
+    """A strategy for cases with an inserted, removed or doubled part."""
     data = draw(st.sampled_from(_SHORT))
     for _ in range(draw(st.integers(1, 3))):
         start = draw(st.integers(0, len(data)))

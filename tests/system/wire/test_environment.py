@@ -1,4 +1,4 @@
-"""The whole environment of one request as one value: nothing is missing, nothing is there that nobody asked for."""
+"""The whole environment of one request as one value: no variable is missing, and none is added."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ ROUTES = (
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A request and what it makes of the environment that a plain `GET /x` with `Host: h` has."""
+    """A request, and the changes from the environment of a plain `GET /x` with `Host: h`."""
 
     id: str
     request: bytes
     differences: dict[str, str | None] = field(default_factory=dict)
-    """Variables as they are instead; None for one that is not there."""
+    """Variables with other values; None for an absent one."""
     source: str = "127.0.0.1"
     is_trusted: bool = False
 

@@ -1,4 +1,4 @@
-"""docs/spec/cgi.md A7: guests that end early, late, badly or never, and what is left of them."""
+"""docs/spec/cgi.md A7: guests that end early, late, with an error or never, and the release of their resources."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tests.conftest import Server
 from tests.support import guests
 from tests.support.clock import assert_within
 
-from ...support.env_guest import COUNT, CT, GROW, opens, repeats, when_asked
+from ...support.env_guest import COUNT, CT, GROW, if_argument, opens, repeats
 from ...support.http_client import Answer, access_line, assert_logged, connected, exchange, log_lines, message
 from .conftest import Route
 
-SLOT = "limits = { concurrency = 1, queue = 1, queue_time = 10 }"
+ONE_GUEST = "limits = { concurrency = 1, queue = 1, queue_time = 10 }"
 FORGED = b"a\n2026-01-01T00:00:00.000Z ERROR forged\x1b[2J\rover\x9b x route=/admin id=1\n"
 
 ROUTES = (
@@ -28,11 +28,11 @@ ROUTES = (
         "/l/stderr", repeats(16, b"a line of text\n" * 4369, fd=2, after=CT + b"\nhi"), 'limits = { stderr = "32KiB" }'
     ),
     Route("/l/lines", guests.says(CT + b"\nhi", stderr=FORGED)),
-    Route("/l/spin", when_asked("(loop $spin (br $spin))"), SLOT),
+    Route("/l/spin", if_argument("(loop $spin (br $spin))"), ONE_GUEST),
     Route(
         "/l/pour",
-        when_asked("(loop $pour (call $write (i32.const 1) (i32.const 0) (i32.const 65536)) (br $pour))"),
-        SLOT,
+        if_argument("(loop $pour (call $write (i32.const 1) (i32.const 0) (i32.const 65536)) (br $pour))"),
+        ONE_GUEST,
     ),
     Route("/l/count", COUNT),
     Route("/l/grow", GROW),
@@ -139,7 +139,7 @@ def test_l09_client_leaves(site: Server, path: str) -> None:
         connection.send(get(f"{path}?go"))
         site.wait_for_log(f"guest: going .*route={path} ")
         left = time.monotonic()
-    answer = exchange(site, get(path))  # its only slot is free again
+    answer = exchange(site, get(path))  # the route's limit of one guest is free again
     assert (answer.status, answer.body) == (200, b"ready")
     assert_within(time.monotonic() - left, 2)
     assert "Traceback" not in site.log

@@ -1,4 +1,4 @@
-"""The same requests through a real nginx: it may refuse or change them, but no client makes it a 5xx or a lie."""
+"""The same requests through a real nginx, which may refuse or change them: no 5xx, and no forged variable."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ ROUTES = (
 )
 
 CLIENT = "127.0.0.9"
-"""Where the client is; the gateway's peer is 127.0.0.1, which is nginx."""
+"""The client's address; the gateway's peer is nginx at 127.0.0.1."""
 
 
 @pytest.fixture(scope="session")
 def nginx(site: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
-    """nginx before a gateway that trusts nobody."""
+    """nginx in front of a gateway without trusted proxies."""
     with nginx_before(site.address, tmp_path_factory.mktemp("nginx")) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def trusted_nginx(trusting: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
-    """nginx before a gateway that trusts it."""
+    """nginx as a trusted proxy in front of a gateway."""
     with nginx_before(trusting.address, tmp_path_factory.mktemp("nginx")) as running:
         yield running
 
@@ -66,7 +66,7 @@ EVIL = (b"evil", b"6.6.6.6", b"dTpw")
 
 
 def assert_harmless(answer: Answer, address: bytes) -> None:
-    """No 5xx but nginx's own 501 and 505, and no variable that the client has made up."""
+    """Fails for a 5xx other than nginx's own 501 and 505, and for a variable that the client has forged."""
     assert answer.status < 500 or answer.status in (501, 505)
     if answer.status != 200 or not answer.body[:4] or b"GATEWAY_INTERFACE=" not in answer.body:
         return
@@ -95,7 +95,7 @@ def test_no_client_deceives_a_trusted_nginx(trusted_nginx: Nginx, request_: byte
 SPOOFED = ("X-Forwarded-For: 6.6.6.6", "X-Forwarded-Proto: gopher", "X-Forwarded-Port: 1", "X_Forwarded_For: 6.6.6.6")
 
 
-def test_what_a_trusted_nginx_says_is_the_clients(trusted_nginx: Nginx) -> None:
+def test_the_fields_of_a_trusted_nginx_describe_the_client(trusted_nginx: Nginx) -> None:
     port = trusted_nginx.plain[1]
     seen = ask(trusted_nginx.plain, message("GET /a%20b?c HTTP/1.1", f"Host: a.example:{port}", *SPOOFED)).seen
     expected = {
@@ -114,7 +114,7 @@ def test_what_a_trusted_nginx_says_is_the_clients(trusted_nginx: Nginx) -> None:
     assert {name: seen[name] for name in expected} == expected
 
 
-def test_what_a_trusted_nginx_with_tls_says_is_the_clients(trusted_nginx: Nginx) -> None:
+def test_the_fields_of_a_trusted_nginx_with_tls_describe_the_client(trusted_nginx: Nginx) -> None:
     seen = ask(trusted_nginx.secure, message("GET /x HTTP/1.1", "Host: a.example:8443", *SPOOFED)).seen
     expected = {
         "REMOTE_ADDR": CLIENT.encode(),
@@ -148,7 +148,7 @@ def test_r36_a_route_may_command_nginx(nginx: Nginx) -> None:
     assert answer.body == b"only nginx may say so\n"
 
 
-# What nginx hands on of a guest's response: the path, the status, the body, and how many cookies.
+# The part of a guest's response that nginx forwards: the path, the status, the body, the number of cookies.
 RESPONSES = [
     ("/nginx/cookies", 200, b"hi", 2),
     ("/nginx/204", 204, b"", 0),

@@ -1,4 +1,4 @@
-"""docs/spec/cgi.md R12, R13, T05: a local redirect is answered by the route it names, in the same request."""
+"""docs/spec/cgi.md R12, R13, T05: the route of a local redirect answers, in the same request."""
 
 from __future__ import annotations
 
@@ -98,12 +98,12 @@ def test_r13_loops_are_bounded(site: Server, path: str) -> None:
     assert len(log_lines(site, answer)) < 30
 
 
-def test_r13_a_module_with_one_place_redirects_to_itself(site: Server) -> None:
+def test_r13_a_module_with_a_limit_of_one_redirects_to_itself(site: Server) -> None:
     for _ in range(20):
         assert exchange(site, message("GET /go/alone HTTP/1.1", "Host: h")).status == 502
 
 
-# It is the guest's mistake, not the client's, and the operator hears of it.
+# The mistake is the guest's, not the client's, and is logged.
 @pytest.mark.parametrize("path", ["/go/blank", "/go/long", "/go/octets", "/go/nul"])
 def test_t05_locations_no_guest_may_see(site: Server, path: str) -> None:
     answer = exchange(site, message(f"GET {path} HTTP/1.1", "Host: h"))
@@ -111,7 +111,7 @@ def test_t05_locations_no_guest_may_see(site: Server, path: str) -> None:
     assert_logged(site, answer, "WARNING.*redirect")
 
 
-# A redirect counts once its guest has ended well.
+# A redirect is followed after its guest has ended without an error.
 ENDS = {"/go/trap": 500, "/go/strict": 500, "/go/loop": 504, "/go/exit": 200}
 
 

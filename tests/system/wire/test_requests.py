@@ -1,4 +1,4 @@
-"""docs/spec/cgi.md A1, A2: what a request becomes in the guest's environment, and which requests no guest sees."""
+"""docs/spec/cgi.md A1, A2: the environment of each request, and the requests that are refused."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_m02_with_and_without_a_question_mark(site: Server) -> None:
     assert plain == empty
 
 
-# A parser may refuse such a name; what it lets through must not take another field's variable.
+# A parser may refuse such a name; an accepted one must not set another field's variable.
 
 
 @pytest.mark.parametrize("field", [pytest.param(field, id=name) for name, field in ODD_NAMES])
@@ -74,7 +74,7 @@ def test_odd_field_names(site: Server, field: str) -> None:
         assert not [name for name, value in answer.seen.environ.items() if value == b"evil" or b"X_Y" in name]
 
 
-# An absolute target's authority wins over Host.
+# The authority of an absolute target has precedence over Host.
 ABSOLUTE: list[tuple[str, bytes, Variables]] = [
     (
         "E17-absolute",
@@ -152,7 +152,7 @@ def test_odd_methods(site: Server, method: str) -> None:
     assert 400 <= answer.status < 500 or answer.status == 501 or answer.seen["REQUEST_METHOD"] == method.encode()
 
 
-# From a peer that is trusted, as 10/8 is: what it says of the client, the client's own words to the left of it.
+# From a trusted peer, and 10/8 is trusted: the proxy's value is on the right, the client's own to the left.
 
 
 @pytest.mark.parametrize(("request_", "expected"), ids(PROXIED))

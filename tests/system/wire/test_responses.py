@@ -1,4 +1,4 @@
-"""docs/spec/cgi.md A5, A6: what a guest prints becomes a response, or a 502 whose reason is in the log."""
+"""docs/spec/cgi.md A5, A6: a guest's output becomes a response, or a 502 whose reason is in the log."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MIB = 2**20
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A row: what the guest prints, and what is on the wire and, as a regular expression, in the log."""
+    """A row: the guest's output, the response, and a regular expression for the log."""
 
     id: str
     output: bytes
@@ -215,7 +215,7 @@ def assert_date_and_server(answer: Answer) -> None:
 
 
 def assert_silent(answer: Answer) -> None:
-    """An answer the gateway made: short, plain, and nothing of the guest or the host in it."""
+    """Fails unless the response is the gateway's own: short, plain, without a detail of the guest or the host."""
     assert not {name for name, _ in answer.headers} - OF_THE_GATEWAY
     assert answer.is_complete
     assert len(answer.body) < 100
@@ -239,7 +239,7 @@ def test_response(site: Server, row: Response) -> None:
         assert_logged(site, answer, row.log)
 
 
-# Every row once more for a client that knows no chunks: the same answer, framed by length or by the end.
+# Every row for a client of HTTP/1.0, too: the same response, framed by its length or the connection's end.
 @pytest.mark.parametrize("row", [pytest.param(row, id=f"T07-{row.id}") for row in ROWS])
 def test_response_to_http_1_0(site: Server, row: Response) -> None:
     with connected(site.address) as connection:

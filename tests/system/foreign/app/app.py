@@ -1,4 +1,4 @@
-"""A CGI script for CPython on WASI: PATH_INFO names the function that answers, in JSON."""
+"""A CGI script for CPython on WASI: PATH_INFO names the function that responds, in JSON."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def respond(value: object, status: str = "200 OK", headers: str = "") -> None:
 
 
 def environ() -> None:
-    """The request as the interpreter sees it."""
+    """The interpreter's environment."""
     respond({"argv": sys.argv, "environ": dict(os.environ), "version": sys.version_info[:2]})
 
 
@@ -34,7 +34,7 @@ def upload() -> None:
 
 
 def form() -> None:
-    """The fields of a form: of the query for GET, of the body for POST; nothing else is answered."""
+    """The fields of a form: of the query for GET, of the body for POST."""
     match os.environ["REQUEST_METHOD"]:
         case "GET":
             respond(parse_qs(os.environ["QUERY_STRING"]))
@@ -45,7 +45,7 @@ def form() -> None:
 
 
 def write() -> None:
-    """What comes of a write to each volume, and what is outside of them."""
+    """The result of a write to each volume, and of an access outside of all volumes."""
     outcomes = {}
     for name in "/app/new.txt", "/data/new.txt", "/outside.txt", "/data/../../outside.txt":
         try:
@@ -68,7 +68,7 @@ def unicode() -> None:
 
 
 def hoard() -> None:
-    """What comes of a wish for more memory than there is."""
+    """The result of an allocation over the memory limit."""
     try:
         respond(len(bytearray(2**30)))
     except MemoryError:
@@ -76,13 +76,13 @@ def hoard() -> None:
 
 
 def sleep() -> None:
-    """An hour's sleep before the response."""
+    """Sleeps for an hour before the response."""
     time.sleep(3600)
     respond("awake")
 
 
 def fail() -> None:
-    """An exception nobody handles, before there is a response."""
+    """Raises an unhandled exception before the response."""
     raise RuntimeError("nobody handles this")
 
 
