@@ -14,7 +14,7 @@ from tests.conftest import ROOT, Serve, Server, running, wait_until, warnings
 from tests.support import guests
 from tests.support.attacks import get, send
 from tests.support.clock import assert_within
-from tests.support.config import guest, module
+from tests.support.config import config, guest, module
 from wagi_gateway.config.file import read_config
 from wagi_gateway.errors import StartupError
 from wagi_gateway.site.load import load
@@ -128,8 +128,7 @@ def test_a_path_of_slashes_is_refused_before_it_is_looked_at(hello_server: Serve
 
 
 def test_all_bodies_together_are_bounded(serve: Serve) -> None:
-    config = f'[server]\nspool = "1MiB"\n[[module]]\nroute = "/echo"\nmodule = "{ROOT / "samples/c/echo.wasm"}"\n'
-    server = serve(config)
+    server = serve(config(module("/echo", ROOT / "samples/c/echo.wasm"), server={"spool": "1MiB"}))
     for _ in range(3):
         assert server.post("/echo", b"x" * 1_000_000).status_code == 200
         assert server.post("/echo", b"x" * 2_000_000).status_code == 503
