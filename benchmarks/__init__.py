@@ -1,5 +1,5 @@
 """Benchmarks of the gateway beside other servers: `scripts/bench`.
 
 A module imports from its own folder and from folders further left:
-errors, guests, cpython < harness < loops < servers < peers < measures < report < rows.
+guests < harness < loops < servers < peers < measures < report < rows.
 """

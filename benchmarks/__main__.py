@@ -20,8 +20,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from .errors import Failed
 from .harness import cores
+from .harness.errors import Failed
 from .harness.load import check_wrk
 from .harness.machine import machine
 from .harness.plan import Plan

@@ -21,6 +21,7 @@ import hypothesis
 import pytest
 
 from tests.support import guests
+from tests.support.config import guest
 from tests.support.registry import Registry, running_registry
 
 ROOT = Path(__file__).parent.parent
@@ -235,8 +236,7 @@ def hello_server(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Itera
     """A server with the hello guest alone, at /hello/...; shared by the tests of a file."""
     directory = tmp_path_factory.mktemp("hello")
     (directory / "hello.wat").write_text(guests.HELLO)
-    config = '[[module]]\nroute = "/hello/..."\nmodule = "hello.wat"\n'
-    with running(directory, config, cache=cache) as server:
+    with running(directory, guest("/hello/...", "hello"), cache=cache) as server:
         yield server
 
 

@@ -16,13 +16,14 @@ from starlette.applications import Starlette
 
 from tests.conftest import wait_until
 from tests.support import guests
+from tests.support.config import config, module
 from wagi_gateway.app import create_app
 from wagi_gateway.config.file import ConfigFile, read_config
 from wagi_gateway.errors import StartupError
 from wagi_gateway.site.load import load
 from wagi_gateway.site.site import Site
 
-CONFIG = '[cache]\ndirectory = "cache"\n[[module]]\nroute = "/hello"\nmodule = "hello.wat"\n'
+CONFIG = config(module("/hello", "hello.wat"), cache={"directory": "cache"})
 
 
 @pytest.fixture

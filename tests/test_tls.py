@@ -16,20 +16,17 @@ import pytest
 import trustme
 
 from tests.conftest import Server, running, wait_until
+from tests.support.config import config, module
 from tests.support.env_guest import ENV, seen
 from wagi_gateway import tls
 from wagi_gateway.config.settings import ServerConfig as Settings
 from wagi_gateway.errors import StartupError
 
-CONFIG = """
-[server]
-tls_cert = "certificate.pem"
-tls_key = "key.pem"
-{}
-[[module]]
-route = "/..."
-module = "env.wat"
-"""
+
+def configuration(**settings: object) -> str:
+    """The `modules.toml` of a server with TLS and these settings."""
+    server = {"tls_cert": "certificate.pem", "tls_key": "key.pem", **settings}
+    return config(module("/...", "env.wat"), server=server)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +51,7 @@ def issue(folder: Path, authority: trustme.CA, *names: str) -> None:
 
 @pytest.fixture
 def server(folder: Path, cache: Path) -> Iterator[Server]:
-    with running(folder, CONFIG.format(""), cache=cache) as server:
+    with running(folder, configuration(), cache=cache) as server:
         yield server
 
 
@@ -138,14 +135,14 @@ def test_plain_http_is_not_answered(server: Server) -> None:
 def test_certificate_and_key_in_one_file(folder: Path, cache: Path) -> None:
     pem = folder / "both.pem"
     pem.write_bytes((folder / "certificate.pem").read_bytes() + (folder / "key.pem").read_bytes())
-    config = CONFIG.format("").replace('tls_key = "key.pem"\n', "").replace("certificate.pem", "both.pem")
-    with running(folder, config, cache=cache) as server:
+    text = config(module("/...", "env.wat"), server={"tls_cert": "both.pem"})
+    with running(folder, text, cache=cache) as server:
         assert names(server, folder) == ["localhost"]
 
 
 def test_over_a_unix_socket(folder: Path, cache: Path) -> None:
     path = folder / "s"
-    with running(folder, CONFIG.format(""), cache=cache, listen=f"unix:{path}") as server:
+    with running(folder, configuration(), cache=cache, listen=f"unix:{path}") as server:
         assert server.url == f"https://unix:{path}"
         with httpx.Client(transport=httpx.HTTPTransport(uds=str(path), verify=trusting(folder))) as client:
             given = seen(client.get("https://localhost/").content)
@@ -177,7 +174,7 @@ def handshake(server: ssl.SSLContext, client: ssl.SSLContext, name: str) -> str:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_renewal(folder: Path, cache: Path, authority: trustme.CA, workers: int) -> None:
-    with running(folder, CONFIG.format(f"workers = {workers}\n"), cache=cache) as server:
+    with running(folder, configuration(workers=workers), cache=cache) as server:
         assert names(server, folder) == ["localhost"]
 
         def is_renewed() -> bool:
@@ -253,7 +250,7 @@ def test_what_else_is_in_the_files_is_not_used(folder: Path, authority: trustme.
 
 
 def test_check_names_the_file(folder: Path, cache: Path) -> None:
-    (folder / "modules.toml").write_text(CONFIG.format(""))
+    (folder / "modules.toml").write_text(configuration())
     (folder / "key.pem").unlink()
     command = [sys.executable, "-m", "wagi_gateway", "check", str(folder / "modules.toml"), "--cache-dir", str(cache)]
     result = subprocess.run(command, stdout=subprocess.PIPE, text=True)

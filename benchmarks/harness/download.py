@@ -6,7 +6,7 @@ import socket
 import time
 from urllib.parse import urlsplit
 
-from ..errors import Failed
+from .errors import Failed
 
 _READ_TIMEOUT = 60.0
 """Seconds."""

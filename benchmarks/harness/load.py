@@ -10,8 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ..errors import Failed
 from .cores import LOAD
+from .errors import Failed
 
 CONNECTIONS = 16
 UPLOAD = Path(__file__).parent / "upload.lua"

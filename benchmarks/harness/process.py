@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import Failed
+from .errors import Failed
 
 _ROOT = Path(__file__).parents[2]
 _TIMEOUT = 15.0

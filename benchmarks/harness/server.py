@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import Failed
 from .cores import LOAD, SERVER
+from .errors import Failed
 from .load import wrk
 from .process import Process, python, started, wait_ready
 

@@ -18,7 +18,7 @@ from wasmtime import _bindings
 
 from wagi_gateway.site.site import Site
 
-from ..errors import Failed
+from ..harness.errors import Failed
 from .request import prepare
 
 KINDS = ("argv and env", "store", "instantiate", "call", "delete")

@@ -14,7 +14,7 @@ from wagi_gateway.sandbox.invocation import Invocation
 from wagi_gateway.site.load import load
 from wagi_gateway.site.site import Endpoint, Site
 
-from ..guests import ENVIRON_WAT
+from ..guests.wat import ENVIRON_WAT
 from ..harness.server import ROUTE
 
 OUTPUT = b"content-type: text/plain\n\nhello world\n"

@@ -6,7 +6,7 @@ import statistics
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from ..guests import ENVIRON_WAT
+from ..guests.wat import ENVIRON_WAT
 from ..harness.cores import SERVER, pinned
 from ..harness.plan import Plan
 from ..harness.server import ROUTE, bare, gateway

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import wasmtime
 
-from ..guests import ENVIRON_WAT, padded, streams
+from ..guests.wat import ENVIRON_WAT, padded, streams
 from ..harness.load import CONNECTIONS
 from ..harness.plan import Plan
 from ..harness.server import HELLO_WAT, Server, gateway

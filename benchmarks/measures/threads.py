@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import wasmtime
 
-from ..guests import COUNTS, computes
+from ..guests.wat import COUNTS, computes
 from ..harness.cores import ALL, TWO
 from ..harness.plan import Plan
 from ..harness.server import HELLO_WAT, gateway

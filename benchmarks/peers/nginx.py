@@ -3,48 +3,36 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
+
+from scripts.nginx_conf import nginx_conf
 
 from ..harness.cores import SERVER
 from ..harness.process import started, wait_until
 from ..harness.server import Server
 from .peer import find, free_port, native_hello, peer
 
-_CONFIG = """
-{user}
-daemon off;
-worker_processes 1;
-pid {directory}/pid;
-error_log stderr error;
-events {{ worker_connections 1024; }}
-http {{
-    access_log off;
-    client_body_temp_path {directory}/body;
-    proxy_temp_path {directory}/proxy;
-    fastcgi_temp_path {directory}/fastcgi;
-    uwsgi_temp_path {directory}/uwsgi;
-    scgi_temp_path {directory}/scgi;
-    keepalive_requests 100000000;
-    upstream wrap {{ server unix:{socket}; keepalive 16; }}
-    server {{
-        listen 127.0.0.1:{port};
-        location / {{
-            fastcgi_pass wrap;
-            fastcgi_param SCRIPT_FILENAME {program};
-            fastcgi_param QUERY_STRING $query_string;
-            fastcgi_param REQUEST_METHOD $request_method;
-            fastcgi_param REQUEST_URI $request_uri;
-            fastcgi_param SCRIPT_NAME $fastcgi_script_name;
-            fastcgi_param SERVER_PROTOCOL $server_protocol;
-            fastcgi_param GATEWAY_INTERFACE CGI/1.1;
-            fastcgi_param REMOTE_ADDR $remote_addr;
-            fastcgi_param SERVER_NAME $server_name;
-            fastcgi_param SERVER_PORT $server_port;
-        }}
+_HTTP = """
+  access_log off;
+  keepalive_requests 100000000;
+  upstream wrap {{ server unix:{socket}; keepalive 16; }}
+  server {{
+    listen 127.0.0.1:{port};
+    location / {{
+      fastcgi_pass wrap;
+      fastcgi_param SCRIPT_FILENAME {program};
+      fastcgi_param QUERY_STRING $query_string;
+      fastcgi_param REQUEST_METHOD $request_method;
+      fastcgi_param REQUEST_URI $request_uri;
+      fastcgi_param SCRIPT_NAME $fastcgi_script_name;
+      fastcgi_param SERVER_PROTOCOL $server_protocol;
+      fastcgi_param GATEWAY_INTERFACE CGI/1.1;
+      fastcgi_param REMOTE_ADDR $remote_addr;
+      fastcgi_param SERVER_NAME $server_name;
+      fastcgi_param SERVER_PORT $server_port;
     }}
-}}
+  }}
 """
 _CHILDREN = 16
 """Processes of fcgiwrap: as many as connections."""
@@ -55,8 +43,8 @@ def nginx(directory: Path) -> Iterator[Server]:
     """Serves the native program."""
     program, port, socket = native_hello(directory), free_port(), directory / "wrap"
     config = directory / "nginx.conf"
-    user = "user root;" if os.geteuid() == 0 else ""
-    config.write_text(_CONFIG.format(user=user, directory=directory, program=program, port=port, socket=socket))
+    http = _HTTP.format(program=program, port=port, socket=socket)
+    config.write_text(nginx_conf(directory, http, error_log="stderr error"))
     wrap = [find("fcgiwrap", "fcgiwrap"), "-c", str(_CHILDREN), "-s", f"unix:{socket}"]
     log = directory / "fcgiwrap.log"
     # fcgiwrap is not paused while other servers are measured: it sleeps without requests.

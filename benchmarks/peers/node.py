@@ -10,8 +10,8 @@ from pathlib import Path
 
 import wasmtime
 
-from ..errors import Failed
 from ..harness.cores import SERVER
+from ..harness.errors import Failed
 from ..harness.process import started, wait_ready
 from ..harness.server import HELLO_WAT, Server
 from .peer import find_node

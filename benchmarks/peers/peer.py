@@ -10,8 +10,8 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ..errors import Failed
 from ..harness.cores import SERVER
+from ..harness.errors import Failed
 from ..harness.process import started, wait_until
 from ..harness.server import Server
 

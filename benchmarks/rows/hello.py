@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..guests import ENVIRON_WAT
+from ..guests.wat import ENVIRON_WAT
 from ..harness.plan import Plan
 from ..harness.server import HELLO_WAT, ROUTE, Server, bare, check_hello, floor, gateway
 from ..harness.target import Target

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..guests import LOG_RS, variant
+from ..guests.wat import LOG_RS, variant
 from ..harness.plan import Plan
 from ..harness.server import gateway
 from ..harness.target import number

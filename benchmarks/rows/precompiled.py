@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import wasmtime
 
-from ..cpython import cpython
+from ..guests.cpython import cpython
 from ..harness.plan import Plan
 from ..harness.turns import alternate
 from ..loops.request import load_hello

@@ -7,9 +7,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..cpython import cpython
-from ..errors import Failed
+from ..guests.cpython import cpython
 from ..harness.cores import SERVER
+from ..harness.errors import Failed
 from ..harness.plan import Plan
 from ..harness.process import python, started, wait_ready
 from ..harness.server import serve_command

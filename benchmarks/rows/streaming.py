@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 
-from ..guests import streams
+from ..guests.wat import streams
 from ..harness.cores import LOAD, pinned
 from ..harness.download import download
 from ..harness.plan import Plan

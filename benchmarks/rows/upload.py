@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 
-from ..guests import ECHO
+from ..guests.wat import ECHO
 from ..harness.load import UPLOAD
 from ..harness.plan import Plan
 from ..harness.server import ROUTE, bare, gateway

@@ -12,6 +12,7 @@ import pytest
 from tests.conftest import ROOT, Serve
 from tests.support import guests
 from tests.support.cli import gateway
+from tests.support.config import config, guest, module
 
 TEN_MISTAKES = """
 [server]
@@ -62,7 +63,7 @@ def folder(tmp_path: Path) -> Path:
     """A folder with a guest and a valid modules.toml."""
     (tmp_path / "m.wat").write_text(guests.says(b"content-type: text/plain\n\nhello\n", stderr=b"on stderr\n"))
     (tmp_path / "imports.wat").write_text('(module (import "env" "missing" (func)))')
-    (tmp_path / "modules.toml").write_text('[[module]]\nroute = "/m"\nmodule = "m.wat"\n')
+    (tmp_path / "modules.toml").write_text(guest("/m", "m"))
     return tmp_path
 
 
@@ -181,20 +182,20 @@ def test_schema_accepts_what_the_server_accepts(folder: Path) -> None:
 
 
 def test_serve_prints_routes_and_ready(serve: Serve) -> None:
-    server = serve('[[module]]\nroute = "/m/..."\nmodule = "m.wat"\n', m=guests.HELLO)
+    server = serve(guest("/m/...", "m"), m=guests.HELLO)
     assert server.stdout == [f"{server.url}/m/... -> m.wat (_start)", f"Ready: serving on {server.url}"]
 
 
 def test_serve_takes_the_environment(serve: Serve, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("A=file\nB=file\n")
-    config = f'[environment]\nA = "config"\nC = "config"\n[[module]]\nroute = "/env"\nmodule = "{ENV}"\n'
-    server = serve(config, "-e", "A=option", "--env-file", str(tmp_path / "file"))
+    text = config(module("/env", ENV), environment={"A": "config", "C": "config"})
+    server = serve(text, "-e", "A=option", "--env-file", str(tmp_path / "file"))
     lines = server.get("/env").text.splitlines()
     assert [line for line in lines if line[:2] in ("A=", "B=", "C=")] == ["A=option", "B=file", "C=config"]
 
 
 def test_serve_logs_json(serve: Serve) -> None:
-    server = serve('[[module]]\nroute = "/m"\nmodule = "m.wat"\n', "--log-format", "json", m=guests.HELLO)
+    server = serve(guest("/m", "m"), "--log-format", "json", m=guests.HELLO)
     server.get("/m?x=1")
     line = json.loads(server.wait_for_log(r'\{.*"GET /m.*\}')[0])
     assert (line["message"], line["status"], line["route"], line["bytes"]) == ("GET /m?x=1", 200, "/m", 12)

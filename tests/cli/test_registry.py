@@ -140,7 +140,7 @@ def test_pull_asks_anew_what_a_tag_stands_for(registry: Registry, name: str, tmp
 def test_pull_of_a_configuration(name: str, tmp_path: Path) -> None:
     run("push", HELLO, f"{name}:1", cwd=tmp_path)
     (tmp_path / "m.wat").write_text(guests.HELLO)
-    files = '[[module]]\nroute = "/file"\nmodule = "m.wat"\n'
+    files = module("/file", "m.wat")
     bad = module("/bad", "oci:x/UP:1")
     twice = module("/a", f"oci:{name}:1") + module("/b", f"oci:{name}:1")
     (tmp_path / "modules.toml").write_text(twice + files)

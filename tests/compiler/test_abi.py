@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tests.conftest import OTHER_RELEASE, running
 from tests.support import guests
+from tests.support.config import guest
 from wagi_gateway.compiler.abi import ABI_VERSION, WASMTIME_VERSION
 
 WARNING = (
@@ -20,7 +21,7 @@ WARNING = (
 def write_site(directory: Path) -> str:
     """Writes a site with one guest; returns its modules.toml."""
     (directory / "hello.wat").write_text(guests.HELLO)
-    text = '[[module]]\nroute = "/hello"\nmodule = "hello.wat"\n'
+    text = guest("/hello", "hello")
     (directory / "modules.toml").write_text(text)
     return text
 

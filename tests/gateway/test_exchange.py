@@ -17,6 +17,8 @@ from starlette.types import Message
 from tests.conftest import ROOT
 from tests.support import guests
 from tests.support.asgi import TIMEOUT, Answer, Client, scope
+from tests.support.config import config as config_text
+from tests.support.config import guest, module
 from tests.support.farm import Target
 from tests.support.guests import CLOCK, FOREVER, READS, burns
 from wagi_gateway.config.file import read_config
@@ -68,12 +70,11 @@ async def expire(deadline: asyncio.Timeout, begun: asyncio.Event) -> None:
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     path = tmp_path / "modules.toml"
-    text = '[cache]\ndirectory = "cache"\n[limits]\ntime = "2s"\n'
     for name, wat in MODULES.items():
         (tmp_path / f"{name}.wat").write_text(wat)
-        limits = "limits = { concurrency = 1, queue = 0 }" if name == "only-one" else ""
-        text += f'[[module]]\nroute = "/{name}"\nmodule = "{name}.wat"\n{limits}\n'
-    path.write_text(text)
+    limits = {"only-one": {"concurrency": 1, "queue": 0}}
+    modules = [guest(f"/{name}", name, **limits.get(name, {})) for name in MODULES]
+    path.write_text(config_text(*modules, cache={"directory": "cache"}, limits={"time": "2s"}))
     return path
 
 
@@ -247,9 +248,7 @@ def test_a_call_leaves_no_work_for_the_collector(tmp_path: Path) -> None:
 
     path = tmp_path / "modules.toml"
     with Target() as target:
-        path.write_text(
-            '[cache]\ndirectory = "cache"\n[[module]]\nroute = "/fetch"\n'
-            f'module = "{ROOT / "samples/assemblyscript/fetch.wasm"}"\nallowed_hosts = ["{target.url}"]\n'
-            f'environment = {{ URL = "{target.url}/hello" }}\n'
-        )
+        fetch, environment = ROOT / "samples/assemblyscript/fetch.wasm", {"URL": f"{target.url}/hello"}
+        fetching = module("/fetch", fetch, allowed_hosts=[target.url], environment=environment)
+        path.write_text(config_text(fetching, cache={"directory": "cache"}))
         assert asyncio.run(main()) == 0

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import guests
+from tests.support.config import config, module
 from wagi_gateway.config.file import read_config
 from wagi_gateway.gateway.generation import Generation
 from wagi_gateway.observe.worker_metrics import WorkerMetrics
@@ -19,11 +20,8 @@ from wagi_gateway.site.site import Site
 def site(directory: Path, server: str = "", limits: str = "") -> Site:
     (directory / "m.wat").write_text(guests.HELLO)
     path = directory / "modules.toml"
-    modules = "".join(
-        f'[[module]]\nroute = "/{name}"\nmodule = "m.wat"\nlimits = {{ {limits if name == "a" else ""} }}\n'
-        for name in "ab"
-    )
-    path.write_text(f'[cache]\ndirectory = "cache"\n[server]\n{server}\n{modules}')
+    a = module("/a", "m.wat", f"limits = {{ {limits} }}")
+    path.write_text(f"{config(cache={'directory': 'cache'})}[server]\n{server}\n{a}{module('/b', 'm.wat')}")
     return load(read_config(path))
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from tests.conftest import Serve, Server, wait_until
 from tests.support import guests
+from tests.support.config import guest
 from wagi_gateway.config.file import read_config
 from wagi_gateway.errors import StartupError
 from wagi_gateway.gateway.gateway import Gateway
@@ -22,7 +23,7 @@ from wagi_gateway.observe.process_registry import ServedSite
 from wagi_gateway.site.load import load
 from wagi_gateway.site.site import Site
 
-HELLO = '[[module]]\nroute = "/hello"\nmodule = "hello.wat"\n'
+HELLO = guest("/hello", "hello")
 
 
 @pytest.fixture

@@ -17,27 +17,20 @@ import pytest
 
 from tests.conftest import Server, running
 from tests.support import guests
+from tests.support.config import config, module
 from wagi_gateway.config.file import read_config
 from wagi_gateway.errors import StartupError
 from wagi_gateway.site.load import load
 
-CONFIG = """
-[cache]
-directory = "../cache"
-[[module]]
-route = "/site/app/..."
-module = "../hello.wat"
-[[module]]
-route = "/to-file"
-module = "../redirect.wat"
-[[static]]
-route = "/site/..."
-directory = "files"
-cache_control = "public, max-age=60"
-[[static]]
-route = "/..."
-directory = "root"
-"""
+CONFIG = config(
+    module("/site/app/...", "../hello.wat"),
+    module("/to-file", "../redirect.wat"),
+    cache={"directory": "../cache"},
+    static=[
+        {"route": "/site/...", "directory": "files", "cache_control": "public, max-age=60"},
+        {"route": "/...", "directory": "root"},
+    ],
+)
 TEXT = b"0123456789" * 20_000
 
 
@@ -365,10 +358,8 @@ def site_of(folder: Path, directory: str, route: str = "/files/...", more: str =
     (folder / "hello.wat").write_text(guests.HELLO)
     (folder / "files").mkdir(exist_ok=True)
     path = folder / "modules.toml"
-    path.write_text(
-        f'{more}[[module]]\nroute = "/hello/..."\nmodule = "hello.wat"\n'
-        f'[[static]]\nroute = "{route}"\ndirectory = "{directory}"\n'
-    )
+    static = [{"route": route, "directory": directory}]
+    path.write_text(more + config(module("/hello/...", "hello.wat"), static=static))
     return path
 
 

@@ -97,8 +97,13 @@ def test_charts_are_well_formed() -> None:
     assert [ET.fromstring(text).tag.rpartition("}")[2] for text in texts] == ["svg", "svg"]
 
 
-ROOMS = "errors guests cpython harness loops servers peers measures report rows __main__".split()
+ROOMS = "guests harness loops servers peers measures report rows __main__".split()
 BENCHMARKS = ROOT / "benchmarks"
+
+
+def test_every_file_is_in_a_room() -> None:
+    assert sorted(path.stem for path in BENCHMARKS.glob("[!_]*")) == sorted(ROOMS[:-1])
+    assert sorted(path.name for path in BENCHMARKS.glob("*.*")) == ["__init__.py", "__main__.py"]
 
 
 @pytest.mark.parametrize("path", sorted(BENCHMARKS.rglob("*.py")), ids=lambda path: str(path.relative_to(BENCHMARKS)))

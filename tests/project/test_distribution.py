@@ -18,6 +18,7 @@ import pytest
 import wagi_gateway
 from tests.conftest import INSTALLATION, ROOT, START, wait_until
 from tests.support import guests
+from tests.support.config import config, guest
 from tests.support.locks import locked
 
 pytestmark = pytest.mark.timeout(INSTALLATION)  # the dependencies are installed
@@ -80,9 +81,7 @@ def _link(name: str, directory: Path) -> None:
 def folder(tmp_path: Path) -> Path:
     """A `modules.toml` with its module, far from the repository."""
     (tmp_path / "hello.wat").write_text(guests.HELLO)
-    (tmp_path / "modules.toml").write_text(
-        '[cache]\ndirectory = "cache"\n[[module]]\nroute = "/hello"\nmodule = "hello.wat"\n'
-    )
+    (tmp_path / "modules.toml").write_text(config(guest("/hello", "hello"), cache={"directory": "cache"}))
     return tmp_path
 
 

@@ -17,6 +17,7 @@ from pydantic import ByteSize
 import wagi_gateway
 from tests.conftest import ROOT, wait_until
 from tests.support import guests
+from tests.support.config import config, guest
 from wagi_gateway import StartupError, create_app, read_config
 from wagi_gateway.app import Application
 
@@ -29,9 +30,7 @@ _COMMAND = re.findall(r"`(uvicorn main:app[^`]*)`", _SECTION)[0]
 def folder(tmp_path: Path) -> Path:
     """A `modules.toml`, its module and the example, side by side."""
     (tmp_path / "hello.wat").write_text(guests.HELLO)
-    (tmp_path / "modules.toml").write_text(
-        '[cache]\ndirectory = "cache"\n[[module]]\nroute = "/hello"\nmodule = "hello.wat"\n'
-    )
+    (tmp_path / "modules.toml").write_text(config(guest("/hello", "hello"), cache={"directory": "cache"}))
     (tmp_path / "main.py").write_text(_EXAMPLE)
     return tmp_path
 

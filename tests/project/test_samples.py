@@ -13,6 +13,7 @@ import pytest
 import trustme
 
 from tests.conftest import INSTALLATION, ROOT, Serve, Server, running
+from tests.support.config import module
 from tests.support.farm import Target, certified
 from tests.support.forward_proxy import Forward
 
@@ -81,7 +82,7 @@ HTTP_EXAMPLE = ROOT / "samples/c/http-example.wasm"
 
 
 def test_an_outbound_request_is_denied_in_words(serve: Serve) -> None:
-    response = serve(f'[[module]]\nroute = "/http-example"\nmodule = "{HTTP_EXAMPLE}"').get("/http-example")
+    response = serve(module("/http-example", HTTP_EXAMPLE)).get("/http-example")
     assert (response.status_code, response.headers["content-type"]) == (502, "text/plain")
     assert re.fullmatch(r"outbound request denied: .+ \(wasi_experimental_http error 7\)\n", response.text)
 
@@ -110,15 +111,8 @@ def test_the_articles_outbound_request_works(tmp_path: Path, cache: Path) -> Non
 
 def test_fetch_shows_another_service(serve: Serve) -> None:
     with Target() as target:
-        server = serve(
-            f'''
-            [[module]]
-            route = "/fetch"
-            module = "{ROOT}/samples/assemblyscript/fetch.wasm"
-            allowed_hosts = ["{target.url}"]
-            environment = {{ URL = "{target.url}/hello" }}
-            '''
-        )
+        fetch, environment = ROOT / "samples/assemblyscript/fetch.wasm", {"URL": f"{target.url}/hello"}
+        server = serve(module("/fetch", fetch, allowed_hosts=[target.url], environment=environment))
         text = server.get("/fetch").text
     assert text.startswith(f"{target.url}/hello answered 200 (text/plain")
     assert text.endswith("hello from the target\n\n")
@@ -198,7 +192,7 @@ def test_every_route_of_the_readme_is_served() -> None:
 @pytest.mark.parametrize("path", ["/", "/below"])
 def test_the_readmes_shortest_program_runs(serve: Serve, path: str) -> None:
     (program,) = re.findall(r"^```wat\n(.+?)^```", (ROOT / "samples/wat/README.md").read_text(), re.M | re.S)
-    server = serve('[[module]]\nroute = "/..."\nmodule = "shortest.wat"\n', shortest=program)
+    server = serve(module("/...", "shortest.wat"), shortest=program)
     assert server.get(path).text == "hello world\n"
 
 

@@ -17,15 +17,10 @@ CANARIES = "_internals"
 COVERED_ELSEWHERE: dict[str, str] = {
     "__init__": "project/test_public_face.py",
     "__main__": "cli/test_main.py starts every command by it",
-    "cli/run": "cli/test_main.py",
-    "errors": "each error where it is raised; system/wire/test_responses.py",
     "sandbox/capi": "sandbox/test_sandbox.py, on the hot path",
     "sandbox/public": "sandbox/test_sandbox.py, on the public path",
     "server/serve": "system/test_start_and_stop.py",
-    "server/supervisor": "system/test_start_and_stop.py, system/test_reload.py",
     "server/uvicorn_config": "server/test_uvicorn_internals.py, system/test_connections.py",
-    "site/endpoints": "site/test_load.py",
-    "site/modules": "site/test_load.py",
     "version": "project/test_requirements.py",
 }
 """Modules without a test file of their own, and the tests that cover them."""

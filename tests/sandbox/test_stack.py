@@ -72,7 +72,7 @@ def test_the_stack_of_the_main_thread_ends_at_its_limit_and_begins_below_the_arg
 @pytest.mark.parametrize("size", [MIB, 8 * MIB])
 def test_a_guest_runs_on_the_loops_thread_if_that_can_hold_it(path: str, size: int) -> None:
     """The module is quick and then recurses, which ends in a trap wherever it runs."""
-    module = warm(guests.when_asked("(call $again)", fields="(func $again (call $again))"))
+    module = warm(guests.if_argument("(call $again)", fields="(func $again (call $again))"))
 
     async def one(sandbox: Sandbox, *argv: bytes) -> Guest:
         ended = asyncio.Event()

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from tests.conftest import running
+from tests.support.config import config, module
 from tests.support.env_guest import ENV, Seen, seen
 from tests.support.http_client import message, read_answer
 from wagi_gateway.config.settings import AdminConfig
@@ -20,19 +21,11 @@ from wagi_gateway.config.settings import ServerConfig as Settings
 from wagi_gateway.errors import StartupError
 from wagi_gateway.server.listener import listening, listening_to_admin, url
 
-MODULES = """
-[server]
-{}
-[[module]]
-route = "/..."
-module = "env.wat"
-"""
 
-
-def write(directory: Path, *settings: str) -> Path:
+def write(directory: Path, **settings: object) -> Path:
     (directory / "env.wat").write_text(ENV)
     path = directory / "modules.toml"
-    path.write_text(MODULES.format("\n".join(settings)))
+    path.write_text(config(module("/...", "env.wat"), server=settings))
     return path
 
 
@@ -81,7 +74,7 @@ def test_a_unix_socket(tmp_path: Path, cache: Path) -> None:
 
 def test_the_path_of_the_socket_is_in_no_response(tmp_path: Path, cache: Path) -> None:
     path = tmp_path / "wagi.sock"
-    with running(tmp_path, write(tmp_path, 'listen = "unix:wagi.sock"'), cache=cache, listen=None):
+    with running(tmp_path, write(tmp_path, listen="unix:wagi.sock"), cache=cache, listen=None):
         given = variables(ask(path, message("GET / HTTP/1.0")))
     assert (given["SERVER_NAME"], given["SERVER_PORT"], given["X_FULL_URL"]) == (
         b"localhost",
@@ -93,7 +86,7 @@ def test_the_path_of_the_socket_is_in_no_response(tmp_path: Path, cache: Path) -
 
 def test_workers_share_a_unix_socket(tmp_path: Path, cache: Path) -> None:
     path = tmp_path / "wagi.sock"
-    config = write(tmp_path, 'listen = "unix:wagi.sock"', 'socket_mode = "600"', "workers = 2")
+    config = write(tmp_path, listen="unix:wagi.sock", socket_mode="600", workers=2)
     with running(tmp_path, config, cache=cache, listen=None) as server:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         with client(path) as connection:
@@ -111,24 +104,24 @@ FORWARDED = ("Host: h", "X-Forwarded-For: 192.0.2.7", "X-Forwarded-Proto: https"
 @pytest.mark.parametrize(
     ("trusted", "client", "https", "port"),
     [
-        ('["unix"]', b"192.0.2.7", b"on", b"8443"),
-        ('["unix", "192.0.2.0/24"]', b"192.0.2.7", b"on", b"8443"),
-        ('["127.0.0.0/8"]', b"127.0.0.1", None, b"80"),
-        ("[]", b"127.0.0.1", None, b"80"),
+        (["unix"], b"192.0.2.7", b"on", b"8443"),
+        (["unix", "192.0.2.0/24"], b"192.0.2.7", b"on", b"8443"),
+        (["127.0.0.0/8"], b"127.0.0.1", None, b"80"),
+        ([], b"127.0.0.1", None, b"80"),
     ],
 )
 def test_trusted_proxies(
-    tmp_path: Path, cache: Path, trusted: str, client: bytes, https: bytes | None, port: bytes
+    tmp_path: Path, cache: Path, trusted: list[str], client: bytes, https: bytes | None, port: bytes
 ) -> None:
     path = tmp_path / "wagi.sock"
-    config = write(tmp_path, 'listen = "unix:wagi.sock"', f"trusted_proxies = {trusted}")
+    config = write(tmp_path, listen="unix:wagi.sock", trusted_proxies=trusted)
     with running(tmp_path, config, cache=cache, listen=None):
         given = variables(ask(path, message("GET / HTTP/1.1", *FORWARDED, "Connection: close")))
     assert (given["REMOTE_ADDR"], given["HTTPS"], given["SERVER_PORT"]) == (client, https, port)
 
 
 def test_unix_does_not_trust_a_peer_of_tcp(tmp_path: Path, cache: Path) -> None:
-    with running(tmp_path, write(tmp_path, 'trusted_proxies = ["unix"]'), cache=cache) as server:
+    with running(tmp_path, write(tmp_path, trusted_proxies=["unix"]), cache=cache) as server:
         given = variables(server.exchange(message("GET / HTTP/1.1", *FORWARDED, "Connection: close")))
     assert (given["REMOTE_ADDR"], given["HTTPS"]) == (b"127.0.0.1", None)
 

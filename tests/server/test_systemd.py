@@ -17,9 +17,10 @@ import pytest
 
 from tests.conftest import START, running, wait_until
 from tests.support import guests
+from tests.support.config import guest
 from wagi_gateway.server import systemd as notify
 
-CONFIG = '[[module]]\nroute = "/hello"\nmodule = "hello.wat"\n'
+CONFIG = guest("/hello", "hello")
 
 
 @contextmanager

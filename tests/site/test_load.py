@@ -150,7 +150,7 @@ def test_dynamic_routes_that_do_not_end(tmp_path: Path) -> None:
 
 
 def test_no_message_has_a_password_from_a_reference(tmp_path: Path) -> None:
-    (tmp_path / "modules.toml").write_text('[[module]]\nroute = "/x"\nmodule = "oci:user:pass-word@host/x:1"\n')
+    (tmp_path / "modules.toml").write_text(module("/x", "oci:user:pass-word@host/x:1"))
     with pytest.raises(StartupError, match=r"\[\[module\]\] 1 \(/x\): module: ") as refused:
         load(read_config(tmp_path / "modules.toml"))
     assert "pass-word" not in str(refused.value)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from tests.conftest import wait_until
+from tests.support.http_server import LoopbackServer
 
 __all__ = ["Collector", "Span", "Status", "attributes", "collecting"]
 
@@ -72,11 +72,10 @@ def collecting() -> Iterator[Collector]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        collector = Collector(f"http://127.0.0.1:{server.server_port}")
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
+    server = LoopbackServer("127.0.0.1", Handler, None)
+    collector = Collector(server.url)
+    server.start()
+    try:
         yield collector
-        server.shutdown()
-        thread.join()
+    finally:
+        server.end()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
 import signal
 import socket
@@ -15,27 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from scripts.nginx_conf import nginx_conf
 from tests.conftest import wait_until
 
 Address = tuple[str, int]
 
-# As benchmarks/peers/nginx.py, which imports nothing of the tests.
-_MAIN = """
-daemon off;
-pid {directory}/nginx.pid;
-error_log {directory}/error.log warn;
-worker_processes 1;
-{user}
-events {{ worker_connections 1024; }}
-http {{
-  client_body_temp_path {directory}/body;
-  proxy_temp_path {directory}/proxy;
-  fastcgi_temp_path {directory}/fastcgi;
-  uwsgi_temp_path {directory}/uwsgi;
-  scgi_temp_path {directory}/scgi;
-{http}
-}}
-"""
 # The configuration of docs/behind-a-proxy.md: nginx replaces all of a client's forwarding fields.
 _HTTP = """
   access_log off;
@@ -91,10 +74,8 @@ def free_address() -> Address:
 @contextmanager
 def running_nginx(directory: Path, http: str, *addresses: Address) -> Iterator[None]:
     """Runs nginx in the foreground, with these directives in `http`, until the context ends."""
-    # Root's nginx would run its workers as another user, who cannot enter the directories.
-    user = f"user {pwd.getpwuid(0).pw_name};" if os.geteuid() == 0 else ""
     config, stderr_path = directory / "nginx.conf", directory / "stderr"
-    config.write_text(_MAIN.format(directory=directory, user=user, http=http))
+    config.write_text(nginx_conf(directory, http, error_log=f"{directory}/error.log warn"))
     with stderr_path.open("w") as stderr:
         process = subprocess.Popen([nginx_command(), "-p", str(directory), "-c", str(config)], stderr=stderr)
     try:

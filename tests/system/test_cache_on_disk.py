@@ -16,8 +16,9 @@ import pytest
 
 from tests.conftest import UNMEASURED, running
 from tests.support import guests
+from tests.support.config import guest
 
-HELLO_SITE = '[[module]]\nroute = "/hello"\nmodule = "hello.wat"\n'
+HELLO_SITE = guest("/hello", "hello")
 
 
 def hello_directory(directory: Path) -> Path:

@@ -6,22 +6,22 @@ import json
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import Server, running, wait_until
+from tests.conftest import Server, wait_until
 from tests.support.admin import ADMIN, scrape
+from tests.support.config import config, module
 from tests.support.farm import Target
 from tests.system.foreign.conftest import toolchains
-from tests.system.outbound.conftest import caller
+from tests.system.outbound.conftest import Lab, caller, lab
 from wagi_gateway.observe.access_log import log_call
 from wagi_gateway.outbound.client import Call
 
-__all__ = ["caller", "toolchains"]
+__all__ = ["caller", "lab", "toolchains"]
 
 ANSWERED = Call("GET", "http://a.test", "answered", 200, "", 0.0123456, 3, 4, 0)
 
@@ -51,24 +51,17 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory, cache: Path, caller: Path) -> Iterator[Site]:
-    with Target() as target:
-        config = f"""
-            {ADMIN}
-            [log]
-            format = "json"
-            [[module]]
-            route = "/caller"
-            module = "{caller}"
-            allowed_hosts = ["{target.url}", "http://127.0.0.1:1"]
-            http_max_concurrency = 2
-            limits = {{ http_time = "300ms", http_request = "1KiB" }}
-            [[module]]
-            route = "/unlisted"
-            module = "{caller}"
-        """
-        with running(tmp_path_factory.mktemp("log"), config, cache=cache) as gateway:
-            yield Site(gateway, target)
+def site(lab: Lab, caller: Path) -> Site:
+    target = lab.target()
+    calling = module(
+        "/caller",
+        caller,
+        allowed_hosts=[target.url, "http://127.0.0.1:1"],
+        http_max_concurrency=2,
+        limits={"http_time": "300ms", "http_request": "1KiB"},
+    )
+    text = ADMIN + config(calling, module("/unlisted", caller), log={"format": "json"})
+    return Site(lab.serve(text), target)
 
 
 def test_an_answered_call(site: Site) -> None:

@@ -16,23 +16,9 @@ import trustme
 from tests.conftest import Server, running, wait_until
 from tests.support import guests
 from tests.support.clock import assert_within
+from tests.support.config import config, guest
 
-CONFIG = """
-[server]
-{settings}
-[log]
-level = "debug"
-[[module]]
-route = "/hello"
-module = "hello.wat"
-[[module]]
-route = "/pour"
-module = "pour.wat"
-limits = {{ time = "2s", concurrency = 1, queue = 0 }}
-[[static]]
-route = "/files/..."
-directory = "files"
-"""
+MODULES = guest("/hello", "hello"), guest("/pour", "pour", time="2s", concurrency=1, queue=0)
 GET = b"GET /hello HTTP/1.1\r\nHost: h\r\n\r\n"
 KINDS = ["tcp", "unix", "tls"]
 
@@ -61,7 +47,7 @@ class Site:
 
 
 @contextmanager
-def serving(kind: str, directory: Path, cache: Path, *settings: str) -> Iterator[Site]:
+def serving(kind: str, directory: Path, cache: Path, **settings: object) -> Iterator[Site]:
     for name, wat in {"hello": guests.HELLO, "pour": guests.ENDLESS_STDOUT}.items():
         (directory / f"{name}.wat").write_text(wat)
     (directory / "files").mkdir()
@@ -76,9 +62,10 @@ def serving(kind: str, directory: Path, cache: Path, *settings: str) -> Iterator
         context = ssl.create_default_context()
         authority.configure_trust(context)
         options = ["--tls-cert", str(certificate)]
-    config = CONFIG.format(settings="\n".join(settings))
+    static = [{"route": "/files/...", "directory": "files"}]
+    text = config(*MODULES, server=settings, log={"level": "debug"}, static=static)
     listen = f"unix:{path}" if path else "127.0.0.1:0"
-    with running(directory, config, *options, cache=cache, listen=listen) as server:
+    with running(directory, text, *options, cache=cache, listen=listen) as server:
         yield Site(server, path, context)
 
 
@@ -105,7 +92,7 @@ def answer_on(connection: socket.socket) -> bytes:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_slow_head(tmp_path: Path, cache: Path, kind: str) -> None:
-    with serving(kind, tmp_path, cache, 'head_time = "500ms"') as site:
+    with serving(kind, tmp_path, cache, head_time="500ms") as site:
         for sent in (b"", b"GET /hello HTTP/1.1\r\nHo"):
             with site.connected() as connection:
                 begin = time.monotonic()
@@ -117,7 +104,7 @@ def test_a_slow_head(tmp_path: Path, cache: Path, kind: str) -> None:
 
 
 def test_a_slow_handshake(tmp_path: Path, cache: Path) -> None:
-    with serving("tls", tmp_path, cache, 'head_time = "500ms"') as site:
+    with serving("tls", tmp_path, cache, head_time="500ms") as site:
         for sent in (b"", b"\x16\x03\x01\x02\x00", GET):
             with site.server.connect() as connection:
                 begin = time.monotonic()
@@ -132,7 +119,7 @@ def test_a_slow_handshake(tmp_path: Path, cache: Path) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_idle_connection(tmp_path: Path, cache: Path, kind: str) -> None:
-    with serving(kind, tmp_path, cache, "keep_alive = 1") as site, site.connected() as connection:
+    with serving(kind, tmp_path, cache, keep_alive=1) as site, site.connected() as connection:
         connection.sendall(GET)
         begin = time.monotonic()
         assert ended(connection).endswith(b"hello world\n")
@@ -150,7 +137,7 @@ def test_connections_beyond_the_bound(tmp_path: Path, cache: Path, kind: str) ->
             another.sendall(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
             return ended(another).endswith(b"hello world\n")
 
-    with serving(kind, tmp_path, cache, "max_connections = 2") as site, ExitStack() as stack:
+    with serving(kind, tmp_path, cache, max_connections=2) as site, ExitStack() as stack:
         kept = [stack.enter_context(site.connected()) for _ in range(2)]
         for _ in range(2):
             for connection in kept:
@@ -171,7 +158,7 @@ def test_connections_beyond_the_bound(tmp_path: Path, cache: Path, kind: str) ->
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_requests_of_a_connection(tmp_path: Path, cache: Path, kind: str) -> None:
-    with serving(kind, tmp_path, cache, "keep_alive_requests = 3") as site, site.connected() as connection:
+    with serving(kind, tmp_path, cache, keep_alive_requests=3) as site, site.connected() as connection:
         answers = []
         for _ in range(2):
             connection.sendall(GET)
@@ -197,14 +184,14 @@ def test_a_large_head(tmp_path: Path, cache: Path, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_client_that_reads_nothing_holds_no_sandbox_for_ever(tmp_path: Path, cache: Path, kind: str) -> None:
-    with serving(kind, tmp_path, cache, "send_timeout = 1") as site, site.connected(small=True) as connection:
+    with serving(kind, tmp_path, cache, send_timeout=1) as site, site.connected(small=True) as connection:
         connection.sendall(b"GET /pour HTTP/1.1\r\nHost: h\r\n\r\n")
         site.server.wait_for_log("GET /pour status=200 .*cut off|cut off(.|\n)*GET /pour status=200", timeout=15)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_client_that_reads_nothing_holds_no_file_for_ever(tmp_path: Path, cache: Path, kind: str) -> None:
-    with serving(kind, tmp_path, cache, "send_timeout = 1") as site:
+    with serving(kind, tmp_path, cache, send_timeout=1) as site:
         with site.connected() as connection:  # libuv opens a permanent descriptor for the first connection
             connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
             ended(connection)
@@ -217,7 +204,7 @@ def test_a_client_that_reads_nothing_holds_no_file_for_ever(tmp_path: Path, cach
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_client_that_reads_slowly_gets_everything(tmp_path: Path, cache: Path, kind: str) -> None:
-    with serving(kind, tmp_path, cache, "send_timeout = 1") as site, site.connected(small=True) as connection:
+    with serving(kind, tmp_path, cache, send_timeout=1) as site, site.connected(small=True) as connection:
         connection.sendall(
             b"GET /files/large HTTP/1.1\r\nHost: h\r\nRange: bytes=0-999999\r\nConnection: close\r\n\r\n"
         )

@@ -15,7 +15,7 @@ from tests.conftest import ROOT, Serve, Server, running, wait_until, warnings
 from tests.support import guests
 from tests.support.attacks import get, send
 from tests.support.clock import assert_within
-from tests.support.config import guest, module
+from tests.support.config import config, guest, module
 from wagi_gateway.config.file import read_config
 from wagi_gateway.errors import StartupError
 from wagi_gateway.sandbox.stack import GUEST_STACK
@@ -101,7 +101,7 @@ def test_a_guest_overflows_its_stack_and_not_the_servers(tmp_path: Path, cache: 
     if (hard := resource.getrlimit(resource.RLIMIT_STACK)[1]) not in (resource.RLIM_INFINITY, stack):
         pytest.skip(f"RLIMIT_STACK is {hard} here")
     (tmp_path / "deep.wat").write_text(guests.STACK_OVERFLOW)
-    (tmp_path / "later.wat").write_text(guests.when_asked("(call $again)", fields="(func $again (call $again))"))
+    (tmp_path / "later.wat").write_text(guests.if_argument("(call $again)", fields="(func $again (call $again))"))
     config = guest("/deep", "deep", **LIMITS) + guest("/later", "later", **LIMITS)
 
     def bound() -> None:
@@ -149,8 +149,7 @@ def test_a_path_of_slashes_is_refused_before_it_is_looked_at(hello_server: Serve
 
 
 def test_all_bodies_together_are_bounded(serve: Serve) -> None:
-    config = f'[server]\nspool = "1MiB"\n[[module]]\nroute = "/echo"\nmodule = "{ROOT / "samples/c/echo.wasm"}"\n'
-    server = serve(config)
+    server = serve(config(module("/echo", ROOT / "samples/c/echo.wasm"), server={"spool": "1MiB"}))
     for _ in range(3):
         assert server.post("/echo", b"x" * 1_000_000).status_code == 200
         assert server.post("/echo", b"x" * 2_000_000).status_code == 503

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from tests.conftest import Serve, Server, running
 from tests.support import guests
-from tests.support.config import guest
+from tests.support.config import guest, module
 
 PARALLEL = 50
 
@@ -299,10 +299,9 @@ def opens(path: str, descriptor: int, *, follow: bool = True, flags: int = 0) ->
     )
 
 
-def errno(serve: Serve, guest: str, *, volumes: str = "") -> int:
+def errno(serve: Serve, wat: str, **volumes: object) -> int:
     """The error number of a guest made by `opens`."""
-    config = f'[[module]]\nroute = "/open"\nmodule = "open.wat"\nvolumes = {{ {volumes} }}\n'
-    return serve(config, open=guest).get("/open").status_code - 200
+    return serve(module("/open", "open.wat", volumes=volumes), open=wat).get("/open").status_code - 200
 
 
 @pytest.mark.parametrize("descriptor", [0, 1, 2, 3, 4, 5, 6, 7, 8, 100])
@@ -331,14 +330,13 @@ def test_a_guest_stays_in_its_volume(serve: Serve, tmp_path: Path, path: str, ex
     (volume / "absolute-link").symlink_to("/etc/passwd")
     (volume / "relative-link").symlink_to("../outside")
     (volume / "link-to-directory").symlink_to("/etc")
-    assert errno(serve, opens(path, 3), volumes='"/data" = "volume"') in expected
+    assert errno(serve, opens(path, 3), **{"/data": "volume"}) in expected
 
 
 @pytest.mark.parametrize(("read_only", "is_made"), [(False, True), (True, False)], ids=["writable", "read-only"])
 def test_a_read_only_volume_stays_as_it_is(serve: Serve, tmp_path: Path, read_only: bool, is_made: bool) -> None:
     (tmp_path / "volume").mkdir()
-    volumes = f'"/data" = {{ path = "volume", read_only = {str(read_only).lower()} }}'
     create = 1
-    found = errno(serve, opens("made", 3, flags=create), volumes=volumes)
+    found = errno(serve, opens("made", 3, flags=create), **{"/data": {"path": "volume", "read_only": read_only}})
     assert (found == 0) == is_made
     assert (tmp_path / "volume" / "made").exists() == is_made

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import socket
 import time
@@ -16,6 +15,7 @@ import pytest
 from tests.conftest import Server, running
 from tests.support import guests
 from tests.support.clock import assert_within
+from tests.support.config import guest, module
 from tests.support.farm import Target
 from wagi_gateway.config.file import config_from_tables
 from wagi_gateway.config.settings import Limits
@@ -152,25 +152,19 @@ def outbound(target: str, silent: str) -> dict[str, tuple[str, dict[str, object]
     }
 
 
-def table(route: str, guest: str, limits: dict[str, object], more: str = "") -> str:
-    """A `[[module]]` with these limits."""
-    inline = ", ".join(f"{name} = {json.dumps(value)}" for name, value in limits.items())
-    return f'[[module]]\nroute = "/{route}"\nmodule = "{guest}.wat"\nlimits = {{ {inline} }}\n{more}'
-
-
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Server]:
     """A server with a route for each side of each limit."""
     directory = tmp_path_factory.mktemp("limits")
     for name, text in GUESTS.items():
         (directory / f"{name}.wat").write_text(text)
-    config = "".join(table(route, guest, limits) for route, (guest, limits) in SITE.items())
+    config = "".join(guest(f"/{route}", name, **limits) for route, (name, limits) in SITE.items())
     with Target() as target, socket.create_server(("127.0.0.1", 0)) as listener:
         silent = f"https://127.0.0.1:{listener.getsockname()[1]}"
         for route, (text, limits) in outbound(target.url, silent).items():
             name = route.replace("/", "_")
             (directory / f"{name}.wat").write_text(text)
-            config += table(route, name, limits, f"allowed_hosts = {[target.url, silent]}\n")
+            config += module(f"/{route}", f"{name}.wat", limits=limits, allowed_hosts=[target.url, silent])
         with running(directory, config, cache=cache) as server:
             yield server
 

@@ -17,6 +17,7 @@ from tests.conftest import ROOT, Server, running, wait_until, warnings
 from tests.support import guests
 from tests.support.attacks import together
 from tests.support.cli import gateway
+from tests.support.config import module
 from tests.support.processes import workers
 from tests.support.publishing import SECRETS, live_alone, publish, run, says
 from tests.support.registry import PASSWORD, Registry, running_registry
@@ -347,7 +348,7 @@ def test_settings_that_are_wrong(registry: Registry, tmp_path: Path, text: str, 
 
 def test_settings_go_with_a_pod(tmp_path: Path) -> None:
     (tmp_path / "gateway.toml").touch()
-    (tmp_path / "modules.toml").write_text('[[module]]\nroute = "/x"\nmodule = "x.wasm"\n')
+    (tmp_path / "modules.toml").write_text(module("/x", "x.wasm"))
     for command, code in {"serve": 3, "check": 1, "routes": 1, "pull": 1}.items():
         options = (command, "modules.toml", "--settings", "gateway.toml")
         if command == "check":

@@ -10,16 +10,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import ROOT, Server
+from tests.support.config import config, module
 from tests.system.wire.conftest import serving
 from wagi_gateway.cgi.environ import META_VARIABLES
 
-CONFIG = f'[[module]]\nroute = "/..."\nmodule = "{ROOT / "samples/c/env.wasm"}"\nargv = "env"\n'
+MODULE = module("/...", ROOT / "samples/c/env.wasm", argv="env")
 
 
 @pytest.fixture(scope="module", params=["httptools", "h11"])
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    config = f'[cache]\ndirectory = "{tmp_path_factory.mktemp("cache")}"\n{CONFIG}'
-    with serving(request.param, tmp_path_factory.mktemp("fuzz"), config) as server:
+    text = config(MODULE, cache={"directory": str(tmp_path_factory.mktemp("cache"))})
+    with serving(request.param, tmp_path_factory.mktemp("fuzz"), text) as server:
         yield server
         assert server.process.poll() is None
         assert "Traceback" not in server.log

@@ -267,7 +267,7 @@ def test_a_warm_start_without_a_registry(
         references = five(registry, name)
         for number in range(5):
             (tmp_path / f"{number}.wasm").write_bytes(binary(says(str(number))))
-        files = [f'[[module]]\nroute = "/{number}"\nmodule = "{number}.wasm"\n' for number in range(5)]
+        files = [module(f"/{number}", f"{number}.wasm") for number in range(5)]
         configs["files.toml"].write_text("".join(files))
         always = 'pull_policy = "always"'
         tables = [module(f"/{number}", f"oci:{reference}", always) for number, reference in enumerate(references)]
@@ -322,7 +322,7 @@ def test_a_cold_start_without_a_registry(name: str, tmp_path: Path) -> None:
     with running_registry(tmp_path / "registry") as registry:
         references = [f"{registry.address}/{name}-{number}:1" for number in range(3)]
     (tmp_path / "m.wat").write_text(guests.HELLO)
-    files = '[[module]]\nroute = "/file"\nmodule = "m.wat"\n[[module]]\nroute = "/gone"\nmodule = "gone.wat"\n'
+    files = module("/file", "m.wat") + module("/gone", "gone.wat")
     config = files + "".join(module(f"/{number}", f"oci:{reference}") for number, reference in enumerate(references))
     lines = failed(tmp_path, config).splitlines()
     assert len(lines) == 4

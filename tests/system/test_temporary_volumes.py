@@ -30,7 +30,7 @@ _NEST = """(loop $again
  (global.set $directory (i32.load (i32.const 8)))
  (global.set $count (i32.sub (global.get $count) (i32.const 1)))
  (br_if $again (global.get $count)))"""
-NESTS = guests.when_asked(_NEST, fields=f'{_FILES} (data (i32.const 700) "d")')
+NESTS = guests.if_argument(_NEST, fields=f'{_FILES} (data (i32.const 700) "d")')
 """A guest that makes 1,000 nested directories when it has an argument, each by its descriptor."""
 
 

@@ -23,7 +23,7 @@ from tests.support import guests
 from tests.support.clients import REQ
 from tests.support.clock import assert_within
 from tests.support.collector import Collector, Span, Status, attributes, collecting
-from tests.support.config import guest
+from tests.support.config import guest, module
 from tests.support.farm import Target
 from wagi_gateway.cli.main import app
 from wagi_gateway.config.file import read_config
@@ -67,7 +67,7 @@ def gateway(
     for name, text in texts.items():
         (directory / f"{name}.wat").write_text(text)
     allowed = f'allowed_hosts = ["{target.url}", "http://127.0.0.1:1"]\n'
-    config = f'[[module]]\nroute = "/env/..."\nmodule = "{ROOT}/samples/c/env.wasm"\n'
+    config = module("/env/...", ROOT / "samples/c/env.wasm")
     config += "".join(guest(f"/{name}", name) + allowed for name in texts) + settings
     with running(directory, config, "--log-format", "json", *arguments, cache=cache, environment=environment) as server:
         yield server

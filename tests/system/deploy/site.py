@@ -11,6 +11,7 @@ import trustme
 
 from tests.conftest import Server, running
 from tests.support import guests
+from tests.support.config import config, guest
 from tests.support.env_guest import CT, ENV
 from tests.support.http_client import Answer, connected
 from tests.system.deploy.front import front
@@ -19,33 +20,14 @@ from wagi_gateway.config.settings import Limits
 CLIENT = "127.0.0.9"
 
 
-CONFIG = """
-[server]
-{settings}
-[[module]]
-route = "/..."
-module = "env.wat"
-[[module]]
-route = "/pieces"
-module = "pieces.wat"
-[[module]]
-route = "/nap"
-module = "nap.wat"
-limits = {{ concurrency = 128 }}
-[[module]]
-route = "/spin"
-module = "spin.wat"
-limits = {{ concurrency = 1, queue = 0 }}
-[[module]]
-route = "/accel"
-module = "accel.wat"
-[[module]]
-route = "/fields"
-module = "fields.wat"
-[[static]]
-route = "/files/..."
-directory = "files"
-"""
+MODULES = (
+    guest("/...", "env"),
+    guest("/pieces", "pieces"),
+    guest("/nap", "nap", concurrency=128),
+    guest("/spin", "spin", concurrency=1, queue=0),
+    guest("/accel", "accel"),
+    guest("/fields", "fields"),
+)
 
 
 GUESTS = {
@@ -82,17 +64,17 @@ class Site:
 
 
 @contextmanager
-def serving(name: str, folder: Path, cache: Path, settings: str = "") -> Iterator[Site]:
+def serving(name: str, folder: Path, cache: Path, **settings: object) -> Iterator[Site]:
     """A gateway with the settings that the file needs, and nginx with the file in front."""
     (folder / "files").mkdir()
     (folder / "files" / "large").write_bytes(bytes(range(256)) * 40_000)
-    for guest, wat in GUESTS.items():
-        (folder / f"{guest}.wat").write_text(wat)
+    for stem, wat in GUESTS.items():
+        (folder / f"{stem}.wat").write_text(wat)
     is_unix = "unix" in name
-    trusted = '["unix"]' if is_unix else '["127.0.0.1"]'
-    config = CONFIG.format(settings=f"trusted_proxies = {trusted}\n{settings}")
+    server = {"trusted_proxies": ["unix" if is_unix else "127.0.0.1"], **settings}
+    text = config(*MODULES, server=server, static=[{"route": "/files/...", "directory": "files"}])
     listen = f"unix:{folder}/wagi.sock" if is_unix else "127.0.0.1:0"
-    with running(folder, config, cache=cache, listen=listen) as gateway:
+    with running(folder, text, cache=cache, listen=listen) as gateway:
         directory = folder / "nginx"
         with front(name, directory, gateway.url.removeprefix("http://")) as nginx:
             yield Site(gateway, nginx.address, nginx.secure, nginx.authority, nginx.log)

@@ -13,17 +13,11 @@ import trustme
 
 from tests.conftest import ROOT, running
 from tests.support import guests
+from tests.support.config import config, guest
 
 HOOK = ROOT / "deploy/certbot/wagi-gateway"
 DROP_IN = ROOT / "deploy/systemd/wagi-gateway.service.d/tls.conf"
-CONFIG = """
-[server]
-tls_cert = "tls/fullchain.pem"
-tls_key = "tls/privkey.pem"
-[[module]]
-route = "/hello"
-module = "hello.wat"
-"""
+TLS = {"tls_cert": "tls/fullchain.pem", "tls_key": "tls/privkey.pem"}
 
 
 def renew(lineage: Path) -> str:
@@ -67,7 +61,7 @@ def test_a_renewed_certificate_is_served(tmp_path: Path, cache: Path) -> None:
         "fullchain.pem": "-rw-r-----",
         "privkey.pem": "-rw-r-----",
     }
-    with running(etc, CONFIG, cache=cache) as server:
+    with running(etc, config(guest("/hello", "hello"), server=TLS), cache=cache) as server:
         process.write_text(str(server.process.pid))
         assert ssl.get_server_certificate(server.address) == first
         second = run("wagi.example.com")

@@ -22,6 +22,7 @@ import yaml
 
 from tests.conftest import INSTALLATION, ROOT, START, wait_until, warnings
 from tests.support import guests
+from tests.support.config import guest
 from tests.support.registry import installed
 from tests.system.deploy import container
 from tests.system.deploy.rootfs import write_rootfs
@@ -29,7 +30,7 @@ from tests.system.deploy.rootfs import write_rootfs
 pytestmark = pytest.mark.timeout(INSTALLATION)  # the image contains its packages
 
 CONTAINERFILE = ROOT / "deploy/container/Containerfile"
-MODULES = '[[module]]\nroute = "/hello/..."\nmodule = "hello.wat"\n'
+MODULES = guest("/hello/...", "hello")
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.support.config import module
 from wagi_gateway.config.file import config_from_tables
 from wagi_gateway.config.settings import Config
 
@@ -50,4 +51,4 @@ def test_the_worst_case_fits(page: str, bound: re.Match[str] | None) -> None:
         f"300 MiB, {config.server.concurrency} . {config.limits.memory >> 20} MiB and {config.server.spool >> 20} MiB"
     )
     assert re.search(sum_, " ".join(page.split()))
-    assert worst(configuration('[[module]]\nroute = "/"\nmodule = "a.wasm"\n')) > int(bound[1]) * GIB
+    assert worst(configuration(module("/", "a.wasm"))) > int(bound[1]) * GIB

@@ -175,8 +175,8 @@ def upstream_ports(site: Site) -> set[str]:
 
 
 def test_a_connection_the_gateway_closes_costs_no_request(tmp_path: Path, cache: Path) -> None:
-    settings = "keep_alive = 1\nkeep_alive_requests = 7"
-    with serving("wagi-gateway.conf", tmp_path, cache, settings) as site, httpx.Client(trust_env=False) as client:
+    serve = serving("wagi-gateway.conf", tmp_path, cache, keep_alive=1, keep_alive_requests=7)
+    with serve as site, httpx.Client(trust_env=False) as client:
         for _ in range(100):
             assert client.get(site.url).status_code == 200
         for _ in range(3):

@@ -16,6 +16,7 @@ import pytest
 
 from tests.conftest import ROOT, running, wait_until
 from tests.support import guests
+from tests.support.config import guest, module
 from tests.support.registry import installed
 from tests.system.deploy.seccomp import systemd_filter
 from wagi_gateway.config.settings import ServerConfig
@@ -150,9 +151,8 @@ def test_it_serves_with_the_system_calls_it_is_left(
 ) -> None:
     for name, text in (("hello", guests.HELLO), ("loop", guests.LOOP), ("trap", guests.TRAP)):
         (tmp_path / f"{name}.wat").write_text(text)
-    config = "".join(f'[[module]]\nroute = "/{name}"\nmodule = "{name}.wat"\n' for name in ("hello", "trap"))
-    config += '[[module]]\nroute = "/loop"\nmodule = "loop.wat"\nlimits = { time = "200ms" }\n'
-    config += f'[[module]]\nroute = "/echo"\nmodule = "{ROOT}/samples/c/echo.wasm"\n'
+    config = guest("/hello", "hello") + guest("/trap", "trap") + guest("/loop", "loop", time="200ms")
+    config += module("/echo", ROOT / "samples/c/echo.wasm")
     with running(tmp_path, config, "--workers", str(workers), cache=cache, preexec=system_calls) as server:
         statuses = [server.get(path).status_code for path in ("/hello", "/loop", "/trap", "/healthz")]
         body = b"a" * (3 << 20)  # too large for memory, so written to a file
@@ -192,7 +192,7 @@ def test_memory_cannot_be_denied_to_become_executable(tmp_path: Path, cache: Pat
 
 
 def test_the_gateway_starts_with_its_first_client(tmp_path: Path, cache: Path) -> None:
-    (tmp_path / "modules.toml").write_text('[[module]]\nroute = "/hello"\nmodule = "hello.wat"\n')
+    (tmp_path / "modules.toml").write_text(guest("/hello", "hello"))
     (tmp_path / "hello.wat").write_text(guests.HELLO)
     words = settings(DROP_IN, "Service")["ExecStart"][1].split()
     words = [w.replace("/etc/wagi-gateway", str(tmp_path)).replace("${CACHE_DIRECTORY}", str(cache)) for w in words]

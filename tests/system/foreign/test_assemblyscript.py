@@ -9,6 +9,7 @@ import pytest
 
 from samples.packages import Compiled
 from tests.conftest import Serve
+from tests.support.config import module
 from tests.system.foreign.toolchains import Toolchains
 
 _HERE = Path(__file__).parent
@@ -26,7 +27,7 @@ def console(toolchains: Toolchains) -> Path:
 
 @pytest.mark.parametrize("lines", [1, 50, 40_000])
 def test_line_ends_are_kept(serve: Serve, console: Path, lines: int) -> None:
-    server = serve(f'[[module]]\nroute = "/print"\nmodule = "{console}"\n')
+    server = serve(module("/print", console))
     response = server.get(f"/print?{lines}")
     assert (response.status_code, response.headers["content-type"]) == (200, "text/plain")
     assert response.text == "".join(f"line {line} of a text\n" for line in range(lines))
@@ -34,8 +35,7 @@ def test_line_ends_are_kept(serve: Serve, console: Path, lines: int) -> None:
 
 
 def test_a_flood_is_stopped(serve: Serve, console: Path) -> None:
-    limits = 'limits = { stdout = "1MiB", time = "60s" }'
-    server = serve(f'[[module]]\nroute = "/print"\nmodule = "{console}"\n{limits}\n')
+    server = serve(module("/print", console, limits={"stdout": "1MiB", "time": "60s"}))
     with pytest.raises(httpx.RemoteProtocolError):
         server.get("/print?2000000000")
     server.wait_for_log(r"printed more than limits\.stdout")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Serve, Server, running
+from tests.support.config import guest, module
 from tests.support.guests import wat_string
 from tests.system.foreign.toolchains import Toolchains, build_c
 
@@ -71,7 +72,7 @@ def routes(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Se
     directory = tmp_path_factory.mktemp("routes")
     (directory / "routes.wat").write_text(ROUTES)
     parents = ("/", "/slash/", "/plain", "/prefix/...")
-    config = "".join(f'[[module]]\nroute = "{parent}"\nmodule = "routes.wat"\n' for parent in parents)
+    config = "".join(guest(parent, "routes") for parent in parents)
     with running(directory, config, cache=cache) as server:
         yield server
 
@@ -112,42 +113,23 @@ def test_other_paths_have_no_route(routes: Server, path: str) -> None:
 
 
 def test_routes_need_no_start(serve: Serve) -> None:
-    guest = prints({"_routes": "/one one\n/two two\n", "one": page("1"), "two": page("2")})
-    server = serve('[[module]]\nroute = "/api/..."\nmodule = "guest.wat"\n', guest=guest)
+    wat = prints({"_routes": "/one one\n/two two\n", "one": page("1"), "two": page("2")})
+    server = serve(guest("/api/...", "guest"), guest=wat)
     assert [server.get(f"/api/{path}").text for path in ("one", "two")] == ["1", "2"]
     assert [server.get(path).status_code for path in ("/api", "/api/", "/api/three")] == [404, 404, 404]
     server.wait_for_log("only its _routes are served")
 
 
 def test_routes_that_are_printed_carry_the_module_s_settings(serve: Serve) -> None:
-    config = """
-        [[module]]
-        route = "/..."
-        module = "guest.wat"
-        argv = "name ${SCRIPT_NAME} ${ARGS}"
-        environment = { OWN = "yes" }
-    """
+    config = module("/...", "guest.wat", argv="name ${SCRIPT_NAME} ${ARGS}", environment={"OWN": "yes"})
     server = serve(config, guest=ROUTES)
     assert "\0OWN=yes\0" in "\0" + server.get("/deep").text
     assert server.get("/exact").text.startswith("1\0")
 
 
 def test_entrypoints_are_configured(serve: Serve) -> None:
-    config = """
-        [[module]]
-        route = "/"
-        module = "guest.wat"
-
-        [[module]]
-        route = "/one"
-        module = "guest.wat"
-        entrypoint = "one"
-
-        [[module]]
-        route = "/two/..."
-        module = "guest.wat"
-        entrypoint = "two words"
-    """
+    config = guest("/", "guest")
+    config += module("/one", "guest.wat", entrypoint="one") + module("/two/...", "guest.wat", entrypoint="two words")
     server = serve(config, guest=prints({"_start": page("start"), "one": page("1"), "two words": page("2")}))
     assert [server.get(path).text for path in ("/", "/one", "/two/x")] == ["start", "1", "2"]
 
@@ -176,14 +158,14 @@ REACTOR = f"""(module
 
 
 def test_a_reactor_is_initialized_once_for_each_request(serve: Serve) -> None:
-    server = serve('[[module]]\nroute = "/..."\nmodule = "guest.wat"\nentrypoint = "handle"\n', guest=REACTOR)
+    server = serve(module("/...", "guest.wat", entrypoint="handle"), guest=REACTOR)
     assert [server.get("/").text for _ in range(3)] == ["1", "1", "1"]
     assert "/1 -> guest.wat (handle)" in "\n".join(server.stdout), "_routes runs after _initialize"
 
 
 def test_a_reactor_from_c_runs_its_constructors(toolchains: Toolchains, tmp_path: Path, cache: Path) -> None:
     build_c("system/foreign/reactor.c", tmp_path / "reactor.wasm", toolchains, "-mexec-model=reactor")
-    config = '[[module]]\nroute = "/c"\nmodule = "reactor.wasm"\nentrypoint = "count"\n'
+    config = module("/c", "reactor.wasm", entrypoint="count")
     with running(tmp_path, config, cache=cache) as server:
         assert [server.get("/c").text for _ in range(2)] == ["constructed 1 time(s)\n"] * 2
         assert server.get("/c/path").text == "/c/path\n"
@@ -214,7 +196,7 @@ def refused(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> subprocess
     config = '[limits]\ntime = "500ms"\n'
     for name, (wat, _) in BAD.items():
         (directory / f"{name}.wat").write_text(wat)
-        config += f'[[module]]\nroute = "/{name}"\nmodule = "{name}.wat"\n'
+        config += guest(f"/{name}", name)
     (directory / "modules.toml").write_text(config)
     command = [
         sys.executable,

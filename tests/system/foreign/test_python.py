@@ -13,6 +13,7 @@ import pytest
 from samples.packages import CPYTHON
 from tests.conftest import ROOT, Server, running
 from tests.support.clock import assert_within
+from tests.support.config import module
 from tests.system.foreign.toolchains import Toolchains
 
 
@@ -24,20 +25,9 @@ def python_site(tmp_path_factory: pytest.TempPathFactory, toolchains: Toolchains
     (directory / "app").mkdir()
     (directory / "app/app.py").write_bytes((ROOT / "tests/system/foreign/app/app.py").read_bytes())
     (directory / "data").mkdir()
-    config = """
-        [[module]]
-        route = "/py/..."
-        module = "python.wasm"
-        argv = "python /app/app.py ${ARGS}"
-        volumes = { "/app" = { path = "app", read_only = true }, "/data" = "data" }
-
-        [[module]]
-        route = "/limited/..."
-        module = "python.wasm"
-        argv = "python /app/app.py"
-        volumes = { "/app" = { path = "app", read_only = true } }
-        limits = { time = "1s", memory = "64MiB" }
-    """
+    app, limits = {"/app": {"path": "app", "read_only": True}}, {"time": "1s", "memory": "64MiB"}
+    config = module("/py/...", "python.wasm", argv="python /app/app.py ${ARGS}", volumes=app | {"/data": "data"})
+    config += module("/limited/...", "python.wasm", argv="python /app/app.py", volumes=app, limits=limits)
     return directory, config
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Server, running
+from tests.support.config import module
 from tests.system.foreign.toolchains import Toolchains, build_c
 
 PAGE = b"content-type: text/html; charset=utf-8\nset-cookie: a=1\nset-cookie: b=2\n\n<p>caf\xc3\xa9</p>\n"
@@ -23,13 +24,8 @@ def cat(tmp_path_factory: pytest.TempPathFactory, toolchains: Toolchains, cache:
     (directory / "www/more").write_bytes(b"x" * 2**20)
     (directory / "www/link").symlink_to(directory / "secret")
     build_c("system/foreign/cat.c", directory / "cat.wasm", toolchains)
-    config = """
-        [[module]]
-        route = "/cat"
-        module = "cat.wasm"
-        argv = "cat ${ARGS}"
-        volumes = { "/" = { path = "www", read_only = true } }
-        """
+    volumes = {"/": {"path": "www", "read_only": True}}
+    config = module("/cat", "cat.wasm", argv="cat ${ARGS}", volumes=volumes)
     with running(directory, config, cache=cache) as server:
         yield server
 
@@ -56,13 +52,7 @@ def test_a_volume_that_was_replaced_by_a_link_is_still_the_old_one(
     (tmp_path / "www/page").write_bytes(PAGE)
     (tmp_path / "outside").mkdir()
     (tmp_path / "outside/page").write_bytes(b"content-type: text/plain\n\nsecret")
-    config = """
-        [[module]]
-        route = "/cat"
-        module = "cat.wasm"
-        argv = "cat ${ARGS}"
-        volumes = { "/" = "www" }
-        """
+    config = module("/cat", "cat.wasm", argv="cat ${ARGS}", volumes={"/": "www"})
     with running(tmp_path, config, cache=cache) as server:
         (tmp_path / "www").rename(tmp_path / "old")
         (tmp_path / "www").symlink_to("outside")

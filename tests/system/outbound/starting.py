@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 from tests.conftest import ROOT
+from tests.support.config import module
 
-SERVES_NOTHING = f'[[module]]\nroute = "/"\nmodule = "{ROOT}/samples/c/http-example.wasm"\nallowed_hosts = ["a.test"]\n'
+SERVES_NOTHING = module("/", ROOT / "samples/c/http-example.wasm", allowed_hosts=["a.test"])
 
 
 def refused(directory: Path, config: str, *, command: str = "serve") -> str:

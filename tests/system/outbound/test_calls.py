@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import random
-import socket
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import Serve, running
+from tests.conftest import Serve
 from tests.support import clients, guests
 from tests.support.clients import REQ, script
 from tests.support.config import module
 from tests.support.farm import Received, Target
+from tests.system.outbound.conftest import Lab
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,31 +30,28 @@ class Site(clients.Site):
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory, cache: Path, caller: Path) -> Iterator[Site]:
-    directory = tmp_path_factory.mktemp("calls")
-    with Target() as target, Target() as other, Target() as denied, Target() as trap, socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        closed = f"http://127.0.0.1:{taken.getsockname()[1]}"
-        allowed: dict[str, object] = {"allowed_hosts": [target.url, other.url, closed]}
-        config = "".join(
-            module(f"/{route}", caller, **settings)
-            for route, settings in (
-                ("caller", allowed),
-                ("stranger", allowed),
-                ("two", allowed | {"http_max_concurrency": 2}),
-                ("none", allowed | {"http_max_concurrency": 0}),
-                ("unlisted", {}),
-                ("empty", {"allowed_hosts": []}),
-            )
+def site(lab: Lab, caller: Path) -> Site:
+    target, other, denied, trap = (lab.target() for _ in range(4))
+    closed = lab.refusing_url()
+    allowed: dict[str, object] = {"allowed_hosts": [target.url, other.url, closed]}
+    text = "".join(
+        module(f"/{route}", caller, **settings)
+        for route, settings in (
+            ("caller", allowed),
+            ("stranger", allowed),
+            ("two", allowed | {"http_max_concurrency": 2}),
+            ("none", allowed | {"http_max_concurrency": 0}),
+            ("unlisted", {}),
+            ("empty", {"allowed_hosts": []}),
         )
-        netrc = directory / ".netrc"
-        netrc.write_text("machine 127.0.0.1 login operator password secret\n")
-        netrc.chmod(0o600)
-        environment = {"HOME": str(directory), "NETRC": str(netrc), "no_proxy": "", "NO_PROXY": ""}
-        for name in ("http_proxy", "https_proxy", "all_proxy"):
-            environment |= {name: trap.url, name.upper(): trap.url}
-        with running(directory, config, cache=cache, environment=environment) as gateway:
-            yield Site(gateway, denied, target, other, trap, closed)
+    )
+    netrc = lab.directory / ".netrc"
+    netrc.write_text("machine 127.0.0.1 login operator password secret\n")
+    netrc.chmod(0o600)
+    environment = {"HOME": str(lab.directory), "NETRC": str(netrc), "no_proxy": "", "NO_PROXY": ""}
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        environment |= {name: trap.url, name.upper(): trap.url}
+    return Site(lab.serve(text, environment), denied, target, other, trap, closed)
 
 
 def codes(results: list[list[str]]) -> list[int]:
@@ -257,7 +253,7 @@ def test_a_module_without_a_memory_of_that_name(serve: Serve, memory: str, allow
         for call in CALLS.values()
     )
     guest = f'(module {IMPORTS} {memory} (func (export "_start") {checks} unreachable))'
-    server = serve(f'[[module]]\nroute = "/"\nmodule = "guest.wat"\n{allowed}', guest=guest)
+    server = serve(module("/", "guest.wat", allowed), guest=guest)
     assert server.get("/").status_code == 500
     server.wait_for_log(r"500: trap: .*unreachable")
 
@@ -275,8 +271,7 @@ def test_a_guest_at_start_up_makes_no_call(serve: Serve) -> None:
             (i32.const 0) (i32.const 0) (i32.const 8) (i32.const 16))))
           (call $write (i32.const 1) (i32.const 1024) (i32.const 14)))
          (func (export "_start") (call $write (i32.const 1) (i32.const 512) (i32.const {len(guests.CONTENT_TYPE)}))))"""
-        config = f'[[module]]\nroute = "/..."\nmodule = "guest.wat"\nallowed_hosts = ["{target.url}"]\n'
-        server = serve(config, guest=guest)
+        server = serve(module("/...", "guest.wat", allowed_hosts=[target.url]), guest=guest)
         assert server.get("/code7").status_code == 200
         server.wait_for_log("GET /code7 .*route=/code7 ")
         assert target.connections() == 0

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
 import trustme
 
-from tests.conftest import ROOT, running
+from tests.conftest import ROOT
 from tests.support import clients
 from tests.support.clients import (
     LARGE,
@@ -23,9 +21,10 @@ from tests.support.clients import (
     independent_client,
     script,
 )
-from tests.support.config import module
-from tests.support.farm import Target, certified, pattern
+from tests.support.config import config, module
+from tests.support.farm import Target, pattern
 from tests.system.foreign.toolchains import Toolchains
+from tests.system.outbound.conftest import Lab
 
 HELLO = b"hello from the target\n"
 
@@ -43,27 +42,22 @@ class Site(clients.Site):
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory, cache: Path, toolchains: Toolchains) -> Iterator[Site]:
-    directory = tmp_path_factory.mktemp("clients")
-    build_clients(directory, toolchains)
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(directory / "ca.pem")
-    with (
-        Target() as plain,
-        Target(tls=certified(authority.issue_cert("127.0.0.1"))) as secure,
-        Target(tls=certified(trustme.CA().issue_cert("127.0.0.1"))) as stranger,
-        Target(tls=certified(authority.issue_cert("other.test"))) as misnamed,
-        Target() as denied,
-    ):
-        allowed = [target.url for target in (plain, secure, stranger, misnamed)]
-        config = '[outbound]\nca_file = "ca.pem"\n'
-        for route in ("caller", "independent", "binding"):
-            config += module(f"/{route}", f"{route}.wasm", allowed_hosts=allowed, http_max_concurrency=2)
-        fetch = ROOT / "samples/assemblyscript/fetch.wasm"
-        for route, url in (("fetch", f"{plain.url}/hello"), ("fetch-denied", f"{denied.url}/hello")):
-            config += module(f"/{route}", fetch, allowed_hosts=allowed, environment={"URL": url})
-        with running(directory, config, cache=cache) as gateway:
-            yield Site(gateway, denied, plain, secure, stranger, misnamed)
+def site(lab: Lab, toolchains: Toolchains) -> Site:
+    build_clients(lab.directory, toolchains)
+    plain, denied = lab.target(), lab.target()
+    secure = lab.target(lab.authority.issue_cert("127.0.0.1"))
+    stranger = lab.target(trustme.CA().issue_cert("127.0.0.1"))
+    misnamed = lab.target(lab.authority.issue_cert("other.test"))
+    allowed = [target.url for target in (plain, secure, stranger, misnamed)]
+    modules = [
+        module(f"/{route}", f"{route}.wasm", allowed_hosts=allowed, http_max_concurrency=2)
+        for route in ("caller", "independent", "binding")
+    ]
+    fetch = ROOT / "samples/assemblyscript/fetch.wasm"
+    for route, url in (("fetch", f"{plain.url}/hello"), ("fetch-denied", f"{denied.url}/hello")):
+        modules.append(module(f"/{route}", fetch, allowed_hosts=allowed, environment={"URL": url}))
+    gateway = lab.serve(config(*modules, outbound={"ca_file": "ca.pem"}))
+    return Site(gateway, denied, plain, secure, stranger, misnamed)
 
 
 @pytest.fixture(params=[c_client, independent_client], ids=["c", "assemblyscript"])

@@ -14,15 +14,15 @@ from pathlib import Path
 
 import httpx
 import pytest
-import trustme
 
 from tests.conftest import Server, running, wait_until
 from tests.support import guests
 from tests.support.clients import guest_that_calls, run_alone
 from tests.support.clock import assert_soon, assert_within
-from tests.support.config import module
-from tests.support.farm import Raw, Target, certified, full_backlog, silent
+from tests.support.config import config, module
+from tests.support.farm import Raw, Target, full_backlog, silent
 from tests.support.neighbours import others_answered
+from tests.system.outbound.conftest import Lab
 from wagi_gateway.app import create_app
 from wagi_gateway.config.settings import Limits
 from wagi_gateway.outbound.client import OutboundClient
@@ -96,31 +96,23 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory, cache: Path, caller: Path) -> Iterator[Site]:
-    directory = tmp_path_factory.mktemp("ends")
-    (directory / "hello.wat").write_text(guests.HELLO)
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(directory / "ca.pem")
+def site(lab: Lab, caller: Path) -> Site:
+    (lab.directory / "hello.wat").write_text(guests.HELLO)
     raws = {answer.__name__: Raw(answer) for answer in (silent, interim, framing, half)}
-    try:
-        with (
-            Target() as target,
-            Target(tls=certified(authority.issue_cert("127.0.0.1"))) as secure,
-            full_backlog() as blackhole,
-        ):
-            allowed = [target.url, secure.url, blackhole, *(raw.url for raw in raws.values())]
-            allowed.append(raws["silent"].url.replace("http", "https"))
-            config = '[outbound]\nca_file = "ca.pem"\n' + module("/hello", "hello.wat")
-            for route, allowed_time in (("hasty", f"{TIME * 1000:.0f}ms"), ("patient", "20s")):
-                limits = {"time": allowed_time, "concurrency": 1}
-                config += module(f"/{route}", caller, allowed_hosts=allowed, limits=limits)
-            with running(directory, config, cache=cache) as gateway:
-                # The first handshake reads the system's authorities.
-                gateway.post("/patient", f"req GET {secure.url}/hello".encode())
-                yield Site(gateway, target, secure, raws, blackhole)
-    finally:
-        for raw in raws.values():
-            raw.close()
+    for raw in raws.values():
+        lab.stack.callback(raw.close)
+    target, secure = lab.target(), lab.target(lab.authority.issue_cert("127.0.0.1"))
+    blackhole = lab.stack.enter_context(full_backlog())
+    allowed = [target.url, secure.url, blackhole, *(raw.url for raw in raws.values())]
+    allowed.append(raws["silent"].url.replace("http", "https"))
+    modules = [
+        module(f"/{route}", caller, allowed_hosts=allowed, limits={"time": limit, "concurrency": 1})
+        for route, limit in (("hasty", f"{TIME * 1000:.0f}ms"), ("patient", "20s"))
+    ]
+    gateway = lab.serve(config(module("/hello", "hello.wat"), *modules, outbound={"ca_file": "ca.pem"}))
+    # The first handshake reads the system's authorities.
+    gateway.post("/patient", f"req GET {secure.url}/hello".encode())
+    return Site(gateway, target, secure, raws, blackhole)
 
 
 WAITS = ["slow", "drip", "secure-slow", "secure-drip", "silent", "half", "handshake"]
@@ -173,16 +165,10 @@ def test_a_client_that_leaves_ends_the_call(site: Site, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["slow", "drip", "handshake"])
 def test_the_end_of_the_server_ends_the_call(site: Site, name: str, tmp_path: Path, cache: Path, caller: Path) -> None:
-    config = f"""
-        [server]
-        shutdown_grace = "1s"
-        [[module]]
-        route = "/caller"
-        module = "{caller}"
-        allowed_hosts = {[site.target.url, site.raws["silent"].url.replace("http", "https")]}
-    """
+    allowed = [site.target.url, site.raws["silent"].url.replace("http", "https")]
+    text = config(module("/caller", caller, allowed_hosts=allowed), server={"shutdown_grace": "1s"})
     asked, hung_up = site.asked(name), site.hung_up(name)
-    with running(tmp_path, config, cache=cache) as gateway, gateway.connect() as client:
+    with running(tmp_path, text, cache=cache) as gateway, gateway.connect() as client:
         body = lines(site.url(name))
         head = f"POST /caller HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
         client.sendall(head.encode() + body)
@@ -197,18 +183,10 @@ def test_the_end_of_the_server_ends_the_call(site: Site, name: str, tmp_path: Pa
 
 def test_waiting_guests_block_no_other_request(site: Site, tmp_path: Path, cache: Path, caller: Path) -> None:
     (tmp_path / "hello.wat").write_text(guests.HELLO)
-    config = f"""
-        [[module]]
-        route = "/hello"
-        module = "hello.wat"
-        [[module]]
-        route = "/caller"
-        module = "{caller}"
-        allowed_hosts = ["{site.target.url}"]
-        limits = {{ concurrency = 64 }}
-    """
+    text = module("/hello", "hello.wat")
+    text += module("/caller", caller, allowed_hosts=[site.target.url], limits={"concurrency": 64})
     asked, hung_up = site.asked("slow"), site.hung_up("slow")
-    with running(tmp_path, config, cache=cache) as gateway:
+    with running(tmp_path, text, cache=cache) as gateway:
         clients = []
         body = lines(site.url("slow"))
         for _ in range(64):
@@ -230,15 +208,9 @@ def few_descriptors() -> None:
 def test_a_guest_that_connects_without_end_is_stopped(site: Site, tmp_path: Path, cache: Path) -> None:
     again = "(loop $forever (drop (call $call)) (br $forever))"
     (tmp_path / "caller.wat").write_text(guest_that_calls(f"{site.target.url}/drip".encode(), then=again))
-    config = f"""
-        [[module]]
-        route = "/caller"
-        module = "caller.wat"
-        allowed_hosts = ["{site.target.url}"]
-        http_max_concurrency = 250
-    """
+    text = module("/caller", "caller.wat", allowed_hosts=[site.target.url], http_max_concurrency=250)
     hung_up = site.hung_up("drip")
-    with running(tmp_path, config, cache=cache, preexec=few_descriptors) as gateway:
+    with running(tmp_path, text, cache=cache, preexec=few_descriptors) as gateway:
         before = gateway.descriptors()
         assert gateway.get("/caller").status_code == 503
         gateway.wait_for_log(r"503: the server ran out of descriptors.* route=/caller")
@@ -265,8 +237,8 @@ def test_connections_that_were_kept_end_with_the_server(tmp_path: Path, caller: 
 
     with Raw(answer) as target:
         path = tmp_path / "modules.toml"
-        module = f'[[module]]\nroute = "/caller"\nmodule = "{caller}"\nallowed_hosts = ["{target.url}"]\n'
-        path.write_text(f'[cache]\ndirectory = "cache"\n{module}')
+        calling = module("/caller", caller, allowed_hosts=[target.url])
+        path.write_text(config(calling, cache={"directory": "cache"}))
         asyncio.run(main())
 
 

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.conftest import Server, running, wait_until
+from tests.conftest import Server, wait_until
 from tests.support.attacks import together
-from tests.support.config import module
+from tests.support.config import config, module
 from tests.support.farm import Target
 from tests.support.neighbours import DESCRIPTOR_ROOM
+from tests.system.outbound.conftest import Lab
 
 AT_ONCE = 20
 CALLS = 1000
@@ -51,16 +50,12 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory, cache: Path, caller: Path) -> Iterator[Site]:
-    with Target() as target, socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        closed = f"http://127.0.0.1:{taken.getsockname()[1]}"
-        allowed = [target.url, closed, f"https://127.0.0.1:{target.port}"]
-        limits = {"concurrency": AT_ONCE, "http_time": "500ms", "memory": "64MiB"}
-        config = '[log]\nformat = "json"\n'
-        config += module("/caller", caller, allowed_hosts=allowed, http_max_concurrency=5, limits=limits)
-        with running(tmp_path_factory.mktemp("leaks"), config, cache=cache) as gateway:
-            yield Site(gateway, target, closed)
+def site(lab: Lab, caller: Path) -> Site:
+    target, closed = lab.target(), lab.refusing_url()
+    allowed = [target.url, closed, f"https://127.0.0.1:{target.port}"]
+    limits = {"concurrency": AT_ONCE, "http_time": "500ms", "memory": "64MiB"}
+    calling = module("/caller", caller, allowed_hosts=allowed, http_max_concurrency=5, limits=limits)
+    return Site(lab.serve(config(calling, log={"format": "json"})), target, closed)
 
 
 def call(site: Site, requests: int) -> Counter[str]:

@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 from tests.conftest import Server, running
 from tests.support import guests
 from tests.support.clients import Described, IdleWaiter
+from tests.support.config import module
 from tests.support.farm import Target
 from wagi_gateway.config.settings import Limits
 from wagi_gateway.outbound import network
@@ -491,8 +492,7 @@ def gateway(farm: Farm, tmp_path_factory: pytest.TempPathFactory, cache: Path) -
     lists: tuple[list[str], ...] = ([farm.targets[0].url], ["insecure:allow-all"], ["*.localhost", "*.test"], [])
     config = ""
     for route, hosts in zip(ROUTES, lists, strict=True):
-        config += f'[[module]]\nroute = "/{route}"\nmodule = "caller.wat"\nallowed_hosts = {hosts}\n'
-        config += "limits.http_connect_time = 2\n"
+        config += module(f"/{route}", "caller.wat", allowed_hosts=hosts, limits={"http_connect_time": 2})
     proxy = farm.targets[3].url
     names = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
     with running(directory, config, cache=cache, environment={**dict.fromkeys(names, proxy), "no_proxy": ""}) as server:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import ssl
-import textwrap
 from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,9 +15,10 @@ import trustme
 from tests.conftest import Server, running
 from tests.support import clients
 from tests.support.clients import Described, IdleWaiter, script
-from tests.support.config import module
+from tests.support.config import config, module
 from tests.support.farm import Target, certified
 from tests.support.forward_proxy import AUTHORIZATION, Forward
+from tests.system.outbound.conftest import Lab
 from tests.system.outbound.starting import SERVES_NOTHING, refused
 from wagi_gateway.config.settings import Limits
 from wagi_gateway.outbound.client import OutboundClient
@@ -39,30 +39,22 @@ class Site(clients.Site):
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory, cache: Path, caller: Path) -> Iterator[Site]:
-    directory = tmp_path_factory.mktemp("proxy")
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(directory / "ca.pem")
-    with (
-        Target() as plain,
-        Target(tls=certified(authority.issue_cert("named.test"))) as secure,
-        Target(tls=certified(trustme.CA().issue_cert("named.test"))) as stranger,
-        Target() as denied,
-        Forward() as proxy,
-    ):
-        allowed = [f"http://named.test:{plain.port}", plain.url]
-        allowed += [f"https://named.test:{target.port}" for target in (secure, stranger)]
-        config = f"""
-            [outbound]
-            proxy = "http://operator:pass%20word%3A+@127.0.0.1:{proxy.port}"
-            ca_file = "ca.pem"
-        """
-        config = textwrap.dedent(config) + module("/caller", caller, allowed_hosts=allowed)
-        config += module("/wild", caller, allowed_hosts=[f"http://*.test:{plain.port}"])
-        config += module("/all", caller, allowed_hosts=["insecure:allow-all"])
-        config += module("/private", caller, allowed_hosts=["insecure:allow-all"], allow_private_networks=True)
-        with running(directory, config, cache=cache) as gateway:
-            yield Site(gateway, denied, proxy, plain, secure, stranger)
+def site(lab: Lab, caller: Path) -> Site:
+    plain, denied = lab.target(), lab.target()
+    secure = lab.target(lab.authority.issue_cert("named.test"))
+    stranger = lab.target(trustme.CA().issue_cert("named.test"))
+    proxy = lab.stack.enter_context(Forward())
+    allowed = [f"http://named.test:{plain.port}", plain.url]
+    allowed += [f"https://named.test:{target.port}" for target in (secure, stranger)]
+    everything = ["insecure:allow-all"]
+    text = config(
+        module("/caller", caller, allowed_hosts=allowed),
+        module("/wild", caller, allowed_hosts=[f"http://*.test:{plain.port}"]),
+        module("/all", caller, allowed_hosts=everything),
+        module("/private", caller, allowed_hosts=everything, allow_private_networks=True),
+        outbound={"proxy": f"http://operator:pass%20word%3A+@127.0.0.1:{proxy.port}", "ca_file": "ca.pem"},
+    )
+    return Site(lab.serve(text), denied, proxy, plain, secure, stranger)
 
 
 def heads(site: Site, *lines: str | bytes, path: str = "/caller") -> tuple[list[str], list[list[str]]]:
@@ -147,15 +139,9 @@ def test_the_password_is_in_no_output(site: Site) -> None:
 def no_proxy(tmp_path: Path, cache: Path, caller: Path) -> Iterator[Server]:
     """A gateway whose proxy refuses its password."""
     with Forward() as proxy:
-        config = f"""
-            [outbound]
-            proxy = "http://operator:wrong@127.0.0.1:{proxy.port}"
-            [[module]]
-            route = "/caller"
-            module = "{caller}"
-            allowed_hosts = ["named.test"]
-        """
-        with running(tmp_path, config, cache=cache) as gateway:
+        outbound = {"proxy": f"http://operator:wrong@127.0.0.1:{proxy.port}"}
+        text = config(module("/caller", caller, allowed_hosts=["named.test"]), outbound=outbound)
+        with running(tmp_path, text, cache=cache) as gateway:
             yield gateway
 
 
@@ -168,15 +154,9 @@ def test_a_proxy_that_refuses(no_proxy: Server) -> None:
 
 def test_a_password_in_any_script(tmp_path: Path, cache: Path, caller: Path) -> None:
     with Target() as target, Forward("Basic " + b64encode("opé:ñ".encode()).decode()) as proxy:
-        config = f"""
-            [outbound]
-            proxy = "http://op%C3%A9:%C3%B1@127.0.0.1:{proxy.port}"
-            [[module]]
-            route = "/caller"
-            module = "{caller}"
-            allowed_hosts = ["{target.url}"]
-        """
-        with running(tmp_path, config, cache=cache) as gateway:
+        outbound = {"proxy": f"http://op%C3%A9:%C3%B1@127.0.0.1:{proxy.port}"}
+        text = config(module("/caller", caller, allowed_hosts=[target.url]), outbound=outbound)
+        with running(tmp_path, text, cache=cache) as gateway:
             assert script(gateway, f"req GET {target.url}/hello")[0][:3] == ["req", "0", "200"]
 
 

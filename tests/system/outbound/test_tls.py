@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,10 +11,11 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.conftest import Server, running
+from tests.conftest import Server
 from tests.support.clients import script
-from tests.support.config import module
+from tests.support.config import config, module
 from tests.support.farm import Target, certified
+from tests.system.outbound.conftest import Lab
 from tests.system.outbound.starting import SERVES_NOTHING, refused
 from wagi_gateway.tls import create_context
 
@@ -31,10 +31,8 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory, cache: Path, caller: Path) -> Iterator[Site]:
-    directory = tmp_path_factory.mktemp("tls")
-    authority, stranger = trustme.CA(), trustme.CA()
-    authority.cert_pem.write_to_path(directory / "ca.pem")
+def site(lab: Lab, caller: Path) -> Site:
+    authority, stranger = lab.authority, trustme.CA()
     yesterday = datetime.now(UTC) - timedelta(days=1)
     certificates = {
         "named": authority.issue_cert("localhost"),
@@ -45,22 +43,13 @@ def site(tmp_path_factory: pytest.TempPathFactory, cache: Path, caller: Path) ->
         "expired": authority.issue_cert("localhost", "127.0.0.1", not_after=yesterday),
     }
     names: list[str | None] = []
-    targets = {name: Target(tls=certified(certificate)) for name, certificate in certificates.items()}
+    targets = {name: lab.target(certificate) for name, certificate in certificates.items()}
     tls = targets["named"].tls
     assert tls
     tls.sni_callback = lambda _connection, name, _context: names.append(name)
-    for target in targets.values():
-        target.__enter__()
-    try:
-        allowed = [
-            f"https://{host}:{target.port}" for target in targets.values() for host in ("localhost", "127.0.0.1")
-        ]
-        config = '[outbound]\nca_file = "ca.pem"\n' + module("/caller", caller, allowed_hosts=allowed)
-        with running(directory, config, cache=cache) as gateway:
-            yield Site(gateway, targets, names)
-    finally:
-        for target in targets.values():
-            target.__exit__()
+    allowed = [f"https://{host}:{target.port}" for target in targets.values() for host in ("localhost", "127.0.0.1")]
+    text = config(module("/caller", caller, allowed_hosts=allowed), outbound={"ca_file": "ca.pem"})
+    return Site(lab.serve(text), targets, names)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from tests.conftest import START, Server, running, wait_until
+from tests.support.config import module
 
 from ...support.env_guest import ENV
 
@@ -56,7 +57,7 @@ def write_site(directory: Path, routes: tuple[Route, ...], settings: str, cache:
     names: dict[str, str] = {}
     for route in routes:
         name = names.setdefault(route.wat, f"guest{len(names)}.wat")
-        tables.append(f'[[module]]\nroute = "{route.path}"\nmodule = "{name}"\n{route.options}')
+        tables.append(module(route.path, name, route.options))
     for wat, name in names.items():
         (directory / name).write_text(wat)
     return "\n".join(tables)
@@ -106,7 +107,7 @@ def site(
     collected = (item.module for item in request.session.items if isinstance(item, pytest.Function))
     modules = {module: None for module in collected if module.__name__.startswith(__package__)}
     routes = {route.path: route for route in COMMON}
-    for route in (route for module in modules for route in getattr(module, "ROUTES", ())):
+    for route in (route for name in modules for route in getattr(name, "ROUTES", ())):
         assert routes.setdefault(route.path, route) == route, f"{route.path} is there twice"
     directory = tmp_path_factory.mktemp(f"site-{parser}")
     config = write_site(directory, tuple(routes.values()), '[server]\nhostname = "default.example:8080"', cache)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-LOG_RS = Path(__file__).parent.parent / "samples" / "rust" / "log.wasm"
+LOG_RS = Path(__file__).parents[2] / "samples" / "rust" / "log.wasm"
 """A small module of a compiler: 66 kB, from rustc."""
 
 ENVIRON_WAT = Path(__file__).parent / "environ.wat"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from samples.packages import CPYTHON
 
-_ROOT = Path(__file__).parent.parent
+_ROOT = Path(__file__).parents[2]
 
 
 def cpython() -> Path:

@@ -1,0 +1,90 @@
+"""The endpoints of `[[module]]` tables, and what is found of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support import guests
+from tests.support.config import config, guest, module
+from wagi_gateway.config.file import cache_directory, read_config
+from wagi_gateway.router import RoutePattern
+from wagi_gateway.site.endpoints import EndpointLoader
+from wagi_gateway.site.findings import Findings
+from wagi_gateway.site.modules import ModuleLoader
+from wagi_gateway.site.route_owners import RouteOwners
+from wagi_gateway.site.site import Endpoint
+from wagi_gateway.sources.modules import ModuleSources
+
+CALLS = """(module (import "wasi_experimental_http" "close" (func (param i32) (result i32)))
+ (memory (export "memory") 1) (func (export "_start")) (func (export "one")))"""
+
+
+def endpoints(
+    directory: Path, *modules: str, **settings: object
+) -> tuple[list[tuple[RoutePattern, Endpoint]], Findings]:
+    for name, wat in {"m": guests.HELLO, "php": guests.HELLO, "calls": CALLS}.items():
+        (directory / f"{name}.wat").write_text(wat)
+    path = directory / "modules.toml"
+    path.write_text(config(*modules, cache={"enabled": False}, **settings))
+    file, findings = read_config(path), Findings("file")
+    sources = ModuleSources(file.config, file.base, cache_directory(file))
+    loader = ModuleLoader(file.config, cache_directory(file), findings)
+    return EndpointLoader(file, sources, loader, RouteOwners(), findings).routes(), findings
+
+
+def test_an_endpoint_has_the_settings_of_its_module(tmp_path: Path) -> None:
+    own = module("/a/...", "calls.wat", entrypoint="one", environment={"B": "own"})
+    routes, findings = endpoints(tmp_path, guest("/", "m"), own, environment={"A": "all", "B": "all"})
+    assert (findings.problems, findings.warnings) == ([], [])
+    assert [(pattern.text, endpoint.number, endpoint.entrypoint) for pattern, endpoint in routes] == [
+        ("/", 0, "_start"),
+        ("/a/...", 1, "one"),
+    ]
+    assert routes[1][1].operator == {b"A": b"all", b"B": b"own"}
+    assert routes[1][1].volumes == ()
+
+
+def test_a_client_is_made_for_modules_that_import_it(tmp_path: Path) -> None:
+    routes, _ = endpoints(tmp_path, guest("/m", "m"), guest("/calls", "calls"))
+    assert [endpoint.outbound is not None for _, endpoint in routes] == [False, True]
+
+
+def test_a_faulty_module_leaves_the_others(tmp_path: Path) -> None:
+    routes, findings = endpoints(tmp_path, guest("/a", "missing"), guest("/b", "m"))
+    assert [pattern.text for pattern, _ in routes] == ["/b"]
+    assert len(findings.problems) == 1
+
+
+ANY_PORT = ["*.a.example"]
+
+
+@pytest.mark.parametrize(
+    ("table", "proxy", "warning"),
+    [
+        (guest("/", "m"), False, None),
+        (module("/", "m.wat", allowed_hosts=["http://a.example/path"]), False, '"/path" is not compared'),
+        (module("/", "m.wat", allowed_hosts=ANY_PORT), False, None),
+        (module("/", "m.wat", allowed_hosts=ANY_PORT), True, "because outbound.proxy resolves it"),
+        (module("/", "m.wat", allowed_hosts=ANY_PORT, allow_private_networks=True), True, None),
+        (guest("/", "php"), False, "becomes an option of this interpreter"),
+        (module("/", "php.wat", argv="php"), False, None),
+        (module("/", "php.wat", argv_mode="none"), False, None),
+        (guest("/.../a", "m"), False, '"..." stands for everything below at the end only'),
+    ],
+    ids="none|path|wildcard|wildcard, proxy|private, proxy|interpreter|argv|argv_mode|dots".split("|"),
+)
+def test_doubtful_settings_are_warned_of(tmp_path: Path, table: str, proxy: bool, warning: str | None) -> None:
+    settings = {"outbound": {"proxy": "http://p.example:3128"}} if proxy else {}
+    _, findings = endpoints(tmp_path, table, **settings)
+    assert findings.problems == []
+    assert len(findings.warnings) == (warning is not None)
+    assert all(warning and warning in found.what for found in findings.warnings)
+
+
+def test_an_invalid_ca_file_is_a_problem_once(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("no certificate")
+    calling = [module(f"/{name}", "calls.wat", allowed_hosts=["a.example"]) for name in "ab"]
+    _, findings = endpoints(tmp_path, *calling, outbound={"ca_file": "ca.pem"})
+    assert [problem.what[:28] for problem in findings.problems] == ['outbound.ca_file = "ca.pem":']

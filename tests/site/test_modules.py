@@ -1,0 +1,60 @@
+"""The loader of modules: the routes that `_routes` prints, and the reuse of an engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support import guests
+from tests.support.sandbox import compiler, warm
+from wagi_gateway.config.settings import CacheConfig, Config, Limits
+from wagi_gateway.site.findings import Findings
+from wagi_gateway.site.modules import ModuleLoader, PrintedRoutes, print_routes
+
+BAD = "a line is a path and an entrypoint"
+
+
+def printed(lines: bytes, then: str = "", **limits: object) -> PrintedRoutes:
+    wat = guests.says(lines, then=then).replace('(export "_start")', '(export "_routes")')
+    return print_routes(compiler().engine, warm(wat), Limits.model_validate(limits), "/m")
+
+
+@pytest.mark.parametrize(
+    ("lines", "routes", "problems"),
+    [
+        (b"/a one\n/b/... two\n", [("/a", "one"), ("/b/...", "two")], []),
+        (b"/a \t one\r\n\n/b two", [("/a", "one"), ("/b", "two")], []),
+        (b"/a one\n/a two\n", [("/a", "one"), ("/a", "two")], []),
+        (b"", [], [f"it printed nothing; {BAD}"]),
+        (b" \n\n", [], [f"it printed nothing; {BAD}"]),
+        (b"/a\n/b two\n", [("/b", "two")], [f'it printed "/a"; {BAD}']),
+        (b"/a one two\n", [], [f'it printed "/a one two"; {BAD}']),
+        (b"/\xff one\n", [("/\\xff", "one")], []),
+    ],
+    ids="two|blanks|twice|nothing|white space|one column|three columns|not UTF-8".split("|"),
+)
+def test_print_routes(lines: bytes, routes: list[tuple[str, str]], problems: list[str]) -> None:
+    assert printed(lines) == PrintedRoutes(routes, problems)
+
+
+def test_routes_of_a_guest_that_fails_are_not_taken() -> None:
+    routes, problems = printed(b"/a one\n", "unreachable")
+    assert routes == []
+    assert len(problems) == 1
+    assert "unreachable" in problems[0]
+
+
+def test_the_time_of_routes_is_limited() -> None:
+    assert printed(b"", "(loop (br 0))", time="100ms").problems == ["the guest ran into limits.time (0.1 s)"]
+
+
+@pytest.mark.parametrize(("memory", "is_reused"), [("64MiB", True), ("65MiB", False)])
+def test_an_engine_is_reused_for_equal_settings(tmp_path: Path, memory: str, is_reused: bool) -> None:
+    def loader(memory: str, before: ModuleLoader | None = None) -> ModuleLoader:
+        limits = Limits.model_validate({"memory": memory})
+        config = Config(limits=limits, cache=CacheConfig(enabled=False))
+        return ModuleLoader(config, tmp_path, Findings("file"), previous=before)
+
+    before = loader("64MiB")
+    assert (loader(memory, before).engine is before.engine) == is_reused

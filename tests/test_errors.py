@@ -1,0 +1,59 @@
+"""The tree of errors: what a client gets of each, and that the module's docstring shows it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from wagi_gateway import errors
+from wagi_gateway.errors import GatewayError, GuestFailed, NotFound, Problem, RequestError, RequestTimeout, StartupError
+
+
+def below(error: type[GatewayError]) -> list[type[GatewayError]]:
+    """The subclasses of an error in this module, in the order of the tree."""
+    return [
+        one for child in error.__subclasses__() if child.__module__ == errors.__name__ for one in (child, *below(child))
+    ]
+
+
+REQUEST_ERRORS = [error for error in below(RequestError) if issubclass(error, RequestError)]
+
+
+@pytest.mark.parametrize("error", REQUEST_ERRORS)
+def test_a_client_gets_a_status_and_the_public_text(error: type[RequestError]) -> None:
+    assert 400 <= error.status < 600
+    assert bool(error.public) == (error is not NotFound)
+    assert all(name == name.lower() for name, _ in error.headers)
+
+
+@pytest.mark.parametrize("error", REQUEST_ERRORS)
+def test_an_error_is_documented(error: type[RequestError]) -> None:
+    assert error.__dict__["__doc__"]
+    assert re.search(rf"── {error.__name__} +{error.status}  \S", errors.__doc__ or "")
+
+
+def test_the_tree_shows_every_error_and_no_other() -> None:
+    shown = re.findall(r"[├└]── (\w+)", errors.__doc__ or "")
+    assert sorted(shown) == sorted(error.__name__ for error in below(GatewayError))
+
+
+def test_the_message_is_not_the_public_text() -> None:
+    error = GuestFailed("/srv/secret.wasm: trap")
+    assert (str(error), error.public) == ("/srv/secret.wasm: trap", "Internal Server Error: the module failed")
+
+
+@pytest.mark.parametrize(
+    ("error", "limit"),
+    [(GuestFailed(), None), (GuestFailed("a", limit="stdout"), "stdout"), (RequestTimeout(), "body_time")],
+    ids=["none", "named", "of the class"],
+)
+def test_a_limit_is_named(error: RequestError, limit: str | None) -> None:
+    assert error.limit == limit
+
+
+def test_a_start_up_error_has_a_line_for_each_problem() -> None:
+    problems = Problem("modules.toml", "a"), Problem("", "b")
+    error = StartupError(*problems, warnings=[Problem("", "c")])
+    assert str(error) == "modules.toml: a\nb"
+    assert (error.problems, error.warnings, error.exit_code) == (problems, (Problem("", "c"),), 3)
