@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import replace
 
 import pytest
 
+from tests.support.request_head import HOST
+from tests.support.request_head import REQUEST as PLAIN_REQUEST
 from wagi_gateway.cgi.request import MAX_TARGET, Authority, RequestHead, check_target, find_authority, redirected
 from wagi_gateway.errors import BadRequest, RequestError, UriTooLong
 
-HOST = (b"host", b"h:81")
-REQUEST = RequestHead(
-    method="GET",
-    raw_path=b"/e/foo",
-    query=b"",
-    http_version="1.1",
-    scheme="http",
-    headers=(HOST,),
-    client=("192.0.2.7", 4711),
-    server=("127.0.0.1", 3000),
-    request_id="r1",
-)
+REQUEST = dataclasses.replace(PLAIN_REQUEST, query=b"")
 
 
 def test_values_of_a_field_keep_their_order() -> None:

@@ -77,6 +77,7 @@ def test_an_invalid_volume(volume: str) -> None:
         ({"module": "missing.wat"}, '"missing.wat": '),
         ({"entrypoint": "strat"}, 'entrypoint = "strat": there is no such export'),
         ({"allowed_hosts": ("ftp://b",)}, '--allow-host "ftp://b": '),
+        ({"volumes": ("/data",)}, '--volume: "/data": '),
     ],
 )
 def test_a_problem_names_no_key_of_modules_toml(

@@ -253,20 +253,9 @@ def variables(sizes: str, get: str) -> str:
      (call $write (i32.const 1) (i32.const 65536) (i32.load (i32.const 20)))"""
 
 
-READS = f"""{guests.FD_READ} (func $read (local $total i32)
- (block $end (loop $more
-  (i32.store (i32.const 0) (i32.const 65536)) (i32.store (i32.const 4) (i32.const 65536))
-  (if (call $fd_read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)) (then unreachable))
-  (br_if $end (i32.eqz (i32.load (i32.const 8))))
-  (local.set $total (i32.add (local.get $total) (i32.load (i32.const 8))))
-  (i32.store (i32.const 1028) (i32.load (i32.sub (i32.add (i32.const 65536) (i32.load (i32.const 8))) (i32.const 4))))
-  (br $more)))
- (i32.store (i32.const 1024) (local.get $total)) (call $write (i32.const 1) (i32.const 1024) (i32.const 8)))"""
-
-
 def reads(body: bytes) -> dict[str, object]:
     """A guest that prints the length of its standard input in bytes, and the last four bytes."""
-    return {"wat": guests.if_argument("(call $read)", pages=3, fields=READS), "stdin": body}
+    return {"wat": guests.if_argument("(call $read)", pages=3, fields=guests.READS), "stdin": body}
 
 
 ENDS: dict[str, dict[str, object]] = {

@@ -83,7 +83,11 @@ def load_once(
     try:
         site = load(request.config_file(overrides, settings))
     except StartupError as error:
-        problems = [Problem("", _as_option(problem.what)) for problem in error.problems]
+        problems = [
+            # The file's place means nothing to a command without a file; the name of an option does.
+            Problem(problem.where if problem.where.startswith("--") else "", _as_option(problem.what))
+            for problem in error.problems
+        ]
         raise StartupError(*problems, warnings=error.warnings) from None
     if not any(pattern.text == "/..." for pattern, _ in site.routes):
         raise StartupError(Problem("--entrypoint", f'"{request.entrypoint}": there is no such export'))
