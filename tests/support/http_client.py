@@ -259,3 +259,9 @@ def assert_no_guest(server: Server, answer: Answer) -> None:
     """Fails if a guest ran for the request: the parser or the gateway must have refused it."""
     if answer.request_id:
         assert "guest_ms=" not in access_line(server, answer)
+
+
+def is_whole_hello(answer: bytes) -> bool:
+    """Whether the bytes are a whole response of the hello guest, whose output a busy machine may stream in chunks."""
+    is_chunked = b"transfer-encoding: chunked" in answer.lower()
+    return answer.endswith(b"hello world\n\r\n0\r\n\r\n" if is_chunked else b"hello world\n")
