@@ -112,6 +112,7 @@ def test_python_asleep_is_ended_in_time(python: Server) -> None:
     assert python.get("/limited/environ").status_code == 200
 
 
+@pytest.mark.measures  # coverage makes each start longer
 def test_python_is_ready_in_under_a_second_once_it_is_cached(python_site: tuple[Path, str], cache: Path) -> None:
     with running(*python_site, cache=cache):
         pass
