@@ -47,6 +47,7 @@ def sent(send: Send, method: str = "GET") -> Sent:
     start, *rest = messages
     assert start["type"] == "http.response.start"
     assert start["status"] == reply.status
+    assert len(start["headers"]) == len(dict(start["headers"])), "a field is repeated"
     return Sent(reply, dict(start["headers"]), [(message["body"], message["more_body"]) for message in rest])
 
 
@@ -110,8 +111,9 @@ def test_a_status_without_a_body(status: int) -> None:
         (AtCapacity("inside"), False, {b"retry-after": b"1"}, f"{AtCapacity.public}\n".encode()),
         (FilesOnly("inside"), False, {b"allow": b"GET, HEAD"}, b"Method Not Allowed\n"),
         (BadFraming("inside"), False, {b"connection": b"close"}, b"Bad Request\n"),
+        (BadFraming("inside"), True, {b"connection": b"close"}, b"Bad Request\n"),
     ],
-    ids="500|500 and close|404|503|405|400".split("|"),
+    ids="500|500 and close|404|503|405|400|400 and close".split("|"),
 )
 def test_errors(error: RequestError, close: bool, fields: dict[bytes, bytes], body: bytes) -> None:
     result = sent(lambda reply: reply.send_error(error, close=close))

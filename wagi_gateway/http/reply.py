@@ -12,6 +12,8 @@ from ..errors import ClientDisconnect, RequestError
 
 _LENGTH = re.compile(rb"\d{1,15}")
 
+_CLOSE = (b"connection", b"close")
+
 
 class Reply:
     """Sends one response, and counts what was sent. Every method raises ClientDisconnect on a lost connection."""
@@ -82,6 +84,6 @@ class Reply:
         """Sends the error response: the status and `public` text of `error` alone, and `Connection: close` if asked."""
         body = f"{error.public}\n".encode() if error.public else b""
         content_type = ((b"content-type", b"text/plain; charset=utf-8"),) if body else ()
-        connection = ((b"connection", b"close"),) if close else ()
+        connection = (_CLOSE,) if close and _CLOSE not in error.headers else ()
         head = ResponseHead(error.status, (*content_type, *error.headers, *connection), None)
         await self.whole(head, body, is_last=is_last)
