@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -122,3 +124,9 @@ def test_the_public_face_is_imported_last() -> None:
     """`wagi_gateway/__init__.py` imports by name, which the syntax tree does not show."""
     assert set(wagi_gateway._MODULES) == set(wagi_gateway.__all__) - {"__version__"}
     assert not any(module.startswith(("server", "cli")) for module in wagi_gateway._MODULES.values())
+
+
+def test_no_two_classes_have_one_name() -> None:
+    trees = [ast.parse(path.read_text()) for path in PACKAGE.rglob("*.py")]
+    names = Counter(node.name for tree in trees for node in tree.body if isinstance(node, ast.ClassDef))
+    assert [name for name, count in names.items() if count > 1] == []

@@ -31,7 +31,7 @@ class Malformed(Exception):
     """The bytes are no module that this reader knows; wasmtime's message says more."""
 
 
-class Limits(NamedTuple):
+class SizeLimits(NamedTuple):
     """The limits of a memory or table."""
 
     minimum: int
@@ -171,13 +171,13 @@ class Reader:
         """Skips custom sections of less than 128 bytes."""
         self._match(_SHORT_CUSTOM_SECTIONS)
 
-    def limits(self) -> Limits:
+    def limits(self) -> SizeLimits:
         """The limits of a memory or table."""
         flags = self.byte()
         if flags > 0x0F:
             raise Malformed(f"0x{flags:02x} are no limits")
         bits = 64 if flags & 4 else 32
-        limits = Limits(self.number(bits), self.number(bits) if flags & 1 else None, bool(flags & 2))
+        limits = SizeLimits(self.number(bits), self.number(bits) if flags & 1 else None, bool(flags & 2))
         if flags & 8:
             self.number()  # the page size
         return limits

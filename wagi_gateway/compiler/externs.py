@@ -10,7 +10,7 @@ from array import array
 from typing import NamedTuple
 
 from ..errors import Problem
-from .binary import MAX_ITEMS, Limits, Malformed, Reader, sections
+from .binary import MAX_ITEMS, Malformed, Reader, SizeLimits, sections
 
 _TYPE, _IMPORT, _FUNCTION, _TABLE, _MEMORY, _GLOBAL, _EXPORT, _TAG = 1, 2, 3, 4, 5, 6, 7, 13
 _KINDS = 5
@@ -38,7 +38,7 @@ class TableType(NamedTuple):
     """The type of a table."""
 
     element: str
-    limits: Limits
+    limits: SizeLimits
 
     def __str__(self) -> str:
         return "table"
@@ -47,7 +47,7 @@ class TableType(NamedTuple):
 class MemoryType(NamedTuple):
     """The type of a memory."""
 
-    limits: Limits
+    limits: SizeLimits
 
     def __str__(self) -> str:
         return "memory"
