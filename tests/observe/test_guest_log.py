@@ -10,6 +10,12 @@ from wagi_gateway.observe.guest_log import GuestLog
 from wagi_gateway.observe.log import GUEST
 
 
+@pytest.fixture(autouse=True)
+def propagates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The logger propagates before `caplog` begins, which attaches its handler to a logger that does not, too."""
+    monkeypatch.setattr(logging.getLogger("wagi_gateway"), "propagate", True)
+
+
 @pytest.mark.parametrize(
     ("pieces", "lines"),
     [
@@ -24,7 +30,6 @@ from wagi_gateway.observe.log import GUEST
     ],
 )
 def test_guest_lines(caplog: pytest.LogCaptureFixture, pieces: list[bytes], lines: list[str]) -> None:
-    logging.getLogger("wagi_gateway").propagate = True
     caplog.set_level(logging.INFO, GUEST)
     log = GuestLog("/x", "r1")
     for piece in pieces:
@@ -34,6 +39,5 @@ def test_guest_lines(caplog: pytest.LogCaptureFixture, pieces: list[bytes], line
 
 
 def test_dropped_bytes_are_counted(caplog: pytest.LogCaptureFixture) -> None:
-    logging.getLogger("wagi_gateway").propagate = True
     GuestLog("/x", "r1").close(dropped=17)
     assert "17 more bytes" in caplog.text
