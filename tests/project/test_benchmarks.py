@@ -136,7 +136,7 @@ def test_the_short_form_meets_its_targets() -> None:
 
 def missed_rows(result: subprocess.CompletedProcess[str]) -> list[str]:
     """The names of the rows that missed their targets."""
-    found = re.search(r"; MISSED: (.+)$", result.stdout, re.MULTILINE)
+    found = re.search(r"; MISSED: ([^;\n]+)", result.stdout, re.MULTILINE)
     return found[1].split(", ") if found else []
 
 
