@@ -86,8 +86,8 @@ class Server:
 
     @property
     def log(self) -> str:
-        """The log so far."""
-        return self.log_path.read_text()
+        """The log so far, up to its last complete line: the server may be writing the next."""
+        return "".join(line for line in self.log_path.read_text().splitlines(keepends=True) if line.endswith("\n"))
 
     def wait_for_log(self, pattern: str, timeout: float = 30.0) -> re.Match[str]:
         """Waits until a regular expression matches in the log; returns the first match."""
