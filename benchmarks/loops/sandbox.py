@@ -7,9 +7,10 @@ import contextlib
 import time
 from collections.abc import Iterator
 
+from wagi_gateway.sandbox.pipes import descriptor_path, open_pipe, read_available
+
 from wagi_gateway.sandbox.backend import choose
 from wagi_gateway.sandbox.context import ExecutionContext
-from wagi_gateway.sandbox.pipes import descriptor_path, open_pipe, read_available
 from wagi_gateway.sandbox.sandbox import Sandbox
 from wagi_gateway.site.site import Site
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 
 from starlette.types import Receive, Scope, Send
-
 from wagi_gateway.sandbox.pipes import descriptor_path, open_pipe
 
 from ..harness.server import HELLO_WAT

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 import wasmtime
+from wagi_gateway.sandbox.pipes import descriptor_path
 
 from tests.support import guests
 from tests.support.sandbox import compiler, invocation, run
@@ -15,7 +16,6 @@ from wagi_gateway.sandbox.backend import choose
 from wagi_gateway.sandbox.context import ExecutionContext
 from wagi_gateway.sandbox.host import HostImport
 from wagi_gateway.sandbox.invocation import GuestVolume, Invocation, Outcome, StopReason
-from wagi_gateway.sandbox.pipes import descriptor_path
 from wagi_gateway.sources.file import WasmSource
 
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from wagi_gateway.sandbox.stdio import Stdio
 
 from tests.support import guests
 from tests.support.sandbox import SETTINGS, compiler, define, warm
@@ -34,7 +35,6 @@ from wagi_gateway.sandbox.guest import Guest
 from wagi_gateway.sandbox.inline import TIME_SLICE, InlinePolicy, Watchdog
 from wagi_gateway.sandbox.invocation import Invocation, Outcome, StopReason
 from wagi_gateway.sandbox.sandbox import Sandbox
-from wagi_gateway.sandbox.stdio import Stdio
 from wagi_gateway.sources.file import WasmSource
 
 T = TypeVar("T")

@@ -12,21 +12,24 @@ from wagi_gateway.compiler import abi
 from wagi_gateway.compiler.compiler import Compiler, WarmModule
 from wagi_gateway.compiler.engine import EngineSettings, create_engine
 from wagi_gateway.config.settings import Limits
+from wagi_gateway.sandbox import preview1
 from wagi_gateway.sandbox.backend import choose
 from wagi_gateway.sandbox.experimental_http import EXPERIMENTAL_HTTP
-from wagi_gateway.sandbox.fd_write import FD_WRITE
 from wagi_gateway.sandbox.guest import Guest
 from wagi_gateway.sandbox.invocation import Invocation
-from wagi_gateway.sandbox.poll_oneoff import POLL_ONEOFF
 from wagi_gateway.sandbox.sandbox import Sandbox
 from wagi_gateway.sources.file import WasmSource
 
 SETTINGS = EngineSettings(slots=16, max_memory=256 * 2**20, memories=2, tables=4, table_elements=1000)
 
 
-def define(linker: wasmtime.Linker, gathers: bool) -> None:
+def define(linker: wasmtime.Linker, has_files: bool) -> None:
     """Defines the host functions, as `wagi_gateway.site` does."""
-    for host in (POLL_ONEOFF, *EXPERIMENTAL_HTTP, *([FD_WRITE] if gathers else [])):
+    for host in (
+        *preview1.PROCESS,
+        *EXPERIMENTAL_HTTP,
+        *(() if has_files else (*preview1.STREAMS, *preview1.NO_FILES)),
+    ):
         choose().define(linker, host)
 
 

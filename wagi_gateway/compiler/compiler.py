@@ -22,19 +22,14 @@ from .engine import MAX_WASM_STACK
 from .externs import Externs, FunctionType, MemoryType
 
 _WASI = "wasi_snapshot_preview1"
-_SLOW_CALLS = frozenset((f"{_WASI}.poll_oneoff", f"{_WASI}.random_get"))
-"""WASI functions that may run long without an epoch check: one sleeps, one takes seconds for a large buffer."""
 _MAX_SHORT_FUNCTION = 128 * 1024
 """Bytes of a function body. Epochs are checked on entry and in loops; a body of this size has room for some ten
 thousand calls in a row, a fifth of a second at worst."""
 
-# File names in the messages of AssemblyScript's runtime; its strings are UTF-16.
-_ASSEMBLYSCRIPT = "~lib/".encode("utf-16-le")
-
 _ENTRYPOINT = FunctionType((), ())
 
 DefineHost = Callable[[wasmtime.Linker, bool], None]
-"""Defines the host functions in a linker; with the flag, also the `fd_write` that writes all buffers."""
+"""Defines the host functions in a linker; the flag says whether the guests have files."""
 OnCompile = Callable[[WasmSource], AbstractContextManager[object]]
 """Returns a context manager that wraps a compilation (for progress output)."""
 
@@ -54,10 +49,6 @@ class WarmModule:
     """Whether `_initialize` has to be called before the entrypoint (WASI application ABI)."""
     imports: frozenset[str]
     """The import modules, such as `wasi_snapshot_preview1`."""
-    reads_arguments: bool
-    """Whether the module imports `args_get` or `args_sizes_get`."""
-    reads_environment: bool
-    """Whether the module imports `environ_get` or `environ_sizes_get`."""
     is_interruptible: bool
     """Whether a guest reaches an epoch check, where it can be ended, at short intervals: no imported function waits or
     works for long, and no function body is long enough for very many calls in a row."""
@@ -116,35 +107,33 @@ class Compiler:
 
         `has_files` says that the module has volumes.
         """
-        # as-wasi, AssemblyScript's library, ignores how much fd_write has written: see sandbox.fd_write.
-        needs_full_fd_write = not has_files and _ASSEMBLYSCRIPT in source.data
-        key = source.digest, needs_full_fd_write
+        key = source.digest, has_files
         if known := self._previous.get(key):
             self._warm[key] = known
         if key not in self._warm:
-            linker = self._linker(needs_full_fd_write=needs_full_fd_write)
+            linker = self._linker(has_files=has_files)
             data = _binary(source)
             externs = self._externs(source, data)
             module = self._module(source, data)
             self._check_imports(externs, linker)
-            self._warm[key] = self._link(source, data, externs, module, linker, needs_full_fd_write=needs_full_fd_write)
+            self._warm[key] = self._link(source, data, externs, module, linker, has_files=has_files)
         return self._warm[key]
 
     def drop_previous(self) -> None:
         """Releases the modules of the previous compiler that were not loaded again."""
         self._previous = {}
 
-    def _linker(self, *, needs_full_fd_write: bool) -> wasmtime.Linker:
-        if needs_full_fd_write not in self._linkers:
-            self._linkers[needs_full_fd_write] = _create_linker(self.engine, self._define_host, needs_full_fd_write)
-        return self._linkers[needs_full_fd_write]
+    def _linker(self, *, has_files: bool) -> wasmtime.Linker:
+        if has_files not in self._linkers:
+            self._linkers[has_files] = _create_linker(self.engine, self._define_host, has_files)
+        return self._linkers[has_files]
 
-    def _serialize(self, module: wasmtime.Module, needs_full_fd_write: bool) -> SerializedModule | None:
+    def _serialize(self, module: wasmtime.Module, has_files: bool) -> SerializedModule | None:
         if abi.has_known_abi():
             return None
         define_host = self._define_host
         try:
-            return SerializedModule(module, lambda engine: _create_linker(engine, define_host, needs_full_fd_write))
+            return SerializedModule(module, lambda engine: _create_linker(engine, define_host, has_files))
         except OSError as error:
             raise _refuse(f"cannot be kept in memory: {error.strerror}") from None
 
@@ -231,7 +220,7 @@ class Compiler:
         module: wasmtime.Module,
         linker: wasmtime.Linker,
         *,
-        needs_full_fd_write: bool,
+        has_files: bool,
     ) -> WarmModule:
         try:
             instance_pre = linker.instantiate_pre(module)
@@ -248,21 +237,18 @@ class Compiler:
             exports=tuple(exported),
             is_reactor="_initialize" in functions,
             imports=frozenset(wanted.module for wanted in externs.imports),
-            reads_arguments=not called.isdisjoint((f"{_WASI}.args_get", f"{_WASI}.args_sizes_get")),
-            reads_environment=not called.isdisjoint((f"{_WASI}.environ_get", f"{_WASI}.environ_sizes_get")),
-            is_interruptible=not needs_full_fd_write
-            and called.isdisjoint(_SLOW_CALLS)
+            is_interruptible=not has_files
             and all(map(_is_wasi, called))
             and largest_function(data) <= _MAX_SHORT_FUNCTION,
-            serialized=self._serialize(module, needs_full_fd_write),
+            serialized=self._serialize(module, has_files),
         )
 
 
-def _create_linker(engine: wasmtime.Engine, define_host: DefineHost, needs_full_fd_write: bool) -> wasmtime.Linker:
+def _create_linker(engine: wasmtime.Engine, define_host: DefineHost, has_files: bool) -> wasmtime.Linker:
     linker = wasmtime.Linker(engine)
     linker.allow_shadowing = True
     linker.define_wasi()
-    define_host(linker, needs_full_fd_write)
+    define_host(linker, has_files)
     return linker
 
 

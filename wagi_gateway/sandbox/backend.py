@@ -13,8 +13,8 @@ from .context import ExecutionContext
 from .host import HostImport
 from .invocation import Outcome
 
-Run = Callable[[wasmtime.Engine, ExecutionContext, bytes, bytes], Outcome]
-"""Runs a guest to its end on this thread: engine, context, and the paths of the pipes for its outputs. Never raises."""
+Run = Callable[[wasmtime.Engine, ExecutionContext], Outcome]
+"""Runs a guest to its end on this thread. Never raises."""
 Define = Callable[[wasmtime.Linker, HostImport], None]
 """Adds a host function to a linker, or replaces the function of that name."""
 

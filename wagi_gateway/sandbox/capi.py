@@ -12,26 +12,24 @@ from __future__ import annotations
 import ctypes
 import functools
 import time
-from array import array
-from ctypes import POINTER, byref, c_bool, c_char_p, c_int, c_int64, c_size_t, c_uint8, c_uint32, c_uint64, c_void_p
-from functools import lru_cache
-from itertools import accumulate
+from ctypes import POINTER, byref, c_bool, c_char, c_char_p, c_int64, c_size_t, c_uint8, c_uint32, c_uint64, c_void_p
 from typing import Any, cast
 
 import wasmtime
 from wasmtime import _bindings
 
-from ..cgi.environ import Environ
-from .context import ExecutionContext, current
-from .host import HostFunction, HostImport, Memory, call
+from .context import ExecutionContext, Unwind, current
+from .host import HostFunction, HostImport, call
 from .inline import TIME_SLICE_EPOCHS
 from .invocation import Invocation, Outcome
-from .pipes import descriptor_path
+from .memory import Memory
 
 _FAST = 0.001
 """Seconds of a guest that has touched so little memory that its store is deleted with the GIL kept."""
 _WORDS = 4
-"""32-bit words of a value in the C API; an i32 is the first."""
+"""32-bit words of a value in the C API; an i32 is the first, an i64 the first two."""
+_MAX_MEMORY = 2**32
+"""Bytes that the 32-bit addresses of host functions reach."""
 
 
 _P = c_void_p
@@ -48,14 +46,7 @@ def _bind(library: ctypes.CDLL, name: str, result: Any, *arguments: Any) -> Any:
 
 _config_new = _bind(_keep_gil, "wasi_config_new", _P)
 _config_delete = _bind(_keep_gil, "wasi_config_delete", None, _P)
-_set_argv = _bind(_keep_gil, "wasi_config_set_argv", c_bool, _P, c_size_t, _P)
-_set_env = _bind(_keep_gil, "wasi_config_set_env", c_bool, _P, c_size_t, _P, _P)
-_set_stdin_bytes = _bind(_keep_gil, "wasi_config_set_stdin_bytes", None, _P, _P)
-_set_stdin_file = _bind(_keep_gil, "wasi_config_set_stdin_file", c_bool, _P, c_char_p)
-_set_stdout_file = _bind(_keep_gil, "wasi_config_set_stdout_file", c_bool, _P, c_char_p)
-_set_stderr_file = _bind(_keep_gil, "wasi_config_set_stderr_file", c_bool, _P, c_char_p)
 _preopen_dir = _bind(_keep_gil, "wasi_config_preopen_dir", c_bool, _P, c_char_p, c_char_p, c_bool)
-_byte_vec_new = _bind(_keep_gil, "wasm_byte_vec_new", None, _P, c_size_t, c_char_p)
 _byte_vec_delete = _bind(_keep_gil, "wasm_byte_vec_delete", None, _P)
 
 _store_new = _bind(_keep_gil, "wasmtime_store_new", _P, _P, _P, _P)
@@ -81,13 +72,14 @@ _define_func = _bind(
     "wasmtime_linker_define_func_unchecked",
     _P,
     *(_P, c_char_p, c_size_t, c_char_p, c_size_t),
-    *(_P, _bindings.wasmtime_func_unchecked_callback_t, _P, _P),
+    *(_P, _P, _P, _P),
 )
+_Callback = ctypes.CFUNCTYPE(_P, _P, _P, _P, c_size_t)
 
 _error_new = _bind(_keep_gil, "wasmtime_error_new", _P, c_char_p)
 _error_message = _bind(_keep_gil, "wasmtime_error_message", None, _P, _P)
-_error_exit_status = _bind(_keep_gil, "wasmtime_error_exit_status", c_bool, _P, _P)
 _error_delete = _bind(_keep_gil, "wasmtime_error_delete", None, _P)
+_trap_new = _bind(_keep_gil, "wasmtime_trap_new", _P, c_char_p, c_size_t)
 _trap_message = _bind(_keep_gil, "wasm_trap_message", None, _P, _P)
 _trap_delete = _bind(_keep_gil, "wasm_trap_delete", None, _P)
 
@@ -106,8 +98,8 @@ def _on_epoch(_context: int, _data: int, delta: Any, update: Any) -> int:
     return 0
 
 
-def run(engine: wasmtime.Engine, context: ExecutionContext, stdout: bytes, stderr: bytes) -> Outcome:
-    """Runs a guest to its end on this thread; `stdout` and `stderr` are paths of pipes. Never raises."""
+def run(engine: wasmtime.Engine, context: ExecutionContext) -> Outcome:
+    """Runs a guest to its end on this thread. Never raises."""
     context.begin()
     if context.stop_reason is not None:
         return Outcome("stopped", message=context.stop_reason)
@@ -119,13 +111,13 @@ def run(engine: wasmtime.Engine, context: ExecutionContext, stdout: bytes, stder
     seconds = 0.0
     memory = 0
     try:
-        ended = _configure_wasi(store_context, invocation, stdout, stderr)
+        ended = _configure_wasi(store_context, invocation)
         if ended is None:
-            ended, memory = _run(store_context, invocation)
+            ended, memory = _run(store_context, context)
         seconds = (time.monotonic_ns() - context.started_ns) / 1e9
     finally:  # a signal's handler may raise
         (_store_delete_keeping_gil if seconds < _FAST else _store_delete)(store)
-        current.context = None
+        current.context = context.memory = None
         context.end()
     is_short = memory > invocation.limits.memory // 2
     if context.stop_reason is not None and ended.kind != "exit":
@@ -145,23 +137,10 @@ def _limit(store: int, store_context: int, context: ExecutionContext) -> None:
         _set_deadline(store_context, 1)
 
 
-def _configure_wasi(context: int, invocation: Invocation, stdout: bytes, stderr: bytes) -> Outcome | None:
-    """Gives the guest its arguments, environment, streams and volumes; returns the guest's end where one fails."""
+def _configure_wasi(context: int, invocation: Invocation) -> Outcome | None:
+    """Gives the guest wasmtime's WASI, for clocks and volumes; returns the guest's end where a volume fails."""
     config = _config_new()
     failure = None
-    if invocation.module.reads_arguments and not _set_arguments(config, invocation.argv):
-        failure = "the arguments are not UTF-8"
-    elif invocation.module.reads_environment and not _set_environment(config, invocation.environ):
-        failure = "the environment is not UTF-8"
-    elif not (_set_stdout_file(config, stdout) and _set_stderr_file(config, stderr)):
-        failure = "no descriptor is free for the guest's output"
-    elif isinstance(invocation.stdin, int):
-        if not _set_stdin_file(config, descriptor_path(invocation.stdin)):
-            failure = "the spooled request body cannot be opened"
-    elif invocation.stdin:
-        body = _bindings.wasm_byte_vec_t()
-        _byte_vec_new(byref(body), len(invocation.stdin), invocation.stdin)
-        _set_stdin_bytes(config, byref(body))
     for volume in invocation.volumes:
         if not _preopen_dir(config, *volume):
             failure = f"the volume {volume.guest.decode()} cannot be opened"
@@ -172,48 +151,21 @@ def _configure_wasi(context: int, invocation: Invocation, stdout: bytes, stderr:
     return Outcome("starved", 0, failure) if failure else None
 
 
-def _set_arguments(config: int, argv: list[bytes]) -> bool:
-    return bool(_set_argv(config, len(argv), _strings(len(argv))(*argv)))
-
-
-def _set_environment(config: int, environ: Environ) -> bool:
-    """Passes arrays of the addresses of names and values; wasmtime copies the strings.
-
-    Making a C string of each value costs more than wasmtime's copy, so all values are laid out in one block.
-    """
-    values = environ.values()
-    block = b"\0".join(values)
-    start = ctypes.cast(c_char_p(block), _P).value or 0
-    addresses = array("Q", accumulate([len(value) + 1 for value in values], initial=start))
-    return bool(_set_env(config, len(environ), _names(tuple(environ)), addresses.buffer_info()[0]))
-
-
-@lru_cache(maxsize=128)
-def _names(names: tuple[bytes, ...]) -> Any:
-    """Returns C strings of variable names, cached because most requests have the same names."""
-    return _strings(len(names))(*names)
-
-
-@lru_cache(maxsize=128)
-def _strings(count: int) -> Any:
-    """Returns the type of an array of C strings, cached because ctypes leaves a new type to garbage collection."""
-    return c_char_p * count
-
-
-def _run(context: int, invocation: Invocation) -> tuple[Outcome, int]:
+def _run(store_context: int, context: ExecutionContext) -> tuple[Outcome, int]:
     """Instantiates the module and calls the entrypoints; returns the end, and the bytes of memory of a failed guest."""
+    invocation = context.invocation
     instance, trap = _bindings.wasmtime_instance_t(), _P()
-    error = _instantiate(invocation.module.instance_pre.ptr(), context, byref(instance), byref(trap))
-    if ended := _outcome(error, trap):
+    error = _instantiate(invocation.module.instance_pre.ptr(), store_context, byref(instance), byref(trap))
+    if ended := _outcome(context, error, trap):
         return ended, 0
     extern = _bindings.wasmtime_extern_t()
     for name in invocation.entrypoints:
-        if not _export_get(context, byref(instance), name, len(name), byref(extern)):
+        if not _export_get(store_context, byref(instance), name, len(name), byref(extern)):
             return Outcome("failed", 0, f"there is no export {name.decode()}"), 0
-        error = _call(context, byref(extern.of.func), None, 0, byref(trap))
-        if ended := _outcome(error, trap):
+        error = _call(store_context, byref(extern.of.func), None, 0, byref(trap))
+        if ended := _outcome(context, error, trap):
             has_failed = ended.kind != "exit" or ended.code != 0
-            return ended, _size_of_memory(context, instance) if has_failed else 0
+            return ended, _size_of_memory(store_context, instance) if has_failed else 0
     return _RETURNED
 
 
@@ -227,17 +179,16 @@ def _size_of_memory(context: int, instance: Any) -> int:
     return 0
 
 
-def _outcome(error: int | None, trap: c_void_p) -> Outcome | None:
+def _outcome(context: ExecutionContext, error: int | None, trap: c_void_p) -> Outcome | None:
     if trap:
+        if context.exit_code is not None:
+            _trap_delete(trap)
+            return Outcome("exit", context.exit_code)
         message = _bindings.wasm_byte_vec_t()
         _trap_message(trap, byref(message))
         _trap_delete(trap)
         return Outcome("trap", 0, _take_text(message))
     if error:
-        status = c_int()
-        if _error_exit_status(error, byref(status)):
-            _error_delete(error)
-            return Outcome("exit", status.value)
         return Outcome("failed", 0, _take_error(error))
     return None
 
@@ -255,26 +206,31 @@ def _take_text(vector: Any) -> str:
     return text
 
 
+@functools.lru_cache(maxsize=4096)
+def _view(base: int) -> memoryview:
+    """The address space of a memory. The memories of a pool lie at the same addresses in all its life."""
+    return memoryview((c_char * _MAX_MEMORY).from_address(base)).cast("B")
+
+
 class _CapiMemory(Memory):
-    __slots__ = ("_base",)
+    """A 32-bit memory, which does not move: the engine reserves 4 GiB for each."""
 
-    def __init__(self, base: int, size: int) -> None:
-        super().__init__(size)
-        self._base = base
+    __slots__ = ("_context", "_memory")
 
-    def read(self, start: int, size: int) -> bytes:
-        self.check(start, size)
-        return ctypes.string_at(self._base + start, size)
+    def __init__(self, context: int, memory: Any) -> None:
+        super().__init__(_view(_memory_data(context, memory)), min(_memory_size(context, memory), _MAX_MEMORY))
+        self._context = context
+        self._memory = memory
 
-    def write(self, start: int, data: bytes) -> None:
-        self.check(start, len(data))
-        ctypes.memmove(self._base + start, data, len(data))
+    def refresh(self) -> None:
+        self.size = min(_memory_size(self._context, self._memory), _MAX_MEMORY)
 
 
 def define(linker: wasmtime.Linker, host: HostImport) -> None:
     """Adds a host function to a linker, or replaces the function of that name."""
-    i32 = wasmtime.ValType.i32()
-    function_type = wasmtime.FuncType([i32] * host.parameters, [i32])
+    types = {"i": wasmtime.ValType.i32, "I": wasmtime.ValType.i64}
+    results = [wasmtime.ValType.i32()] if host.has_result else []
+    function_type = wasmtime.FuncType([types[kind]() for kind in host.parameters], results)
     names = (host.module.encode(), len(host.module), host.name.encode(), len(host.name))
     callback = _callback(host.function, host.parameters, host.failed)
     error = _define_func(linker.ptr(), *names, function_type.ptr(), callback, None, None)
@@ -283,21 +239,32 @@ def define(linker: wasmtime.Linker, host: HostImport) -> None:
 
 
 @functools.cache  # never freed, because linkers hold its address
-def _callback(function: HostFunction, parameters: int, failed: int) -> Any:
-    words = c_uint32 * (_WORDS * max(parameters, 1))
+def _callback(function: HostFunction, parameters: str, failed: int) -> Any:
+    words = c_uint32 * (_WORDS * max(len(parameters), 1))
+    end = _WORDS * len(parameters)
+    longs = [index for index, kind in enumerate(parameters) if kind == "I"]
 
-    @_bindings.wasmtime_func_unchecked_callback_t  # type: ignore[untyped-decorator]
-    def callback(_env: int, caller: Any, values: Any, _count: int) -> int:
-        raw = words.from_address(ctypes.addressof(values.contents))
-        raw[0] = call(function, _memory, caller, raw[0 : _WORDS * parameters : _WORDS], failed)
+    @_Callback  # type: ignore[untyped-decorator]
+    def callback(_env: int, caller: int, values: int, _count: int) -> int:
+        raw = words.from_address(values)
+        arguments = raw[0:end:_WORDS]
+        for index in longs:
+            arguments[index] |= raw[_WORDS * index + 1] << 32
+        context = current.context
+        if context is not None and context.memory is None:
+            context.memory = _memory(caller)
+        try:
+            raw[0] = call(function, arguments, failed)
+        except Unwind:
+            return int(_trap_new(b"ended by the gateway", 20))
         return 0
 
     return callback
 
 
-def _memory(caller: Any) -> Memory | None:
+def _memory(caller: int) -> Memory | None:
     extern = _bindings.wasmtime_extern_t()
     if not _caller_export_get(caller, b"memory", 6, byref(extern)) or cast(int, extern.kind) != _EXTERN_MEMORY:
         return None
-    context, memory = _caller_context(caller), byref(extern.of.memory)
-    return _CapiMemory(_memory_data(context, memory), _memory_size(context, memory))
+    # `of` is a union inside of `extern`, and keeps it alive.
+    return _CapiMemory(_caller_context(caller), byref(extern.of.memory))

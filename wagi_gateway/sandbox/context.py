@@ -11,15 +11,22 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from .invocation import Invocation, StopReason
+from .memory import Memory
+from .streams import StandardStreams
+from .string_array import StringArray
 
-_FREE_HOST_CALLS = 1000
-"""Host calls of a guest that cost the guest no pause."""
-_HOST_CALL_PAUSE = 0.001
-"""Seconds a guest sleeps at each further host call."""
+_CALLS_PER_PAUSE = 64
+"""Host calls of a guest between two pauses. Each call holds the GIL for one to three microseconds."""
+_HOST_CALL_PAUSE = 0.0002
+"""Seconds of a pause for each guest that runs: all guests together leave most of the GIL to the event loop."""
 
 
 def _nothing() -> None:
     pass
+
+
+class Unwind(Exception):
+    """Ends the guest: a host function that raises it does not return to the guest."""
 
 
 class ExecutionContext:
@@ -29,35 +36,49 @@ class ExecutionContext:
     """
 
     __slots__ = (
+        "_calls_left",
         "_has_waited",
-        "_host_calls",
         "_is_woken",
         "_lock",
         "_wakeup",
+        "arguments",
         "deadline",
+        "environment",
+        "exit_code",
         "invocation",
+        "is_ending",
         "is_inline",
+        "memory",
         "on_wait",
-        "outputs",
         "started_ns",
         "stop_reason",
+        "streams",
     )
 
     def __init__(self, invocation: Invocation) -> None:
         self.invocation = invocation
         self.is_inline = False
         """Whether the guest runs on the event loop's thread, where it blocks every other request."""
-        self.outputs = (-1, -1)
-        """Descriptors of the pipes for standard output and standard error."""
+        self.streams = StandardStreams(invocation.stdin, invocation.limits.stderr, invocation.on_stderr)
+        self.memory: Memory | None = None
+        """The guest's memory; None before the guest is instantiated, and for a module that exports none."""
+        self.arguments: StringArray | None = None
+        """The argument vector, laid out as the guest reads it; None until then."""
+        self.environment: StringArray | None = None
+        """The environment, laid out as the guest reads it; None until then."""
+        self.exit_code: int | None = None
+        """The code that the guest gave to `proc_exit`."""
+        self.is_ending = False
+        """Whether the next host call ends the guest: the guest was stopped, or has to leave the event loop's thread."""
         self.on_wait: Callable[[], None] = _nothing
         """Called on the guest's thread before the guest waits for the first time."""
         self.started_ns = 0
         """Start of the guest on the monotonic clock, in nanoseconds."""
-        self.deadline = 0.0
+        self.deadline = math.inf
         """End of the guest's time (`limits.time`) on the monotonic clock, in seconds."""
         self.stop_reason: StopReason | None = None
         """Why the guest has to end; None while the guest may go on."""
-        self._host_calls = 0
+        self._calls_left = _CALLS_PER_PAUSE
         self._has_waited = False
         self._is_woken = False
         self._lock = threading.Lock()
@@ -79,7 +100,12 @@ class ExecutionContext:
         """Stops the guest at its next epoch, or at once if the guest waits. The first reason counts."""
         if self.stop_reason is None:
             self.stop_reason = reason
+        self.is_ending = True
         self.wake()
+
+    def interrupt(self) -> None:
+        """Ends a guest that runs inline at its next host call."""
+        self.is_ending = True
 
     def wake(self) -> None:
         """Ends the current wait, or the next one if the guest does not wait now."""
@@ -92,14 +118,19 @@ class ExecutionContext:
         """Whether the guest has to end; checked at each epoch."""
         if self.stop_reason is None and time.monotonic() >= self.deadline:
             self.stop_reason = "time"
+            self.is_ending = True
         return self.stop_reason is not None
 
     def wait(self, seconds: float, descriptor: int = -1, events: int = 0) -> bool:
         """Waits on the guest's behalf until a descriptor has one of the poll(2) events, or until `wake` is called.
 
         The wait takes `seconds` at most, ends at the deadline, and does not begin once the guest has to end. Returns
-        whether the descriptor or `wake` ended the wait.
+        whether the descriptor or `wake` ended the wait. Raises Unwind for a guest that runs inline, which must not
+        wait.
         """
+        if self.is_inline:
+            self.is_ending = True
+            raise Unwind
         if not self._has_waited:
             self._has_waited = True
             self.on_wait()
@@ -117,16 +148,20 @@ class ExecutionContext:
         self._take_wake()
         return not self.must_stop() and bool(ready)
 
-    def count_host_call(self) -> None:
-        """Counts a call of a host function, and slows a guest that makes too many: each call holds the GIL, which every
-        request needs."""
-        self._host_calls += 1
-        if self._host_calls > _FREE_HOST_CALLS:
-            time.sleep(_HOST_CALL_PAUSE)
+    def raise_if_ending(self) -> None:
+        """Raises Unwind where the guest has to end."""
+        if self.is_ending:
+            raise Unwind
 
-    def refund_host_call(self) -> None:
-        """Takes the last host call off the count: a call that moved data is not counted against the budget."""
-        self._host_calls -= 1
+    def count_host_call(self) -> None:
+        """Counts a call of a host function. Now and then the guest pauses: the calls need the GIL, which every request
+        needs too. Raises Unwind where the guest has to end."""
+        if self.is_ending:
+            raise Unwind
+        self._calls_left -= 1
+        if not self._calls_left and not self.is_inline:
+            self._calls_left = _CALLS_PER_PAUSE
+            time.sleep(_HOST_CALL_PAUSE)
 
     def _take_wake(self) -> bool:
         with self._lock:

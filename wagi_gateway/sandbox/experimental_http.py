@@ -21,15 +21,14 @@ from ..outbound.errors import (
 )
 from ..outbound.session import OutboundSession
 from .context import ExecutionContext
-from .host import HostFunction, HostImport, Memory, OutOfBounds
+from .host import HostFunction, HostImport
+from .memory import Memory, OutOfBounds
 
 MODULE = "wasi_experimental_http"
 
 _OK, _MEMORY_NOT_FOUND, _MEMORY_ACCESS = 0, 2, 3
 _MAX_URL = 64 * 1024
 _MAX_CHUNK = 64 * 1024
-_FREE_SIZE = 256
-"""Bytes from which on a read is not counted against the budget of host calls."""
 
 
 class _MemoryAccess(OutboundError):
@@ -179,7 +178,7 @@ def _give(memory: _HttpMemory, value: bytes, buffer: int, size: int, written_at:
 def _body_read(
     memory: _HttpMemory,
     session: OutboundSession,
-    context: ExecutionContext,
+    _context: ExecutionContext,
     handle: int,
     buffer: int,
     size: int,
@@ -196,12 +195,11 @@ def _body_read(
         if not count:
             raise  # otherwise the guest gets the bytes read so far, and the error at its next read
     memory.write_u32(written_at, count)
-    if count >= _FREE_SIZE:
-        context.refund_host_call()
 
 
 def _host(function: _Function) -> HostFunction:
-    def call(context: ExecutionContext, memory: Memory | None, arguments: list[int]) -> int:
+    def call(context: ExecutionContext, *arguments: int) -> int:
+        memory = context.memory
         session = context.invocation.outbound
         if session is None:
             return DestinationNotAllowed.code  # a guest that runs at start-up
@@ -217,7 +215,7 @@ def _host(function: _Function) -> HostFunction:
 
 
 EXPERIMENTAL_HTTP = tuple(
-    HostImport(MODULE, name, parameters, _host(function), failed=BodyFailed.code)
+    HostImport(MODULE, name, "i" * parameters, _host(function), failed=BodyFailed.code)
     for name, function, parameters in (
         ("req", _req, 10),
         ("close", _close, 1),

@@ -8,8 +8,7 @@ from typing import Literal
 
 from .context import ExecutionContext
 from .invocation import Invocation, Outcome, StopReason
-from .pipes import CHUNK, available, read_available
-from .stdio import CAPACITY, Stdio, StdioPool
+from .streams import CAPACITY
 
 GRACE = 0.005
 """Seconds after which a guest's output is read while the guest runs. Most guests end earlier: one read is enough."""
@@ -29,16 +28,15 @@ def _nothing(*_: object) -> None:
 
 
 class Guest:
-    """One guest from its start to the release of its pipes. Belongs to the event loop."""
+    """One guest from its start to its end. Belongs to the event loop."""
 
     __slots__ = (
+        "_is_broken",
         "_is_drained",
-        "_is_released",
         "_is_streaming",
         "_loop",
         "_on_end",
         "_on_slow",
-        "_pool",
         "_timer",
         "_waiter",
         "context",
@@ -46,24 +44,18 @@ class Guest:
         "invocation",
         "outcome",
         "started",
-        "stderr_dropped",
-        "stdio",
         "stdout_size",
     )
 
     def __init__(
         self,
         invocation: Invocation,
-        pool: StdioPool,
         loop: asyncio.AbstractEventLoop,
         *,
         on_slow: Callable[[], None],
         on_end: Callable[[Guest], None],
     ) -> None:
-        """`on_slow` is called if the guest does not end at once, `on_end` when the guest has ended.
-
-        Raises OSError where the system has no descriptor left for the guest's pipes.
-        """
+        """`on_slow` is called if the guest does not end at once, `on_end` when the guest has ended."""
         self.invocation = invocation
         self.context = ExecutionContext(invocation)
         self.outcome: Outcome | None = None
@@ -73,20 +65,15 @@ class Guest:
         (`restarted`), or a thread of the pool alone."""
         self.stdout_size = 0
         """Bytes of standard output that were read."""
-        self.stderr_dropped = 0
-        """Bytes of standard error beyond `limits.stderr`."""
         self.started = loop.time()
-        self.stdio: Stdio = pool.take()
-        self._pool = pool
         self._loop = loop
         self._on_slow = on_slow
         self._on_end = on_end
         self._is_streaming = False
         self._is_drained = False
-        self._is_released = False
+        self._is_broken = False
         self._timer: asyncio.TimerHandle | None = None
         self._waiter: asyncio.Future[None] | None = None
-        self.stdio.attach(invocation)
 
     @property
     def stop_reason(self) -> StopReason | None:
@@ -94,8 +81,13 @@ class Guest:
         return self.context.stop_reason
 
     @property
+    def stderr_dropped(self) -> int:
+        """Bytes of standard error beyond `limits.stderr`."""
+        return self.context.streams.stderr_dropped
+
+    @property
     def is_complete(self) -> bool:
-        """Whether the guest has ended by itself and all of its standard output was read."""
+        """Whether the guest has ended by itself or closed its standard output, and all of that was read."""
         return self._is_drained and self.stop_reason is None
 
     def failure(self) -> str | None:
@@ -111,15 +103,16 @@ class Guest:
     async def read(self) -> bytes:
         """Returns the next piece of standard output; empty at its end."""
         while not self._is_drained:
-            has_ended = self.outcome is not None
-            if self.stdio.is_broken:
+            streams = self.context.streams
+            is_last = self.outcome is not None or streams.is_stdout_closed
+            if self._is_broken:
                 return b""
-            if has_ended or self._is_streaming:
-                data = read_available(self.stdio.stdout)
-                self._is_drained = has_ended and len(data) < CHUNK
+            if is_last or self._is_streaming:
+                data = streams.take_stdout()
+                self._is_drained = is_last and not streams.stdout_held
                 if data:
                     return self._count(data)
-            if not has_ended:
+            if not is_last:
                 await self._change()
         return b""
 
@@ -127,33 +120,22 @@ class Guest:
         """Ends the guest, whether it computes, sleeps or is blocked in a write. Does nothing once it has ended."""
         if self.outcome is None:
             self.context.stop(reason)
-            self._break_stdout()
-            self._notify()
+            self._break()
 
     def release(self) -> None:
-        """Ends the reading of standard output: stops a guest that still runs, and gives its pipes back at its end."""
-        self._is_released = True
-        if self.outcome is None:
+        """Ends the reading of standard output: stops a guest that still runs, unless the guest has closed standard
+        output itself and goes on without a client."""
+        if self.outcome is None and not (self._is_drained and self.context.streams.is_stdout_closed):
             self.stop("disconnect")
-        else:
-            self._release_stdio()
-
-    def discard(self) -> None:
-        """Gives the pipes of a guest back that could not be started."""
-        self.stdio.detach()
-        self._pool.give_back(self.stdio)
 
     def restart(self) -> None:
-        """Prepares a guest that was interrupted inline for a thread, with other pipes: what it printed is lost, and
-        had no effect. Raises OSError where the system has no descriptor left."""
+        """Prepares a guest that was interrupted inline for a thread: what it printed is lost, and had no effect."""
         self.executor = "restarted"
-        self.stdio.close()
-        self.stdio = self._pool.take()
-        self.stdio.attach(self.invocation)
+        self.context = ExecutionContext(self.invocation)
 
     def is_blocked(self) -> bool:
-        """Whether the guest has filled half of its pipe, and will soon be blocked unless the pipe is read."""
-        return not self.stdio.is_broken and available(self.stdio.stdout) > _NEARLY_FULL
+        """Whether the guest has printed so much that it will soon be blocked unless the output is read."""
+        return self.context.streams.stdout_held > _NEARLY_FULL
 
     def begin_streaming(self) -> None:
         """Reads output while the guest runs, and starts the timer of `limits.time`."""
@@ -165,23 +147,16 @@ class Guest:
             self._notify()
 
     def end(self, outcome: Outcome) -> None:
-        """Records the outcome, calls `on_end`, and gives the pipes back if `release` was called."""
+        """Records the outcome, and calls `on_end`."""
         if self._timer:
             self._timer.cancel()
         if outcome.kind == "failed" and self.executor == "inline":
-            self._break_stdout()
-        self.stderr_dropped = self.stdio.detach()
+            self._is_broken = True
+        self.context.streams.detach()
         self.outcome = outcome
         self._notify()
         on_end, self._on_end, self._on_slow = self._on_end, _nothing, _nothing  # a callback may keep the guest alive
         on_end(self)
-        if self._is_released:
-            self._release_stdio()
-
-    def _release_stdio(self) -> None:
-        if not self._is_drained:
-            self._break_stdout()
-        self._pool.give_back(self.stdio)
 
     def _count(self, data: bytes) -> bytes:
         self.stdout_size += len(data)
@@ -195,20 +170,17 @@ class Guest:
     async def _change(self) -> None:
         """Waits until a streaming guest has output to read, or until the guest has ended or was stopped."""
         self._waiter = self._loop.create_future()
-        reads = self._is_streaming
-        if reads:
-            self._loop.add_reader(self.stdio.stdout, self._notify)
+        if self._is_streaming:
+            self.context.streams.set_waiter(self._waiter)
         try:
             await self._waiter
         finally:
             self._waiter = None
-            if reads and not self.stdio.is_broken:
-                self._loop.remove_reader(self.stdio.stdout)
 
-    def _break_stdout(self) -> None:
-        if not self.stdio.is_broken:
-            self._loop.remove_reader(self.stdio.stdout)
-            self.stdio.break_stdout()
+    def _break(self) -> None:
+        """Ends the reading of standard output."""
+        self._is_broken = True
+        self._notify()
 
     def _notify(self) -> None:
         if self._waiter is not None and not self._waiter.done():

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 
 import wasmtime
 
-from .stdio import Stdio
+from .context import ExecutionContext
 
 TIME_SLICE = 0.005
 """Seconds a guest may run inline; CPython's switch interval, for which a thread may hold the GIL while others wait."""
@@ -19,21 +18,18 @@ _IDLE_TICKS = 20
 
 
 class Watchdog:
-    """Interrupts an inline guest that blocks the event loop: increments the epoch and cuts off the guest's stdio.
+    """Interrupts an inline guest that blocks the event loop: increments the epoch and ends the guest's next host call.
 
-    A guest that is blocked in a write to a full pipe reaches no epoch, and the event loop that would read the pipe is
-    blocked by the guest. A guest that uses no processor time and is not blocked waits for a processor, and is not
-    interrupted.
+    A guest that uses no processor time waits for a processor, and is not interrupted.
     """
 
     def __init__(self, engine: wasmtime.Engine) -> None:
         self._engine = engine
-        self._stdio: Stdio | None = None
-        self._end_of_file = -1
+        self._context: ExecutionContext | None = None
         self._clock = -1
         self._turn = 0
         self._begin = 0.0
-        self._has_cut = False
+        self._has_interrupted = False
         self._lock = threading.Lock()
         self._is_needed = threading.Event()
         self._is_closing = threading.Event()
@@ -42,35 +38,28 @@ class Watchdog:
     def start(self) -> None:
         """Starts the thread that watches guests on the calling thread. Raises OSError, RuntimeError."""
         self._clock = time.pthread_getcpuclockid(threading.get_ident())
-        self._end_of_file, writer = os.pipe()
-        os.close(writer)
-        try:
-            self._thread.start()
-        except RuntimeError:
-            os.close(self._end_of_file)
-            raise
+        self._thread.start()
 
     def close(self) -> None:
         """Ends the thread. No guest may be running."""
         self._is_closing.set()
         self._is_needed.set()
         self._thread.join()
-        os.close(self._end_of_file)
 
-    def enter(self, stdio: Stdio) -> None:
+    def enter(self, context: ExecutionContext) -> None:
         """Starts the watch over a guest, which is interrupted after one or two time slices."""
         with self._lock:
             self._turn += 1
-            self._has_cut = False
-            self._stdio = stdio
+            self._has_interrupted = False
+            self._context = context
         if not self._is_needed.is_set():
             self._is_needed.set()
 
     def leave(self) -> float | None:
         """Ends the watch. Returns the guest's processor time in seconds if the guest was interrupted, else None."""
         with self._lock:
-            self._stdio = None
-            return self._worked() if self._has_cut else None
+            self._context = None
+            return self._worked() if self._has_interrupted else None
 
     def _worked(self) -> float:
         """Seconds of processor time since the first tick at which the guest was running."""
@@ -84,8 +73,8 @@ class Watchdog:
                     seen, idle = self._turn, 0
                     self._begin = time.clock_gettime(self._clock)
                     continue
-                if self._stdio is not None:
-                    self._check(self._stdio)
+                if self._context is not None:
+                    self._check(self._context)
                     continue
             idle += 1
             if idle > _IDLE_TICKS:
@@ -93,13 +82,12 @@ class Watchdog:
                 if self._turn == seen and not self._is_closing.is_set():
                     self._is_needed.wait()
 
-    def _check(self, stdio: Stdio) -> None:
-        if self._has_cut or self._worked() > TIME_SLICE / 2 or stdio.is_full():
+    def _check(self, context: ExecutionContext) -> None:
+        if self._has_interrupted or self._worked() > TIME_SLICE / 2:
+            self._has_interrupted = True
+            context.interrupt()
             for _ in range(TIME_SLICE_EPOCHS):
                 self._engine.increment_epoch()
-            if not self._has_cut:
-                self._has_cut = True
-                stdio.cut(self._end_of_file)
 
 
 _FAST = 0.0005

@@ -9,10 +9,12 @@ from __future__ import annotations
 import struct
 import time
 
+from . import errno
 from .context import ExecutionContext
-from .host import HostImport, Memory, OutOfBounds
+from .descriptors import is_open
+from .memory import OutOfBounds
+from .streams import STDERR, STDIN
 
-_SUCCESS, _FAULT, _INVALID = 0, 21, 28
 _CLOCK, _FD_READ, _FD_WRITE = 0, 1, 2
 _REALTIME, _MONOTONIC = 0, 1
 _ABSOLUTE = 1
@@ -23,34 +25,31 @@ _COUNT = struct.Struct("<I")
 _MAX_SUBSCRIPTIONS = 128
 
 
-def _poll_oneoff(context: ExecutionContext, memory: Memory | None, arguments: list[int]) -> int:
-    subscriptions, events, count, written = arguments
+def poll_oneoff(context: ExecutionContext, subscriptions: int, events: int, count: int, written: int) -> int:
+    """Waits until one of the subscriptions is ready, at most until the guest's deadline."""
+    memory = context.memory
     if not 0 < count <= _MAX_SUBSCRIPTIONS:
-        return _INVALID
+        return errno.INVAL
     if memory is None:
-        return _FAULT
+        return errno.FAULT
     try:
         subscribed = memory.read(subscriptions, count * _SUBSCRIPTION.size)
         memory.check(events, count * _EVENT.size)
         memory.check(written, _COUNT.size)
     except OutOfBounds:
-        return _FAULT
+        return errno.FAULT
     occurred = _poll(context, list(_SUBSCRIPTION.iter_unpack(subscribed)))
     memory.write(events, b"".join(occurred))
     memory.write(written, _COUNT.pack(len(occurred)))
-    return _SUCCESS
+    return errno.SUCCESS
 
 
 def _poll(context: ExecutionContext, subscribed: list[tuple[int, int, int, int, int, int]]) -> list[bytes]:
     """Returns the events of the subscriptions, after a sleep until the first clock if no subscription is ready."""
-    # Standard input is a spooled body and files do not block, so every descriptor is ready.
     ready = [
-        _EVENT.pack(userdata, _SUCCESS, tag, 1, 0) for userdata, tag, *_ in subscribed if tag in (_FD_READ, _FD_WRITE)
-    ]
-    ready += [
-        _EVENT.pack(userdata, _INVALID, tag, 0, 0)
+        _EVENT.pack(userdata, *_readiness(context, tag, clock), 0)
         for userdata, tag, clock, *_ in subscribed
-        if tag > _FD_WRITE or (tag == _CLOCK and clock not in (_REALTIME, _MONOTONIC))
+        if tag != _CLOCK or clock not in (_REALTIME, _MONOTONIC)
     ]
     if ready:
         return ready
@@ -59,10 +58,21 @@ def _poll(context: ExecutionContext, subscribed: list[tuple[int, int, int, int, 
     if first > 0:
         _sleep(context, first / 1e9)
     return [
-        _EVENT.pack(userdata, _SUCCESS, _CLOCK, 0, 0)
+        _EVENT.pack(userdata, errno.SUCCESS, _CLOCK, 0, 0)
         for (userdata, *_), wait in zip(subscribed, waits, strict=True)
         if wait <= first
     ]
+
+
+def _readiness(context: ExecutionContext, tag: int, descriptor: int) -> tuple[int, int, int]:
+    """Error number, type and ready bytes of an event that is no clock's. Standard input is a body that was received
+    whole, a write waits by itself, and files do not block: every open descriptor is ready."""
+    if tag not in (_FD_READ, _FD_WRITE):
+        return errno.INVAL, tag, 0
+    if not is_open(context, descriptor) and not (descriptor > STDERR and context.invocation.volumes):
+        return errno.BADF, tag, 0
+    is_stdin = descriptor <= STDERR and context.streams.descriptors[descriptor] == STDIN
+    return errno.SUCCESS, tag, context.streams.stdin_left() if is_stdin else 1
 
 
 def _sleep(context: ExecutionContext, seconds: float) -> None:
@@ -77,6 +87,3 @@ def _nanoseconds(context: ExecutionContext, clock: int, timeout: int, flags: int
         return timeout
     now = time.time_ns() if clock == _REALTIME else time.monotonic_ns() - context.started_ns
     return timeout - now
-
-
-POLL_ONEOFF = HostImport("wasi_snapshot_preview1", "poll_oneoff", 4, _poll_oneoff, failed=_FAULT)

@@ -8,19 +8,19 @@ the C API its epoch is over already.
 
 from __future__ import annotations
 
-import os
+import ctypes
 import time
-from contextlib import suppress
 
 import wasmtime
 
 from ..compiler.engine import create_plain_engine
-from .context import ExecutionContext, current
-from .host import HostImport, Memory, call
+from .context import ExecutionContext, Unwind, current
+from .host import HostImport, call
 from .invocation import Invocation, Outcome
-from .pipes import descriptor_path
+from .memory import Memory
 
-_UNSIGNED = 0xFFFFFFFF
+_UNSIGNED, _UNSIGNED_LONG = 0xFFFFFFFF, 0xFFFFFFFF_FFFFFFFF
+_MAX_MEMORY = 2**32
 
 _running: dict[ExecutionContext, wasmtime.Engine] = {}
 
@@ -36,15 +36,15 @@ def tick() -> None:
             engine.increment_epoch()
 
 
-def run(_engine: wasmtime.Engine, context: ExecutionContext, stdout: bytes, stderr: bytes) -> Outcome:
-    """Runs a guest to its end on this thread; `stdout` and `stderr` are paths of pipes. Never raises."""
+def run(_engine: wasmtime.Engine, context: ExecutionContext) -> Outcome:
+    """Runs a guest to its end on this thread. Never raises."""
     context.begin()
     if context.stop_reason is not None:
         return Outcome("stopped", message=context.stop_reason)
     current.context = context
-    ended, memory = _run_in_store(context, stdout, stderr)
+    ended, memory = _run_in_store(context)
     seconds = (time.monotonic_ns() - context.started_ns) / 1e9
-    current.context = None
+    current.context = context.memory = None
     context.end()
     is_short = memory > context.invocation.limits.memory // 2
     if context.stop_reason is not None and ended.kind != "exit":
@@ -52,26 +52,26 @@ def run(_engine: wasmtime.Engine, context: ExecutionContext, stdout: bytes, stde
     return Outcome(ended.kind, ended.code, ended.message, seconds, is_short)
 
 
-def _run_in_store(context: ExecutionContext, stdout: bytes, stderr: bytes) -> tuple[Outcome, int]:
+def _run_in_store(context: ExecutionContext) -> tuple[Outcome, int]:
     """Runs the guest; returns its end, and the bytes of memory of a failed guest."""
     invocation = context.invocation
     try:
         with wasmtime.Store(create_plain_engine()) as store:
             _limit(store, invocation)
-            _configure_wasi(store, invocation, stdout, stderr)
+            _configure_wasi(store, invocation)
             _running[context] = store.engine
-            return _run(store, invocation)
+            return _run(store, context)
     except Exception as error:  # noqa: BLE001 - another release may raise other exceptions
-        return _outcome(error), 0
+        return _outcome(context, error), 0
     finally:
         _running.pop(context, None)
 
 
-def _outcome(error: Exception) -> Outcome:
+def _outcome(context: ExecutionContext, error: Exception) -> Outcome:
     # wasmtime's frames are in a cycle with the error, and would keep the engine until the next collection.
     error.__traceback__ = None
-    if isinstance(error, wasmtime.ExitTrap):
-        return Outcome("exit", error.code)
+    if context.exit_code is not None:
+        return Outcome("exit", context.exit_code)
     if isinstance(error, wasmtime.Trap):
         return Outcome("trap", 0, error.message)
     return Outcome("starved" if isinstance(error, _Starved) else "failed", 0, str(error))
@@ -89,16 +89,9 @@ def _limit(store: wasmtime.Store, invocation: Invocation) -> None:
     store.set_epoch_deadline(1)
 
 
-def _configure_wasi(store: wasmtime.Store, invocation: Invocation, stdout: bytes, stderr: bytes) -> None:
-    """Gives the guest its arguments, environment, streams and volumes. Raises _Starved where one fails."""
+def _configure_wasi(store: wasmtime.Store, invocation: Invocation) -> None:
+    """Gives the guest wasmtime's WASI, for clocks and volumes. Raises _Starved where a volume fails."""
     with wasmtime.WasiConfig() as config:
-        _set_strings(config, invocation)
-        try:
-            config.stdout_file = stdout.decode()
-            config.stderr_file = stderr.decode()
-        except wasmtime.WasmtimeError:
-            raise _Starved("no descriptor is free for the guest's output") from None
-        _set_stdin(config, invocation.stdin)
         for volume in invocation.volumes:
             try:
                 config.preopen_dir(volume.host.decode(), volume.guest.decode(), fs_mutable=volume.is_writable)
@@ -110,42 +103,12 @@ def _configure_wasi(store: wasmtime.Store, invocation: Invocation, stdout: bytes
             raise _Starved(str(error)) from None
 
 
-def _set_strings(config: wasmtime.WasiConfig, invocation: Invocation) -> None:
-    try:
-        config.argv = [argument.decode() for argument in invocation.argv]
-    except UnicodeDecodeError:
-        raise _Starved("the arguments are not UTF-8") from None
-    try:
-        config.env = [(name.decode(), value.decode()) for name, value in invocation.environ.items()]
-    except UnicodeDecodeError:
-        raise _Starved("the environment is not UTF-8") from None
-
-
-def _set_stdin(config: wasmtime.WasiConfig, stdin: bytes | int) -> None:
-    """Sets the file that holds the body: the public API has no other standard input."""
-    if stdin == b"":
-        return
-    file = None
-    try:
-        if isinstance(stdin, bytes):
-            file = os.fdopen(os.memfd_create("stdin"), "wb")
-            file.write(stdin)
-            file.flush()
-            stdin = file.fileno()
-        config.stdin_file = descriptor_path(stdin)
-    except (OSError, wasmtime.WasmtimeError):
-        raise _Starved("the spooled request body cannot be opened") from None
-    finally:
-        if file:
-            with suppress(OSError):
-                file.close()
-
-
-def _run(store: wasmtime.Store, invocation: Invocation) -> tuple[Outcome, int]:
+def _run(store: wasmtime.Store, context: ExecutionContext) -> tuple[Outcome, int]:
     """Instantiates the module and calls the entrypoints; returns the end, and the bytes of memory of a failed guest.
 
     Raises wasmtime's exception where the module cannot be instantiated.
     """
+    invocation = context.invocation
     module = invocation.module
     if module.serialized is None:
         raise wasmtime.WasmtimeError("the module was loaded for the C API backend")
@@ -157,7 +120,7 @@ def _run(store: wasmtime.Store, invocation: Invocation) -> tuple[Outcome, int]:
         try:
             function(store)
         except Exception as error:  # noqa: BLE001 - as in `_run_in_store`
-            ended, memory = _outcome(error), exports.get("memory")
+            ended, memory = _outcome(context, error), exports.get("memory")
             has_failed = ended.kind != "exit" or ended.code != 0
             return ended, memory.data_len(store) if has_failed and isinstance(memory, wasmtime.Memory) else 0
     return Outcome("exit"), 0
@@ -167,30 +130,37 @@ class _PublicMemory(Memory):
     __slots__ = ("_caller", "_memory")
 
     def __init__(self, memory: wasmtime.Memory, caller: wasmtime.Caller) -> None:
-        super().__init__(memory.data_len(caller))
+        super().__init__(memoryview(b""), 0)
         self._memory = memory
         self._caller = caller
+        self.refresh()
 
-    def read(self, start: int, size: int) -> bytes:
-        self.check(start, size)
-        return bytes(self._memory.read(self._caller, start, start + size))
-
-    def write(self, start: int, data: bytes) -> None:
-        self.check(start, len(data))
-        if data:  # wasmtime refuses to write an empty piece at the very end of the memory
-            self._memory.write(self._caller, data, start)
+    def refresh(self) -> None:
+        size = min(self._memory.data_len(self._caller), _MAX_MEMORY)
+        start = ctypes.addressof(self._memory.data_ptr(self._caller).contents)
+        self.size = size
+        self.view = memoryview((ctypes.c_char * size).from_address(start)).cast("B")
 
 
 def define(linker: wasmtime.Linker, host: HostImport) -> None:
     """Adds a host function to a linker, or replaces the function of that name."""
+    masks = [_UNSIGNED if kind == "i" else _UNSIGNED_LONG for kind in host.parameters]
 
-    def callback(caller: wasmtime.Caller, *arguments: int) -> int:
-        unsigned = [argument & _UNSIGNED for argument in arguments]
-        return call(host.function, _memory, caller, unsigned, host.failed)
+    def callback(caller: wasmtime.Caller, *arguments: int) -> int | None:
+        unsigned = [argument & mask for argument, mask in zip(arguments, masks, strict=True)]
+        context = current.context
+        if context is not None:
+            context.memory = _memory(caller)  # a memory may move when it grows
+        try:
+            result = call(host.function, unsigned, host.failed)
+        except Unwind:
+            raise wasmtime.Trap("ended by the gateway") from None
+        return result if host.has_result else None
 
-    i32 = wasmtime.ValType.i32()
+    types = {"i": wasmtime.ValType.i32, "I": wasmtime.ValType.i64}
     # A type for each linker, because the linker's engine takes ownership.
-    function_type = wasmtime.FuncType([i32] * host.parameters, [i32])
+    parameters = [types[kind]() for kind in host.parameters]
+    function_type = wasmtime.FuncType(parameters, [wasmtime.ValType.i32()] if host.has_result else [])
     linker.define_func(host.module, host.name, function_type, callback, access_caller=True)
 
 

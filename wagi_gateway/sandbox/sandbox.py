@@ -18,7 +18,6 @@ from .guest import GRACE, Guest
 from .inline import InlinePolicy, Watchdog
 from .invocation import Invocation, Outcome
 from .stack import GUEST_STACK, can_hold_guest
-from .stdio import StdioPool
 from .threads import ThreadPool
 
 _EPOCH_INTERVAL = 0.05
@@ -74,7 +73,6 @@ class Sandbox:
     async def __aenter__(self) -> Sandbox:
         """Raises OSError, RuntimeError where the system has no descriptor or thread left."""
         self.loop = asyncio.get_running_loop()
-        self._pool = StdioPool(self.loop)
         with contextlib.ExitStack() as undo:
             self._probe = os.open(os.devnull, os.O_RDONLY)
             undo.callback(os.close, self._probe)
@@ -88,7 +86,6 @@ class Sandbox:
 
     async def __aexit__(self, *_: object) -> None:
         """Stops every guest and waits for its end; leaves a guest behind that is stuck in a system call."""
-        self._pool.close()
         for guest in list(self._running):
             guest.stop("shutdown")
         if self._running:
@@ -113,17 +110,14 @@ class Sandbox:
     ) -> Guest:
         """Starts a guest; `on_slow` is called if the guest does not end at once, `on_end` when it has ended.
 
-        Raises AtCapacity when the system has no descriptor or thread left.
+        Raises AtCapacity when the system has no thread left.
         """
         policy = self.inline_policy(invocation)
-        try:
-            guest = Guest(invocation, self._pool, self.loop, on_slow=on_slow, on_end=on_end)
-            if policy.is_allowed and self._allows_inline and _can_run_inline(invocation):
-                if self._run_inline(guest, policy):
-                    return guest
-                guest.restart()
-        except OSError as error:
-            raise AtCapacity(f"no pipe for a sandbox: {error}", limit="descriptors") from None
+        guest = Guest(invocation, self.loop, on_slow=on_slow, on_end=on_end)
+        if policy.is_allowed and self._allows_inline and _can_run_inline(invocation):
+            if self._run_inline(guest, policy):
+                return guest
+            guest.restart()
         self._start_thread(guest, policy)
         return guest
 
@@ -145,17 +139,17 @@ class Sandbox:
         A guest that has not ended was interrupted. Such a guest can only print, so running it again from the
         start is safe. Never raises.
         """
-        stdio, context = guest.stdio, guest.context
+        context = guest.context
         context.is_inline = True
         guest.executor = "inline"
-        self._watchdog.enter(stdio)
+        self._watchdog.enter(context)
         try:
-            outcome = self._backend.run(self._engine, context, stdio.stdout_path, stdio.stderr_path)
+            outcome = self._backend.run(self._engine, context)
         except BaseException as error:  # noqa: BLE001 - as in `_run_on_thread`
             outcome = _failed(error)
         worked = self._watchdog.leave()
         context.is_inline = False
-        if outcome.kind != "failed" and (worked is not None or outcome.was_interrupted):
+        if outcome.kind != "failed" and (worked is not None or context.is_ending or outcome.was_interrupted):
             policy.count_interruption(worked or 0.0)
             return False
         policy.count_inline_run()
@@ -164,7 +158,7 @@ class Sandbox:
 
     def _start_thread(self, guest: Guest, policy: InlinePolicy) -> None:
         guest.context.on_wait = self._add_threads
-        guest.context.outputs = guest.stdio.writers
+        guest.context.streams.attach(self.loop, guest.context.wake)
         self._running.add(guest)
         self._peak = max(self._peak, len(self._running))
         self._all_ended.clear()
@@ -172,7 +166,7 @@ class Sandbox:
             self._threads.submit(lambda: self._run_on_thread(guest, policy))
         except RuntimeError as error:
             self._remove(guest)
-            guest.discard()
+            guest.context.streams.detach()
             raise AtCapacity(f"no thread for a sandbox: {error}") from None
         self._recent.append(guest)
         if self._recent_timer is None:
@@ -180,10 +174,9 @@ class Sandbox:
 
     def _run_on_thread(self, guest: Guest, policy: InlinePolicy) -> None:
         """Runs a guest to its end on a thread of the pool. Never raises."""
-        stdio = guest.stdio
         started = time.thread_time()
         try:
-            outcome = self._backend.run(self._engine, guest.context, stdio.stdout_path, stdio.stderr_path)
+            outcome = self._backend.run(self._engine, guest.context)
         except BaseException as error:  # noqa: BLE001 - whatever it is, the request must end and free its concurrency
             outcome = _failed(error)
         with contextlib.suppress(RuntimeError):  # the event loop is closed
@@ -227,6 +220,8 @@ class Sandbox:
                 window_ends = time.monotonic() + _PEAK_WINDOW
             if self._descriptors_are_short():
                 self._stop_guests_with_descriptors()
+            for guest in list(self._running):
+                guest.context.must_stop()
             self._engine.increment_epoch()
             self._backend.tick()
 

@@ -14,11 +14,10 @@ from ..compiler.compiler import Compiler, OnCompile, WarmModule
 from ..compiler.engine import EngineSettings, create_engine
 from ..config.settings import Config, Limits
 from ..observe.guest_log import GuestLog
+from ..sandbox import preview1
 from ..sandbox.backend import choose
 from ..sandbox.experimental_http import EXPERIMENTAL_HTTP
-from ..sandbox.fd_write import FD_WRITE
 from ..sandbox.invocation import Invocation
-from ..sandbox.poll_oneoff import POLL_ONEOFF
 from ..sandbox.sandbox import Sandbox
 from .findings import Findings
 
@@ -79,9 +78,13 @@ def _open_cache(directory: Path, findings: Findings) -> ArtefactCache | None:
         return None
 
 
-def _define_host(linker: wasmtime.Linker, needs_full_fd_write: bool) -> None:
+def _define_host(linker: wasmtime.Linker, has_files: bool) -> None:
     define = choose().define
-    for host in (POLL_ONEOFF, *EXPERIMENTAL_HTTP, *([FD_WRITE] if needs_full_fd_write else [])):
+    for host in (
+        *preview1.PROCESS,
+        *EXPERIMENTAL_HTTP,
+        *(() if has_files else (*preview1.STREAMS, *preview1.NO_FILES)),
+    ):
         define(linker, host)
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from ..config.file import ConfigFile
 from ..config.settings import VolumeConfig
 from ..sandbox.invocation import GuestVolume
-from ..sandbox.pipes import descriptor_path
 from ..sources.file import resolve
 from .findings import Findings
 from .temporary import TemporaryDirectory
@@ -28,7 +27,7 @@ class OpenVolume:
     @property
     def host_path(self) -> bytes:
         """The path of the descriptor in /proc."""
-        return descriptor_path(self.descriptor)
+        return b"/proc/self/fd/%d" % self.descriptor
 
     @property
     def real_path(self) -> Path:

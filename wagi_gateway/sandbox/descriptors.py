@@ -1,0 +1,189 @@
+"""The WASI functions on the descriptors 0 to 2, over a guest's StandardStreams. Every other descriptor is unknown here.
+
+Source: WASI preview 1, `fd_*`.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+
+from . import errno
+from .context import ExecutionContext
+from .memory import Memory, OutOfBounds
+from .streams import CHUNK, CLOSED, STDERR, STDIN, STDOUT
+
+_IOVEC = struct.Struct("<II")
+_MAX_IOVECS = 1024
+_U32 = struct.Struct("<I")
+_RIGHT_READ, _RIGHT_WRITE = 1 << 1, 1 << 6
+_UNKNOWN_FILE_TYPE = 0
+_FDSTAT = struct.Struct("<BxH4xQQ")  # file type, flags, rights, inherited rights
+_FILESTAT = bytes(64)
+
+
+def fd_write(context: ExecutionContext, descriptor: int, iovecs: int, count: int, written_at: int) -> int:
+    """Writes all iovecs to standard output or standard error; waits while the event loop has too much of it."""
+    streams, memory = context.streams, context.memory
+    stream = streams.descriptors[descriptor] if descriptor <= STDERR else CLOSED
+    if stream <= STDIN:
+        return errno.BADF
+    if memory is None:
+        return errno.FAULT
+    if count > _MAX_IOVECS:
+        return errno.INVAL
+    try:
+        pieces = _pieces(memory, iovecs, count)
+        memory.check(written_at, 4)
+    except OutOfBounds:
+        return errno.FAULT
+    write = _write_stdout if stream == STDOUT else _write_stderr
+    total = 0
+    for start, size in pieces:
+        if size:
+            write(context, memory, start, size)
+            total += size
+    memory.view[written_at : written_at + 4] = _U32.pack(total & 0xFFFFFFFF)
+    return errno.SUCCESS
+
+
+def fd_read(context: ExecutionContext, descriptor: int, iovecs: int, count: int, read_at: int) -> int:
+    """Reads from standard input into the iovecs, until they are full or standard input is at its end."""
+    streams, memory = context.streams, context.memory
+    if descriptor > STDERR or streams.descriptors[descriptor] != STDIN:
+        return errno.BADF
+    if memory is None:
+        return errno.FAULT
+    if count > _MAX_IOVECS:
+        return errno.INVAL
+    total = 0
+    try:
+        pieces = _pieces(memory, iovecs, count)
+        memory.check(read_at, 4)
+        for start, size in pieces:
+            while size and (data := streams.read_stdin(size)):
+                memory.write(start, data)
+                start, size, total = start + len(data), size - len(data), total + len(data)
+                context.raise_if_ending()
+            if size:
+                break
+    except OutOfBounds:
+        return errno.FAULT
+    except OSError:
+        return errno.IO
+    memory.view[read_at : read_at + 4] = _U32.pack(total & 0xFFFFFFFF)
+    return errno.SUCCESS
+
+
+def fd_close(context: ExecutionContext, descriptor: int) -> int:
+    """Closes a descriptor; without standard output the response is at its end."""
+    if _stream(context, descriptor) == CLOSED:
+        return errno.BADF
+    context.streams.close(descriptor)
+    return errno.SUCCESS
+
+
+def fd_renumber(context: ExecutionContext, source: int, target: int) -> int:
+    """Moves a stream to another descriptor, which has to be open too."""
+    if CLOSED in (_stream(context, source), _stream(context, target)):
+        return errno.BADF
+    context.streams.renumber(source, target)
+    return errno.SUCCESS
+
+
+def fd_fdstat_get(context: ExecutionContext, descriptor: int, stat_at: int) -> int:
+    """Describes a stream as a file of unknown type, so that no guest takes it for a terminal."""
+    stream = _stream(context, descriptor)
+    if stream == CLOSED:
+        return errno.BADF
+    rights = _RIGHT_READ if stream == STDIN else _RIGHT_WRITE
+    return _write(context.memory, stat_at, _FDSTAT.pack(_UNKNOWN_FILE_TYPE, 0, rights, rights))
+
+
+def fd_filestat_get(context: ExecutionContext, descriptor: int, stat_at: int) -> int:
+    """Describes a stream as a file of unknown type, without a size or a time."""
+    return errno.BADF if _stream(context, descriptor) == CLOSED else _write(context.memory, stat_at, _FILESTAT)
+
+
+def fd_seek(context: ExecutionContext, descriptor: int, _offset: int, _whence: int, _position_at: int) -> int:
+    """Refuses: a stream has no position."""
+    return errno.BADF if _stream(context, descriptor) == CLOSED else errno.SPIPE
+
+
+def fd_tell(context: ExecutionContext, descriptor: int, _position_at: int) -> int:
+    """Refuses: a stream has no position."""
+    return errno.BADF if _stream(context, descriptor) == CLOSED else errno.SPIPE
+
+
+def fd_pread(context: ExecutionContext, descriptor: int, _iovecs: int, _count: int, _offset: int, _read_at: int) -> int:
+    """Refuses: a stream has no position."""
+    return errno.SPIPE if _stream(context, descriptor) == STDIN else errno.BADF
+
+
+def fd_pwrite(
+    context: ExecutionContext, descriptor: int, _iovecs: int, _count: int, _offset: int, _written_at: int
+) -> int:
+    """Refuses: a stream has no position."""
+    return errno.SPIPE if _stream(context, descriptor) in (STDOUT, STDERR) else errno.BADF
+
+
+def fd_prestat_dir_name(context: ExecutionContext, descriptor: int, _path: int, _size: int) -> int:
+    """Refuses: a stream is no directory."""
+    return errno.BADF if _stream(context, descriptor) == CLOSED else errno.NOTDIR
+
+
+def is_open(context: ExecutionContext, descriptor: int) -> bool:
+    """Whether a descriptor is one of the guest's streams."""
+    return _stream(context, descriptor) != CLOSED
+
+
+def _stream(context: ExecutionContext, descriptor: int) -> int:
+    return context.streams.descriptors[descriptor] if descriptor <= STDERR else CLOSED
+
+
+def _pieces(memory: Memory, iovecs: int, count: int) -> list[tuple[int, int]]:
+    """The iovecs: start and size of each piece of memory. Raises OutOfBounds."""
+    pieces = list(_IOVEC.iter_unpack(memory.read(iovecs, count * _IOVEC.size)))
+    for start, size in pieces:
+        if start + size > memory.size:
+            memory.check(start, size)
+    return pieces
+
+
+def _write_stdout(context: ExecutionContext, memory: Memory, start: int, size: int) -> None:
+    streams = context.streams
+    for offset in range(start, start + size, CHUNK):
+        streams.write_stdout(memory.view[offset : min(offset + CHUNK, start + size)].tobytes())
+        if streams.is_full:
+            _wait_for_room(context)
+
+
+def _write_stderr(context: ExecutionContext, memory: Memory, start: int, size: int) -> None:
+    streams = context.streams
+    for offset in range(start, start + size, CHUNK):
+        if streams.drop_stderr(start + size - offset):
+            return
+        streams.write_stderr(memory.view[offset : min(offset + CHUNK, start + size)].tobytes())
+        if streams.is_full:
+            _wait_for_room(context)
+
+
+def _wait_for_room(context: ExecutionContext) -> None:
+    """Waits until the event loop has taken output, at most until the guest's deadline. Raises Unwind."""
+    streams = context.streams
+    while streams.is_full:
+        streams.is_guest_blocked = True
+        if streams.is_full:  # else the event loop may have read the flag too early
+            context.wait(math.inf)
+        context.raise_if_ending()
+    streams.is_guest_blocked = False
+
+
+def _write(memory: Memory | None, start: int, data: bytes) -> int:
+    if memory is None:
+        return errno.FAULT
+    try:
+        memory.write(start, data)
+    except OutOfBounds:
+        return errno.FAULT
+    return errno.SUCCESS

@@ -1,0 +1,12 @@
+"""Error numbers of WASI preview 1 (`errno`) that the gateway's host functions return."""
+
+from __future__ import annotations
+
+SUCCESS = 0
+BADF = 8
+FAULT = 21
+INVAL = 28
+IO = 29
+NOTDIR = 54
+NOTSOCK = 57
+SPIPE = 70

@@ -1,0 +1,69 @@
+"""The WASI functions that hand a guest its argument vector and environment.
+
+Source: WASI preview 1, `args_sizes_get`, `args_get`, `environ_sizes_get`, `environ_get`.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from . import errno
+from .context import ExecutionContext
+from .memory import OutOfBounds
+from .string_array import StringArray
+
+_U32 = struct.Struct("<I")
+
+
+def args_sizes_get(context: ExecutionContext, count_at: int, size_at: int) -> int:
+    """Writes the number of arguments and the bytes they need."""
+    return _write_sizes(context, _arguments(context), count_at, size_at)
+
+
+def args_get(context: ExecutionContext, pointers_at: int, block_at: int) -> int:
+    """Writes the arguments."""
+    return _write_strings(context, _arguments(context), pointers_at, block_at)
+
+
+def environ_sizes_get(context: ExecutionContext, count_at: int, size_at: int) -> int:
+    """Writes the number of environment variables and the bytes they need."""
+    return _write_sizes(context, _environment(context), count_at, size_at)
+
+
+def environ_get(context: ExecutionContext, pointers_at: int, block_at: int) -> int:
+    """Writes the environment variables."""
+    return _write_strings(context, _environment(context), pointers_at, block_at)
+
+
+def _arguments(context: ExecutionContext) -> StringArray:
+    if context.arguments is None:
+        context.arguments = StringArray(context.invocation.argv)
+    return context.arguments
+
+
+def _environment(context: ExecutionContext) -> StringArray:
+    if context.environment is None:
+        context.environment = StringArray(map(b"=".join, context.invocation.environ.items()))
+    return context.environment
+
+
+def _write_sizes(context: ExecutionContext, strings: StringArray, count_at: int, size_at: int) -> int:
+    if context.memory is None:
+        return errno.FAULT
+    try:
+        context.memory.write(count_at, _U32.pack(len(strings)))
+        context.memory.write(size_at, _U32.pack(len(strings.block)))
+    except OutOfBounds:
+        return errno.FAULT
+    return errno.SUCCESS
+
+
+def _write_strings(context: ExecutionContext, strings: StringArray, pointers_at: int, block_at: int) -> int:
+    if context.memory is None:
+        return errno.FAULT
+    try:
+        context.memory.write(pointers_at, strings.pointers(block_at))
+        context.memory.write(block_at, strings.block)
+    except OutOfBounds:
+        return errno.FAULT
+    return errno.SUCCESS
