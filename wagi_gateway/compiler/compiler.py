@@ -40,7 +40,11 @@ class WarmModule:
 
     name: str
     digest: str
-    instance_pre: wasmtime.InstancePre
+    module: wasmtime.Module
+    import_names: tuple[tuple[str, str], ...]
+    """Module and name of each import, in order."""
+    instance_pre: wasmtime.InstancePre | None
+    """The linked module; None for a module that is linked for each guest, because its guests have files."""
     functions: frozenset[str]
     """Exported functions without parameters and results: the possible entrypoints."""
     exports: tuple[str, ...]
@@ -72,10 +76,13 @@ class SerializedModule:
         with open(self._file, "wb", closefd=False) as file:
             file.write(module.serialize())
 
+    def module(self, engine: wasmtime.Engine) -> wasmtime.Module:
+        """The module for an engine that `create_plain_engine` made."""
+        return wasmtime.Module.deserialize_file(engine, f"/dev/fd/{self._file}")
+
     def instantiate(self, store: wasmtime.Store) -> wasmtime.Instance:
         """Instantiates the module in a store whose engine `create_plain_engine` made. Raises WasmtimeError, Trap."""
-        module = wasmtime.Module.deserialize_file(store.engine, f"/dev/fd/{self._file}")
-        return self._create_linker(store.engine).instantiate(store, module)
+        return self._create_linker(store.engine).instantiate(store, self.module(store.engine))
 
 
 class Compiler:
@@ -228,15 +235,18 @@ class Compiler:
             raise _refuse(f"cannot be linked: {_lines(error)}") from None
         exported = {export.name: export.type for export in externs.exports if isinstance(export.type, FunctionType)}
         functions = frozenset(name for name, kind in exported.items() if kind == _ENTRYPOINT)
+        imports = frozenset(wanted.module for wanted in externs.imports)
         called = {f"{wanted.module}.{wanted.name}" for wanted in externs.imports}
         return WarmModule(
             name=source.name,
             digest=source.digest,
-            instance_pre=instance_pre,
+            module=module,
+            import_names=tuple((wanted.module, wanted.name) for wanted in externs.imports),
+            instance_pre=None if has_files and _WASI in imports else instance_pre,
             functions=functions,
             exports=tuple(exported),
             is_reactor="_initialize" in functions,
-            imports=frozenset(wanted.module for wanted in externs.imports),
+            imports=imports,
             is_interruptible=not has_files
             and all(map(_is_wasi, called))
             and largest_function(data) <= _MAX_SHORT_FUNCTION,

@@ -11,6 +11,8 @@ from . import abi
 
 MAX_WASM_STACK = 1024 * 1024
 """Bytes of a guest's stack."""
+INSTANCES_PER_GUEST = 3
+"""A guest with volumes has two instances beside its own, and one table (`sandbox.adapter`)."""
 _MEMORY_RESERVATION = (4 << 30) + (64 << 20)
 """Bytes of address space for a 32-bit memory with its guards."""
 
@@ -50,7 +52,9 @@ def create_engine(settings: EngineSettings) -> tuple[wasmtime.Engine, str | None
 
 def _pool_refused(settings: EngineSettings) -> str | None:
     """Why the pool cannot be reserved, or None. Tried first, because wasmtime's C API ends the process on failure."""
-    size = settings.slots * (settings.memories * _MEMORY_RESERVATION + settings.tables * settings.table_elements * 16)
+    size = settings.slots * (
+        settings.memories * _MEMORY_RESERVATION + (settings.tables + 1) * settings.table_elements * 16
+    )
     try:
         mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=0).close()
     except (OSError, OverflowError, ValueError) as error:
@@ -73,9 +77,9 @@ def _set_pool(config: wasmtime.Config, settings: EngineSettings) -> None:
 
     pool = _bindings.wasmtime_pooling_allocation_config_new()
     for name, value in {
-        "total_core_instances": settings.slots,
+        "total_core_instances": settings.slots * INSTANCES_PER_GUEST,
         "total_memories": settings.slots * settings.memories,
-        "total_tables": settings.slots * settings.tables,
+        "total_tables": settings.slots * (settings.tables + 1),
         "max_memories_per_module": settings.memories,
         "max_tables_per_module": settings.tables,
         "table_elements": settings.table_elements,

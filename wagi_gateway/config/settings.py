@@ -73,6 +73,9 @@ class Limits(SettingsTable):
     """Tables a module may have."""
     table_elements: int = Field(100_000, ge=0, le=10_000_000)
     """Elements to which each table may grow."""
+    files: int = Field(64, ge=1, le=4096)
+    """Files and directories of its volumes that a guest may have open at the same time; opening one more fails in the
+    guest. Fewer where the process's own limit on open files would not do for all guests."""
     body: Size = Field(ByteSize(16 * 2**20), ge=0)
     """Size of a request body; a larger one is answered with 413 before the guest starts."""
     body_time: Duration = Field(60.0, gt=0, le=86400)

@@ -13,11 +13,13 @@ import ctypes
 import functools
 import time
 from ctypes import POINTER, byref, c_bool, c_char, c_char_p, c_int64, c_size_t, c_uint8, c_uint32, c_uint64, c_void_p
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
+from weakref import WeakKeyDictionary
 
 import wasmtime
 from wasmtime import _bindings
 
+from .adapter import FILES_GLOBAL, adapter_text, shim_exports, shim_imports, shim_text
 from .context import ExecutionContext, Unwind, current
 from .host import HostFunction, HostImport, call
 from .inline import TIME_SLICE_EPOCHS
@@ -60,6 +62,11 @@ _set_deadline = _bind(_keep_gil, "wasmtime_context_set_epoch_deadline", None, _P
 _instantiate = _bind(_release_gil, "wasmtime_instance_pre_instantiate", _P, _P, _P, _P, _P)
 _export_get = _bind(_keep_gil, "wasmtime_instance_export_get", c_bool, _P, _P, c_char_p, c_size_t, _P)
 _call = _bind(_release_gil, "wasmtime_func_call_unchecked", _P, _P, _P, _P, c_size_t, _P)
+
+_export_nth = _bind(_keep_gil, "wasmtime_instance_export_nth", c_bool, _P, _P, c_size_t, _P, _P, _P)
+_instance_new = _bind(_release_gil, "wasmtime_instance_new", _P, _P, _P, _P, c_size_t, _P, _P)
+_global_set = _bind(_keep_gil, "wasmtime_global_set", _P, _P, _P, _P)
+_EXTERN_SIZE = ctypes.sizeof(_bindings.wasmtime_extern_t)
 
 _memory_size = _bind(_keep_gil, "wasmtime_memory_data_size", c_size_t, _P, _P)
 _EXTERN_MEMORY = 3
@@ -113,7 +120,7 @@ def run(engine: wasmtime.Engine, context: ExecutionContext) -> Outcome:
     try:
         ended = _configure_wasi(store_context, invocation)
         if ended is None:
-            ended, memory = _run(store_context, context)
+            ended, memory = _run(engine, store_context, context)
         seconds = (time.monotonic_ns() - context.started_ns) / 1e9
     finally:  # a signal's handler may raise
         (_store_delete_keeping_gil if seconds < _FAST else _store_delete)(store)
@@ -127,7 +134,9 @@ def run(engine: wasmtime.Engine, context: ExecutionContext) -> Outcome:
 
 def _limit(store: int, store_context: int, context: ExecutionContext) -> None:
     limits = context.invocation.limits
-    _store_limiter(store, limits.memory, limits.table_elements, 1, limits.tables, limits.memories)
+    extra = 0 if context.invocation.module.instance_pre else 1
+    instances, tables = 1 + 2 * extra, limits.tables + extra
+    _store_limiter(store, limits.memory, limits.table_elements, instances, tables, limits.memories)
     if context.is_inline:
         # Without a callback an epoch ends the guest: the second one, because the first may come at once. In a callback
         # the handlers of signals would run, and an exception of theirs would be lost there.
@@ -151,11 +160,14 @@ def _configure_wasi(context: int, invocation: Invocation) -> Outcome | None:
     return Outcome("starved", 0, failure) if failure else None
 
 
-def _run(store_context: int, context: ExecutionContext) -> tuple[Outcome, int]:
+def _run(engine: wasmtime.Engine, store_context: int, context: ExecutionContext) -> tuple[Outcome, int]:
     """Instantiates the module and calls the entrypoints; returns the end, and the bytes of memory of a failed guest."""
     invocation = context.invocation
     instance, trap = _bindings.wasmtime_instance_t(), _P()
-    error = _instantiate(invocation.module.instance_pre.ptr(), store_context, byref(instance), byref(trap))
+    if pre := invocation.module.instance_pre:
+        error = _instantiate(pre.ptr(), store_context, byref(instance), byref(trap))
+    else:
+        error = _instantiate_with_files(engine, store_context, context, instance, trap)
     if ended := _outcome(context, error, trap):
         return ended, 0
     extern = _bindings.wasmtime_extern_t()
@@ -167,6 +179,72 @@ def _run(store_context: int, context: ExecutionContext) -> tuple[Outcome, int]:
             has_failed = ended.kind != "exit" or ended.code != 0
             return ended, _size_of_memory(store_context, instance) if has_failed else 0
     return _RETURNED
+
+
+def _instantiate_with_files(
+    engine: wasmtime.Engine, store_context: int, context: ExecutionContext, guest: Any, trap: Any
+) -> int | None:
+    """Instantiates shim, guest and adapter; returns wasmtime's error, if one fails."""
+    module = context.invocation.module
+    files = _files(engine)
+    shim, adapter = _bindings.wasmtime_instance_t(), _bindings.wasmtime_instance_t()
+    error: int | None = _instantiate(files.shim.ptr(), store_context, byref(shim), byref(trap))
+    if error or trap:
+        return error
+    imports = _externs(len(module.import_names))()
+    name, size = _P(), c_size_t()
+    for index, wanted in enumerate(module.import_names):
+        number, target = files.exports[wanted], byref(imports, index * _EXTERN_SIZE)
+        _export_nth(store_context, byref(shim), number, byref(name), byref(size), target)
+    error = _instance_new(store_context, module.module.ptr(), imports, len(imports), byref(guest), byref(trap))
+    if error or trap:
+        return error
+    imports = _externs(2)()
+    _export_get(store_context, byref(guest), b"memory", 6, byref(imports))
+    _export_get(store_context, byref(shim), b"table", 5, byref(imports, _EXTERN_SIZE))
+    error = _instance_new(store_context, files.adapter.ptr(), imports, 2, byref(adapter), byref(trap))
+    if error or trap:
+        return error
+    extern, value = _bindings.wasmtime_extern_t(), _bindings.wasmtime_val_t()
+    _export_get(store_context, byref(adapter), FILES_GLOBAL, len(FILES_GLOBAL), byref(extern))
+    value.of.i32 = context.max_files
+    return cast("int | None", _global_set(store_context, byref(extern.of), byref(value)))
+
+
+class _Files(NamedTuple):
+    """The modules around a guest with files, for one engine."""
+
+    shim: wasmtime.InstancePre
+    exports: dict[tuple[str, str], int]
+    """The numbers of the shim's exports."""
+    adapter: wasmtime.Module
+
+
+def _files(engine: wasmtime.Engine) -> _Files:
+    if engine not in _files_of:
+        _files_of[engine] = _compile_files(engine)
+    return _files_of[engine]
+
+
+def _compile_files(engine: wasmtime.Engine) -> _Files:
+    shim = wasmtime.Module(engine, shim_text())
+    numbers = {export.name: number for number, export in enumerate(shim.exports)}
+    exports = {wanted: numbers[" ".join(wanted)] for wanted in shim_exports()}
+    linker = wasmtime.Linker(engine)
+    linker.allow_shadowing = True
+    linker.define_wasi()
+    for host in shim_imports():
+        define(linker, host)
+    return _Files(linker.instantiate_pre(shim), exports, wasmtime.Module(engine, adapter_text()))
+
+
+_files_of: WeakKeyDictionary[wasmtime.Engine, _Files] = WeakKeyDictionary()
+
+
+@functools.lru_cache(maxsize=128)
+def _externs(count: int) -> Any:
+    """The type of an array of externs, cached because ctypes leaves a new type to garbage collection."""
+    return _bindings.wasmtime_extern_t * count
 
 
 _RETURNED = Outcome("exit"), 0

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from .directory_listing import DirectoryListing
 from .invocation import Invocation, StopReason
 from .memory import Memory
 from .streams import StandardStreams
@@ -48,6 +49,8 @@ class ExecutionContext:
         "invocation",
         "is_ending",
         "is_inline",
+        "listings",
+        "max_files",
         "memory",
         "on_wait",
         "started_ns",
@@ -66,6 +69,10 @@ class ExecutionContext:
         """The argument vector, laid out as the guest reads it; None until then."""
         self.environment: StringArray | None = None
         """The environment, laid out as the guest reads it; None until then."""
+        self.listings: dict[tuple[int, int, int], DirectoryListing] = {}
+        """The directories that the guest reads, by descriptor, device and inode."""
+        self.max_files = invocation.limits.files
+        """Files and directories that the guest may have open at the same time."""
         self.exit_code: int | None = None
         """The code that the guest gave to `proc_exit`."""
         self.is_ending = False
@@ -95,6 +102,9 @@ class ExecutionContext:
             if self._wakeup >= 0:
                 os.close(self._wakeup)
                 self._wakeup = -1
+        for listing in self.listings.values():
+            listing.close()
+        self.listings.clear()
 
     def stop(self, reason: StopReason) -> None:
         """Stops the guest at its next epoch, or at once if the guest waits. The first reason counts."""

@@ -14,7 +14,7 @@ from .memory import Memory, OutOfBounds
 from .streams import CHUNK, CLOSED, STDERR, STDIN, STDOUT
 
 _IOVEC = struct.Struct("<II")
-_MAX_IOVECS = 1024
+MAX_IOVECS = 1024
 _U32 = struct.Struct("<I")
 _RIGHT_READ, _RIGHT_WRITE = 1 << 1, 1 << 6
 _UNKNOWN_FILE_TYPE = 0
@@ -30,7 +30,7 @@ def fd_write(context: ExecutionContext, descriptor: int, iovecs: int, count: int
         return errno.BADF
     if memory is None:
         return errno.FAULT
-    if count > _MAX_IOVECS:
+    if count > MAX_IOVECS:
         return errno.INVAL
     try:
         pieces = _pieces(memory, iovecs, count)
@@ -54,7 +54,7 @@ def fd_read(context: ExecutionContext, descriptor: int, iovecs: int, count: int,
         return errno.BADF
     if memory is None:
         return errno.FAULT
-    if count > _MAX_IOVECS:
+    if count > MAX_IOVECS:
         return errno.INVAL
     total = 0
     try:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 SUCCESS = 0
+ACCES = 2
 BADF = 8
 FAULT = 21
 INVAL = 28
 IO = 29
+MFILE = 33
+NAMETOOLONG = 37
 NOTDIR = 54
 NOTSOCK = 57
+NOTSUP = 58
 SPIPE = 70

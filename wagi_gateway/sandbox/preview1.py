@@ -86,3 +86,8 @@ NO_FILES = (
     _host("path_unlink_file", "iii"),
 )
 """The functions on files, of which there are none."""
+
+
+def wasm_types(parameters: str) -> str:
+    """The parameters of a HostImport in the text format."""
+    return " ".join("i64" if kind == "I" else "i32" for kind in parameters)

@@ -13,7 +13,9 @@ import time
 
 import wasmtime
 
-from ..compiler.engine import create_plain_engine
+from ..compiler.compiler import SerializedModule
+from ..compiler.engine import INSTANCES_PER_GUEST, create_plain_engine
+from .adapter import FILES_GLOBAL, adapter_text, shim_imports, shim_text
 from .context import ExecutionContext, Unwind, current
 from .host import HostImport, call
 from .invocation import Invocation, Outcome
@@ -82,8 +84,8 @@ def _limit(store: wasmtime.Store, invocation: Invocation) -> None:
     store.set_limits(
         memory_size=limits.memory,
         table_elements=limits.table_elements,
-        instances=1,
-        tables=limits.tables,
+        instances=INSTANCES_PER_GUEST,
+        tables=limits.tables + 1,
         memories=limits.memories,
     )
     store.set_epoch_deadline(1)
@@ -112,7 +114,7 @@ def _run(store: wasmtime.Store, context: ExecutionContext) -> tuple[Outcome, int
     module = invocation.module
     if module.serialized is None:
         raise wasmtime.WasmtimeError("the module was loaded for the C API backend")
-    exports = module.serialized.instantiate(store).exports(store)
+    exports = _instantiate(store, context, module.serialized).exports(store)
     for name in invocation.entrypoints:
         function = exports.get(name.decode())
         if not isinstance(function, wasmtime.Func):
@@ -124,6 +126,34 @@ def _run(store: wasmtime.Store, context: ExecutionContext) -> tuple[Outcome, int
             has_failed = ended.kind != "exit" or ended.code != 0
             return ended, memory.data_len(store) if has_failed and isinstance(memory, wasmtime.Memory) else 0
     return Outcome("exit"), 0
+
+
+def _instantiate(store: wasmtime.Store, context: ExecutionContext, serialized: SerializedModule) -> wasmtime.Instance:
+    """Instantiates the guest, between shim and adapter if it has files (`sandbox.adapter`)."""
+    module = context.invocation.module
+    if module.instance_pre:
+        return serialized.instantiate(store)
+    shim_module, adapter_module = (wasmtime.Module.deserialize(store.engine, text) for text in _serialized_files())
+    linker = wasmtime.Linker(store.engine)
+    linker.allow_shadowing = True
+    linker.define_wasi()
+    for host in shim_imports():
+        define(linker, host)
+    shim = linker.instantiate(store, shim_module).exports(store)
+    imports = [shim[" ".join(wanted)] for wanted in module.import_names]
+    guest = wasmtime.Instance(store, serialized.module(store.engine), imports)
+    adapter = wasmtime.Instance(store, adapter_module, [guest.exports(store)["memory"], shim["table"]])
+    files = adapter.exports(store)[FILES_GLOBAL.decode()]
+    assert isinstance(files, wasmtime.Global)
+    files.set_value(store, context.max_files)
+    return guest
+
+
+@cache
+def _serialized_files() -> tuple[bytearray, bytearray]:
+    engine = create_plain_engine()
+    shim, adapter = (wasmtime.Module(engine, text).serialize() for text in (shim_text(), adapter_text()))
+    return shim, adapter
 
 
 class _PublicMemory(Memory):

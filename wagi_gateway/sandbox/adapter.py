@@ -1,0 +1,313 @@
+"""The WebAssembly around a guest with volumes: the descriptors 0 to 2 are the gateway's, all others wasmtime's.
+
+Three instances share a store. The shim comes first: it offers every import of the guest, and calls the adapted ones
+through a table. Then comes the guest, which exports its memory. The adapter comes last: it imports the guest's memory,
+so that wasmtime's WASI finds it, and puts the adapted functions into the table. (The terms are those of the Component
+Model's tools.) So a call on a file costs no Python, and its entry into the adapter is an epoch check.
+
+The adapter also bounds what wasmtime does not: the pieces of a gathered read or write, the length of a path, the open
+files of a guest; and it opens regular files and directories alone, because opening a FIFO blocks.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+from . import errno
+from .descriptors import MAX_IOVECS
+from .experimental_http import EXPERIMENTAL_HTTP
+from .fd_readdir import FD_READDIR
+from .host import HostImport
+from .preview1 import MODULE, NO_FILES, PROCESS, STREAMS, wasm_types
+
+GATEWAY_MODULE = "wagi_gateway"
+"""The import module of the shim for the gateway's own functions."""
+FILES_GLOBAL = b"files"
+"""The adapter's global with the number of files that the guest may still open."""
+_MAX_PATH = 4096
+"""Bytes of a path (PATH_MAX of Linux)."""
+_DIRECTORY, _REGULAR_FILE, _SYMBOLIC_LINK = 3, 4, 7
+
+_SIGNATURES = {host.name: host.parameters for host in (*STREAMS, *NO_FILES)}
+_STREAM_FUNCTIONS = {host.name for host in STREAMS}
+_ON_PATHS = {
+    "path_create_directory": (2,),
+    "path_filestat_get": (3,),
+    "path_filestat_set_times": (3,),
+    "path_link": (3, 6),
+    "path_readlink": (2,),
+    "path_remove_directory": (2,),
+    "path_rename": (2, 5),
+    "path_symlink": (1, 4),
+    "path_unlink_file": (2,),
+}
+"""The functions on paths, and their parameters that are a path's length."""
+_ADAPTED = (*sorted(_STREAM_FUNCTIONS), "fd_readdir", *_ON_PATHS, "path_open")
+
+
+def shim_imports() -> tuple[HostImport, ...]:
+    """The gateway's functions that the shim imports, beside wasmtime's WASI."""
+    return (*PROCESS, *EXPERIMENTAL_HTTP, *_gateway_imports())
+
+
+def _gateway_imports() -> tuple[HostImport, ...]:
+    return tuple(host._replace(module=GATEWAY_MODULE) for host in (*STREAMS, FD_READDIR))
+
+
+def shim_exports() -> tuple[tuple[str, str], ...]:
+    """Module and name of the imports that a guest with volumes may have; the shim exports `MODULE NAME`."""
+    return tuple((module, name) for module, name, _ in _unadapted()) + tuple((MODULE, name) for name in _ADAPTED)
+
+
+@cache
+def shim_text() -> str:
+    """The text of the shim."""
+    hosts = _gateway_imports()
+    adapted = [(MODULE, name, _type(_SIGNATURES[name])) for name in _ADAPTED]
+    gateway = [(host.module, host.name, _type(host.parameters)) for host in hosts]
+    imports = (*adapted, *gateway, *_unadapted())
+    functions = " ".join(f'$"{module} {name}"' for module, name, _ in (*adapted, *gateway))
+    return "\n".join(
+        (
+            "(module",
+            *(f'(import "{module}" "{name}" (func $"{module} {name}" {type_}))' for module, name, type_ in imports),
+            *(f'(export "{module} {name}" (func $"{module} {name}"))' for module, name, _ in _unadapted()),
+            *(
+                f'(func (export "{module} {name}") {type_} {_arguments(name)}'
+                f" (call_indirect {type_} (i32.const {slot})))"
+                for slot, (module, name, type_) in enumerate(adapted)
+            ),
+            f'(table (export "table") {2 * len(adapted) + len(gateway)} funcref)',
+            f"(elem (i32.const {len(adapted)}) func {functions})",
+            ")",
+        )
+    )
+
+
+def _unadapted() -> list[tuple[str, str, str]]:
+    """Import module, name and type of the functions that the guest calls directly."""
+    own = [(host.module, host.name, _type(host.parameters, host.has_result)) for host in (*PROCESS, *EXPERIMENTAL_HTTP)]
+    files = [(MODULE, name, _type(parameters)) for name, parameters in _SIGNATURES.items() if name not in _ADAPTED]
+    clocks = [
+        (MODULE, "clock_res_get", _type("ii")),
+        (MODULE, "clock_time_get", _type("iIi")),
+        (MODULE, "proc_raise", _type("i")),
+    ]
+    return own + files + clocks
+
+
+def _type(parameters: str, has_result: bool = True) -> str:
+    return f"(param {wasm_types(parameters)}){' (result i32)' if has_result else ''}"
+
+
+@cache
+def adapter_text() -> str:
+    """The text of the adapter."""
+    return "\n".join(
+        (
+            "(module",
+            '(import "guest" "memory" (memory 0))',
+            '(import "shim" "table" (table 0 funcref))',
+            '(export "memory" (memory 0))',
+            f'(global $files (export "{FILES_GLOBAL.decode()}") (mut i32) (i32.const 0))',
+            *map(_on_stream, ("fd_fdstat_get", "fd_filestat_get", "fd_prestat_dir_name", "fd_seek", "fd_tell")),
+            *map(_on_iovecs, ("fd_read", "fd_pread")),
+            _GATHERED.format(
+                name="fd_write",
+                parameters="(param $descriptor i32) (param $iovecs i32) (param $count i32) (param $written_at i32)",
+                call=_wasi("fd_write", "(local.get $descriptor) (local.get $at) (i32.const 1) (local.get $written_at)"),
+                bounds=_bound_iovecs(2),
+                stream=_if_stream("fd_write"),
+            ),
+            _GATHERED.format(
+                name="fd_pwrite",
+                parameters="(param $descriptor i32) (param $iovecs i32) (param $count i32) (param $offset i64)"
+                " (param $written_at i32)",
+                call=_wasi(
+                    "fd_pwrite",
+                    "(local.get $descriptor) (local.get $at) (i32.const 1)"
+                    " (i64.add (local.get $offset) (i64.extend_i32_u (local.get $total))) (local.get $written_at)",
+                ),
+                bounds=_bound_iovecs(2),
+                stream=_if_stream("fd_pwrite"),
+            ),
+            *(_on_path(name, lengths) for name, lengths in _ON_PATHS.items()),
+            _FD_CLOSE.format(stream=_if_stream("fd_close"), call=_wasi("fd_close", "(local.get 0)")),
+            _FD_RENUMBER.format(
+                both=_gateway("fd_renumber", "(local.get 0) (local.get 1)"),
+                call=_wasi("fd_renumber", "(local.get 0) (local.get 1)"),
+                notsup=errno.NOTSUP,
+            ),
+            _STAT.format(
+                name="path_type",
+                parameters="(param $descriptor i32) (param $flags i32) (param $path i32) (param $size i32)",
+                call=_wasi(
+                    "path_filestat_get",
+                    "(local.get $descriptor) (local.get $flags) (local.get $path) (local.get $size) (i32.const 0)",
+                ),
+            ),
+            _STAT.format(
+                name="file_type",
+                parameters="(param $descriptor i32)",
+                call=_wasi("fd_filestat_get", "(local.get $descriptor) (i32.const 0)"),
+            ),
+            _PATH_OPEN.format(
+                bounds=_bound_path(3),
+                mfile=errno.MFILE,
+                acces=errno.ACCES,
+                directory=_DIRECTORY,
+                regular=_REGULAR_FILE,
+                link=_SYMBOLIC_LINK,
+                open=_wasi("path_open", " ".join(f"(local.get {index})" for index in range(9))),
+            ),
+            _FD_READDIR.format(
+                badf=errno.BADF,
+                notdir=errno.NOTDIR,
+                directory=_DIRECTORY,
+                call=_gateway(
+                    "fd_readdir",
+                    " ".join(f"(local.get {index})" for index in range(5))
+                    + " (global.get $device) (global.get $inode)",
+                ),
+            ),
+            f"(elem (i32.const 0) func {' '.join(f'${name}' for name in _ADAPTED)})",
+            ")",
+        )
+    )
+
+
+def _call(slot: int, parameters: str, arguments: str) -> str:
+    return f"(call_indirect {_type(parameters)} {arguments} (i32.const {slot}))"
+
+
+def _wasi(name: str, arguments: str) -> str:
+    """A call of wasmtime's function."""
+    return _call(len(_ADAPTED) + _ADAPTED.index(name), _SIGNATURES[name], arguments)
+
+
+def _gateway(name: str, arguments: str) -> str:
+    """A call of the gateway's function."""
+    hosts = _gateway_imports()
+    slot = next(index for index, host in enumerate(hosts) if host.name == name)
+    return _call(2 * len(_ADAPTED) + slot, hosts[slot].parameters, arguments)
+
+
+def _arguments(name: str) -> str:
+    return " ".join(f"(local.get {index})" for index in range(len(_SIGNATURES[name])))
+
+
+def _if_stream(name: str) -> str:
+    """Returns from the adapter with the gateway's result for the descriptors 0 to 2."""
+    return f"(if (i32.lt_u (local.get 0) (i32.const 3)) (then (return {_gateway(name, _arguments(name))})))"
+
+
+def _bound_iovecs(index: int) -> str:
+    return f"(if (i32.gt_u (local.get {index}) (i32.const {MAX_IOVECS})) (then (return (i32.const {errno.INVAL}))))"
+
+
+def _bound_path(index: int) -> str:
+    return (
+        f"(if (i32.gt_u (local.get {index}) (i32.const {_MAX_PATH})) (then (return (i32.const {errno.NAMETOOLONG}))))"
+    )
+
+
+def _function(name: str, *body: str) -> str:
+    return f"(func ${name} {_type(_SIGNATURES[name])} {' '.join(body)})"
+
+
+def _on_stream(name: str) -> str:
+    return _function(name, _if_stream(name), _wasi(name, _arguments(name)))
+
+
+def _on_iovecs(name: str) -> str:
+    return _function(name, _if_stream(name), _bound_iovecs(2), _wasi(name, _arguments(name)))
+
+
+def _on_path(name: str, lengths: tuple[int, ...]) -> str:
+    return _function(name, *map(_bound_path, lengths), _wasi(name, _arguments(name)))
+
+
+# wasmtime's own writes the first piece alone: each piece is a call, until one is short or fails.
+_GATHERED = """
+(func ${name} {parameters} (result i32)
+ (local $at i32) (local $end i32) (local $size i32) (local $total i32) (local $error i32)
+ {stream} {bounds}
+ (local.set $at (local.get $iovecs))
+ (local.set $end (i32.add (local.get $iovecs) (i32.shl (local.get $count) (i32.const 3))))
+ (block $done
+  (loop $next
+   (br_if $done (i32.eq (local.get $at) (local.get $end)))
+   (local.set $size (i32.load offset=4 (local.get $at)))
+   (local.set $error {call})
+   (br_if $done (local.get $error))
+   (local.set $total (i32.add (local.get $total) (i32.load (local.get $written_at))))
+   (br_if $done (i32.ne (local.get $size) (i32.load (local.get $written_at))))
+   (local.set $at (i32.add (local.get $at) (i32.const 8)))
+   (br $next)))
+ (if (i32.and (i32.ne (local.get $error) (i32.const 0)) (i32.eqz (local.get $total)))
+  (then (return (local.get $error))))
+ (i32.store (local.get $written_at) (local.get $total))
+ (i32.const 0))"""
+
+_FD_CLOSE = """
+(func $fd_close (param i32) (result i32) (local $error i32)
+ {stream}
+ (local.set $error {call})
+ (if (i32.eqz (local.get $error)) (then (global.set $files (i32.add (global.get $files) (i32.const 1)))))
+ (local.get $error))"""
+
+_FD_RENUMBER = """
+(func $fd_renumber (param i32 i32) (result i32) (local $error i32)
+ (if (i32.and (i32.lt_u (local.get 0) (i32.const 3)) (i32.lt_u (local.get 1) (i32.const 3))) (then (return {both})))
+ (if (i32.or (i32.lt_u (local.get 0) (i32.const 3)) (i32.lt_u (local.get 1) (i32.const 3)))
+  (then (return (i32.const {notsup}))))
+ (local.set $error {call})
+ (if (i32.and (i32.eqz (local.get $error)) (i32.ne (local.get 0) (local.get 1)))
+  (then (global.set $files (i32.add (global.get $files) (i32.const 1)))))
+ (local.get $error))"""
+
+# A filestat has 64 bytes, for which the guest's first bytes are saved and restored.
+_STAT = """
+(func ${name} {parameters} (result i32)
+ (local $error i32) (local $type i32)
+ (local $0 i64) (local $1 i64) (local $2 i64) (local $3 i64) (local $4 i64) (local $5 i64) (local $6 i64) (local $7 i64)
+ (local.set $0 (i64.load (i32.const 0))) (local.set $1 (i64.load (i32.const 8)))
+ (local.set $2 (i64.load (i32.const 16))) (local.set $3 (i64.load (i32.const 24)))
+ (local.set $4 (i64.load (i32.const 32))) (local.set $5 (i64.load (i32.const 40)))
+ (local.set $6 (i64.load (i32.const 48))) (local.set $7 (i64.load (i32.const 56)))
+ (local.set $error {call})
+ (if (i32.eqz (local.get $error)) (then
+  (global.set $device (i64.load (i32.const 0)))
+  (global.set $inode (i64.load (i32.const 8)))
+  (local.set $type (i32.load8_u (i32.const 16)))))
+ (i64.store (i32.const 0) (local.get $0)) (i64.store (i32.const 8) (local.get $1))
+ (i64.store (i32.const 16) (local.get $2)) (i64.store (i32.const 24) (local.get $3))
+ (i64.store (i32.const 32) (local.get $4)) (i64.store (i32.const 40) (local.get $5))
+ (i64.store (i32.const 48) (local.get $6)) (i64.store (i32.const 56) (local.get $7))
+ (if (result i32) (local.get $error) (then (i32.const -1)) (else (local.get $type))))"""
+
+# The type is found before the file is opened, because opening a FIFO blocks.
+_PATH_OPEN = """
+(global $device (mut i64) (i64.const 0))
+(global $inode (mut i64) (i64.const 0))
+(func $path_open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32) (local $type i32) (local $error i32)
+ {bounds}
+ (if (i32.le_s (global.get $files) (i32.const 0)) (then (return (i32.const {mfile}))))
+ (local.set $type (call $path_type (local.get 0) (local.get 1) (local.get 2) (local.get 3)))
+ (if (i32.ge_s (local.get $type) (i32.const 0)) (then
+  (if (i32.and (i32.ne (local.get $type) (i32.const {link})) (i32.eqz (call $is_plain (local.get $type))))
+   (then (return (i32.const {acces}))))))
+ (local.set $error {open})
+ (if (local.get $error) (then (return (local.get $error))))
+ (global.set $files (i32.sub (global.get $files) (i32.const 1)))
+ (i32.const 0))
+(func $is_plain (param $type i32) (result i32)
+ (i32.or (i32.eq (local.get $type) (i32.const {directory})) (i32.eq (local.get $type) (i32.const {regular}))))"""
+
+_FD_READDIR = """
+(func $fd_readdir (param i32 i32 i32 i64 i32) (result i32) (local $type i32)
+ (if (i32.lt_u (local.get 0) (i32.const 3)) (then (return (i32.const {badf}))))
+ (local.set $type (call $file_type (local.get 0)))
+ (if (i32.lt_s (local.get $type) (i32.const 0)) (then (return (i32.const {badf}))))
+ (if (i32.ne (local.get $type) (i32.const {directory})) (then (return (i32.const {notdir}))))
+ {call})"""
