@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import ctypes
 import time
+from functools import cache
 
 import wasmtime
 
 from ..compiler.compiler import SerializedModule
-from ..compiler.engine import INSTANCES_PER_GUEST, create_plain_engine
+from ..compiler.engine import create_plain_engine
 from .adapter import FILES_GLOBAL, adapter_text, shim_imports, shim_text
 from .context import ExecutionContext, Unwind, current
 from .host import HostImport, call
@@ -80,12 +81,12 @@ def _outcome(context: ExecutionContext, error: Exception) -> Outcome:
 
 
 def _limit(store: wasmtime.Store, invocation: Invocation) -> None:
-    limits = invocation.limits
+    limits, extra = invocation.limits, 0 if invocation.module.instance_pre else 1
     store.set_limits(
         memory_size=limits.memory,
         table_elements=limits.table_elements,
-        instances=INSTANCES_PER_GUEST,
-        tables=limits.tables + 1,
+        instances=1 + 2 * extra,
+        tables=limits.tables + extra,
         memories=limits.memories,
     )
     store.set_epoch_deadline(1)
@@ -144,8 +145,8 @@ def _instantiate(store: wasmtime.Store, context: ExecutionContext, serialized: S
     guest = wasmtime.Instance(store, serialized.module(store.engine), imports)
     adapter = wasmtime.Instance(store, adapter_module, [guest.exports(store)["memory"], shim["table"]])
     files = adapter.exports(store)[FILES_GLOBAL.decode()]
-    assert isinstance(files, wasmtime.Global)
-    files.set_value(store, context.max_files)
+    if isinstance(files, wasmtime.Global):
+        files.set_value(store, context.max_files)
     return guest
 
 
