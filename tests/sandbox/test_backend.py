@@ -57,8 +57,8 @@ TOO_LARGE = '(module (memory (export "memory") 1000) (func (export "_start")))'
         (BAD_START, {"entrypoint": None}, ("trap", 0, "wasm `unreachable` instruction executed")),
     ],
     ids=(
-        "returns|exits|instantiated only|no such export|not UTF-8: arguments|environment|standard input is gone, and not read|volume|trap|initializer"
-        "|start function"
+        "returns|exits|instantiated only|no such export|arguments are not UTF-8|environment is not UTF-8"
+        "|standard input is gone|volume|trap|initializer|start function"
     ).split("|"),
 )
 def test_ends(wat: str, given: dict[str, object], expected: tuple[str, int, str]) -> None:

@@ -119,9 +119,7 @@ def test_host_calls_pause_now_and_then(context: ExecutionContext, monkeypatch: p
     assert pauses == [_HOST_CALL_PAUSE] * 10
 
 
-def test_host_calls_of_an_inline_guest_do_not_pause(
-    context: ExecutionContext, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_host_calls_of_an_inline_guest_do_not_pause(context: ExecutionContext, monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
     monkeypatch.setattr(time, "sleep", pauses.append)
     context.is_inline = True

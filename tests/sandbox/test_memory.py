@@ -18,7 +18,9 @@ def test_within_its_bounds(start: int, size: int) -> None:
     assert memory.read(0, 16).count(b"x") == size
 
 
-@pytest.mark.parametrize(("start", "size"), [(16, 1), (17, 0), (0, 17), (15, 2), (2**32 - 1, 2), (2**32 - 1, 2**32 - 1)])
+@pytest.mark.parametrize(
+    ("start", "size"), [(16, 1), (17, 0), (0, 17), (15, 2), (2**32 - 1, 2), (2**32 - 1, 2**32 - 1)]
+)
 def test_beyond_its_bounds(start: int, size: int) -> None:
     memory = BytesMemory(16)
     for access in (memory.check, memory.read):
