@@ -21,7 +21,6 @@ from wagi_gateway.sources.file import WasmSource
 
 EMPTY = '(module (func (export "_start")))'
 WASI = '(import "wasi_snapshot_preview1" "{}" (func {}))'
-ASSEMBLYSCRIPT = r'(module (memory 1) (data (i32.const 0) "~\00l\00i\00b\00/\00"))'
 
 
 def source(text: str | bytes, name: str = "guest.wat") -> WasmSource:
@@ -29,11 +28,11 @@ def source(text: str | bytes, name: str = "guest.wat") -> WasmSource:
     return WasmSource(name, data, hashlib.sha256(data).hexdigest())
 
 
-def define_host(linker: wasmtime.Linker, needs_full_fd_write: bool) -> None:
-    """A host function, and another one where `fd_write` writes all buffers."""
+def define_host(linker: wasmtime.Linker, has_files: bool) -> None:
+    """A host function, and another one for guests with files."""
     linker.define_func("host", "call", wasmtime.FuncType([], []), lambda: None)
-    if needs_full_fd_write:
-        linker.define_func("host", "full_fd_write", wasmtime.FuncType([], []), lambda: None)
+    if has_files:
+        linker.define_func("host", "on_files", wasmtime.FuncType([], []), lambda: None)
 
 
 def compiler(cache: ArtefactCache | None = None, **options: object) -> Compiler:
@@ -245,7 +244,7 @@ def test_what_a_module_exports_and_imports() -> None:
     assert module.exports == ("_start", "_initialize", "add")
     assert module.is_reactor
     assert module.imports == {"wasi_snapshot_preview1", "host"}
-    assert (module.reads_arguments, module.reads_environment) == (True, False)
+    assert module.import_names == (("wasi_snapshot_preview1", "args_get"), ("host", "call"))
 
 
 TWO = "(param i32 i32) (result i32)"
@@ -256,8 +255,8 @@ TWO = "(param i32 i32) (result i32)"
     [
         ("", True),
         (WASI.format("environ_get", TWO), True),
-        (WASI.format("random_get", TWO), False),
-        (WASI.format("poll_oneoff", "(param i32 i32 i32 i32) (result i32)"), False),
+        (WASI.format("random_get", TWO), True),
+        (WASI.format("poll_oneoff", "(param i32 i32 i32 i32) (result i32)"), True),
         ('(import "host" "call" (func))', False),
         (f"(func {'nop ' * 100_000})", True),
         (f"(func {'nop ' * 132_000})", False),
@@ -269,15 +268,20 @@ def test_is_interruptible(fields: str, expected: bool) -> None:
     assert compiler().load(source(text)).is_interruptible == expected
 
 
-def test_only_assemblyscript_without_volumes_gets_another_fd_write() -> None:
+def test_a_guest_with_files_is_linked_with_other_functions() -> None:
     own = compiler()
-    importing = ASSEMBLYSCRIPT.replace("(module", '(module (import "host" "full_fd_write" (func))')
-    needs_it, either = (source(bytes(wasmtime.wat2wasm(text))) for text in (importing, ASSEMBLYSCRIPT))
-    assert not own.load(needs_it).is_interruptible
-    with pytest.raises(StartupError, match=r"imports host\.full_fd_write, which this gateway does not provide"):
-        own.load(needs_it, has_files=True)
-    plain, full = own.load(either, has_files=True), own.load(either)
-    assert (plain.is_interruptible, full.is_interruptible) == (True, False)
+    needs_it = source('(module (import "host" "on_files" (func)))')
+    assert not own.load(needs_it, has_files=True).is_interruptible
+    with pytest.raises(StartupError, match=r"imports host\.on_files, which this gateway does not provide"):
+        own.load(needs_it)
+
+
+def test_a_module_with_and_without_files() -> None:
+    own, either = compiler(), source(f'(module {WASI.format("args_get", TWO)} (memory (export "memory") 1))')
+    plain, with_files = own.load(either), own.load(either, has_files=True)
+    assert (plain.is_interruptible, with_files.is_interruptible) == (True, False)
+    assert (plain.instance_pre is None, with_files.instance_pre is None) == (False, True)
+    assert (own.load(either), own.load(either, has_files=True)) == (plain, with_files)
 
 
 def test_another_release_serializes_modules_for_engines_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support import guests
 from tests.support.sandbox import invocation
-from wagi_gateway.sandbox.context import ExecutionContext
+from wagi_gateway.sandbox.context import _CALLS_PER_PAUSE, _HOST_CALL_PAUSE, ExecutionContext, Unwind
 
 pytestmark = pytest.mark.parametrize("path", ["hot"], indirect=True)
 
@@ -111,15 +111,49 @@ def test_without_a_descriptor_the_guest_stops(context: ExecutionContext, monkeyp
     assert context.stop_reason == "descriptors"
 
 
-def test_host_calls_beyond_the_budget_pause(context: ExecutionContext, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_host_calls_pause_now_and_then(context: ExecutionContext, monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
     monkeypatch.setattr(time, "sleep", pauses.append)
-    for _ in range(1000):
+    for _ in range(10 * _CALLS_PER_PAUSE):
         context.count_host_call()
-        context.refund_host_call()
-    for _ in range(1003):
+    assert pauses == [_HOST_CALL_PAUSE] * 10
+
+
+def test_host_calls_of_an_inline_guest_do_not_pause(context: ExecutionContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    context.is_inline = True
+    for _ in range(10 * _CALLS_PER_PAUSE):
         context.count_host_call()
-    assert pauses == [0.001] * 3
+    assert pauses == []
+
+
+@pytest.mark.parametrize("end", ["stop", "interrupt", "deadline"])
+def test_no_host_call_of_a_guest_that_has_to_end(context: ExecutionContext, end: str) -> None:
+    context.raise_if_ending()
+    if end == "stop":
+        context.stop("shutdown")
+    elif end == "interrupt":
+        context.interrupt()
+    else:
+        context.deadline = 0.0
+        context.must_stop()
+    with pytest.raises(Unwind):
+        context.count_host_call()
+    with pytest.raises(Unwind):
+        context.raise_if_ending()
+
+
+def test_an_interrupted_guest_was_not_stopped(context: ExecutionContext) -> None:
+    context.interrupt()
+    assert (context.is_ending, context.stop_reason, context.must_stop()) == (True, None, False)
+
+
+def test_an_inline_guest_leaves_in_the_place_of_a_wait(context: ExecutionContext) -> None:
+    context.is_inline = True
+    with pytest.raises(Unwind):
+        context.wait(LONG)
+    assert (context.is_ending, context.stop_reason) == (True, None)
 
 
 def test_a_wake_after_the_end_does_nothing() -> None:

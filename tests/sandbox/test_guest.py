@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from wagi_gateway.sandbox.stdio import Stdio
 
 from tests.support import guests
 from tests.support.sandbox import SETTINGS, compiler, define, warm
@@ -31,6 +30,7 @@ from wagi_gateway.compiler.compiler import Compiler, WarmModule
 from wagi_gateway.compiler.engine import create_engine
 from wagi_gateway.config.settings import Limits
 from wagi_gateway.sandbox.backend import choose
+from wagi_gateway.sandbox.context import ExecutionContext
 from wagi_gateway.sandbox.guest import Guest
 from wagi_gateway.sandbox.inline import TIME_SLICE, InlinePolicy, Watchdog
 from wagi_gateway.sandbox.invocation import Invocation, Outcome, StopReason
@@ -196,19 +196,18 @@ def test_a_module_runs_inline_after_fast_runs() -> None:
     assert first.end == later.end == (HELLO, b"", "exit", 0, "", None)
 
 
-RANDOM = '(import "wasi_snapshot_preview1" "random_get" (func $random (param i32 i32) (result i32)))'
+CALLS_OUT = '(import "wasi_experimental_http" "close" (func (param i32) (result i32)))'
 
 
 @pytest.mark.parametrize(
     ("wat", "given"),
     [
-        (f'(module {guests.POLL} (memory (export "memory") 1) (func (export "_start")))', {}),
-        (f'(module {RANDOM} (memory (export "memory") 1) (func (export "_start")))', {}),
+        (f'(module {CALLS_OUT} (memory (export "memory") 1) (func (export "_start")))', {}),
         (f'(module (memory (export "memory") 1) (func (export "_start") {"(nop)" * 140_000}))', {}),
         (guests.NO_OUTPUT, {"volumes": ((b"/tmp", b"/tmp", False),)}),
         (guests.NO_OUTPUT, {"stdin": 0}),
     ],
-    ids=["calls the gateway", "random numbers", "long function", "volume", "spooled body"],
+    ids=["calls out", "long function", "volume", "spooled body"],
 )
 def test_a_guest_that_could_block_never_runs_inline(wat: str, given: dict[str, object]) -> None:
     async def test(sandbox: Sandbox) -> list[bool]:
@@ -305,7 +304,7 @@ def test_the_same_end_inline_and_on_a_thread(given: dict[str, object]) -> None:
         module = ModuleUnderTest(**given)  # type: ignore[arg-type]
         on_thread, before = await run(sandbox, module, has_input=True), await run(sandbox, module)
         inline = await run_inline(sandbox, module)
-        assert (await run(sandbox, module)).end == before.end  # with the same pipes
+        assert (await run(sandbox, module)).end == before.end
         return on_thread, inline
 
     on_thread, inline = with_sandbox(test)
@@ -404,6 +403,27 @@ def test_a_guest_is_restarted_before_its_entrypoint(where: str) -> None:
     assert ended.end == (b"initialized\n" * 2, b"", "exit", 0, "", None)
 
 
+RANDOM = '(import "wasi_snapshot_preview1" "random_get" (func $random (param i32 i32) (result i32)))'
+SLEEPS = """(i32.store (i32.const 128) (i32.const 1)) (i64.store (i32.const 136) (i64.const 20000000))
+ (drop (call $poll (i32.const 112) (i32.const 256) (i32.const 1) (i32.const 300)))"""
+IN_A_ROW = "(drop (call $fd_write (i32.const 1) (i32.const 256) (i32.const 1024) (i32.const 8)))" * 2000
+
+
+@pytest.mark.parametrize(
+    ("fields", "instructions", "pages"),
+    [
+        (guests.POLL, SLEEPS, 2),
+        (RANDOM, f"(drop (call $random (i32.const 65536) (i32.const {200 * MIB})))", 201 * 16),
+        ("", IN_A_ROW, 2),
+    ],
+    ids=["sleeps", "random numbers", "many calls in a row"],
+)
+def test_a_host_call_that_blocks_is_restarted_on_a_thread(fields: str, instructions: str, pages: int) -> None:
+    ended = run_restarted(guests.if_argument(instructions, fields=fields, pages=pages))
+    assert ended.held < HELD
+    assert ended.end == (HELLO, b"", "exit", 0, "", None)
+
+
 def test_time_is_counted_from_the_beginning() -> None:
     ended = run_alone(guests.if_argument(FOREVER), time=0.001)  # the time is over before a restart
     assert ended.failure == "the guest ran into limits.time (0.001 s)"
@@ -411,7 +431,7 @@ def test_time_is_counted_from_the_beginning() -> None:
 
 
 def test_many_guests_are_restarted_at_once() -> None:
-    """Each guest has pipes of its own, and its whole output is its own."""
+    """The whole output of each guest is its own."""
 
     async def test(sandbox: Sandbox) -> list[Ended]:
         prints = (
@@ -536,7 +556,7 @@ def test_output_before_an_endless_loop() -> None:
     assert with_sandbox(test) == HELLO
 
 
-def test_pipes_are_empty_after_each_guest() -> None:
+def test_no_output_of_a_guest_is_anothers() -> None:
     async def test(sandbox: Sandbox) -> None:
         say = f"(call $write (i32.const 1) (i32.const 512) (i32.const {len(HELLO)}))"
         leaves = ModuleUnderTest(guests.if_argument(f"{say} {LONG} {say}", fields=CLOCK))
@@ -612,8 +632,8 @@ def test_the_handler_of_a_signal_raises_while_a_guest_runs(monkeypatch: pytest.M
     is_running = threading.Event()
     main_thread = threading.get_ident()
 
-    def enter(watchdog: Watchdog, outputs: Stdio) -> None:
-        plain_enter(watchdog, outputs)
+    def enter(watchdog: Watchdog, context: ExecutionContext) -> None:
+        plain_enter(watchdog, context)
         is_running.set()
 
     def send() -> None:

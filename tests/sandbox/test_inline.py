@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import random
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import pytest
 import wasmtime
 
 from tests.conftest import wait_until
 from tests.support import guests
-from tests.support.sandbox import compiler
+from tests.support.sandbox import compiler, invocation
+from wagi_gateway.sandbox.context import ExecutionContext
 from wagi_gateway.sandbox.inline import TIME_SLICE, TIME_SLICE_EPOCHS, InlinePolicy, Watchdog
 
 TURNS = 1500
@@ -24,9 +24,21 @@ TIMEOUT = 10.0
 pytestmark = pytest.mark.parametrize("path", ["hot"], indirect=True)
 
 
+class CountingWatchdog(Watchdog):
+    """A watchdog that counts its checks of a guest."""
+
+    def __init__(self) -> None:
+        super().__init__(compiler().engine)
+        self.checks = threading.Semaphore(0)
+
+    def _check(self, context: ExecutionContext) -> None:
+        self.checks.release()
+        super()._check(context)
+
+
 @contextmanager
-def watching() -> Iterator[Watchdog]:
-    watchdog = Watchdog(compiler().engine)
+def watching() -> Iterator[CountingWatchdog]:
+    watchdog = CountingWatchdog()
     watchdog.start()
     try:
         yield watchdog
@@ -38,34 +50,53 @@ def is_parked(watchdog: Watchdog) -> bool:
     return not watchdog._is_needed.is_set()
 
 
-def test_a_guest_that_blocks_is_cut_off_once() -> None:
-    cuts: list[int] = []
-    has_cut = threading.Event()
+class Guest(ExecutionContext):
+    """A guest that calls a function when it is interrupted."""
 
-    def cut(nothing: int) -> None:
-        cuts.append(len(os.read(nothing, 1)))
-        has_cut.set()
+    __slots__ = ("_on_interrupt",)
 
+    def __init__(self, on_interrupt: Callable[[], None] = lambda: None) -> None:
+        super().__init__(invocation(guests.HELLO))
+        self._on_interrupt = on_interrupt
+
+    def interrupt(self) -> None:
+        super().interrupt()
+        self._on_interrupt()
+
+
+def compute_until(is_done: Callable[[], bool]) -> None:
+    """Uses processor time, as a guest on this thread, until a condition holds."""
+    end = time.monotonic() + TIMEOUT
+    while not is_done():
+        assert time.monotonic() < end
+
+
+def test_a_guest_that_computes_is_interrupted() -> None:
+    guest = Guest()
     with watching() as watchdog:
-        watchdog.enter(Blocked(cut))  # type: ignore[arg-type]
-        assert has_cut.wait(TIMEOUT)
+        watchdog.enter(guest)
+        compute_until(lambda: guest.is_ending)
         next_epoch = threading.Event()
         watchdog._engine = _NotifyingEngine(watchdog._engine, next_epoch)  # type: ignore[assignment]
         assert next_epoch.wait(TIMEOUT)
-        assert watchdog.leave() is not None
-    assert cuts == [0]
+        worked = watchdog.leave()
+    assert worked is not None
+    assert TIME_SLICE / 2 < worked < 1
+    assert guest.stop_reason is None
 
 
-def test_a_guest_that_leaves_in_time_is_not_cut_off() -> None:
+def test_a_guest_that_leaves_in_time_is_not_interrupted() -> None:
     with watching() as watchdog:
         for _ in range(1000):
-            watchdog.enter(Blocked(lambda _: None))  # type: ignore[arg-type]
+            guest = Guest()
+            watchdog.enter(guest)
             if watchdog.leave() is None:
+                assert not guest.is_ending
                 return
-    raise AssertionError("all were cut off")
+    raise AssertionError("all were interrupted")
 
 
-def test_a_guest_that_blocks_meets_epochs() -> None:
+def test_a_guest_that_computes_meets_epochs() -> None:
     store = wasmtime.Store(compiler().engine)
     store.set_epoch_deadline(TIME_SLICE_EPOCHS)
     module = wasmtime.Module(store.engine, guests.LOOP)
@@ -82,24 +113,24 @@ def test_a_guest_that_blocks_meets_epochs() -> None:
     guest = threading.Thread(target=loop, daemon=True)
     guest.start()
     with watching() as watchdog:
-        watchdog.enter(Blocked(lambda _: None))  # type: ignore[arg-type]
-        guest.join(TIMEOUT)
+        watchdog.enter(Guest())
+        compute_until(lambda: not guest.is_alive())
         assert watchdog.leave() is not None
     assert len(ended) == 1
 
 
-def test_no_cut_after_a_guest_has_left() -> None:
-    """`leave` waits for a cut that has begun already."""
+def test_no_interruption_after_a_guest_has_left() -> None:
+    """`leave` waits for an interruption that has begun already."""
     has_begun, may_end, is_done = threading.Event(), threading.Event(), threading.Event()
 
-    def cut(_nothing: int) -> None:
+    def interrupt() -> None:
         has_begun.set()
         assert may_end.wait(TIMEOUT)
         is_done.set()
 
     with watching() as watchdog:
-        watchdog.enter(Blocked(cut))  # type: ignore[arg-type]
-        assert has_begun.wait(TIMEOUT)
+        watchdog.enter(Guest(interrupt))
+        compute_until(has_begun.is_set)
         threading.Timer(0.01, may_end.set).start()
         assert watchdog.leave() is not None
         assert is_done.is_set()
@@ -109,64 +140,23 @@ def test_no_cut_after_a_guest_has_left() -> None:
 
 
 def test_a_parked_watchdog_wakes_up() -> None:
-    is_called = threading.Event()
-
-    def cut(_nothing: int) -> None:
-        is_called.set()
-
     with watching() as watchdog:
         for _ in range(3):
             wait_until(lambda: is_parked(watchdog))
-            watchdog.enter(Blocked(cut))  # type: ignore[arg-type]
-            assert is_called.wait(TIMEOUT)
+            guest = Guest()
+            watchdog.enter(guest)
+            compute_until(lambda guest=guest: guest.is_ending)  # type: ignore[misc]
             watchdog.leave()
-            is_called.clear()
 
 
-@dataclass(frozen=True, slots=True)
-class Blocked:
-    """Outputs of a guest that is blocked in a write."""
-
-    cut: Callable[[int], None]
-
-    def is_full(self) -> bool:
-        return True
-
-
-class Idle:
-    """Outputs of a guest that has room to write."""
-
-    def __init__(self) -> None:
-        self.checks = threading.Semaphore(0)
-        self.is_cut = threading.Event()
-
-    def is_full(self) -> bool:
-        self.checks.release()
-        return False
-
-    def cut(self, _nothing: int) -> None:
-        self.is_cut.set()
-
-
-def test_a_guest_without_a_processor_is_not_cut_off() -> None:
+def test_a_guest_without_a_processor_is_not_interrupted() -> None:
     """This thread sleeps while the watchdog checks its processor time, like a guest that waits for a processor."""
-    outputs = Idle()
+    guest = Guest()
     with watching() as watchdog:
-        watchdog.enter(outputs)  # type: ignore[arg-type]
-        assert all(outputs.checks.acquire(timeout=TIMEOUT) for _ in range(20))
+        watchdog.enter(guest)
+        assert all(watchdog.checks.acquire(timeout=TIMEOUT) for _ in range(20))
         assert watchdog.leave() is None
-    assert not outputs.is_cut.is_set()
-
-
-def test_a_guest_that_computes_is_cut_off() -> None:
-    outputs = Idle()
-    with watching() as watchdog:
-        watchdog.enter(outputs)  # type: ignore[arg-type]
-        while not outputs.is_cut.is_set():
-            pass
-        worked = watchdog.leave()
-    assert worked is not None
-    assert TIME_SLICE / 2 < worked < 1
+    assert not guest.is_ending
 
 
 class _NotifyingEngine:
@@ -226,15 +216,15 @@ def test_no_guest_is_taken_for_another() -> None:
         for turn in range(TURNS):
             count = len(seen)
             inside[0] = turn
-            watchdog.enter(Blocked(lambda _, turn=turn: seen.append((turn, inside[0]))))  # type: ignore[arg-type, misc]
+            watchdog.enter(Guest(lambda turn=turn: seen.append((turn, inside[0]))))  # type: ignore[misc]
             if turn % 10 == 0:
-                wait_until(lambda count=count: len(seen) > count)  # type: ignore[misc]
+                compute_until(lambda count=count: len(seen) > count)  # type: ignore[misc]
             else:
                 for _ in range(chance.randrange(2000)):
                     pass
-            was_cut = watchdog.leave() is not None
+            was_interrupted = watchdog.leave() is not None
             inside[0] = -1
-            assert was_cut == (len(seen) > count)
+            assert was_interrupted == (len(seen) > count)
     assert len(seen) >= TURNS / 10
     assert [(turn, other) for turn, other in seen if turn != other] == []
 

@@ -10,13 +10,13 @@ import pytest
 from tests.support import guests
 from tests.support.memory import BytesMemory
 from tests.support.sandbox import invocation
-from wagi_gateway.sandbox.context import ExecutionContext
-from wagi_gateway.sandbox.host import Memory
-from wagi_gateway.sandbox.poll_oneoff import POLL_ONEOFF
+from wagi_gateway.sandbox.context import ExecutionContext, Unwind
+from wagi_gateway.sandbox.memory import Memory
+from wagi_gateway.sandbox.poll_oneoff import poll_oneoff
 
 pytestmark = pytest.mark.parametrize("path", ["hot"], indirect=True)
 
-SUCCESS, FAULT, INVALID = 0, 21, 28
+SUCCESS, BADF, FAULT, INVALID = 0, 8, 21, 28
 CLOCK, FD_READ, FD_WRITE = 0, 1, 2
 REALTIME, MONOTONIC, PROCESS = 0, 1, 2
 MILLISECOND = 1_000_000
@@ -37,7 +37,8 @@ def poll(*subscriptions: bytes, limit: float = 20.0) -> tuple[int, list[tuple[in
         memory.write(48 * number, subscription)
     context = ExecutionContext(invocation(guests.HELLO, time=limit))
     context.begin()
-    result = POLL_ONEOFF.function(context, memory, [0, 32768, len(subscriptions), 65532])
+    context.memory = memory
+    result = poll_oneoff(context, 0, 32768, len(subscriptions), 65532)
     context.end()
     count = struct.unpack("<I", memory.read(65532, 4))[0]
     events = struct.iter_unpack("<QHB21x", memory.read(32768, 32 * count))
@@ -65,6 +66,38 @@ def test_events(subscriptions: list[bytes], events: list[tuple[int, int, int]]) 
     assert poll(*subscriptions) == (SUCCESS, events)
 
 
+@pytest.mark.parametrize(
+    ("tag", "number", "error", "ready"),
+    [
+        (FD_READ, 0, SUCCESS, 4),
+        (FD_WRITE, 0, SUCCESS, 4),
+        (FD_WRITE, 1, SUCCESS, 1),
+        (FD_WRITE, 2, BADF, 0),
+        (FD_READ, 3, BADF, 0),
+        (FD_WRITE, 2**32 - 1, BADF, 0),
+    ],
+    ids="the unread body|write to it|output|closed|a file of a guest without files|no descriptor".split("|"),
+)
+def test_readiness(tag: int, number: int, error: int, ready: int) -> None:
+    memory = BytesMemory(1024)
+    memory.write(0, descriptor(9, tag, number))
+    context = ExecutionContext(invocation(guests.HELLO, stdin=b"a body"))
+    context.streams.read_stdin(2)
+    context.streams.close(2)
+    context.memory = memory
+    assert poll_oneoff(context, 0, 512, 1, 1020) == SUCCESS
+    assert struct.unpack("<QHB5xQ", memory.read(512, 24)) == (9, error, tag, ready)
+
+
+def test_a_guest_on_the_event_loops_thread_does_not_sleep() -> None:
+    context = ExecutionContext(invocation(guests.HELLO))
+    context.is_inline, context.memory = True, BytesMemory(1024)
+    context.memory.write(0, clock(7, 10**12))
+    with pytest.raises(Unwind):
+        poll_oneoff(context, 0, 512, 1, 1020)
+    assert context.is_ending
+
+
 def test_a_sleep_ends_with_the_guests_time() -> None:
     begin = time.monotonic()
     assert poll(clock(7, 3600 * 10**9), limit=0.05)[0] == SUCCESS
@@ -86,4 +119,5 @@ def test_a_sleep_ends_with_the_guests_time() -> None:
 )
 def test_bounds(memory: Memory | None, arguments: list[int], result: int) -> None:
     context = ExecutionContext(invocation(guests.HELLO))
-    assert POLL_ONEOFF.function(context, memory, arguments) == result
+    context.memory = memory
+    assert poll_oneoff(context, *arguments) == result

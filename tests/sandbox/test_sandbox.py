@@ -7,6 +7,7 @@ import gc
 import os
 import resource
 import struct
+import threading
 from pathlib import Path
 
 import pytest
@@ -75,7 +76,7 @@ def test_closing_ends_every_guest(wat: str) -> None:
     assert asyncio.run(asyncio.wait_for(main(), 5)) == ["the server is stopping"] * 3
 
 
-def test_pipes_are_empty_after_every_end() -> None:
+def test_no_output_of_an_ended_guest_is_anothers() -> None:
     async def main() -> None:
         async with Sandbox(compiler().engine) as sandbox:
             for wat in (guests.HELLO, guests.TRAP, guests.ENDLESS_STDOUT, guests.exits(1, b"x" * 100_000)):
@@ -104,18 +105,38 @@ def test_descriptors_are_given_back() -> None:
         gc.enable()
 
 
-def test_no_descriptor_left(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("path", ["hot"], indirect=True)
+def test_a_guest_needs_no_descriptor() -> None:
     async def main() -> None:
         async with Sandbox(compiler().engine) as sandbox:
+            given = invocation(guests.HELLO, stdin=b"body")
+            soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+            lowest = os.dup(0)
+            os.close(lowest)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+            try:
+                with pytest.raises(OSError, match="Too many open files"):
+                    os.dup(0)
+                guest = sandbox.start(given)
+                assert (await guest.read()).endswith(b"hello world\n")
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
-            def exhausted() -> tuple[int, int]:
-                raise OSError(24, "Too many open files")
+    asyncio.run(main())
 
+
+def test_no_thread_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def main() -> None:
+        async with Sandbox(compiler().engine) as sandbox:
+            given = invocation(guests.HELLO)
             with monkeypatch.context() as patch:
-                patch.setattr(os, "pipe", exhausted)
-                with pytest.raises(AtCapacity, match="Too many open files"):
-                    sandbox.start(invocation(guests.HELLO))
-            assert (await sandbox.start(invocation(guests.HELLO)).read()).endswith(b"hello world\n")
+                patch.setattr(threading.Thread, "start", refuse)
+                with pytest.raises(AtCapacity, match="can't start new thread"):
+                    sandbox.start(given)
+            assert (await sandbox.start(given).read()).endswith(b"hello world\n")
 
     asyncio.run(main())
 

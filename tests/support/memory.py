@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from wagi_gateway.sandbox.host import Memory
+from wagi_gateway.sandbox.memory import Memory
 
 
 class BytesMemory(Memory):
-    """A linear memory of some bytes."""
+    """A linear memory of some bytes, which may grow."""
 
-    __slots__ = ("data",)
+    __slots__ = ("_max_size",)
 
-    def __init__(self, size: int) -> None:
-        super().__init__(size)
-        self.data = bytearray(size)
+    def __init__(self, size: int, max_size: int | None = None) -> None:
+        """`max_size` is the size after the first `refresh`, as of a guest that has called `memory.grow`."""
+        self._max_size = max_size or size
+        super().__init__(memoryview(bytearray(self._max_size)), size)
 
-    def read(self, start: int, size: int) -> bytes:
-        self.check(start, size)
-        return bytes(self.data[start : start + size])
-
-    def write(self, start: int, data: bytes) -> None:
-        self.check(start, len(data))
-        self.data[start : start + len(data)] = data
+    def refresh(self) -> None:
+        self.size = self._max_size

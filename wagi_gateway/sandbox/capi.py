@@ -86,7 +86,9 @@ _Callback = ctypes.CFUNCTYPE(_P, _P, _P, _P, c_size_t)
 _error_new = _bind(_keep_gil, "wasmtime_error_new", _P, c_char_p)
 _error_message = _bind(_keep_gil, "wasmtime_error_message", None, _P, _P)
 _error_delete = _bind(_keep_gil, "wasmtime_error_delete", None, _P)
-_trap_new = _bind(_keep_gil, "wasmtime_trap_new", _P, c_char_p, c_size_t)
+_trap_new_code = _bind(_keep_gil, "wasmtime_trap_new_code", _P, c_uint8)
+_TRAP_INTERRUPT = 10
+"""The trap of an epoch. A trap with a message would come back as an error."""
 _trap_message = _bind(_keep_gil, "wasm_trap_message", None, _P, _P)
 _trap_delete = _bind(_keep_gil, "wasm_trap_delete", None, _P)
 
@@ -335,7 +337,7 @@ def _callback(function: HostFunction, parameters: str, failed: int) -> Any:
         try:
             raw[0] = call(function, arguments, failed)
         except Unwind:
-            return int(_trap_new(b"ended by the gateway", 20))
+            return int(_trap_new_code(_TRAP_INTERRUPT))
         return 0
 
     return callback

@@ -62,6 +62,7 @@ def _write_strings(context: ExecutionContext, strings: StringArray, pointers_at:
     if context.memory is None:
         return errno.FAULT
     try:
+        context.memory.check(block_at, len(strings.block))
         context.memory.write(pointers_at, strings.pointers(block_at))
         context.memory.write(block_at, strings.block)
     except OutOfBounds:
