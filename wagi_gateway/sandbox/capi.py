@@ -260,18 +260,16 @@ def _size_of_memory(context: int, instance: Any) -> int:
 
 
 def _outcome(context: ExecutionContext, error: int | None, trap: c_void_p) -> Outcome | None:
-    """The end of the guest, if it has ended: by a trap, or by an error, such as that of a host function's Unwind."""
     if trap:
         message = _bindings.wasm_byte_vec_t()
         _trap_message(trap, byref(message))
         _trap_delete(trap)
-        return Outcome("trap", 0, _take_text(message))
-    if error:
-        if context.exit_code is not None:
-            _error_delete(error)
-            return Outcome("exit", context.exit_code)
-        return Outcome("failed", 0, _take_error(error))
-    return None
+        ended = Outcome("trap", 0, _take_text(message))
+    elif error:
+        ended = Outcome("failed", 0, _take_error(error))
+    else:
+        return None
+    return ended if context.exit_code is None else Outcome("exit", context.exit_code)
 
 
 def _take_error(error: int) -> str:
