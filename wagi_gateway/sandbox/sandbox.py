@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import resource
 import sys
 import threading
@@ -71,7 +72,10 @@ class Sandbox:
         self._recent: list[Guest] = []
         """Guests that were started on a thread and do not stream yet."""
         self._recent_timer: asyncio.TimerHandle | None = None
-        self._files_left = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
+        self._probe = -1
+        """A descriptor of /dev/null, duplicated to find the lowest free descriptor."""
+        self._max_descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self._files_left = self._max_descriptors // 2
         """Descriptors that are left for the files of guests; the other half is for everything else."""
         self._ticker = threading.Thread(target=self._tick, name="epoch", daemon=True)
 
@@ -80,6 +84,8 @@ class Sandbox:
         self.loop = asyncio.get_running_loop()
         sys.setswitchinterval(min(sys.getswitchinterval(), _SWITCH_INTERVAL))
         with contextlib.ExitStack() as undo:
+            self._probe = os.open(os.devnull, os.O_RDONLY)
+            undo.callback(os.close, self._probe)
             self._allows_inline = self._backend.can_run_inline and can_hold_guest()
             if self._allows_inline:
                 self._watchdog.start()
@@ -102,6 +108,7 @@ class Sandbox:
         if self._allows_inline:
             await asyncio.to_thread(self._watchdog.close)
         await asyncio.to_thread(self._ticker.join)
+        os.close(self._probe)
         self._threads.close()
 
     def start(
@@ -152,7 +159,7 @@ class Sandbox:
             outcome = _failed(error)
         worked = self._watchdog.leave()
         context.is_inline = False
-        has_ended = outcome.kind == "exit" or not (context.is_ending or outcome.was_interrupted)
+        has_ended = outcome.kind != "trap" or not (context.is_ending or outcome.was_interrupted)
         if has_ended and worked is None:
             policy.count_inline_run()
         else:
@@ -237,10 +244,27 @@ class Sandbox:
                 self._threads.shrink(self._peak + 1)
                 self._peak = len(self._running)
                 window_ends = time.monotonic() + _PEAK_WINDOW
+            if self._descriptors_are_short():
+                self._stop_guests_that_call_out()
             for guest in list(self._running):
                 guest.context.must_stop()
             self._engine.increment_epoch()
             self._backend.tick()
+
+    def _stop_guests_that_call_out(self) -> None:
+        """Stops the guests that may have connections open. Those with volumes have no more files than were reserved."""
+        for guest in list(self._running):
+            if guest.invocation.outbound:
+                guest.context.stop("descriptors")
+
+    def _descriptors_are_short(self) -> bool:
+        """Whether more than three quarters of the process's descriptors are in use, judged by the lowest free one."""
+        try:
+            lowest = os.dup(self._probe)
+        except OSError:
+            return True
+        os.close(lowest)
+        return lowest > self._max_descriptors * 3 // 4
 
 
 def _can_run_inline(invocation: Invocation) -> bool:
