@@ -261,16 +261,15 @@ def _size_of_memory(context: int, instance: Any) -> int:
 
 def _outcome(context: ExecutionContext, error: int | None, trap: c_void_p) -> Outcome | None:
     if trap:
-        if context.exit_code is not None:
-            _trap_delete(trap)
-            return Outcome("exit", context.exit_code)
         message = _bindings.wasm_byte_vec_t()
         _trap_message(trap, byref(message))
         _trap_delete(trap)
-        return Outcome("trap", 0, _take_text(message))
-    if error:
-        return Outcome("failed", 0, _take_error(error))
-    return None
+        ended = Outcome("trap", 0, _take_text(message))
+    elif error:
+        ended = Outcome("failed", 0, _take_error(error))
+    else:
+        return None
+    return ended if context.exit_code is None else Outcome("exit", context.exit_code)
 
 
 def _take_error(error: int) -> str:

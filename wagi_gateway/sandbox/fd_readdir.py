@@ -18,7 +18,7 @@ from .host import HostImport
 from .memory import OutOfBounds
 
 _DIRENT = struct.Struct("<QQIB3x")  # cookie of the next entry, inode, size of the name, type
-_MAX_LISTINGS = 8
+_MAX_LISTINGS = 4
 """Directories that a guest reads at the same time; the one begun first is begun anew if it is read on."""
 _U32 = struct.Struct("<I")
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import resource
+import sys
 import threading
 import time
 from collections.abc import Callable, Collection
@@ -14,6 +15,7 @@ import wasmtime
 
 from ..errors import AtCapacity
 from .backend import choose
+from .context import ExecutionContext
 from .guest import GRACE, Guest
 from .inline import InlinePolicy, Watchdog
 from .invocation import Invocation, Outcome
@@ -26,6 +28,11 @@ _CHECK_INTERVAL = 0.001
 """Seconds between checks of the guests that have just been started on a thread."""
 _PEAK_WINDOW = 10.0
 """Seconds of the window whose peak of running guests decides the number of threads."""
+_MIN_FILES = 8
+"""Files that every guest with volumes may open."""
+_SWITCH_INTERVAL = 0.0005
+"""Seconds for which a thread may hold the GIL while the event loop waits for the GIL; CPython's default is ten times as
+long, and a request takes the GIL several times."""
 _CLOSE_TIMEOUT = 5.0
 """Seconds that guests have to end when the sandbox is closed."""
 
@@ -68,11 +75,14 @@ class Sandbox:
         self._probe = -1
         """A descriptor of /dev/null, duplicated to find the lowest free descriptor."""
         self._max_descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self._files_left = self._max_descriptors // 2
+        """Descriptors that are left for the files of guests; the other half is for everything else."""
         self._ticker = threading.Thread(target=self._tick, name="epoch", daemon=True)
 
     async def __aenter__(self) -> Sandbox:
         """Raises OSError, RuntimeError where the system has no descriptor or thread left."""
         self.loop = asyncio.get_running_loop()
+        sys.setswitchinterval(min(sys.getswitchinterval(), _SWITCH_INTERVAL))
         with contextlib.ExitStack() as undo:
             self._probe = os.open(os.devnull, os.O_RDONLY)
             undo.callback(os.close, self._probe)
@@ -110,7 +120,7 @@ class Sandbox:
     ) -> Guest:
         """Starts a guest; `on_slow` is called if the guest does not end at once, `on_end` when it has ended.
 
-        Raises AtCapacity when the system has no thread left.
+        Raises AtCapacity when the system has no thread left, or no descriptors for the guest's files.
         """
         policy = self.inline_policy(invocation)
         guest = Guest(invocation, self.loop, on_slow=on_slow, on_end=on_end)
@@ -149,14 +159,18 @@ class Sandbox:
             outcome = _failed(error)
         worked = self._watchdog.leave()
         context.is_inline = False
-        if outcome.kind != "failed" and (worked is not None or context.is_ending or outcome.was_interrupted):
+        has_ended = outcome.kind != "trap" or not (context.is_ending or outcome.was_interrupted)
+        if has_ended and worked is None:
+            policy.count_inline_run()
+        else:
             policy.count_interruption(worked or 0.0)
-            return False
-        policy.count_inline_run()
-        guest.end(outcome)
-        return True
+        if has_ended:
+            guest.end(outcome)
+        return has_ended
 
     def _start_thread(self, guest: Guest, policy: InlinePolicy) -> None:
+        if guest.invocation.volumes:
+            self._reserve_files(guest.context)
         guest.context.on_wait = self._add_threads
         guest.context.streams.attach(self.loop, guest.context.wake)
         self._running.add(guest)
@@ -171,6 +185,16 @@ class Sandbox:
         self._recent.append(guest)
         if self._recent_timer is None:
             self._recent_timer = self.loop.call_later(_CHECK_INTERVAL, self._promote_slow_guests)
+
+    def _reserve_files(self, context: ExecutionContext) -> None:
+        """Reserves the descriptors that a guest may open; fewer than `limits.files` where not many are left.
+
+        So no guest can take the descriptors of another guest, or of the server. Raises AtCapacity.
+        """
+        context.max_files = min(context.max_files, max(self._files_left // 4, _MIN_FILES))
+        if context.max_files > self._files_left:
+            raise AtCapacity("too few descriptors for the files of a sandbox", limit="descriptors")
+        self._files_left -= context.max_files
 
     def _run_on_thread(self, guest: Guest, policy: InlinePolicy) -> None:
         """Runs a guest to its end on a thread of the pool. Never raises."""
@@ -189,6 +213,8 @@ class Sandbox:
 
     def _remove(self, guest: Guest) -> None:
         self._running.discard(guest)
+        if guest.invocation.volumes:
+            self._files_left += guest.context.max_files
         if not self._running:
             self._all_ended.set()
 
@@ -219,27 +245,26 @@ class Sandbox:
                 self._peak = len(self._running)
                 window_ends = time.monotonic() + _PEAK_WINDOW
             if self._descriptors_are_short():
-                self._stop_guests_with_descriptors()
+                self._stop_guests_that_call_out()
             for guest in list(self._running):
                 guest.context.must_stop()
             self._engine.increment_epoch()
             self._backend.tick()
 
-    def _stop_guests_with_descriptors(self) -> None:
-        """Stops the guests that may hold many descriptors: a guest with a volume opens files without a bound in
-        wasmtime, a guest that calls out opens connections."""
+    def _stop_guests_that_call_out(self) -> None:
+        """Stops the guests that may have connections open. Those with volumes have no more files than were reserved."""
         for guest in list(self._running):
-            if guest.invocation.volumes or guest.invocation.outbound:
+            if guest.invocation.outbound:
                 guest.context.stop("descriptors")
 
     def _descriptors_are_short(self) -> bool:
-        """Whether more than half of the process's descriptors are in use, judged by the lowest free one."""
+        """Whether more than three quarters of the process's descriptors are in use, judged by the lowest free one."""
         try:
             lowest = os.dup(self._probe)
         except OSError:
             return True
         os.close(lowest)
-        return lowest > self._max_descriptors // 2
+        return lowest > self._max_descriptors * 3 // 4
 
 
 def _can_run_inline(invocation: Invocation) -> bool:
