@@ -35,9 +35,9 @@ def test_all_codes_of_a_byte() -> None:
 EXITS_IN_INITIALIZER = f"""(module {guests.FD_WRITE} {guests.PROC_EXIT} (memory (export "memory") 1)
  (func (export "_initialize") (call $exit (i32.const 130)) unreachable)
  (func (export "_start") unreachable))"""
-EXITS_IN_START = """(module {imports} (memory (export "memory") 1)
+EXITS_IN_START = f"""(module {guests.PROC_EXIT} (memory (export "memory") 1)
  (func $begin (call $exit (i32.const 131)) unreachable) (start $begin)
- (func (export "_start") unreachable))""".format(imports=guests.PROC_EXIT)
+ (func (export "_start") unreachable))"""
 
 
 @pytest.mark.parametrize(("wat", "code"), [(EXITS_IN_INITIALIZER, 130), (EXITS_IN_START, 131)])
