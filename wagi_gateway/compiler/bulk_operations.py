@@ -1,8 +1,9 @@
-"""Bulk operations that an epoch can interrupt: memory.fill and memory.copy become calls of functions that work in chunks.
+"""Bulk operations that an epoch can interrupt: memory.fill and memory.copy become calls of functions that use chunks.
 
-wasmtime checks the epoch after a bulk operation, not within, and memory.fill of 4 GiB takes many seconds. So a module is
-rewritten before it is compiled. The functions are appended, so that no index moves; a call has as many bytes as the
-instruction that it replaces, so that no offset in the code section moves, to which debugging information refers.
+wasmtime checks the epoch after a bulk operation, not within, and memory.fill of 4 GiB takes many seconds. So a module
+is rewritten before it is compiled. The functions are appended, so that no index moves. A call has as many bytes as the
+instruction that it replaces, so that no offset in the code section moves, to which debugging information refers; unless
+the index needs more, in modules of more than 16,384 functions.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from .chunked_functions import ChunkedFunction, Memory, chunked_copy, chunked_fi
 from .externs import IndexSpaces
 from .instructions import POSSIBLE_BULK_OPERATION, BulkOpcode, BulkOperation, read_bulk_operations
 
-_CALL = b"\x10"
+_CALL, _NOP = b"\x10", b"\x01"
+_MAX_INDEX = 5
+"""Bytes of a padded index."""
 
 
 class Rewritten(NamedTuple):
@@ -84,8 +87,8 @@ class _Module:
         copied = reader.position
         for operation in read_bulk_operations(reader):
             if operation.opcode in (BulkOpcode.MEMORY_FILL, BulkOpcode.MEMORY_COPY):
-                index = leb128(self._function_index(operation), least=operation.end - operation.begin - len(_CALL))
-                pieces += [self._data[copied : operation.begin], _CALL, index]
+                call = _call(self._function_index(operation), operation.end - operation.begin)
+                pieces += [self._data[copied : operation.begin], call]
                 copied = operation.end
             else:
                 self._is_complete = False
@@ -126,3 +129,9 @@ class _Module:
             old = self._data[reader.position : section.end]
         size = leb128(len(count + old + appended), least=section.content - section.begin - 1)
         return b"".join((data[: section.begin + 1], size, count, old, appended, data[section.end :]))
+
+
+def _call(function: int, size: int) -> bytes:
+    """A call of at least `size` bytes."""
+    call = _CALL + leb128(function, least=min(size - len(_CALL), _MAX_INDEX))
+    return call.ljust(size, _NOP)

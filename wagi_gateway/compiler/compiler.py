@@ -17,7 +17,9 @@ from ..sources.file import WasmSource
 from . import abi, foreign_imports
 from .abi import WASMTIME_VERSION
 from .binary import COMPONENT, MAGIC, Malformed, largest_function
+from .bulk_operations import Rewritten, make_interruptible
 from .cache import ArtefactCache
+from .chunked_functions import CHUNK
 from .engine import MAX_WASM_STACK
 from .externs import Externs, FunctionType, MemoryType
 
@@ -60,7 +62,7 @@ class WarmModule:
     """Whether the module imports `environ_get` or `environ_sizes_get`."""
     is_interruptible: bool
     """Whether a guest reaches an epoch check, where it can be ended, at short intervals: no imported function waits or
-    works for long, and no function body is long enough for very many calls in a row."""
+    works for long, nor does an instruction, and no function body is long enough for very many calls in a row."""
     serialized: SerializedModule | None
     """The module for the public API, which needs an engine for each guest; None with the C API backend."""
 
@@ -125,9 +127,12 @@ class Compiler:
             linker = self._linker(needs_full_fd_write=needs_full_fd_write)
             data = _binary(source)
             externs = self._externs(source, data)
-            module = self._module(source, data)
+            rewritten = make_interruptible(data)
+            module = self._module(source, rewritten.data)
             self._check_imports(externs, linker)
-            self._warm[key] = self._link(source, data, externs, module, linker, needs_full_fd_write=needs_full_fd_write)
+            self._warm[key] = self._link(
+                source, rewritten, externs, module, linker, needs_full_fd_write=needs_full_fd_write
+            )
         return self._warm[key]
 
     def drop_previous(self) -> None:
@@ -226,7 +231,7 @@ class Compiler:
     def _link(
         self,
         source: WasmSource,
-        data: bytes,
+        rewritten: Rewritten,
         externs: Externs,
         module: wasmtime.Module,
         linker: wasmtime.Linker,
@@ -253,7 +258,8 @@ class Compiler:
             is_interruptible=not needs_full_fd_write
             and called.isdisjoint(_SLOW_CALLS)
             and all(map(_is_wasi, called))
-            and largest_function(data) <= _MAX_SHORT_FUNCTION,
+            and rewritten.is_complete
+            and largest_function(rewritten.data) <= _MAX_SHORT_FUNCTION,
             serialized=self._serialize(module, needs_full_fd_write),
         )
 
@@ -317,4 +323,4 @@ def _lines(error: Exception) -> str:
 
 
 # wasmtime compares an artefact's compiler settings itself; the digest keeps artefacts of different settings apart.
-_SETTINGS_DIGEST = hashlib.sha256(f"epoch,multi-memory,stack={MAX_WASM_STACK}".encode()).hexdigest()[:12]
+_SETTINGS_DIGEST = hashlib.sha256(f"epoch,multi-memory,stack={MAX_WASM_STACK},chunk={CHUNK}".encode()).hexdigest()[:12]
