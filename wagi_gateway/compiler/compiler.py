@@ -17,7 +17,9 @@ from ..sources.file import WasmSource
 from . import abi, foreign_imports
 from .abi import WASMTIME_VERSION
 from .binary import COMPONENT, MAGIC, Malformed, largest_function
+from .bulk_operations import Rewritten, make_interruptible
 from .cache import ArtefactCache
+from .chunked_functions import CHUNK
 from .engine import MAX_WASM_STACK
 from .externs import Externs, FunctionType, MemoryType
 
@@ -55,7 +57,7 @@ class WarmModule:
     """The import modules, such as `wasi_snapshot_preview1`."""
     is_interruptible: bool
     """Whether a guest reaches an epoch check, where it can be ended, at short intervals: no imported function waits or
-    works for long, and no function body is long enough for very many calls in a row."""
+    works for long, nor does an instruction, and no function body is long enough for very many calls in a row."""
     serialized: SerializedModule | None
     """The module for the public API, which needs an engine for each guest; None with the C API backend."""
 
@@ -121,9 +123,10 @@ class Compiler:
             linker = self._linker(has_files=has_files)
             data = _binary(source)
             externs = self._externs(source, data)
-            module = self._module(source, data)
+            rewritten = make_interruptible(data)
+            module = self._module(source, rewritten.data)
             self._check_imports(externs, linker)
-            self._warm[key] = self._link(source, data, externs, module, linker, has_files=has_files)
+            self._warm[key] = self._link(source, rewritten, externs, module, linker, has_files=has_files)
         return self._warm[key]
 
     def drop_previous(self) -> None:
@@ -222,7 +225,7 @@ class Compiler:
     def _link(
         self,
         source: WasmSource,
-        data: bytes,
+        rewritten: Rewritten,
         externs: Externs,
         module: wasmtime.Module,
         linker: wasmtime.Linker,
@@ -249,7 +252,8 @@ class Compiler:
             imports=imports,
             is_interruptible=not has_files
             and all(map(_is_wasi, called))
-            and largest_function(data) <= _MAX_SHORT_FUNCTION,
+            and rewritten.is_complete
+            and largest_function(rewritten.data) <= _MAX_SHORT_FUNCTION,
             serialized=self._serialize(module, has_files),
         )
 
@@ -313,4 +317,4 @@ def _lines(error: Exception) -> str:
 
 
 # wasmtime compares an artefact's compiler settings itself; the digest keeps artefacts of different settings apart.
-_SETTINGS_DIGEST = hashlib.sha256(f"epoch,multi-memory,stack={MAX_WASM_STACK}".encode()).hexdigest()[:12]
+_SETTINGS_DIGEST = hashlib.sha256(f"epoch,multi-memory,stack={MAX_WASM_STACK},chunk={CHUNK}".encode()).hexdigest()[:12]
