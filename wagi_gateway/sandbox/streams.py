@@ -128,11 +128,9 @@ class StandardStreams:
 
     def renumber(self, source: int, target: int) -> None:
         """Moves a stream from one of the guest's descriptors to another (WASI, `fd_renumber`)."""
-        stream = self.descriptors[source]
         if source != target:
+            self.descriptors[target] = self.descriptors[source]
             self.close(source)
-            self.descriptors[target] = stream
-            self.is_stdout_closed = STDOUT not in self.descriptors
 
     def _affordable(self, data: bytes) -> bytes:
         """Returns the beginning of `data` that `limits.stderr` has room for, and takes it off that room."""
