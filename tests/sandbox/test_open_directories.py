@@ -20,7 +20,8 @@ def directories(tmp_path: Path) -> Iterator[OpenDirectories]:
 
 
 def names(directories: OpenDirectories, descriptor: int) -> list[bytes]:
-    listing, found = directories.listing(descriptor), []
+    listing = directories.listing(descriptor)
+    found: list[bytes] = []
     while entry := listing.entry(len(found), lambda: None):
         found.append(entry.name)
     return found[2:]
