@@ -16,8 +16,8 @@ MODULE = MAGIC + b"\1\0\0\0"
 COMPONENT = MAGIC + b"\x0d\0\1\0"
 """Magic number, version and layer of a component (Binary.md of the component model)."""
 
-CODE = 10
-"""The id of the code section."""
+TYPE, FUNCTION, CODE = 1, 3, 10
+"""The ids of sections."""
 
 # wasmtime's limits (wasmparser, limits.rs); a module beyond them is malformed there, too.
 MAX_ITEMS = 1_000_000
@@ -37,6 +37,8 @@ class SizeLimits(NamedTuple):
     minimum: int
     maximum: int | None
     is_shared: bool
+    is_64: bool
+    """Whether addresses are `i64`."""
 
 
 _NUMBERS = {0x7F: "i32", 0x7E: "i64", 0x7D: "f32", 0x7C: "f64", 0x7B: "v128"}
@@ -58,9 +60,11 @@ _HEAP_TYPES = {
 }
 _REF, _REF_NULL = 0x64, 0x63
 
-_LEB128 = rb"[\x80-\xff]{0,9}[\x00-\x7f]"
-_VALUE_TYPE = rb"(?:[\x68-\x75\x7b-\x7f]|[\x63\x64]" + _LEB128 + rb")"
-_FIELD_TYPE = rb"(?:" + _VALUE_TYPE + rb"|[\x77\x78])[\x00\x01]"
+LEB128 = rb"[\x80-\xff]{0,9}[\x00-\x7f]"
+"""A number of any size (section 5.2.2), as a regular expression."""
+VALUE_TYPE = rb"(?:[\x68-\x75\x7b-\x7f]|[\x63\x64]" + LEB128 + rb")"
+"""A value type (section 5.3.5), as a regular expression."""
+_FIELD_TYPE = rb"(?:" + VALUE_TYPE + rb"|[\x77\x78])[\x00\x01]"
 _EXPRESSION = re.compile(
     rb"(?:[\x41\x42\x23\xd0\xd2]%(leb)s"  # i32.const, i64.const, global.get, ref.null, ref.func
     rb"|\x43.{4}|\x44.{8}"  # f32.const, f64.const
@@ -69,7 +73,7 @@ _EXPRESSION = re.compile(
     rb"|\xfb(?:(?:[\x00\x01\x06\x07]|[\x80\x81\x86\x87]\x80{0,3}\x00)%(leb)s"  # struct.new, array.new; _default
     rb"|(?:\x08|\x88\x80{0,3}\x00)%(leb)s%(leb)s"  # array.new_fixed
     rb"|[\x1a-\x1c]|[\x9a-\x9c]\x80{0,3}\x00)"  # any.convert_extern, extern.convert_any, ref.i31
-    rb")*+\x0b" % {b"leb": _LEB128},
+    rb")*+\x0b" % {b"leb": LEB128},
     re.DOTALL,
 )
 """A constant expression (section 3.4.12) to its end."""
@@ -157,19 +161,19 @@ class Reader:
 
     def skip_value_types(self) -> None:
         """Skips a vector of value types."""
-        self._match(_repeated(_VALUE_TYPE, self.count(_MAX_VALUES)))
+        self.skip_vector(VALUE_TYPE, self.count(_MAX_VALUES))
 
     def skip_fields(self, *, is_array: bool) -> None:
         """Skips the field types of a structure, or the one of an array."""
-        self._match(_repeated(_FIELD_TYPE, 1 if is_array else self.count(_MAX_FIELDS)))
+        self.skip_vector(_FIELD_TYPE, 1 if is_array else self.count(_MAX_FIELDS))
 
     def skip_expression(self) -> None:
         """Skips a constant expression."""
-        self._match(_EXPRESSION)
+        self.skip_match(_EXPRESSION)
 
     def skip_custom_sections(self) -> None:
         """Skips custom sections of less than 128 bytes."""
-        self._match(_SHORT_CUSTOM_SECTIONS)
+        self.skip_match(_SHORT_CUSTOM_SECTIONS)
 
     def limits(self) -> SizeLimits:
         """The limits of a memory or table."""
@@ -177,16 +181,42 @@ class Reader:
         if flags > 0x0F:
             raise Malformed(f"0x{flags:02x} are no limits")
         bits = 64 if flags & 4 else 32
-        limits = SizeLimits(self.number(bits), self.number(bits) if flags & 1 else None, bool(flags & 2))
+        limits = SizeLimits(
+            self.number(bits), self.number(bits) if flags & 1 else None, is_shared=bool(flags & 2), is_64=bits == 64
+        )
         if flags & 8:
             self.number()  # the page size
         return limits
 
-    def _match(self, pattern: re.Pattern[bytes]) -> None:
+    def skip_vector(self, element: bytes, count: int) -> None:
+        """Skips elements that each match a regular expression."""
+        if count > self._end - self.position:
+            raise Malformed(f"a vector of {count} elements is too long")
+        while count:
+            # A pattern for each power of two: a pattern for each count would have to be compiled.
+            power = count.bit_length() - 1
+            self.skip_match(_repeated(element, 1 << power))
+            count -= 1 << power
+
+    def skip_match(self, pattern: re.Pattern[bytes]) -> None:
+        """Skips what a regular expression matches here."""
         found = pattern.match(self._data, self.position, self._end)
         if not found:
             raise Malformed("types or a constant expression cannot be read")
         self.position = found.end()
+
+    def is_at_end(self) -> bool:
+        """Whether no byte is left."""
+        return self.position >= self._end
+
+
+def leb128(number: int, *, least: int = 1) -> bytes:
+    """An unsigned number in LEB128, padded to `least` bytes."""
+    octets = bytearray()
+    while number > 0x7F or len(octets) + 1 < least:
+        octets.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes((*octets, number))
 
 
 def _reference(heap_type: str, *, is_nullable: bool) -> str:
@@ -200,23 +230,39 @@ def _repeated(pattern: bytes, count: int) -> re.Pattern[bytes]:
     return re.compile(b"(?:%b){%d}+" % (pattern, count))
 
 
-def sections(module: bytes) -> Iterator[tuple[int, Reader]]:
-    """The sections of a module but the custom ones, each as its id and a reader of its content. Raises Malformed."""
+class Section(NamedTuple):
+    """A section of a module: the positions of its id, of its content and of its end."""
+
+    id: int
+    begin: int
+    content: int
+    end: int
+
+
+def find_sections(module: bytes) -> Iterator[Section]:
+    """The sections of a module but the custom ones. Raises Malformed."""
     if not module.startswith(MODULE):
         raise Malformed("the magic number or version is not that of a module")
     whole = Reader(module, len(MODULE), len(module))
     seen = set()
-    while whole.position < len(module):
+    while not whole.is_at_end():
+        begin = whole.position
         section = whole.byte()
         size = whole.number()
-        start = whole.position
+        content = whole.position
         whole.skip(size)
         if section != _CUSTOM:
             if section in seen:
                 raise Malformed(f"section {section} appears twice")
             seen.add(section)
-            yield section, Reader(module, start, whole.position)
+            yield Section(section, begin, content, whole.position)
         whole.skip_custom_sections()
+
+
+def sections(module: bytes) -> Iterator[tuple[int, Reader]]:
+    """The sections of a module but the custom ones, each as its id and a reader of its content. Raises Malformed."""
+    for section in find_sections(module):
+        yield section.id, Reader(module, section.content, section.end)
 
 
 def largest_function(module: bytes) -> int:

@@ -17,11 +17,16 @@ from ..sources.file import WasmSource
 from . import abi, foreign_imports
 from .abi import WASMTIME_VERSION
 from .binary import COMPONENT, MAGIC, Malformed, largest_function
+from .bulk_operations import Rewritten, make_interruptible
 from .cache import ArtefactCache
+from .chunked_functions import CHUNK
 from .engine import MAX_WASM_STACK
 from .externs import Externs, FunctionType, MemoryType
+from .start_section import defer_start
 
 _WASI = "wasi_snapshot_preview1"
+_WASMTIME_FUNCTIONS = frozenset(f"{_WASI}.{name}" for name in ("clock_res_get", "clock_time_get", "proc_raise"))
+"""The functions of wasmtime's WASI that the gateway does not replace (`sandbox.preview1`)."""
 _MAX_SHORT_FUNCTION = 128 * 1024
 """Bytes of a function body. Epochs are checked on entry and in loops; a body of this size has room for some ten
 thousand calls in a row, a fifth of a second at worst."""
@@ -51,11 +56,15 @@ class WarmModule:
     """All exported functions."""
     is_reactor: bool
     """Whether `_initialize` has to be called before the entrypoint (WASI application ABI)."""
+    start: bytes | None
+    """The export to call before all others; None where the module has no start function, or wasmtime calls it."""
     imports: frozenset[str]
     """The import modules, such as `wasi_snapshot_preview1`."""
+    needs_wasi: bool
+    """Whether the module calls a function of wasmtime's WASI, which needs a context in the store."""
     is_interruptible: bool
     """Whether a guest reaches an epoch check, where it can be ended, at short intervals: no imported function waits or
-    works for long, and no function body is long enough for very many calls in a row."""
+    works for long, nor does an instruction, and no function body is long enough for very many calls in a row."""
     serialized: SerializedModule | None
     """The module for the public API, which needs an engine for each guest; None with the C API backend."""
 
@@ -105,6 +114,7 @@ class Compiler:
         self._cache = cache
         self._on_compile = on_compile or (lambda _source: nullcontext())
         self._warm: dict[tuple[str, bool], WarmModule] = {}
+        self._modules: dict[tuple[str, bool], wasmtime.Module] = previous._modules.copy() if previous else {}
         self._define_host = define_host
         self._linkers: dict[bool, wasmtime.Linker] = previous._linkers if previous else {}
         self._previous = previous._warm if previous else {}
@@ -121,14 +131,18 @@ class Compiler:
             linker = self._linker(has_files=has_files)
             data = _binary(source)
             externs = self._externs(source, data)
-            module = self._module(source, data)
+            rewritten = make_interruptible(data)
+            data, start = defer_start(rewritten.data) if has_files else (rewritten.data, None)
+            module = self._module(source, data, has_deferred_start=start is not None)
             self._check_imports(externs, linker)
-            self._warm[key] = self._link(source, data, externs, module, linker, has_files=has_files)
+            self._warm[key] = self._link(source, rewritten, externs, module, linker, has_files=has_files, start=start)
         return self._warm[key]
 
     def drop_previous(self) -> None:
         """Releases the modules of the previous compiler that were not loaded again."""
         self._previous = {}
+        used = {module.module for module in self._warm.values()}
+        self._modules = {key: module for key, module in self._modules.items() if module in used}
 
     def _linker(self, *, has_files: bool) -> wasmtime.Linker:
         if has_files not in self._linkers:
@@ -157,10 +171,17 @@ class Compiler:
             raise StartupError(*problems)
         return externs
 
-    def _module(self, source: WasmSource, data: bytes) -> wasmtime.Module:
+    def _module(self, source: WasmSource, data: bytes, *, has_deferred_start: bool) -> wasmtime.Module:
+        """The compiled module, compiled once for guests with and without files if it has no start section."""
+        key = source.digest, has_deferred_start
+        if key not in self._modules:
+            self._modules[key] = self._load(source, data, has_deferred_start=has_deferred_start)
+        return self._modules[key]
+
+    def _load(self, source: WasmSource, data: bytes, *, has_deferred_start: bool) -> wasmtime.Module:
         if self._cache is None:
             return self._compile(source, data)
-        key = f"{source.digest}-{WASMTIME_VERSION}-{_SETTINGS_DIGEST}"
+        key = f"{source.digest}-{WASMTIME_VERSION}-{_SETTINGS_DIGEST}{'-start' if has_deferred_start else ''}"
         if module := self._cached(self._cache, key):
             self.loads["cache"] += 1
             return module
@@ -222,12 +243,13 @@ class Compiler:
     def _link(
         self,
         source: WasmSource,
-        data: bytes,
+        rewritten: Rewritten,
         externs: Externs,
         module: wasmtime.Module,
         linker: wasmtime.Linker,
         *,
         has_files: bool,
+        start: bytes | None,
     ) -> WarmModule:
         try:
             instance_pre = linker.instantiate_pre(module)
@@ -246,10 +268,13 @@ class Compiler:
             functions=functions,
             exports=tuple(exported),
             is_reactor="_initialize" in functions,
+            start=start,
+            needs_wasi=has_files or not called.isdisjoint(_WASMTIME_FUNCTIONS),
             imports=imports,
             is_interruptible=not has_files
             and all(map(_is_wasi, called))
-            and largest_function(data) <= _MAX_SHORT_FUNCTION,
+            and rewritten.is_complete
+            and largest_function(rewritten.data) <= _MAX_SHORT_FUNCTION,
             serialized=self._serialize(module, has_files),
         )
 
@@ -313,4 +338,4 @@ def _lines(error: Exception) -> str:
 
 
 # wasmtime compares an artefact's compiler settings itself; the digest keeps artefacts of different settings apart.
-_SETTINGS_DIGEST = hashlib.sha256(f"epoch,multi-memory,stack={MAX_WASM_STACK}".encode()).hexdigest()[:12]
+_SETTINGS_DIGEST = hashlib.sha256(f"epoch,multi-memory,stack={MAX_WASM_STACK},chunk={CHUNK}".encode()).hexdigest()[:12]

@@ -10,9 +10,9 @@ from array import array
 from typing import NamedTuple
 
 from ..errors import Problem
-from .binary import MAX_ITEMS, Malformed, Reader, SizeLimits, sections
+from .binary import FUNCTION, MAX_ITEMS, TYPE, Malformed, Reader, SizeLimits, sections
 
-_TYPE, _IMPORT, _FUNCTION, _TABLE, _MEMORY, _GLOBAL, _EXPORT, _TAG = 1, 2, 3, 4, 5, 6, 7, 13
+_IMPORT, _TABLE, _MEMORY, _GLOBAL, _EXPORT, _TAG = 2, 4, 5, 6, 7, 13
 _KINDS = 5
 """Functions, tables, memories, globals and tags, by the byte of an import or export."""
 _REC, _SUB, _SUB_FINAL, _FUNC, _STRUCT, _ARRAY = 0x4E, 0x50, 0x4F, 0x60, 0x5F, 0x5E
@@ -100,7 +100,9 @@ class Externs(NamedTuple):
     @classmethod
     def read(cls, module: bytes) -> Externs:
         """Reads a module in the binary format. Raises Malformed."""
-        return _ModuleReader().read(module)
+        spaces = IndexSpaces.read(module)
+        is_shared = any(memory.limits.is_shared for memory in spaces.memories)
+        return cls(tuple(spaces.imports), tuple(spaces.exports), is_shared)
 
     def undescribed(self) -> list[Problem]:
         """The imports and exports with types that wasmtime's C API cannot describe."""
@@ -135,30 +137,41 @@ def _undescribed(kind: ExternType) -> str | None:
     return f"type {strange}" if strange else None
 
 
-class _ModuleReader:
+class IndexSpaces:
     """The index spaces of a module, filled section by section (core specification, section 2.5.1)."""
 
     def __init__(self) -> None:
         self._module = b""
-        self._types = array("Q")
+        self.types = array("Q")
         """Where the parameters of each function type begin; 0 for structures and arrays."""
         self._signatures: dict[int, FunctionType] = {}
         self._global_types: dict[str, GlobalType] = {}
-        self._functions = array("L")
+        self.functions = array("L")
         """The type index of each function."""
         self._tables: list[TableType] = []
-        self._memories: list[MemoryType] = []
+        self.memories: list[MemoryType] = []
         self._globals: list[GlobalType] = []
         self._tags: list[TagType] = []
-        self._imports: list[Import] = []
-        self._exports: list[Export] = []
+        self.imports: list[Import] = []
+        self.exports: list[Export] = []
 
-    def read(self, module: bytes) -> Externs:
+    @classmethod
+    def read(cls, module: bytes) -> IndexSpaces:
+        """Reads the index spaces of a module in the binary format. Raises Malformed."""
+        spaces = cls()
+        spaces._read(module)
+        return spaces
+
+    def has_only_function_types(self) -> bool:
+        """Whether the module has no type of structures or arrays."""
+        return 0 not in self.types
+
+    def _read(self, module: bytes) -> None:
         self._module = module
         steps = {
-            _TYPE: self._read_types,
+            TYPE: self._read_types,
             _IMPORT: self._read_imports,
-            _FUNCTION: self._read_functions,
+            FUNCTION: self._read_functions,
             _TABLE: self._read_tables,
             _MEMORY: self._read_memories,
             _GLOBAL: self._read_globals,
@@ -168,8 +181,6 @@ class _ModuleReader:
         for section, reader in sections(module):
             if step := steps.get(section):
                 step(reader)
-        is_shared = any(memory.limits.is_shared for memory in self._memories)
-        return Externs(tuple(self._imports), tuple(self._exports), is_shared)
 
     def _read_types(self, reader: Reader) -> None:
         for _ in range(reader.count()):
@@ -181,13 +192,13 @@ class _ModuleReader:
                 self._read_type(reader, reader.byte())
 
     def _read_type(self, reader: Reader, first: int) -> None:
-        if len(self._types) >= MAX_ITEMS:
+        if len(self.types) >= MAX_ITEMS:
             raise Malformed("there are too many types")
         if first in (_SUB, _SUB_FINAL):
             for _ in range(reader.count(_MAX_SUPERTYPES)):
                 reader.number()
             first = reader.byte()
-        self._types.append(reader.position if first == _FUNC else 0)
+        self.types.append(reader.position if first == _FUNC else 0)
         if first == _FUNC:
             reader.skip_value_types()
             reader.skip_value_types()
@@ -199,19 +210,19 @@ class _ModuleReader:
     def _read_imports(self, reader: Reader) -> None:
         for _ in range(reader.count()):
             module, name, kind = reader.name(), reader.name(), reader.byte()
-            self._imports.append(Import(module, name, self._read_import(kind, reader)))
+            self.imports.append(Import(module, name, self._read_import(kind, reader)))
 
     def _read_import(self, kind: int, reader: Reader) -> ExternType:
         match kind:
             case 0:
-                self._functions.append(reader.number())
-                return self._function_type(self._functions[-1])
+                self.functions.append(reader.number())
+                return self._function_type(self.functions[-1])
             case 1:
                 self._tables.append(TableType(reader.value_type(), reader.limits()))
                 return self._tables[-1]
             case 2:
-                self._memories.append(MemoryType(reader.limits()))
-                return self._memories[-1]
+                self.memories.append(MemoryType(reader.limits()))
+                return self.memories[-1]
             case 3:
                 self._globals.append(self._global_type(reader))
                 return self._globals[-1]
@@ -222,7 +233,7 @@ class _ModuleReader:
 
     def _read_functions(self, reader: Reader) -> None:
         for _ in range(reader.count()):
-            self._functions.append(reader.number())
+            self.functions.append(reader.number())
 
     def _read_tables(self, reader: Reader) -> None:
         for _ in range(reader.count()):
@@ -234,7 +245,7 @@ class _ModuleReader:
                 reader.skip_expression()
 
     def _read_memories(self, reader: Reader) -> None:
-        self._memories += [MemoryType(reader.limits()) for _ in range(reader.count())]
+        self.memories += [MemoryType(reader.limits()) for _ in range(reader.count())]
 
     def _read_globals(self, reader: Reader) -> None:
         for _ in range(reader.count()):
@@ -247,10 +258,10 @@ class _ModuleReader:
     def _read_exports(self, reader: Reader) -> None:
         for _ in range(reader.count()):
             name, kind, index = reader.name(), reader.byte(), reader.number()
-            self._exports.append(Export(name, self._export_type(kind, index)))
+            self.exports.append(Export(name, self._export_type(kind, index)))
 
     def _export_type(self, kind: int, index: int) -> ExternType:
-        spaces = (self._functions, self._tables, self._memories, self._globals, self._tags)
+        spaces = (self.functions, self._tables, self.memories, self._globals, self._tags)
         if kind >= _KINDS or index >= len(spaces[kind]):
             raise Malformed("an export names nothing")
         found = spaces[kind][index]
@@ -264,9 +275,9 @@ class _ModuleReader:
 
     def _function_type(self, index: int) -> FunctionType:
         if index not in self._signatures:
-            if index >= len(self._types) or not self._types[index]:
+            if index >= len(self.types) or not self.types[index]:
                 raise Malformed("a function has no type")
-            reader = Reader(self._module, self._types[index], len(self._module))
+            reader = Reader(self._module, self.types[index], len(self._module))
             self._signatures[index] = FunctionType(reader.value_types(), reader.value_types())
         return self._signatures[index]
 

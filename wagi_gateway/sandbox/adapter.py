@@ -16,9 +16,8 @@ from functools import cache
 from . import errno
 from .descriptors import MAX_IOVECS
 from .experimental_http import EXPERIMENTAL_HTTP
-from .fd_readdir import FD_READDIR
 from .host import HostImport
-from .preview1 import MODULE, NO_FILES, PROCESS, STREAMS, wasm_types
+from .preview1 import DIRECTORIES, MODULE, NO_FILES, PROCESS, STREAMS, wasm_types
 
 GATEWAY_MODULE = "wagi_gateway"
 """The import module of the shim for the gateway's own functions."""
@@ -51,7 +50,7 @@ def shim_imports() -> tuple[HostImport, ...]:
 
 
 def _gateway_imports() -> tuple[HostImport, ...]:
-    return tuple(host._replace(module=GATEWAY_MODULE) for host in (*STREAMS, FD_READDIR))
+    return tuple(host._replace(module=GATEWAY_MODULE) for host in (*STREAMS, *DIRECTORIES))
 
 
 def shim_exports() -> tuple[tuple[str, str], ...]:
@@ -136,6 +135,7 @@ def adapter_text() -> str:
             _FD_RENUMBER.format(
                 both=_gateway("fd_renumber", "(local.get 0) (local.get 1)"),
                 call=_wasi("fd_renumber", "(local.get 0) (local.get 1)"),
+                moved=_gateway("directory_renumbered", "(local.get 0) (local.get 1)"),
                 notsup=errno.NOTSUP,
             ),
             _STAT.format(
@@ -158,17 +158,17 @@ def adapter_text() -> str:
                 directory=_DIRECTORY,
                 regular=_REGULAR_FILE,
                 link=_SYMBOLIC_LINK,
+                opened=_gateway(
+                    "directory_opened",
+                    "(local.get 0) (local.get 2) (local.get 3) (i32.load (local.get 8))",
+                ),
                 open=_wasi("path_open", " ".join(f"(local.get {index})" for index in range(9))),
             ),
             _FD_READDIR.format(
                 badf=errno.BADF,
                 notdir=errno.NOTDIR,
                 directory=_DIRECTORY,
-                call=_gateway(
-                    "fd_readdir",
-                    " ".join(f"(local.get {index})" for index in range(5))
-                    + " (global.get $device) (global.get $inode)",
-                ),
+                call=_gateway("fd_readdir", _arguments("fd_readdir")),
             ),
             f"(elem (i32.const 0) func {' '.join(f'${name}' for name in _ADAPTED)})",
             ")",
@@ -262,8 +262,9 @@ _FD_RENUMBER = """
  (if (i32.or (i32.lt_u (local.get 0) (i32.const 3)) (i32.lt_u (local.get 1) (i32.const 3)))
   (then (return (i32.const {notsup}))))
  (local.set $error {call})
- (if (i32.and (i32.eqz (local.get $error)) (i32.ne (local.get 0) (local.get 1)))
-  (then (global.set $files (i32.add (global.get $files) (i32.const 1)))))
+ (if (i32.and (i32.eqz (local.get $error)) (i32.ne (local.get 0) (local.get 1))) (then
+  (drop {moved})
+  (global.set $files (i32.add (global.get $files) (i32.const 1)))))
  (local.get $error))"""
 
 # A filestat has 64 bytes, for which the guest's first bytes are saved and restored.
@@ -276,10 +277,7 @@ _STAT = """
  (local.set $4 (i64.load (i32.const 32))) (local.set $5 (i64.load (i32.const 40)))
  (local.set $6 (i64.load (i32.const 48))) (local.set $7 (i64.load (i32.const 56)))
  (local.set $error {call})
- (if (i32.eqz (local.get $error)) (then
-  (global.set $device (i64.load (i32.const 0)))
-  (global.set $inode (i64.load (i32.const 8)))
-  (local.set $type (i32.load8_u (i32.const 16)))))
+ (local.set $type (i32.load8_u (i32.const 16)))
  (i64.store (i32.const 0) (local.get $0)) (i64.store (i32.const 8) (local.get $1))
  (i64.store (i32.const 16) (local.get $2)) (i64.store (i32.const 24) (local.get $3))
  (i64.store (i32.const 32) (local.get $4)) (i64.store (i32.const 40) (local.get $5))
@@ -288,8 +286,6 @@ _STAT = """
 
 # The type is found before the file is opened, because opening a FIFO blocks.
 _PATH_OPEN = """
-(global $device (mut i64) (i64.const 0))
-(global $inode (mut i64) (i64.const 0))
 (func $path_open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32) (local $type i32) (local $error i32)
  {bounds}
  (if (i32.le_s (global.get $files) (i32.const 0)) (then (return (i32.const {mfile}))))
@@ -300,6 +296,7 @@ _PATH_OPEN = """
  (local.set $error {open})
  (if (local.get $error) (then (return (local.get $error))))
  (global.set $files (i32.sub (global.get $files) (i32.const 1)))
+ (if (i32.eq (local.get $type) (i32.const {directory})) (then (drop {opened})))
  (i32.const 0))
 (func $is_plain (param $type i32) (result i32)
  (i32.or (i32.eq (local.get $type) (i32.const {directory})) (i32.eq (local.get $type) (i32.const {regular}))))"""

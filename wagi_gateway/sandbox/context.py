@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
 
-from .directory_listing import DirectoryListing
 from .invocation import Invocation, StopReason
 from .memory import Memory
+from .open_directories import OpenDirectories
 from .streams import StandardStreams
 from .string_array import StringArray
 
@@ -41,6 +41,7 @@ class ExecutionContext:
 
     __slots__ = (
         "_calls_left",
+        "_directories",
         "_has_waited",
         "_is_woken",
         "_lock",
@@ -52,7 +53,6 @@ class ExecutionContext:
         "invocation",
         "is_ending",
         "is_inline",
-        "listings",
         "max_files",
         "memory",
         "on_wait",
@@ -73,8 +73,7 @@ class ExecutionContext:
         """The argument vector, laid out as the guest reads it; None until then."""
         self.environment: StringArray | None = None
         """The environment, laid out as the guest reads it; None until then."""
-        self.listings: dict[tuple[int, int, int], DirectoryListing] = {}
-        """The directories that the guest reads, by descriptor, device and inode."""
+        self._directories: OpenDirectories | None = None
         self.max_files = invocation.limits.files
         """Files and directories that the guest may have open at the same time."""
         self.exit_code: int | None = None
@@ -97,6 +96,13 @@ class ExecutionContext:
         self._lock = threading.Lock()
         self._wakeup = -1
 
+    @property
+    def directories(self) -> OpenDirectories:
+        """The directories of volumes that the guest has open."""
+        if self._directories is None:
+            self._directories = OpenDirectories([volume.host for volume in self.invocation.volumes])
+        return self._directories
+
     def begin(self) -> None:
         """Starts the guest's clock."""
         self.started_ns = time.monotonic_ns()
@@ -108,9 +114,8 @@ class ExecutionContext:
             if self._wakeup >= 0:
                 os.close(self._wakeup)
                 self._wakeup = -1
-        for listing in self.listings.values():
-            listing.close()
-        self.listings.clear()
+        if self._directories:
+            self._directories.close()
 
     def stop(self, reason: StopReason) -> None:
         """Stops the guest at its next epoch, or at once if the guest waits. The first reason counts."""

@@ -49,14 +49,13 @@ class Invocation(NamedTuple):
     @property
     def entrypoints(self) -> tuple[bytes, ...]:
         """The exported functions to call, in order: those of a reactor begin with `_initialize`."""
-        return _entrypoints(self.module.is_reactor, self.entrypoint)
+        return _entrypoints(self.module.start, self.module.is_reactor, self.entrypoint)
 
 
 @lru_cache(maxsize=1024)
-def _entrypoints(is_reactor: bool, entrypoint: bytes | None) -> tuple[bytes, ...]:
-    if entrypoint is None:
-        return ()
-    return (b"_initialize", entrypoint) if is_reactor else (entrypoint,)
+def _entrypoints(start: bytes | None, is_reactor: bool, entrypoint: bytes | None) -> tuple[bytes, ...]:
+    initialize = b"_initialize" if is_reactor and entrypoint else None
+    return tuple(name for name in (start, initialize, entrypoint) if name)
 
 
 class Outcome(NamedTuple):

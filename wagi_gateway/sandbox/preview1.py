@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from . import descriptors, errno, strings
 from .context import ExecutionContext
+from .fd_readdir import directory_opened, directory_renumbered, fd_readdir
 from .host import HostFunction, HostImport
 from .poll_oneoff import poll_oneoff
 from .proc_exit import proc_exit
@@ -62,6 +63,13 @@ PROCESS = (
     _host("sock_shutdown", "ii", _no_socket),
 )
 """The functions that know no file."""
+
+DIRECTORIES = (
+    _host("directory_opened", "iiii", directory_opened),
+    _host("directory_renumbered", "ii", directory_renumbered),
+    _host("fd_readdir", "iiiIi", fd_readdir),
+)
+"""The functions on the directories of volumes: one of WASI's, and two that `adapter` calls."""
 
 NO_FILES = (
     _host("fd_advise", "iIIi"),
