@@ -68,7 +68,7 @@ def test_a_guest_that_opens_files_without_end_pays_itself(tmp_path: Path, cache:
         module("/opener", "opener.wat", limits=LIMITS | {"files": 4096, "concurrency": 8}, volumes=volumes),
         module("/reader", "reader.wat", volumes=volumes),
     )
-    with running(tmp_path, *modules, cache=cache, preexec=_few_descriptors) as server:
+    with running(tmp_path, "".join(modules), cache=cache, preexec=_few_descriptors) as server:
         server.get("/healthz")
         before = server.descriptors()
         with ThreadPoolExecutor(8) as pool:
@@ -76,7 +76,7 @@ def test_a_guest_that_opens_files_without_end_pays_itself(tmp_path: Path, cache:
             while not all(opener.done() for opener in openers):
                 assert server.get("/reader").text == "ok"
         assert [opener.result().status_code for opener in openers] == [504] * 8
-        wait_until(lambda: server.descriptors() <= before + 8)
+        wait_until(lambda: server.descriptors() <= before + 16)  # the connections, and wasmtime's threads
 
 
 def _hardly_any_descriptors() -> None:
