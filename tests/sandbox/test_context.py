@@ -119,6 +119,28 @@ def test_host_calls_pause_now_and_then(context: ExecutionContext, monkeypatch: p
     assert pauses == [_HOST_CALL_PAUSE] * 10
 
 
+@pytest.mark.parametrize(
+    ("running", "calls", "pauses"),
+    [
+        (1, [_CALLS_PER_PAUSE] * 2, [_HOST_CALL_PAUSE] * 2),
+        (16, [_CALLS_PER_PAUSE], [_HOST_CALL_PAUSE * 16]),
+        (10_000, [_CALLS_PER_PAUSE], [0.1]),
+        (1, [_CALLS_PER_PAUSE - 1, 1, _CALLS_PER_PAUSE - 1], [_HOST_CALL_PAUSE]),
+        (1, [10 * _CALLS_PER_PAUSE], [_HOST_CALL_PAUSE]),
+    ],
+    ids=["one guest", "sixteen guests", "very many guests", "calls of several", "one very long call"],
+)
+def test_a_pause_grows_with_the_running_guests(
+    context: ExecutionContext, running: int, calls: list[int], pauses: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(time, "sleep", slept.append)
+    context.running = range(running)
+    for count in calls:
+        context.count_host_call(count)
+    assert slept == pauses
+
+
 def test_host_calls_of_an_inline_guest_do_not_pause(context: ExecutionContext, monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
     monkeypatch.setattr(time, "sleep", pauses.append)

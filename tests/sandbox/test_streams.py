@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wagi_gateway.sandbox.streams import CAPACITY, CHUNK, CLOSED, STDERR, STDIN, STDOUT, StandardStreams
+from wagi_gateway.sandbox.streams import _PIECE_COST, CAPACITY, CHUNK, CLOSED, STDERR, STDIN, STDOUT, StandardStreams
 
 pytestmark = pytest.mark.parametrize("path", ["hot"], indirect=True)
 TIMEOUT = 20.0
@@ -32,6 +32,12 @@ def drain(taken: StandardStreams) -> list[bytes]:
 
 # Standard output
 
+
+def cost(piece: bytes) -> int:
+    """Bytes of CAPACITY."""
+    return len(piece) + _PIECE_COST
+
+
 PIECES = st.lists(st.one_of(st.binary(min_size=1, max_size=20), st.just(bytes(CHUNK)), st.just(b"x" * (CHUNK - 1))))
 
 
@@ -40,12 +46,12 @@ def test_what_is_written_is_taken(pieces: list[bytes]) -> None:
     own = streams()
     for piece in pieces:
         own.write_stdout(piece)
-    assert own.stdout_held == sum(map(len, pieces))
+    assert own.stdout_held == sum(map(cost, pieces))
     taken = drain(own)
     assert b"".join(taken) == b"".join(pieces)
     assert own.stdout_held == 0
     assert all(len(piece) < 2 * CHUNK for piece in taken)
-    assert all(len(piece) >= CHUNK for piece in taken[:-1])
+    assert len(taken) <= 1 + sum(map(cost, pieces)) // CHUNK
 
 
 @given(st.lists(st.one_of(st.none(), st.binary(min_size=1, max_size=40))))
@@ -58,17 +64,15 @@ def test_pieces_are_taken_in_between(writes: list[bytes | None]) -> None:
         else:
             own.write_stdout(piece)
     written = b"".join(piece for piece in writes if piece)
-    assert own.stdout_held == len(written) - len(taken)
+    assert (own.stdout_held == 0) == (len(written) == len(taken))
     assert taken + b"".join(drain(own)) == written
 
 
-@pytest.mark.parametrize(
-    ("size", "is_full"), [(0, False), (CAPACITY - 1, False), (CAPACITY, True), (CAPACITY + 9, True)]
-)
-def test_standard_output_is_full(size: int, is_full: bool) -> None:
+@pytest.mark.parametrize("room", [CAPACITY - _PIECE_COST - 1, 1, 0, -9])
+def test_standard_output_is_full(room: int) -> None:
     own = streams()
-    own.write_stdout(bytes(size))
-    assert own.is_full == is_full
+    own.write_stdout(bytes(CAPACITY - _PIECE_COST - room))
+    assert own.is_full == (room <= 0)
 
 
 @pytest.fixture
@@ -76,6 +80,17 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
     loop = asyncio.new_event_loop()
     yield loop
     loop.close()
+
+
+@pytest.mark.parametrize("size", [1, 2, 16, 1000])
+def test_small_pieces_are_bounded_in_number(size: int) -> None:
+    own = streams()
+    count = 0
+    while not own.is_full:
+        own.write_stdout(b"x" * size)
+        count += 1
+    assert count <= 2048
+    assert max(map(len, drain(own))) <= CHUNK
 
 
 def test_a_blocked_guest_is_woken_once_half_is_free(loop: asyncio.AbstractEventLoop) -> None:
@@ -86,7 +101,7 @@ def test_a_blocked_guest_is_woken_once_half_is_free(loop: asyncio.AbstractEventL
         own.write_stdout(bytes(CHUNK))
     own.is_guest_blocked = True
     drain(own)
-    assert wakes == [CHUNK]
+    assert wakes == [CHUNK + _PIECE_COST]
     assert not own.is_guest_blocked
 
 

@@ -7,7 +7,7 @@ import os
 import select
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 
 from .invocation import Invocation, StopReason
@@ -18,8 +18,11 @@ from .string_array import StringArray
 
 _CALLS_PER_PAUSE = 64
 """Host calls of a guest between two pauses. Each call holds the GIL for one to three microseconds."""
-_HOST_CALL_PAUSE = 0.0002
-"""Seconds of a pause for each guest that runs: all guests together leave most of the GIL to the event loop."""
+_HOST_CALL_PAUSE = 0.0004
+"""Seconds of a pause, multiplied by the number of guests on threads: all of them together leave half of the GIL to the
+event loop."""
+_MAX_PAUSE = 0.1
+"""Seconds of the longest pause, which delays a stop."""
 
 
 def _nothing() -> None:
@@ -53,6 +56,7 @@ class ExecutionContext:
         "max_files",
         "memory",
         "on_wait",
+        "running",
         "started_ns",
         "stop_reason",
         "streams",
@@ -78,6 +82,8 @@ class ExecutionContext:
         """Whether the next host call ends the guest: the guest was stopped, or has to leave the event loop's thread."""
         self.on_wait: Callable[[], None] = _nothing
         """Called on the guest's thread before the guest waits for the first time."""
+        self.running: Collection[object] = ()
+        """The guests that run on threads at the same time."""
         self.started_ns = 0
         """Start of the guest on the monotonic clock, in nanoseconds."""
         self.deadline = math.inf
@@ -168,15 +174,15 @@ class ExecutionContext:
         if self.is_ending:
             raise Unwind
 
-    def count_host_call(self) -> None:
-        """Counts a call of a host function. Now and then the guest pauses: the calls need the GIL, which every request
-        needs too. Raises Unwind where the guest has to end."""
+    def count_host_call(self, calls: int = 1) -> None:
+        """Counts a call of a host function; a long one counts as several `calls`. Now and then the guest pauses: the
+        calls need the GIL, which every request needs too. Raises Unwind where the guest has to end."""
         if self.is_ending:
             raise Unwind
-        self._calls_left -= 1
-        if not self._calls_left and not self.is_inline:
+        self._calls_left -= calls
+        if self._calls_left <= 0 and not self.is_inline:
             self._calls_left = _CALLS_PER_PAUSE
-            time.sleep(_HOST_CALL_PAUSE)
+            time.sleep(min(_HOST_CALL_PAUSE * (len(self.running) or 1), _MAX_PAUSE))
 
     def _take_wake(self) -> bool:
         with self._lock:

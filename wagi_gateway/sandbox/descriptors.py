@@ -15,6 +15,8 @@ from .streams import CHUNK, CLOSED, STDERR, STDIN, STDOUT
 
 _IOVEC = struct.Struct("<II")
 MAX_IOVECS = 1024
+_IOVECS_PER_CALL = 16
+"""Pieces that take as long as a host call."""
 _U32 = struct.Struct("<I")
 _RIGHT_READ, _RIGHT_WRITE = 1 << 1, 1 << 6
 _UNKNOWN_FILE_TYPE = 0
@@ -33,7 +35,7 @@ def fd_write(context: ExecutionContext, descriptor: int, iovecs: int, count: int
     if count > MAX_IOVECS:
         return errno.INVAL
     try:
-        pieces = _pieces(memory, iovecs, count)
+        pieces = _pieces(context, memory, iovecs, count)
         memory.check(written_at, 4)
     except OutOfBounds:
         return errno.FAULT
@@ -58,7 +60,7 @@ def fd_read(context: ExecutionContext, descriptor: int, iovecs: int, count: int,
         return errno.INVAL
     total = 0
     try:
-        pieces = _pieces(memory, iovecs, count)
+        pieces = _pieces(context, memory, iovecs, count)
         memory.check(read_at, 4)
         for start, size in pieces:
             while size and (data := streams.read_stdin(size)):
@@ -141,8 +143,10 @@ def _stream(context: ExecutionContext, descriptor: int) -> int:
     return context.streams.descriptors[descriptor] if descriptor <= STDERR else CLOSED
 
 
-def _pieces(memory: Memory, iovecs: int, count: int) -> list[tuple[int, int]]:
+def _pieces(context: ExecutionContext, memory: Memory, iovecs: int, count: int) -> list[tuple[int, int]]:
     """The iovecs: start and size of each piece of memory. Raises OutOfBounds."""
+    if count > _IOVECS_PER_CALL:
+        context.count_host_call(count // _IOVECS_PER_CALL)
     pieces = list(_IOVEC.iter_unpack(memory.read(iovecs, count * _IOVEC.size)))
     for start, size in pieces:
         if start + size > memory.size:

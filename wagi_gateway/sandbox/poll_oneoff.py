@@ -23,6 +23,8 @@ _SUBSCRIPTION = struct.Struct("<QB7xI4xQQH6x")  # userdata, tag, clock id or des
 _EVENT = struct.Struct("<QHB5xQH6x")  # userdata, errno, type, bytes ready, flags
 _COUNT = struct.Struct("<I")
 _MAX_SUBSCRIPTIONS = 128
+_SUBSCRIPTIONS_PER_CALL = 2
+"""Subscriptions that take as long as a host call."""
 
 
 def poll_oneoff(context: ExecutionContext, subscriptions: int, events: int, count: int, written: int) -> int:
@@ -38,6 +40,7 @@ def poll_oneoff(context: ExecutionContext, subscriptions: int, events: int, coun
         memory.check(written, _COUNT.size)
     except OutOfBounds:
         return errno.FAULT
+    context.count_host_call(count // _SUBSCRIPTIONS_PER_CALL)
     occurred = _poll(context, list(_SUBSCRIPTION.iter_unpack(subscribed)))
     memory.write(events, b"".join(occurred))
     memory.write(written, _COUNT.pack(len(occurred)))

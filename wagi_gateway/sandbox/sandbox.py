@@ -172,6 +172,7 @@ class Sandbox:
         if guest.invocation.volumes:
             self._reserve_files(guest.context)
         guest.context.on_wait = self._add_threads
+        guest.context.running = self._running
         guest.context.streams.attach(self.loop, guest.context.wake)
         self._running.add(guest)
         self._peak = max(self._peak, len(self._running))

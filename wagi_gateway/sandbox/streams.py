@@ -12,6 +12,8 @@ CHUNK = 64 * 1024
 """Bytes of one piece of standard input or standard output."""
 CAPACITY = 256 * 1024
 """Bytes of standard output, and of standard error, that are held for the event loop before the guest's write blocks."""
+_PIECE_COST = 128
+"""Bytes of CAPACITY that a piece costs beside its own: its object in memory, and its part of a read."""
 _STDERR_CHUNK = 2 * 1024
 """Bytes of standard error that are logged in one turn of the event loop."""
 _LINE_COST = 256
@@ -92,7 +94,7 @@ class StandardStreams:
     def write_stdout(self, data: bytes) -> None:
         """Adds a piece of standard output, and wakes the event loop if it waits for one."""
         self._stdout.append(data)
-        self._stdout_size += len(data)
+        self._stdout_size += len(data) + _PIECE_COST
         if self._waiter is not None:
             self._wake_loop()
 
@@ -107,8 +109,8 @@ class StandardStreams:
         self.stderr_dropped += len(data) - len(kept)
         if kept:
             self._stderr.append(kept)
-            self._stderr_size += len(kept)
-            if self._loop and self._stderr_size - self._stderr_logged == len(kept):
+            self._stderr_size += len(kept) + _PIECE_COST
+            if self._loop and self._stderr_size - self._stderr_logged == len(kept) + _PIECE_COST:
                 self._call_loop(self.log_stderr)
 
     def drop_stderr(self, size: int) -> bool:
@@ -169,7 +171,7 @@ class StandardStreams:
 
     @property
     def stdout_held(self) -> int:
-        """Bytes of standard output that were not taken."""
+        """Bytes of standard output that were not taken, with the cost of their pieces."""
         return self._stdout_size - self._stdout_taken
 
     def take_stdout(self) -> bytes:
@@ -178,13 +180,14 @@ class StandardStreams:
         if not stdout:
             return b""
         data = stdout.popleft()
-        if stdout and len(data) < CHUNK:
-            pieces, size = [data], len(data)
+        size = len(data) + _PIECE_COST
+        if stdout and size < CHUNK:
+            pieces = [data]
             while stdout and size < CHUNK:
                 pieces.append(stdout.popleft())
-                size += len(pieces[-1])
+                size += len(pieces[-1]) + _PIECE_COST
             data = b"".join(pieces)
-        self._stdout_taken += len(data)
+        self._stdout_taken += size
         if self.is_guest_blocked:
             self._free_guest()
         return data
@@ -200,11 +203,12 @@ class StandardStreams:
         """Logs a piece of standard error, and the next one in a later turn of the event loop."""
         if self._stderr:
             data = self._stderr.popleft()
+            size = len(data) + _PIECE_COST
             if len(data) > _STDERR_CHUNK:
                 self._stderr.appendleft(data[_STDERR_CHUNK:])
-                data = data[:_STDERR_CHUNK]
-            self._log(data)
-            self._stderr_logged += len(data)
+                size = _STDERR_CHUNK
+            self._log(data[:_STDERR_CHUNK])
+            self._stderr_logged += size
             self._free_guest()
             if self._stderr:
                 self._call_loop(self.log_stderr)
