@@ -2,6 +2,7 @@
 
     GatewayError
     ├── StartupError            a start or reload fails, with every problem that was found  (exit code 3)
+    ├── LoadCancelled           a later reload, or the end of the server, cancels a load
     ├── ClientDisconnect        the client disconnected: no response can be sent
     └── RequestError            a request gets an error response                            (an HTTP status)
         ├── BadRequest          400  the request breaks HTTP or cannot become CGI variables
@@ -55,6 +56,10 @@ class StartupError(GatewayError):
         super().__init__("\n".join(map(str, problems)))
         self.problems = problems
         self.warnings = tuple(warnings)
+
+
+class LoadCancelled(GatewayError):
+    """A later reload, or the end of the server, cancels a load; the message says what the load waited for."""
 
 
 class ClientDisconnect(GatewayError):

@@ -282,6 +282,17 @@ class RegistryConfig(SettingsTable):
 Registries = dict[RegistryHost, RegistryConfig]
 
 
+class CompilerConfig(SettingsTable):
+    """`[compiler]`: the compilation of a module, in a process of its own."""
+
+    time: Duration = Field(600.0, gt=0, le=86400)
+    """Wall time in which a module must be compiled, or the module is refused: one of a few KiB may take hours. The
+    largest known program, of 104 MB, took 96 s. Raise it for such a program on a slow or busy machine."""
+    memory: Size = Field(ByteSize(4 * 2**30), ge=64 * 2**20)
+    """Memory that the compilation of one module may use, or the module is refused. An interpreter of 26 MB needs
+    350 MiB with two processors, and more with many. In a container, choose less than the container may use."""
+
+
 class CacheConfig(SettingsTable):
     """`[cache]`: precompiled modules on disk."""
 
@@ -356,6 +367,8 @@ class Config(SettingsTable):
     auth_file: str | None = Field(None, min_length=1)
     """File of credentials for registries, as `docker login` and `podman login` write it; relative to this file. Without
     it `REGISTRY_AUTH_FILE` names one, or the usual places are searched."""
+    compiler: CompilerConfig = Field(default_factory=CompilerConfig)
+    """The compilation of a module."""
     cache: CacheConfig = Field(default_factory=CacheConfig)
     """Precompiled modules on disk."""
     log: LogConfig = Field(default_factory=LogConfig)
