@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from .binary import CODE, FUNCTION, MAX_ITEMS, TYPE, Malformed, Reader, Section, find_sections, leb128
-from .chunked_functions import ChunkedFunction, Memory, chunked_copy, chunked_fill
+from .chunked_functions import ChunkedFunction, MemoryOperand, chunked_copy, chunked_fill
 from .externs import IndexSpaces
 from .instructions import POSSIBLE_BULK_OPERATION, BulkOpcode, BulkOperation, find_bulk_operations
 
@@ -112,10 +112,10 @@ class _Module:
             self._functions.append(chunked(*map(self._memory, operation.immediates)))
         return self._indices[operation]
 
-    def _memory(self, index: int) -> Memory:
+    def _memory(self, index: int) -> MemoryOperand:
         if index >= len(self._spaces.memories):
             raise Malformed("an instruction names no memory")
-        return Memory(leb128(index), self._spaces.memories[index].limits.is_64)
+        return MemoryOperand(leb128(index), self._spaces.memories[index].limits.is_64)
 
     def _with_functions(self, bodies: bytes) -> bytes:
         """The module with these bodies, and the functions appended."""
