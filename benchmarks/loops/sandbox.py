@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
-from collections.abc import Iterator
-
-from wagi_gateway.sandbox.pipes import descriptor_path, open_pipe, read_available
 
 from wagi_gateway.sandbox.backend import choose
 from wagi_gateway.sandbox.context import ExecutionContext
@@ -21,13 +17,12 @@ from .request import invocation_factory
 class SandboxLoops:
     """Loops over the hello guest; each method returns microseconds per guest."""
 
-    def __init__(self, site: Site, reader: int, writer: int) -> None:
+    def __init__(self, site: Site) -> None:
         self._site = site
-        self._reader, self._path = reader, descriptor_path(writer)
         self._run = choose().run
-        self.bare = BareCalls(site, reader, self._path, is_inline=True)
+        self.bare = BareCalls(site, is_inline=True)
         """The C API calls of `entry` alone."""
-        self.bare_on_a_thread = BareCalls(site, reader, self._path, is_inline=False)
+        self.bare_on_a_thread = BareCalls(site, is_inline=False)
         """The C API calls of `on_a_thread` alone."""
         self._invocation = invocation_factory(site)
 
@@ -44,8 +39,8 @@ class SandboxLoops:
         for _ in range(count):
             context = ExecutionContext(self._invocation())
             context.is_inline = is_inline
-            self._run(self._site.engine, context, self._path, self._path)
-            assert read_available(self._reader)
+            self._run(self._site.engine, context)
+            assert context.streams.take_stdout()
         return (time.perf_counter() - begin) / count * 1e6
 
     def guest(self, count: int) -> float:
@@ -61,10 +56,3 @@ class SandboxLoops:
                     pass
                 guest.release()
             return (time.perf_counter() - begin) / count * 1e6
-
-
-@contextlib.contextmanager
-def sandbox_loops(site: Site) -> Iterator[SandboxLoops]:
-    """The loops, with a pipe for their guests' output."""
-    with contextlib.ExitStack() as stack:
-        yield SandboxLoops(site, *open_pipe(stack))

@@ -12,7 +12,7 @@ from ..harness.plan import Plan
 from ..harness.server import ROUTE, bare, gateway
 from ..loops.calls import KINDS
 from ..loops.request import cgi, load_hello
-from ..loops.sandbox import sandbox_loops
+from ..loops.sandbox import SandboxLoops
 from ..servers.bare import BUSY
 
 _COUNT = 2000
@@ -45,7 +45,7 @@ def breakdown(plan: Plan) -> list[Part]:
         server = stack.enter_context(gateway(directory, {ROUTE: ENVIRON_WAT}))
         reference = stack.enter_context(bare())
         busy = stack.enter_context(bare("busy"))
-        loops = stack.enter_context(sandbox_loops(site))
+        loops = SandboxLoops(site)
         for _ in range(plan.rounds + 1):
             http = 1e6 / reference.rate(plan.seconds)
             waking = 1e6 / busy.rate(plan.seconds) - http - BUSY * 1e6

@@ -9,7 +9,7 @@ from ..harness.cores import SERVER, pinned
 from ..harness.plan import Plan
 from ..harness.turns import alternate
 from ..loops.request import load_hello
-from ..loops.sandbox import sandbox_loops
+from ..loops.sandbox import SandboxLoops
 from ..report.table import Row, ratio
 
 MEASURE = "sandbox alone, hello module that reads its environment"
@@ -20,7 +20,8 @@ _SHARE = 5
 
 def sandbox(plan: Plan) -> Iterator[Row]:
     """Measures all loops in this process, on the server's core."""
-    with pinned(SERVER), sandbox_loops(load_hello()) as loops:
+    with pinned(SERVER):
+        loops = SandboxLoops(load_hello())
         count = max(100, int(plan.seconds / _SHARE / loops.entry(200) * 1e6))
         measures = (loops.entry, loops.bare.run, loops.on_a_thread, loops.bare_on_a_thread.run)
         found = alternate(plan.rounds * 2, [functools.partial(measure, count) for measure in measures])
