@@ -22,8 +22,8 @@ _MAX_METHOD = 64
 _GATEWAY_FIELDS = frozenset(
     "host content-length transfer-encoding connection keep-alive te trailer upgrade expect proxy".split()
 )
-_CREDENTIAL_FIELDS = frozenset((b"authorization", b"cookie"))
-_BODY_FIELDS = (b"content-", b"digest")
+_CREDENTIAL_FIELDS = frozenset((b"authorization", b"cookie", b"cookie2", b"www-authenticate"))
+_BODY_FIELDS = (b"content-", b"digest", b"repr-digest", b"last-modified")
 _DEFAULTS = ((b"accept", b"*/*"), (b"user-agent", b"wagi-gateway"))
 
 
