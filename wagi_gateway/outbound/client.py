@@ -133,8 +133,10 @@ class OutboundClient:
                     raise
                 retries -= 1
             else:
-                if response.extensions["http_version"] != b"HTTP/1.1":
-                    response.extensions["network_stream"].is_reusable = False  # persistence differs with the version
+                # Other versions differ in persistence. NTLM and Negotiate authenticate the connection, which would make
+                # the next guest's request one of this guest's user (RFC 4559 section 6).
+                if response.extensions["http_version"] != b"HTTP/1.1" or request.authenticates_connection:
+                    response.extensions["network_stream"].is_reusable = False
                 return response
 
     def _outgoing(self, request: Request, destination: Destination, deadline: CallDeadline) -> httpcore2.Request:

@@ -46,6 +46,14 @@ class Request:
             headers.append((b"content-length", b"%d" % len(self.body)))
         return headers
 
+    @property
+    def authenticates_connection(self) -> bool:
+        """Whether the credentials are those of a scheme that authenticates a connection instead of a request."""
+        return any(
+            name == b"authorization" and value.lower().startswith((b"ntlm", b"negotiate"))
+            for name, value in self.fields
+        )
+
     def redirected(self, status: int, from_: Destination, to: Destination) -> Request:
         """The request that follows a redirect (RFC 9110 section 15.4); credentials are not sent to another origin."""
         request = self
