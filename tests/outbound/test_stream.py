@@ -6,7 +6,8 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 import httpcore2
@@ -38,24 +39,30 @@ def connected() -> tuple[socket.socket, socket.socket]:
         return client, listener.accept()[0]
 
 
-@pytest.fixture(params=["plain", "tls"])
-def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
+@contextmanager
+def opened(*, tls: bool, tickets: int = 0) -> Iterator[Pair]:
+    """A stream and its server, plain or over TLS 1.3 with session tickets, which arrive after the handshake."""
     client, server = connected()
     server.settimeout(10)
     stream, deadline = Stream(client), CallDeadline(IdleWaiter(), 10, 10)
-    if request.param == "tls":
+    if tls:
         authority, trusting = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         authority.configure_trust(trusting)
-        secured: list[socket.socket] = []
         context = certified(authority.issue_cert("name.test"))
-        thread = threading.Thread(target=lambda: secured.append(context.wrap_socket(server, server_side=True)))
-        thread.start()
-        stream.start_tls(trusting, "name.test", deadline)
-        thread.join()
-        server = secured[0]
+        context.num_tickets = tickets
+        with ThreadPoolExecutor() as threads:
+            handshake = threads.submit(context.wrap_socket, server, server_side=True)
+            stream.start_tls(trusting, "name.test", deadline)
+            server = handshake.result(10)
     yield Pair(stream, server, deadline)
     stream.close()
     server.close()
+
+
+@pytest.fixture(params=[False, True], ids=["plain", "tls"])
+def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
+    with opened(tls=request.param) as pair:
+        yield pair
 
 
 def exchange(pair: Pair) -> None:
@@ -67,8 +74,14 @@ def exchange(pair: Pair) -> None:
 
 
 def test_a_connection_with_nothing_to_read_is_reusable(pair: Pair) -> None:
-    """The session tickets of TLS 1.3, which arrive after the handshake, are not data."""
     for _ in range(3):
+        exchange(pair)
+        assert pair.stream.get_extra_info("is_readable") is False
+
+
+def test_session_tickets_are_no_data() -> None:
+    with opened(tls=True, tickets=2) as pair:
+        wait_until(lambda: pair.stream.get_extra_info("is_readable"))
         exchange(pair)
         assert pair.stream.get_extra_info("is_readable") is False
 

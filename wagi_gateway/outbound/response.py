@@ -56,12 +56,16 @@ class OpenResponse:
 
     def location(self) -> str | None:
         """The reference of a redirect, with octets outside of ASCII percent-encoded (RFC 3986 section 2.1); None if the
-        response is no redirect or has no reference. Raises RequestFailed for several that differ."""
-        found = {value for name, value in self.headers if name == b"location"} if self.status in _REDIRECTS else ()
+        response is no redirect or has no Location. Raises RequestFailed for several fields that differ."""
+        if self.status not in _REDIRECTS:
+            return None
+        found = {value for name, value in self.headers if name == b"location"}
+        if not found:
+            return None
         if len(found) > 1:
             raise RequestFailed("a redirect with several Location fields")
         # URLs are ASCII. Servers send Latin-1 and UTF-8, and get the same octets back, as from browsers and curl.
-        return quote_from_bytes(next(iter(found), b""), _ASCII) or None
+        return quote_from_bytes(found.pop(), _ASCII)
 
     def read(self, size: int) -> memoryview:
         """Reads up to `size` bytes; none at the end. Raises RequestFailed and httpcore2's errors."""
