@@ -91,8 +91,8 @@ class Stream(httpcore2.NetworkStream):
         """Starts TLS on the connection; verifies that the certificate is for `server_hostname`."""
         name = (server_hostname or "").strip("[]")
         try:
-            # A TCP connection that ends without TLS's closure alert is an error: whoever cuts a connection would else
-            # end a body that has no length (RFC 9112 section 9.8).
+            # A TCP connection that ends without TLS's closure alert is an error. Otherwise an attacker on the network
+            # could end a body that has no length (RFC 9112 section 9.8).
             self._socket = ssl_context.wrap_socket(
                 self._socket, server_hostname=name, do_handshake_on_connect=False, suppress_ragged_eofs=False
             )
@@ -120,8 +120,8 @@ class Stream(httpcore2.NetworkStream):
     def _is_readable(self) -> bool:
         if isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
             return True  # of a TLS record that was read in part
-        # A server with Nagle's algorithm sends what follows its last segment when that is acknowledged. A delayed
-        # acknowledgement would go out with the next request, and what follows would arrive as its response.
+        # A server with Nagle's algorithm sends surplus data after its last segment is acknowledged. A delayed
+        # acknowledgement would go out with the next request, and the surplus data would arrive as the response to it.
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)

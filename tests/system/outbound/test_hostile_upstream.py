@@ -178,7 +178,7 @@ def test_a_body_after_head_is_left_over(tls: Contexts, framing: str) -> None:
 
 @pytest.mark.parametrize("end", ["half", "close", "cut"])
 def test_a_body_without_length_is_whole_at_the_closure_alert_alone(tls: Contexts, end: str) -> None:
-    """RFC 9112 section 9.8: over TLS, whoever cuts the connection does not end the body."""
+    """RFC 9112 section 9.8: over TLS, the end of the TCP connection alone does not end the body."""
     with world(tls) as way:
         session = OutboundSession(way.client, lambda _: None)
         turn = Turn("alice", plan={"framing": "until-close", "end": end})
