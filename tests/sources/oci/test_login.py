@@ -18,7 +18,6 @@ from tests.support.repositories import USER, layer_of, module, own_home, pulled,
 from tests.support.token_server import IDENTITY, TokenServer
 from wagi_gateway.sources.oci.endpoint import Credentials
 from wagi_gateway.sources.oci.errors import Invalid, RegistryError, Unauthorised, Unreachable
-from wagi_gateway.sources.oci.login import read_challenges
 
 pytestmark = pytest.mark.usefixtures("own_home")
 MODULE = module(20)
@@ -218,39 +217,6 @@ def test_challenges_without_an_answer(proxy: FaultProxy, header: str, kind: type
         own.resolve("1")
     assert len(proxy.received) == 1
     assert_secret(raised.value)
-
-
-@pytest.mark.parametrize(
-    ("header", "challenges"),
-    [
-        ("", {}),
-        ('Basic realm="x"', {"basic": {"realm": "x"}}),
-        ('bearer realm="https://t/",service=s', {"bearer": {"realm": "https://t/", "service": "s"}}),
-        (
-            'Basic realm="a, b=c", Bearer realm="https://t/", scope="repository:x:pull,push"',
-            {"basic": {"realm": "a, b=c"}, "bearer": {"realm": "https://t/", "scope": "repository:x:pull,push"}},
-        ),
-        ("Bearer scope=repository:x:pull , Basic", {"bearer": {"scope": "repository:x:pull"}, "basic": {}}),
-        (r'Bearer realm="a\"b"', {"bearer": {"realm": 'a"b'}}),
-        ('Bearer realm="a", Bearer realm="b"', {"bearer": {"realm": "a"}}),
-        ("Negotiate abc==, 1, -", {"negotiate": {"abc": "="}}),
-    ],
-)
-def test_challenges(header: str, challenges: dict[str, dict[str, str]]) -> None:
-    assert read_challenges(header) == challenges
-
-
-@pytest.mark.parametrize("piece", ["1", "-", "a", "a=", "a =", "a ", " ", '"', 'a="', 'a="\\', "a=\\", 'a= "b" '])
-def test_a_challenge_costs_time_in_proportion(piece: str) -> None:
-    def cost(size: int) -> float:
-        """Processor time for a text of about `size` bytes, with and without quotes."""
-        start = time.thread_time()
-        read_challenges(f"x {piece * (size // len(piece))}")
-        read_challenges(f'x="{piece * (size // len(piece))}')
-        return time.thread_time() - start
-
-    # Ten times the size may cost thirty times the time; a quadratic cost is a hundred times.
-    assert min(cost(400_000) for _ in range(2)) < 30 * max(cost(40_000) for _ in range(3)) + 0.01
 
 
 def test_a_challenge_that_is_too_long(proxy: FaultProxy) -> None:
