@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import socket
 import ssl
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import pytest
 
 from tests.support.clock import assert_within
 from tests.support.fault_proxy import Answer, Fault, FaultProxy, Received, redirected, refusing
+from tests.support.own_address import own_address
 from tests.support.registry import PASSWORD, Registry, write_authority
 from tests.support.repositories import USER, layer_of, module, own_home, pulled, repository  # noqa: F401
 from tests.support.token_server import IDENTITY, TokenServer
@@ -256,13 +256,6 @@ LOGINS = {
     "registry token": Credentials(registry_token="TOKEN-GIVEN"),
 }
 every_login = pytest.mark.parametrize("credentials", LOGINS.values(), ids=LOGINS)
-
-
-def own_address() -> str:
-    """An address of this machine that is not a loopback one."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as connection:
-        connection.connect(("192.0.2.1", 9))  # sends nothing
-        return str(connection.getsockname()[0])
 
 
 @every_login
