@@ -208,7 +208,7 @@ def test_the_table_is_a_large_one() -> None:
 
 
 @pytest.mark.parametrize(("text", "reference", "user"), CASES)
-def test_f6_the_user_of_a_reference(tmp_path: Path, text: str, reference: str, user: str | None) -> None:
+def test_the_user_of_a_reference(tmp_path: Path, text: str, reference: str, user: str | None) -> None:
     """The helper's user name is the server that it is asked for."""
     environ = helper(tmp_path, """read server; echo "{\\"Username\\": \\"$server\\", \\"Secret\\": \\"pw\\"}" """)
     (tmp_path / "auth.json").write_text(text, encoding="utf-8", newline="")

@@ -38,6 +38,9 @@ LOGINS = (
     Credentials(registry_token=GIVEN),
 )
 MODULE = module(30)
+LAYER = Descriptor.model_validate(
+    {"mediaType": "application/wasm", "digest": f"sha256:{'0' * 64}", "size": len(MODULE)}
+)
 
 SERVERS = ("registry", "tokens", "third", "elsewhere")
 THIRD_PARTIES = ("third", "elsewhere")
@@ -183,15 +186,14 @@ def network(
 OPERATIONS: dict[str, Callable[[Repository], object]] = {
     "resolve": lambda own: own.resolve("1"),
     "digest": lambda own: own.digest_of("1"),
-    "blob": lambda own: own.fetch_blob(Descriptor.model_validate(LAYER), io.BytesIO()),
+    "blob": lambda own: own.fetch_blob(LAYER, io.BytesIO()),
     "push": lambda own: own.push_module(MODULE, "2"),
 }
-LAYER = {"mediaType": "application/wasm", "digest": f"sha256:{'0' * 64}", "size": len(MODULE)}
 
 
 @settings(max_examples=300)
 @given(SCRIPTS, st.sampled_from(LOGINS), st.lists(st.sampled_from([*OPERATIONS]), min_size=1, max_size=3))
-def test_b6_o11_no_third_party_receives_a_secret(
+def test_no_third_party_receives_a_secret(
     network: Network, script: dict[str, list[Step]], credentials: Credentials, operations: list[str]
 ) -> None:
     network.begin(script)

@@ -130,6 +130,17 @@ def test_no_entry(proxy: FaultProxy, tokens: TokenServer, credentials: Credentia
     assert_secret(raised.value)
 
 
+def test_a_wrong_password_is_sent_once(proxy: FaultProxy, tokens: TokenServer) -> None:
+    """A push begins with a HEAD, whose refusal is no error of the push."""
+    tokens.is_private = True
+    with repository(proxy.address, credentials=Credentials("user", "SECRET")) as own:
+        with pytest.raises(Unauthorised, match="does not accept the credentials"):
+            own.push_module(MODULE, "5")
+        with pytest.raises(Unauthorised, match="does not accept the credentials"):
+            own.digest_of("1")
+    assert len(tokens.server.received) == 1
+
+
 def test_docker_hub_is_called_by_its_name() -> None:
     from wagi_gateway.sources.oci.endpoint import RegistryEndpoint
     from wagi_gateway.sources.oci.login import Login
@@ -260,7 +271,7 @@ every_login = pytest.mark.parametrize("credentials", LOGINS.values(), ids=LOGINS
 
 @every_login
 @pytest.mark.parametrize("scheme", ["Bearer", "Basic"])
-def test_b6_a_challenge_after_a_redirect(proxy: FaultProxy, credentials: Credentials, scheme: str) -> None:
+def test_a_challenge_after_a_redirect(proxy: FaultProxy, credentials: Credentials, scheme: str) -> None:
     with FaultProxy() as storage, FaultProxy() as third:
         storage.fault(lambda _: True, challenging(f'{scheme} realm="{third.url}/token"'))
         proxy.fault(lambda request: request.is_manifest, redirected(storage.url))
@@ -276,7 +287,7 @@ def test_b6_a_challenge_after_a_redirect(proxy: FaultProxy, credentials: Credent
 
 
 @every_login
-def test_b6_a_challenge_after_a_redirect_and_back(proxy: FaultProxy, credentials: Credentials) -> None:
+def test_a_challenge_after_a_redirect_and_back(proxy: FaultProxy, credentials: Credentials) -> None:
     """The other host has chosen the URL of the registry then."""
     with FaultProxy() as storage, FaultProxy() as third:
         storage.fault(lambda _: True, refusing(307, Location=f"{proxy.url}/v2/echo"))
@@ -289,7 +300,7 @@ def test_b6_a_challenge_after_a_redirect_and_back(proxy: FaultProxy, credentials
 
 
 @every_login
-def test_o11_a_token_server_elsewhere_over_plain_http(proxy: FaultProxy, credentials: Credentials) -> None:
+def test_a_token_server_elsewhere_over_plain_http(proxy: FaultProxy, credentials: Credentials) -> None:
     with FaultProxy(host=own_address()) as server:
         proxy.fault(lambda _: True, challenging(f'Bearer realm="{server.url}/token"'))
         what = r"the token server of 127.* speaks plain HTTP, where a password would be seen"
@@ -400,7 +411,7 @@ def test_which_challenge_is_answered(proxy: FaultProxy, tokens: TokenServer, cha
 
 
 @pytest.mark.parametrize("scope", ["", 'scope="::"', 'scope=""', 'scope="aws"', 'scope=":: repository:x: pull *"'])
-def test_f5_a_scope_that_is_none(proxy: FaultProxy, tokens: TokenServer, scope: str) -> None:
+def test_a_scope_that_is_none(proxy: FaultProxy, tokens: TokenServer, scope: str) -> None:
     with FaultProxy(proxy.upstream) as registry:
         header = ", ".join(filter(None, [f'Bearer realm="{tokens.server.url}/token?a=b"', scope]))
         registry.fault(lambda request: not request.authorization, challenging(header))

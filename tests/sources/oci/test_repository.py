@@ -433,6 +433,9 @@ HEADS: dict[str, Fault] = {
     "204": refusing(204),
     "304": refusing(304),
     "redirect to nowhere": refusing(302),
+    "challenge of another kind": refusing(401, WWW_Authenticate="Negotiate"),
+    "challenge without a token server": refusing(401, WWW_Authenticate="Bearer"),
+    "challenge without credentials": refusing(401, WWW_Authenticate='Basic realm="x"'),
     "hang-up": hanging_up,
     "body": lambda *_: Answer(200, {}, b"x", 5),
 }
@@ -441,14 +444,14 @@ HEADS: dict[str, Fault] = {
 
 @pytest.mark.parametrize("retries", [0, 2])
 @pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)
-def test_f4_registries_without_head(proxy: FaultProxy, head: Fault, retries: int) -> None:
+def test_registries_without_head(proxy: FaultProxy, head: Fault, retries: int) -> None:
     proxy.fault(lambda request: request.method == "HEAD", head)
     with repository(proxy.address, retries=retries) as own:
         assert own.digest_of("1") == own.resolve("1")[0]
 
 
 @pytest.mark.parametrize("head", [HEADS["403"], HEADS["501"], HEADS["hang-up"]], ids=["403", "501", "hang-up"])
-def test_f4_a_push_without_head(proxy: FaultProxy, head: Fault) -> None:
+def test_a_push_without_head(proxy: FaultProxy, head: Fault) -> None:
     proxy.fault(lambda request: request.method == "HEAD", head)
     with repository(proxy.address) as own:
         own.push_module(module(24), "without-head")

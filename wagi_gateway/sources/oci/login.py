@@ -57,6 +57,7 @@ class Login:
         """The `Authorization` header of each request to the registry, once there is one."""
         self.secrets: list[str] = []
         """Passwords and tokens, which no message may hold, should a registry repeat them."""
+        self._refusal: Unauthorised | None = None
         if credentials := endpoint.credentials:
             # surrogateescape: bytes of a configuration file that are not UTF-8
             pair = f"{credentials.username}:{credentials.password}".encode(errors="surrogateescape")
@@ -74,6 +75,8 @@ class Login:
         actions = "pull" if response.request.method in ("GET", "HEAD") else "pull,push"
         response.close()
         host, credentials = self.endpoint.host, self.endpoint.credentials
+        if self._refusal:  # a wrong password that is sent again may lock the account
+            raise self._refusal
         if len(header) > MAX_CHALLENGE:
             what = f"{host} says in {len(header)} bytes what login it wants; {MAX_CHALLENGE} are allowed"
             raise Invalid(what)
@@ -134,7 +137,8 @@ class Login:
             name = Origin.of(server).host
             raise Unreachable(f"the token server {name} of {host} cannot be reached; check the network") from None
         if response.status_code in (400, 401, 403):
-            raise Unauthorised(self.advice)
+            self._refusal = Unauthorised(self.advice)
+            raise self._refusal
         if response.status_code != 200:
             raise Unreachable(f"the token server of {host} answers {response.status_code}; try again later")
         try:

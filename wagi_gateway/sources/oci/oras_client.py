@@ -90,9 +90,13 @@ class OrasClient(oras.provider.Registry):  # type: ignore[misc]  # oras has no t
     def _send(self, method: str, url: str, **options: Any) -> requests.Response:
         """Sends a request, and once more after a login if the registry itself answers 401 with a challenge."""
         response = self.session.request(method, url, auth=self._login.authorization, **options)
-        has_challenge = "WWW-Authenticate" in response.headers or method != "HEAD"
-        if response.status_code == 401 and has_challenge and self._is_own(response):
-            self._login.answer_challenge(response)
+        if response.status_code == 401 and self._is_own(response):
+            try:
+                self._login.answer_challenge(response)
+            except (Unauthorised, Invalid):
+                if method == "HEAD":  # GET may need no login, or another one
+                    return response
+                raise
             response = self.session.request(method, url, auth=self._login.authorization, **options)
         if location := response.headers.get("Location"):  # oras takes a Location without a scheme for an absolute path
             response.headers["Location"] = urljoin(response.url, location)
