@@ -458,6 +458,16 @@ def test_a_push_without_head(proxy: FaultProxy, head: Fault) -> None:
         assert pulled(repository(proxy.address, "team/hello:without-head")) == module(24)
 
 
+def test_a_head_without_answer(proxy: FaultProxy) -> None:
+    def silent(_request: Received, running: FaultProxy) -> Answer:
+        running.ending.wait()
+        return Answer()
+
+    proxy.fault(lambda request: request.method == "HEAD", silent)
+    with repository(proxy.address, retries=0, stall_time=30, answer_time=4) as own:
+        assert own.digest_of("1") == own.resolve("1")[0]
+
+
 def test_head_does_not_ask_a_busy_registry_again(proxy: FaultProxy) -> None:
     proxy.fault(lambda _: True, refusing(429))
     with repository(proxy.address, retries=0) as own, pytest.raises(Unreachable, match="429"):

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ...config.image_reference import DOCKER_HUB
 from .auth_key import HUB_KEY, matching_keys
-from .credential_helper import HelperCredentials, HelperFailed
+from .credential_helper import HelperCredentials, HelperFailed, is_text
 from .endpoint import Credentials
 
 MAX_FILE = 2**20
@@ -125,7 +125,7 @@ def _texts(entry: object, where: str) -> dict[str, str]:
     texts = {}
     for name in _ENTRY:
         text = members.get(name) or ""
-        if not isinstance(text, str) or not _is_utf8(text):
+        if not is_text(text):
             raise EntryWrong(f"{where}.{name} is not a text")
         texts[name] = text
     return texts
@@ -133,15 +133,6 @@ def _texts(entry: object, where: str) -> dict[str, str]:
 
 def _is_entry(value: object) -> bool:
     return isinstance(value, dict) and not _folded(value).keys().isdisjoint(_ENTRY)
-
-
-def _is_utf8(text: str) -> bool:
-    """Whether a text has no lone surrogates, which JSON can escape."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _parse(data: bytes, path: Path) -> dict[str, object]:

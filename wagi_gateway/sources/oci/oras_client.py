@@ -67,7 +67,7 @@ class OrasClient(oras.provider.Registry):  # type: ignore[misc]  # oras has no t
     ) -> requests.Response:
         """Sends a request; returns a response below 400, or to HEAD any response but 429. Raises RegistryError.
 
-        A registry that refuses HEAD, or closes the connection on it, may answer a GET.
+        A registry that refuses HEAD, closes the connection on it, or leaves it unanswered, may answer a GET.
         """
         options = {"data": data, "json": json, "stream": stream, "headers": _without_authorization(headers)}
         try:
@@ -218,16 +218,15 @@ def _without_authorization(headers: Any) -> dict[str, str]:
 
 
 def _is_hang_up(error: requests.exceptions.RequestException) -> bool:
-    """Whether a connection was made, and closed without a response."""
+    """Whether a connection was made, and closed or left without a response."""
     other = (
         requests.exceptions.ConnectTimeout,
         requests.exceptions.ProxyError,
         requests.exceptions.SSLError,
         NewConnectionError,
     )
-    return isinstance(error, requests.exceptions.ConnectionError) and not any(
-        isinstance(cause, other) for cause in _causes(error)
-    )
+    kinds = (requests.exceptions.ConnectionError, requests.exceptions.ReadTimeout)
+    return isinstance(error, kinds) and not any(isinstance(cause, other) for cause in _causes(error))
 
 
 def _refused_head() -> requests.Response:

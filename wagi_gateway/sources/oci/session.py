@@ -158,12 +158,14 @@ class _Adapter(HTTPAdapter):
             request.headers.pop(name, None)
         # Go's net/http and so Docker never use a proxy for a loopback address either.
         proxies = None if is_loopback(Origin.of(request.url or "").host) else options.get("proxies")
-        # A refused HEAD is followed by a GET or a POST, which has all retries.
-        retries = min(retry.retries, 1) if request.method == "HEAD" else retry.retries
+        # A refused HEAD is followed by a GET or a POST, which has all retries and half of the time at least.
+        is_head = request.method == "HEAD"
+        retries = min(retry.retries, 1) if is_head else retry.retries
         for attempt in range(retries + 1):
             is_last = attempt == retries
             pause = retry.pause(attempt)
-            timeout = (min(retry.connect_time, deadline.left), min(retry.stall_time, deadline.left))
+            stall_time = min(retry.stall_time, deadline.left / 2 if is_head else deadline.left)
+            timeout = (min(retry.connect_time, deadline.left), stall_time)
             if deadline.has_passed:
                 break
             try:
