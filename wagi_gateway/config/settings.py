@@ -265,7 +265,7 @@ class RegistryConfig(SettingsTable):
 
     insecure: bool | None = None
     """Whether it speaks plain HTTP. Without it, a registry on a loopback address does unless it has a `ca_file`, and no
-    other."""
+    other. A plain registry on another address gets no credentials."""
     ca_file: str | None = Field(None, min_length=1)
     """File of certificate authorities (PEM) that are trusted besides the system's; relative to this file."""
     mirror: Mirror | None = None
