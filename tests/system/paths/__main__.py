@@ -1,4 +1,4 @@
-"""Writes docs/spec/paths.md: `python -m tests.system.paths`."""
+"""Writes docs/paths.md: `python -m tests.system.paths`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.conftest import ROOT
 
 from .table import measure, render, serving
 
-PAGE = ROOT / "docs" / "spec" / "paths.md"
+PAGE = ROOT / "docs" / "paths.md"
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as name:

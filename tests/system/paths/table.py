@@ -1,4 +1,4 @@
-"""The table of docs/spec/paths.md: what front servers and the gateway make of each target."""
+"""The table of docs/paths.md: what front servers and the gateway make of each target."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ routes `/...`, `/private/...` and, for files, `/files/...` and `/private/files/.
 status or the route and `PATH_INFO` of a target that is sent to it directly. The columns of the front servers have the
 status of a refusal, `=` for a target that arrived as it was sent, or the target that arrived, with the gateway's status
 if that is not 200. Servers with `/app/` were sent the target below `/app`. No request that arrived was answered by a
-route or file below the two prefixes; [Access rules in front](../behind-a-proxy.md#access-rules-in-front) says what that
+route or file below the two prefixes; [Access rules in front](behind-a-proxy.md#access-rules-in-front) says what that
 takes. The configurations are in `tests/system/paths/fronts.py`.
 
 """

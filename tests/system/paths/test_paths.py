@@ -1,6 +1,6 @@
 """No target that an access rule of a front server misses reaches a route or file below the rule's prefix.
 
-The front servers are real ones (`fronts`), and docs/spec/paths.md has the whole table.
+The front servers are real ones (`fronts`), and docs/paths.md has the whole table.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .fronts import FRONTS, UNSAFE, versions
 from .table import Outcome, measure, render, serving
 from .targets import TARGETS
 
-PAGE = ROOT / "docs" / "spec" / "paths.md"
+PAGE = ROOT / "docs" / "paths.md"
 Outcomes = dict[str, list[Outcome]]
 
 pytestmark = pytest.mark.timeout(400)
