@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from itertools import product
+from urllib.parse import unquote_to_bytes
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -187,6 +191,43 @@ def test_any_path_is_matched_or_refused(path: bytes) -> None:
     assert b"\0" not in match.path_info
     assert not {b".", b".."}.intersection(match.path_info.split(b"/"))
     match.path_info.decode("utf-8")
+
+
+def readings(path: bytes, *, is_merging: bool, decodes_slash: bool) -> bytes:
+    """The path as a front server resolves it; empty above the root."""
+    path = re.sub(rb"%(2[eEdD]|[57][fFeE]|[3-7][0-9A-Fa-f])", lambda found: unquote_to_bytes(found[0]), path)
+    if decodes_slash:
+        path = re.sub(rb"%2[fF]", b"/", path)
+    if is_merging:
+        path = re.sub(rb"/+", b"/", path)
+    segments: list[bytes] = []
+    for segment in path[1:].split(b"/"):
+        if segment == b"..":
+            if not segments:
+                return b""
+            segments.pop()
+        elif segment != b".":
+            segments.append(segment)
+    return b"/" + b"/".join(segments)
+
+
+SEGMENTS = b"private x .. . %2e%2E a%2Fb %2f %2F.. ..%2F p%72ivate ; ..; %25 \\ %5c".split()
+
+
+@given(st.lists(st.sampled_from([*SEGMENTS, b"", b"", b"..", b"private"]), max_size=8))
+def test_a_route_below_a_prefix_is_reached_by_no_path_that_another_server_reads_differently(
+    segments: list[bytes],
+) -> None:
+    path = b"/" + b"/".join(segments)
+    try:
+        match = router("/private/...", "/...").match(path)
+    except BadRequest:
+        return
+    assert match is not None
+    if match.target == "/private/..." and match.path_info:
+        for is_merging, decodes_slash in product((False, True), repeat=2):
+            seen = readings(path, is_merging=is_merging, decodes_slash=decodes_slash)
+            assert not seen or (seen + b"/").startswith(b"/private/")
 
 
 @given(st.binary())
