@@ -58,7 +58,8 @@ class BoundedProtocol(HttpToolsProtocol):
         # Reading
         self._line = RequestLine()
         self._is_pipelined = False
-        """Whether the message began in the same input as the end of the previous one."""
+        """Whether the message began in the input that ended the previous one; only the parser checks its line then. A
+        client that has its response may send the next request while the rest of the body is read."""
         self._in_head = True
         self._unfinished = 0
         """Bytes received since the last complete head, piece of a body or message."""
@@ -149,10 +150,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._unfinished = 0
         self._in_head = False
         self._stop_head_timer()
-        if self._is_pipelined or not (self._is_idle() or self._is_response_sent()):
+        if not self._is_idle() and not self._is_response_sent():
             self._discard_input()
-            if self._is_idle():
-                self.transport.close()
             return
         if not self._is_admitted:
             self._admit()
