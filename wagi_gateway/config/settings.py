@@ -11,6 +11,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from .values import (
+    Charset,
     Directory,
     Duration,
     Environment,
@@ -202,6 +203,9 @@ class StaticConfig(SettingsTable):
     cache_control: FieldValue | None = Field(None, min_length=1)
     """Cache-Control of its files, such as `"public, max-age=3600"`. Without it a client asks again whether a file has
     changed when it sees fit."""
+    charset: Charset | None = None
+    """Charset of its text files (`text/*` and JavaScript), such as `"iso-8859-1"`. Without it a file is sent as `utf-8`
+    if its bytes are UTF-8 and it declares no other charset, and without a charset else, or above 4 MiB."""
 
 
 class ServerConfig(SettingsTable):
