@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from itertools import product
+from urllib.parse import unquote_to_bytes
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wagi_gateway.errors import BadRequest
@@ -49,6 +53,9 @@ EVERYTHING = router("/", "/...", "/e/...", "/e/x/...", "/x", "/foo/", "/café/..
         (b"/foo", "/...", b"", b"/foo"),
         (b"/E/b", "/...", b"", b"/E/b"),
         (b"/.well-known/x", "/...", b"", b"/.well-known/x"),
+        (b"/e/%%32e%%32e/b", "/e/...", b"/e", b"/%2e%2e/b"),
+        (b"/e/./a/../b//c%2Fd", "/e/...", b"/e", b"/b//c/d"),
+        (b"/caf\xc3\xa9/z", "/café/...", "/café".encode(), b"/z"),
     ],
 )
 def test_match(path: bytes, route: str, script_name: bytes, path_info: bytes) -> None:
@@ -67,6 +74,49 @@ def test_raw_path_info_is_as_sent() -> None:
     assert match.raw_path_info == b"/test%3brun%2fx"
 
 
+@pytest.mark.parametrize("character", [chr(octet) for octet in range(0x21, 0x7F) if chr(octet) not in "%/?#."])
+def test_a_character_of_a_route_may_be_raw_or_encoded(character: str) -> None:
+    """RFC 3986 section 3.3 lists which characters of a path may be raw; clients do not agree on the others."""
+    octet = ord(character)
+    notations = (character, f"%{octet:02X}", f"%{octet:02x}")
+    for written in notations:
+        for sent in notations:
+            exact, below = (
+                router(f"/a{written}b", f"/c{written}/...").match(path.encode())
+                for path in (f"/a{sent}b", f"/c{sent}/x{sent}%2Fy")
+            )
+            assert exact is not None
+            assert exact.script_name == f"/a{character}b".encode()
+            assert below is not None
+            assert (below.script_name, below.path_info) == (f"/c{character}".encode(), f"/x{character}/y".encode())
+
+
+@pytest.mark.parametrize("encoded", ["%2F", "%3F", "%23", "%25", "%20", "%C3%A9"])
+def test_a_character_of_a_route_that_is_only_encoded(encoded: str) -> None:
+    text = f"/a{encoded}b"
+    for path in (text, text.lower()):
+        match = router(text).match(path.encode())
+        assert match is not None
+    assert router(text).match(b"/ab") is None
+
+
+def test_an_encoded_slash_and_percent_sign_are_data() -> None:
+    assert router("/a/b", "/%61%25").match(b"/a%2Fb") is None
+    assert router("/a%2Fb").match(b"/a/b") is None
+    assert router("/%2561").match(b"/a") is None
+
+
+@pytest.mark.parametrize(
+    "path",
+    b"/private//../x /private//x/../../y /private/%2F../x /x/a%2Fb/../../private/y /x/a%2fb/%2E%2e/../private/y"
+    b" //../private/x //./private/x /private//. /private//.. /private//%2e%2E/x /e/..//x /e/.//x /e/%2e//x".split(),
+)
+def test_dot_segments_that_other_servers_resolve_differently_are_refused(path: bytes) -> None:
+    """nginx merges slashes and decodes %2F before it resolves dot segments (docs/behind-a-proxy.md)."""
+    with pytest.raises(BadRequest):
+        router("/private/...", "/e/...", "/...").match(path)
+
+
 @pytest.mark.parametrize(
     "path",
     b"/../x /e/../../x /%2e%2e/x * http://h/x /e/%00 /e/%0d%0aX: /e/%7f /e/%FF /e/%C0%AF /e/a%2f..%2fb /e/a%2f%2e%2e"
@@ -77,7 +127,26 @@ def test_refused(path: bytes) -> None:
         EVERYTHING.match(path)
 
 
-@pytest.mark.parametrize("text", ["", "x", "x/...", "/a/../b", "/a/./b", "/a?b", "/a#b", "/a\nb"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "x",
+        "x/...",
+        "/a/../b",
+        "/a/./b",
+        "/a?b",
+        "/a#b",
+        "/a\nb",
+        "/a%0Ab",
+        "/a%00",
+        "/%2e%2E",
+        "/a%2F..",
+        "/%FF",
+        "/../a",
+        "/a//..",
+    ],
+)
 def test_bad_patterns(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         RoutePattern(text)
@@ -122,6 +191,45 @@ def test_any_path_is_matched_or_refused(path: bytes) -> None:
     assert b"\0" not in match.path_info
     assert not {b".", b".."}.intersection(match.path_info.split(b"/"))
     match.path_info.decode("utf-8")
+
+
+def readings(path: bytes, *, is_merging: bool, decodes_slash: bool) -> bytes:
+    """The path as a front server resolves it; empty above the root."""
+    path = re.sub(rb"%(2[eEdD]|[57][fFeE]|[3-7][0-9A-Fa-f])", lambda found: unquote_to_bytes(found[0]), path)
+    if decodes_slash:
+        path = re.sub(rb"%2[fF]", b"/", path)
+    if is_merging:
+        path = re.sub(rb"/+", b"/", path)
+    segments: list[bytes] = []
+    for segment in path[1:].split(b"/"):
+        if segment == b"..":
+            if not segments:
+                return b""
+            segments.pop()
+        elif segment != b".":
+            segments.append(segment)
+    return b"/" + b"/".join(segments)
+
+
+USUAL = (b"private", b"x", b"..", b"", b"a%2Fb")
+ODD = b". %2e%2E %2f %2F.. ..%2F p%72ivate ; ..; %25 \\ %5c".split()
+
+
+@given(st.lists(st.sampled_from(USUAL) | st.sampled_from(ODD), max_size=6))
+@settings(max_examples=2000, deadline=None)
+def test_a_route_below_a_prefix_is_reached_by_no_path_that_another_server_reads_differently(
+    segments: list[bytes],
+) -> None:
+    path = b"/" + b"/".join(segments)
+    try:
+        match = router("/private/...", "/...").match(path)
+    except BadRequest:
+        return
+    assert match is not None
+    if match.target == "/private/..." and match.path_info:
+        for is_merging, decodes_slash in product((False, True), repeat=2):
+            seen = readings(path, is_merging=is_merging, decodes_slash=decodes_slash)
+            assert not seen or (seen + b"/").startswith(b"/private/")
 
 
 @given(st.binary())

@@ -109,8 +109,12 @@ class Application(Starlette):
 
     async def serve_config(self, file: ConfigFile) -> None:
         """Loads and serves this configuration, which a worker receives from its supervisor. Called on the loop that
-        serves. Raises StartupError, and then nothing has changed."""
+        serves. Raises StartupError, LoadCancelled, and then nothing has changed."""
         await self._reloader.take(lambda: file)
+
+    def cancel_reload(self) -> None:
+        """Ends a compilation under way, and with it the load of its site. Called at the beginning of the shutdown."""
+        self._reloader.cancel()
 
     async def reload(self) -> ReloadResult:
         """Reads the configuration anew and serves it. Called on the loop that serves.

@@ -2,6 +2,7 @@
 
     GatewayError
     ├── StartupError            a start or reload fails, with every problem that was found  (exit code 3)
+    ├── LoadCancelled           a later reload, or the end of the server, cancels a load
     ├── ClientDisconnect        the client disconnected: no response can be sent
     └── RequestError            a request gets an error response                            (an HTTP status)
         ├── BadRequest          400  the request breaks HTTP or cannot become CGI variables
@@ -10,6 +11,7 @@
         ├── MethodNotAllowed    405  TRACE and CONNECT
         │   └── FilesOnly       405  methods other than GET and HEAD of a static route
         ├── RequestTimeout      408  the body did not arrive in time
+        ├── PreconditionFailed  412  the file of a static route is another than the request is for
         ├── BodyTooLarge        413  the body is over `limits.body`
         ├── UriTooLong          414  the request target is too long
         ├── FieldsTooLarge      431  the header fields are too many or too large
@@ -55,6 +57,10 @@ class StartupError(GatewayError):
         super().__init__("\n".join(map(str, problems)))
         self.problems = problems
         self.warnings = tuple(warnings)
+
+
+class LoadCancelled(GatewayError):
+    """A later reload, or the end of the server, cancels a load; the message says what the load waited for."""
 
 
 class ClientDisconnect(GatewayError):
@@ -117,6 +123,13 @@ class RequestTimeout(RequestError):
     public = "Request Timeout: the request body did not arrive in time"
     limit = "body_time"
     headers = ((b"connection", b"close"),)
+
+
+class PreconditionFailed(RequestError):
+    """If-Match or If-Unmodified-Since is false for the file of a static route (RFC 9110 section 13.1)."""
+
+    status = 412
+    public = "Precondition Failed"
 
 
 class BodyTooLarge(RequestError):

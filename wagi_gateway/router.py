@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Generic, NamedTuple, TypeVar
-from urllib.parse import quote, unquote_to_bytes
+from urllib.parse import unquote_to_bytes
 
 from .errors import BadRequest
 
@@ -15,8 +15,11 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
-_ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
+# An escape behind a stray "%" stays, for its octet could complete another escape: "%%32e" is no "%2e".
+_ESCAPE = re.compile(rb"(%[0-9A-Fa-f]?)?%([0-9A-Fa-f]{2})")
 _NOT_PLAIN = re.compile(rb"[^\x21-\x24\x26-\x7e]")
+_OCTET = re.compile(rb"%([0-9A-Fa-f]{2})|[^\x21-\x24\x26-\x7e]")
+"""An escape, or an octet that `comparable` escapes."""
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 _USUAL_PATH = 256
 """Longest path in bytes whose match is cached."""
@@ -25,8 +28,8 @@ _USUAL_PATH = 256
 def normalize(raw_path: bytes) -> bytes:
     """The raw path with unreserved characters decoded and dot segments removed (RFC 3986 sections 6.2.2.2 and 5.2.4).
 
-    `%2F` stays encoded, so that it never separates segments, and empty segments stay. Raises BadRequest for a path
-    that does not start with "/" or that climbs above the root.
+    `%2F` stays encoded, so that it never separates segments, and void segments stay. Raises BadRequest for a path that
+    does not start with "/", that climbs above the root, or whose dot segments other servers resolve differently.
     """
     if b"%" in raw_path:
         raw_path = _ESCAPE.sub(_decode_unreserved, raw_path)
@@ -34,34 +37,54 @@ def normalize(raw_path: bytes) -> bytes:
         raise BadRequest(f"the request target {raw_path!r} is not a path")
     if b"/." not in raw_path:
         return raw_path
+    return b"/" + b"/".join(_without_dot_segments(raw_path[1:].split(b"/")))
+
+
+def _without_dot_segments(raw_segments: list[bytes]) -> list[bytes]:
+    """The segments without dot segments, a last one of which leaves a trailing slash.
+
+    Raises BadRequest for a dot segment above the root, and for one beside a void segment or behind a void segment or
+    `%2F`. Other servers merge slashes and decode `%2F` first: to nginx `/a//../b` is `/b`, not `/a/b`, and
+    `/x/a%2Fb/../../c` is `/x/c`, not `/c`. An access rule of such a server would match another path than the route.
+    """
     segments: list[bytes] = []
-    *parents, last = raw_path[1:].split(b"/")
-    for segment in parents:
-        _append(segments, segment)
-    if last in (b".", b".."):
-        _append(segments, last)
-        last = b""
-    return b"/" + b"/".join([*segments, last])
-
-
-def _append(segments: list[bytes], segment: bytes) -> None:
-    """Appends a segment, or resolves it if it is a dot segment."""
-    if segment == b"..":
-        if not segments:
-            raise BadRequest("the path climbs above the root")
-        segments.pop()
-    elif segment != b".":
+    is_merged = is_dot = False
+    *parents, last = raw_segments
+    for segment in parents if last not in (b".", b"..") else raw_segments:
+        if segment in (b".", b".."):
+            is_dot = True
+            if is_merged:
+                raise BadRequest('the path has a dot segment behind a void segment ("//") or an encoded slash ("%2F")')
+            if segment == b"..":
+                if not segments:
+                    raise BadRequest("the path climbs above the root")
+                segments.pop()
+            continue
+        if not segment and is_dot:
+            raise BadRequest('the path has a void segment ("//") behind a dot segment')
+        is_dot = False
+        is_merged = is_merged or not segment or b"%2f" in segment.lower()
         segments.append(segment)
+    return [*segments, b"" if last in (b".", b"..") else last]
 
 
 def _decode_unreserved(escape: re.Match[bytes]) -> bytes:
-    octet = int(escape[1], 16)
-    return bytes([octet]) if octet in _UNRESERVED else escape[0]
+    octet = int(escape[2], 16)
+    return bytes([octet]) if octet in _UNRESERVED and not escape[1] else escape[0]
 
 
-def _upper_escapes(path: bytes) -> bytes:
-    """The path with its escapes in upper case, for comparison (RFC 3986 section 6.2.2.1). The length stays."""
-    return _ESCAPE.sub(lambda escape: escape[0].upper(), path) if b"%" in path else path
+def comparable(path: bytes) -> bytes:
+    """The path in the one notation that routes are compared in.
+
+    A visible ASCII character stands raw, `/` and `%` as escapes in upper case, if they are data, and every other octet
+    as an escape: `/[x]`, `/%5Bx%5D` and `/%5bx%5d` are equal. The number of segments stays.
+    """
+    return _OCTET.sub(_notation, path) if _NOT_PLAIN.search(path) else path
+
+
+def _notation(found: re.Match[bytes]) -> bytes:
+    octet = int(found[1], 16) if found[1] else found[0][0]
+    return bytes([octet]) if 0x21 <= octet <= 0x7E and octet not in b"%/" else b"%%%02X" % octet
 
 
 def decode_path_info(raw: bytes) -> bytes:
@@ -94,9 +117,13 @@ class RoutePattern:
             raise ValueError(f'a route starts with "/"; write "/{self.text}"')
         if "?" in self.text or "#" in self.text:
             raise ValueError("a route is a path, without query or fragment")
-        if any(ord(character) < 32 or ord(character) == 127 for character in self.text):
-            raise ValueError("a route must not contain control characters")
-        if normalize(self.key) != self.key:
+        if _CONTROL.search(self.script_name):
+            raise ValueError("a route must not contain control characters, encoded ones included")
+        try:
+            self.script_name.decode("utf-8")
+        except UnicodeDecodeError:
+            raise ValueError("a route must be UTF-8 when it is decoded") from None
+        if not {b".", b".."}.isdisjoint(self.script_name.split(b"/")):
             raise ValueError('a route must not contain "." or ".." segments; they are resolved before routing')
 
     @property
@@ -116,9 +143,8 @@ class RoutePattern:
 
     @property
     def key(self) -> bytes:
-        """The encoded path, in the form that request paths are compared in."""
-        encoded = quote(self.path, safe="/%!$&'()*+,;=:@~-._").encode()
-        return _upper_escapes(_ESCAPE.sub(_decode_unreserved, encoded)) or b"/"
+        """The path in the notation that request paths are compared in."""
+        return comparable(self.path.encode()) or b"/"
 
     def join(self, child: str) -> RoutePattern:
         """The pattern of `child`, a line of `_routes`, below this pattern. Raises ValueError.
@@ -158,7 +184,7 @@ class _RouteTable(Generic[T]):
     def find(self, raw_path: bytes) -> RouteMatch[T] | None:
         """The match of a raw request path. Raises BadRequest."""
         path = normalize(raw_path)
-        key = _upper_escapes(path)
+        key = comparable(path)
         if found := self._exact.get(key):
             pattern, script_name, target = found
             return RouteMatch(target, pattern, script_name, path, b"", b"")
@@ -168,10 +194,20 @@ class _RouteTable(Generic[T]):
         while end >= 0:
             if found := self._prefix.get(key[:end]):
                 pattern, script_name, target = found
-                raw = path[end:]
+                raw = path[end:] if key is path else _tail(path, key.count(b"/", 0, end))
                 return RouteMatch(target, pattern, script_name, path, raw, decode_path_info(raw))
             end = key.rfind(b"/", 0, end)
         return None
+
+
+def _tail(path: bytes, count: int) -> bytes:
+    """The path behind its first `count` segments."""
+    start = 0
+    for _ in range(count):
+        start = path.find(b"/", start + 1)
+        if start < 0:
+            return b""
+    return path[start:]
 
 
 class Router(Generic[T]):

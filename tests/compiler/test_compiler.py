@@ -260,8 +260,11 @@ TWO = "(param i32 i32) (result i32)"
         ('(import "host" "call" (func))', False),
         (f"(func {'nop ' * 100_000})", True),
         (f"(func {'nop ' * 132_000})", False),
+        ("(func (param i32) (memory.fill (i32.const 0) (i32.const 0) (local.get 0)))", True),
+        ("(table 9 funcref) (func (table.copy (i32.const 0) (i32.const 1) (i32.const 8)))", False),
+        ("(type $a (array (mut i8))) (func (drop (array.new_default $a (i32.const 9))))", False),
     ],
-    ids=["none", "wasi", "random", "poll", "host", "short", "long"],
+    ids=["none", "wasi", "random", "poll", "host", "short", "long", "memory.fill", "table.copy", "array.new"],
 )
 def test_is_interruptible(fields: str, expected: bool) -> None:
     text = f'(module {fields} (memory (export "memory") 1))'

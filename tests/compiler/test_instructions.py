@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+from typing import NamedTuple
 
 import pytest
 import wasmtime
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from wagi_gateway.compiler.binary import MODULE, Malformed, Reader, leb128
 from wagi_gateway.compiler.engine import create_plain_engine
-from wagi_gateway.compiler.instructions import BulkOpcode, BulkOperation, read_bulk_operations
+from wagi_gateway.compiler.instructions import BulkOpcode, BulkOperation, find_bulk_operations
 
 ENGINE = create_plain_engine()
 
@@ -125,9 +126,18 @@ def forms(prefix: int | None) -> dict[int, list[bytes]]:
     }
 
 
-def read(instructions: bytes) -> list[BulkOperation]:
+class Found(NamedTuple):
+    """A bulk operation and its position in a function body."""
+
+    operation: BulkOperation
+    begin: int
+    end: int
+
+
+def read(instructions: bytes) -> list[Found]:
     body = b"\0" + instructions
-    return list(read_bulk_operations(Reader(body, 0, len(body))))
+    found = find_bulk_operations(Reader(body, 0, len(body)))
+    return [Found(BulkOperation.read(match.group()), *match.span()) for match in found]
 
 
 FILL = b"\xfc\x0b\6"
@@ -142,7 +152,7 @@ def test_every_instruction_of_wasmtime_is_read_to_its_end(prefix: int | None) ->
     for form in itertools.chain(*known.values()):
         instructions = form + PADDING + FILL + PADDING
         begin = len(form + PADDING) + 1
-        expected = BulkOperation(BulkOpcode.MEMORY_FILL, (6,), begin, begin + len(FILL))
+        expected = Found(BulkOperation(BulkOpcode.MEMORY_FILL, (6,)), begin, begin + len(FILL))
         assert read(instructions)[-1] == expected, form.hex()
 
 
@@ -216,5 +226,5 @@ def test_what_is_no_instruction_is_malformed(instructions: bytes) -> None:
 )
 def test_locals_are_skipped(locals_: bytes) -> None:
     body = locals_ + FILL + b"\x0b"
-    (found,) = read_bulk_operations(Reader(body, 0, len(body)))
-    assert found.begin == len(locals_)
+    (found,) = find_bulk_operations(Reader(body, 0, len(body)))
+    assert found.start() == len(locals_)

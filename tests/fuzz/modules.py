@@ -6,16 +6,22 @@ import wasmtime
 
 from tests.support.modules import DISABLED, LOADED, UNDESCRIBED, binary
 from wagi_gateway.compiler.binary import Malformed, largest_function
+from wagi_gateway.compiler.bulk_operations import make_interruptible
 from wagi_gateway.compiler.externs import Externs, FunctionType
 
 _UNDESCRIBED = [fields for fields, *_ in UNDESCRIBED.values()]
-SEEDS = tuple(binary(fields) for fields in (*_UNDESCRIBED, *LOADED.values(), *DISABLED.values()))
+_BULK = "(memory 1) (func (param i32) (memory.fill (i32.const 0) (i32.const 1) (local.get 0)))"
+SEEDS = tuple(binary(fields) for fields in (*_UNDESCRIBED, *LOADED.values(), *DISABLED.values(), _BULK))
 WORDS = (b"\x7b", b"\x7f", b"\x63", b"\x64", b"\x70", b"\x6f", b"\x60", b"\x0b", b"\x80", b"\xff\xff\xff\xff\x0f")
 _ENGINE = wasmtime.Engine()
 
 
 def check(data: bytes) -> None:
-    """What wasmtime validates can be read, and has wasmtime's imports and exports unless a type would end it."""
+    """What wasmtime validates can be read, and has wasmtime's imports and exports unless a type would end it.
+
+    It stays valid when its bulk operations are split, and what is not valid does not become so.
+    """
+    assert _is_valid(make_interruptible(data).data) == _is_valid(data)
     try:
         externs = Externs.read(data)
         largest_function(data)

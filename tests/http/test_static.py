@@ -20,6 +20,7 @@ from tests.support import guests
 from tests.support.config import config, module
 from wagi_gateway.config.file import read_config
 from wagi_gateway.errors import StartupError
+from wagi_gateway.http.preconditions import parse_date
 from wagi_gateway.site.load import load
 
 CONFIG = config(
@@ -29,6 +30,9 @@ CONFIG = config(
     static=[
         {"route": "/site/...", "directory": "files", "cache_control": "public, max-age=60"},
         {"route": "/...", "directory": "root"},
+        {"route": "/latin/...", "directory": "charsets", "charset": "iso-8859-1"},
+        {"route": "/charsets/...", "directory": "charsets"},
+        {"route": "/[files]+é/...", "directory": "charsets"},
     ],
 )
 TEXT = b"0123456789" * 20_000
@@ -43,6 +47,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for directory in ("dir", "empty", "app", ".git", ".well-known"):
         (files / directory).mkdir(parents=True)
     (folder / "root").mkdir()
+    (folder / "charsets").mkdir()
+    for name in ("a.html", "a.css", "a.js", "a.txt", "a.xml", "a.json", "a.svg", "a.wasm"):
+        (folder / "charsets" / name).write_bytes(b"\xe9")
     (folder / "root" / "healthz").write_text("not this one")
     (outside / "secret").write_text("secret")
     (outside / "hello.wat").write_text(guests.HELLO)
@@ -255,6 +262,110 @@ def test_several_ranges(server: Server) -> None:
 
 def test_a_range_of_another_version_is_not_sent(server: Server) -> None:
     assert get(server, "/site/text.txt", range="bytes=0-9", if_range='"old"').content == TEXT
+
+
+@pytest.fixture(scope="module")
+def dated(site: Path) -> str:
+    """The path of a file of 10 bytes that was last modified at DATE."""
+    (site / "files" / "dated.txt").write_bytes(b"0123456789")
+    os.utime(site / "files" / "dated.txt", (DATE, DATE))
+    return "/site/dated.txt"
+
+
+DATE = 1_700_000_000
+AT, BEFORE = formatdate(DATE, usegmt=True), formatdate(DATE - 1, usegmt=True)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ({"if_match": '"old"', "range": "bytes=0-0"}, 412),
+        ({"if_match": "ETAG", "range": "bytes=0-0"}, 206),
+        ({"if_match": "W/ETAG"}, 412),
+        ({"if_match": "*"}, 200),
+        ({"if_unmodified_since": BEFORE, "range": "bytes=0-0"}, 412),
+        ({"if_unmodified_since": AT}, 200),
+        ({"if_match": "ETAG", "if_unmodified_since": BEFORE}, 200),
+        ({"if_match": '"old"', "if_none_match": "ETAG"}, 412),
+        ({"if_none_match": "W/ETAG", "range": "bytes=0-0"}, 304),
+        ({"if_none_match": '"old"', "if_modified_since": AT}, 200),
+        ({"if_modified_since": AT}, 304),
+        ({"if_modified_since": BEFORE}, 200),
+        ({"if_range": "ETAG", "range": "bytes=0-0"}, 206),
+        ({"if_range": "W/ETAG", "range": "bytes=0-0"}, 200),
+        ({"if_range": '"old"', "range": "bytes=20-"}, 200),
+        ({"if_range": AT, "range": "bytes=0-0"}, 206),
+        ({"if_range": BEFORE, "range": "bytes=0-0"}, 200),
+        ({"if_range": "ETAG"}, 200),
+        ({"range": "bytes=0-0, 20-"}, 206),
+        ({"range": "bytes=20-"}, 416),
+    ],
+    ids=str,
+)
+def test_rfc_9110_section_13(server: Server, dated: str, method: str, fields: dict[str, str], status: int) -> None:
+    etag = get(server, dated).headers["etag"]
+    answer = get(server, dated, method, **{name: value.replace("ETAG", etag) for name, value in fields.items()})
+    if method == "HEAD" and status in (206, 416):
+        status = 200  # Range is for GET
+    assert answer.status_code == status
+    if status < 400:
+        assert (answer.headers["etag"], answer.headers["cache-control"]) == (etag, "public, max-age=60")
+    if status == 206:
+        assert (answer.content, answer.headers["content-range"]) == (b"0", "bytes 0-0/10")
+
+
+@pytest.mark.parametrize(
+    "fields", [{"if_match": '"a"'}, {"if_none_match": "*"}, {"if_unmodified_since": BEFORE}], ids=str
+)
+def test_preconditions_do_not_change_other_errors(server: Server, fields: dict[str, str]) -> None:
+    """RFC 9110 section 13.2.1."""
+    assert get(server, "/site/none", **fields).status_code == 404
+    assert get(server, "/site/style.css", "POST", **fields).status_code == 405
+
+
+@pytest.mark.parametrize("modified", [0, 1, 315_532_800, 318_211_200, DATE])
+def test_a_replaced_file_is_sent_anew(server: Server, site: Path, modified: int) -> None:
+    """Reproducible images give every file one modification time (0, 1, 1980)."""
+    answers = []
+    for data in (b"one", b"two"):
+        (site / "files" / "new").write_bytes(data)
+        os.utime(site / "files" / "new", (modified, modified))
+        (site / "files" / "new").rename(site / "files" / "replaced.txt")
+        answers.append(get(server, "/site/replaced.txt"))
+    first, second = answers
+    assert second.headers["etag"] != first.headers["etag"]
+    assert get(server, "/site/replaced.txt", if_none_match=first.headers["etag"]).content == b"two"
+    assert get(server, "/site/replaced.txt", if_match=first.headers["etag"]).status_code == 412
+    if modified == DATE:
+        assert first.headers["last-modified"] == AT
+    else:  # no client can revalidate by a date that never changes
+        assert "last-modified" not in first.headers
+        date = formatdate(modified, usegmt=True)
+        assert get(server, "/site/replaced.txt", if_modified_since=date).content == b"two"
+
+
+def test_last_modified_is_not_in_the_future(server: Server, site: Path) -> None:
+    (site / "files" / "future.txt").write_bytes(b"x")
+    os.utime(site / "files" / "future.txt", (2**32, 2**32))
+    answer = get(server, "/site/future.txt")
+    modified, date = (parse_date(answer.headers[name].encode()) for name in ("last-modified", "date"))
+    assert modified is not None
+    assert date is not None
+    assert modified <= date + 1  # uvicorn's Date is of the last second
+
+
+@pytest.mark.parametrize("name", ["a.html", "a.css", "a.js", "a.txt", "a.xml", "a.json", "a.svg", "a.wasm"])
+def test_a_file_that_is_not_utf_8_is_not_called_so(server: Server, name: str) -> None:
+    kind = get(server, f"/charsets/{name}").headers["content-type"]
+    assert ";" not in kind
+    is_text = kind.startswith("text/") or kind.endswith("/javascript")
+    assert get(server, f"/latin/{name}").headers["content-type"] == kind + "; charset=iso-8859-1" * is_text
+
+
+@pytest.mark.parametrize("path", ["/%5bfiles%5D%2B%C3%a9/a.txt", "/[files]%2b%c3%a9/a%2Etxt"])
+def test_a_prefix_with_characters_raw_or_encoded(server: Server, path: str) -> None:
+    assert raw(server, path).startswith(b"HTTP/1.1 200")
 
 
 def test_the_most_specific_route_wins(server: Server) -> None:

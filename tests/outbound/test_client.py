@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -100,3 +100,46 @@ def test_stale_connections_are_passed_over_behind_a_redirect_too() -> None:
         keep(way_out, server.url)
         assert way_out.request(Described(f"{target.url}/redirect?to={server.url}"), IdleWaiter())[0] == 200
         assert server.accepted == KEPT + 1
+
+
+class Meanwhile(IdleWaiter):
+    """A guest during whose next operation something happens."""
+
+    def __init__(self, happens: Callable[[], None]) -> None:
+        super().__init__()
+        self._happens = [happens]
+
+    def must_stop(self) -> bool:
+        while self._happens:
+            self._happens.pop()()
+        return super().must_stop()
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("surplus", [b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", b""], ids=["response", "end"])
+def test_data_between_the_choice_of_a_connection_and_its_use(method: str, surplus: bytes) -> None:
+    """Nothing of the request was sent, so that another connection may be used for any method."""
+
+    def answer(connection: socket.socket) -> None:
+        connections.append(connection)
+        while connection.recv(65536):
+            connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    def happens() -> None:
+        if surplus:
+            connections[0].sendall(surplus)
+        connections[0].shutdown(socket.SHUT_WR)
+
+    connections: list[socket.socket] = []
+    with Raw(answer) as server, session(server.url) as way_out:
+        assert way_out.request(Described(server.url), IdleWaiter())[0] == 204
+        assert way_out.request(Described(server.url, method, b"body"), Meanwhile(happens))[0] == 204
+        assert server.accepted == 2
+
+
+@pytest.mark.parametrize(("credentials", "connections"), [("Bearer x", 1), ("NTLM x", 2), ("negotiate x", 2)])
+def test_a_connection_with_credentials_of_its_own_is_not_used_again(credentials: str, connections: int) -> None:
+    with Target() as target, session(target.url) as way_out:
+        for header in (f"Authorization: {credentials}", ""):
+            assert way_out.request(Described(f"{target.url}/hello", header=header), IdleWaiter())[0] == 200
+        assert target.connections() == connections

@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.clients import IdleWaiter
 from wagi_gateway.outbound.deadline import CallDeadline
+from wagi_gateway.outbound.pool import Pool
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 
@@ -16,10 +17,11 @@ ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 class RecordingStream(httpcore2.NetworkStream):
     """A connection to a server that answers each request with ANSWER."""
 
-    def __init__(self) -> None:
+    def __init__(self, surplus: bytes) -> None:
         self.timeouts: list[Any] = []
         self.infos: list[str] = []
         self.is_closed = False
+        self._surplus = surplus
         self._answer = b""
 
     def read(self, max_bytes: int, timeout: Any = None) -> bytes:
@@ -30,7 +32,7 @@ class RecordingStream(httpcore2.NetworkStream):
     def write(self, buffer: bytes, timeout: Any = None) -> None:
         self.timeouts.append(timeout)
         if buffer:
-            self._answer = ANSWER
+            self._answer = ANSWER + self._surplus
 
     def start_tls(
         self,
@@ -52,7 +54,8 @@ class RecordingStream(httpcore2.NetworkStream):
 class RecordingBackend(httpcore2.NetworkBackend):
     """Connects to a RecordingStream."""
 
-    def __init__(self) -> None:
+    def __init__(self, surplus: bytes = b"") -> None:
+        self.surplus = surplus
         self.timeouts: list[Any] = []
         self.streams: list[RecordingStream] = []
 
@@ -65,7 +68,7 @@ class RecordingBackend(httpcore2.NetworkBackend):
         socket_options: Any = None,  # noqa: ARG002
     ) -> httpcore2.NetworkStream:
         self.timeouts.append(timeout)
-        self.streams.append(RecordingStream())
+        self.streams.append(RecordingStream(self.surplus))
         return self.streams[-1]
 
 
@@ -93,6 +96,37 @@ def test_an_idle_connection_is_checked_and_used_again() -> None:
     (stream,) = backend.streams
     assert "is_readable" in stream.infos
     assert stream.is_closed
+
+
+def test_bytes_left_over_stay_in_the_parser() -> None:
+    """`Connection` reads `_connection._h11_state.trailing_data` of an idle connection."""
+    backend, origin = RecordingBackend(b"surplus"), httpcore2.Origin(b"http", b"name.test", 80)
+    connection = httpcore2.HTTPConnection(origin, network_backend=backend)
+    request = httpcore2.Request("GET", "http://name.test/", headers=[(b"host", b"name.test")])
+    response = connection.handle_request(request)
+    assert response.read() == b"hello"
+    response.close()
+    inner = connection._connection
+    assert isinstance(inner, httpcore2.HTTP11Connection)
+    assert (connection.is_idle(), inner._h11_state.trailing_data) == (True, (b"surplus", False))
+    connection.close()
+
+
+def test_the_pool_makes_connections_by_its_method() -> None:
+    """`Pool` overrides `create_connection`, and `Connection` overrides `has_expired`."""
+    backend = RecordingBackend(b"surplus")
+    with Pool(network_backend=backend) as pool:
+        for _ in range(2):
+            assert pool.request("GET", "http://name.test/").read() == b"hello"
+    assert len(backend.streams) == 2
+
+
+def test_a_response_names_its_stream_and_version() -> None:
+    backend = RecordingBackend()
+    with Pool(network_backend=backend) as pool:
+        response = pool.request("GET", "http://name.test/")
+    assert response.extensions["network_stream"] is backend.streams[0]
+    assert response.extensions["http_version"] == b"HTTP/1.1"
 
 
 def test_the_end_of_a_body_frees_the_connection_once_it_is_received() -> None:

@@ -20,7 +20,7 @@ from wagi_gateway.outbound import network
 from wagi_gateway.outbound.client import OutboundClient
 from wagi_gateway.outbound.deadline import CallDeadline
 from wagi_gateway.outbound.destination import Address
-from wagi_gateway.outbound.errors import CallTimeout
+from wagi_gateway.outbound.errors import CallTimeout, RequestFailed
 from wagi_gateway.outbound.policy import Policy
 from wagi_gateway.outbound.proxy import Proxy
 from wagi_gateway.outbound.session import OutboundSession
@@ -112,3 +112,23 @@ def test_a_proxy_that_never_opens_a_tunnel_ends_with_http_connect_time() -> None
             OutboundSession(client, lambda _: None).request(Described("https://name.test/"), guest)
         assert proxy.accepted == 1
     assert guest.to_read[0] <= SHORT.http_connect_time
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(b"HTTP/1.1 200 Connected\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", id="response"),
+        pytest.param(b"HTTP/1.1 200 Connected\r\ncontent-length: 2\r\n\r\nok", id="body"),
+        pytest.param(b"HTTP/1.1 103 Early\r\n\r\nHTTP/1.1 200 Connected\r\n\r\n\x16\x03\x03", id="tls"),
+    ],
+)
+def test_a_proxy_sends_nothing_before_the_tunnel_carries_a_request(answer: bytes) -> None:
+    def serve(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(answer)
+
+    with Raw(serve) as proxy:
+        client = OutboundClient(Policy(["https://name.test"]), Limits(), 1, proxy=Proxy.parse(proxy.url))
+        with pytest.raises(RequestFailed, match="sent data before the tunnel carried a request"):
+            OutboundSession(client, lambda _: None).request(Described("https://name.test/"), IdleWaiter())
+        client.close()

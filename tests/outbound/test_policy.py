@@ -47,6 +47,8 @@ SCHEMES_AND_PORTS = [
     ("host-port-of-https-over-http", "example.com", "http://example.com:443/", DENIED),
     ("host-port-of-http-over-https", "example.com", "https://example.com:80/", DENIED),
     ("host-port-0", "example.com", "http://example.com:0/", DENIED),
+    ("all-port-0", ALLOW_ALL, "http://example.com:0/", DENIED),
+    ("all-port-0-https", ALLOW_ALL, "https://example.com:000/", DENIED),
     ("host-port-65536", "example.com", "http://example.com:65536/", INVALID),
     ("host-port-wraps-to-80", "example.com", "http://example.com:65616/", INVALID),
     ("host-port-negative", "example.com", "http://example.com:-80/", INVALID),

@@ -135,6 +135,8 @@ FIELDS = [
     (b"content-type", b"text/x"),
     (b"cookie", b"a=b"),
     (b"digest", b"sha-256=x"),
+    (b"last-modified", b"x"),
+    (b"repr-digest", b"sha-256=:x:"),
     (b"x-own", b"1"),
 ]
 KEPT = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "post")
@@ -240,3 +242,27 @@ def test_headers() -> None:
 def test_defaults() -> None:
     headers = dict(Request("GET", [(b"user-agent", b"mine")], b"").headers(HERE))
     assert headers == {b"host": b"example.com", b"user-agent": b"mine", b"accept": b"*/*"}
+
+
+@pytest.mark.parametrize("name", ["authorization", "cookie", "cookie2", "www-authenticate"])
+def test_fields_that_stay_with_their_origin(name: str) -> None:
+    request = Request("GET", [(name.encode(), b"secret")], b"")
+    assert request.redirected(302, HERE, Destination.parse("/b", HERE)).fields == request.fields
+    for other in ("http://example.com/", "https://example.com:444/", "https://a.example.com/", "//example.com.test/"):
+        assert request.redirected(302, HERE, Destination.parse(other, HERE)).fields == []
+
+
+@pytest.mark.parametrize(
+    ("field", "expected"),
+    [
+        ((b"authorization", b"NTLM TlRMTVNTUAAB"), True),
+        ((b"authorization", b"Negotiate YII="), True),
+        ((b"authorization", b"nEgOtIaTe YII="), True),
+        ((b"authorization", b"Basic bnRsbTo="), False),
+        ((b"authorization", b"Bearer ntlm"), False),
+        ((b"x-authorization", b"NTLM x"), False),
+    ],
+)
+def test_credentials_of_a_connection(field: tuple[bytes, bytes], expected: bool) -> None:
+    """RFC 4559 section 6: NTLM and Negotiate authenticate the connection, which is then not used again."""
+    assert Request("GET", [field], b"").authenticates_connection == expected

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
+from contextlib import nullcontext
 
 import httpcore2
 import pytest
 
 from wagi_gateway.outbound.errors import RequestFailed
 from wagi_gateway.outbound.response import OpenResponse
+from wagi_gateway.outbound.stream import Stream
 
 MAX_SIZE = 100_000
 
@@ -115,3 +118,63 @@ def test_a_closed_response_has_nothing_to_read() -> None:
     response.close()
     assert body.is_closed
     assert read(response, 10) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "location"),
+    [
+        (b"/a", "/a"),
+        (b"", ""),
+        (b"/caf\xe9", "/caf%E9"),
+        (b"/caf\xc3\xa9", "/caf%C3%A9"),
+        (b"/%E9%2f%zz%", "/%E9%2f%zz%"),
+        (b"?q=\xff#\x80", "?q=%FF#%80"),
+        (b"http://b\xc3\xbccher.test/", "http://b%C3%BCcher.test/"),
+        (b"/a b\t\"<>\\^`{|}~!$&'()*+,;=:@[]", "/a b\t\"<>\\^`{|}~!$&'()*+,;=:@[]"),
+    ],
+)
+def test_a_location_is_percent_encoded(value: bytes, location: str) -> None:
+    for status in (301, 302, 303, 307, 308):
+        assert opened(Body(), (b"Location", value), status=status).location() == location
+
+
+@pytest.mark.parametrize("status", [200, 201, 300, 304, 305, 306, 399])
+def test_other_statuses_have_no_location(status: int) -> None:
+    assert opened(Body(), (b"location", b"/a"), (b"location", b"/b"), status=status).location() is None
+
+
+def test_several_locations() -> None:
+    assert opened(Body(), (b"location", b"/a"), (b"Location", b"/a"), status=302).location() == "/a"
+    assert opened(Body(), status=302).location() is None
+    with pytest.raises(RequestFailed, match="several Location fields"):
+        opened(Body(), (b"location", b"/a"), (b"location", b"/b"), status=302).location()
+
+
+@pytest.mark.parametrize(("count", "is_refused"), [(256, False), (257, True)])
+def test_the_number_of_header_fields_is_bounded(count: int, is_refused: bool) -> None:
+    response = opened(Body(), *[(b"a", b"b")] * count)
+    with pytest.raises(RequestFailed, match="257 header fields") if is_refused else nullcontext():
+        response.check_head(count * 6)
+
+
+def test_the_size_of_a_header_section_is_bounded() -> None:
+    response = opened(Body(), (b"a", b"b"))
+    response.check_head(6)
+    with pytest.raises(RequestFailed, match=r"limits\.http_headers") as raised:
+        response.check_head(5)
+    assert raised.value.limit == "http_headers"
+
+
+def test_transfer_encoding_overrides_content_length() -> None:
+    """RFC 9112 section 6.3; the connection is not used again."""
+    one, other = socket.socketpair()
+    with one, other:
+        stream = Stream(one)
+        fields = [length(3), (b"Transfer-Encoding", b"chunked")]
+        body = Body(b"abc", b"def")
+        raw = httpcore2.Response(200, headers=fields, content=body, extensions={"network_stream": stream})
+        response = OpenResponse(raw, MAX_SIZE, is_head=False)
+        response.prepare()
+        assert read(response, 100) == [b"abc", b"def"]
+        assert response.headers == [(b"transfer-encoding", b"chunked")]
+        assert not stream.is_reusable

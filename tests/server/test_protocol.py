@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
 
 import pytest
@@ -20,8 +21,8 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
     await PlainTextResponse(scope["method"].encode() + b" " + scope["raw_path"] + b" " + body)(scope, receive, send)
 
 
-def exchange(data: bytes, **settings: Any) -> bytes:
-    """All bytes of the server until it closes the connection."""
+def exchange(*pieces: bytes, **settings: Any) -> bytes:
+    """All bytes of the server until it closes the connection. A piece is sent once the previous one is answered."""
 
     async def run() -> bytes:
         options = {"head_time": 30.0, "send_timeout": 30.0, "keep_alive_requests": 1000} | settings
@@ -31,9 +32,13 @@ def exchange(data: bytes, **settings: Any) -> bytes:
         server = await loop.create_server(lambda: BoundedProtocol(config, state, {}), "127.0.0.1", 0)
         async with server:
             reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-            writer.write(data)
+            received = b""
+            for number, data in enumerate(pieces):
+                if number:
+                    received += await reader.read(1)
+                writer.write(data)
             try:
-                return await asyncio.wait_for(reader.read(), 20)
+                return received + await asyncio.wait_for(reader.read(), 20)
             finally:
                 writer.close()
 
@@ -83,6 +88,29 @@ def test_refusals(data: bytes, settings: dict[str, Any], status: bytes) -> None:
     answer = exchange(data, **settings)
     assert answer[9:12] == status
     assert not answer or b"connection: close\r\n" in answer
+
+
+@pytest.mark.parametrize(
+    ("head", "reason"),
+    [
+        pytest.param(b"FOO /x HTTP/1.1", "Invalid method encountered", id="method"),
+        pytest.param(b"GET /caf\xc3\xa9 HTTP/1.1", "Invalid char in url path", id="raw UTF-8"),
+        pytest.param(b"OPTIONS /x RTSP/1.0", "the request line is not METHOD TARGET HTTP/1.1", id="RTSP"),
+        pytest.param(b"GET / HTTP/1.1\r\nHost : h", "Invalid header token", id="field"),
+    ],
+)
+def test_the_log_says_who_was_refused_and_why(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, head: bytes, reason: str
+) -> None:
+    monkeypatch.setattr(logging.getLogger("uvicorn"), "propagate", True)
+    assert exchange(head + b"\r\n\r\n").startswith(b"HTTP/1.1 400 ")
+    (record,) = (record for record in caplog.records if record.name == "uvicorn.error")
+    assert vars(record)["fields"] == {"client": "127.0.0.1", "reason": reason}
+
+
+def test_a_request_that_begins_in_the_input_of_the_previous_one_is_answered() -> None:
+    answer = exchange(b"GET /a HTTP/1.1\r\nHost: h\r\n\r\nGE", b"T /b HTTP/1.1\r\n" + CLOSE + b"\r\n")
+    assert answer.count(b"HTTP/1.1 200 OK\r\n") == 2
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])

@@ -165,6 +165,8 @@ class Described:
     to: str
     by: str = "GET"
     sent: bytes = b""
+    header: str = ""
+    """Lines of the header section."""
 
     def url(self) -> str:
         return self.to
@@ -176,7 +178,7 @@ class Described:
         return self.sent
 
     def headers(self) -> str:
-        return ""
+        return self.header
 
 
 class IdleWaiter:

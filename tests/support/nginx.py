@@ -79,7 +79,7 @@ def running_nginx(directory: Path, http: str, *addresses: Address) -> Iterator[N
     with stderr_path.open("w") as stderr:
         process = subprocess.Popen([nginx_command(), "-p", str(directory), "-c", str(config)], stderr=stderr)
     try:
-        wait_until(lambda: process.poll() is not None or all(map(_accepts, addresses)), message=stderr_path.read_text)
+        wait_until(lambda: process.poll() is not None or all(map(accepts, addresses)), message=stderr_path.read_text)
         assert process.poll() is None, stderr_path.read_text()
         assert "[warn]" not in stderr_path.read_text()
         yield
@@ -110,7 +110,8 @@ def nginx_before(gateway: Address, directory: Path) -> Iterator[Nginx]:
         yield nginx
 
 
-def _accepts(address: Address) -> bool:
+def accepts(address: Address) -> bool:
+    """Whether a server listens on the address."""
     try:
         socket.create_connection(address, 1).close()
     except OSError:

@@ -127,6 +127,7 @@ def check(
     config: ConfigPath, settings_file: SettingsFile = None, cache_dir: CacheDir = None, auth_file: AuthFile = None
 ) -> None:
     """Load, link and try everything in CONFIG, without serving it. Exits with 1 if a start would fail."""
+    log.configure_for_run()
     mistakes: Sequence[Problem] = ()
     findings = []
     try:
@@ -148,6 +149,7 @@ def routes(
     config: ConfigPath, settings_file: SettingsFile = None, cache_dir: CacheDir = None, auth_file: AuthFile = None
 ) -> None:
     """List the routes of CONFIG with what their modules may use."""
+    log.configure_for_run()
     with exit_on_problems(exit_code=1):
         site = load_site(read_config(config, setting_overrides(cache_dir, auth_file), settings_file))
     site.close()

@@ -26,9 +26,6 @@ if TYPE_CHECKING:  # rich is imported at its first use, so that `serve` starts w
     from ..config.image_reference import ImageReference
     from ..sources.oci.puller import OnProgress
 
-_MIN_PROGRESS_SIZE = 1_000_000
-"""Size in bytes of a module from which its compilation shows a progress bar."""
-
 ConfigPath = Annotated[
     Path, typer.Argument(metavar="CONFIG", help="The modules.toml, or a Pod manifest (.yaml).", show_default=False)
 ]
@@ -114,7 +111,10 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 
 def load_site(file: ConfigFile) -> Site:
-    """Loads a site, with progress bars for pulls and long compilations. Raises StartupError."""
+    """Loads a site, with progress bars for pulls and compilations, or else lines of the log for long compilations.
+
+    Raises StartupError.
+    """
     if not _is_terminal():
         return load(file)
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -124,11 +124,8 @@ def load_site(file: ConfigFile) -> Site:
 
         @contextmanager
         def compiling(source: WasmSource) -> Iterator[None]:
-            if len(source.data) < _MIN_PROGRESS_SIZE:
-                yield
-                return
             size = len(source.data) / 1e6
-            task = progress.add_task(f"Compiling {source.name} ({size:.0f} MB)", total=None)
+            task = progress.add_task(f"Compiling {source.name} ({size:.3g} MB)", total=None)
             yield
             progress.remove_task(task)
 

@@ -198,12 +198,17 @@ class Reader:
             self.skip_match(_repeated(element, 1 << power))
             count -= 1 << power
 
+    def match(self, pattern: re.Pattern[bytes]) -> re.Match[bytes] | None:
+        """Skips what a regular expression matches here, if it does."""
+        found = pattern.match(self._data, self.position, self._end)
+        if found:
+            self.position = found.end()
+        return found
+
     def skip_match(self, pattern: re.Pattern[bytes]) -> None:
         """Skips what a regular expression matches here."""
-        found = pattern.match(self._data, self.position, self._end)
-        if not found:
+        if not self.match(pattern):
             raise Malformed("types or a constant expression cannot be read")
-        self.position = found.end()
 
     def is_at_end(self) -> bool:
         """Whether no byte is left."""

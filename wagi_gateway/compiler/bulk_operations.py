@@ -11,9 +11,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from .binary import CODE, FUNCTION, MAX_ITEMS, TYPE, Malformed, Reader, Section, find_sections, leb128
-from .chunked_functions import ChunkedFunction, Memory, chunked_copy, chunked_fill
+from .chunked_functions import ChunkedFunction, MemoryOperand, chunked_copy, chunked_fill
 from .externs import IndexSpaces
-from .instructions import POSSIBLE_BULK_OPERATION, BulkOpcode, BulkOperation, read_bulk_operations
+from .instructions import POSSIBLE_BULK_OPERATION, BulkOpcode, BulkOperation, find_bulk_operations
 
 _CALL, _NOP = b"\x10", b"\x01"
 _MAX_INDEX = 5
@@ -47,8 +47,10 @@ class _Module:
         self._data = data
         self._sections = {section.id: section for section in find_sections(data)}
         self._spaces = IndexSpaces.read(data)
-        self._indices: dict[tuple[int, ...], int] = {}
-        """The index of the function for each opcode with its memories."""
+        self._calls: dict[bytes, bytes | None] = {}
+        """The call for each bulk instruction, or None."""
+        self._indices: dict[BulkOperation, int] = {}
+        """The index of the function for each operation."""
         self._functions: list[ChunkedFunction] = []
         """The functions to append."""
         self._is_complete = self._spaces.has_only_function_types()
@@ -85,28 +87,35 @@ class _Module:
         """A function body with calls for its bulk operations on memory; None if it has none."""
         pieces = []
         copied = reader.position
-        for operation in read_bulk_operations(reader):
-            if operation.opcode in (BulkOpcode.MEMORY_FILL, BulkOpcode.MEMORY_COPY):
-                call = _call(self._function_index(operation), operation.end - operation.begin)
-                pieces += [self._data[copied : operation.begin], call]
-                copied = operation.end
-            else:
-                self._is_complete = False
+        for found in find_bulk_operations(reader):
+            instruction = found.group()
+            if instruction not in self._calls:
+                self._calls[instruction] = self._replace(instruction)
+            if call := self._calls[instruction]:
+                pieces += [self._data[copied : found.start()], call]
+                copied = found.end()
         return b"".join([*pieces, self._data[copied : reader.position]]) if pieces else None
+
+    def _replace(self, instruction: bytes) -> bytes | None:
+        """The call for a bulk operation on memory; None for another one."""
+        operation = BulkOperation.read(instruction)
+        if operation.opcode not in (BulkOpcode.MEMORY_FILL, BulkOpcode.MEMORY_COPY):
+            self._is_complete = False
+            return None
+        return _call(self._function_index(operation), len(instruction))
 
     def _function_index(self, operation: BulkOperation) -> int:
         """The index of the function that does an operation."""
-        key = (operation.opcode, *operation.immediates)
-        if key not in self._indices:
+        if operation not in self._indices:
             chunked = chunked_fill if operation.opcode == BulkOpcode.MEMORY_FILL else chunked_copy
-            self._indices[key] = len(self._spaces.functions) + len(self._functions)
+            self._indices[operation] = len(self._spaces.functions) + len(self._functions)
             self._functions.append(chunked(*map(self._memory, operation.immediates)))
-        return self._indices[key]
+        return self._indices[operation]
 
-    def _memory(self, index: int) -> Memory:
+    def _memory(self, index: int) -> MemoryOperand:
         if index >= len(self._spaces.memories):
             raise Malformed("an instruction names no memory")
-        return Memory(leb128(index), self._spaces.memories[index].limits.is_64)
+        return MemoryOperand(leb128(index), self._spaces.memories[index].limits.is_64)
 
     def _with_functions(self, bodies: bytes) -> bytes:
         """The module with these bodies, and the functions appended."""

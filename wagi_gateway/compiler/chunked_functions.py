@@ -27,7 +27,7 @@ class ChunkedFunction(NamedTuple):
     code: bytes
 
 
-class Memory(NamedTuple):
+class MemoryOperand(NamedTuple):
     """A memory: its index, as an immediate of instructions, and whether its addresses are i64."""
 
     immediate: bytes
@@ -57,7 +57,7 @@ _I32_AND = b"\x71"
 _OPERANDS = _GET + _DESTINATION + _GET + _SECOND
 
 
-def chunked_fill(memory: Memory) -> ChunkedFunction:
+def chunked_fill(memory: MemoryOperand) -> ChunkedFunction:
     """The function that does memory.fill."""
     address = _address(memory.is_64)
     fill = b"\xfc\x0b" + memory.immediate
@@ -68,7 +68,7 @@ def chunked_fill(memory: Memory) -> ChunkedFunction:
     )
 
 
-def chunked_copy(destination: Memory, source: Memory) -> ChunkedFunction:
+def chunked_copy(destination: MemoryOperand, source: MemoryOperand) -> ChunkedFunction:
     """The function that does memory.copy, from the end if the destination is above the source, as they may overlap."""
     to, of = _address(destination.is_64), _address(source.is_64)
     size = _address(destination.is_64 and source.is_64)
@@ -118,7 +118,7 @@ def _while_large(size: _Address) -> bytes:
     return _GET + _SIZE + _chunk(size) + size.gt_u + _REPEAT_IF
 
 
-def _is_in_bounds(begin: bytes, memory: Memory, size: _Address) -> bytes:
+def _is_in_bounds(begin: bytes, memory: MemoryOperand, size: _Address) -> bytes:
     """Whether size <= bytes of memory and begin <= bytes of memory - size, in i64, where neither overflows."""
     address = _address(memory.is_64)
     le_u, sub = b"\x58", b"\x7d"

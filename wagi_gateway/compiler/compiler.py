@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 import weakref
 from collections import Counter
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 
 import wasmtime
+from filelock import Timeout
 
+from ..config.settings import CompilerConfig
 from ..errors import Problem, StartupError
 from ..sources.file import WasmSource
 from . import abi, foreign_imports
@@ -20,6 +24,7 @@ from .binary import COMPONENT, MAGIC, Malformed, largest_function
 from .bulk_operations import Rewritten, make_interruptible
 from .cache import ArtefactCache
 from .chunked_functions import CHUNK
+from .compilation import POLL_INTERVAL, CompilationFailed, CompilerProcess, Wait, one_line
 from .engine import MAX_WASM_STACK
 from .externs import Externs, FunctionType, MemoryType
 from .start_section import defer_start
@@ -104,15 +109,21 @@ class Compiler:
         cache: ArtefactCache | None = None,
         on_compile: OnCompile | None = None,
         previous: Compiler | None = None,
+        *,
+        settings: CompilerConfig | None = None,
+        cancelled: threading.Event | None = None,
     ) -> None:
-        """`on_compile` wraps each compilation; modules that `previous`, of the same engine, has loaded are not loaded
-        again."""
+        """`on_compile` wraps each compilation, which the log reports else; modules that `previous`, of the same engine,
+        has loaded are not loaded again. Setting `cancelled`, on any thread, ends a load with LoadCancelled.
+        """
         self.engine = engine
         self.warnings: list[str] = []
         self.loads: Counter[str] = Counter()
         """Loaded modules by the origin of their machine code: `cache` or `compiler`."""
         self._cache = cache
         self._on_compile = on_compile or (lambda _source: nullcontext())
+        self._cancelled = cancelled or threading.Event()
+        self._process = CompilerProcess(settings or CompilerConfig(), self._cancelled, is_silent=on_compile is not None)
         self._warm: dict[tuple[str, bool], WarmModule] = {}
         self._modules: dict[tuple[str, bool], wasmtime.Module] = previous._modules.copy() if previous else {}
         self._define_host = define_host
@@ -144,6 +155,10 @@ class Compiler:
         used = {module.module for module in self._warm.values()}
         self._modules = {key: module for key, module in self._modules.items() if module in used}
 
+    def close(self) -> None:
+        """Ends the process that compiles. Called once every module is loaded."""
+        self._process.close()
+
     def _linker(self, *, has_files: bool) -> wasmtime.Linker:
         if has_files not in self._linkers:
             self._linkers[has_files] = _create_linker(self.engine, self._define_host, has_files)
@@ -163,7 +178,8 @@ class Compiler:
         try:
             externs = Externs.read(data)
         except Malformed as malformed:
-            self._compile(source, data)  # refuses it in more detail
+            with self._compile(source, data):  # refuses it in more detail
+                pass
             raise _refuse(f"cannot be read: {malformed}") from None
         if externs.has_shared_memory:
             raise _refuse("needs threads, which guests do not have: its memory is shared; build it without threads")
@@ -180,23 +196,50 @@ class Compiler:
 
     def _load(self, source: WasmSource, data: bytes, *, has_deferred_start: bool) -> wasmtime.Module:
         if self._cache is None:
-            return self._compile(source, data)
+            return self._compiled(source, data)
         key = f"{source.digest}-{WASMTIME_VERSION}-{_SETTINGS_DIGEST}{'-start' if has_deferred_start else ''}"
         if module := self._cached(self._cache, key):
-            self.loads["cache"] += 1
             return module
         try:
-            with self._cache.lock(key):
-                if module := self._cached(self._cache, key):  # another process has compiled the module meanwhile
-                    self.loads["cache"] += 1
-                    return module
-                module = self._compile(source, data)
-                self._cache.store(key, module.serialize())
+            with self._locked(self._cache, key, source):
+                # Another process may have compiled the module meanwhile.
+                return self._cached(self._cache, key) or self._compiled(source, data, self._cache, key)
         except OSError as error:
-            self.warnings.append(f"{self._cache.directory}: the cache cannot be written ({error.strerror})")
-            return module or self._compile(source, data)
-        # Machine code that is mapped from the file is shared by all workers.
-        return self._cached(self._cache, key) or module
+            self._warn_unwritable(self._cache, error)
+            return self._compiled(source, data)
+
+    def _compiled(
+        self, source: WasmSource, data: bytes, cache: ArtefactCache | None = None, key: str = ""
+    ) -> wasmtime.Module:
+        """A module that is compiled now, and stored in `cache`."""
+        with self._compile(source, data) as artefact:
+            path = f"/proc/self/fd/{artefact}"
+            if cache:
+                try:
+                    # Machine code that is mapped from the cache is shared by all workers.
+                    path = str(cache.store(key, Path(path).read_bytes()))
+                except OSError as error:
+                    self._warn_unwritable(cache, error)
+            try:
+                return self._deserialize(path)
+            except wasmtime.WasmtimeError as error:
+                raise _refuse_uncompiled(error) from None
+
+    def _warn_unwritable(self, cache: ArtefactCache, error: OSError) -> None:
+        self.warnings.append(f"{cache.directory}: the cache cannot be written ({error.strerror})")
+
+    @contextmanager
+    def _locked(self, cache: ArtefactCache, key: str, source: WasmSource) -> Iterator[None]:
+        """Holds the lock for compiling `key`. Raises OSError, LoadCancelled."""
+        lock = cache.lock(key)
+        wait = Wait(f"waiting for another process that compiles {source.name}", self._cancelled)
+        while True:
+            try:
+                with lock.acquire(timeout=POLL_INTERVAL):
+                    yield
+                return
+            except Timeout:
+                wait.check()
 
     def _cached(self, cache: ArtefactCache, key: str) -> wasmtime.Module | None:
         path = cache.find(key)
@@ -205,21 +248,34 @@ class Compiler:
                 self.warnings.append(f"{cache.directory}: the artefact {key} was changed; it is compiled again")
             return None
         try:
-            return wasmtime.Module.deserialize_file(self.engine, str(path))
+            module = self._deserialize(str(path))
         except wasmtime.WasmtimeError as error:
             self.warnings.append(f"{path}: compiled again, because: {_first_line(error)}")
             return None
+        self.loads["cache"] += 1
+        return module
 
-    def _compile(self, source: WasmSource, data: bytes) -> wasmtime.Module:
-        self.loads["compiler"] += 1
+    def _deserialize(self, path: str) -> wasmtime.Module:
+        """The module of an artefact. Raises WasmtimeError, and StartupError for a module over the pool's limits."""
         try:
-            with self._on_compile(source):
-                return wasmtime.Module(self.engine, data)
+            return wasmtime.Module.deserialize_file(self.engine, path)
         except wasmtime.WasmtimeError as error:
-            if "pooling allocator" in str(error):
-                advice = "raise memory, memories, tables or table_elements in limits"
-                raise _refuse(f"needs more than its limits allow ({_lines(error)}); {advice}") from None
-            raise _refuse_uncompiled(error) from None
+            if "pooling allocator" not in str(error):
+                raise
+            advice = "raise memory, memories, tables or table_elements in limits"
+            raise _refuse(f"needs more than its limits allow ({one_line(str(error))}); {advice}") from None
+
+    @contextmanager
+    def _compile(self, source: WasmSource, data: bytes) -> Iterator[int]:
+        """The descriptor of a file with the artefact of a module that is compiled now."""
+        self.loads["compiler"] += 1
+        with ExitStack() as stack:
+            with self._on_compile(source):
+                try:
+                    artefact = stack.enter_context(self._process.compile(source.name, data))
+                except CompilationFailed as failed:
+                    raise _refuse(str(failed)) from None
+            yield artefact
 
     def _check_imports(self, externs: Externs, linker: wasmtime.Linker) -> None:
         store = wasmtime.Store(self.engine)
@@ -254,7 +310,7 @@ class Compiler:
         try:
             instance_pre = linker.instantiate_pre(module)
         except wasmtime.WasmtimeError as error:
-            raise _refuse(f"cannot be linked: {_lines(error)}") from None
+            raise _refuse(f"cannot be linked: {one_line(str(error))}") from None
         exported = {export.name: export.type for export in externs.exports if isinstance(export.type, FunctionType)}
         functions = frozenset(name for name, kind in exported.items() if kind == _ENTRYPOINT)
         imports = frozenset(wanted.module for wanted in externs.imports)
@@ -324,17 +380,11 @@ def _refuse(what: str) -> StartupError:
 
 
 def _refuse_uncompiled(error: wasmtime.WasmtimeError) -> StartupError:
-    return _refuse(f"does not compile: {_lines(error)}")
+    return _refuse(f"does not compile: {one_line(str(error))}")
 
 
 def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0]
-
-
-def _lines(error: Exception) -> str:
-    """The message of a wasmtime error and its causes on one line."""
-    lines = (line.strip() for line in str(error).splitlines())
-    return ": ".join(line for line in lines if line and line != "Caused by:")
 
 
 # wasmtime compares an artefact's compiler settings itself; the digest keeps artefacts of different settings apart.

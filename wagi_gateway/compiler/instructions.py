@@ -38,17 +38,22 @@ _IMMEDIATES = {
 
 
 class BulkOperation(NamedTuple):
-    """A bulk instruction and its position in the module."""
+    """A bulk instruction."""
 
     opcode: BulkOpcode
     immediates: tuple[int, ...]
     """Indices of memories, tables or segments in the order of the binary format."""
-    begin: int
-    end: int
+
+    @classmethod
+    def read(cls, instruction: bytes) -> BulkOperation:
+        """Reads an instruction that `find_bulk_operations` has found. Raises Malformed."""
+        reader = Reader(instruction, 1, len(instruction))
+        opcode = BulkOpcode(reader.number())
+        return cls(opcode, tuple(reader.number() for _ in range(_IMMEDIATES[opcode])))
 
 
-def read_bulk_operations(body: Reader) -> Iterator[BulkOperation]:
-    """The bulk instructions of a function body, locals included, but for small ones. Raises Malformed.
+def find_bulk_operations(body: Reader) -> Iterator[re.Match[bytes]]:
+    """The bulk instructions of a function body, which begins with its locals, but for small ones. Raises Malformed.
 
     Small is a memory.copy or memory.fill that directly follows a constant of less than 1,024: its size.
     """
@@ -56,19 +61,15 @@ def read_bulk_operations(body: Reader) -> Iterator[BulkOperation]:
     while not body.is_at_end():
         begin = body.position
         body.skip_match(_RUN)
-        if body.position == begin and (opcode := _read_other(body)):
-            immediates = tuple(body.number() for _ in range(_IMMEDIATES[opcode]))
-            yield BulkOperation(opcode, immediates, begin, body.position)
+        if found := body.match(_BULK_OPERATION):
+            yield found
+        elif body.position == begin:
+            _skip_vector(body)
 
 
-def _read_other(body: Reader) -> BulkOpcode | None:
-    """Reads an instruction with a vector, or the opcode of a bulk instruction."""
+def _skip_vector(body: Reader) -> None:
+    """Skips an instruction that has a vector of immediates."""
     match body.byte():
-        case 0xFC:
-            try:
-                return BulkOpcode(body.number())
-            except ValueError:
-                raise Malformed("an instruction is unknown") from None
         case 0x0E:  # br_table
             body.skip_vector(LEB128, body.number() + 1)
         case 0x1C:  # select
@@ -78,7 +79,6 @@ def _read_other(body: Reader) -> BulkOpcode | None:
             body.skip_vector(_NAMED[b"catch"], body.number())
         case opcode:
             raise Malformed(f"the instruction 0x{opcode:02x} is unknown")
-    return None
 
 
 def _opcodes(*numbers: int | range) -> bytes:
@@ -164,3 +164,7 @@ _RUN = re.compile(
 
 POSSIBLE_BULK_OPERATION = re.compile(rb"\xfc" + _opcodes(*BulkOpcode))
 """Bytes without a match have no bulk operation."""
+_BULK_OPERATION = re.compile(
+    b"\xfc(?:%b)"
+    % b"|".join(_opcodes(*(opcode for opcode in BulkOpcode if _IMMEDIATES[opcode] == n)) + LEB128 * n for n in (1, 2))
+)

@@ -11,6 +11,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from .values import (
+    Charset,
     Directory,
     Duration,
     Environment,
@@ -202,6 +203,9 @@ class StaticConfig(SettingsTable):
     cache_control: FieldValue | None = Field(None, min_length=1)
     """Cache-Control of its files, such as `"public, max-age=3600"`. Without it a client asks again whether a file has
     changed when it sees fit."""
+    charset: Charset | None = None
+    """Charset of its text files (`text/*` and JavaScript), such as `"iso-8859-1"`. Without it a file is sent as `utf-8`
+    if its bytes are UTF-8 and it declares no other charset, and without a charset else, or above 4 MiB."""
 
 
 class ServerConfig(SettingsTable):
@@ -265,7 +269,7 @@ class RegistryConfig(SettingsTable):
 
     insecure: bool | None = None
     """Whether it speaks plain HTTP. Without it, a registry on a loopback address does unless it has a `ca_file`, and no
-    other."""
+    other. A plain registry on another address gets no credentials."""
     ca_file: str | None = Field(None, min_length=1)
     """File of certificate authorities (PEM) that are trusted besides the system's; relative to this file."""
     mirror: Mirror | None = None
@@ -280,6 +284,17 @@ class RegistryConfig(SettingsTable):
 
 
 Registries = dict[RegistryHost, RegistryConfig]
+
+
+class CompilerConfig(SettingsTable):
+    """`[compiler]`: the compilation of a module, in a process of its own."""
+
+    time: Duration = Field(600.0, gt=0, le=86400)
+    """Wall time in which a module must be compiled, or the module is refused: one of a few KiB may take hours. The
+    largest known program, of 104 MB, took 96 s. Raise it for such a program on a slow or busy machine."""
+    memory: Size = Field(ByteSize(4 * 2**30), ge=64 * 2**20)
+    """Memory that the compilation of one module may use, or the module is refused. An interpreter of 26 MB needs
+    350 MiB with two processors, and more with many. In a container, choose less than the container may use."""
 
 
 class CacheConfig(SettingsTable):
@@ -356,6 +371,8 @@ class Config(SettingsTable):
     auth_file: str | None = Field(None, min_length=1)
     """File of credentials for registries, as `docker login` and `podman login` write it; relative to this file. Without
     it `REGISTRY_AUTH_FILE` names one, or the usual places are searched."""
+    compiler: CompilerConfig = Field(default_factory=CompilerConfig)
+    """The compilation of a module."""
     cache: CacheConfig = Field(default_factory=CacheConfig)
     """Precompiled modules on disk."""
     log: LogConfig = Field(default_factory=LogConfig)

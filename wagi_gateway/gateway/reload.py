@@ -14,7 +14,7 @@ from typing import TypeVar
 from ..config.file import ConfigFile
 from ..config.settings import Config, SettingsTable
 from ..config.values import as_written
-from ..errors import Problem, StartupError
+from ..errors import LoadCancelled, Problem, StartupError
 from ..memory import check_memory, memory_bound
 from ..observe.process_registry import ServedSite
 from ..site.load import load
@@ -48,32 +48,51 @@ class ReloadResult:
 
 
 class Reloader:
-    """Reloads a gateway, one reload at a time."""
+    """Reloads a gateway, one reload at a time. A later reload overtakes one that waits for a compilation."""
 
     def __init__(self, gateway: Gateway, read: Read, on_reload: OnReload = lambda _site, _error: None) -> None:
         self._gateway = gateway
         self._read = read
         self._on_reload = on_reload
         self._started = gateway.site.config
-        self._running: asyncio.Task[ReloadResult] | None = None
-        self._next: asyncio.Task[ReloadResult] | None = None
+        self._running: asyncio.Task[ReloadResult | None] | None = None
+        self._latest: asyncio.Task[ReloadResult | None] | None = None
+        self._next: asyncio.Task[ReloadResult | None] | None = None
+        self._cancelled = threading.Event()
+        """Cancels the load under way."""
 
     async def reload(self) -> ReloadResult:
         """Serves the current configuration. Raises StartupError; nothing has changed then.
 
-        Calls during a reload share the one that follows it.
+        Calls during a reload share the one that follows it. If a later reload overtakes this one, returns or raises the
+        outcome of the later one.
         """
         if self._next is None:
-            self._next = asyncio.create_task(self._after(self._running))
-        return await asyncio.shield(self._next)
+            self.cancel()
+            self._next = self._latest = asyncio.create_task(self._after(self._running))
+        task: asyncio.Task[ReloadResult | None] | None = self._next
+        while task:
+            if result := await asyncio.shield(task):
+                return result
+            task = None if task is self._latest else self._latest
+        raise StartupError(Problem("", "the server is stopping"))
 
-    async def _after(self, running: asyncio.Task[ReloadResult] | None) -> ReloadResult:
+    def cancel(self) -> None:
+        """Ends a compilation under way, and with it the load of its site."""
+        self._cancelled.set()
+
+    async def _after(self, running: asyncio.Task[ReloadResult | None] | None) -> ReloadResult | None:
+        """The result of a reload; None if it was cancelled."""
         if running:
             await asyncio.wait([running])
         self._running, self._next = self._next, None
         started = time.monotonic()
         try:
             site = await self.take(self._read)
+        except LoadCancelled as cancelled:
+            reason = "a later one overtakes it" if self._next else "the server is stopping"
+            logger.info("reload: %s: %s", reason, cancelled)
+            return None
         except StartupError as error:
             explain(error)
             self._on_reload(None, error)
@@ -83,8 +102,9 @@ class Reloader:
         return result
 
     async def take(self, read: Read) -> Site:
-        """Serves the configuration that `read` returns. Raises StartupError; nothing has changed then."""
-        site = await _load_in_thread(read, self._gateway.site)
+        """Serves the configuration that `read` returns, or raises StartupError or LoadCancelled and changes nothing."""
+        self._cancelled = threading.Event()
+        site = await _load_in_thread(read, self._gateway.site, self._cancelled)
         try:
             await self._gateway.swap(site)
         except BaseException:
@@ -93,34 +113,37 @@ class Reloader:
         return site
 
 
-async def _load_in_thread(read: Read, previous: Site) -> Site:
+async def _load_in_thread(read: Read, previous: Site, cancelled: threading.Event) -> Site:
     """The site of `load_anew`, called in a thread.
 
     A list passes the result, because the wrapped future of a thread is part of a reference cycle: a site in it would
     stay in memory until the garbage collector runs.
     """
-    loaded: list[Site | StartupError] = []
+    loaded: list[Site | StartupError | LoadCancelled] = []
 
     def load() -> None:
         try:
-            loaded.append(load_anew(read, previous)[1])
-        except StartupError as error:
+            loaded.append(load_anew(read, previous, cancelled)[1])
+        except (StartupError, LoadCancelled) as error:
             loaded.append(error.with_traceback(None))
 
     await asyncio.wrap_future(in_thread(load))
     match loaded.pop():
-        case StartupError() as error:
+        case (StartupError() | LoadCancelled()) as error:
             raise error
         case site:
             return site
 
 
-def load_anew(read: Read, previous: Site) -> tuple[ConfigFile, Site]:
-    """The site that replaces `previous`, and its configuration. Raises StartupError for every failure."""
+def load_anew(read: Read, previous: Site, cancelled: threading.Event | None = None) -> tuple[ConfigFile, Site]:
+    """The site that replaces `previous`, and its configuration.
+
+    Raises StartupError for every failure, and LoadCancelled if `cancelled` is set while a module compiles.
+    """
     try:
         file = read()
-        return file, load(file, previous=previous)
-    except StartupError:
+        return file, load(file, previous=previous, cancelled=cancelled)
+    except (StartupError, LoadCancelled):
         raise
     except OSError as error:
         raise StartupError(Problem("", f"the configuration cannot be loaded: {error.strerror or error}")) from None

@@ -5,15 +5,15 @@ from __future__ import annotations
 import errno
 import mimetypes
 import os
-import re
 import stat
+import time
 from contextlib import suppress
 from dataclasses import dataclass
+from email.utils import formatdate
 from pathlib import Path
 from urllib.parse import quote
 
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import Headers
 from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.staticfiles import NotModifiedResponse, StaticFiles
 from starlette.types import Message, Receive, Scope
@@ -21,17 +21,21 @@ from starlette.types import Message, Receive, Scope
 from ..cgi.request import RequestHead
 from ..cgi.response import ResponseHead
 from ..config.settings import StaticConfig
-from ..errors import AtCapacity, ClientDisconnect, FilesOnly, NotFound, RequestError
+from ..errors import AtCapacity, ClientDisconnect, FilesOnly, NotFound, PreconditionFailed, RequestError
 from ..router import RouteMatch
+from .file_content import FileContent, FileContents
+from .preconditions import Validators
+from .ranges import satisfiable_ranges
 from .reply import Reply
 from .request import unless_disconnected
 
-_ONE_RANGE = rb"(?:\d{1,15}-(?:\d{1,15})?|-\d{1,15})"
-_RANGE = re.compile(rb"bytes=" + _ONE_RANGE + rb"(?:[ \t]*,[ \t]*" + _ONE_RANGE + rb")*")
 _VISIBLE = ".well-known"
 """The one name with a leading dot that is served (RFC 8615)."""
 _CODINGS = {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}
 """Media types of compressed files: `a.txt.gz` is sent as gzip, without Content-Encoding."""
+_REPRODUCIBLE = 11 * 365 * 86_400
+"""Seconds since 1970, in December 1980: an earlier mtime is a constant of reproducible builds (0, 1, 1980-01-01,
+1980-02-01), which stays when the content changes, and thus no modification time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +44,19 @@ class _File:
 
     descriptor: int
     status: os.stat_result
-    name: str
+    media_type: str
+    content: FileContent
 
     @property
-    def media_type(self) -> str:
-        kind, coding = mimetypes.guess_type(self.name)
-        return (_CODINGS.get(coding) if coding else kind) or "application/octet-stream"
+    def validators(self) -> Validators:
+        modified = int(self.status.st_mtime)
+        return Validators(self.content.etag.encode(), modified if modified > _REPRODUCIBLE else None)
+
+    def content_type(self, charset: str | None) -> str:
+        """The media type, text with `charset`; without one with UTF-8 if that is what the file has."""
+        charset = charset or ("utf-8" if self.content.is_utf8 else None)
+        is_text = self.media_type.startswith("text/") or self.media_type == "application/javascript"
+        return f"{self.media_type}; charset={charset}" if is_text and charset else self.media_type
 
 
 class StaticDirectory(StaticFiles):
@@ -56,6 +67,7 @@ class StaticDirectory(StaticFiles):
         mimetypes.init()  # reads the system's table now rather than in the first request
         self.config = config
         self.path = directory
+        self._contents = FileContents()
         self._headers = {"x-content-type-options": "nosniff"}
         if config.cache_control:
             self._headers["cache-control"] = config.cache_control
@@ -77,16 +89,28 @@ class StaticDirectory(StaticFiles):
             await _send(RedirectResponse(target), request, receive, reply)
             return
         try:
-            response = FileResponse(
-                f"/proc/self/fd/{file.descriptor}",
-                headers=self._headers,
-                media_type=file.media_type,
-                stat_result=file.status,
-            )
-            is_known = self.is_not_modified(response.headers, Headers(raw=list(request.headers)))
-            await _send(NotModifiedResponse(response.headers) if is_known else response, request, receive, reply)
+            await self._send_file(file, request, receive, reply)
         finally:
             os.close(file.descriptor)
+
+    async def _send_file(self, file: _File, request: RequestHead, receive: Receive, reply: Reply) -> None:
+        """Raises PreconditionFailed."""
+        validators = file.validators
+        headers = {"content-type": file.content_type(self.config.charset), "etag": file.content.etag, **self._headers}
+        if validators.modified is not None:  # not in the future: RFC 9110 section 8.8.2.1
+            headers["last-modified"] = formatdate(min(validators.modified, int(time.time())), usegmt=True)
+        response = FileResponse(f"/proc/self/fd/{file.descriptor}", headers=headers, stat_result=file.status)
+        if validators.modified is None:
+            del response.headers["last-modified"]
+        status = validators.evaluate(request)
+        if status == 412:
+            raise PreconditionFailed("the file is another than If-Match or If-Unmodified-Since asks for")
+        if status == 304:
+            await _send(NotModifiedResponse(response.headers), request, receive, reply)
+            return
+        size = file.status.st_size
+        ranges = satisfiable_ranges(request, size) if validators.permits_range(request) else None
+        await _send(response, request, receive, reply, None if ranges is None else _range_field(ranges, size))
 
     def _open(self, path: str, *, is_directory: bool) -> _File | None:
         """The file of a path; None for a directory without the trailing slash. Raises NotFound, AtCapacity."""
@@ -115,10 +139,22 @@ class StaticDirectory(StaticFiles):
             # A directory of the path may have become a symbolic link since `lookup_path`.
             if not stat.S_ISREG(status.st_mode) or not Path(real).is_relative_to(os.path.realpath(self.path)):
                 raise NotFound("there is no such file")
+            media_type = _media_type(os.path.basename(path))
+            file = _File(descriptor, status, media_type, self._contents.describe(descriptor, status, media_type))
         except BaseException:
             os.close(descriptor)
             raise
-        return _File(descriptor, status, os.path.basename(path))
+        return file
+
+
+def _media_type(name: str) -> str:
+    kind, coding = mimetypes.guess_type(name)
+    return (_CODINGS.get(coding) if coding else kind) or "application/octet-stream"
+
+
+def _range_field(ranges: list[tuple[int, int]], size: int) -> bytes:
+    """A Range field that starlette reads as these ranges, and as unsatisfiable without any."""
+    return b"bytes=" + (b",".join(b"%d-%d" % each for each in ranges) or b"%d-" % size)
 
 
 def _path(match: RouteMatch[object]) -> str:
@@ -133,13 +169,15 @@ def _path(match: RouteMatch[object]) -> str:
     return "/".join(segments).removesuffix("/")
 
 
-async def _send(response: Response, request: RequestHead, receive: Receive, reply: Reply) -> None:
+async def _send(
+    response: Response, request: RequestHead, receive: Receive, reply: Reply, range_field: bytes | None = None
+) -> None:
     """Sends a starlette response. Raises ClientDisconnect, RequestError."""
     scope: Scope = {
         "type": "http",
         "asgi": {"spec_version": "2.4"},  # from this version on starlette leaves disconnects to `send`
         "method": request.method,
-        "headers": [field for field in request.headers if field[0] != b"range" or _is_range(request)],
+        "headers": [] if range_field is None else [(b"range", range_field)],
     }
     sending = _Sending(reply, is_head=request.method == "HEAD")
 
@@ -156,15 +194,6 @@ async def _send(response: Response, request: RequestHead, receive: Receive, repl
         raise RequestError(f"the file cannot be read: {error.strerror}") from None
     if not reply.is_ended:
         raise RequestError("the file became shorter while it was sent")
-
-
-def _is_range(request: RequestHead) -> bool:
-    """Whether the Range field is valid; an invalid one is ignored (RFC 9110 section 14.2)."""
-    values = request.values(b"range")
-    if request.method != "GET" or len(values) != 1 or not _RANGE.fullmatch(values[0].lower()):
-        return False
-    ranges = (one.strip().split(b"-") for one in values[0].partition(b"=")[2].split(b","))
-    return all(not first or not last or int(first) <= int(last) for first, last in ranges)
 
 
 class _Complete(Exception):

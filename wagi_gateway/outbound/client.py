@@ -14,9 +14,11 @@ from .destination import Destination
 from .errors import DestinationNotAllowed
 from .network import Dial, Network, dial
 from .policy import Policy
+from .pool import Pool
 from .proxy import Proxy
 from .request import Fields, Request
 from .resolver import Lookup, Resolver, look_up
+from .stream import UnsolicitedData
 
 _MAX_IDLE = 8
 """Idle connections in the pool."""
@@ -96,7 +98,7 @@ class OutboundClient:
         self.max_open = max_open
         self._policy = policy
         self._proxy = proxy
-        self._pool = httpcore2.ConnectionPool(
+        self._pool = Pool(
             ssl_context=ssl_context,
             max_connections=None,
             max_keepalive_connections=_MAX_IDLE,
@@ -120,15 +122,22 @@ class OutboundClient:
     def send(self, request: Request, destination: Destination, deadline: CallDeadline) -> httpcore2.Response:
         """Sends a request; returns the response with its body unread. Raises httpcore2's errors and OutboundError."""
         outgoing = self._outgoing(request, destination, deadline)
-        retries = _MAX_IDLE if request.method in _IDEMPOTENT else 0
+        retries = _MAX_IDLE
         while True:
             try:
-                return self._pool.handle_request(outgoing)
-            except (httpcore2.NetworkError, httpcore2.RemoteProtocolError):
+                response = self._pool.handle_request(outgoing)
+            except (httpcore2.NetworkError, httpcore2.RemoteProtocolError) as error:
                 # The server may have closed idle connections, this one just as it was used (RFC 9112 section 9.3.1).
-                if deadline.has_connected or not retries:
+                may_repeat = request.method in _IDEMPOTENT or isinstance(error, UnsolicitedData)
+                if deadline.has_connected or not retries or not may_repeat:
                     raise
                 retries -= 1
+            else:
+                # Other versions differ in persistence. NTLM and Negotiate authenticate the connection, which would make
+                # the next guest's request one of this guest's user (RFC 4559 section 6).
+                if response.extensions["http_version"] != b"HTTP/1.1" or request.authenticates_connection:
+                    response.extensions["network_stream"].is_reusable = False
+                return response
 
     def _outgoing(self, request: Request, destination: Destination, deadline: CallDeadline) -> httpcore2.Request:
         headers, target = request.headers(destination), destination.target

@@ -6,14 +6,11 @@ Each `timeout` from httpcore is the call's CallDeadline, which `OutboundClient.s
 from __future__ import annotations
 
 import errno
-import functools
 import os
-import select
 import socket
-import ssl
 from collections.abc import Callable, Iterable
 from ipaddress import IPv6Address
-from typing import Any, TypeVar
+from typing import Any
 
 import h11
 import httpcore2
@@ -24,8 +21,10 @@ from .errors import CallTimeout, DestinationNotAllowed
 from .policy import Policy
 from .proxy import Proxy
 from .resolver import Resolver
+from .stream import Stream
 
-T = TypeVar("T")
+_MAX_READ = 16 * 1024
+
 Dial = Callable[[Address, int, CallDeadline], socket.socket]
 
 
@@ -102,83 +101,6 @@ class Network(httpcore2.NetworkBackend):
         raise failure or httpcore2.ConnectError(f"{host} has no address")
 
 
-class Stream(httpcore2.NetworkStream):
-    """A connected socket, plain or with TLS; each wait is bounded by the call's deadline."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self._socket = connection
-
-    def read(self, max_bytes: int, timeout: Any = None) -> bytes:
-        """Reads up to `max_bytes` bytes; none at the end of the stream."""
-        try:
-            return self._retry_until_ready(functools.partial(self._socket.recv, max_bytes), timeout, select.POLLIN)
-        except OSError as error:
-            raise httpcore2.ReadError(_reason(error)) from None
-
-    def write(self, buffer: bytes, timeout: Any = None) -> None:
-        """Sends all bytes."""
-        sent = 0
-        try:
-            while sent < len(buffer):
-                rest = memoryview(buffer)[sent:]
-                sent += self._retry_until_ready(functools.partial(self._socket.send, rest), timeout, select.POLLOUT)
-        except OSError as error:
-            raise httpcore2.WriteError(_reason(error)) from None
-
-    def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: Any = None
-    ) -> httpcore2.NetworkStream:
-        """Starts TLS on the connection; verifies that the certificate is for `server_hostname`."""
-        name = (server_hostname or "").strip("[]")
-        try:
-            self._socket = ssl_context.wrap_socket(self._socket, server_hostname=name, do_handshake_on_connect=False)
-            self._retry_until_ready(self._socket.do_handshake, timeout, select.POLLIN)
-            timeout.end_connect()
-        except (OSError, ValueError) as error:
-            self.close()
-            raise httpcore2.ConnectError(f"{name}: {_reason(error)}") from None
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def close(self) -> None:
-        """Closes the socket at once."""
-        self._socket.close()
-
-    def get_extra_info(self, info: str) -> Any:
-        """Answers httpcore's `is_readable`, by which it finds closed idle connections, and `ssl_object`."""
-        if info == "is_readable":
-            return self._is_readable()
-        return self._socket if info == "ssl_object" and isinstance(self._socket, ssl.SSLSocket) else None
-
-    def _is_readable(self) -> bool:
-        poll = select.poll()
-        poll.register(self._socket, select.POLLIN)
-        return bool(poll.poll(0))
-
-    def _retry_until_ready(self, operation: Callable[[], T], deadline: CallDeadline, events: int) -> T:
-        while True:
-            deadline.check()
-            try:
-                return operation()
-            except ssl.SSLWantReadError:
-                deadline.until_readable(self._socket.fileno())
-            except ssl.SSLWantWriteError:
-                deadline.until_writable(self._socket.fileno())
-            except BlockingIOError:
-                deadline.until_ready(self._socket.fileno(), events)
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not trusted: {error.verify_message}"
-    return getattr(error, "strerror", None) or str(error)
-
-
-_MAX_READ = 16 * 1024
-
-
 def open_tunnel(stream: httpcore2.NetworkStream, proxy: Proxy, authority: str, deadline: Any) -> None:
     """Requests a tunnel from the proxy (RFC 9110 section 9.3.6). Raises httpcore2.ProxyError and the stream's errors.
 
@@ -196,6 +118,8 @@ def open_tunnel(stream: httpcore2.NetworkStream, proxy: Proxy, authority: str, d
                 raise httpcore2.ProxyError("the proxy closed the connection")
     except h11.RemoteProtocolError as error:
         raise httpcore2.ProxyError(f"the proxy does not speak HTTP: {error}") from None
+    if 200 <= event.status_code < 300 and connection.trailing_data[0]:
+        raise httpcore2.ProxyError("the proxy sent data before the tunnel carried a request")
     if not 200 <= event.status_code < 300:
         reason = bytes(event.reason).decode("latin-1")
         raise httpcore2.ProxyError(f"the proxy answered {event.status_code} {reason}".rstrip())

@@ -74,6 +74,8 @@ class AllowedHost:
 
     def permits(self, destination: Destination) -> bool:
         """Whether the entry permits a destination."""
+        if destination.port == 0:
+            return False  # no server has it, and httpcore would connect to the scheme's default port
         if not self.host:
             return destination.scheme in DEFAULT_PORTS
         if destination.scheme not in ((self.scheme,) if self.scheme else DEFAULT_PORTS):

@@ -22,8 +22,8 @@ _MAX_METHOD = 64
 _GATEWAY_FIELDS = frozenset(
     "host content-length transfer-encoding connection keep-alive te trailer upgrade expect proxy".split()
 )
-_CREDENTIAL_FIELDS = frozenset((b"authorization", b"cookie"))
-_BODY_FIELDS = (b"content-", b"digest")
+_CREDENTIAL_FIELDS = frozenset((b"authorization", b"cookie", b"cookie2", b"www-authenticate"))
+_BODY_FIELDS = (b"content-", b"digest", b"repr-digest", b"last-modified")
 _DEFAULTS = ((b"accept", b"*/*"), (b"user-agent", b"wagi-gateway"))
 
 
@@ -45,6 +45,14 @@ class Request:
         if self.body or self.method not in ("GET", "HEAD", "OPTIONS", "DELETE"):
             headers.append((b"content-length", b"%d" % len(self.body)))
         return headers
+
+    @property
+    def authenticates_connection(self) -> bool:
+        """Whether the credentials are those of a scheme that authenticates a connection instead of a request."""
+        return any(
+            name == b"authorization" and value.lower().startswith((b"ntlm", b"negotiate"))
+            for name, value in self.fields
+        )
 
     def redirected(self, status: int, from_: Destination, to: Destination) -> Request:
         """The request that follows a redirect (RFC 9110 section 15.4); credentials are not sent to another origin."""

@@ -25,7 +25,6 @@ from .errors import (
 from .request import MAX_REDIRECTS, Request, add_trace_context, check_method, parse_fields
 from .response import OpenResponse
 
-_REDIRECTS = frozenset((301, 302, 303, 307, 308))
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _HTTPCORE_ERRORS = (
     httpcore2.NetworkError,
@@ -212,7 +211,7 @@ class OutboundSession:
         while True:
             deadline.begin_hop(public_only=public_only, is_secure=destination.scheme == "https")
             response = self._send(call, request, destination, deadline)
-            location = response.value(b"location") if response.status in _REDIRECTS else None
+            location = response.location()
             if location is None:
                 return response
             response.close()
@@ -221,7 +220,7 @@ class OutboundSession:
             call.redirects += 1
             call.status = None
             try:
-                target = Destination.parse(location.decode(), destination)
+                target = Destination.parse(location, destination)
             except ValueError:
                 raise RequestFailed("a redirect to what is no URL") from None
             call.origin = target.origin
@@ -233,13 +232,8 @@ class OutboundSession:
     ) -> OpenResponse:
         response = self._client.send(request, destination, deadline)
         call.status = response.status
-        call.response = None
-        size = sum(len(name) + len(value) + 4 for name, value in response.headers)
-        if size > self._client.limits.http_headers:
-            response.close()
-            what = f"the response's headers have {size} bytes (limits.http_headers)"
-            raise RequestFailed(what, limit="http_headers")
         call.response = OpenResponse(response, self._client.limits.http_response, is_head=request.method == "HEAD")
+        call.response.check_head(self._client.limits.http_headers)
         call.response.prepare()
         return call.response
 

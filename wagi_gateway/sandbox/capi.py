@@ -150,7 +150,7 @@ def _limit(store: int, store_context: int, context: ExecutionContext) -> None:
 
 def _configure_wasi(context: int, invocation: Invocation) -> Outcome | None:
     """Gives the guest wasmtime's WASI, for clocks and volumes; returns the guest's end where a volume fails."""
-    if not invocation.module.needs_wasi:
+    if not (invocation.module.needs_wasi or invocation.volumes):
         return None
     config = _config_new()
     failure = None

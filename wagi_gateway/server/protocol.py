@@ -16,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ..cgi.environ import MAX_ENVIRON
 from ..cgi.request import MAX_TARGET
+from .request_line import RequestLine
 from .uvicorn_config import UvicornConfig
 
 MAX_HEAD = MAX_TARGET + MAX_ENVIRON
@@ -55,6 +56,10 @@ class BoundedProtocol(HttpToolsProtocol):
         """Whether input is discarded until the connection is closed."""
         self._is_shutting_down = False
         # Reading
+        self._line = RequestLine()
+        self._is_pipelined = False
+        """Whether the message began in the input that ended the previous one; only the parser checks its line then. A
+        client that has its response may send the next request while the rest of the body is read."""
         self._in_head = True
         self._unfinished = 0
         """Bytes received since the last complete head, piece of a body or message."""
@@ -92,6 +97,10 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         self._unfinished += len(data)
         self._unset_keepalive_if_required()
+        is_line = self._in_head and not (self._line.is_complete or self._is_pipelined)
+        if is_line and self._line.is_refused(data):
+            self._refuse("the request line is not METHOD TARGET HTTP/1.1")
+            return
         self._parse(data)
         if self._unfinished > MAX_HEAD and not self.transport.is_closing():
             self.logger.warning("A request's head or trailers are larger than %d bytes.", MAX_HEAD)
@@ -107,9 +116,14 @@ class BoundedProtocol(HttpToolsProtocol):
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             self._ignore_upgrade(data[upgrade.args[0] :])
-        except httptools.HttpParserError:
-            self.logger.warning(_INVALID)
-            self.send_400_response(_INVALID)
+        except httptools.HttpParserError as error:
+            self._refuse(str(error))
+
+    def _refuse(self, reason: str) -> None:
+        """Answers input that is no HTTP request, and logs the client and the reason."""
+        fields = {"client": self.client[0] if self.client else "-", "reason": reason}
+        self.logger.warning(_INVALID, extra={"fields": fields})
+        self.send_400_response(_INVALID)
 
     def _ignore_upgrade(self, rest: bytes) -> None:
         """Reads the body of a request that asks for an upgrade, which a server may ignore (RFC 9110 section 7.8).
@@ -125,6 +139,11 @@ class BoundedProtocol(HttpToolsProtocol):
             self._parse(rest)
 
     # Callbacks of the parser
+
+    def on_message_begin(self) -> None:
+        """Starts the head of a request."""
+        self._is_pipelined = not self._line.is_begun
+        super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """Starts the request, unless the connection already has one under way."""
@@ -171,6 +190,7 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         self._unfinished = 0
         self._in_head = True
+        self._line.reset()
         if not self._discards_input:
             super().on_message_complete()
 

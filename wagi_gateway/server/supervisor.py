@@ -15,7 +15,7 @@ from multiprocessing.connection import wait
 from uvicorn.config import STARTUP_FAILURE
 
 from ..config.file import ConfigFile
-from ..errors import Problem, StartupError
+from ..errors import LoadCancelled, Problem, StartupError
 from ..gateway.reload import Read, ReloadResult, explain, in_thread, load_anew, report
 from ..observe import log
 from ..observe.process_registry import ProcessRegistry
@@ -160,18 +160,26 @@ class Supervisor:
                 self._replace_dead(number, worker)
 
     def _reload(self) -> None:
-        """Reloads once for all requests so far."""
+        """Reloads once for all requests so far. A later request overtakes a reload that waits for a compilation."""
         requests, self._reloads = self._reloads, []
         started = time.monotonic()
-        loading = in_thread(functools.partial(load_anew, self._read, self._site))
+        cancelled = threading.Event()
+        loading = in_thread(functools.partial(load_anew, self._read, self._site, cancelled))
         while wait_for_futures([loading], _POLL_INTERVAL).not_done:
             self._handle_signals()
             self._check_workers()
             if self._should_exit.is_set():
+                cancelled.set()
                 self._reloads += requests
                 return
+            if self._reloads:
+                cancelled.set()
         try:
             file, site = loading.result()
+        except LoadCancelled as overtaken:
+            log.logger.info("reload: a later one overtakes it: %s", overtaken)
+            self._reloads += requests
+            return
         except StartupError as error:
             explain(error)
             if self._registry:

@@ -8,8 +8,10 @@ import gc
 import resource
 import signal
 import socket
+import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
+from types import FrameType
 from typing import Any, TypeVar
 
 import uvicorn
@@ -18,7 +20,7 @@ from uvicorn.config import STARTUP_FAILURE
 from ..app import Application
 from ..config.file import ConfigFile
 from ..config.settings import LogConfig
-from ..errors import Problem, StartupError
+from ..errors import LoadCancelled, Problem, StartupError
 from ..gateway.reload import ReloadResult
 from ..observe import log
 from .acceptor import Acceptor
@@ -52,6 +54,8 @@ class Worker(uvicorn.Server):
         config.app = self._load_app
         super().__init__(config)
         self.servers = []  # uvicorn's shutdown reads the list; the acceptors below take the place of its servers
+        self.stopping = threading.Event()
+        """Set by the signal that stops the server."""
         self.on_hangup: Callable[[], None] | None = None
         """Handler of SIGHUP."""
         self._create_app = create_app
@@ -61,6 +65,11 @@ class Worker(uvicorn.Server):
         """The loop that serves; None before the start."""
         self._reloads: set[asyncio.Task[None]] = set()
         self._acceptors: list[Acceptor] = []
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Handles SIGINT and SIGTERM, also while `create_app` loads the site."""
+        self.stopping.set()
+        super().handle_exit(sig, frame)
 
     def _load_app(self) -> Application:
         self.app = self._create_app()
@@ -109,6 +118,8 @@ class Worker(uvicorn.Server):
             self._on_loop(self._serve_config(file))
         except StartupError as error:
             return error.problems
+        except LoadCancelled:
+            return (Problem("", "the worker is stopping"),)
         return ()
 
     def _on_loop(self, coroutine: Coroutine[Any, Any, T]) -> T:
@@ -146,6 +157,7 @@ class Worker(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._on_stop()
+        self.app.cancel_reload()
         for acceptor in self._acceptors:
             acceptor.close()
         for acceptor in self._acceptors:

@@ -7,7 +7,6 @@ which it then serves, with the problems that keep it from that.
 from __future__ import annotations
 
 import contextlib
-import functools
 import multiprocessing
 import os
 import signal
@@ -20,11 +19,12 @@ from uvicorn.config import STARTUP_FAILURE
 
 from ..app import Application, create_app
 from ..config.file import ConfigFile, log_directory
-from ..errors import StartupError
+from ..errors import LoadCancelled, StartupError
 from ..memory import bound_arenas
 from ..observe import log
 from ..observe.shared_counters import SharedCounters
 from ..observe.worker_metrics import WorkerMetrics
+from ..site.load import load
 from .signals import IGNORED_SIGNALS, ignore
 from .uvicorn_config import UvicornConfig
 from .worker import Worker, raise_descriptor_limit
@@ -119,13 +119,13 @@ def _run(
 ) -> None:
     """The child process's main function."""
     config.configure_logging()
-    worker = Worker(config, functools.partial(_create_app, file, counters))
+    worker = Worker(config, lambda: _create_app(file, counters, worker.stopping))
     threading.Thread(target=_answer, args=(pipe, worker), name="pipe", daemon=True).start()
     with contextlib.suppress(KeyboardInterrupt):
         worker.run([listener])
 
 
-def _create_app(file: ConfigFile, counters: SharedCounters | None) -> Application:
+def _create_app(file: ConfigFile, counters: SharedCounters | None, stopping: threading.Event) -> Application:
     # A terminal sends these signals to all processes of a group, and pkill(1) to all of a name: the supervisor acts.
     ignore(signal.SIGHUP, signal.SIGQUIT, *IGNORED_SIGNALS)
     log.configure(file.config.log, log_directory(file))
@@ -133,7 +133,10 @@ def _create_app(file: ConfigFile, counters: SharedCounters | None) -> Applicatio
     bound_arenas()
     threading.Thread(target=_end_with_supervisor, name="supervisor", daemon=True).start()
     try:
-        return create_app(file, metrics=WorkerMetrics(counters) if counters else None)
+        site = load(file, cancelled=stopping)
+        return create_app(site, metrics=WorkerMetrics(counters) if counters else None)
+    except LoadCancelled:
+        raise SystemExit(0) from None
     except StartupError as error:
         for problem in error.problems:
             log.logger.error("%s", problem)

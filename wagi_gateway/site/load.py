@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections import Counter
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,22 +39,25 @@ def load(
     on_pull: OnProgress | None = None,
     *,
     previous: Site | None = None,
+    cancelled: threading.Event | None = None,
 ) -> Site:
     """Loads a site. Raises StartupError with every problem of the configuration, of its modules and directories.
 
-    `previous` is the site to replace: engine, modules and temporary directories that are the same are reused.
+    `previous` is the site to replace: engine, modules and temporary directories that are the same are reused. Setting
+    `cancelled`, on any thread, ends a compilation and the load with LoadCancelled.
     """
     config = file.config
     findings = Findings(str(file.path), list(file.problems), list(file.warnings))
     directory, logs = cache_directory(file), log_directory(file)
-    loader = ModuleLoader(config, directory, findings, on_compile, previous.loader if previous else None)
+    loader = ModuleLoader(config, directory, findings, on_compile, previous.loader if previous else None, cancelled)
     uses_cache = loader.cache is not None or any(is_image(module.module) for module in config.module)
     cache = directory if uses_cache else None
     sources = ModuleSources(config, file.base, directory, on_pull)
     _check_admin(config.admin, findings)
     _check_tracing(config.tracing, previous, findings)
     route_owners = RouteOwners()
-    routes = EndpointLoader(file, sources, loader, route_owners, findings).routes()
+    with closing(loader.compiler):
+        routes = EndpointLoader(file, sources, loader, route_owners, findings).routes()
     static = list(static_routes(file, cache, logs, route_owners, findings))
     certificate = _certificate(config.server, file.base, previous, findings)
     _check_log_directory(file, findings)

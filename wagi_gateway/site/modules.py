@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -32,8 +33,9 @@ class ModuleLoader:
         findings: Findings,
         on_compile: OnCompile | None = None,
         previous: ModuleLoader | None = None,
+        cancelled: threading.Event | None = None,
     ) -> None:
-        """Engine and modules of `previous` are reused if the engine's settings are equal."""
+        """Engine and modules of `previous` are reused if the engine's settings are equal. `cancelled` ends a load."""
         self.settings = _engine_settings(config)
         if previous and previous.settings != self.settings:
             previous = None
@@ -44,7 +46,13 @@ class ModuleLoader:
         """The warning of the engine's creation."""
         self.cache = _open_cache(cache_directory, findings.at("cache")) if config.cache.enabled else None
         self.compiler: Compiler = Compiler(
-            engine, _define_host, self.cache, on_compile, previous.compiler if previous else None
+            engine,
+            _define_host,
+            self.cache,
+            on_compile,
+            previous.compiler if previous else None,
+            settings=config.compiler,
+            cancelled=cancelled,
         )
         self._checked: set[tuple[str, Limits]] = set()
         """Digests of modules, and the limits under which they instantiate."""

@@ -45,6 +45,7 @@ FAILURES = {
     "a list": (f"""echo '["{SECRET}"]'""", "printed something else than JSON"),
     "no secret": ("""echo '{"Username": "u"}'""", "printed something else than JSON"),
     "numbers": ("""echo '{"Username": 1, "Secret": 2}'""", "printed something else than JSON"),
+    "a lone surrogate": (r"""printf '{"Username": "u", "Secret": "\\ud800"}'""", "printed something else than JSON"),
     "deep": ("head -c 60000 /dev/zero | tr '\\0' '['", "printed something else than JSON"),
     "nothing": ("exit 0", "printed something else than JSON"),
     "too much": ("yes", "printed more than 64 KiB"),

@@ -53,6 +53,9 @@ KEYS = {
     "Docker Hub's name": ("docker.io", "docker.io/library/hello", True),
     "Docker Hub's host": ("registry-1.docker.io", "docker.io/library/hello", True),
     "a namespace called v1": ("ghcr.io/v1", "ghcr.io/team/hello", False),
+    "the path of a URL, as Docker reads it": ("https://ghcr.io/other", "ghcr.io/team/hello", True),
+    "wildcard, as a kubelet reads it": ("*.corp.example", "r.corp.example/hello", True),
+    "Docker Hub's website": ("https://index.docker.io/v1/access-token", "docker.io/library/hello", False),
 }
 
 
@@ -85,6 +88,21 @@ ENTRIES: dict[str, tuple[object, Credentials | None]] = {
     "registry token": ({"registrytoken": SECRET}, Credentials(registry_token=SECRET)),
     "empty, after docker login with a store": ({}, None),
     "e-mail only": ({"email": "me@example.com", "auth": ""}, None),
+    "null": (None, None),
+    "not UTF-8, which skopeo sends as it is": (
+        {"auth": base64.b64encode(b"\xff:\xff").decode()},
+        Credentials("\udcff", "\udcff"),
+    ),
+    "line breaks, as Go reads it": ({"auth": "dXNl\r\ncjpz\nM2NyM3Q=\n"}, Credentials("user", SECRET)),
+    "spaces": ({"auth": " dXNl cjpzM2NyM3Q= "}, Credentials("user", SECRET)),
+    "without padding, as a kubelet reads it": ({"auth": "dXNlcjpzM2NyM3Q"}, Credentials("user", SECRET)),
+    "only white space": ({"auth": " \n", "username": "user", "password": SECRET}, Credentials("user", SECRET)),
+    "other letters, as Go reads it": ({"Username": "user", "PASSWORD": SECRET}, Credentials("user", SECRET)),
+    "other letters beside the exact ones": (
+        {"Username": "x", "username": "user", "Password": SECRET},
+        Credentials("user", SECRET),
+    ),
+    "password without user name": ({"auth": base64.b64encode(f":{SECRET}".encode()).decode()}, Credentials("", SECRET)),
 }
 
 
@@ -96,10 +114,9 @@ def test_what_an_entry_holds(tmp_path: Path, entry: object, credentials: Credent
 WRONG_ENTRIES = {
     "not base64": ({"auth": f"{SECRET}!"}, '"ghcr.io".auth is not base64 of USER:PASSWORD'),
     "no colon": ({"auth": base64.b64encode(SECRET.encode()).decode()}, ".auth is not base64 of USER:PASSWORD"),
-    "not UTF-8": ({"auth": base64.b64encode(b"\xff:\xff").decode()}, ".auth is not base64 of USER:PASSWORD"),
+    "a lone surrogate": ({"username": "\ud800"}, ".username is not a text"),
     "number": ({"auth": 7}, ".auth is not a text"),
     "text": (SECRET, 'auths."ghcr.io" is not an object'),
-    "null": (None, 'auths."ghcr.io" is not an object'),
     "token with a line break": ({"registrytoken": f"{SECRET}\n"}, ".registrytoken is not a token"),
 }
 
@@ -116,6 +133,19 @@ def test_an_entry_that_is_wrong(tmp_path: Path, entry: object, text: str) -> Non
 @pytest.mark.parametrize("entry", [7, None, "x", {"auth": "!"}])
 def test_what_is_wrong_elsewhere_does_not_matter(tmp_path: Path, entry: object) -> None:
     document = {"auths": {"quay.io": entry, "ghcr.io": basic("user")}, "credHelpers": {"quay.io": entry}, "psFormat": 7}
+    assert find(tmp_path, document) == Credentials("user", SECRET)
+
+
+@pytest.mark.parametrize("form", ["\ufeff{}", "{}\n}", " {} {}"], ids=["byte order mark", "brace", "two objects"])
+def test_what_stands_around_the_object(tmp_path: Path, form: str) -> None:
+    (tmp_path / "config.json").write_text(form.replace("{}", json.dumps({"Auths": {"ghcr.io": basic("user")}}), 1))
+    config = DockerConfig.read(tmp_path / "config.json")
+    assert config
+    assert config.find("ghcr.io", "hello", no_helper) == Credentials("user", SECRET)
+
+
+def test_an_empty_entry_does_not_hide_another_one(tmp_path: Path) -> None:
+    document = {"auths": {"ghcr.io/team": {}, "ghcr.io": None, "https://ghcr.io/v2/": basic("user")}}
     assert find(tmp_path, document) == Credentials("user", SECRET)
 
 
@@ -180,6 +210,7 @@ WRONG_FILES = {
     "a list": (b"[]", "is not a JSON object"),
     "deep": (b"[" * 100_000, "is not a JSON object"),
     "huge": (b" " * (MAX_FILE + 1), "is larger than 1 MiB"),
+    "a number after a byte order mark": (b"\xef\xbb\xbf7", "is not a JSON object"),
     "auths a list": (b'{"auths": [1]}', "auths is not an object"),
     "helpers a text": (b'{"credHelpers": "x"}', "credHelpers is not an object"),
 }
@@ -204,7 +235,10 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     assert DockerConfig.read(tmp_path / "file/config.json") is None
 
 
-@pytest.mark.parametrize("content", [b"{}", b'{"HttpHeaders": {"x": "y"}}', b'{"auths": null, "credHelpers": null}'])
+@pytest.mark.parametrize(
+    "content",
+    [b"{}", b"", b" \n", b"\xef\xbb\xbf", b'{"HttpHeaders": {"x": "y"}}', b'{"auths": null, "credHelpers": null}'],
+)
 def test_a_file_without_credentials(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "config.json").write_bytes(content)
     config = DockerConfig.read(tmp_path / "config.json")

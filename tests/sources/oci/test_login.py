@@ -8,17 +8,18 @@ import ssl
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from tests.support.clock import assert_within
-from tests.support.fault_proxy import Answer, Fault, FaultProxy, Received, refusing
+from tests.support.fault_proxy import Answer, Fault, FaultProxy, Received, redirected, refusing
+from tests.support.own_address import own_address
 from tests.support.registry import PASSWORD, Registry, write_authority
 from tests.support.repositories import USER, layer_of, module, own_home, pulled, repository  # noqa: F401
 from tests.support.token_server import IDENTITY, TokenServer
 from wagi_gateway.sources.oci.endpoint import Credentials
 from wagi_gateway.sources.oci.errors import Invalid, RegistryError, Unauthorised, Unreachable
-from wagi_gateway.sources.oci.login import read_challenges
 
 pytestmark = pytest.mark.usefixtures("own_home")
 MODULE = module(20)
@@ -129,6 +130,17 @@ def test_no_entry(proxy: FaultProxy, tokens: TokenServer, credentials: Credentia
     assert_secret(raised.value)
 
 
+def test_a_wrong_password_is_sent_once(proxy: FaultProxy, tokens: TokenServer) -> None:
+    """A push begins with a HEAD, whose refusal is no error of the push."""
+    tokens.is_private = True
+    with repository(proxy.address, credentials=Credentials("user", "SECRET")) as own:
+        with pytest.raises(Unauthorised, match="does not accept the credentials"):
+            own.push_module(MODULE, "5")
+        with pytest.raises(Unauthorised, match="does not accept the credentials"):
+            own.digest_of("1")
+    assert len(tokens.server.received) == 1
+
+
 def test_docker_hub_is_called_by_its_name() -> None:
     from wagi_gateway.sources.oci.endpoint import RegistryEndpoint
     from wagi_gateway.sources.oci.login import Login
@@ -210,6 +222,13 @@ def challenging(header: str) -> Fault:
         ('Bearer realm="file:///etc/passwd"', Invalid, "names no token server"),
         ('Bearer realm="https://"', Invalid, "names no token server"),
         ('Bearer realm="http://[::1"', Invalid, "names no token server"),
+        ('Bearer realm="/token"', Invalid, "names no token server"),
+        ('Bearer realm="//127.0.0.1/token"', Invalid, "names no token server"),
+        ('Bearer realm="http://127.0.0.1:99999/token"', Invalid, "names no token server"),
+        ('Bearer realm="http://user:SECRET@127.0.0.1/token"', Invalid, "names no token server"),
+        ('Bearer realm="http://user@127.0.0.1/token"', Invalid, "names no token server"),
+        (r'Bearer realm="http://192.0.2.9\\@127.0.0.1/token"', Invalid, "speaks plain HTTP"),
+        ('Bearer realm="http://127.0.0.1.192.0.2.9.nip.example/token"', Invalid, "speaks plain HTTP"),
     ],
 )
 def test_challenges_without_an_answer(proxy: FaultProxy, header: str, kind: type, what: str) -> None:
@@ -218,39 +237,6 @@ def test_challenges_without_an_answer(proxy: FaultProxy, header: str, kind: type
         own.resolve("1")
     assert len(proxy.received) == 1
     assert_secret(raised.value)
-
-
-@pytest.mark.parametrize(
-    ("header", "challenges"),
-    [
-        ("", {}),
-        ('Basic realm="x"', {"basic": {"realm": "x"}}),
-        ('bearer realm="https://t/",service=s', {"bearer": {"realm": "https://t/", "service": "s"}}),
-        (
-            'Basic realm="a, b=c", Bearer realm="https://t/", scope="repository:x:pull,push"',
-            {"basic": {"realm": "a, b=c"}, "bearer": {"realm": "https://t/", "scope": "repository:x:pull,push"}},
-        ),
-        ("Bearer scope=repository:x:pull , Basic", {"bearer": {"scope": "repository:x:pull"}, "basic": {}}),
-        (r'Bearer realm="a\"b"', {"bearer": {"realm": 'a"b'}}),
-        ('Bearer realm="a", Bearer realm="b"', {"bearer": {"realm": "a"}}),
-        ("Negotiate abc==, 1, -", {"negotiate": {"abc": "="}}),
-    ],
-)
-def test_challenges(header: str, challenges: dict[str, dict[str, str]]) -> None:
-    assert read_challenges(header) == challenges
-
-
-@pytest.mark.parametrize("piece", ["1", "-", "a", "a=", "a =", "a ", " ", '"', 'a="', 'a="\\', "a=\\", 'a= "b" '])
-def test_a_challenge_costs_time_in_proportion(piece: str) -> None:
-    def cost(size: int) -> float:
-        """Processor time for a text of about `size` bytes, with and without quotes."""
-        start = time.thread_time()
-        read_challenges(f"x {piece * (size // len(piece))}")
-        read_challenges(f'x="{piece * (size // len(piece))}')
-        return time.thread_time() - start
-
-    # Ten times the size may cost thirty times the time; a quadratic cost is a hundred times.
-    assert min(cost(400_000) for _ in range(2)) < 30 * max(cost(40_000) for _ in range(3)) + 0.01
 
 
 def test_a_challenge_that_is_too_long(proxy: FaultProxy) -> None:
@@ -273,6 +259,186 @@ def test_a_password_is_for_https(tmp_path: Path) -> None:
         with own, pytest.raises(Invalid, match=r"the token server of 127.* speaks plain HTTP, where a password"):
             own.resolve("1")
     assert not server.received
+
+
+LOGINS = {
+    "password": USER,
+    "identity token": Credentials(identity_token=IDENTITY),
+    "registry token": Credentials(registry_token="TOKEN-GIVEN"),
+}
+every_login = pytest.mark.parametrize("credentials", LOGINS.values(), ids=LOGINS)
+
+
+@every_login
+@pytest.mark.parametrize("scheme", ["Bearer", "Basic"])
+def test_a_challenge_after_a_redirect(proxy: FaultProxy, credentials: Credentials, scheme: str) -> None:
+    with FaultProxy() as storage, FaultProxy() as third:
+        storage.fault(lambda _: True, challenging(f'{scheme} realm="{third.url}/token"'))
+        proxy.fault(lambda request: request.is_manifest, redirected(storage.url))
+        what = f"{storage.address}, where {proxy.address} redirects to, wants a login of its own"
+        with (
+            repository(proxy.address, credentials=credentials) as own,
+            pytest.raises(Unauthorised, match=what) as raised,
+        ):
+            own.resolve("1")
+    assert [request.authorization for request in storage.received] == [None]
+    assert not third.received
+    assert_secret(raised.value)
+
+
+@every_login
+def test_a_challenge_after_a_redirect_and_back(proxy: FaultProxy, credentials: Credentials) -> None:
+    """The other host has chosen the URL of the registry then."""
+    with FaultProxy() as storage, FaultProxy() as third:
+        storage.fault(lambda _: True, refusing(307, Location=f"{proxy.url}/v2/echo"))
+        proxy.fault(lambda request: request.is_manifest, redirected(storage.url))
+        proxy.fault(lambda _: True, challenging(f'Bearer realm="{third.url}/token"'))
+        with repository(proxy.address, credentials=credentials) as own, pytest.raises(Unauthorised):
+            own.resolve("1")
+    assert proxy.received[-1].authorization is None
+    assert not third.received
+
+
+@every_login
+def test_a_token_server_elsewhere_over_plain_http(proxy: FaultProxy, credentials: Credentials) -> None:
+    with FaultProxy(host=own_address()) as server:
+        proxy.fault(lambda _: True, challenging(f'Bearer realm="{server.url}/token"'))
+        what = r"the token server of 127.* speaks plain HTTP, where a password would be seen"
+        with repository(proxy.address, credentials=credentials) as own, pytest.raises(Invalid, match=what):
+            own.resolve("1")
+    assert not server.received
+
+
+def test_a_token_server_elsewhere_without_a_login(proxy: FaultProxy) -> None:
+    tokens = TokenServer(server=FaultProxy(host=own_address()))
+    with tokens.server:
+        tokens.protect(proxy)
+        with repository(proxy.address) as own:
+            assert pulled(own) == MODULE
+    assert tokens.asked == {PULL: 1}
+
+
+@every_login
+@pytest.mark.parametrize("challenge", ['Basic realm="x"', 'Bearer realm="{}/token"'], ids=["basic", "bearer"])
+def test_a_plain_registry_elsewhere_gets_no_credentials(credentials: Credentials, challenge: str) -> None:
+    with FaultProxy(host=own_address()) as registry:
+        registry.fault(lambda _: True, challenging(challenge.format(registry.url)))
+        what = "wants a login over plain HTTP, where a password would be seen, so none is sent; give it TLS"
+        with repository(registry.address, credentials=credentials) as own, pytest.raises(Unauthorised, match=what):
+            own.resolve("1")
+    assert [request.authorization for request in registry.received] == [None]
+
+
+def test_a_plain_registry_elsewhere_without_a_login(hello: Registry) -> None:
+    tokens = TokenServer(server=FaultProxy(host=own_address()))
+    with tokens.server, FaultProxy(hello.address, host=own_address()) as registry:
+        tokens.protect(registry)
+        with repository(registry.address) as own:
+            assert pulled(own) == MODULE
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "http://{third}\\@{own}/upload",
+        "http://{own}@{third}/upload",
+        "//{third}/upload",
+        "HTTP://{third}/upload",
+    ],
+    ids=["backslash", "user-information", "without-scheme", "upper-case"],
+)
+def test_locations_that_are_read_in_two_ways(proxy: FaultProxy, location: str) -> None:
+    with FaultProxy() as third:
+        third.fault(lambda _: True, lambda *_: Answer(201))
+        target = location.format(third=third.address, own=proxy.address)
+        proxy.fault(lambda request: "authorization" not in request.headers, authenticating)
+        proxy.fault(lambda request: request.method == "POST", refusing(202, Location=target))
+        proxy.fault(lambda request: request.method == "PUT", refusing(201))
+        proxy.fault(lambda request: request.method == "HEAD", refusing(404))
+        with repository(proxy.address, credentials=USER) as own:
+            own.push_module(MODULE)
+    assert [request.authorization for request in third.received] == [None, None]
+
+
+@pytest.mark.parametrize("location", ["{url}/v2/up", "/v2/up", "up", "?state=x"])
+def test_a_location_is_relative_to_its_request(proxy: FaultProxy, location: str) -> None:
+    """RFC 9110 section 10.2.2."""
+    proxy.fault(lambda request: request.method == "HEAD", refusing(404))
+    proxy.fault(lambda request: request.method == "POST", refusing(202, Location=location.format(url=proxy.url)))
+    proxy.fault(lambda request: request.method == "PUT", refusing(201))
+    with repository(proxy.address, credentials=USER) as own:
+        own.push_module(MODULE)
+    path = {"up": "/v2/team/hello/blobs/uploads/up", "?state=x": "/v2/team/hello/blobs/uploads/?state=x&"}
+    paths = [request.path for request in proxy.received if request.method == "PUT" and not request.is_manifest]
+    assert all(each.startswith(path.get(location, "/v2/up")) for each in paths)
+    assert len(paths) == 2
+
+
+def test_cookies_do_not_follow_a_redirect(proxy: FaultProxy) -> None:
+    """A cookie has no port (RFC 6265 section 8.5)."""
+    with FaultProxy() as storage:
+        storage.fault(lambda _: True, lambda *_: Answer(200, {}, MODULE))
+        location = {"Location": f"{storage.url}/blob", "Set-Cookie": "session=SECRET; Path=/"}
+        proxy.fault(lambda request: request.is_blob, lambda *_: Answer(307, location))
+        with repository(proxy.address) as own:
+            assert pulled(own) == MODULE
+    assert [request.headers.get("cookie") for request in storage.received] == [None]
+
+
+@pytest.mark.parametrize(
+    ("challenge", "scheme"),
+    [
+        ('Basic realm="x", Bearer realm="{}/token"', "Bearer"),
+        ('BEARER REALM = "{}/token" , basic', "Bearer"),
+        ('Negotiate, Basic realm="a, Bearer realm=b", bearer  realm={}/token', "Bearer"),
+        ('Basic realm="a\\", Bearer realm=\\"http://192.0.2.9/"', "Basic"),
+        ('Bearer, Basic realm="x"', "Basic"),
+        ('Bearer realm="/token", Basic realm="x"', "Basic"),
+        ('Bearer realm="http://192.0.2.9/token", Basic realm="x"', "Basic"),
+    ],
+)
+def test_which_challenge_is_answered(proxy: FaultProxy, tokens: TokenServer, challenge: str, scheme: str) -> None:
+    tokens.issued["TOKEN-0"] = PULL
+    with FaultProxy() as registry:
+        registry.fault(
+            lambda request: not request.authorization, challenging(challenge.replace("{}", tokens.server.url))
+        )
+        registry.fault(lambda _: True, refusing(404))
+        with repository(registry.address, credentials=USER) as own, pytest.raises(RegistryError, match="404"):
+            own.resolve("1")
+    assert [(each.authorization or "").partition(" ")[0] for each in registry.received] == ["", scheme]
+    assert not proxy.received
+
+
+@pytest.mark.parametrize("scope", ["", 'scope="::"', 'scope=""', 'scope="aws"', 'scope=":: repository:x: pull *"'])
+def test_a_scope_that_is_none(proxy: FaultProxy, tokens: TokenServer, scope: str) -> None:
+    with FaultProxy(proxy.upstream) as registry:
+        header = ", ".join(filter(None, [f'Bearer realm="{tokens.server.url}/token?a=b"', scope]))
+        registry.fault(lambda request: not request.authorization, challenging(header))
+        tokens.protect(registry)
+        with repository(registry.address, credentials=USER) as own:
+            assert pulled(own) == MODULE
+            own.push_module(module(23), "4")
+    assert tokens.asked == {PULL: 1, PUSH: 1}
+
+
+def test_several_scopes_are_several_parameters(proxy: FaultProxy, tokens: TokenServer) -> None:
+    """A token server reads one scope from each parameter of a GET; a form has all of them in one (RFC 6749)."""
+    scopes = f"{PULL} repository:team/hello:delete"
+    header = f'Bearer realm="{tokens.server.url}/token",service=a,scope="{scopes}"'
+    for credentials in (USER, Credentials(identity_token=IDENTITY)):
+        with FaultProxy() as registry:
+            registry.fault(lambda request: not request.authorization, challenging(header))
+            registry.fault(lambda _: True, refusing(404))
+            with (
+                repository(registry.address, credentials=credentials) as own,
+                pytest.raises(RegistryError, match="404"),
+            ):
+                own.resolve("1")
+    got, posted = tokens.server.received
+    assert parse_qs(urlsplit(got.path).query) == {"service": ["a"], "scope": scopes.split()}
+    assert parse_qs(posted.body.decode())["scope"] == [scopes]
+    assert not proxy.received
 
 
 def test_an_identity_token_is_not_redirected(proxy: FaultProxy) -> None:

@@ -20,8 +20,9 @@ import pytest
 from tests.sources.oci.conftest import MAX_SIZE, User, module, refused_address
 from tests.support.clock import assert_within
 from tests.support.credential_helper import helper
-from tests.support.fault_proxy import Answer, FaultProxy, Received, refusing, slow, tampered
+from tests.support.fault_proxy import Answer, Fault, FaultProxy, Received, refusing, slow, tampered
 from tests.support.registry import PASSWORD, USERNAME, Registry
+from tests.support.token_server import TokenServer
 from wagi_gateway.config.image_reference import ImageReference
 from wagi_gateway.config.settings import RegistryConfig
 from wagi_gateway.config.values import PullPolicy
@@ -118,6 +119,41 @@ def test_what_is_not_its_digest_is_neither_served_nor_kept(user: User, registry:
         with pytest.raises(Invalid, match="damaged or forged"):
             user.pull(proxy.address, version=f"@{digest}")
     assert user.files() == set()
+
+
+def hanging_up(_request: Received, _proxy: FaultProxy) -> Answer:
+    raise ConnectionResetError
+
+
+ODD_REGISTRIES: dict[str, Fault] = {
+    **{f"HEAD is {status}": refusing(status) for status in (400, 401, 403, 404, 405, 406, 500, 501, 503)},
+    "HEAD is a hang-up": hanging_up,
+    "HEAD wants a login": refusing(401, WWW_Authenticate='Basic realm="x"'),
+    "HEAD has no digest": refusing(200),
+    "HEAD has another digest": refusing(200, Docker_Content_Digest=f"sha256:{'0' * 64}"),
+}
+
+
+@pytest.mark.parametrize("is_private", [False, True], ids=["public", "private"])
+@pytest.mark.parametrize("head", ODD_REGISTRIES.values(), ids=ODD_REGISTRIES)
+def test_the_second_start_is_as_the_first(user: User, registry: Registry, head: Fault, is_private: bool) -> None:
+    user.push(registry.address, ONE)
+    tokens = TokenServer(is_private=is_private)
+    with FaultProxy(registry.address) as proxy, tokens.server:
+        proxy.fault(lambda request: request.method == "HEAD", head)
+        if is_private:
+            tokens.protect(proxy)
+            entry = {"auths": {proxy.address: {"username": USERNAME, "password": PASSWORD}}}
+            (user.home / ".docker").mkdir()
+            (user.home / ".docker/config.json").write_text(json.dumps(entry))
+        pulls = [user.pull(proxy.address, "always") for _ in range(3)]
+        assert [(pulled.data, pulled.is_new, pulled.is_stale, pulled.warnings) for pulled in pulls] == [
+            (ONE, True, False, ()),
+            (ONE, False, False, ()),
+            (ONE, False, False, ()),
+        ]
+        user.push(registry.address, TWO)
+        assert user.pull(proxy.address, "always").data == TWO
 
 
 @pytest.mark.parametrize("policy", ["always", "if-not-present", "never"])

@@ -17,7 +17,18 @@ from typing import Any
 import pytest
 
 from tests.support.clock import assert_within
-from tests.support.fault_proxy import Answer, Fault, FaultProxy, Received, endless, slow, stalled, tampered, truncated
+from tests.support.fault_proxy import (
+    Answer,
+    Fault,
+    FaultProxy,
+    Received,
+    endless,
+    refusing,
+    slow,
+    stalled,
+    tampered,
+    truncated,
+)
 from tests.support.registry import Registry, write_authority
 from tests.support.repositories import USER, fetched, layer_of, module, own_home, pulled, repository  # noqa: F401
 from wagi_gateway.config.image_reference import ImageReference
@@ -412,11 +423,61 @@ def test_a_manifest_that_never_ends_arriving(proxy: FaultProxy) -> None:
         own.resolve("1")
 
 
-@pytest.mark.parametrize("status", [404, 405])
-def test_registries_without_head(proxy: FaultProxy, status: int) -> None:
-    proxy.fault(lambda request: request.method == "HEAD", lambda _request, _proxy: Answer(status))
-    with repository(proxy.address) as own:
+def hanging_up(_request: Received, _proxy: FaultProxy) -> Answer:
+    raise ConnectionResetError
+
+
+HEADS: dict[str, Fault] = {
+    **{str(status): refusing(status) for status in (400, 401, 403, 404, 405, 406, 500, 501, 503)},
+    "200 without digest": refusing(200),
+    "204": refusing(204),
+    "304": refusing(304),
+    "redirect to nowhere": refusing(302),
+    "challenge of another kind": refusing(401, WWW_Authenticate="Negotiate"),
+    "challenge without a token server": refusing(401, WWW_Authenticate="Bearer"),
+    "challenge without credentials": refusing(401, WWW_Authenticate='Basic realm="x"'),
+    "hang-up": hanging_up,
+    "body": lambda *_: Answer(200, {}, b"x", 5),
+}
+"""Answers to HEAD by registries that support only GET."""
+
+
+@pytest.mark.parametrize("retries", [0, 2])
+@pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)
+def test_registries_without_head(proxy: FaultProxy, head: Fault, retries: int) -> None:
+    proxy.fault(lambda request: request.method == "HEAD", head)
+    with repository(proxy.address, retries=retries) as own:
         assert own.digest_of("1") == own.resolve("1")[0]
+
+
+@pytest.mark.parametrize("head", [HEADS["403"], HEADS["501"], HEADS["hang-up"]], ids=["403", "501", "hang-up"])
+def test_a_push_without_head(proxy: FaultProxy, head: Fault) -> None:
+    proxy.fault(lambda request: request.method == "HEAD", head)
+    with repository(proxy.address) as own:
+        own.push_module(module(24), "without-head")
+        assert pulled(repository(proxy.address, "team/hello:without-head")) == module(24)
+
+
+def test_a_head_without_answer(proxy: FaultProxy) -> None:
+    def silent(_request: Received, running: FaultProxy) -> Answer:
+        running.ending.wait()
+        return Answer()
+
+    proxy.fault(lambda request: request.method == "HEAD", silent)
+    with repository(proxy.address, retries=0, stall_time=30, answer_time=4) as own:
+        assert own.digest_of("1") == own.resolve("1")[0]
+
+
+def test_head_does_not_ask_a_busy_registry_again(proxy: FaultProxy) -> None:
+    proxy.fault(lambda _: True, refusing(429))
+    with repository(proxy.address, retries=0) as own, pytest.raises(Unreachable, match="429"):
+        own.digest_of("1")
+    assert [request.method for request in proxy.received] == ["HEAD"]
+
+
+def test_a_registry_that_is_not_there_is_asked_once() -> None:
+    with repository("127.0.0.1:1", retries=0) as own, pytest.raises(Unreachable, match="cannot be reached"):
+        own.digest_of("1")
 
 
 def test_all_media_types_are_accepted(proxy: FaultProxy) -> None:

@@ -381,6 +381,28 @@ def test_the_environment_of_the_system_is_honoured(server: FaultProxy, monkeypat
     assert "SECRET" not in str(raised.value)
 
 
+def test_a_loopback_registry_is_not_reached_by_a_proxy(server: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Go's net/http does: the proxy would see the password."""
+    server.fault(every, manifest)
+    with FaultProxy() as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        monkeypatch.setenv("NO_PROXY", "")
+        with repository(server.address) as own:
+            assert own.resolve("1")[1] == MANIFEST
+    assert not proxy.received
+
+
+def test_the_password_of_a_proxy_is_for_the_proxy(server: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.fault(every, manifest)
+    with FaultProxy() as proxy:
+        proxy.fault(every, refusing(307, Location=f"{server.url}/x"))
+        monkeypatch.setenv("HTTP_PROXY", proxy.url.replace("//", "//user:SECRET@"))
+        monkeypatch.setenv("NO_PROXY", "")
+        with repository("registry.example", is_plain=True) as own:
+            assert own.resolve("1")[1] == MANIFEST
+    assert [("proxy-authorization" in each.headers) for each in (*proxy.received, *server.received)] == [True, False]
+
+
 def test_cookies_are_not_kept(server: FaultProxy) -> None:
     """Harbor treats a client with cookies as a browser."""
     server.fault(every, lambda *_: Answer(200, {"Set-Cookie": "a=b"}, MANIFEST))

@@ -53,21 +53,25 @@ class Site:
 def site(lab: Lab, caller: Path) -> Site:
     target, closed = lab.target(), lab.refusing_url()
     allowed = [target.url, closed, f"https://127.0.0.1:{target.port}"]
-    limits = {"concurrency": AT_ONCE, "http_time": "500ms", "memory": "64MiB"}
-    calling = module("/caller", caller, allowed_hosts=allowed, http_max_concurrency=5, limits=limits)
-    return Site(lab.serve(config(calling, log={"format": "json"})), target, closed)
+    limits: dict[str, object] = {"concurrency": AT_ONCE, "memory": "64MiB"}
+    modules = [
+        module(path, caller, allowed_hosts=allowed, http_max_concurrency=5, limits=limits | more)
+        for path, more in (("/caller", {}), ("/late", {"http_time": "500ms"}))
+    ]
+    return Site(lab.serve(config(*modules, log={"format": "json"})), target, closed)
 
 
 def call(site: Site, requests: int) -> Counter[str]:
     """Makes requests, AT_ONCE at the same time; counts the errors of their guests' calls."""
-    scripts = list(site.scripts().values())
+    scripts = list(site.scripts().items())
 
     def work(number: int) -> Counter[str]:
         told: Counter[str] = Counter()
         with httpx.Client(trust_env=False, timeout=30) as client:
             for turn in range(number, requests, AT_ONCE):
-                text, expected = scripts[turn % len(scripts)]
-                response = client.post(f"{site.gateway.url}/caller", content=text)
+                name, (text, expected) = scripts[turn % len(scripts)]
+                path = "/late" if name == "late" else "/caller"
+                response = client.post(site.gateway.url + path, content=text)
                 errors = [line.split()[1] for line in response.text.splitlines() if line.startswith("req ")]
                 assert errors == expected
                 told.update(errors)

@@ -137,6 +137,8 @@ _LINES = {
     "two-slashes": "GET //evil/x HTTP/1.1", "backslash": "GET /x\\..\\y HTTP/1.1", "dots": "GET /a/../x HTTP/1.1",
     "dots-above": "GET /../x HTTP/1.1", "dots-encoded": "GET /a/%2e%2e/x HTTP/1.1",
     "dots-above-encoded": "GET /%2e%2e/x HTTP/1.1", "slash-encoded": "GET /a%2fb HTTP/1.1",
+    "dots-void": "GET /a//../x HTTP/1.1", "dots-void-far": "GET /a//b/../../x HTTP/1.1",
+    "dots-slash-encoded-far": "GET /x/a%2Fb/../../c HTTP/1.1", "brackets": "GET /[x] HTTP/1.1",
     "dots-slash-encoded": "GET /a/..%2fx HTTP/1.1", "nul-encoded": "GET /x%00y HTTP/1.1",
     "percent": "GET /x%zz HTTP/1.1", "percent-short": "GET /x% HTTP/1.1", "utf-8": "GET /%c3%a9 HTTP/1.1",
     "raw-utf-8": "GET /\xc3\xa9 HTTP/1.1", "raw-latin-1": "GET /\xe9 HTTP/1.1", "not-utf-8": "GET /%e9 HTTP/1.1",

@@ -10,6 +10,8 @@ ROUTES = (
     Route("/echo/...", ECHO_PATH_INFO),
     Route("/authorized", options="pass_authorization = true"),
     Route("/no-slash/...", options='encoded_slashes = "reject"'),
+    Route("/[x]"),
+    Route("/a{b}|c;d=e/..."),
 )
 
 
@@ -110,6 +112,10 @@ VARIABLES: list[tuple[str, bytes, Variables]] = [
     ("M25-dot-dot", get("/e/../x"), {"SCRIPT_NAME": "/x", "PATH_INFO": ""}),
     ("M25-encoded-dot-dot", get("/e/%2e%2E/x"), {"SCRIPT_NAME": "/x", "PATH_INFO": ""}),
     ("M25-dot", get("/e/./b"), {"SCRIPT_NAME": "/e", "PATH_INFO": "/b"}),
+    ("M25-brackets", get("/[x]"), {"SCRIPT_NAME": "/[x]", "PATH_INFO": "", "REQUEST_URI": "/[x]"}),
+    ("M25-brackets-encoded", get("/%5Bx%5d"), {"SCRIPT_NAME": "/[x]", "PATH_INFO": "", "REQUEST_URI": "/%5Bx%5d"}),
+    ("M25-delimiters", get("/a{b}|c;d=e/f%5B"), {"SCRIPT_NAME": "/a{b}|c;d=e", "X_RAW_PATH_INFO": "/f%5B"}),
+    ("M25-delimiters-encoded", get("/a%7Bb%7d%7Cc%3bd%3De/[g"), {"SCRIPT_NAME": "/a{b}|c;d=e", "PATH_INFO": "/[g"}),
     ("E10-decoded-once", get("/e/%252e%252e/x"), {"SCRIPT_NAME": "/e", "PATH_INFO": "/%2e%2e/x"}),
     ("E11-void-segments", get("/e//a//b/"), {"SCRIPT_NAME": "/e", "PATH_INFO": "//a//b/"}),
     ("E14-ipv6", get("/x", host="[2001:db8::1]:83"), {"SERVER_NAME": "[2001:db8::1]", "SERVER_PORT": "83"}),
@@ -171,6 +177,10 @@ REFUSALS: list[tuple[str, bytes, set[int]]] = [
     ("M23-ff", get("/e/%FF"), REFUSED),
     ("M23-overlong", get("/e/%C0%AF"), REFUSED),
     ("M25-above-root", get("/../x"), REFUSED),
+    *(
+        (f"M25-{target}", get(target), REFUSED)
+        for target in ("/e//../x", "/e//a/../../x", "/x/a%2Fb/../../e", "/e/%2f/..", "/e/..//x", "//./e")
+    ),
     ("M25-encoded-above-root", get("/%2e%2e/x"), REFUSED),
     ("M31", get("/echo/%0d%0aSet-Cookie:%20e=1"), REFUSED),
     ("M32-get", get("*"), REFUSED),

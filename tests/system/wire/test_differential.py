@@ -42,7 +42,8 @@ STRICTER = set(
     # Fields with invalid names, which nginx drops
     " field-no-colon field-high-in-name field-slash-in-name field-quote-in-name"
     # Request lines
-    " line-blank-at-end line-absolute-ftp line-version-1.2 line-version-1.10".split()
+    " line-two-blanks line-two-blanks-after line-blank-at-end line-absolute-ftp line-version-1.2"
+    " line-version-1.10".split()
 )
 LAXER = set(
     # OPTIONS *, which the gateway answers itself

@@ -15,7 +15,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping
-from typing import IO, NamedTuple, cast
+from typing import IO, NamedTuple, TypeGuard, cast
 
 HELPER_TIME = 10.0
 """Seconds of a helper's run; some query a cloud's metadata service."""
@@ -59,9 +59,20 @@ def run_helper(
         username, secret = answer["Username"], answer["Secret"]
     except (ValueError, RecursionError, KeyError, TypeError):
         username = secret = None
-    if not isinstance(username, str) or not isinstance(secret, str):
+    if not is_text(username) or not is_text(secret):
         raise HelperFailed(f"{program} printed something else than JSON with Username and Secret")
     return HelperCredentials(username, secret) if secret else None
+
+
+def is_text(value: object) -> TypeGuard[str]:
+    """Whether a value of JSON is a string without lone surrogates, which JSON can escape and UTF-8 cannot encode."""
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _run(path: str, program: str, server: str, environ: Mapping[str, str], timeout: float) -> tuple[int, bytes]:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...config.settings import RegistryConfig
+from .auth_key import normalised
 from .credential_helper import HelperCredentials, HelperFailed, run_helper
-from .docker_config import DockerConfig, EntryWrong, normalised
+from .docker_config import DockerConfig, EntryWrong
 from .endpoint import Credentials
 from .errors import Unauthorised
 

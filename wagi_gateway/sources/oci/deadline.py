@@ -13,6 +13,8 @@ from weakref import WeakSet
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
+from .origin import check_peer
+
 
 class RegistryDeadline:
     """Shuts connections down at the deadline. A timeout for each read does not bound a peer that sends byte after
@@ -77,6 +79,7 @@ def watched_pools(deadline: RegistryDeadline) -> dict[str, type[HTTPConnectionPo
     class Plain(HTTPConnection):
         def connect(self) -> None:
             super().connect()
+            check_peer(self.host, self.sock)
             watch(self)
 
         def request(self, *args: object, **options: object) -> None:

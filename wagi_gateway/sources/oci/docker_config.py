@@ -11,18 +11,17 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from ...config.image_reference import DOCKER_HUB
-from .credential_helper import HelperCredentials, HelperFailed
+from .auth_key import HUB_KEY, matching_keys
+from .credential_helper import HelperCredentials, HelperFailed, is_text
 from .endpoint import Credentials
 
 MAX_FILE = 2**20
 """Bytes of a file."""
-_HUB_ALIASES = {"index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"}
-_HUB_KEY = "https://index.docker.io/v1/"
 
 # The user name with which a helper marks its secret as an identity token.
 _TOKEN_USER = "<token>"  # noqa: S105
@@ -60,27 +59,23 @@ class DockerConfig:
             raise EntryWrong(f"{path} cannot be read: {error.strerror}") from None
         if len(data) > MAX_FILE:
             raise EntryWrong(f"{path} is larger than {MAX_FILE // 2**20} MiB")
-        try:
-            document = json.loads(data)
-        except (ValueError, RecursionError):
-            document = None
-        if not isinstance(document, dict):
-            raise EntryWrong(f"{path} is not a JSON object")
+        entries = _parse(data, path)
+        document = _folded(entries)
         auths, helpers = (_table(path, document, key) for key in ("auths", "credHelpers"))
-        if document.keys().isdisjoint(("auths", "credHelpers", "credsStore")):  # .dockercfg: the entries alone
-            auths = {key: value for key, value in document.items() if isinstance(value, dict) and "auth" in value}
-        return cls(path, auths, helpers, document.get("credsStore"))
+        if document.keys().isdisjoint(("auths", "credhelpers", "credsstore")):  # .dockercfg: the entries alone
+            auths = {key: value for key, value in entries.items() if _is_entry(value)}
+        return cls(path, auths, helpers, document.get("credsstore"))
 
     def find(self, registry: str, repository: str, run_helper: RunHelper) -> Credentials | None:
         """The credentials for a repository: from its own helper, its entry, or the credential store. Raises
         EntryWrong."""
-        server = _HUB_KEY if registry == DOCKER_HUB else registry
-        if key := _most_specific(self.helpers, registry, repository):
+        server = HUB_KEY if registry == DOCKER_HUB else registry
+        if key := next(matching_keys(self.helpers, registry, repository), None):
             return self._from_helper(f"credHelpers.{json.dumps(key)}", self.helpers[key], server, run_helper)
-        key = _most_specific(self.auths, registry, repository)
-        # `docker login` with a credential store leaves an empty entry.
-        if key and (credentials := self._from_entry(f"auths.{json.dumps(key)}", self.auths[key])):
-            return credentials
+        for key in matching_keys(self.auths, registry, repository):
+            # `docker login` with a credential store leaves an empty entry.
+            if credentials := self._from_entry(f"auths.{json.dumps(key)}", self.auths[key]):
+                return credentials
         if self.store:
             return self._from_helper("credsStore", self.store, server, run_helper)
         return None
@@ -100,18 +95,13 @@ class DockerConfig:
 
     def _from_entry(self, key: str, entry: object) -> Credentials | None:
         where = f"{self.path}: {key}"
-        if not isinstance(entry, dict):
-            raise EntryWrong(f"{where} is not an object")
-        values = {name: entry.get(name) or "" for name in _ENTRY}
-        for name, value in values.items():
-            if not isinstance(value, str):
-                raise EntryWrong(f"{where}.{name} is not a text")
+        values = _texts(entry, where)
         if token := values["registrytoken"]:
             if not _TOKEN.fullmatch(token):
                 raise EntryWrong(f"{where}.registrytoken is not a token")
             return Credentials(registry_token=token)
         username, password = values["username"], values["password"]
-        if values["auth"]:
+        if values["auth"].strip():
             username, password = _basic(values["auth"], f"{where}.auth")
         if token := values["identitytoken"]:
             return Credentials(username=username, identity_token=token)
@@ -121,51 +111,57 @@ class DockerConfig:
 _ENTRY = ("auth", "username", "password", "identitytoken", "registrytoken")
 
 
-def normalised(registry: str) -> str:
-    """The host name in lower case; one name for all of Docker Hub's."""
-    host = registry.lower()
-    return DOCKER_HUB if host in _HUB_ALIASES else host
+def _folded(document: dict[str, object]) -> dict[str, object]:
+    """The members by their names in lower case: Go's encoding/json ignores case. The exact spelling wins."""
+    lower = {key.lower(): value for key, value in document.items()}
+    return lower | {key: value for key, value in document.items() if key in lower}
+
+
+def _texts(entry: object, where: str) -> dict[str, str]:
+    """The members of an entry that may hold credentials; empty where there is none."""
+    if not isinstance(entry, dict | None):
+        raise EntryWrong(f"{where} is not an object")
+    members = _folded(entry or {})
+    texts = {}
+    for name in _ENTRY:
+        text = members.get(name) or ""
+        if not is_text(text):
+            raise EntryWrong(f"{where}.{name} is not a text")
+        texts[name] = text
+    return texts
+
+
+def _is_entry(value: object) -> bool:
+    return isinstance(value, dict) and not _folded(value).keys().isdisjoint(_ENTRY)
+
+
+def _parse(data: bytes, path: Path) -> dict[str, object]:
+    """The object that a file begins with; Docker ignores what follows, and takes an empty file for an empty object."""
+    text = data.decode(json.detect_encoding(data), "replace").strip()
+    try:
+        document, _ = json.JSONDecoder().raw_decode(text or "{}")
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        raise EntryWrong(f"{path} is not a JSON object")
+    return document
 
 
 def _table(path: Path, document: dict[str, object], key: str) -> dict[str, object]:
-    table = document.get(key) or {}
+    table = document.get(key.lower()) or {}
     if not isinstance(table, dict):
         raise EntryWrong(f"{path}: {key} is not an object")
     return table
 
 
 def _basic(text: str, where: str) -> tuple[str, str]:
-    """Decodes `auth`, the base64 of `user:password`."""
+    """Decodes `auth`, the base64 of `user:password`: with line breaks as Go does, without padding as a kubelet does."""
+    text = "".join(text.split())
     try:
-        decoded = base64.b64decode(text, validate=True).decode()
+        decoded = base64.b64decode(text + "=" * (-len(text) % 4), validate=True).decode(errors="surrogateescape")
     except (binascii.Error, ValueError):
         raise EntryWrong(f"{where} is not base64 of USER:PASSWORD") from None
     username, colon, password = decoded.partition(":")
     if not colon:
         raise EntryWrong(f"{where} is not base64 of USER:PASSWORD")
     return username, password.strip("\0")  # as Docker does: its old versions padded passwords
-
-
-def _most_specific(keys: Iterable[str], registry: str, repository: str) -> str | None:
-    """The key for the longest part of `registry/repository`, its host at least; None without one."""
-    names: dict[str, str] = {}
-    for key in keys:
-        name = _key_name(key)
-        if name not in names or key == name:  # the canonical spelling wins
-            names[name] = key
-    return next((names[part] for part in _parts(f"{registry}/{repository}") if part in names), None)
-
-
-def _parts(path: str) -> Iterator[str]:
-    """`host/a/b`, `host/a`, `host`."""
-    while path:
-        yield path
-        path = path.rpartition("/")[0]
-
-
-def _key_name(key: str) -> str:
-    """Normalises a key to `host[:port][/path]`: without the scheme and the API version that `docker login` writes."""
-    name, had_scheme = re.subn(r"^https?://", "", key)
-    name = re.sub(r"/v[12]/?$" if had_scheme else r"/v[12]/$", "", name).rstrip("/")
-    host, slash, path = name.partition("/")
-    return normalised(host) + slash + path

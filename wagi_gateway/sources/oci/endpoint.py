@@ -17,6 +17,11 @@ class Credentials:
     registry_token: str = field(default="", repr=False)
     """A bearer token, sent unchanged."""
 
+    @property
+    def is_basic(self) -> bool:
+        """Whether the credentials are a user name and password (RFC 7617)."""
+        return bool(self.username or self.password) and not (self.identity_token or self.registry_token)
+
 
 @dataclass(frozen=True, slots=True)
 class RegistryEndpoint:

@@ -5,27 +5,43 @@ Source: distribution's "Token Authentication Specification" and "OAuth2 token au
 
 from __future__ import annotations
 
-import contextlib
 import re
 from base64 import b64encode
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 import requests
+from requests.auth import AuthBase
 
 from ...config.image_reference import DOCKER_HUB, DOCKER_HUB_HOST
+from .challenge import MAX_CHALLENGE, choose_scopes, read_challenges
 from .endpoint import RegistryEndpoint
 from .errors import Invalid, Unauthorised, Unreachable
+from .origin import Origin
 from .session import RegistrySession
 
-MAX_CHALLENGE = 8 << 10
-"""Bytes of a WWW-Authenticate header; the large registries send fewer than 300."""
-# An authentication scheme, or with a value one of its parameters (RFC 9110 section 11.2). Possessive quantifiers (`++`,
-# `*+`) keep the time proportional to the header's length.
-_CHALLENGE = re.compile(r'([\w-]++)(?:\s*+=\s*+("(?:[^"\\]|\\.)*+"|[^\s",]++))?+')
+
+class _Authorization(AuthBase):
+    """An `Authorization` header for one origin.
+
+    requests applies it to the URL of the connection: a `Location` may be read as another host by another parser.
+    """
+
+    def __init__(self, origin: Origin, value: str) -> None:
+        self.origin = origin
+        self.value = value
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if Origin.of(request.url or "") == self.origin:
+            request.headers["Authorization"] = self.value
+        return request
 
 
 class Login:
     """The credentials for one repository, and the token they were exchanged for.
+
+    Credentials are sent to the registry's own origin and to the token server that a challenge of this origin names:
+    over TLS, or to loopback addresses if the registry itself is a plain one there.
 
     oras's own login is not used: it sends an old token again for another scope or after expiry, takes a busy token
     server for a wrong password, reads ~/.docker/config.json in any case, and sends a password to a token server over
@@ -36,37 +52,54 @@ class Login:
         self.endpoint = endpoint
         self.session = session
         self.repository = repository
-        self.headers: dict[str, str] = {}
-        """The `Authorization` header of each request, once there is one."""
+        self.origin = Origin.of(f"{'http' if endpoint.is_plain else 'https'}://{endpoint.host}")
+        self.authorization: _Authorization | None = None
+        """The `Authorization` header of each request to the registry, once there is one."""
         self.secrets: list[str] = []
         """Passwords and tokens, which no message may hold, should a registry repeat them."""
+        self._refusal: Unauthorised | None = None
         if credentials := endpoint.credentials:
-            self._basic = b64encode(f"{credentials.username}:{credentials.password}".encode()).decode()
+            # surrogateescape: bytes of a configuration file that are not UTF-8
+            pair = f"{credentials.username}:{credentials.password}".encode(errors="surrogateescape")
+            self._basic = b64encode(pair).decode()
             tokens = (credentials.identity_token, credentials.registry_token)
             password = credentials.password
             self.secrets += [secret for secret in (password, password and self._basic, *tokens) if secret]
-            if credentials.registry_token:
-                self.headers = {"Authorization": f"Bearer {credentials.registry_token}"}
+            if credentials.registry_token and self.origin.is_trustworthy:
+                self.authorization = _Authorization(self.origin, f"Bearer {credentials.registry_token}")
 
     def answer_challenge(self, response: requests.Response) -> None:
-        """Logs in as the WWW-Authenticate header of a 401 response demands, and closes the response. Raises
-        RegistryError."""
+        """Logs in as the WWW-Authenticate header of the registry's own 401 response demands, and closes the response.
+        Raises RegistryError."""
         header = response.headers.get("WWW-Authenticate", "")
+        actions = "pull" if response.request.method in ("GET", "HEAD") else "pull,push"
         response.close()
+        host, credentials = self.endpoint.host, self.endpoint.credentials
+        if self._refusal:  # a wrong password that is sent again may lock the account
+            raise self._refusal
         if len(header) > MAX_CHALLENGE:
-            what = f"{self.endpoint.host} says in {len(header)} bytes what login it wants; {MAX_CHALLENGE} are allowed"
+            what = f"{host} says in {len(header)} bytes what login it wants; {MAX_CHALLENGE} are allowed"
             raise Invalid(what)
+        if credentials and not self.origin.is_trustworthy:
+            what = f"{host} wants a login over plain HTTP, where a password would be seen, so none is sent"
+            raise Unauthorised(f'{what}; give it TLS, and its ca_file to [registries."{host}"]')
         challenges = read_challenges(header)
-        credentials = self.endpoint.credentials
+        is_basic = "basic" in challenges and credentials is not None and credentials.is_basic
         if "bearer" in challenges:
-            self.headers = {"Authorization": f"Bearer {self._bearer(challenges['bearer'])}"}
-        elif "basic" in challenges and credentials and credentials.username:
-            self.headers = {"Authorization": f"Basic {self._basic}"}
+            try:
+                server = self._token_server(challenges["bearer"].get("realm", ""))
+            except Invalid:
+                if not is_basic:
+                    raise
+            else:
+                token = self._bearer(server, challenges["bearer"], actions)
+                self.authorization = _Authorization(self.origin, f"Bearer {token}")
+                return
+        if is_basic:
+            self.authorization = _Authorization(self.origin, f"Basic {self._basic}")
         elif credentials:
             schemes = ", ".join(sorted(challenges))[:100] or "nothing that it names"
-            raise Unauthorised(
-                f"{self.endpoint.host} wants a login of another kind than our credentials are for: {schemes}"
-            )
+            raise Unauthorised(f"{host} wants a login of another kind than our credentials are for: {schemes}")
         else:
             raise Unauthorised(self.advice)
 
@@ -80,25 +113,32 @@ class Login:
             return f"{host} does not accept the credentials that there are for it; {login}"
         return f"{host} wants a login; {login}"
 
-    def _bearer(self, challenge: dict[str, str]) -> str:
-        host, realm = self.endpoint.host, challenge.get("realm", "")
-        server = _token_server(realm)
-        if not server:
+    def _token_server(self, realm: str) -> str:
+        """The URL of a token server that may have the credentials. Raises Invalid."""
+        host = self.endpoint.host
+        url = _normalised(realm)
+        if not url:
             raise Invalid(f"{host} names no token server to log in at; this is the registry's mistake")
-        if realm.startswith("http://") and not self.endpoint.is_plain:
-            raise Invalid(f"the token server of {host} speaks plain HTTP, where a password would be seen; refused")
-        service = challenge.get("service", "")
-        scope = challenge.get("scope") or f"repository:{self.repository}:pull"
+        server = Origin.of(url)
+        if server.scheme == "http":
+            is_local = self.origin.is_trustworthy and server.is_trustworthy
+            if not self.endpoint.is_plain or (self.endpoint.credentials and not is_local):
+                raise Invalid(f"the token server of {host} speaks plain HTTP, where a password would be seen; refused")
+        return url
+
+    def _bearer(self, server: str, challenge: dict[str, str], actions: str) -> str:
+        host = self.endpoint.host
+        scopes = choose_scopes(challenge.get("scope", ""), self.repository, actions)
         try:
-            response = self._request_token(
-                realm, {key: value for key, value in (("service", service), ("scope", scope)) if value}
-            )
+            response = self._request_token(server, challenge.get("service", ""), scopes)
         except requests.exceptions.RequestException:
             if self.session.deadline.has_passed:
                 raise
-            raise Unreachable(f"the token server {server} of {host} cannot be reached; check the network") from None
+            name = Origin.of(server).host
+            raise Unreachable(f"the token server {name} of {host} cannot be reached; check the network") from None
         if response.status_code in (400, 401, 403):
-            raise Unauthorised(self.advice)
+            self._refusal = Unauthorised(self.advice)
+            raise self._refusal
         if response.status_code != 200:
             raise Unreachable(f"the token server of {host} answers {response.status_code}; try again later")
         try:
@@ -111,37 +151,26 @@ class Login:
         self.secrets.append(token)
         return token
 
-    def _request_token(self, realm: str, parameters: dict[str, str]) -> requests.Response:
+    def _request_token(self, server: str, service: str, scopes: Sequence[str]) -> requests.Response:
         credentials = self.endpoint.credentials
+        named = [("service", service)] if service else []
         if credentials and credentials.identity_token:
-            own = {"grant_type": "refresh_token", "refresh_token": credentials.identity_token}
+            own = [("grant_type", "refresh_token"), ("refresh_token", credentials.identity_token)]
             # A redirect is not followed: it would send the body, and so the token, to another host.
-            form = {**own, "client_id": "wagi-gateway", **parameters}
-            return self.session.post(realm, data=form, allow_redirects=False)
-        headers = {"Authorization": f"Basic {self._basic}"} if credentials and credentials.username else {}
-        return self.session.get(realm, params=parameters, headers=headers)
+            form = [*own, ("client_id", "wagi-gateway"), *named, ("scope", " ".join(scopes))]
+            return self.session.post(server, data=form, allow_redirects=False)
+        is_basic = credentials is not None and credentials.is_basic
+        login = _Authorization(Origin.of(server), f"Basic {self._basic}") if is_basic else None
+        return self.session.get(server, params=[*named, *(("scope", scope) for scope in scopes)], auth=login)
 
 
-def _token_server(realm: str) -> str | None:
-    with contextlib.suppress(ValueError):
-        if realm.startswith(("https://", "http://")):
-            return urlsplit(realm).hostname
-    return None
-
-
-def read_challenges(header: str) -> dict[str, dict[str, str]]:
-    """The parameters of each authentication scheme, in lower case; the first challenge of a scheme counts.
-
-    >>> read_challenges('Basic realm="x", Bearer realm="https://t/",scope=repository:x:pull')
-    {'basic': {'realm': 'x'}, 'bearer': {'realm': 'https://t/', 'scope': 'repository:x:pull'}}
-    """
-    challenges: dict[str, dict[str, str]] = {}
-    current: dict[str, str] = {}
-    for name, value in _CHALLENGE.findall(header):
-        if value:
-            text = re.sub(r"\\(.)", r"\1", value[1:-1]) if value.startswith('"') else value
-            current.setdefault(name.lower(), text)
-        elif name[0].isalpha():
-            current = {}
-            challenges.setdefault(name.lower(), current)
-    return challenges
+def _normalised(realm: str) -> str | None:
+    """An absolute URL without user name and password, as requests would send it; None for any other text."""
+    request = requests.PreparedRequest()
+    try:
+        request.prepare_url(realm, None)
+        url = request.url or ""
+        Origin.of(url)
+    except ValueError:  # of urllib, and of requests, whose InvalidURL is one
+        return None
+    return None if "@" in urlsplit(url).netloc else url

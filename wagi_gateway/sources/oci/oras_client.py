@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import socket
 import ssl
@@ -10,16 +11,17 @@ import threading
 from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import oras.container
 import oras.provider
 import requests
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, NewConnectionError
 
 from .endpoint import RegistryEndpoint
 from .errors import ImageNotFound, Invalid, RegistryError, Unauthorised, Unreachable
 from .login import Login
+from .origin import Origin
 from .retry import RetryPolicy
 from .session import RegistrySession
 
@@ -63,39 +65,51 @@ class OrasClient(oras.provider.Registry):  # type: ignore[misc]  # oras has no t
         json: Any = None,
         stream: bool = False,
     ) -> requests.Response:
-        """Sends a request; returns a response below 400, or 404 or 405 to HEAD. Raises RegistryError."""
-        options = {"data": data, "json": json, "stream": stream}
+        """Sends a request; returns a response below 400, or to HEAD any response but 429. Raises RegistryError.
+
+        A registry that refuses HEAD, closes the connection on it, or leaves it unanswered, may answer a GET.
+        """
+        options = {"data": data, "json": json, "stream": stream, "headers": _without_authorization(headers)}
         try:
-            if self._is_same_origin(url):
-                response = self._send(method, url, dict(headers or {}), **options)
-            else:  # an upload to another host, which must not get the registry's token
-                response = self.session.request(method, url, headers=_without_authorization(headers), **options)
+            self._refuse_downgrade(url)
+            response = self._send(method, url, **options)
         except requests.exceptions.RequestException as error:
+            if method == "HEAD" and _is_hang_up(error) and not self.session.deadline.has_passed:
+                return _refused_head()
             raise Unreachable(self._explain(error), self.where) from None  # the error's text may hold a signed URL
         except RegistryError as error:
             raise error.at(self.where) from None
         except (ValueError, HTTPError):  # from requests and urllib3, for a malformed Location
             what = f"{self.endpoint.host} answers or redirects in a way that cannot be understood; check the registry"
             raise Invalid(what, self.where) from None
-        if response.status_code < 400 or (method == "HEAD" and response.status_code in (404, 405)):
+        if response.status_code < 400 or (method == "HEAD" and response.status_code != 429):
             return response
         with response:
             raise self._refusal(response, method)
 
-    def _send(self, method: str, url: str, headers: dict[str, str], **options: Any) -> requests.Response:
-        """Sends a request, and once more after a login if the registry answers 401."""
-        response = self.session.request(method, url, headers=headers | self._login.headers, **options)
-        if response.status_code == 401:
-            self._login.answer_challenge(response)
-            response = self.session.request(method, url, headers=headers | self._login.headers, **options)
+    def _send(self, method: str, url: str, **options: Any) -> requests.Response:
+        """Sends a request, and once more after a login if the registry itself answers 401 with a challenge."""
+        response = self.session.request(method, url, auth=self._login.authorization, **options)
+        if response.status_code == 401 and self._is_own(response):
+            try:
+                self._login.answer_challenge(response)
+            except (Unauthorised, Invalid):
+                if method == "HEAD":  # GET may need no login, or another one
+                    return response
+                raise
+            response = self.session.request(method, url, auth=self._login.authorization, **options)
+        if location := response.headers.get("Location"):  # oras takes a Location without a scheme for an absolute path
+            response.headers["Location"] = urljoin(response.url, location)
         return response
 
-    def _is_same_origin(self, url: str) -> bool:
-        own, other = _origin(f"{self.prefix}://{self.endpoint.host}"), _origin(url)
-        if own[0] == "https" != other[0]:
+    def _is_own(self, response: requests.Response) -> bool:
+        """Whether a response comes from the registry's own origin, without a redirect over another origin."""
+        return all(Origin.of(each.url) == self._login.origin for each in (*response.history, response))
+
+    def _refuse_downgrade(self, url: str) -> None:
+        if self._login.origin.scheme == "https" != Origin.of(url).scheme:
             what = "it sends an upload from https to http, which is refused; tell the registry its public URL"
             raise Invalid(what, self.where)
-        return own == other
 
     def _explain(self, error: requests.exceptions.RequestException) -> str:
         """What went wrong with a connection, and what to do about it."""
@@ -116,16 +130,22 @@ class OrasClient(oras.provider.Registry):  # type: ignore[misc]  # oras has no t
         )
 
     def _target(self, error: requests.exceptions.RequestException) -> str:
-        """The host that failed: the registry, or the target of a redirect."""
-        url = getattr(error.request, "url", None) or f"{self.prefix}://{self.endpoint.host}"
+        """The host of a failed request in messages."""
+        return self._host(getattr(error.request, "url", None) or f"{self.prefix}://{self.endpoint.host}")
+
+    def _host(self, url: str) -> str:
+        """The host of a URL in messages: the registry, or the target of a redirect."""
         target = urlsplit(url).netloc.rpartition("@")[2]
         if target == self.endpoint.host:
             return target
         return f"{target}, where {self.endpoint.host} redirects to,"
 
     def _refusal(self, response: requests.Response, method: str) -> RegistryError:
-        host, status = self.endpoint.host, response.status_code
+        host, status = self._host(response.url), response.status_code
         message = self._message(response)
+        if status == 401 and not self._is_own(response):
+            what = f"{host} wants a login of its own ({message}), and gets none; check the registry"
+            return Unauthorised(what, self.where)
         if status == 401:
             return Unauthorised(self._login.advice, self.where)
         if status == 403:
@@ -197,9 +217,22 @@ def _without_authorization(headers: Any) -> dict[str, str]:
     return {name: value for name, value in (headers or {}).items() if name.lower() != "authorization"}
 
 
-def _origin(url: str) -> tuple[str, str | None, int]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
+def _is_hang_up(error: requests.exceptions.RequestException) -> bool:
+    """Whether a connection was made, and closed or left without a response."""
+    other = (
+        requests.exceptions.ConnectTimeout,
+        requests.exceptions.ProxyError,
+        requests.exceptions.SSLError,
+        NewConnectionError,
+    )
+    kinds = (requests.exceptions.ConnectionError, requests.exceptions.ReadTimeout)
+    return isinstance(error, kinds) and not any(isinstance(cause, other) for cause in _causes(error))
+
+
+def _refused_head() -> requests.Response:
+    response = requests.Response()
+    response.status_code, response.raw = HTTPStatus.METHOD_NOT_ALLOWED, io.BytesIO()
+    return response
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from ...config.image_reference import DOCKER_HUB, DOCKER_HUB_HOST, ImageReference
 from ...config.settings import RegistryConfig
+from .auth_key import normalised
 from .credentials import CredentialSource
-from .docker_config import normalised
 from .endpoint import RegistryEndpoint
 from .errors import RegistryError
+from .origin import is_loopback
 
 
 class Registries:
@@ -46,7 +46,11 @@ class Registries:
             raise RegistryError(f'[registries."{registry}"]: ca_file = "{table.ca_file}": there is no file {ca_file}')
         found = self._credentials.find(registry, f"{prefix}/{repository}" if prefix else repository)
         self.warnings += [text for text in found.warnings if text not in self.warnings]
-        is_plain = _is_loopback(registry) and not ca_file if table.insecure is None else table.insecure
+        is_plain = (
+            is_loopback(urlsplit(f"//{registry}").hostname or "") and not ca_file
+            if table.insecure is None
+            else table.insecure
+        )
         contact = DOCKER_HUB_HOST if registry == DOCKER_HUB else registry
         return RegistryEndpoint(
             host=contact,
@@ -56,11 +60,3 @@ class Registries:
             prefix=prefix,
             searched=found.searched,
         )
-
-
-def _is_loopback(registry: str) -> bool:
-    host = urlsplit(f"//{registry}").hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")

@@ -85,26 +85,26 @@ class Repository:
             client.session.close()
 
     def digest_of(self, tag: str) -> str:
-        """Resolves a tag to its digest, by HEAD where the registry supports it. Raises RegistryError."""
+        """Resolves a tag to its digest: by HEAD, or by GET if the registry refuses HEAD or sends no digest. Raises
+        RegistryError."""
         client = self._client
         with client.session.deadline.within(self.retry.answer_time):
-            url = self._manifest_url(tag)
-            with client.do_request(url, "HEAD", headers=_ACCEPT) as response:
+            with client.do_request(self._manifest_url(tag), "HEAD", headers=_ACCEPT) as response:
                 digest = response.headers.get("Docker-Content-Digest", "")
                 if response.status_code == 200 and is_digest(digest):
                     return digest
-        return self.resolve(tag)[0]
+            return self._resolve(tag).digest
 
     def resolve(self, version: str) -> ResolvedManifest:
         """Fetches a manifest or index and verifies its digest. Raises RegistryError.
 
         A tag's manifest is verified against the digest in the registry's answer, if it states one.
         """
-        client = self._client
-        with (
-            client.session.deadline.within(self.retry.answer_time),
-            client.do_request(self._manifest_url(version), headers=_ACCEPT, stream=True) as response,
-        ):
+        with self._client.session.deadline.within(self.retry.answer_time):
+            return self._resolve(version)
+
+    def _resolve(self, version: str) -> ResolvedManifest:
+        with self._client.do_request(self._manifest_url(version), headers=_ACCEPT, stream=True) as response:
             self._expect_content(response)
             data = b"".join(self._pieces(response, MAX_MANIFEST, "the manifest"))
         wanted = version if is_digest(version) else response.headers.get("Docker-Content-Digest", "")

@@ -22,6 +22,7 @@ from urllib3.util.retry import Retry
 from ...tls import create_context
 from .deadline import RegistryDeadline, watched_pools
 from .errors import Invalid, Unreachable
+from .origin import Origin, is_loopback
 from .retry import RetryPolicy
 
 MAX_RETRY_AFTER = 30.0
@@ -85,11 +86,14 @@ class RegistrySession(requests.Session):
         return super().request(method, url, **options)
 
     def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
-        """The rule of requests for redirects, but without ~/.netrc, and never from https to http."""
-        before, after = response.request.url or "", prepared_request.url or ""
-        if before.startswith("https:") and not after.startswith("https:"):
+        """Removes the `Authorization` header from a redirect to another origin, and refuses one from https to http.
+
+        The rule of requests would keep it from http to https, and add the passwords of ~/.netrc.
+        """
+        before, after = Origin.of(response.request.url or ""), Origin.of(prepared_request.url or "")
+        if before.scheme == "https" != after.scheme:
             raise Invalid("it redirects from https to http, which is refused; this is the registry's mistake")
-        if self.should_strip_auth(before, after):
+        if before != after:
             prepared_request.headers.pop("Authorization", None)
 
 
@@ -149,11 +153,19 @@ class _Adapter(HTTPAdapter):
         self, request: requests.PreparedRequest, stream: bool = False, *_: Any, **options: Any
     ) -> requests.Response:
         deadline, retry = self._session.deadline, self._session.retry
-        proxies = options.get("proxies")
-        for attempt in range(retry.retries + 1):
-            is_last = attempt == retry.retries
+        # requests adds cookies of redirects without their policy, and the proxy's password to requests past the proxy.
+        for name in ("Cookie", "Proxy-Authorization"):
+            request.headers.pop(name, None)
+        # Go's net/http and so Docker never use a proxy for a loopback address either.
+        proxies = None if is_loopback(Origin.of(request.url or "").host) else options.get("proxies")
+        # A refused HEAD is followed by a GET or a POST, which has all retries and half of the time at least.
+        is_head = request.method == "HEAD"
+        retries = min(retry.retries, 1) if is_head else retry.retries
+        for attempt in range(retries + 1):
+            is_last = attempt == retries
             pause = retry.pause(attempt)
-            timeout = (min(retry.connect_time, deadline.left), min(retry.stall_time, deadline.left))
+            stall_time = min(retry.stall_time, deadline.left / 2 if is_head else deadline.left)
+            timeout = (min(retry.connect_time, deadline.left), stall_time)
             if deadline.has_passed:
                 break
             try:

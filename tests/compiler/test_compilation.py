@@ -1,0 +1,205 @@
+"""Compilation in a process of its own: bounds, refusals, cancelled loads, and what the process inherits."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import wasmtime
+
+from tests.conftest import wait_until
+from tests.support.modules import binary
+from tests.support.slow_modules import ENDLESS, LARGE, SLOW, compilers, is_running
+from wagi_gateway.compiler.compilation import CompilationFailed, CompilerProcess, Wait
+from wagi_gateway.compiler.engine import create_plain_engine
+from wagi_gateway.config.settings import CompilerConfig
+from wagi_gateway.errors import LoadCancelled, StartupError
+
+EMPTY = binary('(func (export "_start"))')
+ENDLESS_MODULE = bytes(wasmtime.wat2wasm(ENDLESS))
+
+
+def process(cancelled: threading.Event | None = None, **settings: object) -> CompilerProcess:
+    return CompilerProcess(CompilerConfig.model_validate(settings), cancelled or threading.Event())
+
+
+@pytest.fixture
+def own() -> Iterator[CompilerProcess]:
+    """A process with the default settings."""
+    own = process()
+    yield own
+    own.close()
+
+
+def artefact(own: CompilerProcess, module: bytes) -> bytes:
+    """Compiles a module."""
+    with own.compile("module.wasm", module) as descriptor:
+        return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+
+
+@pytest.fixture
+def busy() -> Iterator[tuple[CompilerProcess, threading.Event, Future[bytes]]]:
+    """A process that compiles an endless module."""
+    cancelled = threading.Event()
+    own = process(cancelled)
+    with ThreadPoolExecutor(1) as thread:
+        compiling = thread.submit(artefact, own, ENDLESS_MODULE)
+        wait_until(lambda: len(compilers(os.getpid())) == 2)
+        yield own, cancelled, compiling
+        cancelled.set()
+
+
+def test_an_artefact_is_loaded_from_memory_and_sealed(own: CompilerProcess) -> None:
+    with own.compile("module.wasm", EMPTY) as descriptor:
+        assert wasmtime.Module.deserialize_file(create_plain_engine(), f"/proc/self/fd/{descriptor}")
+        for change in (lambda: os.pwrite(descriptor, b"x", 0), lambda: os.ftruncate(descriptor, 0)):
+            with pytest.raises(PermissionError):
+                change()
+
+
+def test_modules_of_a_load_share_a_fork_server(own: CompilerProcess) -> None:
+    artefact(own, EMPTY)
+    (server,) = compilers(os.getpid())
+    artefact(own, binary(""))
+    assert compilers(os.getpid()) == [server]
+    own.close()
+    own.close()
+    assert not is_running(server)
+    assert artefact(own, EMPTY)
+
+
+def test_a_process_that_is_not_closed_ends_with_its_last_reference() -> None:
+    own = process()
+    artefact(own, EMPTY)
+    pids = compilers(os.getpid())
+    del own
+    assert not any(map(is_running, pids))
+
+
+@pytest.mark.parametrize("wat", SLOW.values(), ids=SLOW)
+def test_a_module_that_takes_long_is_refused(wat: str) -> None:
+    own = process(time="300ms")
+    expected = r"^is not compiled within compiler.time = 0.3s; raise it, or build smaller functions$"
+    with pytest.raises(CompilationFailed, match=expected):
+        artefact(own, bytes(wasmtime.wat2wasm(wat)))
+    own.close()
+
+
+@pytest.mark.parametrize("wat", LARGE.values(), ids=LARGE)
+def test_a_module_that_needs_much_memory_is_refused(wat: str) -> None:
+    own = process(memory="64MiB")
+    expected = r"^needs more than compiler.memory = 64MiB to compile; raise it, or build smaller functions$"
+    with pytest.raises(CompilationFailed, match=expected):
+        artefact(own, bytes(wasmtime.wat2wasm(wat)))
+    assert artefact(own, EMPTY)
+    own.close()
+
+
+def test_wasmtimes_refusal(own: CompilerProcess) -> None:
+    with pytest.raises(CompilationFailed, match=r"^does not compile: [^\n]+version[^\n]+$"):
+        artefact(own, b"\0asm no module")
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        (signal.SIGSEGV, "^does not compile: it ends the compiler with SIGSEGV$"),
+        (signal.SIGABRT, "^does not compile: it ends the compiler with SIGABRT$"),
+        (signal.SIGKILL, "^does not compile: the compiler was ended by SIGKILL; the kernel does so when memory is"),
+        (signal.SIGRTMIN + 1, r"ends the compiler with signal \d+$"),
+    ],
+    ids=str,
+)
+def test_a_child_that_is_ended(
+    busy: tuple[CompilerProcess, threading.Event, Future[bytes]], number: int, expected: str
+) -> None:
+    own, _, compiling = busy
+    os.kill(compilers(os.getpid())[1], number)
+    with pytest.raises(CompilationFailed, match=expected):
+        compiling.result(60)
+    assert artefact(own, EMPTY)
+    own.close()
+
+
+def test_a_fork_server_that_is_ended(busy: tuple[CompilerProcess, threading.Event, Future[bytes]]) -> None:
+    own, _, compiling = busy
+    os.kill(compilers(os.getpid())[0], signal.SIGKILL)
+    with pytest.raises(CompilationFailed, match="ended by SIGKILL"):
+        compiling.result(60)
+    assert artefact(own, EMPTY)
+    own.close()
+
+
+def test_a_cancelled_load_ends_its_compilation(
+    busy: tuple[CompilerProcess, threading.Event, Future[bytes]],
+) -> None:
+    own, cancelled, compiling = busy
+    pids = compilers(os.getpid())
+    cancelled.set()
+    with pytest.raises(LoadCancelled, match=r"^compiling module.wasm \(8.\d KiB\) for \d+.\d s$"):
+        compiling.result(60)
+    assert not any(map(is_running, pids))
+    with pytest.raises(LoadCancelled):
+        artefact(own, EMPTY)
+    assert compilers(os.getpid()) == []
+
+
+@pytest.mark.usefixtures("busy")
+def test_what_the_processes_inherit() -> None:
+    server, child = compilers(os.getpid())
+    assert environment(server) == environment(child) == b"RUST_BACKTRACE=0\0"
+    assert os.readlink(f"/proc/{server}/cwd") == "/"
+    assert len(os.listdir(f"/proc/{server}/task")) == 1  # fork(2) is safe
+    wait_until(lambda: files(child)[:1] == ["/dev/null"])
+    assert {re.sub(r"\W.*", "", name.lstrip("/")) for name in files(child)} == {"dev", "memfd", "pipe"}
+    assert set(files(server)) >= {"/dev/null"}
+
+
+def environment(pid: int) -> bytes:
+    """The environment of a process, without variables that some interpreters need."""
+    variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    return b"\0".join(line for line in variables if not line.startswith((b"LD_LIBRARY_PATH=", b"PYTHONHOME=")))
+
+
+def files(pid: int) -> list[str]:
+    """The open files of a process."""
+    return [os.readlink(path) for path in sorted(Path(f"/proc/{pid}/fd").iterdir(), key=lambda path: int(path.name))]
+
+
+@pytest.mark.parametrize("call", ["memfd_create", "Popen"])
+def test_a_system_without_resources(monkeypatch: pytest.MonkeyPatch, own: CompilerProcess, call: str) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(os if call == "memfd_create" else subprocess, call, refuse)
+    with pytest.raises(StartupError, match=r"^cannot be compiled, because the system refuses: Too many open files$"):
+        artefact(own, EMPTY)
+
+
+def test_an_interpreter_without_a_program(monkeypatch: pytest.MonkeyPatch, own: CompilerProcess) -> None:
+    monkeypatch.setattr(sys, "executable", "")
+    with pytest.raises(StartupError, match=r"^cannot be compiled, because the system refuses"):
+        artefact(own, EMPTY)
+
+
+def test_a_long_wait_is_logged(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[-1])
+    monkeypatch.setattr(logging.getLogger("wagi_gateway"), "propagate", True)
+    caplog.set_level(logging.INFO)
+    waits = Wait("compiling a.wasm (3.0 MiB)", threading.Event()), Wait("silent", threading.Event(), is_silent=True)
+    for seconds in range(30):
+        clock.append(100.0 + seconds)
+        for wait in waits:
+            wait.check()
+    assert caplog.messages == [f"compiling a.wasm (3.0 MiB) for {seconds} s" for seconds in (5, 10, 20)]

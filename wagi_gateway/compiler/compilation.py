@@ -1,0 +1,199 @@
+"""Compilation in a process of its own, with bounds on time and memory."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+import wasmtime
+from pydantic import ByteSize
+
+from ..config.settings import CompilerConfig
+from ..config.values import as_written
+from ..errors import LoadCancelled, Problem, StartupError
+from . import fork_server
+
+logger = logging.getLogger("wagi_gateway")
+
+POLL_INTERVAL = 0.1
+"""Seconds between two checks whether the load is cancelled."""
+_FIRST_REPORT = 5.0
+"""Seconds after which the log says what is waited for; the interval doubles with each line."""
+_EXIT_TIMEOUT = 5.0
+"""Seconds the fork server has to end once its socket is closed."""
+_SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
+_MAX_MESSAGE = 4096
+"""Bytes of a child process's message."""
+_INHERITED = ("LD_LIBRARY_PATH", "PYTHONHOME")
+"""Variables without which some interpreters do not start; no other variable of the gateway is passed on."""
+_ROOTS = tuple({str(Path(package).parent.parent) for package in (str(Path(__file__).parent), wasmtime.__file__)})
+"""The directories from which the fork server imports this package and wasmtime."""
+_START = "import sys; sys.path += sys.argv[1:]; from wagi_gateway.compiler.fork_server import main; main()"
+_OUT_OF_MEMORY = ("memory allocation of ", "Cannot allocate memory")
+"""Messages of Rust's allocator and of mmap(2)."""
+
+
+class CompilationFailed(Exception):
+    """A module is not compiled; the message says why and what to do."""
+
+
+class Wait:
+    """A wait for something slow, which the log reports and a cancelled load ends."""
+
+    def __init__(self, what: str, cancelled: threading.Event, *, is_silent: bool = False) -> None:
+        """`what` is the log's text, such as `compiling module.wasm (3MiB)`."""
+        self._what = what
+        self._cancelled = cancelled
+        self._started = time.monotonic()
+        self._next_report = float("inf") if is_silent else _FIRST_REPORT
+
+    def check(self) -> None:
+        """Logs the wait if it is long. Raises LoadCancelled."""
+        seconds = time.monotonic() - self._started
+        if self._cancelled.is_set():
+            raise LoadCancelled(f"{self._what} for {seconds:.1f} s")
+        if seconds >= self._next_report:
+            self._next_report *= 2
+            logger.info("%s for %.0f s", self._what, seconds)
+
+
+class CompilerProcess:
+    """Compiles modules in child processes of a fork server, which starts with the first module."""
+
+    def __init__(self, settings: CompilerConfig, cancelled: threading.Event, *, is_silent: bool = False) -> None:
+        """Setting `cancelled`, on any thread, ends a compilation. With `is_silent` the log reports no progress."""
+        self._settings = settings
+        self._cancelled = cancelled
+        self._is_silent = is_silent
+        self._channel: socket.socket | None = None
+        self._end: weakref.finalize[..., CompilerProcess] | None = None
+
+    def close(self) -> None:
+        """Ends the fork server, and a compilation under way."""
+        if self._end:
+            self._end()
+        self._channel = self._end = None
+
+    @contextmanager
+    def compile(self, name: str, data: bytes) -> Iterator[int]:
+        """The descriptor of a sealed file in memory with the artefact of a module in the binary format.
+
+        Raises CompilationFailed, LoadCancelled, and StartupError where the system lacks the resources.
+        """
+        wait = Wait(f"compiling {name} ({_size(len(data))})", self._cancelled, is_silent=self._is_silent)
+        wait.check()
+        with ExitStack() as stack:
+            try:
+                module, artefact = [stack.enter_context(_memory_file(name)) for name in ("module", "artefact")]
+                module.write(data)
+                module.seek(0)
+                code = self._request(module.fileno(), artefact.fileno(), wait)
+            except OSError as error:
+                self.close()
+                raise _lacking(error) from None
+            except BaseException:
+                self.close()
+                raise
+            self._check(code, artefact.fileno())
+            fcntl.fcntl(artefact, fcntl.F_ADD_SEALS, _SEALS)
+            yield artefact.fileno()
+
+    def _request(self, module: int, output: int, wait: Wait) -> int:
+        """Has the fork server compile a module. Returns the exit code of the child, negative for a signal."""
+        channel = self._channel = self._channel or self._start()
+        job = fork_server.Job(self._settings.time, self._settings.memory)
+        socket.send_fds(channel, [job.encode()], [module, output])
+        while not select.select([channel], [], [], POLL_INTERVAL)[0]:
+            wait.check()
+        answer = channel.recv(64)
+        if not answer:
+            self.close()
+            return -signal.SIGKILL
+        return os.waitstatus_to_exitcode(int(answer))
+
+    def _start(self) -> socket.socket:
+        channel, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with other:
+            try:
+                process = subprocess.Popen(  # noqa: S603 - this interpreter, with constant arguments
+                    # -I and -S: neither the environment nor the working directory nor .pth files name code to run.
+                    [sys.executable, "-I", "-S", "-c", _START, *_ROOTS],
+                    stdin=other.fileno(),
+                    stdout=subprocess.DEVNULL,
+                    env={name: os.environ[name] for name in _INHERITED if name in os.environ} | {"RUST_BACKTRACE": "0"},
+                    cwd="/",
+                    process_group=0,  # SIGINT of a terminal is for the gateway, which ends the fork server
+                )
+            except BaseException:
+                channel.close()
+                raise
+        self._end = weakref.finalize(self, _end, channel, process)
+        return channel
+
+    def _check(self, code: int, output: int) -> None:
+        """Raises CompilationFailed for every exit code but 0."""
+        if code == 0:
+            return
+        message = one_line(os.pread(output, _MAX_MESSAGE, 0).decode("utf-8", "backslashreplace"))
+        limits = self._settings
+        if code == -signal.SIGALRM:
+            bound = f"compiler.time = {as_written(limits.time, float)}"
+            raise CompilationFailed(f"is not compiled within {bound}; raise it, or build smaller functions")
+        if code == fork_server.OUT_OF_MEMORY or any(text in message for text in _OUT_OF_MEMORY):
+            bound = f"compiler.memory = {as_written(limits.memory, ByteSize)}"
+            raise CompilationFailed(f"needs more than {bound} to compile; raise it, or build smaller functions")
+        if code == -signal.SIGKILL:
+            what = "the kernel does so when memory is short; give it more, or build smaller functions"
+            raise CompilationFailed(f"does not compile: the compiler was ended by SIGKILL; {what}")
+        if code < 0:
+            cause = f" ({message})" if message else ""
+            raise CompilationFailed(f"does not compile: it ends the compiler with {_signal_name(-code)}{cause}")
+        raise CompilationFailed(f"does not compile: {message}")
+
+
+def _end(channel: socket.socket, process: subprocess.Popen[bytes]) -> None:
+    """Closes the socket, whereupon the fork server kills its child and ends."""
+    channel.close()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(_EXIT_TIMEOUT)
+        return
+    process.kill()
+    process.wait()
+
+
+def _memory_file(name: str) -> IO[bytes]:
+    return open(os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING), "w+b")
+
+
+def _lacking(error: OSError) -> StartupError:
+    return StartupError(Problem("", f"cannot be compiled, because the system refuses: {error.strerror or error}"))
+
+
+def one_line(message: str) -> str:
+    """The message of a wasmtime error and its causes on one line."""
+    lines = (line.strip() for line in message.splitlines())
+    return ": ".join(line for line in lines if line and line != "Caused by:")
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _size(size: int) -> str:
+    return f"{size / 2**20:.1f} MiB" if size >= 2**20 else f"{size / 2**10:.1f} KiB"
