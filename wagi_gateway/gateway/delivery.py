@@ -137,5 +137,6 @@ class Delivery:
 
 
 def _has_exited_with_all_output(guest: Guest) -> bool:
-    """Whether the guest exited, with any code, and all of its output was read: the output is a complete response."""
-    return guest.is_complete and guest.outcome is not None and guest.outcome.kind == "exit"
+    """Whether the guest exited, with any code, or closed its standard output, and all of its output was read: the
+    output is a complete response."""
+    return guest.is_complete and (guest.outcome is None or guest.outcome.kind == "exit")
