@@ -205,7 +205,7 @@ def test_a_place_is_free_again_when_its_time_is_over(serve: Serve, name: str) ->
     assert_within(time.monotonic() - begin, 2)
 
 
-@pytest.mark.parametrize("name", ["16 bytes", "1 byte", "no byte", "16 bytes of errors", "16 bytes of input"])
+@pytest.mark.parametrize("name", SMALL)
 def test_many_small_calls_delay_nobody(serve: Serve, name: str) -> None:
     limits = {"time": "3s", "stdout": "1GiB", "concurrency": 32}
     server = serve(
