@@ -363,11 +363,16 @@ def _binary(source: WasmSource) -> bytes:
 
 
 def _missing_memory(externs: Externs) -> Problem | None:
-    """The problem of a module that calls WASI, whose functions all need the caller's memory, and exports none."""
-    needing = next((f"{wanted.module}.{wanted.name}" for wanted in externs.imports if wanted.module == _WASI), None)
-    if needing is None or any(name == "memory" and isinstance(kind, MemoryType) for name, kind in externs.exports):
+    """The problem of a module that calls the host, whose functions need the caller's 32-bit memory, and exports none."""
+    memories = [kind for name, kind in externs.exports if name == "memory" and isinstance(kind, MemoryType)]
+    needing = [f"{wanted.module}.{wanted.name}" for wanted in externs.imports if memories or wanted.module == _WASI]
+    if not needing or any(not memory.limits.is_64 for memory in memories):
         return None
-    return Problem("", f'exports no memory with the name "memory", which {needing} needs; export it')
+    if memories:
+        return Problem(
+            "", f"exports a memory with 64-bit addresses, and {needing[0]} has 32-bit ones; build it for wasm32"
+        )
+    return Problem("", f'exports no memory with the name "memory", which {needing[0]} needs; export it')
 
 
 def _signature(offered: wasmtime.FuncType) -> FunctionType:
