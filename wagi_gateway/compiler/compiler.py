@@ -363,7 +363,7 @@ def _binary(source: WasmSource) -> bytes:
 
 
 def _missing_memory(externs: Externs) -> Problem | None:
-    """The problem of a module that calls the host, whose functions need the caller's 32-bit memory, and exports none."""
+    """The problem of a module that calls the host, whose functions need a 32-bit memory, and exports none."""
     memories = [kind for name, kind in externs.exports if name == "memory" and isinstance(kind, MemoryType)]
     needing = [f"{wanted.module}.{wanted.name}" for wanted in externs.imports if memories or wanted.module == _WASI]
     if not needing or any(not memory.limits.is_64 for memory in memories):
