@@ -78,6 +78,7 @@ def test_an_invalid_volume(volume: str) -> None:
         ({"entrypoint": "strat"}, 'entrypoint = "strat": there is no such export'),
         ({"allowed_hosts": ("ftp://b",)}, '--allow-host "ftp://b": '),
         ({"volumes": ("/data",)}, '--volume: "/data": '),
+        ({"volumes": ("/data=nothere",)}, "--volume /data=nothere: there is no directory"),
     ],
 )
 def test_a_problem_names_no_key_of_modules_toml(

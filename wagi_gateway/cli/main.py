@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -116,7 +117,8 @@ def serve(
 
         def read() -> ConfigFile:
             given_environment = {"environment": _environment(env_file or [], env or [])}
-            return read_config(config, {**overrides, **given_environment}, settings_file)
+            file = read_config(config, {**overrides, **given_environment}, settings_file)
+            return replace(file, env_files=tuple(env_file or ()))
 
         watched = [path for path in (config, settings_file, *(env_file or [])) if path] if reload else None
         server.serve(read, load=load_site, watched=watched)

@@ -131,7 +131,9 @@ def _head(message: _Message) -> bytes:
 
 def _as_option(what: str) -> str:
     """A problem's text with the option of the command line in the place of the key of modules.toml."""
-    return re.sub("^allowed_hosts = ", "--allow-host ", what.removeprefix("module = "))
+    what = re.sub("^allowed_hosts = ", "--allow-host ", what.removeprefix("module = "))
+    what = re.sub(r'^volumes\."(.*?)" = "(.*?)": ', r"--volume \1=\2: ", what)
+    return what.replace("set read_only = true", "write GUEST=HOST:ro")
 
 
 def _header(text: str) -> tuple[bytes, bytes]:
