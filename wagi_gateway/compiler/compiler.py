@@ -190,7 +190,7 @@ class Compiler:
         try:
             return wasmtime.Module.deserialize_file(self.engine, str(path))
         except wasmtime.WasmtimeError as error:
-            self.warnings.append(f"{path}: compiled again, because: {_first_line(error)}")
+            self.warnings.append(f"{cache.directory / path.name}: compiled again, because: {_first_line(error)}")
             return None
 
     def _compile(self, source: WasmSource, data: bytes) -> wasmtime.Module:
