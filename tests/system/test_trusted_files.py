@@ -57,6 +57,20 @@ def test_run_names_the_option(tmp_path: Path) -> None:
     assert gateway("run", "m.wat", "--volume", "/src=.:ro", cwd=tmp_path).returncode == 0
 
 
+def test_check_shows_which_volumes_a_guest_may_write_to(tmp_path: Path) -> None:
+    (tmp_path / "m.wat").write_text(guests.HELLO)
+    (tmp_path / "data").mkdir()
+    volumes = {"/w": "data", "/r": {"path": "data", "read_only": True}, "/t": {"temporary": "scratch"}}
+    (tmp_path / "modules.toml").write_text(module("/m", "m.wat", volumes=volumes))
+    done = gateway("check", "modules.toml", cwd=tmp_path)
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in done.stdout.decode().splitlines()]
+    assert [row for row in rows if row and row[0].startswith("may ")] == [
+        ["may write", "/m", '"/w": data'],
+        ["may read", "/m", '"/r": data'],
+        ["may write", "/m", '"/t": a temporary directory, scratch'],
+    ]
+
+
 def carries(function: str) -> str:
     """A guest that gives `secret` of its first directory the name `mine` in its second one; the body is the errno."""
     parameters = "i32 " * (7 if function == "path_link" else 6)
