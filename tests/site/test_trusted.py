@@ -14,7 +14,7 @@ from wagi_gateway.config.file import read_config
 from wagi_gateway.site import trusted
 from wagi_gateway.site.findings import Findings
 from wagi_gateway.site.mounts import Mounts
-from wagi_gateway.site.trusted import TrustedFile, TrustedFiles, names, trusted_files
+from wagi_gateway.site.trusted import TrustedFile, TrustedFiles, names, trusted_files, warn_of_exchangeable
 from wagi_gateway.site.volumes import Volumes, open_volumes
 
 POD = """
@@ -218,3 +218,32 @@ def test_a_pod_is_advised_in_the_words_of_its_manifest(base: Path) -> None:
     (problem,) = findings.problems
     assert problem.where.endswith("pod.yaml: container web")
     assert problem.what.endswith("set readOnly: true in volumeMounts, or name another directory")
+
+
+OPEN: dict[str, tuple[str, int, str]] = {
+    "configuration, by all": (
+        "etc",
+        0o777,
+        "this file: {}/etc could be exchanged by others: {}/etc is writable by all",
+    ),
+    "configuration, by the group": ("etc", 0o775, ""),
+    "configuration, in a directory like /tmp": ("etc", 0o1777, ""),
+    "key, by all": ("srv", 0o777, "server.tls_key: {}/srv could be exchanged by others: {}/srv is writable by others"),
+    "key, by the group": ("srv", 0o770, "server.tls_key: {}/srv could be exchanged by others"),
+    "key itself": ("srv/k.pem", 0o660, "server.tls_key: {}/srv/k.pem is writable by others (mode 0660)"),
+    "module itself": ("lib/m.wasm", 0o666, "the module {}/lib/m.wasm: {}/lib/m.wasm is writable by all"),
+}
+
+
+@pytest.mark.parametrize(("opened", "mode", "warning"), OPEN.values(), ids=OPEN)
+def test_a_file_that_other_users_could_exchange_is_warned_of(base: Path, opened: str, mode: int, warning: str) -> None:
+    (base.parent / "srv/k.pem").touch()
+    (base.parent / opened).chmod(mode)
+    path = base / "modules.toml"
+    server = {"tls_cert": f"{base.parent}/lib/c.pem", "tls_key": f"{base.parent}/srv/k.pem"}
+    path.write_text(config(module("/m", base.parent / "lib/m.wasm"), server=server))
+    findings = Findings("file")
+    warn_of_exchangeable(trusted_files(read_config(path), None, None), findings)
+    found = [problem.what for problem in findings.warnings]
+    assert len(found) == bool(warning), found
+    assert all(what.startswith(warning.replace("{}", str(base.parent))) for what in found)

@@ -25,7 +25,7 @@ from .modules import ModuleLoader
 from .route_owners import RouteOwners
 from .site import Site
 from .static_routes import static_routes
-from .trusted import TrustedFiles, trusted_files
+from .trusted import TrustedFiles, trusted_files, warn_of_exchangeable
 from .volumes import Volumes, open_volumes
 
 if TYPE_CHECKING:
@@ -52,7 +52,9 @@ def load(
     sources = ModuleSources(config, file.base, directory, on_pull)
     _check_admin(config.admin, findings)
     _check_tracing(config.tracing, previous, findings)
-    trusted = TrustedFiles(trusted_files(file, cache, logs))
+    files = list(trusted_files(file, cache, logs))
+    warn_of_exchangeable(files, findings)
+    trusted = TrustedFiles(files)
     route_owners = RouteOwners()
     routes = EndpointLoader(file, sources, loader, route_owners, findings).routes()
     static = list(static_routes(file, trusted, route_owners, findings))

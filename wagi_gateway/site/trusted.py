@@ -11,8 +11,10 @@ from typing import Literal, NamedTuple
 
 from ..config.file import ConfigFile
 from ..config.values import parse_unix
+from ..sources.directory_chain import exchangeable, unsafe, writable_by_all
 from ..sources.file import resolve
 from ..sources.modules import auth_files, is_image
+from .findings import Findings
 from .mounts import Location, Mounts, places
 
 MAX_ENTRIES = 100_000
@@ -23,7 +25,7 @@ _MAX_NAMED = 3
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
-_Kind = Literal["file", "directory", "published"]
+_Kind = Literal["file", "credential", "directory", "published"]
 _CERTIFICATES: dict[str, _Kind] = {"SSL_CERT_FILE": "file", "SSL_CERT_DIR": "directory"}
 """OpenSSL's variables: the authorities of outbound calls and registries."""
 
@@ -36,7 +38,8 @@ class TrustedFile(NamedTuple):
     path: Path
     is_secret: bool = False
     kind: _Kind = "file"
-    """Of a `directory` everything in it counts as well. In a `published` one guests may write, but not exchange it."""
+    """A `credential` belongs in directories of this user and root. Of a `directory` everything in it counts as well.
+    In a `published` one guests may write, but not exchange it."""
 
 
 class TrustedFiles:
@@ -135,6 +138,19 @@ def trusted_files(file: ConfigFile, cache: Path | None, logs: Path | None) -> It
     yield TrustedFile(f"the gateway's own code in {_PACKAGE}", _PACKAGE, kind="directory")
 
 
+def warn_of_exchangeable(files: Iterable[TrustedFile], findings: Findings) -> None:
+    """Warns of files that another user could change or exchange: any user, or of credentials any but this one and
+    root."""
+    exposed: dict[str, list[TrustedFile]] = {}
+    for file in files:
+        if file.kind in ("file", "credential"):
+            fault = unsafe if file.kind == "credential" else writable_by_all
+            if reason := exchangeable(file.path, fault):
+                exposed.setdefault(reason, []).append(file)
+    for reason, some in exposed.items():
+        findings.warn(f"{names(some)}: {reason}")
+
+
 def _named_in_settings(file: ConfigFile) -> Iterator[TrustedFile]:
     """The files that settings name, and those of the environment that hold credentials or certificates."""
     config, server = file.config, file.config.server
@@ -144,12 +160,11 @@ def _named_in_settings(file: ConfigFile) -> Iterator[TrustedFile]:
     public |= {f"registries.{host}.ca_file": one.ca_file for host, one in config.registries.items()}
     for key, listen in (("server.listen", server.listen), ("admin.listen", config.admin.listen)):
         public[key] = parse_unix(listen) if listen else None
-    for some, is_secret in ((secrets, True), (public, False)):
-        yield from (TrustedFile(key, file.base / path, is_secret) for key, path in some.items() if path)
+    yield from (TrustedFile(key, file.base / path, True, "credential") for key, path in secrets.items() if path)
+    yield from (TrustedFile(key, file.base / path) for key, path in public.items() if path)
     if any(is_image(module.module) for module in config.module):
-        yield from (
-            TrustedFile(f"the credentials {path}", path, is_secret=True) for path in auth_files(config, file.base)
-        )
+        found = auth_files(config, file.base)
+        yield from (TrustedFile(f"the credentials {path}", path, True, "credential") for path in found)
     for name, kind in _CERTIFICATES.items():
         for path in filter(None, os.environ.get(name, "").split(os.pathsep)):
             yield TrustedFile(f"the certificates {path} ({name})", Path(path), kind=kind)
