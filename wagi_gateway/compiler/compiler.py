@@ -250,7 +250,7 @@ class Compiler:
         try:
             module = self._deserialize(str(path))
         except wasmtime.WasmtimeError as error:
-            self.warnings.append(f"{path}: compiled again, because: {_first_line(error)}")
+            self.warnings.append(f"{cache.directory / path.name}: compiled again, because: {_first_line(error)}")
             return None
         self.loads["cache"] += 1
         return module
