@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import IO
 
 import wasmtime
-from pydantic import ByteSize
 
 from ..config.settings import CompilerConfig
 from ..config.values import as_written
@@ -149,13 +148,10 @@ class CompilerProcess:
     def _explain(self, code: int, output: bytearray) -> str:
         """Why a child ended with another exit code than 0, and what to do."""
         message = one_line(output[:_MAX_MESSAGE].decode("utf-8", "backslashreplace"))
-        limits = self._settings
         if code == -signal.SIGALRM:
-            bound = f"compiler.time = {as_written(limits.time, float)}"
-            return f"is not compiled within {bound}; raise it, or build smaller functions"
+            return f"is not compiled within {self._setting('time')}; raise it, or build smaller functions"
         if code == fork_server.OUT_OF_MEMORY or any(text in message for text in _OUT_OF_MEMORY):
-            bound = f"compiler.memory = {as_written(limits.memory, ByteSize)}"
-            return f"needs more than {bound} to compile; raise it, or build smaller functions"
+            return f"needs more than {self._setting('memory')} to compile; raise it, or build smaller functions"
         if code == -signal.SIGKILL:
             what = "the kernel does so when memory is short; give it more, or build smaller functions"
             return f"does not compile: the compiler was ended by SIGKILL; {what}"
@@ -163,6 +159,10 @@ class CompilerProcess:
             cause = f" ({message})" if message else ""
             return f"does not compile: it ends the compiler with {_signal_name(-code)}{cause}"
         return f"does not compile: {message}"
+
+    def _setting(self, key: str) -> str:
+        annotation = type(self._settings).model_fields[key].annotation
+        return f"compiler.{key} = {as_written(getattr(self._settings, key), annotation)}"
 
 
 def _end(channel: socket.socket, process: subprocess.Popen[bytes]) -> None:
