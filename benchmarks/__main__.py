@@ -2,6 +2,7 @@
 
     ./scripts/bench                          # every row, about ten minutes
     ./scripts/bench --only node latency      # some rows
+    ./scripts/bench --against ../before      # processor time of a request, here and in another checkout
     ./scripts/bench --quick                  # a short form with wide margins, as the tests run it
     ./scripts/bench --write-docs             # every row, and the numbers and charts of docs/performance.md
 
@@ -29,6 +30,7 @@ from .harness.target import MARGIN
 from .report.page import write_page
 from .report.table import Row, text
 from .rows.all import GROUPS, LABELS, NAMES, QUICK_NAMES, Group
+from .rows.cost import NAMES as COSTS
 
 
 def main() -> None:
@@ -42,7 +44,7 @@ def main() -> None:
     wanted = frozenset(options.only or (QUICK_NAMES if options.quick else NAMES))
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="wagi-bench-") as directory:
-        plan = Plan(options.rounds, options.seconds, options.quick, Path(directory), wanted)
+        plan = Plan(options.rounds, options.seconds, options.quick, Path(directory), wanted, options.against)
         for group in GROUPS:
             if wanted & set(group.names):
                 rows += _measure(group, plan)
@@ -81,16 +83,26 @@ def _method(plan: Plan, load_before: float) -> str:
     )
 
 
+def _checkout(text: str) -> Path:
+    directory = Path(text).resolve()
+    if not (directory / ".venv/bin/python").exists():
+        raise argparse.ArgumentTypeError(f"{directory} has no .venv; run scripts/venv requirements-test.txt there")
+    return directory
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/bench", description="Measures the gateway beside its targets.")
     parser.add_argument("--quick", action="store_true", help="a short form with wide margins")
     parser.add_argument("--only", nargs="+", choices=NAMES, metavar="NAME", help=f"these rows: {', '.join(NAMES)}")
     parser.add_argument("--rounds", type=int, help="turns that count (5; quick: 3)")
     parser.add_argument("--seconds", type=float, help="how long a load lasts (3; quick: 1)")
+    parser.add_argument("--against", type=_checkout, metavar="DIR", help="another checkout, for the rows cost-*")
     parser.add_argument("--write-docs", action="store_true", help="write docs/performance.md and its charts")
     options = parser.parse_args()
-    if options.write_docs and (options.quick or options.only):
-        parser.error("--write-docs goes with the whole table")
+    if options.write_docs and (options.quick or options.only or options.against):
+        parser.error("--write-docs goes with the whole table, of this checkout alone")
+    if options.against and not options.only:
+        options.only = list(COSTS)
     options.rounds = max(1, options.rounds or (3 if options.quick else 5))
     options.seconds = options.seconds or (1.0 if options.quick else 3.0)
     return options

@@ -7,6 +7,12 @@ from pathlib import Path
 LOG_RS = Path(__file__).parents[2] / "samples" / "rust" / "log.wasm"
 """A small module of a compiler: 66 kB, from rustc."""
 
+VARIABLES_RS = Path(__file__).parent / "variables.wasm"
+"""A module of a compiler that prints thirty lines one by one; `scripts/build-samples benchmarks` builds it."""
+
+ENV_C = Path(__file__).parents[2] / "samples" / "c" / "env.wasm"
+"""A C program that prints its arguments and environment."""
+
 ENVIRON_WAT = Path(__file__).parent / "environ.wat"
 """The hello guest, after a read of its arguments and environment.
 

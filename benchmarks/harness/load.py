@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 from .cores import LOAD
 from .errors import Failed
@@ -24,6 +25,14 @@ def check_wrk() -> None:
         sys.exit("benchmarks: wrk is not installed (Debian: apt-get install wrk)")
 
 
+class Load(NamedTuple):
+    """What wrk has done."""
+
+    requests: int
+    rate: float
+    """Requests per second."""
+
+
 def wrk(
     url: str,
     seconds: float,
@@ -31,8 +40,8 @@ def wrk(
     *,
     cores: frozenset[int] = LOAD,
     script: Path | None = None,
-) -> float:
-    """Requests per second. Raises Failed if a request fails or has another status than 2xx."""
+) -> Load:
+    """Loads a server. Raises Failed if a request fails or has another status than 2xx."""
     options = ["-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", *(["-s", str(script)] if script else [])]
     report = subprocess.run(
         ["wrk", *options, url],
@@ -41,7 +50,7 @@ def wrk(
         text=True,
         preexec_fn=functools.partial(os.sched_setaffinity, 0, cores),
     ).stdout
-    found = re.search(r"Requests/sec:\s*([\d.]+)", report)
-    if not found or "Socket errors" in report or "Non-2xx" in report or float(found[1]) == 0:
+    found = re.search(r"(\d+) requests in .*Requests/sec:\s*([\d.]+)", report, re.DOTALL)
+    if not found or "Socket errors" in report or "Non-2xx" in report or float(found[2]) == 0:
         raise Failed(f"{url} answered with errors:\n{report}")
-    return float(found[1])
+    return Load(int(found[1]), float(found[2]))

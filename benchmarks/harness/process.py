@@ -20,6 +20,8 @@ from .errors import Failed
 _ROOT = Path(__file__).parents[2]
 _TIMEOUT = 15.0
 """Seconds for a start, and for an end after SIGTERM."""
+_UTIME = 11
+"""The index of utime, which stime, cutime and cstime follow, among the fields after the command's name."""
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _libc = ctypes.CDLL(None)
@@ -45,6 +47,11 @@ class Process:
         assert match
         return int(match[1]) * 1024
 
+    def processor_seconds(self) -> float:
+        """Processor time in user and in system mode of the process and its reaped children (proc(5), stat)."""
+        fields = Path(f"/proc/{self.popen.pid}/stat").read_text().rpartition(")")[2].split()
+        return sum(map(int, fields[_UTIME : _UTIME + 4])) / os.sysconf("SC_CLK_TCK")
+
     def reset_peak(self) -> None:
         """Resets VmHWM to VmRSS (proc(5), clear_refs)."""
         Path(f"/proc/{self.popen.pid}/clear_refs").write_text("5")
@@ -62,9 +69,16 @@ class Process:
 
 @contextlib.contextmanager
 def started(
-    command: Sequence[str], cores: frozenset[int], log: Path | None = None, environment: dict[str, str] | None = None
+    command: Sequence[str],
+    cores: frozenset[int],
+    log: Path | None = None,
+    environment: dict[str, str] | None = None,
+    directory: Path | None = None,
 ) -> Iterator[Process]:
-    """Runs a command on `cores`, its standard error appended to `log`, its standard output a pipe; ends it on exit."""
+    """Runs a command on `cores`, in another working directory than this checkout if one is given; ends it on exit.
+
+    Its standard error is appended to `log`, its standard output is a pipe.
+    """
 
     def prepare() -> None:
         os.sched_setaffinity(0, cores)
@@ -80,7 +94,7 @@ def started(
             stdout=subprocess.PIPE,
             stderr=stack.enter_context(log.open("a")) if log else None,
             text=True,
-            cwd=_ROOT,
+            cwd=directory or _ROOT,
             env=os.environ | (environment or {}),
             start_new_session=True,
             preexec_fn=prepare,
@@ -118,9 +132,9 @@ def wait_ready(process: Process, name: str, log: Path | None = None) -> str:
     raise Failed(f"{name} does not start{': ' + log.read_text() if log else ''}")
 
 
-def python(*module: str) -> list[str]:
-    """The command line that runs a Python module."""
-    return [sys.executable, "-m", *module]
+def python(*module: str, checkout: Path | None = None) -> list[str]:
+    """The command line that runs a Python module; with the environment of another checkout, if one is given."""
+    return [str(checkout / ".venv/bin/python") if checkout else sys.executable, "-m", *module]
 
 
 def wait_until(process: Process, name: str, is_ready: Callable[[], bool], log: Path) -> None:

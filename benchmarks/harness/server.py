@@ -47,13 +47,16 @@ class Server:
     ) -> float:
         """Requests per second of wrk."""
         with self.awake():
-            return wrk(self.url + path, seconds, connections, cores=cores, script=script)
+            return wrk(self.url + path, seconds, connections, cores=cores, script=script).rate
 
 
 @contextlib.contextmanager
-def serving(*module: str, cores: frozenset[int] = SERVER, log: Path | None = None) -> Iterator[Server]:
-    """Runs a Python module that serves on a free port and prints a ready line with its URL."""
-    with started(python(*module), cores, log) as process:
+def serving(
+    *module: str, cores: frozenset[int] = SERVER, log: Path | None = None, checkout: Path | None = None
+) -> Iterator[Server]:
+    """Runs a Python module, of this checkout or another one, that serves on a free port and prints a ready line with
+    its URL."""
+    with started(python(*module, checkout=checkout), cores, log, directory=checkout) as process:
         yield Server(wait_ready(process, module[0], log), process)
 
 
@@ -75,16 +78,23 @@ def floor() -> Iterator[Server]:
 
 @contextlib.contextmanager
 def gateway(
-    directory: Path, modules: Mapping[str, Path], *arguments: str, settings: str = "", cores: frozenset[int] = SERVER
+    directory: Path,
+    modules: Mapping[str, Path],
+    *arguments: str,
+    settings: str = "",
+    cores: frozenset[int] = SERVER,
+    checkout: Path | None = None,
 ) -> Iterator[Server]:
     """A gateway with one worker, paused. `modules` maps routes to files.
 
-    `settings` are further tables of the `modules.toml`; `directory` must exist and belong to this gateway alone.
+    `settings` are further tables of the `modules.toml`; `directory` must exist and belong to this gateway alone;
+    `checkout` is another checkout of this project with its `.venv`.
     """
     config = directory / "modules.toml"
     tables = [f'[[module]]\nroute = "{route}"\nmodule = "{module}"\n' for route, module in modules.items()]
     config.write_text("".join(tables) + '[log]\naccess = false\nlevel = "warning"\n' + settings)
-    with serving(*serve_command(config), *arguments, cores=cores, log=directory / "log") as server:
+    command, log = serve_command(config), directory / "log"
+    with serving(*command, *arguments, cores=cores, log=log, checkout=checkout) as server:
         server.process.pause()
         yield server
 

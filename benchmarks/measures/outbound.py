@@ -157,7 +157,7 @@ def _measure(turns: int, requests: int, seconds: int) -> tuple[Times, list[list[
                     for values, (medians, *_) in zip(found, requested, strict=True):
                         medians.append(statistics.median(values))
         urls = (f"{late}/hello", f"{gateway}/late", f"{gateway}/one")
-        rates = [[wrk(url, seconds, cores=ALL) for url in urls] for _ in range(3)][1:]
+        rates = [[wrk(url, seconds, cores=ALL).rate for url in urls] for _ in range(3)][1:]
     return times, [list(values) for values in zip(*rates, strict=True)]
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from ..harness.plan import Plan
 from ..report.table import Row
+from .cost import NAMES as COSTS
+from .cost import cost
 from .hello import PEERS, QUICK, READS, hello
 from .latency import latency
 from .memory import memory
@@ -39,6 +41,7 @@ GROUPS = (
     Group((*PEERS, READS), hello, QUICK),
     Group(("latency", "latency-bare"), latency, ("latency", "latency-bare")),
     Group(("sandbox", "sandbox-thread"), sandbox, ("sandbox", "sandbox-thread")),
+    Group(COSTS, cost, ()),
     _alone(workers),
     _alone(routes),
     _alone(streaming),
