@@ -26,8 +26,35 @@ path, backtrace or guest output.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+_WORD = re.compile(r"""[^\s"']+""")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+
+
+def redact(text: str) -> str:
+    """A message without user names, passwords and queries of URLs, which may be secret.
+
+    >>> redact('module = "https://user:password@example.com/m.wasm?token=t"')
+    'module = "https://…@example.com/m.wasm?…"'
+    """
+    return _WORD.sub(lambda word: redact_value(word[0]), text) if "@" in text or "?" in text else text
+
+
+def redact_value(value: str) -> str:
+    """A setting's value for a message, without user name, password and query, whatever characters they have."""
+    rest, at, digest = value.rpartition("@")
+    if not digest.startswith(("sha256:", "sha512:")):  # of an image reference
+        rest, at, digest = value, "", ""
+    userinfo, has_userinfo, host = rest.rpartition("@")
+    if has_userinfo and ":" in userinfo:
+        scheme, slashes, _ = userinfo.partition("//")
+        prefix = f"{scheme}//" if slashes and _SCHEME.fullmatch(scheme) else ""
+        value = f"{prefix}…@{host}{at}{digest}"
+    path, _, query = value.partition("?")
+    return f"{path}?…" if query and "://" in path else value
 
 
 class GatewayError(Exception):
@@ -38,11 +65,16 @@ class GatewayError(Exception):
 class Problem:
     """One fault of a configuration or a module: where it is, what it is, and what to write instead.
 
-    `str(problem)` reads `modules.toml: [[module]] 2 (/hello): limits.time: "soon" is not a duration; …`.
+    No secret of a URL is in it. `str(problem)` reads
+    `modules.toml: [[module]] 2 (/hello): limits.time: "soon" is not a duration; …`.
     """
 
     where: str
     what: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "where", redact(self.where))
+        object.__setattr__(self, "what", redact(self.what))
 
     def __str__(self) -> str:
         return f"{self.where}: {self.what}" if self.where else self.what

@@ -54,8 +54,8 @@ def test_the_scope_of_a_request(changes: dict[str, Any], expected: dict[str, obj
     [
         ({"method": "G T"}, '--method: "G T": write a method such as GET'),
         ({"method": ""}, '--method: "": write a method such as GET'),
-        ({"headers": ("a",)}, '--header: "a": write "Name: value"'),
-        ({"headers": ("a b: c",)}, '--header: "a b: c": write "Name: value"'),
+        ({"headers": ("a: b", "Authorization x")}, '--header (number 2): write "Name: value"'),
+        ({"headers": ("a b: c",)}, '--header (number 1): write "Name: value"'),
     ],
 )
 def test_an_invalid_request(changes: dict[str, Any], problem: str) -> None:
@@ -78,6 +78,7 @@ def test_an_invalid_volume(volume: str) -> None:
         ({"entrypoint": "strat"}, 'entrypoint = "strat": there is no such export'),
         ({"allowed_hosts": ("ftp://b",)}, '--allow-host "ftp://b": '),
         ({"volumes": ("/data",)}, '--volume: "/data": '),
+        ({"volumes": ("/data=nothere",)}, "--volume /data=nothere: there is no directory"),
     ],
 )
 def test_a_problem_names_no_key_of_modules_toml(

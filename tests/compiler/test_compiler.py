@@ -203,6 +203,12 @@ def test_wasi_needs_an_exported_memory(fields: str, needing: str) -> None:
         compiler().load(source(f"(module {fields})"))
 
 
+@pytest.mark.parametrize("wanted", [FD_WRITE, '(import "host" "call" (func))'], ids=["WASI", "host"])
+def test_a_memory_with_64_bit_addresses_is_refused(wanted: str) -> None:
+    with pytest.raises(StartupError, match=r"^exports a memory with 64-bit addresses, and .* has 32-bit ones"):
+        compiler().load(source(f'(module {wanted} (memory (export "memory") i64 1))'))
+
+
 @pytest.mark.parametrize(
     "fields",
     [

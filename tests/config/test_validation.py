@@ -77,8 +77,8 @@ from wagi_gateway.config.validation import unknown_key, without
             'modules.toml: log.directory = "a\x00": the path of a directory must not',
         ),
         ('[log]\nformat = "xml"\n' + MINIMAL, "modules.toml: log.format = \"xml\": input should be 'text' or 'json'"),
-        (MINIMAL + "environment = { A = 1 }\n", "modules.toml: [[module]] 1 (/x): environment.A = 1: must be text"),
-        (MINIMAL + 'environment = { "A=B" = "" }\n', "modules.toml: [[module]] 1 (/x): environment.A=B"),
+        (MINIMAL + "environment = { A = 1 }\n", "modules.toml: [[module]] 1 (/x): environment.A: must be text"),
+        (MINIMAL + 'environment = { "A=B" = "" }\n', "modules.toml: [[module]] 1 (/x): environment.A=…: "),
         (
             MINIMAL + 'volumes = { "/a" = { path = "b", readonly = true } }\n',
             "modules.toml: [[module]] 1 (/x): volumes./a.readonly: unknown key; did you mean read_only?",

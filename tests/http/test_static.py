@@ -483,7 +483,7 @@ def site_of(folder: Path, directory: str, route: str = "/files/...", more: str =
         ("files", "/hello/...", "", "the route /hello/... is taken by [[module]] 1; give it another one"),
         ("files", "/a/../...", "", 'route = "/a/../...": a route must not contain'),
         ("files", "/a", "", 'route = "/a": a directory answers everything below a path; write "/a/..."'),
-        ("files", "/a/...", '[cache]\ndirectory = "files/cache"\n', "it holds the cache, which everybody could read"),
+        ("files", "/a/...", '[cache]\ndirectory = "files/cache"\n', "files/cache, which everybody could read"),
         ("files", "/a/...", 'auth_file = "files/auth.json"\n', "it holds auth_file, which everybody could read"),
     ],
 )

@@ -236,11 +236,11 @@ def test_what_a_start_refuses(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for settings, what in (
         ('[log]\ndirectory = "file"\n', 'log.directory = "file": .*/file is no directory; name another one'),
-        ('[log]\ndirectory = "data/logs"\n', "holds the logs in .*/data/logs, which guests must not change"),
-        ('[log]\ndirectory = "."\n', "holds the logs in "),
+        ('[log]\ndirectory = "data/logs"\n', r"holds the logs \(log.directory\) in .*/data/logs, which guests could"),
+        ('[log]\ndirectory = "."\n', r"lies in the logs \(log.directory\) in "),
         (
             '[log]\ndirectory = "data/logs"\n[[static]]\nroute = "/s/..."\ndirectory = "data"\n',
-            r"it holds the logs \(log.directory\), which everybody could read",
+            r"it holds the logs \(log.directory\) in .*/data/logs, which everybody could read",
         ),
     ):
         config = f"{settings}{guest('/m', 'm')}volumes = {{ '/data' = 'data' }}\n"

@@ -63,7 +63,7 @@ def test_a_reload_refuses_modules_beyond_the_bounds(serve: Serve) -> None:
     assert compilers(server.process.pid) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGABRT, signal.SIGKILL])
 def test_a_compiler_that_crashes_is_a_problem_of_its_module(serve: Serve, number: signal.Signals) -> None:
     server = serve(HELLO, hello=guests.HELLO, slow=ENDLESS)
     start_slow_reload(server)

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,7 +18,7 @@ from ..config.file import ConfigFile, pod_tables, read_config
 from ..config.reader import Overrides
 from ..config.settings import Config
 from ..config.values import as_written, check_reserved, parse_unix
-from ..errors import Problem, StartupError
+from ..errors import Problem, StartupError, redact_value
 from ..observe import log
 from ..observe.module_log import module_log
 from ..server import serve as server
@@ -116,7 +117,8 @@ def serve(
 
         def read() -> ConfigFile:
             given_environment = {"environment": _environment(env_file or [], env or [])}
-            return read_config(config, {**overrides, **given_environment}, settings_file)
+            file = read_config(config, {**overrides, **given_environment}, settings_file)
+            return replace(file, env_files=tuple(env_file or ()))
 
         watched = [path for path in (config, settings_file, *(env_file or [])) if path] if reload else None
         server.serve(read, load=load_site, watched=watched)
@@ -135,6 +137,7 @@ def check(
             findings = [("ok", p.text, f"{e.source} ({e.entrypoint})") for p, e in site.routes]
             findings += [("ok", p.text, f"{d.source} (files)") for p, d in site.static]
             findings += [("may call", route, what) for route, what in site.permissions()]
+            findings += site.shared()
             warnings: Sequence[Problem] = site.warnings
     except StartupError as error:
         mistakes, warnings = error.problems, error.warnings
@@ -161,7 +164,7 @@ def routes(
             as_written(endpoint.limits.time, float),
             as_written(endpoint.limits.memory, ByteSize),
             str(endpoint.limits.concurrency),
-            ", ".join(endpoint.config.allowed_hosts or ()) or "none",
+            ", ".join(map(redact_value, endpoint.config.allowed_hosts or ())) or "none",
         )
         for pattern, endpoint in site.routes
     ]
@@ -280,11 +283,11 @@ def _environment(files: list[Path], variables: list[str]) -> dict[str, str]:
             environment |= parse_env_file(file)
         except StartupError as error:
             problems += error.problems
-    for variable in variables:
+    for number, variable in enumerate(variables, start=1):
         try:
             environment |= [parse_variable(variable)]
-        except ValueError as error:
-            problems.append(Problem("--env", f'"{variable}": {error}'))
+        except ValueError as error:  # the text may hold a secret, and is not shown
+            problems.append(Problem(f"--env (number {number} of {len(variables)})", str(error)))
     for name in environment:
         try:
             check_reserved(name)

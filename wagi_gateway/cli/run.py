@@ -53,7 +53,7 @@ class RunRequest:
 
     def scope(self) -> dict[str, object]:
         """The ASGI scope of the request. Raises StartupError for an invalid method or header field."""
-        headers = [_header(text) for text in self.headers]
+        headers = [_header(number, text) for number, text in enumerate(self.headers, start=1)]
         if not _TOKEN.fullmatch(self.method):
             raise StartupError(Problem("--method", f'"{self.method}": write a method such as GET'))
         names = {name for name, _ in headers}
@@ -131,13 +131,15 @@ def _head(message: _Message) -> bytes:
 
 def _as_option(what: str) -> str:
     """A problem's text with the option of the command line in the place of the key of modules.toml."""
-    return re.sub("^allowed_hosts = ", "--allow-host ", what.removeprefix("module = "))
+    what = re.sub("^allowed_hosts = ", "--allow-host ", what.removeprefix("module = "))
+    what = re.sub(r'^volumes\."(.*?)" = "(.*?)": ', r"--volume \1=\2: ", what)
+    return what.replace("set read_only = true", "write GUEST=HOST:ro")
 
 
-def _header(text: str) -> tuple[bytes, bytes]:
+def _header(number: int, text: str) -> tuple[bytes, bytes]:
     match = _HEADER.fullmatch(text)
-    if not match:
-        raise StartupError(Problem("--header", f'"{text}": write "Name: value"'))
+    if not match:  # the text may be that of Authorization, and is not shown
+        raise StartupError(Problem(f"--header (number {number})", 'write "Name: value"'))
     return match[1].lower().encode(), match[2].strip().encode()
 
 

@@ -9,9 +9,10 @@ import os
 import stat
 from pathlib import Path
 
-from filelock import BaseFileLock, FileLock
+from filelock import BaseFileLock
 
-from ..sources.directory import DirectoryRefused, PrivateDirectory, unsafe
+from ..sources.directory import DirectoryRefused, PrivateDirectory
+from ..sources.directory_chain import unsafe
 
 
 class CacheRefused(Exception):
@@ -20,6 +21,8 @@ class CacheRefused(Exception):
 
 class ArtefactCache:
     """A directory of artefacts. Owner and mode are checked when the directory is opened, and again for each file.
+
+    Paths of artefacts lead through the descriptor of that directory: another one in its place is not read.
 
     An artefact's digest is verified once; a record beside the artefact keeps the file's identity (inode, size, times),
     so that a later load costs one `stat`. Every change of the file changes its ctime, after which the digest is
@@ -33,18 +36,18 @@ class ArtefactCache:
             self._files = PrivateDirectory(directory)
         except DirectoryRefused as refused:
             raise CacheRefused(str(refused)) from None
-        if not os.access(directory, os.W_OK | os.X_OK):
+        if not os.access(self._files.open_path, os.W_OK | os.X_OK):
             raise CacheRefused(f"{directory} is not writable; change its mode or choose another one")
-        if os.statvfs(directory).f_flag & os.ST_NOEXEC:
+        if os.statvfs(self._files.open_path).f_flag & os.ST_NOEXEC:
             what = "is mounted noexec, and compiled modules are machine code that is executed from there"
             raise CacheRefused(f"{directory} {what}; mount it with exec or choose another one")
 
     def lock(self, key: str) -> BaseFileLock:
-        """The lock for compiling `key`: processes that start together compile once."""
-        return FileLock(self.directory / f"{key}.lock", mode=0o600)
+        """The lock for compiling `key`: processes that start together compile once. Raises OSError."""
+        return self._files.lock(f"{key}.lock", timeout=-1)
 
     def find(self, key: str) -> Path | None:
-        """The path of a valid artefact of `key`, or None."""
+        """The path of a valid artefact of `key`, or None; it holds while this object does."""
         path = self._artefact_path(key)
         try:
             status = path.lstat()
@@ -78,10 +81,10 @@ class ArtefactCache:
         return path
 
     def _artefact_path(self, key: str) -> Path:
-        return self.directory / f"{key}.cwasm"
+        return self._files.open_path / f"{key}.cwasm"
 
     def _record_path(self, key: str) -> Path:
-        return self.directory / f"{key}.json"
+        return self._files.open_path / f"{key}.json"
 
 
 def _identity(status: os.stat_result) -> list[int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import select
@@ -13,13 +12,11 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO
 
 import wasmtime
-from pydantic import ByteSize
 
 from ..config.settings import CompilerConfig
 from ..config.values import as_written
@@ -34,7 +31,8 @@ _FIRST_REPORT = 5.0
 """Seconds after which the log says what is waited for; the interval doubles with each line."""
 _EXIT_TIMEOUT = 5.0
 """Seconds the fork server has to end once its socket is closed."""
-_SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
+_PIECE = 2**20
+"""Bytes that are read from a pipe at most."""
 _MAX_MESSAGE = 4096
 """Bytes of a child process's message."""
 _INHERITED = ("LD_LIBRARY_PATH", "PYTHONHOME")
@@ -87,42 +85,46 @@ class CompilerProcess:
             self._end()
         self._channel = self._end = None
 
-    @contextmanager
-    def compile(self, name: str, data: bytes) -> Iterator[int]:
-        """The descriptor of a sealed file in memory with the artefact of a module in the binary format.
+    def compile(self, name: str, data: bytes) -> bytearray:
+        """The artefact of a module in the binary format.
 
         Raises CompilationFailed, LoadCancelled, and StartupError where the system lacks the resources.
         """
         wait = Wait(f"compiling {name} ({_size(len(data))})", self._cancelled, is_silent=self._is_silent)
         wait.check()
-        with ExitStack() as stack:
-            try:
-                module, artefact = [stack.enter_context(_memory_file(name)) for name in ("module", "artefact")]
-                module.write(data)
-                module.seek(0)
-                code = self._request(module.fileno(), artefact.fileno(), wait)
-            except OSError as error:
-                self.close()
-                raise _lacking(error) from None
-            except BaseException:
-                self.close()
-                raise
-            self._check(code, artefact.fileno())
-            fcntl.fcntl(artefact, fcntl.F_ADD_SEALS, _SEALS)
-            yield artefact.fileno()
+        try:
+            code, output = self._request(data, wait)
+        except OSError as error:
+            self.close()
+            raise _lacking(error) from None
+        except BaseException:
+            self.close()
+            raise
+        if code != 0:
+            raise CompilationFailed(self._explain(code, output))
+        return output
 
-    def _request(self, module: int, output: int, wait: Wait) -> int:
-        """Has the fork server compile a module. Returns the exit code of the child, negative for a signal."""
+    def _request(self, data: bytes, wait: Wait) -> tuple[int, bytearray]:
+        """Has the fork server compile a module: the exit code of the child, negative for a signal, and its output."""
         channel = self._channel = self._channel or self._start()
-        job = fork_server.Job(self._settings.time, self._settings.memory)
-        socket.send_fds(channel, [job.encode()], [module, output])
+        with ExitStack() as pipes:
+            module, to_module = (pipes.enter_context(end) for end in _pipe())
+            output, to_output = (pipes.enter_context(end) for end in _pipe())
+            job = fork_server.Job(self._settings.time, self._settings.memory)
+            socket.send_fds(channel, [job.encode()], [module.fileno(), to_output.fileno()])
+            module.close()
+            to_output.close()
+            with suppress(BrokenPipeError):  # the child has ended
+                _write(to_module.fileno(), data, wait)
+            to_module.close()
+            artefact = _read(output.fileno(), wait)
         while not select.select([channel], [], [], POLL_INTERVAL)[0]:
             wait.check()
         answer = channel.recv(64)
         if not answer:
             self.close()
-            return -signal.SIGKILL
-        return os.waitstatus_to_exitcode(int(answer))
+            return -signal.SIGKILL, artefact
+        return os.waitstatus_to_exitcode(int(answer)), artefact
 
     def _start(self) -> socket.socket:
         channel, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -143,25 +145,24 @@ class CompilerProcess:
         self._end = weakref.finalize(self, _end, channel, process)
         return channel
 
-    def _check(self, code: int, output: int) -> None:
-        """Raises CompilationFailed for every exit code but 0."""
-        if code == 0:
-            return
-        message = one_line(os.pread(output, _MAX_MESSAGE, 0).decode("utf-8", "backslashreplace"))
-        limits = self._settings
+    def _explain(self, code: int, output: bytearray) -> str:
+        """Why a child ended with another exit code than 0, and what to do."""
+        message = one_line(output[:_MAX_MESSAGE].decode("utf-8", "backslashreplace"))
         if code == -signal.SIGALRM:
-            bound = f"compiler.time = {as_written(limits.time, float)}"
-            raise CompilationFailed(f"is not compiled within {bound}; raise it, or build smaller functions")
+            return f"is not compiled within {self._setting('time')}; raise it, or build smaller functions"
         if code == fork_server.OUT_OF_MEMORY or any(text in message for text in _OUT_OF_MEMORY):
-            bound = f"compiler.memory = {as_written(limits.memory, ByteSize)}"
-            raise CompilationFailed(f"needs more than {bound} to compile; raise it, or build smaller functions")
+            return f"needs more than {self._setting('memory')} to compile; raise it, or build smaller functions"
         if code == -signal.SIGKILL:
             what = "the kernel does so when memory is short; give it more, or build smaller functions"
-            raise CompilationFailed(f"does not compile: the compiler was ended by SIGKILL; {what}")
+            return f"does not compile: the compiler was ended by SIGKILL; {what}"
         if code < 0:
             cause = f" ({message})" if message else ""
-            raise CompilationFailed(f"does not compile: it ends the compiler with {_signal_name(-code)}{cause}")
-        raise CompilationFailed(f"does not compile: {message}")
+            return f"does not compile: it ends the compiler with {_signal_name(-code)}{cause}"
+        return f"does not compile: {message}"
+
+    def _setting(self, key: str) -> str:
+        annotation = type(self._settings).model_fields[key].annotation
+        return f"compiler.{key} = {as_written(getattr(self._settings, key), annotation)}"
 
 
 def _end(channel: socket.socket, process: subprocess.Popen[bytes]) -> None:
@@ -174,8 +175,30 @@ def _end(channel: socket.socket, process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _memory_file(name: str) -> IO[bytes]:
-    return open(os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING), "w+b")
+def _pipe() -> tuple[IO[bytes], IO[bytes]]:
+    """Both ends of a pipe, the first one for reading."""
+    end, other = os.pipe()
+    return open(end, "rb", buffering=0), open(other, "wb", buffering=0)
+
+
+def _write(pipe: int, data: bytes, wait: Wait) -> None:
+    os.set_blocking(pipe, False)
+    rest = memoryview(data)
+    while rest:
+        wait.check()
+        if select.select([], [pipe], [], POLL_INTERVAL)[1]:
+            rest = rest[os.write(pipe, rest) :]
+
+
+def _read(pipe: int, wait: Wait) -> bytearray:
+    data = bytearray()
+    while True:
+        wait.check()
+        if select.select([pipe], [], [], POLL_INTERVAL)[0]:
+            piece = os.read(pipe, _PIECE)
+            if not piece:
+                return data
+            data += piece
 
 
 def _lacking(error: OSError) -> StartupError:

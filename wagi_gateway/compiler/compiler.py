@@ -8,7 +8,7 @@ import threading
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -178,8 +178,7 @@ class Compiler:
         try:
             externs = Externs.read(data)
         except Malformed as malformed:
-            with self._compile(source, data):  # refuses it in more detail
-                pass
+            self._compile(source, data)  # refuses it in more detail
             raise _refuse(f"cannot be read: {malformed}") from None
         if externs.has_shared_memory:
             raise _refuse("needs threads, which guests do not have: its memory is shared; build it without threads")
@@ -212,18 +211,16 @@ class Compiler:
         self, source: WasmSource, data: bytes, cache: ArtefactCache | None = None, key: str = ""
     ) -> wasmtime.Module:
         """A module that is compiled now, and stored in `cache`."""
-        with self._compile(source, data) as artefact:
-            path = f"/proc/self/fd/{artefact}"
-            if cache:
-                try:
-                    # Machine code that is mapped from the cache is shared by all workers.
-                    path = str(cache.store(key, Path(path).read_bytes()))
-                except OSError as error:
-                    self._warn_unwritable(cache, error)
+        artefact = self._compile(source, data)
+        if cache:
             try:
+                path = cache.store(key, artefact)
+            except OSError as error:
+                self._warn_unwritable(cache, error)
+            else:
+                # Machine code that is mapped from the cache is shared by all workers.
                 return self._deserialize(path)
-            except wasmtime.WasmtimeError as error:
-                raise _refuse_uncompiled(error) from None
+        return self._deserialize(artefact)
 
     def _warn_unwritable(self, cache: ArtefactCache, error: OSError) -> None:
         self.warnings.append(f"{cache.directory}: the cache cannot be written ({error.strerror})")
@@ -248,34 +245,33 @@ class Compiler:
                 self.warnings.append(f"{cache.directory}: the artefact {key} was changed; it is compiled again")
             return None
         try:
-            module = self._deserialize(str(path))
+            module = self._deserialize(path)
         except wasmtime.WasmtimeError as error:
-            self.warnings.append(f"{path}: compiled again, because: {_first_line(error)}")
+            self.warnings.append(f"{cache.directory / path.name}: compiled again, because: {_first_line(error)}")
             return None
         self.loads["cache"] += 1
         return module
 
-    def _deserialize(self, path: str) -> wasmtime.Module:
+    def _deserialize(self, artefact: Path | bytearray) -> wasmtime.Module:
         """The module of an artefact. Raises WasmtimeError, and StartupError for a module over the pool's limits."""
         try:
-            return wasmtime.Module.deserialize_file(self.engine, path)
+            if isinstance(artefact, Path):
+                return wasmtime.Module.deserialize_file(self.engine, str(artefact))
+            return wasmtime.Module.deserialize(self.engine, artefact)
         except wasmtime.WasmtimeError as error:
             if "pooling allocator" not in str(error):
                 raise
             advice = "raise memory, memories, tables or table_elements in limits"
             raise _refuse(f"needs more than its limits allow ({one_line(str(error))}); {advice}") from None
 
-    @contextmanager
-    def _compile(self, source: WasmSource, data: bytes) -> Iterator[int]:
-        """The descriptor of a file with the artefact of a module that is compiled now."""
+    def _compile(self, source: WasmSource, data: bytes) -> bytearray:
+        """The artefact of a module that is compiled now. Raises StartupError, LoadCancelled."""
         self.loads["compiler"] += 1
-        with ExitStack() as stack:
-            with self._on_compile(source):
-                try:
-                    artefact = stack.enter_context(self._process.compile(source.name, data))
-                except CompilationFailed as failed:
-                    raise _refuse(str(failed)) from None
-            yield artefact
+        with self._on_compile(source):
+            try:
+                return self._process.compile(source.name, data)
+            except CompilationFailed as failed:
+                raise _refuse(str(failed)) from None
 
     def _check_imports(self, externs: Externs, linker: wasmtime.Linker) -> None:
         store = wasmtime.Store(self.engine)
@@ -363,11 +359,16 @@ def _binary(source: WasmSource) -> bytes:
 
 
 def _missing_memory(externs: Externs) -> Problem | None:
-    """The problem of a module that calls WASI, whose functions all need the caller's memory, and exports none."""
-    needing = next((f"{wanted.module}.{wanted.name}" for wanted in externs.imports if wanted.module == _WASI), None)
-    if needing is None or any(name == "memory" and isinstance(kind, MemoryType) for name, kind in externs.exports):
+    """The problem of a module that calls the host, whose functions need a 32-bit memory, and exports none."""
+    memories = [kind for name, kind in externs.exports if name == "memory" and isinstance(kind, MemoryType)]
+    needing = [f"{wanted.module}.{wanted.name}" for wanted in externs.imports if memories or wanted.module == _WASI]
+    if not needing or any(not memory.limits.is_64 for memory in memories):
         return None
-    return Problem("", f'exports no memory with the name "memory", which {needing} needs; export it')
+    if memories:
+        return Problem(
+            "", f"exports a memory with 64-bit addresses, and {needing[0]} has 32-bit ones; build it for wasm32"
+        )
+    return Problem("", f'exports no memory with the name "memory", which {needing[0]} needs; export it')
 
 
 def _signature(offered: wasmtime.FuncType) -> FunctionType:

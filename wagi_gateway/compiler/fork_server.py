@@ -1,7 +1,7 @@
 """The fork server: a process that forks a child process for each module to compile.
 
 `compiler.compilation` starts the fork server. Its standard input is a SOCK_SEQPACKET socket. A request is a `Job` with
-two descriptors (SCM_RIGHTS): the module's bytes, and the file for the artefact. The answer is the wait status of the
+two pipes (SCM_RIGHTS): one to read the module from, and one for the artefact. The answer is the wait status of the
 child process. The fork server runs no thread and reads no module, so that fork(2) is safe and each child starts afresh.
 """
 
@@ -22,7 +22,7 @@ from .engine import create_plain_engine
 
 REFUSED, OUT_OF_MEMORY, FAILED = 1, 2, 3
 """Exit codes of a child process: wasmtime refuses the module; RLIMIT_DATA is reached; any other error. After each of
-them the file for the artefact holds the message."""
+them the pipe for the artefact has the message."""
 
 _NICENESS = 10
 """Added to the nice value: under full load compilation gets about a tenth of a processor's time."""
@@ -74,8 +74,6 @@ def serve(channel: socket.socket) -> None:
             return
         module, output = descriptors
         status = _fork(channel, Job.decode(request), module, output)
-        os.close(module)
-        os.close(output)
         if status is None:
             return
         channel.send(str(status).encode())
@@ -88,7 +86,8 @@ def _fork(channel: socket.socket, job: Job, module: int, output: int) -> int | N
     pid = os.fork()
     if pid == 0:
         _compile(job, server, module, output)
-    os.close(end_of_child)
+    for descriptor in (module, output, end_of_child):
+        os.close(descriptor)
     # The client sends nothing before the answer: readable means closed.
     readable, _, _ = select.select([end, channel.fileno()], [], [])
     has_ended = end in readable
@@ -106,12 +105,10 @@ def _compile(job: Job, server: int, module: int, output: int) -> NoReturn:
         os.dup2(1, 0)  # /dev/null in the place of the channel
         os.dup2(output, 2)  # Rust writes to standard error why it aborts
         _bound(job, server)
-        with open(module, "rb", closefd=False) as file:
+        with open(module, "rb") as file:
             data = file.read()
         artefact = compile_module(data)
-        os.ftruncate(output, 0)
         with open(output, "wb", closefd=False) as file:
-            file.seek(0)
             file.write(artefact)
         code = 0
     except wasmtime.WasmtimeError as error:

@@ -30,6 +30,8 @@ class ConfigFile:
     """The container of each `[[module]]`, for a Pod manifest."""
     settings: Path | None = None
     """The TOML file with the settings that a Pod manifest cannot hold."""
+    env_files: tuple[Path, ...] = ()
+    """The files of `--env-file`."""
 
     @property
     def base(self) -> Path:

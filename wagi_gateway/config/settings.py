@@ -33,7 +33,7 @@ from .values import (
 class SettingsTable(BaseModel):
     """A table of the file: frozen, and without unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True)
 
 
 LEGACY_TOP_LEVEL = {
@@ -163,7 +163,8 @@ class ModuleConfig(SettingsTable):
     is right for an interpreter that would take `?-x` for an option."""
     volumes: dict[str, Annotated[VolumeConfig, BeforeValidator(_volume_from_string)]] = Field(default_factory=dict)
     """Directories the guest may open: `{ "/guest" = "host/dir" }`, or `{ path = "host/dir", read_only = true }`, or
-    `{ temporary = "name" }`."""
+    `{ temporary = "name" }`. As in WAGI the guest may write to them unless they are `read_only`; one that it may write
+    to must not hold this file, modules, keys or other files that the gateway reads, nor the cache or the logs."""
     environment: Environment = Field(default_factory=dict)
     """Environment variables for this module's guests; a name CGI gives a meaning to is refused."""
     allowed_hosts: tuple[HostEntry, ...] | None = None

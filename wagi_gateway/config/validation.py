@@ -9,6 +9,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, SecretStr
 from pydantic_core import ErrorDetails
 
+from ..errors import redact_value
 from .settings import nested_models
 from .values import RESERVED, as_written
 
@@ -49,7 +50,7 @@ def explain(detail: ErrorDetails, model: type[BaseModel], prefix: str, table: ob
     """The text of one pydantic error of `model`, whose keys are named with `prefix`; `table` is what was validated."""
     loc = [part for part in detail["loc"] if part != "[key]"]
     # The index of a list item is left out: its value identifies it.
-    key = (prefix + ".".join(part for part in loc if isinstance(part, str))).rstrip(".")
+    key = (prefix + ".".join(_shown(part) for part in loc if isinstance(part, str))).rstrip(".")
     kind, value = detail["type"], _written(table, detail)
     if kind == "extra_forbidden":
         return unknown_key(key, str(loc[-1]), _model_at(model, loc[:-1]))
@@ -60,13 +61,25 @@ def explain(detail: ErrorDetails, model: type[BaseModel], prefix: str, table: ob
         if (limit := detail.get("ctx", {}).get(bound)) is not None:
             what = f"must be {words} {as_written(limit, _annotation_at(model, loc))}"
     what = what[:1].lower() + what[1:]
-    if kind == RESERVED or value is None or isinstance(value, (dict, list)) or _is_secret(_annotation_at(model, loc)):
+    if kind == RESERVED or value is None or isinstance(value, (dict, list)) or _is_secret(detail, model, loc):
         return f"{key}: {what}"
     return f"{key} = {_toml(value)}: {what}"
 
 
-def _is_secret(annotation: object) -> bool:
-    return annotation is SecretStr or any(map(_is_secret, get_args(annotation)))
+def _shown(name: str) -> str:
+    """A key without what follows an equals sign: a variable that stands in the place of its name."""
+    name, equals, _ = name.partition("=")
+    return f"{name}{equals}…" if equals else name
+
+
+def _is_secret(detail: ErrorDetails, model: type[BaseModel], loc: Sequence[int | str]) -> bool:
+    """Whether a wrong value may hold a password: a variable's, one of a secret type, or text in place of a table."""
+    is_text_for_table = detail["type"] in ("dict_type", "model_type", "tuple_type") and isinstance(detail["input"], str)
+    return is_text_for_table or "environment" in loc or _has_secret(_annotation_at(model, loc))
+
+
+def _has_secret(annotation: object) -> bool:
+    return annotation is SecretStr or any(map(_has_secret, get_args(annotation)))
 
 
 def _written(table: object, detail: ErrorDetails) -> object:
@@ -81,7 +94,7 @@ def _written(table: object, detail: ErrorDetails) -> object:
 def _toml(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    return f'"{value}"' if isinstance(value, str) else str(value)
+    return f'"{redact_value(value)}"' if isinstance(value, str) else str(value)
 
 
 def unknown_key(key: str, name: str, model: type[BaseModel] | None) -> str:

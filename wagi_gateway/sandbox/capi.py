@@ -66,7 +66,10 @@ _call = _bind(_release_gil, "wasmtime_func_call_unchecked", _P, _P, _P, _P, c_si
 _export_nth = _bind(_keep_gil, "wasmtime_instance_export_nth", c_bool, _P, _P, c_size_t, _P, _P, _P)
 _instance_new = _bind(_release_gil, "wasmtime_instance_new", _P, _P, _P, _P, c_size_t, _P, _P)
 _global_set = _bind(_keep_gil, "wasmtime_global_set", _P, _P, _P, _P)
-_EXTERN_SIZE = ctypes.sizeof(_bindings.wasmtime_extern_t)
+_Extern: Any = _bindings.wasmtime_extern_t
+_EXTERN_SIZE = ctypes.sizeof(_Extern)
+_EXTERN_OFFSET = _Extern.of.offset
+"""Where the union of an extern begins."""
 
 _memory_size = _bind(_keep_gil, "wasmtime_memory_data_size", c_size_t, _P, _P)
 _EXTERN_MEMORY = 3
@@ -129,9 +132,10 @@ def run(engine: wasmtime.Engine, context: ExecutionContext) -> Outcome:
         current.context = context.memory = None
         context.end()
     is_short = memory > invocation.limits.memory // 2
-    if context.stop_reason is not None and ended.kind != "exit":
-        return Outcome("stopped", ended.code, context.stop_reason, seconds, is_short)
-    return Outcome(ended.kind, ended.code, ended.message, seconds, is_short)
+    kind, code, message = ended[:3]
+    if context.stop_reason is not None and kind != "exit":
+        return Outcome("stopped", code, context.stop_reason, seconds, is_short)
+    return Outcome(kind, code, message, seconds, is_short)
 
 
 def _limit(store: int, store_context: int, context: ExecutionContext) -> None:
@@ -174,11 +178,11 @@ def _run(engine: wasmtime.Engine, store_context: int, context: ExecutionContext)
         error = _instantiate_with_files(engine, store_context, context, instance, trap)
     if ended := _outcome(context, error, trap):
         return ended, 0
-    extern = _bindings.wasmtime_extern_t()
+    extern = _Extern()
     for name in invocation.entrypoints:
         if not _export_get(store_context, byref(instance), name, len(name), byref(extern)):
             return Outcome("failed", 0, f"there is no export {name.decode()}"), 0
-        error = _call(store_context, byref(extern.of.func), None, 0, byref(trap))
+        error = _call(store_context, byref(extern, _EXTERN_OFFSET), None, 0, byref(trap))
         if ended := _outcome(context, error, trap):
             has_failed = ended.kind != "exit" or ended.code != 0
             return ended, _size_of_memory(store_context, instance) if has_failed else 0
@@ -209,10 +213,10 @@ def _instantiate_with_files(
     error = _instance_new(store_context, files.adapter.ptr(), imports, 2, byref(adapter), byref(trap))
     if error or trap:
         return error
-    extern, value = _bindings.wasmtime_extern_t(), _bindings.wasmtime_val_t()
+    extern, value = _Extern(), _bindings.wasmtime_val_t()
     _export_get(store_context, byref(adapter), FILES_GLOBAL, len(FILES_GLOBAL), byref(extern))
     value.of.i32 = context.max_files
-    return cast("int | None", _global_set(store_context, byref(extern.of), byref(value)))
+    return cast("int | None", _global_set(store_context, byref(extern, _EXTERN_OFFSET), byref(value)))
 
 
 class _Files(NamedTuple):
@@ -248,16 +252,16 @@ _files_of: WeakKeyDictionary[wasmtime.Engine, _Files] = WeakKeyDictionary()
 @functools.lru_cache(maxsize=128)
 def _externs(count: int) -> Any:
     """The type of an array of externs, cached because ctypes leaves a new type to garbage collection."""
-    return _bindings.wasmtime_extern_t * count
+    return _Extern * count
 
 
 _RETURNED = Outcome("exit"), 0
 
 
 def _size_of_memory(context: int, instance: Any) -> int:
-    extern = _bindings.wasmtime_extern_t()
-    if _export_get(context, byref(instance), b"memory", 6, byref(extern)) and cast(int, extern.kind) == _EXTERN_MEMORY:
-        return int(_memory_size(context, byref(extern.of.memory)))
+    extern = _Extern()
+    if _export_get(context, byref(instance), b"memory", 6, byref(extern)) and extern.kind == _EXTERN_MEMORY:
+        return int(_memory_size(context, byref(extern, _EXTERN_OFFSET)))
     return 0
 
 
@@ -299,7 +303,8 @@ class _CapiMemory(Memory):
     __slots__ = ("_context", "_memory")
 
     def __init__(self, context: int, memory: Any) -> None:
-        super().__init__(_view(_memory_data(context, memory)), min(_memory_size(context, memory), _MAX_MEMORY))
+        self.view = _view(_memory_data(context, memory))
+        self.size = min(_memory_size(context, memory), _MAX_MEMORY)
         self._context = context
         self._memory = memory
 
@@ -344,8 +349,7 @@ def _callback(function: HostFunction, parameters: str, failed: int) -> Any:
 
 
 def _memory(caller: int) -> Memory | None:
-    extern = _bindings.wasmtime_extern_t()
-    if not _caller_export_get(caller, b"memory", 6, byref(extern)) or cast(int, extern.kind) != _EXTERN_MEMORY:
+    extern = _Extern()
+    if not _caller_export_get(caller, b"memory", 6, byref(extern)) or extern.kind != _EXTERN_MEMORY:
         return None
-    # `of` is a union inside of `extern`, and keeps it alive.
-    return _CapiMemory(_caller_context(caller), byref(extern.of.memory))
+    return _CapiMemory(_caller_context(caller), byref(extern, _EXTERN_OFFSET))

@@ -12,7 +12,7 @@ from pathlib import Path
 from ..compiler.compiler import WarmModule
 from ..config.file import ConfigFile
 from ..config.settings import Config, ModuleConfig
-from ..errors import StartupError
+from ..errors import StartupError, redact_value
 from ..outbound.client import OutboundClient
 from ..outbound.policy import AllowedHost, Policy
 from ..outbound.proxy import Proxy
@@ -93,7 +93,7 @@ class EndpointLoader:
             )
 
     def _source(self, config: ModuleConfig, findings: Findings) -> WasmSource | None:
-        key = f'module = "{config.module}"'
+        key = f'module = "{redact_value(config.module)}"'
         try:
             source, warnings = self._sources.read(config)
         except StartupError as error:
@@ -164,7 +164,8 @@ def _warn_of_doubtful_settings(module: ModuleConfig, config: Config, findings: F
     """Warns of settings that are valid and probably not meant."""
     for entry in map(AllowedHost.parse, module.allowed_hosts or ()):
         if entry.ignored:
-            what = f'"{entry.text}" permits all of the host; "{entry.ignored}" is not compared'
+            path = entry.ignored.partition("?")[0] or "?…"
+            what = f'"{redact_value(entry.text)}" permits all of the host; "{path}" is not compared'
             findings.warn(f"allowed_hosts: {what}")
         elif not entry.is_exact and config.outbound.proxy and not module.allow_private_networks:
             what = f'"{entry.text}" permits no name, because outbound.proxy resolves it'

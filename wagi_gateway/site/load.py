@@ -27,6 +27,7 @@ from .modules import ModuleLoader
 from .route_owners import RouteOwners
 from .site import Site
 from .static_routes import static_routes
+from .trusted import TrustedFiles, trusted_files, warn_of_exchangeable
 from .volumes import Volumes, open_volumes
 
 if TYPE_CHECKING:
@@ -55,17 +56,20 @@ def load(
     sources = ModuleSources(config, file.base, directory, on_pull)
     _check_admin(config.admin, findings)
     _check_tracing(config.tracing, previous, findings)
+    files = list(trusted_files(file, cache, logs))
+    warn_of_exchangeable(files, findings)
+    trusted = TrustedFiles(files)
     route_owners = RouteOwners()
     with closing(loader.compiler):
         routes = EndpointLoader(file, sources, loader, route_owners, findings).routes()
-    static = list(static_routes(file, cache, logs, route_owners, findings))
+    static = list(static_routes(file, trusted, route_owners, findings))
     certificate = _certificate(config.server, file.base, previous, findings)
     _check_log_directory(file, findings)
     route_owners.check()
     # Last, so that a start that is killed earlier leaves no temporary directory behind.
     volumes = Volumes(file.base, previous.volumes if previous else None)
     try:
-        opened = open_volumes(file, volumes, cache, logs, findings)
+        opened = open_volumes(file, volumes, trusted, findings)
         routes = [(pattern, replace(endpoint, volumes=opened[endpoint.number])) for pattern, endpoint in routes]
         warnings = [*findings.warnings, *sources.warnings, *(Problem("", text) for text in loader.compiler.warnings)]
         if findings.problems:

@@ -17,7 +17,7 @@ from ..cgi.request import Authority
 from ..compiler.compiler import WarmModule
 from ..config.file import ConfigFile
 from ..config.settings import Config, Limits, LogConfig, ModuleConfig, VolumeConfig
-from ..errors import Problem
+from ..errors import Problem, redact_value
 from ..http.static import StaticDirectory
 from ..memory import give_back
 from ..observe.module_log import module_log
@@ -121,7 +121,15 @@ class Site:
                 words = entry.describe(allow_private_networks=module.allow_private_networks)
                 if self.config.outbound.proxy and not entry.is_exact and not module.allow_private_networks:
                     words = "addresses that are public, and no name, because outbound.proxy resolves it"
-                yield module.route, f'"{entry.text}": {words}'
+                yield module.route, f'"{redact_value(entry.text)}": {words}'
+
+    def shared(self) -> Iterator[tuple[str, str, str]]:
+        """A row for each volume: `may write` or `may read`, a `[[module]]`'s route, and the directory."""
+        for module in self.config.module:
+            for guest, volume in module.volumes.items():
+                result = "may read" if volume.read_only else "may write"
+                host = f"a temporary directory, {volume.temporary}" if volume.temporary else volume.path
+                yield result, module.route, f'"{guest}": {host}'
 
     def served(self) -> ServedSite:
         """The site as the admin listener shows it."""

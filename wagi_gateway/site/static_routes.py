@@ -12,50 +12,44 @@ from ..http.static import StaticDirectory
 from ..router import RoutePattern
 from .findings import Findings
 from .route_owners import RouteOwners, read_pattern
+from .trusted import TooManyEntries, TrustedFiles
 
 
 def static_routes(
-    file: ConfigFile, cache: Path | None, logs: Path | None, route_owners: RouteOwners, findings: Findings
+    file: ConfigFile, trusted: TrustedFiles, route_owners: RouteOwners, findings: Findings
 ) -> Iterator[tuple[RoutePattern, StaticDirectory]]:
-    """The routes of the `[[static]]` tables. `cache` and `logs` are directories of the server, None if unused."""
-    private = list(_private_files(file, cache, logs))
+    """The routes of the `[[static]]` tables, whose directories hold no secret one of the `trusted` files."""
     for number, config in enumerate(file.config.static):
         owner = f"[[static]] {number + 1}"
         here = findings.at(f"{file.path}: {owner} ({config.route})")
         pattern = read_pattern(config.route, here)
         directory = file.base.absolute() / config.directory
-        _check_directory(config, directory, private, here)
+        _check_directory(config, directory, trusted, here)
         if pattern:
             route_owners.add(here, owner, pattern)
             yield pattern, StaticDirectory(config, directory)
 
 
-def _check_directory(
-    config: StaticConfig, directory: Path, private: list[tuple[str, Path]], findings: Findings
-) -> None:
+def _check_directory(config: StaticConfig, directory: Path, trusted: TrustedFiles, findings: Findings) -> None:
     key = f'directory = "{config.directory}"'
     try:
         os.listdir(directory)
+        private = list(_private_files(directory.resolve(), trusted))
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         findings.refuse(f"{key}: cannot be read: {reason}")
-    for what, path in private:
-        if path.resolve().is_relative_to(directory.resolve()):
-            findings.refuse(f"{key}: it holds {what}, which everybody could read")
+        return
+    for what in private:
+        findings.refuse(f"{key}: {what}, which everybody could read")
 
 
-def _private_files(file: ConfigFile, cache: Path | None, logs: Path | None) -> Iterator[tuple[str, Path]]:
-    """Descriptions and paths of the files and directories that must not be published."""
-    yield "this file", file.path.absolute()
-    if file.settings:
-        yield str(file.settings), file.settings.absolute()
-    if cache:
-        yield "the cache", cache
-    if logs:
-        yield "the logs (log.directory)", logs
-    server = file.config.server
-    keys = {"server.tls_key": server.tls_key or server.tls_cert, "auth_file": file.config.auth_file}
-    keys |= {f"registries.{host}.password_file": one.password_file for host, one in file.config.registries.items()}
-    for name, path in keys.items():
-        if path:
-            yield name, file.base.absolute() / path
+def _private_files(directory: Path, trusted: TrustedFiles) -> Iterator[str]:
+    """What keeps a directory, an absolute path without symbolic links, from being published."""
+    yield from (f"it holds {file.name}" for file in trusted.held_by(directory, secrets=True))
+    if file := trusted.around(directory, secrets=True):
+        yield f"it lies in {file.name}"
+    try:
+        if file := trusted.linked_in(directory, secrets=True):
+            yield f"it holds a hard link of {file.name}"
+    except TooManyEntries as error:
+        yield f"it holds too many entries to search it for a hard link of {error.file.name}"

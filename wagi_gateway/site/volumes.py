@@ -12,7 +12,9 @@ from ..config.settings import VolumeConfig
 from ..sandbox.invocation import GuestVolume
 from ..sources.file import resolve
 from .findings import Findings
+from .mounts import places
 from .temporary import TemporaryDirectory
+from .trusted import TooManyEntries, TrustedFiles, names
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +65,14 @@ class Volumes:
         """Raises ValueError for a directory inside a writable volume that a guest replaced by a symbolic link, as in
         CVE-2017-1002101. Later replacements have no effect, because the directory is open.
         """
+        real = volume.real_path
+        on_the_way = places(volume.path)
         for outer in self._open:
-            is_inside = volume.path != outer.path and volume.path.is_relative_to(outer.path)
-            if is_inside and not outer.read_only and not volume.real_path.is_relative_to(outer.real_path):
+            if outer.read_only or outer.descriptor == volume.descriptor:
+                continue
+            within = outer.real_path
+            is_inside = any(place != within and place.is_relative_to(within) for place in on_the_way)
+            if is_inside and not real.is_relative_to(within):
                 raise ValueError(f"a symbolic link leads it out of the volume {outer.path}, which guests may write to")
 
     def take_over(self, previous: Volumes, *, keep_all: bool = False) -> None:
@@ -105,20 +112,22 @@ class Volumes:
 
 
 def open_volumes(
-    file: ConfigFile, volumes: Volumes, cache: Path | None, logs: Path | None, findings: Findings
+    file: ConfigFile, volumes: Volumes, trusted: TrustedFiles, findings: Findings
 ) -> list[tuple[GuestVolume, ...]]:
-    """The volumes of each `[[module]]`, in order. `cache` and `logs` are directories of the server, None if unused."""
+    """The volumes of each `[[module]]`, in order. One that a guest may write to holds none of the `trusted` files, is
+    in none of their directories, and holds no directory that is published."""
     locations = [findings.at(file.where(number)) for number, _ in enumerate(file.config.module)]
     opened = [
         [(guest, volume, _open(volumes, guest, volume, here)) for guest, volume in config.volumes.items()]
         for here, config in zip(locations, file.config.module, strict=True)
     ]
+    advice = "set readOnly: true in volumeMounts" if file.containers else "set read_only = true"
     # Volumes inside of others are found once all are open.
     return [
         tuple(
             GuestVolume(directory.host_path, guest.encode(), not volume.read_only)
             for guest, volume, directory in some
-            if directory and _is_safe(volumes, _key(guest, volume), directory, cache, logs, here)
+            if directory and _is_safe(volumes, _key(guest, volume), directory, trusted, advice, here)
         )
         for here, some in zip(locations, opened, strict=True)
     ]
@@ -141,28 +150,33 @@ def _open(volumes: Volumes, guest: str, volume: VolumeConfig, findings: Findings
 
 
 def _is_safe(
-    volumes: Volumes, key: str, directory: OpenVolume, cache: Path | None, logs: Path | None, findings: Findings
+    volumes: Volumes, key: str, directory: OpenVolume, trusted: TrustedFiles, advice: str, findings: Findings
 ) -> bool:
     try:
         volumes.check(directory)
-    except ValueError as error:
+        if not directory.read_only:
+            _check_writable(directory, trusted, advice)
+    except (ValueError, OSError) as error:
         findings.refuse(f"{key}: {error}")
-        return False
-    if cache and not directory.read_only and _overlap(directory.real_path, cache):
-        what = f"holds the cache {cache}, whose files the server runs; set read_only = true"
-        findings.refuse(f"{key}: {what}")
-        return False
-    if logs and not directory.read_only and _overlap(directory.real_path, logs):
-        what = f"holds the logs in {logs}, which guests must not change; choose another log.directory"
-        findings.refuse(f"{key}: {what}")
         return False
     return True
 
 
+def _check_writable(directory: OpenVolume, trusted: TrustedFiles, advice: str) -> None:
+    """Raises ValueError for a directory in which a guest could change what the gateway reads later, OSError."""
+    real = directory.real_path
+    if held := trusted.held_by(real):
+        raise ValueError(f"it holds {names(held)}, which guests could change; {advice}, or name another directory")
+    if inside := trusted.around(real):
+        raise ValueError(f"it lies in {inside.name}, which guests could change; {advice}, or name another directory")
+    try:
+        linked = trusted.linked_in(real)
+    except TooManyEntries as error:
+        what = f"{error.file.name} has several hard links, and {real} too many entries to search it for one"
+        raise ValueError(f"{what}; copy the file, or {advice}") from None
+    if linked:
+        raise ValueError(f"it holds a hard link of {linked.name}, which guests could change; remove it, or {advice}")
+
+
 def _key(guest: str, volume: VolumeConfig) -> str:
     return f'volumes."{guest}" = "{volume.path or volume.temporary}"'
-
-
-def _overlap(one: Path, other: Path) -> bool:
-    one, other = one.resolve(), other.resolve()
-    return one.is_relative_to(other) or other.is_relative_to(one)

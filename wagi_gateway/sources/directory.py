@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 import tempfile
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
 from filelock import BaseFileLock, FileLock
+
+from .directory_chain import ChainRefused, open_chain, unsafe
 
 STALE = 3600.0
 """Seconds after which a temporary or lock file belongs to a dead process; no write takes as long."""
@@ -31,23 +35,17 @@ class PrivateDirectory:
     def __init__(self, path: Path) -> None:
         """Creates the directory unless it exists. Raises DirectoryRefused."""
         self.path = path
-        try:
-            for folder in (*reversed(path.parents), path):  # `parents=True` would apply the umask's mode
-                folder.mkdir(mode=0o700, exist_ok=True)
-            status = path.lstat()
-        except OSError as error:
-            raise DirectoryRefused(f"{path} cannot be made a directory: {error.strerror}") from None
-        if stat.S_ISLNK(status.st_mode):
-            raise DirectoryRefused(f"{path} is a symbolic link; name the directory itself")
-        if not stat.S_ISDIR(status.st_mode):
-            raise DirectoryRefused(f"{path} is not a directory; choose another one")
-        if reason := unsafe(status):
-            raise DirectoryRefused(f"{path} {reason}; choose a directory of your own, with mode 0700")
+        self._open()
+
+    @property
+    def open_path(self) -> Path:
+        """The path, in /proc, of the directory that was judged and is kept open, whatever has its name meanwhile."""
+        return self._open_path
 
     def read(self, name: str, limit: int) -> bytes | None:
         """Reads a file; None if it is missing, unsafe, unreadable or larger than `limit` bytes."""
         try:
-            handle = os.open(self.path / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            handle = os.open(self._open_path / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:
             return None
         try:
@@ -84,52 +82,58 @@ class PrivateDirectory:
     def touch(self, name: str) -> None:
         """Marks a file as used now, if it can be written."""
         with contextlib.suppress(OSError):
-            os.utime(self.path / name)
+            os.utime(self._open_path / name)
 
     def used(self, name: str) -> float:
         """The time of a file's last use, by `time.time()`; 0 for a missing file."""
         try:
-            return (self.path / name).lstat().st_mtime
+            return (self._open_path / name).lstat().st_mtime
         except OSError:
             return 0.0
 
     def size(self, name: str) -> int | None:
         """The size of a file in bytes; None for a missing file."""
         try:
-            return (self.path / name).lstat().st_size
+            return (self._open_path / name).lstat().st_size
         except OSError:
             return None
 
     def remove(self, name: str) -> None:
         """Removes a file, if it exists. Raises OSError."""
-        (self.path / name).unlink(missing_ok=True)
+        (self._open_path / name).unlink(missing_ok=True)
 
     def names(self, folder: str) -> Iterator[str]:
         """The names of a folder's files, without temporary ones, for the other methods."""
         try:
-            yield from (f"{folder}/{name}" for name in sorted(os.listdir(self.path / folder)) if name[0] != ".")
+            yield from (f"{folder}/{name}" for name in sorted(os.listdir(self._open_path / folder)) if name[0] != ".")
         except OSError:
             return
 
     def remove_stale(self, folder: str) -> None:
         """Removes the temporary and lock files that dead processes have left in a folder. Raises OSError."""
         with contextlib.suppress(FileNotFoundError):
-            for name in os.listdir(self.path / folder):
+            for name in os.listdir(self._open_path / folder):
                 is_left_over = name.startswith(_TEMPORARY) or name.endswith(".lock")
                 if is_left_over and self.used(f"{folder}/{name}") < time.time() - STALE:
                     self.remove(f"{folder}/{name}")
 
     def _writable_path(self, name: str) -> Path:
-        """The path of a file to write; creates its folders, which may have been deleted meanwhile."""
-        for folder in reversed(Path(name).parents):
-            (self.path / folder).mkdir(mode=0o700, exist_ok=True)
-        return self.path / name
+        """The path of a file to write; creates its folders, which may have been deleted meanwhile. Raises OSError."""
+        if os.stat(self._open_path).st_nlink == 0:
+            try:
+                self._open()
+            except DirectoryRefused as refused:
+                raise OSError(errno.EACCES, str(refused)) from None
+        for folder in list(reversed(Path(name).parents))[1:]:
+            (self._open_path / folder).mkdir(mode=0o700, exist_ok=True)
+        return self._open_path / name
 
-
-def unsafe(status: os.stat_result) -> str | None:
-    """Why another user may have changed a file, or None."""
-    if status.st_uid not in (0, os.geteuid()):
-        return f"belongs to user {status.st_uid}, not to user {os.geteuid()} who runs this"
-    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        return f"is writable by others (mode {stat.S_IMODE(status.st_mode):04o})"
-    return None
+    def _open(self) -> None:
+        try:
+            descriptor = open_chain(self.path)
+        except ChainRefused as refused:
+            raise DirectoryRefused(str(refused)) from None
+        except OSError as error:
+            raise DirectoryRefused(f"{self.path} cannot be made a directory: {error.strerror}") from None
+        weakref.finalize(self, os.close, descriptor)
+        self._open_path = Path(f"/proc/self/fd/{descriptor}")

@@ -36,9 +36,17 @@ def create_puller(config: Config, base: Path, directory: Path, on_progress: OnPr
     from .oci.puller import Puller
     from .oci.store import Store
 
-    auth_files = [base / config.auth_file] if config.auth_file else []
-    credentials = CredentialSource(auth_files, os.environ, config.registries, base)
-    return Puller(Store(directory / "registry"), config.registries, credentials, base, on_progress)
+    return Puller(Store(directory / "registry"), config.registries, _credential_source(config, base), base, on_progress)
+
+
+def auth_files(config: Config, base: Path) -> list[Path]:
+    """The files that are searched for credentials of registries, whether they exist or not."""
+    return [file.path for file in _credential_source(config, base).files()]
+
+
+def _credential_source(config: Config, base: Path) -> CredentialSource:
+    named = [base / config.auth_file] if config.auth_file else []
+    return CredentialSource(named, os.environ, config.registries, base)
 
 
 class ModuleSources:

@@ -96,7 +96,7 @@ LAUGHS = "a0: &a0 [x]\n" + "".join(f"a{n + 1}: &a{n + 1} [{', '.join([f'*a{n}'] 
             id="recursive",
         ),
         pytest.param("<<: 1", "line 1, column 5: << merges mappings only", id="merge-text"),
-        pytest.param("a: *b", "is not valid YAML: line 1, column 4: found undefined alias 'b'", id="unknown-alias"),
+        pytest.param("a: *b", "is not valid YAML: line 1, column 4: found undefined alias", id="unknown-alias"),
         pytest.param("[" * 100_000, "is not valid YAML: line 1, column 65: more than 64 levels of nesting", id="deep"),
         pytest.param(
             "- " * 100_000, "is not valid YAML: line 1, column 129: more than 64 levels of nesting", id="dashes"

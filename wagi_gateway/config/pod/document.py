@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NoReturn, TypeAlias
@@ -17,6 +18,7 @@ MAX_DEPTH = 64
 MAX_VALUES = 50_000
 """Values of a file, with aliases expanded; a Pod of fifty containers has fewer than 5,000."""
 
+_ALIAS = re.compile(r"(undefined alias|duplicate anchor) .*", re.DOTALL)
 _TAG = "tag:yaml.org,2002:"
 
 
@@ -150,8 +152,10 @@ def is_encodable(text: str) -> bool:
 
 
 def _bad_tag(node: yaml.Node) -> BadDocument:
-    tag = ascii(str(node.tag).replace(_TAG, "!!"))
-    return BadDocument(f"{_at(node)}: the tag {tag} is not accepted; leave it out")
+    tag = str(node.tag)
+    if not tag.startswith(_TAG):  # it may be a password that begins with an exclamation mark and lacks quotes
+        return BadDocument(f"{_at(node)}: a tag of one's own is not accepted; leave it out, or put the text in quotes")
+    return BadDocument(f"{_at(node)}: the tag {tag.replace(_TAG, '!!')!a} is not accepted; leave it out")
 
 
 def _at(node: yaml.Node) -> str:
@@ -169,6 +173,7 @@ def _parts(error: yaml.YAMLError, text: str) -> Iterator[str]:
     elif isinstance(error, yaml.MarkedYAMLError):
         if error.problem_mark:
             yield f"line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}"
-        yield " ".join(filter(None, (error.context, error.problem)))
+        # The name of an alias may be a password that begins with an asterisk and lacks quotes.
+        yield _ALIAS.sub(r"\1", " ".join(filter(None, (error.context, error.problem))))
     else:
         yield str(error)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Literal
 
-from ...errors import Problem
+from ...errors import Problem, redact_value
 from .document import Number, Value
 
 _SECRET_FIELDS = {"value"}
@@ -73,8 +73,14 @@ class ManifestMapping:
 
     def _problem_at(self, key: str, what: str) -> Problem:
         value = self.values.get(key)
-        written = f" = {literal(value)}" if isinstance(value, (bool, str, Number)) and key not in _SECRET_FIELDS else ""
+        is_shown = isinstance(value, (bool, str, Number)) and not self._is_secret(key)
+        written = f" = {literal(value)}" if is_shown and isinstance(value, (bool, str, Number)) else ""
         return Problem(self.where, f"{self.prefix}{quote(key)}{written}: {what}")
+
+    def _is_secret(self, key: str) -> bool:
+        """Whether a field's value may be a secret: a variable may also stand in the place of its name."""
+        value = self.values.get(key)
+        return key in _SECRET_FIELDS or (key == "name" and isinstance(value, str) and "=" in value)
 
     def text(self, key: str, needed: str = "") -> str | None:
         """A field's text, or None; an absent field is a problem if `needed`, the reason, is given."""
@@ -126,7 +132,7 @@ class ManifestMapping:
                 self.report.problems.append(Problem(self.where, f"{path}: must be a mapping"))
                 continue
             if isinstance(name := value.get("name"), str) and name:
-                path += f" ({quote(name)})"
+                path += f" ({quote(without_value(name))})"
             yield (
                 ManifestMapping(value, f"{self.where}: {path}", "", self.report)
                 if as_objects
@@ -162,7 +168,13 @@ def literal(value: bool | str | Number) -> str:
     """A scalar as in the source, shortened to one line."""
     if isinstance(value, bool):
         return str(value).lower()
-    return value.text[:60] if isinstance(value, Number) else _line(value)
+    return value.text[:60] if isinstance(value, Number) else _line(redact_value(value))
+
+
+def without_value(name: str) -> str:
+    """A name without what follows an equals sign, as of a variable that stands in the place of its name."""
+    name, equals, _ = name.partition("=")
+    return f"{name}{equals}…" if equals else name
 
 
 def quote(name: str) -> str:

@@ -32,7 +32,9 @@ class FoundCredentials:
     """Files and helpers that could not be used."""
 
 
-class _AuthFile(NamedTuple):
+class AuthFile(NamedTuple):
+    """A file of credentials, as `docker login` or `podman login` writes it."""
+
     path: Path
     name: str
     """The file's name in messages, with the variable that names it."""
@@ -72,7 +74,7 @@ class CredentialSource:
     def _search(self, registry: str, repository: str) -> FoundCredentials:
         searched = [f'[registries."{registry}"] (no username)']
         warnings: list[str] = []
-        for path, name, is_required in self._files():
+        for path, name, is_required in self.files():
             try:
                 config = self._config(path)
                 if config and (credentials := config.find(registry, repository, self._run_helper)):
@@ -109,19 +111,19 @@ class CredentialSource:
             raise result
         return result
 
-    def _files(self) -> Iterator[_AuthFile]:
+    def files(self) -> Iterator[AuthFile]:
         """The files to search, in order."""
         for path in self._auth_files:
-            yield _AuthFile(path, str(path), True)
+            yield AuthFile(path, str(path), True)
         environ = self._environ
         if given := environ.get("REGISTRY_AUTH_FILE"):
-            yield _AuthFile(Path(given), f"REGISTRY_AUTH_FILE={given}", False)
+            yield AuthFile(Path(given), f"REGISTRY_AUTH_FILE={given}", False)
         home = Path(environ.get("HOME") or os.path.expanduser("~"))
         if given := environ.get("DOCKER_CONFIG"):
-            yield _AuthFile(Path(given, "config.json"), f"DOCKER_CONFIG={given}", False)
+            yield AuthFile(Path(given, "config.json"), f"DOCKER_CONFIG={given}", False)
         else:
-            yield _AuthFile(home / ".docker/config.json", str(home / ".docker/config.json"), False)
-            yield _AuthFile(home / ".dockercfg", str(home / ".dockercfg"), False)
+            yield AuthFile(home / ".docker/config.json", str(home / ".docker/config.json"), False)
+            yield AuthFile(home / ".dockercfg", str(home / ".dockercfg"), False)
         # containers-auth.json(5)
         runtime = environ.get("XDG_RUNTIME_DIR")
         directories = (
@@ -129,7 +131,7 @@ class CredentialSource:
             Path(environ.get("XDG_CONFIG_HOME") or home / ".config", "containers"),
         )
         for directory in directories:
-            yield _AuthFile(directory / "auth.json", str(directory / "auth.json"), False)
+            yield AuthFile(directory / "auth.json", str(directory / "auth.json"), False)
 
 
 def _from_table(where: str, table: RegistryConfig, environ: Mapping[str, str], base: Path) -> Credentials:
