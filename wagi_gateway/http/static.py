@@ -83,7 +83,7 @@ class StaticDirectory(StaticFiles):
                 media_type=file.media_type,
                 stat_result=file.status,
             )
-            is_known = self.is_not_modified(response.headers, Headers(raw=list(request.headers)))
+            is_known = self.is_not_modified(response.headers, Headers(raw=_fields(request)))
             await _send(NotModifiedResponse(response.headers) if is_known else response, request, receive, reply)
         finally:
             os.close(file.descriptor)
@@ -133,13 +133,17 @@ def _path(match: RouteMatch[object]) -> str:
     return "/".join(segments).removesuffix("/")
 
 
+def _fields(request: RequestHead) -> list[tuple[bytes, bytes]]:
+    return [(name, value) for name, values in request.fields.items() for value in values]
+
+
 async def _send(response: Response, request: RequestHead, receive: Receive, reply: Reply) -> None:
     """Sends a starlette response. Raises ClientDisconnect, RequestError."""
     scope: Scope = {
         "type": "http",
         "asgi": {"spec_version": "2.4"},  # from this version on starlette leaves disconnects to `send`
         "method": request.method,
-        "headers": [field for field in request.headers if field[0] != b"range" or _is_range(request)],
+        "headers": [field for field in _fields(request) if field[0] != b"range" or _is_range(request)],
     }
     sending = _Sending(reply, is_head=request.method == "HEAD")
 

@@ -51,7 +51,6 @@ class Guest:
         self,
         invocation: Invocation,
         loop: asyncio.AbstractEventLoop,
-        *,
         on_slow: Callable[[], None],
         on_end: Callable[[Guest], None],
     ) -> None:
@@ -88,7 +87,7 @@ class Guest:
     @property
     def is_complete(self) -> bool:
         """Whether the guest has ended by itself or closed its standard output, and all of that was read."""
-        return self._is_drained and self.stop_reason is None
+        return self._is_drained and self.context.stop_reason is None
 
     def failure(self) -> str | None:
         """Returns what went wrong, in the words of a log line; None for a guest that ended with exit code 0."""

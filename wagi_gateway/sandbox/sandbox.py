@@ -113,7 +113,7 @@ class Sandbox:
         Raises AtCapacity when the system has no thread left.
         """
         policy = self.inline_policy(invocation)
-        guest = Guest(invocation, self.loop, on_slow=on_slow, on_end=on_end)
+        guest = Guest(invocation, self.loop, on_slow, on_end)
         if policy.is_allowed and self._allows_inline and _can_run_inline(invocation):
             if self._run_inline(guest, policy):
                 return guest
