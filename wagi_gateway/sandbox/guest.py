@@ -64,7 +64,8 @@ class Guest:
         (`restarted`), or a thread of the pool alone."""
         self.stdout_size = 0
         """Bytes of standard output that were read."""
-        self.started = loop.time()
+        self.started = 0.0
+        """Start of a guest on a thread, on the event loop's clock in seconds."""
         self._loop = loop
         self._on_slow = on_slow
         self._on_end = on_end

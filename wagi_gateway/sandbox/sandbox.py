@@ -159,6 +159,7 @@ class Sandbox:
     def _start_thread(self, guest: Guest, policy: InlinePolicy) -> None:
         guest.context.on_wait = self._add_threads
         guest.context.streams.attach(self.loop, guest.context.wake)
+        guest.started = self.loop.time()
         self._running.add(guest)
         self._peak = max(self._peak, len(self._running))
         self._all_ended.clear()
