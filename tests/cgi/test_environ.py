@@ -9,7 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.request_head import HOST, REQUEST
-from wagi_gateway.cgi.environ import META_VARIABLES, SERVER_SOFTWARE, ArgvMode, Environ, build_argv, build_environ
+from wagi_gateway.cgi.environ import (
+    MAX_ENVIRON,
+    MAX_FIELDS,
+    META_VARIABLES,
+    SERVER_SOFTWARE,
+    ArgvMode,
+    Environ,
+    build_argv,
+    build_environ,
+    is_usual,
+)
 from wagi_gateway.cgi.request import Authority, RequestHead, check_target, find_authority
 from wagi_gateway.errors import BadRequest, FieldsTooLarge, RequestError
 from wagi_gateway.router import RoutePattern, Router
@@ -209,6 +219,70 @@ def test_any_request_is_an_environment_wasmtime_takes_or_refused(
         assert b"\0" not in name + value
         assert b"=" not in name
         (name + value).decode("utf-8")
+
+
+def usual(*headers: tuple[bytes, bytes], request: RequestHead = REQUEST, operator: Environ | None = None) -> bool:
+    """Whether a request with these header fields added is a usual one."""
+    match = Router([(RoutePattern("/e/..."), None)]).match(request.raw_path)
+    assert match is not None
+    return is_usual(replace(request, headers=request.headers + headers), match, operator or {})
+
+
+CONTENT_TYPE = (b"content-type", b"text/plain")
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ([], True),
+        ([(b"accept", b"*/*"), (b"x-tab", b"a\tb"), CONTENT_TYPE], True),
+        ([(b"x-f", b"a\0b")], False),
+        ([(b"x-f", b"a\x7fb")], False),
+        ([(b"x-f", b"a\rb")], False),
+        ([(b"x-f", "é".encode())], False),
+        ([(b"x-f", b"\xe9")], False),
+        ([CONTENT_TYPE, (b"content-type", b"text/html")], False),
+        ([(b"x-f", b"v" * 8192)], False),
+        ([(b"%d" % number, b"") for number in range(MAX_FIELDS)], False),
+    ],
+    ids=["none", "plain", "NUL", "DEL", "CR", "UTF-8", "ISO-8859-1", "two types", "large", "many"],
+)
+def test_a_usual_request(headers: list[tuple[bytes, bytes]], expected: bool) -> None:
+    assert usual(*headers) is expected
+
+
+def test_the_size_of_a_usual_request_includes_target_and_operator() -> None:
+    assert not usual(request=replace(REQUEST, query=b"q" * 8192))
+    assert not usual(request=replace(REQUEST, raw_path=b"/e/" + b"p" * 8192))
+    assert not usual(operator={b"NAME": b"v" * 8192})
+    assert usual(operator={b"NAME": b"v" * 1024})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"raw_path": b"/e/" + b"p" * 7000},
+        {"query": b"q" * 7000},
+        {"headers": (HOST, (b"content-type", b"v" * 7000))},
+        {"headers": (HOST, *((b"%d" % number, b"") for number in range(255)))},
+        {"headers": (HOST, *((b"x", b"") for _ in range(255)))},
+        {"headers": ((b"host", b"h" * 256), (b"x-f", b"v" * 6800))},
+    ],
+    ids=["path", "query", "type", "fields", "repeated field", "host"],
+)
+def test_the_largest_usual_requests_fit_in_an_environment(change: dict[str, bytes]) -> None:
+    request = replace(REQUEST, **change)  # type: ignore[arg-type]
+    assert usual(request=request)
+    variables = environ(request=request)
+    assert len(b"".join(variables)) + len(b"".join(variables.values())) <= MAX_ENVIRON
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([b"content-type", b"x-f", b"cookie", b"x"]), st.binary(max_size=50)), max_size=8)
+)
+def test_a_usual_request_has_an_environment(headers: list[tuple[bytes, bytes]]) -> None:
+    if usual(*headers):
+        assert environ(*headers)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,11 @@ def test_values_of_a_field_keep_their_order() -> None:
     assert [list(request.values(name)) for name in (b"a", b"b", b"c")] == [[b"2", b"1"], [b""], []]
 
 
+def test_values_of_a_field_have_no_white_space_around_them() -> None:
+    request = replace(REQUEST, headers=(HOST, (b"a", b" 1\t"), (b"b", b"\t2 3"), (b"b", b" ")))
+    assert request.fields == {b"host": [b"h:81"], b"a": [b"1"], b"b": [b"2 3", b""]}
+
+
 @pytest.mark.parametrize(
     ("change", "error"),
     [

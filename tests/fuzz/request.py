@@ -10,7 +10,7 @@ from typing import Any, cast
 from urllib.parse import unquote_to_bytes
 
 from tests.fuzz.wire import CONFIG, SILENT, STATE, Clock, Transport, answers, in_pieces
-from wagi_gateway.cgi.environ import MAX_ENVIRON, META_VARIABLES, build_argv, build_environ
+from wagi_gateway.cgi.environ import MAX_ENVIRON, META_VARIABLES, build_argv, build_environ, is_usual
 from wagi_gateway.cgi.forwarded import apply_forwarded
 from wagi_gateway.cgi.request import MAX_TARGET, Authority, RequestHead, check_target, find_authority
 from wagi_gateway.cgi.trace import find_trace
@@ -185,9 +185,14 @@ def prepare(received: Received, *, is_trusted: bool) -> tuple[RequestHead, Route
     match = ROUTER.match(request.raw_path)
     assert match, "a route for everything"
     operator, trace = {b"OPERATOR": b"1", b"HTTP_X_OPERATOR": b"1"}, find_trace(request)
-    environ = build_environ(
-        request, match, authority=authority, operator=operator, trace=trace.environ if trace else {}
-    )
+    is_certain = is_usual(request, match, operator)
+    try:
+        environ = build_environ(
+            request, match, authority=authority, operator=operator, trace=trace.environ if trace else {}
+        )
+    except RequestError as error:
+        assert not is_certain, error
+        raise
     return request, match, environ, received.body
 
 

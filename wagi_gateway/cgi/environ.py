@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import chain
 from types import MappingProxyType
 from typing import Literal
 from urllib.parse import unquote_to_bytes
@@ -41,6 +42,10 @@ _WITHHELD = frozenset(
 _FIELD = re.compile(rb"[a-z0-9-]+")
 _PLACEHOLDER = re.compile(rb"\$\{(?:SCRIPT_NAME|ARGS)\}")
 _FIELD_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_CONTROLS = bytes(octet for octet in range(256) if _FIELD_CONTROL.match(bytes([octet])))
+_USUAL_SIZE = 7 * 1024
+"""Largest sum of the parts of a usual request, in bytes. No byte is in more than eight variables, and all else that an
+environment holds is smaller than 8 KiB: seven eighths of MAX_ENVIRON are never exceeded."""
 
 
 @lru_cache(maxsize=1024)
@@ -122,6 +127,25 @@ def build_environ(
     if len(b"".join(environ)) + len(b"".join(environ.values())) > MAX_ENVIRON:
         raise FieldsTooLarge(f"the request would need more than {MAX_ENVIRON} bytes of environment")
     return environ
+
+
+def is_usual(request: RequestHead, match: RouteMatch[object], operator: Mapping[bytes, bytes]) -> bool:
+    """Whether `build_environ` raises nothing for certain, so that the environment can be built when the guest reads it.
+
+    True for fields in ASCII without control characters and far from MAX_FIELDS and MAX_ENVIRON; costs a tenth of
+    `build_environ`.
+    """
+    fields = b"".join(chain.from_iterable(request.headers))
+    size = len(fields) + len(request.raw_path) + len(request.query) + len(request.method) + len(match.pattern)
+    if operator:
+        size += len(b"".join(chain.from_iterable(operator.items())))
+    return (
+        size <= _USUAL_SIZE
+        and len(request.headers) <= MAX_FIELDS
+        and fields.isascii()
+        and len(fields.translate(None, _CONTROLS)) == len(fields)  # a third of a search's time
+        and len(request.fields.get(b"content-type", ())) <= 1
+    )
 
 
 _THIS_HOST = b"127.0.0.1"  # a peer on a UNIX socket

@@ -37,7 +37,7 @@ class RequestHead:
     http_version: str
     scheme: str
     headers: tuple[tuple[bytes, bytes], ...]
-    """Header fields in order: names in lower case, values without surrounding white space."""
+    """Header fields as received, in order: names in lower case, values with any white space around them."""
     client: tuple[str, int] | None
     server: tuple[str, int | None] | None
     request_id: str
@@ -46,15 +46,16 @@ class RequestHead:
     forwarded_port: bytes | None = None
     """X-Forwarded-Port of a trusted proxy."""
     fields: dict[bytes, list[bytes]] = field(init=False, compare=False, repr=False)
-    """The values of each header field, by name, in order."""
+    """The values of each header field, by name, in order, without the white space around them, which is no part of a
+    value (RFC 9110 section 5.5) and which not every parser removes."""
 
     def __post_init__(self) -> None:
-        fields: dict[bytes, list[bytes]] = {}
-        for name, value in self.headers:
-            if name in fields:
-                fields[name].append(value)
-            else:
-                fields[name] = [value]
+        headers = self.headers
+        fields = {name: [value.strip(b" \t")] for name, value in headers}
+        if len(fields) < len(headers):  # a field is repeated
+            fields = {name: [] for name in fields}
+            for name, value in headers:
+                fields[name].append(value.strip(b" \t"))
         self.fields = fields
 
     def values(self, name: bytes) -> Sequence[bytes]:
@@ -126,17 +127,18 @@ def is_utf8(value: bytes) -> bool:
 
 def find_authority(request: RequestHead, hostname: Authority | None = None) -> FoundAuthority:
     """The authority of a request (RFC 9110 section 7.2), `hostname` for a request without one. Raises BadRequest."""
-    hosts = request.values(b"host")
+    hosts = request.fields.get(b"host", ())
     if len(hosts) > 1:
         raise BadRequest("the request has more than one Host header")
     host = hosts[0] if hosts else b""
-    if len(host) > MAX_NAME or len(request.target_authority or b"") > MAX_NAME:
+    target = request.target_authority
+    if len(host) > MAX_NAME or (target is not None and len(target) > MAX_NAME):
         raise BadRequest(f"the request names a host of more than {MAX_NAME} bytes")
     if not hosts and request.http_version == "1.1":
         raise BadRequest("the HTTP/1.1 request has no Host header")
     named = _parse_named(host) if host else None
-    if request.target_authority is not None:
-        return _parse_named(request.target_authority)
+    if target is not None:
+        return _parse_named(target)
     return named or FoundAuthority(hostname or _own_authority(request), False)
 
 

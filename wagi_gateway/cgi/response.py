@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from ..errors import BadOutput
@@ -11,6 +11,7 @@ from .environ import MAX_FIELDS
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_EMPTY_LINE = re.compile(rb"\n\r?\n")
 _STATUS = re.compile(rb"([2-5]\d\d)(?:[ \t].*)?", re.DOTALL)
 
 # Fields of one connection, which the gateway manages (RFC 9110 section 7.6.1).
@@ -58,11 +59,11 @@ class ResponseHead:
     """The guest's Content-Length, which is only compared: the gateway counts the body (RFC 3875 section 6.3)."""
     local_redirect: bytes | None = None
     """Path and query of a local redirect: a header block of a Location alone (RFC 3875 section 6.2.2)."""
+    is_bodiless: bool = field(init=False, compare=False)
+    """Whether the status forbids a body (RFC 9110 sections 15.3.5, 15.3.6 and 15.4.5)."""
 
-    @property
-    def is_bodiless(self) -> bool:
-        """Whether the status forbids a body (RFC 9110 sections 15.3.5, 15.3.6 and 15.4.5)."""
-        return self.status in (204, 205, 304)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "is_bodiless", self.status in (204, 205, 304))
 
 
 class HeaderBlock:
@@ -74,29 +75,34 @@ class HeaderBlock:
     (200, b'hello')
     """
 
-    def __init__(self, limit: int, *, front_end_headers: bool = False) -> None:
+    def __init__(self, limit: int, front_end_headers: bool = False) -> None:
         """`limit` bounds the block in bytes; `front_end_headers` keeps fields that command a front-end server."""
         self._limit = limit
         self._front_end_headers = front_end_headers
-        self._buffer = bytearray()
+        self._buffer: bytearray | None = None
+        """The output so far, if it came in several pieces: most output comes in one."""
         self.rest = b""
 
     def feed(self, data: bytes) -> ResponseHead | None:
         """The head once the block is complete, else None. Raises BadOutput for a block that is no CGI response."""
-        start = max(len(self._buffer) - 2, 0)
-        if self._buffer:
+        if self._buffer is None:
+            size = len(data)
+            end, rest = _end_of_block(data, 0)
+        else:
+            start = max(len(self._buffer) - 2, 0)
             self._buffer += data
-        output = self._buffer or data  # no copy for output in one piece, which most is
-        end, rest = _end_of_block(output, start)
+            size = len(self._buffer)
+            end, rest = _end_of_block(self._buffer, start)
         # The empty line "\n\r\n" has two bytes after the block's last: a block of exactly `limit` bytes passes.
-        if end > self._limit or (end < 0 and len(output) >= self._limit + 3):
+        if end > self._limit or (end < 0 and size >= self._limit + 3):
             raise BadOutput(f"the header block is longer than {self._limit} bytes", limit="header_block")
         if end < 0:
             self._buffer = self._buffer or bytearray(data)
             return None
-        self.rest = bytes(output[rest:])
+        output = data if self._buffer is None else bytes(self._buffer)
+        self.rest = output[rest:]
         parse = _parse_usual_block if end <= _USUAL_BLOCK else parse_block
-        return parse(bytes(output[:end]), front_end_headers=self._front_end_headers)
+        return parse(output[:end], self._front_end_headers)
 
     def close(self) -> None:
         """Raises BadOutput: the output ended before the empty line."""
@@ -109,13 +115,11 @@ def _end_of_block(buffer: bytes | bytearray, start: int) -> tuple[int, int]:
     """Offsets of the end of the block's last line and of the body; (-1, -1) without an empty line."""
     if buffer.startswith((b"\n", b"\r\n")):
         return 0, buffer.index(b"\n") + 1
-    bare, with_cr = buffer.find(b"\n\n", start), buffer.find(b"\n\r\n", start)
-    if with_cr >= 0 and (bare < 0 or with_cr < bare):
-        return with_cr, with_cr + 3
-    return bare, bare + 2 if bare >= 0 else -1
+    found = _EMPTY_LINE.search(buffer, start)
+    return found.span() if found else (-1, -1)
 
 
-def parse_block(block: bytes, *, front_end_headers: bool = False) -> ResponseHead:
+def parse_block(block: bytes, front_end_headers: bool = False) -> ResponseHead:
     """Parses a header block without its empty line (RFC 3875 section 6.3). Raises BadOutput."""
     if not block:
         raise BadOutput("the output begins with an empty line; a header block is wanted first")

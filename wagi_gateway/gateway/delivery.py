@@ -66,7 +66,7 @@ class Delivery:
     async def _read_head(self) -> tuple[ResponseHead, bytes]:
         """The response head, and the part of the body that was read with it."""
         endpoint, guest = self._endpoint, self._guest
-        block = HeaderBlock(endpoint.limits.header_block, front_end_headers=endpoint.config.front_end_headers)
+        block = HeaderBlock(endpoint.limits.header_block, endpoint.config.front_end_headers)
         while data := await guest.read():
             if head := block.feed(data):
                 return head, block.rest

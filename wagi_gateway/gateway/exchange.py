@@ -8,9 +8,10 @@ import logging
 
 from starlette.types import Receive
 
-from ..cgi.environ import Environ, build_argv, build_environ, withheld
+from ..cgi.environ import Environ, build_argv, build_environ, is_usual, withheld
 from ..cgi.request import MAX_REDIRECTS, FoundAuthority, RequestHead, check_target, find_authority, redirected
 from ..cgi.response import ResponseHead
+from ..cgi.trace import TraceContext
 from ..errors import (
     AtCapacity,
     BadOutput,
@@ -156,30 +157,29 @@ class Exchange:
             return None
         if endpoint.config.encoded_slashes == "reject" and b"%2f" in match.raw_path_info.lower():
             raise NotFound("the path has an encoded slash (encoded_slashes)")
-        record = self._record
-        environ = build_environ(
-            request,
-            match,
-            authority=authority,
-            operator=endpoint.operator,
-            pass_authorization=endpoint.config.pass_authorization,
-            trace=record.trace.environ if record.trace else {},
-        )
+        trace = self._record.trace
+        if not is_usual(request, match, endpoint.operator):
+            _environ(request, match, endpoint, authority, trace)  # raises the error of what no environment can hold
         if logger.isEnabledFor(logging.DEBUG):
             logger.debug("withheld from the guest: %s", b", ".join(withheld(request)).decode("latin-1") or "nothing")
         resources = GuestResources(match.pattern, request.request_id)
         try:
-            stdin = b"" if self._is_body_read else await self._read_body(resources, environ, endpoint)
+            stdin: bytes | int = b""
+            size = 0
+            if not self._is_body_read:
+                body = await self._read_body(resources, endpoint)
+                stdin, size = body.content(), body.size
+            # Positional arguments: keywords would double the cost of an object with so many fields.
             invocation = Invocation(
                 endpoint.module,
                 endpoint.entrypoint.encode(),
-                limits=endpoint.limits,
-                argv=build_argv(endpoint.config.argv, endpoint.config.argv_mode, request, match.path),
-                environ=environ,
-                stdin=stdin,
-                volumes=endpoint.volumes,
-                on_stderr=resources.feed_log,
-                outbound=self._open_outbound(resources, endpoint) if endpoint.outbound else None,
+                endpoint.limits,
+                build_argv(endpoint.config.argv, endpoint.config.argv_mode, request, match.path),
+                lambda: _environ(request, match, endpoint, authority, trace, content_length=size),
+                stdin,
+                endpoint.volumes,
+                resources.feed_log,
+                self._open_outbound(resources, endpoint) if endpoint.outbound else None,
             )
             module_limit = self._generation.module_limits[endpoint.number]
             if not module_limit.try_enter():
@@ -191,20 +191,19 @@ class Exchange:
             raise
         try:
             budget = self._generation.budget
-            return await Delivery(guest, endpoint, self._request, self._reply, budget, record.warn).respond()
+            return await Delivery(guest, endpoint, self._request, self._reply, budget, self._record.warn).respond()
         finally:
             guest.release()
             if self._watch:
                 self._watch.cancel()
                 self._watch = None
 
-    async def _read_body(self, resources: GuestResources, environ: Environ, endpoint: Endpoint) -> bytes | int:
-        """Reads the request body into a spool of `resources` and sets CONTENT_LENGTH. Returns the standard input."""
+    async def _read_body(self, resources: GuestResources, endpoint: Endpoint) -> Spool:
+        """Reads the request body into a spool of `resources`."""
         body = resources.body = Spool(self._generation.budget)
         await read_body(body, self._request, self._receive, endpoint.limits)
         self._is_body_read = True
-        environ[b"CONTENT_LENGTH"] = b"%d" % body.size
-        return body.content()
+        return body
 
     def _open_outbound(self, resources: GuestResources, endpoint: Endpoint) -> OutboundSession | None:
         generation = self._generation
@@ -242,3 +241,24 @@ class Exchange:
             if entering.done() and not entering.cancelled() and entering.exception() is None:
                 module_limit.leave()  # admitted at the moment of the disconnect or cancellation
             raise
+
+
+def _environ(
+    request: RequestHead,
+    match: RouteMatch[Endpoint | StaticDirectory],
+    endpoint: Endpoint,
+    authority: FoundAuthority,
+    trace: TraceContext | None,
+    content_length: int = 0,
+) -> Environ:
+    """The environment of a guest. A function, not a method: its caller outlives the exchange. Raises RequestError."""
+    environ = build_environ(
+        request,
+        match,
+        authority=authority,
+        operator=endpoint.operator,
+        pass_authorization=endpoint.config.pass_authorization,
+        trace=trace.environ if trace else {},
+    )
+    environ[b"CONTENT_LENGTH"] = b"%d" % content_length
+    return environ

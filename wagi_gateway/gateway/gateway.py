@@ -147,19 +147,19 @@ class Gateway:
 
 def _request_head(scope: Scope, request_id: str) -> RequestHead:
     raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
-    # A copy, because a server may append trailers to the list while the body is read. White space around a value is no
-    # part of the value (RFC 9110 section 5.5), and not every parser removes it.
-    headers = tuple([(name, value.strip(b" \t")) for name, value in scope["headers"]])
+    # A copy, because a server may append trailers to the list while the body is read.
+    headers = tuple(scope["headers"])
     absolute = None if raw_path.startswith(b"/") else _ABSOLUTE_FORM.fullmatch(raw_path)
+    # Positional arguments: keywords would double the cost of an object with so many fields.
     return RequestHead(
-        method=scope["method"],
-        raw_path=(absolute[2] or b"/") if absolute else raw_path,
-        query=scope["query_string"],
-        http_version=scope["http_version"],
-        scheme=scope["scheme"],
-        headers=headers,
-        client=scope.get("client"),
-        server=scope.get("server"),
-        request_id=request_id,
-        target_authority=absolute[1] if absolute else None,
+        scope["method"],
+        (absolute[2] or b"/") if absolute else raw_path,
+        scope["query_string"],
+        scope["http_version"],
+        scope["scheme"],
+        headers,
+        scope.get("client"),
+        scope.get("server"),
+        request_id,
+        absolute[1] if absolute else None,
     )

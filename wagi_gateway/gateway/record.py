@@ -11,7 +11,7 @@ from ..cgi.request import Authority, RequestHead
 from ..cgi.trace import find_trace
 from ..errors import RequestError
 from ..http.reply import Reply
-from ..observe.access_log import log_access
+from ..observe.access_log import has_access_log, log_access
 from ..observe.worker_metrics import NO_ROUTE, GuestEvent, RequestEvent
 from ..outbound.client import OnBegin
 from ..sandbox.guest import Guest
@@ -137,14 +137,15 @@ class RequestRecord:
                 seconds=self._seconds,
                 error=str(status) if status >= 500 else "cut_off" if is_broken else None,
             )
-        log_access(
-            self._request,
-            has_query=self._query_logged,
-            route=self.route,
-            status=status,
-            size=reply.size,
-            seconds=self._seconds,
-            guest_seconds=guest.outcome.seconds if guest and guest.outcome else None,
-            trace_id=self.trace.trace_id if self.trace else None,
-            reason=None if is_serious else failure,
-        )
+        if has_access_log():
+            log_access(
+                self._request,
+                has_query=self._query_logged,
+                route=self.route,
+                status=status,
+                size=reply.size,
+                seconds=self._seconds,
+                guest_seconds=guest.outcome.seconds if guest and guest.outcome else None,
+                trace_id=self.trace.trace_id if self.trace else None,
+                reason=None if is_serious else failure,
+            )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import NoReturn
 
 from starlette.types import Message, Send
 
@@ -34,7 +35,12 @@ class Reply:
         Without `is_last` the caller ends the response later with `end`.
         """
         start = self._start(head, self._length(head, body))
-        await self._send_all(start, self._body(b"" if head.is_bodiless else body or b"", is_last=is_last))
+        rest = self._body(b"" if head.is_bodiless else body or b"", is_last=is_last)
+        try:
+            await self._send(start)
+            await self._send(rest)
+        except (OSError, RuntimeError) as error:
+            _raise_disconnect(error)
 
     def _length(self, head: ResponseHead, body: bytes | None) -> int | None:
         """The Content-Length of a complete response (RFC 9110 sections 8.6 and 15.3.6)."""
@@ -47,15 +53,15 @@ class Reply:
 
     async def start(self, head: ResponseHead, length: int | None = None) -> None:
         """Sends status and header fields. Without a `length` the ASGI server chooses the framing."""
-        await self._send_all(self._start(head, length))
+        await self._send_one(self._start(head, length))
 
     async def send(self, body: bytes) -> None:
         """Sends a piece of the body, or nothing in reply to a HEAD (RFC 9110 section 9.3.2)."""
-        await self._send_all(self._body(body, is_last=False))
+        await self._send_one(self._body(body, is_last=False))
 
     async def end(self) -> None:
         """Ends the body."""
-        await self._send_all(self._body(b"", is_last=True))
+        await self._send_one(self._body(b"", is_last=True))
 
     def _start(self, head: ResponseHead, length: int | None) -> Message:
         framing = () if length is None else ((b"content-length", b"%d" % length),)
@@ -70,15 +76,11 @@ class Reply:
         self.is_ended = self.is_ended or is_last
         return {"type": "http.response.body", "body": body, "more_body": not is_last}
 
-    async def _send_all(self, *messages: Message) -> None:
+    async def _send_one(self, message: Message) -> None:
         try:
-            for message in messages:
-                await self._send(message)
+            await self._send(message)
         except (OSError, RuntimeError) as error:
-            # uvloop raises RuntimeError for a connection that was just lost.
-            if isinstance(error, RuntimeError) and "closed" not in str(error):
-                raise
-            raise ClientDisconnect from None
+            _raise_disconnect(error)
 
     async def send_error(self, error: RequestError, *, close: bool = False, is_last: bool = True) -> None:
         """Sends the error response: the status and `public` text of `error` alone, and `Connection: close` if asked."""
@@ -87,3 +89,11 @@ class Reply:
         connection = (_CLOSE,) if close and _CLOSE not in error.headers else ()
         head = ResponseHead(error.status, (*content_type, *error.headers, *connection), None)
         await self.whole(head, body, is_last=is_last)
+
+
+def _raise_disconnect(error: OSError | RuntimeError) -> NoReturn:
+    """Raises ClientDisconnect for an error of a lost connection."""
+    # uvloop raises RuntimeError for a connection that was just lost.
+    if isinstance(error, RuntimeError) and "closed" not in str(error):
+        raise error
+    raise ClientDisconnect from None

@@ -22,6 +22,7 @@ T = TypeVar("T")
 
 _VERSIONS = ("1.1", "1.0", "2", "3")
 _LENGTH = re.compile(rb"\d{1,18}")
+_NO_BYTES = [b"0"]
 _LINGER, _LINGER_IDLE = 30.0, 2.0
 """Seconds for which a refused body is drained at most, and for which the client may send nothing meanwhile."""
 
@@ -30,7 +31,8 @@ def has_body(request: RequestHead) -> bool:
     """Whether a body may follow the head (RFC 9112 section 6.3). In HTTP/2 and later the head does not say."""
     if not request.http_version.startswith("1."):
         return True
-    return bool(request.values(b"transfer-encoding")) or request.values(b"content-length") not in ((), [b"0"])
+    fields = request.fields
+    return b"transfer-encoding" in fields or fields.get(b"content-length", _NO_BYTES) != _NO_BYTES
 
 
 async def discard_body(receive: Receive) -> None:
@@ -48,8 +50,8 @@ def check_framing(request: RequestHead) -> None:
     """Raises BadFraming for a body whose length is ambiguous: request smuggling (RFC 9112 sections 6.3 and 11.2)."""
     if request.http_version not in _VERSIONS:
         raise BadFraming(f"the request speaks HTTP/{request.http_version}, which nobody here does")
-    codings = request.values(b"transfer-encoding")
-    lengths = request.values(b"content-length")
+    codings = request.fields.get(b"transfer-encoding", ())
+    lengths = request.fields.get(b"content-length", ())
     if not codings and not lengths:
         return
     if codings and lengths:

@@ -14,6 +14,11 @@ MAX_TARGET = 1024
 access_logger = logging.getLogger(ACCESS)
 
 
+def has_access_log() -> bool:
+    """Whether requests are logged; `log_access` is called only then, since its arguments cost time."""
+    return access_logger.isEnabledFor(logging.INFO)
+
+
 def log_access(
     request: RequestHead,
     *,
@@ -31,8 +36,6 @@ def log_access(
     `has_query` includes the query in the target, `size` is bytes of the response's body, and `reason` says why the
     module did not answer.
     """
-    if not access_logger.isEnabledFor(logging.INFO):
-        return
     fields: dict[str, object] = {
         "status": status,
         "route": route,

@@ -51,7 +51,6 @@ class Guest:
         self,
         invocation: Invocation,
         loop: asyncio.AbstractEventLoop,
-        *,
         on_slow: Callable[[], None],
         on_end: Callable[[Guest], None],
     ) -> None:
@@ -65,7 +64,8 @@ class Guest:
         (`restarted`), or a thread of the pool alone."""
         self.stdout_size = 0
         """Bytes of standard output that were read."""
-        self.started = loop.time()
+        self.started = 0.0
+        """Start of a guest on a thread, on the event loop's clock in seconds."""
         self._loop = loop
         self._on_slow = on_slow
         self._on_end = on_end
@@ -88,7 +88,7 @@ class Guest:
     @property
     def is_complete(self) -> bool:
         """Whether the guest has ended by itself or closed its standard output, and all of that was read."""
-        return self._is_drained and self.stop_reason is None
+        return self._is_drained and self.context.stop_reason is None
 
     def failure(self) -> str | None:
         """Returns what went wrong, in the words of a log line; None for a guest that ended with exit code 0."""

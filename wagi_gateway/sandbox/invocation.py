@@ -37,7 +37,8 @@ class Invocation(NamedTuple):
     """The exported function to call; None instantiates the module and calls nothing."""
     limits: Limits
     argv: list[bytes]
-    environ: Environ
+    environ: Environ | Callable[[], Environ]
+    """The environment, or a function that builds it once the guest reads it, on the guest's thread."""
     stdin: bytes | int = b""
     """The request body, or the descriptor of a file that holds the body."""
     volumes: tuple[GuestVolume, ...] = ()

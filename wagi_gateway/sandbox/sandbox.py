@@ -123,7 +123,7 @@ class Sandbox:
         Raises AtCapacity when the system has no thread left, or no descriptors for the guest's files.
         """
         policy = self.inline_policy(invocation)
-        guest = Guest(invocation, self.loop, on_slow=on_slow, on_end=on_end)
+        guest = Guest(invocation, self.loop, on_slow, on_end)
         if policy.is_allowed and self._allows_inline and _can_run_inline(invocation):
             if self._run_inline(guest, policy):
                 return guest
@@ -174,6 +174,7 @@ class Sandbox:
         guest.context.on_wait = self._add_threads
         guest.context.running = self._running
         guest.context.streams.attach(self.loop, guest.context.wake)
+        guest.started = self.loop.time()
         self._running.add(guest)
         self._peak = max(self._peak, len(self._running))
         self._all_ended.clear()

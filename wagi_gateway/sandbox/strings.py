@@ -43,7 +43,9 @@ def _arguments(context: ExecutionContext) -> StringArray:
 
 def _environment(context: ExecutionContext) -> StringArray:
     if context.environment is None:
-        context.environment = StringArray(map(b"=".join, context.invocation.environ.items()))
+        environ = context.invocation.environ
+        variables = environ() if callable(environ) else environ
+        context.environment = StringArray(map(b"=".join, variables.items()))
     return context.environment
 
 
