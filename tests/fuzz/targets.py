@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.fuzz import forwarded, modules, outbound, registry, request, response
+from tests.fuzz import forwarded, modules, outbound, registry, request, response, wasi
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +48,13 @@ TARGETS = {
     "request": Target(request.check, request.SEEDS, (*_HTTP, *_LINES), 15, request.FOUND),
     "fields": Target(request.check_fields, request.FIELD_SEEDS, (*_FIELDS, *_LINES), 30),
     "response": Target(response.check, response.SEEDS, (*_CGI, *_LINES), 4),
-    "block": Target(response.check_block, response.BLOCK_SEEDS, (*_CGI, *_LINES), 31),
+    "block": Target(response.check_block, response.BLOCK_SEEDS, (*_CGI, *_LINES), 30),
     "forwarded": Target(forwarded.check, forwarded.SEEDS, tuple(_ADDRESSES), 5),
     "outbound": Target(outbound.check, outbound.SEEDS, (*_HOSTS, b"\n", b"@", b"\\"), 4),
     "manifest": Target(registry.check_manifest, registry.MANIFEST_SEEDS, tuple(_JSON), 3),
     "layer": Target(registry.check_layer, registry.LAYER_SEEDS, tuple(_TAR), 2, registry.LAYER_FOUND),
     "module": Target(modules.check, modules.SEEDS, modules.WORDS, 3),
+    "wasi": Target(wasi.check, wasi.SEEDS, wasi.WORDS, 1),
     "reference": Target(
         registry.check_reference,
         registry.REFERENCE_SEEDS,
