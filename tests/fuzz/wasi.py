@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 import tempfile
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -69,7 +70,7 @@ def check(data: bytes) -> None:
         module = compiler().load(WasmSource("driver.wat", wat.encode(), wat), has_files=has_files)
         given = Invocation(module, b"_start", limits=_LIMITS, argv=[b"/x"], environ={b"A": b"b"}, volumes=volumes)
         before = len(os.listdir("/proc/self/fd"))
-        guest = runner.run(_run(sandbox, given._replace(stdin=stdin)))
+        guest = runner.run(_run(sandbox, replace(given, stdin=stdin)))
         assert guest.outcome is not None
         kind, message = guest.outcome.kind, guest.outcome.message
         assert kind in ("exit", "trap", "stopped") or any(text in message for text in _REFUSALS), guest.failure()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.support import guests
@@ -62,7 +64,7 @@ TOO_LARGE = '(module (memory (export "memory") 1000) (func (export "_start")))'
     ).split("|"),
 )
 def test_ends(wat: str, given: dict[str, object], expected: tuple[str, int, str]) -> None:
-    assert outcome(invocation(wat)._replace(**given)) == expected  # type: ignore[arg-type]
+    assert outcome(replace(invocation(wat), **given)) == expected  # type: ignore[arg-type]
 
 
 def test_stopped_before_the_start() -> None:
@@ -84,5 +86,5 @@ HAS_MEMORY = HostImport("host", "has_memory", "", lambda context: context.memory
 def test_a_host_function_without_memory(exports: str) -> None:
     text = WITHOUT_MEMORY.replace('(export "_start")', exports)
     own = Compiler(compiler().engine, lambda linker, _has_files: choose().define(linker, HAS_MEMORY))
-    guest = invocation(guests.HELLO)._replace(module=own.load(WasmSource("guest.wat", text.encode(), text)))
+    guest = replace(invocation(guests.HELLO), module=own.load(WasmSource("guest.wat", text.encode(), text)))
     assert outcome(guest) == ("exit", 0, "")

@@ -215,7 +215,7 @@ def test_a_guest_that_could_block_never_runs_inline(wat: str, given: dict[str, o
         while len(runs) < 50:
             invocation = ModuleUnderTest(wat).invocation([], has_input=False)
             for name, value in given.items():
-                invocation = invocation._replace(**{name: value})  # type: ignore[arg-type]
+                invocation = replace(invocation, **{name: value})  # type: ignore[arg-type]
             guest = sandbox.start(invocation)
             runs.append(guest.outcome is not None)
             await guest.read()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.support import guests
@@ -23,7 +25,7 @@ REACTOR = '(module (memory (export "memory") 1) (func (export "_initialize")) (f
     ids=["command", "instantiated only", "reactor", "reactor, instantiated only"],
 )
 def test_entrypoints(wat: str, entrypoint: bytes | None, expected: tuple[bytes, ...]) -> None:
-    assert invocation(wat)._replace(entrypoint=entrypoint).entrypoints == expected
+    assert replace(invocation(wat), entrypoint=entrypoint).entrypoints == expected
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import os
 import resource
 import struct
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -147,7 +148,7 @@ def test_guests_that_call_out_are_stopped_when_descriptors_are_short(monkeypatch
             ended = asyncio.Queue[None]()
             caller, other = invocation(guests.LOOP), invocation(guests.LOOP, time=0.3)
             session = OutboundSession(OutboundClient(Policy(()), caller.limits, 1), lambda _: None)
-            caller = caller._replace(outbound=session)
+            caller = replace(caller, outbound=session)
             running = [sandbox.start(given, on_end=lambda _: ended.put_nowait(None)) for given in (caller, other)]
             for _ in running:
                 await asyncio.wait_for(ended.get(), 5)

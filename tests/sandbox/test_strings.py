@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -23,7 +24,7 @@ SIZE = 128
 
 def guest(argv: list[bytes], environ: dict[bytes, bytes], size: int | None = SIZE) -> ExecutionContext:
     """A guest with a memory of so many bytes, or without one."""
-    context = ExecutionContext(invocation(guests.HELLO)._replace(argv=argv, environ=environ))
+    context = ExecutionContext(replace(invocation(guests.HELLO), argv=argv, environ=environ))
     context.memory = None if size is None else BytesMemory(size)
     return context
 

@@ -6,6 +6,7 @@ import functools
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import wasmtime
@@ -113,7 +114,7 @@ class WasiCaller:
 @contextmanager
 def gateways(stdin: bytes | int = b"", **limits: float) -> Iterator[tuple[WasiCaller, ExecutionContext]]:
     """The gateway's functions, for a guest without volumes."""
-    context = ExecutionContext(invocation(guests.HELLO, stdin=stdin)._replace(limits=Limits.model_validate(limits)))
+    context = ExecutionContext(replace(invocation(guests.HELLO, stdin=stdin), limits=Limits.model_validate(limits)))
     context.begin()
     with wasmtime.Store(compiler().engine) as store, wasmtime.WasiConfig() as config:
         store.set_epoch_deadline(10**9)

@@ -75,7 +75,6 @@ _memory_size = _bind(_keep_gil, "wasmtime_memory_data_size", c_size_t, _P, _P)
 _EXTERN_MEMORY = 3
 
 _caller_export_get = _bind(_keep_gil, "wasmtime_caller_export_get", c_bool, _P, c_char_p, c_size_t, _P)
-_caller_context = _bind(_keep_gil, "wasmtime_caller_context", _P, _P)
 _memory_data = _bind(_keep_gil, "wasmtime_memory_data", _P, _P, _P)
 _define_func = _bind(
     _keep_gil,
@@ -118,7 +117,7 @@ def run(engine: wasmtime.Engine, context: ExecutionContext) -> Outcome:
     current.context = context
     invocation = context.invocation
     store = _store_new(engine.ptr(), None, None)
-    store_context = _store_context(store)
+    store_context = context.store = _store_context(store)
     _limit(store, store_context, context)
     seconds = 0.0
     memory = 0
@@ -302,9 +301,10 @@ class _CapiMemory(Memory):
 
     __slots__ = ("_context", "_memory")
 
-    def __init__(self, context: int, memory: Any) -> None:
+    def __init__(self, context: int, memory: Any, size: int) -> None:
+        """`size` is the memory's own or less: each access beyond it reads the size anew."""
         self.view = _view(_memory_data(context, memory))
-        self.size = min(_memory_size(context, memory), _MAX_MEMORY)
+        self.size = size
         self._context = context
         self._memory = memory
 
@@ -338,7 +338,7 @@ def _callback(function: HostFunction, parameters: str, failed: int) -> Any:
             arguments[index] |= raw[_WORDS * index + 1] << 32
         context = current.context
         if context is not None and context.memory is None:
-            context.memory = _memory(caller)
+            context.memory = _memory(caller, context)
         try:
             raw[0] = call(function, arguments, failed)
         except Unwind:
@@ -348,8 +348,8 @@ def _callback(function: HostFunction, parameters: str, failed: int) -> Any:
     return callback
 
 
-def _memory(caller: int) -> Memory | None:
+def _memory(caller: int, context: ExecutionContext) -> Memory | None:
     extern = _Extern()
     if not _caller_export_get(caller, b"memory", 6, byref(extern)) or extern.kind != _EXTERN_MEMORY:
         return None
-    return _CapiMemory(_caller_context(caller), byref(extern, _EXTERN_OFFSET))
+    return _CapiMemory(context.store, byref(extern, _EXTERN_OFFSET), context.invocation.module.least_memory)

@@ -59,6 +59,7 @@ class ExecutionContext:
         "running",
         "started_ns",
         "stop_reason",
+        "store",
         "streams",
     )
 
@@ -67,6 +68,8 @@ class ExecutionContext:
         self.is_inline = False
         """Whether the guest runs on the event loop's thread, where it blocks every other request."""
         self.streams = StandardStreams(invocation.stdin, invocation.limits.stderr, invocation.on_stderr)
+        self.store = 0
+        """The C API's context of the guest's store, while the guest runs."""
         self.memory: Memory | None = None
         """The guest's memory; None before the guest is instantiated, and for a module that exports none."""
         self.arguments: StringArray | None = None
@@ -109,9 +112,9 @@ class ExecutionContext:
         self.deadline = self.started_ns / 1e9 + self.invocation.limits.time
 
     def end(self) -> None:
-        """Closes the wake-up descriptor; later calls of `wake` do nothing."""
-        with self._lock:
-            if self._wakeup >= 0:
+        """Closes what the guest has used; later calls of `wake` do nothing."""
+        if self._wakeup >= 0:  # opened by this thread alone
+            with self._lock:
                 os.close(self._wakeup)
                 self._wakeup = -1
         if self._directories:

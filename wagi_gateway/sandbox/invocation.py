@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
@@ -29,7 +30,8 @@ def _discard(_data: bytes) -> None:
     pass
 
 
-class Invocation(NamedTuple):
+@dataclass(slots=True)
+class Invocation:
     """The input of one guest: module, entrypoint, limits, and everything the guest may read or call."""
 
     module: WarmModule
