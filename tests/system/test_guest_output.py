@@ -53,9 +53,7 @@ A, B = b"a" * 40_000, b"b" * 40_000
         ((HEAD[:10], HEAD[10:], b"head in two pieces"), b""),
         (tuple(b"%d," % number for number in range(1000)), HEAD),
     ],
-    ids="head and body|three|first is empty|all but one|crosses 64 KiB|crosses it thrice|large|split head|1000".split(
-        "|"
-    ),
+    ids="head and body|three|first is empty|all but one|crosses 64 KiB|four|large|split head|1000".split("|"),
 )
 def test_all_pieces_of_a_gathered_write(serve: Serve, pieces: tuple[bytes, ...], first: bytes) -> None:
     server = serve(guest("/gathers", "gathers"), gathers=gathers(*pieces, first=first))
