@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.support import guests
 from tests.support.sandbox import invocation
-from wagi_gateway.sandbox.context import ExecutionContext, Unwind, current
+from wagi_gateway.sandbox.context import ExecutionContext, Unwind
 from wagi_gateway.sandbox.host import call
 
 pytestmark = pytest.mark.parametrize("path", ["hot"], indirect=True)
@@ -16,15 +14,11 @@ FAILED = 21
 
 
 @pytest.fixture
-def guest() -> Iterator[ExecutionContext]:
-    """Makes an invocation the current one of this thread."""
-    context = current.context = ExecutionContext(invocation(guests.HELLO))
-    yield context
-    current.context = None
+def guest() -> ExecutionContext:
+    return ExecutionContext(invocation(guests.HELLO))
 
 
-def add(context: ExecutionContext, *arguments: int) -> int:
-    assert context is current.context
+def add(_context: ExecutionContext, *arguments: int) -> int:
     return sum(arguments)
 
 
@@ -36,28 +30,21 @@ def unwind(_context: ExecutionContext) -> int:
     raise Unwind
 
 
-@pytest.mark.usefixtures("guest")
-def test_the_result() -> None:
-    assert call(add, [1, 2], FAILED) == 3
+def test_the_result(guest: ExecutionContext) -> None:
+    assert call(guest, add, [1, 2], FAILED) == 3
 
 
-@pytest.mark.usefixtures("guest")
-def test_a_function_that_raises_fails(caplog: pytest.LogCaptureFixture) -> None:
-    assert call(divide, [1, 0], FAILED) == FAILED
+def test_a_function_that_raises_fails(guest: ExecutionContext, caplog: pytest.LogCaptureFixture) -> None:
+    assert call(guest, divide, [1, 0], FAILED) == FAILED
     assert "a host function failed" in caplog.text
 
 
-@pytest.mark.usefixtures("guest")
-def test_unwinding_passes() -> None:
+def test_unwinding_passes(guest: ExecutionContext) -> None:
     with pytest.raises(Unwind):
-        call(unwind, [], FAILED)
+        call(guest, unwind, [], FAILED)
 
 
 def test_no_call_of_a_guest_that_has_to_end(guest: ExecutionContext) -> None:
     guest.stop("shutdown")
     with pytest.raises(Unwind):
-        call(divide, [1, 0], FAILED)
-
-
-def test_without_a_guest_it_fails() -> None:
-    assert call(add, [1, 2], FAILED) == FAILED
+        call(guest, divide, [1, 0], FAILED)

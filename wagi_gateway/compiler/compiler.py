@@ -32,8 +32,6 @@ from .start_section import defer_start
 _WASI = "wasi_snapshot_preview1"
 _WASMTIME_FUNCTIONS = frozenset(f"{_WASI}.{name}" for name in ("clock_res_get", "clock_time_get", "proc_raise"))
 """The functions of wasmtime's WASI that the gateway does not replace (`sandbox.preview1`)."""
-_PAGE = 64 * 1024
-"""Bytes of a page of memory."""
 _MAX_SHORT_FUNCTION = 128 * 1024
 """Bytes of a function body. Epochs are checked on entry and in loops; a body of this size has room for some ten
 thousand calls in a row, a fifth of a second at worst."""
@@ -67,8 +65,6 @@ class WarmModule:
     """The export to call before all others; None where the module has no start function, or wasmtime calls it."""
     imports: frozenset[str]
     """The import modules, such as `wasi_snapshot_preview1`."""
-    least_memory: int
-    """Bytes of the exported memory at its start; 0 if none is exported."""
     needs_wasi: bool
     """Whether the module calls a function of wasmtime's WASI, which needs a context in the store."""
     is_interruptible: bool
@@ -325,7 +321,6 @@ class Compiler:
             exports=tuple(exported),
             is_reactor="_initialize" in functions,
             start=start,
-            least_memory=_least_memory(externs),
             needs_wasi=has_files or not called.isdisjoint(_WASMTIME_FUNCTIONS),
             imports=imports,
             is_interruptible=not has_files
@@ -361,11 +356,6 @@ def _binary(source: WasmSource) -> bytes:
         return bytes(wasmtime.wat2wasm(data))
     except wasmtime.WasmtimeError as error:
         raise _refuse_uncompiled(error) from None
-
-
-def _least_memory(externs: Externs) -> int:
-    pages = [kind.limits.minimum for name, kind in externs.exports if name == "memory" and isinstance(kind, MemoryType)]
-    return pages[0] * _PAGE if pages else 0
 
 
 def _missing_memory(externs: Externs) -> Problem | None:

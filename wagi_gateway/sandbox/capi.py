@@ -76,6 +76,7 @@ _EXTERN_MEMORY = 3
 
 _caller_export_get = _bind(_keep_gil, "wasmtime_caller_export_get", c_bool, _P, c_char_p, c_size_t, _P)
 _memory_data = _bind(_keep_gil, "wasmtime_memory_data", _P, _P, _P)
+_caller_context = _bind(_keep_gil, "wasmtime_caller_context", _P, _P)
 _define_func = _bind(
     _keep_gil,
     "wasmtime_linker_define_func_unchecked",
@@ -117,7 +118,7 @@ def run(engine: wasmtime.Engine, context: ExecutionContext) -> Outcome:
     current.context = context
     invocation = context.invocation
     store = _store_new(engine.ptr(), None, None)
-    store_context = context.store = _store_context(store)
+    store_context = _store_context(store)
     _limit(store, store_context, context)
     seconds = 0.0
     memory = 0
@@ -301,10 +302,9 @@ class _CapiMemory(Memory):
 
     __slots__ = ("_context", "_memory")
 
-    def __init__(self, context: int, memory: Any, size: int) -> None:
-        """`size` is the memory's own or less: each access beyond it reads the size anew."""
+    def __init__(self, context: int, memory: Any) -> None:
         self.view = _view(_memory_data(context, memory))
-        self.size = size
+        self.size = min(_memory_size(context, memory), _MAX_MEMORY)
         self._context = context
         self._memory = memory
 
@@ -337,10 +337,13 @@ def _callback(function: HostFunction, parameters: str, failed: int) -> Any:
         for index in longs:
             arguments[index] |= raw[_WORDS * index + 1] << 32
         context = current.context
-        if context is not None and context.memory is None:
-            context.memory = _memory(caller, context)
+        if context is None:
+            raw[0] = failed
+            return 0
+        if context.memory is None:
+            context.memory = _memory(caller)
         try:
-            raw[0] = call(function, arguments, failed)
+            raw[0] = call(context, function, arguments, failed)
         except Unwind:
             return int(_trap_new_code(_TRAP_INTERRUPT))
         return 0
@@ -348,8 +351,8 @@ def _callback(function: HostFunction, parameters: str, failed: int) -> Any:
     return callback
 
 
-def _memory(caller: int, context: ExecutionContext) -> Memory | None:
+def _memory(caller: int) -> Memory | None:
     extern = _Extern()
     if not _caller_export_get(caller, b"memory", 6, byref(extern)) or extern.kind != _EXTERN_MEMORY:
         return None
-    return _CapiMemory(context.store, byref(extern, _EXTERN_OFFSET), context.invocation.module.least_memory)
+    return _CapiMemory(_caller_context(caller), byref(extern, _EXTERN_OFFSET))

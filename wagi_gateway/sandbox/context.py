@@ -59,7 +59,6 @@ class ExecutionContext:
         "running",
         "started_ns",
         "stop_reason",
-        "store",
         "streams",
     )
 
@@ -68,8 +67,6 @@ class ExecutionContext:
         self.is_inline = False
         """Whether the guest runs on the event loop's thread, where it blocks every other request."""
         self.streams = StandardStreams(invocation.stdin, invocation.limits.stderr, invocation.on_stderr)
-        self.store = 0
-        """The C API's context of the guest's store, while the guest runs."""
         self.memory: Memory | None = None
         """The guest's memory; None before the guest is instantiated, and for a module that exports none."""
         self.arguments: StringArray | None = None

@@ -35,8 +35,8 @@ def fd_write(context: ExecutionContext, descriptor: int, iovecs: int, count: int
     if count > MAX_IOVECS:
         return errno.INVAL
     try:
-        pieces = _pieces(context, memory, iovecs, count)
         memory.check(written_at, 4)
+        pieces = _pieces(context, memory, iovecs, count)
     except OutOfBounds:
         return errno.FAULT
     write = _write_stdout if stream == STDOUT else _write_stderr
@@ -45,7 +45,7 @@ def fd_write(context: ExecutionContext, descriptor: int, iovecs: int, count: int
         if size:
             write(context, memory, start, size)
             total += size
-    memory.view[written_at : written_at + 4] = _U32.pack(total & 0xFFFFFFFF)
+    _U32.pack_into(memory.view, written_at, total & 0xFFFFFFFF)
     return errno.SUCCESS
 
 
@@ -73,7 +73,7 @@ def fd_read(context: ExecutionContext, descriptor: int, iovecs: int, count: int,
         return errno.FAULT
     except OSError:
         return errno.IO
-    memory.view[read_at : read_at + 4] = _U32.pack(total & 0xFFFFFFFF)
+    _U32.pack_into(memory.view, read_at, total & 0xFFFFFFFF)
     return errno.SUCCESS
 
 
@@ -147,6 +147,11 @@ def _pieces(context: ExecutionContext, memory: Memory, iovecs: int, count: int) 
     """The iovecs: start and size of each piece of memory. Raises OutOfBounds."""
     if count > _IOVECS_PER_CALL:
         context.count_host_call(count // _IOVECS_PER_CALL)
+    memory.check(iovecs, count * _IOVEC.size)
+    if count == 1:  # as most guests write
+        piece = start, size = _IOVEC.unpack_from(memory.view, iovecs)
+        memory.check(start, size)
+        return [piece]
     pieces = list(_IOVEC.iter_unpack(memory.read(iovecs, count * _IOVEC.size)))
     for start, size in pieces:
         if start + size > memory.size:
@@ -157,8 +162,7 @@ def _pieces(context: ExecutionContext, memory: Memory, iovecs: int, count: int) 
 def _write_stdout(context: ExecutionContext, memory: Memory, start: int, size: int) -> None:
     streams = context.streams
     for offset in range(start, start + size, CHUNK):
-        streams.write_stdout(memory.view[offset : min(offset + CHUNK, start + size)].tobytes())
-        if streams.is_full:
+        if streams.write_stdout(memory.view[offset : min(offset + CHUNK, start + size)].tobytes()):
             _wait_for_room(context)
 
 

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable
 from typing import NamedTuple
 
-from .context import ExecutionContext, Unwind, current
+from .context import ExecutionContext, Unwind
 
 logger = logging.getLogger("wagi_gateway")
 
@@ -30,13 +30,10 @@ class HostImport(NamedTuple):
     has_result: bool = True
 
 
-def call(function: HostFunction, arguments: list[int], failed: int) -> int:
+def call(context: ExecutionContext, function: HostFunction, arguments: list[int], failed: int) -> int:
     """Calls a host function. Raises Unwind alone: ctypes would print another exception past the log, and the guest
     would read its own first argument as the result."""
     try:
-        context: ExecutionContext | None = current.context
-        if context is None:
-            return failed
         context.count_host_call()
         return function(context, *arguments)
     except Unwind:

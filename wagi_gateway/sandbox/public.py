@@ -180,10 +180,11 @@ def define(linker: wasmtime.Linker, host: HostImport) -> None:
     def callback(caller: wasmtime.Caller, *arguments: int) -> int | None:
         unsigned = [argument & mask for argument, mask in zip(arguments, masks, strict=True)]
         context = current.context
-        if context is not None:
-            context.memory = _memory(caller)  # a memory may move when it grows
+        if context is None:
+            return host.failed if host.has_result else None
+        context.memory = _memory(caller)  # a memory may move when it grows
         try:
-            result = call(host.function, unsigned, host.failed)
+            result = call(context, host.function, unsigned, host.failed)
         except Unwind:
             raise wasmtime.Trap("ended by the gateway") from None
         return result if host.has_result else None

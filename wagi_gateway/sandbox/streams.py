@@ -91,12 +91,14 @@ class StandardStreams:
         size = os.fstat(self._stdin).st_size if isinstance(self._stdin, int) else len(self._stdin)
         return size - self._stdin_at
 
-    def write_stdout(self, data: bytes) -> None:
-        """Adds a piece of standard output, and wakes the event loop if it waits for one."""
+    def write_stdout(self, data: bytes) -> bool:
+        """Adds a piece of standard output, and wakes the event loop if it waits for one. Returns whether the guest has
+        to wait before its next write."""
         self._stdout.append(data)
         self._stdout_size += len(data) + _PIECE_COST
         if self._waiter is not None:
             self._wake_loop()
+        return self._stdout_size - self._stdout_taken >= CAPACITY
 
     @property
     def is_full(self) -> bool:
