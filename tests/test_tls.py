@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import re
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -134,9 +135,34 @@ def test_versions(server: Server, folder: Path, option: str, is_spoken: bool) ->
     assert (b"ALPN protocol: http/1.1" in result.stdout) == is_spoken
 
 
-def test_plain_http_is_not_answered(server: Server) -> None:
-    assert b"200" not in server.exchange(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+@pytest.mark.parametrize(
+    "request_",
+    [b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", b"POST /x HTTP/1.0\r\nContent-Length: 9\r\n\r\n", b"PROPFIND / ", b"g"],
+    ids=["GET", "POST", "incomplete", "a letter"],
+)
+def test_plain_http_on_the_port_of_https(server: Server, request_: bytes) -> None:
+    answer = server.exchange(request_)
+    assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert answer.endswith(b"\r\n\r\nThe plain HTTP request was sent to HTTPS port\n")
+    server.wait_for_log(r'WARNING .*client=127\.0\.0\.1 reason="The plain HTTP request was sent to HTTPS port"')
     assert "Traceback" not in server.log
+
+
+@pytest.mark.parametrize("data", [b"", b"\x00", b"\x16\x03\x01\x00\x05hello", b" GET / HTTP/1.1\r\n\r\n"], ids=repr)
+def test_what_is_neither_tls_nor_http_is_not_answered(server: Server, folder: Path, data: bytes) -> None:
+    with server.connect() as connection:
+        connection.sendall(data)
+        connection.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(ConnectionResetError):
+            assert b"HTTP" not in connection.recv(65536)
+    assert names(server, folder) == ["localhost"]
+    assert "Traceback" not in server.log
+
+
+def test_a_client_that_says_nothing_has_head_time(folder: Path, cache: Path) -> None:
+    with running(folder, configuration(head_time="1s"), cache=cache) as server:
+        assert b"HTTP" not in server.exchange(b"", timeout=30)
+        assert names(server, folder) == ["localhost"]
 
 
 def test_certificate_and_key_in_one_file(folder: Path, cache: Path) -> None:

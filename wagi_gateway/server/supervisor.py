@@ -22,6 +22,7 @@ from ..observe.process_registry import ProcessRegistry
 from ..observe.shared_counters import SharedCounters
 from ..site.site import Site, release
 from .listener import url
+from .once import Once
 from .signals import IGNORED_SIGNALS, HangupHandler, ignore
 from .uvicorn_config import UvicornConfig
 from .worker import OnReady
@@ -78,6 +79,7 @@ class Supervisor:
         self._on_ready = on_ready
         self._on_stop = on_stop
         self._registry = registry
+        self._may_notice = Once()
         self._started_with = site.config
         self._log = site.log
 
@@ -114,6 +116,7 @@ class Supervisor:
     def close(self) -> None:
         """Releases what the workers shared. Called after `run`."""
         self._site.close()
+        self._may_notice.close()
 
     def reload(self) -> ReloadResult:
         """Reads the configuration anew and has all workers serve it. Called on another thread. Raises StartupError."""
@@ -269,7 +272,7 @@ class Supervisor:
         counters = None
         try:
             counters = SharedCounters() if self._registry else None
-            worker = WorkerProcess(self._config, self._file, self._listener, counters)
+            worker = WorkerProcess(self._config, self._file, self._listener, counters, may_notice=self._may_notice)
             worker.start()
         except OSError as error:
             log.logger.error("no worker can be started: %s", error.strerror or error)
