@@ -29,6 +29,8 @@ hypothesis.settings.register_profile("bounded by count alone", deadline=None)
 hypothesis.settings.load_profile("bounded by count alone")
 START = 60.0
 """Seconds until a server is ready, at most, with compilation on a slow machine."""
+READY = re.compile(r'Ready: serving on ([^\s"]+)')
+"""The server's line, or record, with its URL."""
 UNMEASURED = {"COVERAGE_PROCESS_CONFIG": ""}
 """The environment of a process that cannot write coverage data."""
 INSTALLATION = 900.0
@@ -165,9 +167,13 @@ def running(
         ready = threading.Event()
         reader = threading.Thread(target=_read, args=(process, lines, ready))
         reader.start()
-        assert ready.wait(START), f"not ready in {START} s:\n{log_path.read_text()}"
+        is_json = "json" in arguments or 'format = "json"' in path.read_text()
+        if is_json:
+            wait_until(lambda: process.poll() is not None or READY.search(log_path.read_text()) is not None, START)
+        else:
+            assert ready.wait(START), f"not ready in {START} s:\n{log_path.read_text()}"
         assert process.poll() is None, f"exited with {process.returncode}:\n{log_path.read_text()}"
-        url = lines[-1].removeprefix("Ready: serving on ")
+        url = READY.findall(log_path.read_text() if is_json else lines[-1])[0]
         client = stack.enter_context(httpx.Client(timeout=60, trust_env=False))
         yield Server(process, url, lines, log_path, client)
 

@@ -42,8 +42,7 @@ class WorkerProcess:
         file: ConfigFile,
         listener: socket.socket,
         counters: SharedCounters | None = None,
-        *,
-        may_notice: Once,
+        may_notice: Once | None = None,
     ) -> None:
         """Creates a worker, not started, that serves `file` on `listener` and writes its metrics to `counters`.
 
@@ -51,9 +50,8 @@ class WorkerProcess:
         """
         self.pipe, self._child_pipe = _spawn.Pipe()
         """The supervisor's end of the pipe; it reads as closed when the worker has died."""
-        self.process = _spawn.Process(
-            target=_run, args=(config, file, listener, self._child_pipe, counters, may_notice)
-        )
+        arguments = (config, file, listener, self._child_pipe, counters, may_notice)
+        self.process = _spawn.Process(target=_run, args=arguments)
 
     @property
     def pid(self) -> int | None:
@@ -124,7 +122,7 @@ def _run(
     listener: socket.socket,
     pipe: Connection,
     counters: SharedCounters | None,
-    may_notice: Once,
+    may_notice: Once | None,
 ) -> None:
     """The child process's main function."""
     config.configure_logging()
@@ -135,7 +133,7 @@ def _run(
 
 
 def _create_app(
-    file: ConfigFile, counters: SharedCounters | None, may_notice: Once, stopping: threading.Event
+    file: ConfigFile, counters: SharedCounters | None, may_notice: Once | None, stopping: threading.Event
 ) -> Application:
     # A terminal sends these signals to all processes of a group, and pkill(1) to all of a name: the supervisor acts.
     ignore(signal.SIGHUP, signal.SIGQUIT, *IGNORED_SIGNALS)
@@ -145,7 +143,9 @@ def _create_app(
     threading.Thread(target=_end_with_supervisor, name="supervisor", daemon=True).start()
     try:
         site = load(file, cancelled=stopping)
-        return create_app(site, metrics=WorkerMetrics(counters) if counters else None, may_notice=may_notice)
+        return create_app(
+            site, metrics=WorkerMetrics(counters) if counters else None, may_notice=may_notice or (lambda: True)
+        )
     except LoadCancelled:
         raise SystemExit(0) from None
     except StartupError as error:
