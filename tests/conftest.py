@@ -164,27 +164,26 @@ def running(
         )
         stack.callback(_stop, process)
         lines: list[str] = []
-        ready = threading.Event()
-        reader = threading.Thread(target=_read, args=(process, lines, ready))
+        reader = threading.Thread(target=_read, args=(process, lines))
         reader.start()
-        is_json = "json" in arguments or 'format = "json"' in path.read_text()
-        if is_json:
-            wait_until(lambda: process.poll() is not None or READY.search(log_path.read_text()) is not None, START)
-        else:
-            assert ready.wait(START), f"not ready in {START} s:\n{log_path.read_text()}"
+
+        def find_ready() -> list[str]:  # in the log, if that is JSON
+            return READY.findall("\n".join(lines)) or READY.findall(log_path.read_text())
+
+        def has_begun() -> bool:
+            return bool(find_ready()) or process.poll() is not None
+
+        wait_until(has_begun, START, lambda: f"not ready in {START} s:\n{log_path.read_text()}")
         assert process.poll() is None, f"exited with {process.returncode}:\n{log_path.read_text()}"
-        url = READY.findall(log_path.read_text() if is_json else lines[-1])[0]
+        url = find_ready()[-1]
         client = stack.enter_context(httpx.Client(timeout=60, trust_env=False))
         yield Server(process, url, lines, log_path, client)
 
 
-def _read(process: subprocess.Popen[str], lines: list[str], ready: threading.Event) -> None:
+def _read(process: subprocess.Popen[str], lines: list[str]) -> None:
     assert process.stdout
     for line in process.stdout:
-        lines.append(line.rstrip("\n"))
-        if line.startswith("Ready: serving on "):
-            ready.set()
-    ready.set()
+        lines.append(line.rstrip("\n"))  # noqa: PERF401 - other threads read the lines so far
 
 
 def _stop(process: subprocess.Popen[str]) -> None:
