@@ -29,6 +29,8 @@ hypothesis.settings.register_profile("bounded by count alone", deadline=None)
 hypothesis.settings.load_profile("bounded by count alone")
 START = 60.0
 """Seconds until a server is ready, at most, with compilation on a slow machine."""
+READY = re.compile(r'Ready: serving on ([^\s"]+)')
+"""The server's line, or record, with its URL."""
 UNMEASURED = {"COVERAGE_PROCESS_CONFIG": ""}
 """The environment of a process that cannot write coverage data."""
 INSTALLATION = 900.0
@@ -162,23 +164,26 @@ def running(
         )
         stack.callback(_stop, process)
         lines: list[str] = []
-        ready = threading.Event()
-        reader = threading.Thread(target=_read, args=(process, lines, ready))
+        reader = threading.Thread(target=_read, args=(process, lines))
         reader.start()
-        assert ready.wait(START), f"not ready in {START} s:\n{log_path.read_text()}"
+
+        def find_ready() -> list[str]:  # in the log, if that is JSON
+            return READY.findall("\n".join(lines)) or READY.findall(log_path.read_text())
+
+        def has_begun() -> bool:
+            return bool(find_ready()) or process.poll() is not None
+
+        wait_until(has_begun, START, lambda: f"not ready in {START} s:\n{log_path.read_text()}")
         assert process.poll() is None, f"exited with {process.returncode}:\n{log_path.read_text()}"
-        url = lines[-1].removeprefix("Ready: serving on ")
+        url = find_ready()[-1]
         client = stack.enter_context(httpx.Client(timeout=60, trust_env=False))
         yield Server(process, url, lines, log_path, client)
 
 
-def _read(process: subprocess.Popen[str], lines: list[str], ready: threading.Event) -> None:
+def _read(process: subprocess.Popen[str], lines: list[str]) -> None:
     assert process.stdout
     for line in process.stdout:
-        lines.append(line.rstrip("\n"))
-        if line.startswith("Ready: serving on "):
-            ready.set()
-    ready.set()
+        lines.append(line.rstrip("\n"))  # noqa: PERF401 - other threads read the lines so far
 
 
 def _stop(process: subprocess.Popen[str]) -> None:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import re
 import signal
+import socket
 import ssl
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import cast
 
@@ -19,8 +24,10 @@ from tests.conftest import Server, running, wait_until
 from tests.support.config import config, module
 from tests.support.env_guest import ENV, seen
 from wagi_gateway import tls
+from wagi_gateway.config.file import read_config
 from wagi_gateway.config.settings import ServerConfig as Settings
 from wagi_gateway.errors import StartupError
+from wagi_gateway.site.load import load
 
 
 def configuration(**settings: object) -> str:
@@ -43,8 +50,9 @@ def folder(tmp_path: Path, authority: trustme.CA) -> Path:
     return tmp_path
 
 
-def issue(folder: Path, authority: trustme.CA, *names: str) -> None:
-    issued = authority.issue_cert(*names)
+def issue(folder: Path, authority: trustme.CA, *names: str, days: float = 90) -> None:
+    ends = datetime.now(UTC) + timedelta(days=days)
+    issued = authority.issue_cert(*names, common_name=names[0], not_before=ends - timedelta(days=365), not_after=ends)
     (folder / "certificate.pem").write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
     issued.private_key_pem.write_to_path(str(folder / "key.pem"))
 
@@ -127,9 +135,34 @@ def test_versions(server: Server, folder: Path, option: str, is_spoken: bool) ->
     assert (b"ALPN protocol: http/1.1" in result.stdout) == is_spoken
 
 
-def test_plain_http_is_not_answered(server: Server) -> None:
-    assert b"200" not in server.exchange(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+@pytest.mark.parametrize(
+    "request_",
+    [b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", b"POST /x HTTP/1.0\r\nContent-Length: 9\r\n\r\n", b"PROPFIND / ", b"g"],
+    ids=["GET", "POST", "incomplete", "a letter"],
+)
+def test_plain_http_on_the_port_of_https(server: Server, request_: bytes) -> None:
+    answer = server.exchange(request_)
+    assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert answer.endswith(b"\r\n\r\nThe plain HTTP request was sent to HTTPS port\n")
+    server.wait_for_log(r'WARNING .*client=127\.0\.0\.1 reason="The plain HTTP request was sent to HTTPS port"')
     assert "Traceback" not in server.log
+
+
+@pytest.mark.parametrize("data", [b"", b"\x00", b"\x16\x03\x01\x00\x05hello", b" GET / HTTP/1.1\r\n\r\n"], ids=repr)
+def test_what_is_neither_tls_nor_http_is_not_answered(server: Server, folder: Path, data: bytes) -> None:
+    with server.connect() as connection:
+        connection.sendall(data)
+        connection.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(ConnectionResetError):
+            assert b"HTTP" not in connection.recv(65536)
+    assert names(server, folder) == ["localhost"]
+    assert "Traceback" not in server.log
+
+
+def test_a_client_that_says_nothing_has_head_time(folder: Path, cache: Path) -> None:
+    with running(folder, configuration(head_time="1s"), cache=cache) as server:
+        assert b"HTTP" not in server.exchange(b"", timeout=30)
+        assert names(server, folder) == ["localhost"]
 
 
 def test_certificate_and_key_in_one_file(folder: Path, cache: Path) -> None:
@@ -209,6 +242,7 @@ BROKEN = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
         ("key.pem", None, 'server.tls_key = "key.pem": cannot be read: No such file or directory'),
         ("certificate.pem", None, 'server.tls_cert = "certificate.pem": cannot be read: No such file or directory'),
         ("key.pem", b"", 'server.tls_key = "key.pem": there is no private key in it'),
+        ("key.pem", b" \n", 'server.tls_key = "key.pem": there is no private key in it (PEM); it is empty'),
         ("certificate.pem", b"\xff", 'server.tls_cert = "certificate.pem": there is no certificate in it'),
         ("key.pem", ENCRYPTED, 'server.tls_key = "key.pem": the private key has a passphrase'),
         ("certificate.pem", BROKEN, 'server.tls_cert = "certificate.pem": the certificate is damaged'),
@@ -256,3 +290,123 @@ def test_check_names_the_file(folder: Path, cache: Path) -> None:
     result = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     assert result.returncode == 1
     assert 'server.tls_key = "key.pem": cannot be read: No such file or directory' in result.stdout
+
+
+def issued(folder: Path, name: str, key: str) -> tuple[bytes, bytes]:
+    """A self-signed certificate and its key, as `openssl req` makes them for `rsa:2048` or a curve."""
+    kind = ["-newkey", key] if ":" in key else ["-newkey", "ec", "-pkeyopt", f"ec_paramgen_curve:{key}"]
+    files = [folder / f"{name}.crt", folder / f"{name}.key"]
+    command = ["openssl", "req", "-x509", *kind, "-noenc", "-out", str(files[0]), "-keyout", str(files[1])]
+    subprocess.run([*command, "-subj", f"/CN={name}"], check=True, capture_output=True, timeout=60)
+    return files[0].read_bytes(), files[1].read_bytes()
+
+
+def converted(folder: Path, *arguments: str) -> bytes:
+    """The certificate and key of the folder after a command of openssl."""
+    command = ["openssl", *arguments]
+    return subprocess.run(command, check=True, capture_output=True, cwd=folder, timeout=60).stdout
+
+
+PKCS12 = ["pkcs12", "-export", "-in", "certificate.pem", "-inkey", "key.pem", "-passout", "pass:"]
+
+
+@pytest.mark.parametrize(
+    ("name", "command", "what"),
+    [
+        ("tls_cert", ["x509", "-trustout", "-in", "certificate.pem"], "openssl x509 -in certificate.pem -out NEW.pem"),
+        ("tls_cert", ["x509", "-outform", "DER", "-in", "certificate.pem"], "DER form.*openssl x509 -inform DER"),
+        ("tls_cert", ["crl2pkcs7", "-nocrl", "-certfile", "certificate.pem"], "openssl pkcs7 -print_certs"),
+        ("tls_cert", PKCS12, "openssl pkcs12 -in certificate.pem"),
+        ("tls_cert", ["req", "-new", "-key", "key.pem", "-subj", "/CN=a"], "no certificate in it.*the request for one"),
+        ("tls_cert", ["pkey", "-in", "key.pem"], "no certificate in it.*a private key, which belongs into tls_key"),
+        ("tls_key", ["pkey", "-in", "key.pem", "-pubout"], "no private key in it.*a public key"),
+        ("tls_key", ["pkey", "-in", "key.pem", "-outform", "DER"], "DER form.*openssl pkey -inform DER"),
+        ("tls_key", ["x509", "-in", "certificate.pem"], "no private key in it.*a certificate, which belongs into"),
+        ("tls_key", PKCS12, "openssl pkcs12 -in key.pem"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else value,
+)
+def test_another_form_gets_the_command_that_converts_it(folder: Path, name: str, command: list[str], what: str) -> None:
+    file = "certificate.pem" if name == "tls_cert" else "key.pem"
+    (folder / file).write_bytes(converted(folder, *command))
+    with pytest.raises(StartupError, match=rf'server\.{name} = "{file}": .*{what}'):
+        tls.read(settings(folder), folder)
+
+
+def test_a_key_of_openssh(folder: Path) -> None:
+    (folder / "key.pem").write_text("-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n")
+    with pytest.raises(StartupError, match=r"ssh-keygen -p -m PEM -f key\.pem"):
+        tls.read(settings(folder), folder)
+
+
+def test_a_key_that_is_too_small(folder: Path) -> None:
+    certificate, key = issued(folder, "small", "rsa:1024")
+    (folder / "certificate.pem").write_bytes(certificate)
+    (folder / "key.pem").write_bytes(key)
+    with pytest.raises(StartupError, match=r'"certificate\.pem": the certificate\'s key is too small .*2048 bits'):
+        tls.read(settings(folder), folder)
+
+
+@pytest.mark.parametrize("key", ["rsa:2048", "P-256"])
+def test_a_key_of_another_kind(folder: Path, key: str) -> None:
+    (folder / "certificate.pem").write_bytes(issued(folder, "one", key)[0])
+    (folder / "key.pem").write_bytes(issued(folder, "two", "P-384" if ":" in key else "rsa:2048")[1])
+    with pytest.raises(StartupError, match=r'"key\.pem": the private key is not that of the certificate'):
+        tls.read(settings(folder), folder)
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(4))), ids=str)
+def test_a_chain_in_any_order(tmp_path: Path, order: tuple[int, ...]) -> None:
+    root = trustme.CA()
+    middle = root.create_child_ca()
+    lower = middle.create_child_ca()
+    leaf = lower.issue_cert("localhost")
+    leaf.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
+    chain = [leaf.cert_chain_pems[0], lower.cert_pem, middle.cert_pem, root.cert_pem]
+    (tmp_path / "certificate.pem").write_bytes(b"".join(chain[index].bytes() for index in order))
+    pem = tls.read(settings(tmp_path), tmp_path)
+    sent = re.findall(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", pem, re.DOTALL)
+    assert sent == [blob.bytes().strip() for blob in chain]
+    root.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
+    assert handshake(tls.Certificate(pem).context, trusting(tmp_path), "localhost") == "localhost"
+
+
+@pytest.mark.parametrize(
+    ("days", "what"),
+    [
+        (-10, 'of "a" expired on '),
+        (0.5, 'of "a" expires in less than a day, on '),
+        (12.5, 'of "a" expires in 12 days, on '),
+        (14.5, None),
+    ],
+    ids=str,
+)
+def test_an_expired_certificate_is_warned_of(
+    tmp_path: Path, authority: trustme.CA, cache: Path, days: float, what: str | None
+) -> None:
+    (tmp_path / "env.wat").write_text(ENV)
+    issue(tmp_path, authority, "a", days=days)
+    (tmp_path / "modules.toml").write_text(configuration())
+    with contextlib.closing(load(read_config(tmp_path / "modules.toml", {"cache": {"directory": str(cache)}}))) as site:
+        found = [warning.what for warning in site.warnings if "tls_cert" in warning.what]
+        expires = site.served().tls_not_after
+    assert [what is not None and what in text for text in found] == ([True] if what else [])
+    assert expires is not None
+    assert abs(expires - time.time() - days * 86400) < 3600
+
+
+def test_an_expired_certificate_at_a_reload_and_in_the_metrics(
+    folder: Path, authority: trustme.CA, cache: Path
+) -> None:
+    with running(folder, configuration(), "--admin", f"unix:{folder}/admin", cache=cache) as server:
+        admin = httpx.Client(transport=httpx.HTTPTransport(uds=f"{folder}/admin"), base_url="http://localhost")
+        with admin:
+            before = re.search(r"^wagi_tls_not_after_seconds (\S+)$", admin.get("/metrics").text, re.MULTILINE)
+            issue(folder, authority, "localhost", days=-1)
+            server.process.send_signal(signal.SIGHUP)
+            server.wait_for_log(r'WARNING reload: .*server\.tls_cert = "certificate\.pem": .* expired on ')
+            server.wait_for_log("reloaded: ")
+            after = re.search(r"^wagi_tls_not_after_seconds (\S+)$", admin.get("/metrics").text, re.MULTILINE)
+    assert before
+    assert after
+    assert float(after[1]) < time.time() < float(before[1])

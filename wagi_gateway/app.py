@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -33,11 +33,13 @@ def create_app(
     read: Read | None = None,
     on_reload: OnReload = lambda _site, _error: None,
     metrics: WorkerMetrics | None = None,
+    may_notice: Callable[[], bool] = lambda: True,
 ) -> Application:
     """Creates the application for a `modules.toml`, a configuration or a loaded site, for any ASGI server.
 
     `read` reads the configuration for a reload; by default it reads the same file. `on_reload` is called after each
-    reload, with the new site or the error. Without `metrics` nothing is counted. Raises StartupError with all problems.
+    reload, with the new site or the error. Without `metrics` nothing is counted. `may_notice` allows a warning that
+    is for one process of several to write. Raises StartupError with all problems.
 
         app = create_app("modules.toml")
     """
@@ -46,7 +48,7 @@ def create_app(
     if isinstance(config, ConfigFile):
         read = read or functools.partial(read_config, config.path, None, config.settings)
         config = load(config)
-    gateway = Gateway(config, metrics)
+    gateway = Gateway(config, metrics, may_notice)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:

@@ -2,22 +2,63 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
 import ssl
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from .config.settings import ServerConfig
 from .errors import Problem, StartupError
+from .x509 import X509, decode, in_order, memory_file
 
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 _KEY = re.compile(
-    rb"-----BEGIN (?P<encrypted>ENCRYPTED )?(?:[A-Z]+ )?PRIVATE KEY-----(?P<header>\s+Proc-Type: 4,ENCRYPTED)?"
-    rb".*?-----END [A-Z ]*PRIVATE KEY-----",
+    rb"-----BEGIN (?P<encrypted>ENCRYPTED )?(?:(?!OPENSSH)[A-Z]+ )?PRIVATE KEY-----"
+    rb"(?P<header>\s+Proc-Type: 4,ENCRYPTED)?.*?-----END [A-Z ]*PRIVATE KEY-----",
     re.DOTALL,
 )
+_CONVERTIBLE = (
+    (
+        re.compile(rb"-----BEGIN (?:TRUSTED|X509) CERTIFICATE-----"),
+        "holds a certificate in a form of OpenSSL's own; convert it: openssl x509 -in {file} -out NEW.pem",
+    ),
+    (
+        re.compile(rb"-----BEGIN (?:PKCS7|CMS)-----"),
+        "holds PKCS#7; convert it: openssl pkcs7 -print_certs -in {file} -out NEW.pem",
+    ),
+    (
+        re.compile(rb"-----BEGIN OPENSSH PRIVATE KEY-----"),
+        "holds a key in the form of OpenSSH; convert it: ssh-keygen -p -m PEM -f {file}",
+    ),
+    (
+        re.compile(rb"\A0[\x80-\x84].{0,4}\x02\x01\x03", re.DOTALL),
+        "is PKCS#12; convert it: openssl pkcs12 -in {file} -nodes -out NEW.pem",
+    ),
+    (
+        re.compile(rb"\A0(?:[\x80-\x84]|.\x02\x01)", re.DOTALL),
+        "is in DER form; convert it to PEM: openssl {command} -inform DER -in {file}",
+    ),
+    (re.compile(rb"\A(?:\xff\xfe|\xfe\xff)"), "is UTF-16 text; save it as UTF-8"),
+)
+"""Forms of certificates and keys that are not read, and the command that converts each."""
+_OTHER_CONTENT = {
+    "tls_cert": (
+        (re.compile(rb"-----BEGIN (?:NEW )?CERTIFICATE REQUEST-----"), "it holds the request for one"),
+        (re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----"), "it holds a private key, which belongs into tls_key"),
+    ),
+    "tls_key": (
+        (re.compile(rb"-----BEGIN [A-Z ]*PUBLIC KEY-----"), "it holds a public key"),
+        (re.compile(rb"-----BEGIN CERTIFICATE-----"), "it holds a certificate, which belongs into tls_cert"),
+    ),
+}
+_MISMATCHES = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
+"""OpenSSL's reasons for a key of another certificate; the last one for a key of another kind, such as RSA and EC."""
+_WEAK = {
+    "EE_KEY_TOO_SMALL": "the certificate's key is too small",
+    "CA_KEY_TOO_SMALL": "the key of an authority in the chain is too small",
+    "CA_MD_TOO_WEAK": "a certificate in the chain has a weak signature, such as SHA-1",
+}
+"""OpenSSL's reasons for a certificate below the system's security level."""
 
 
 # The server's certificate
@@ -39,6 +80,8 @@ class Certificate:
 def read(settings: ServerConfig, base: Path) -> bytes:
     """Reads the key and the certificate chain as one PEM text, and checks that they belong together.
 
+    The certificates may be in any order: the text begins with that of the key.
+
     Raises StartupError, whose problem names the file.
     """
     certificate = settings.tls_cert
@@ -46,28 +89,65 @@ def read(settings: ServerConfig, base: Path) -> bytes:
         raise StartupError(Problem("", f'server.tls_key = "{settings.tls_key}": there is no server.tls_cert beside it'))
     pem = _read("tls_cert", certificate, base)
     chain = _CERTIFICATE.findall(pem)
-    if not chain:
-        raise _refusal("tls_cert", certificate, "there is no certificate in it (PEM)")
+    if other := _other_form("tls_cert", certificate, pem, is_needed=not chain):
+        raise _refusal("tls_cert", certificate, other)
     name, file = ("tls_key", settings.tls_key) if settings.tls_key else ("tls_cert", certificate)
     key = _read(name, file, base) if settings.tls_key else pem
     found = _KEY.search(key)
     if not found:
-        hint = "" if settings.tls_key else "; name its file in server.tls_key"
-        raise _refusal(name, file, f"there is no private key in it (PEM){hint}")
+        hint = "there is no private key in it (PEM); name its file in server.tls_key"
+        other = _other_form("tls_key", file, key, is_needed=True) if settings.tls_key else hint
+        raise _refusal(name, file, other or hint)
     if found["encrypted"] or found["header"]:
-        raise _refusal(name, file, "the private key has a passphrase; nobody is there to type it")
+        what = "the private key has a passphrase, which the gateway cannot ask for"
+        raise _refusal(name, file, f"{what}: openssl pkey -in {file} -out NEW.pem")
     try:
         _server_context().load_verify_locations(cadata=b"\n".join(chain).decode("ascii"))
     except (ssl.SSLError, ValueError):
-        raise _refusal("tls_cert", certificate, "the certificate is damaged, or of a kind nobody knows") from None
-    both = b"\n".join((found[0], *chain, b""))
+        what = "the certificate is damaged, or of a kind that OpenSSL does not know"
+        raise _refusal("tls_cert", certificate, what) from None
     try:
-        _load(_server_context(), both)
+        leaf = _leaf(found[0], chain)
     except ssl.SSLError as error:
-        is_other = error.reason == "KEY_VALUES_MISMATCH"
-        what = "is not that of the certificate" if is_other else "is damaged, or of a kind nobody knows"
-        raise _refusal(name, file, f"the private key {what}") from None
-    return both
+        if weakness := _WEAK.get(error.reason):
+            what = f"{weakness} for the security level of this system's OpenSSL; have another one issued"
+            raise _refusal("tls_cert", certificate, f"{what} (RSA with 2048 bits, or EC P-256)") from None
+        raise _refusal(name, file, "the private key is damaged, or of a kind that OpenSSL does not know") from None
+    if leaf is None:
+        raise _refusal(name, file, f"the private key is not that of the certificate in {certificate}")
+    return b"\n".join((found[0], *in_order(leaf, chain), b""))
+
+
+def certificates(pem: bytes) -> list[X509]:
+    """The decoded certificates of a result of `read`, in its order."""
+    return [found for one in _CERTIFICATE.findall(pem) if (found := decode(one))]
+
+
+def _leaf(key: bytes, chain: list[bytes]) -> bytes | None:
+    """The certificate of a private key; None if it is not in the chain. Raises ssl.SSLError."""
+    for certificate in chain:
+        try:
+            _load(_server_context(), b"\n".join((key, certificate, *chain, b"")))
+        except ssl.SSLError as error:
+            if error.reason not in _MISMATCHES:
+                raise
+        else:
+            return certificate
+    return None
+
+
+def _other_form(name: str, file: str, data: bytes, *, is_needed: bool) -> str | None:
+    """What is wrong with the form of a file; with `is_needed` there is no certificate, or key, in PEM form in it."""
+    for pattern, advice in _CONVERTIBLE:
+        if pattern.search(data):
+            return advice.format(file=file, command="x509" if name == "tls_cert" else "pkey")
+    if not is_needed:
+        return None
+    missing = f"there is no {'certificate' if name == 'tls_cert' else 'private key'} in it (PEM)"
+    content = "it is empty" if not data.strip() else None
+    for pattern, words in _OTHER_CONTENT[name]:
+        content = content or (words if pattern.search(data) else None)
+    return f"{missing}; {content}" if content else missing
 
 
 def _server_context() -> ssl.SSLContext:
@@ -81,23 +161,10 @@ def _server_context() -> ssl.SSLContext:
 def _load(context: ssl.SSLContext, pem: bytes) -> None:
     """Loads a certificate chain and its key into a context. Raises ssl.SSLError.
 
-    OpenSSL only reads files. The checked text goes into a file in memory, because a renewal may be writing the files of
-    the configuration.
+    The checked text goes into a file in memory, because a renewal may be writing the files of the configuration.
     """
-    with _memory_file(pem) as path:
+    with memory_file(pem) as path:
         context.load_cert_chain(path)
-
-
-@contextlib.contextmanager
-def _memory_file(data: bytes) -> Iterator[str]:
-    """The path of a file in memory (memfd_create(2))."""
-    descriptor = os.memfd_create("certificate", os.MFD_CLOEXEC)
-    try:
-        with open(descriptor, "wb", closefd=False) as file:
-            file.write(data)
-        yield f"/proc/self/fd/{descriptor}"
-    finally:
-        os.close(descriptor)
 
 
 def _read(name: str, file: str, base: Path) -> bytes:

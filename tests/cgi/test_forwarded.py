@@ -8,7 +8,7 @@ from ipaddress import ip_network
 import pytest
 
 from tests.support.request_head import REQUEST
-from wagi_gateway.cgi.forwarded import Proxies, apply_forwarded
+from wagi_gateway.cgi.forwarded import Proxies, apply_forwarded, ignored_proxy
 from wagi_gateway.cgi.request import RequestHead
 
 TRUSTED = (ip_network("192.0.2.7"), ip_network("10.0.0.0/8"), ip_network("2001:db8::/32"))
@@ -99,3 +99,28 @@ def test_unix_is_no_address() -> None:
 
 def test_a_mapped_peer_is_the_same_peer() -> None:
     assert apply_forwarded(request("::ffff:10.1.2.3", **{"for": "6.6.6.6"}), TRUSTED).client == ("6.6.6.6", 0)
+
+
+@pytest.mark.parametrize(
+    ("client", "server", "trusted", "expected"),
+    [
+        (("127.0.0.1", 1), ("127.0.0.1", 80), (), "127.0.0.1"),
+        (("::1", 1), ("::1", 80), (), "::1"),
+        (("::ffff:10.0.0.1", 1), ("::", 80), (), "10.0.0.1"),
+        (("10.0.0.1", 1), ("10.0.0.2", 80), (ip_network("127.0.0.0/8"),), "10.0.0.1"),
+        (("10.0.0.1", 1), ("10.0.0.2", 80), (ip_network("10.0.0.0/8"),), None),
+        (("8.8.8.8", 1), ("10.0.0.2", 80), (), None),
+        (("testclient", 1), ("testserver", 80), (), None),
+        (None, ("/run/s", None), (), "unix"),
+        (None, ("/run/s", None), ("unix",), None),
+        (None, None, (), None),
+    ],
+    ids=str,
+)
+def test_a_proxy_that_is_not_named(
+    client: tuple[str, int] | None,
+    server: tuple[str, int | None] | None,
+    trusted: tuple[Proxies, ...],
+    expected: str | None,
+) -> None:
+    assert ignored_proxy(replace(REQUEST, client=client, server=server), trusted) == expected

@@ -7,9 +7,9 @@ import http.client
 import httpx
 import pytest
 
-from tests.conftest import ROOT, Serve, Server
+from tests.conftest import ROOT, Serve, Server, wait_until
 from tests.support import guests
-from tests.support.config import module
+from tests.support.config import guest, module
 
 ENV = ROOT / "samples" / "c" / "env.wasm"
 ECHO = ENV.with_name("echo.wasm")
@@ -258,3 +258,13 @@ def test_trailers_are_not_variables(serve: Serve) -> None:
     )
     assert b"CONTENT_LENGTH=3" in answer
     assert b"evil" not in answer
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_reverse_proxy_that_is_not_named_is_warned_of_once(serve: Serve, workers: int) -> None:
+    server = serve(f"[server]\nworkers = {workers}\n" + guest("/hello", "hello"), hello=guests.HELLO)
+    for _ in range(40):
+        httpx.get(server.url + "/hello", headers={"x-forwarded-for": "192.0.2.1"}, trust_env=False)
+    wait_until(lambda: server.log.count("GET /hello") == 40)
+    server.wait_for_log(r'X-Forwarded-For from 127\.0\.0\.1 is ignored; .*\["127\.0\.0\.1"\]')
+    assert server.log.count("is ignored") == 1

@@ -5,12 +5,18 @@ from __future__ import annotations
 import json
 import logging
 import re
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from tests.conftest import Serve
+from tests.support import guests
+from tests.support.config import guest
 from wagi_gateway.observe.log import GUEST, JsonFormatter, TextFormatter, escape
+from wagi_gateway.version import __version__
 
 
 def record(message: str, name: str = "wagi_gateway", **fields: object) -> logging.LogRecord:
@@ -93,3 +99,49 @@ def test_the_fields_that_no_line_has_are_disabled_in_a_configured_process_alone(
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout == "True None\n"
+
+
+REQUEST_LINE = b"GET /a%20b?token=x HTTP/1.1\r\nHost: h.example:8\r\nUser-Agent: " + b"u\xff" * 900 + b"\r\n"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_json_log_is_json_from_its_first_line_to_its_last(serve: Serve, workers: int) -> None:
+    config = f'[log]\nformat = "json"\n[server]\nworkers = {workers}\n' + guest("/hello", "hello")
+    server = serve(config, hello=guests.HELLO)
+    server.exchange(REQUEST_LINE + b"Connection: close\r\n\r\n")
+    server.exchange(b"GET / HTTP/1.0\r\n\r\n")
+    server.wait_for_log('"GET /"')
+    server.process.send_signal(signal.SIGHUP)
+    server.wait_for_log("reloaded: ")
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(30) == 0
+    records = [json.loads(line) for line in server.log_path.read_text().splitlines()]
+    assert server.stdout == []
+    messages = [record["message"] for record in records]
+    assert messages[0] == "the server starts"
+    assert (records[0]["version"], records[0]["workers"]) == (__version__, workers)
+    assert records[0]["config"].endswith("modules.toml")
+    assert messages[1].endswith("/hello -> hello.wat (_start)")
+    assert messages[2].startswith("Ready: serving on http://127.0.0.1:")
+    assert messages[-2].startswith("the server stops")
+    assert messages[-1] == "the server has ended"
+    full, bare = [record for record in records if record["logger"] == "wagi_gateway.access"]
+    assert {key: full[key] for key in ("method", "path", "host", "status")} == {
+        "method": "GET",
+        "path": "/a%20b",
+        "host": "h.example:8",
+        "status": 404,
+    }
+    assert full["user_agent"] == "u\xff" * 512
+    assert full["message"] == "GET /a%20b?token=x"
+    assert not {"host", "user_agent"} & bare.keys()
+
+
+def test_what_keeps_a_json_server_from_its_start_is_json(tmp_path: Path) -> None:
+    (tmp_path / "modules.toml").write_text('[[module]]\nroute = "/x"\nmodule = "none.wasm"\n')
+    command = [sys.executable, "-m", "wagi_gateway", "serve", str(tmp_path / "modules.toml"), "--log-format", "json"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (result.returncode, result.stdout) == (3, "")
+    records = [json.loads(line) for line in result.stderr.splitlines()]
+    assert [record["level"] for record in records] == ["info", "error"]
+    assert "none.wasm" in records[-1]["message"]

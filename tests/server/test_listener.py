@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import re
 import signal
 import socket
 import stat
@@ -19,7 +21,7 @@ from tests.support.http_client import message, read_answer
 from wagi_gateway.config.settings import AdminConfig
 from wagi_gateway.config.settings import ServerConfig as Settings
 from wagi_gateway.errors import StartupError
-from wagi_gateway.server.listener import listening, listening_to_admin, url
+from wagi_gateway.server.listener import _advice, listening, listening_to_admin, url
 
 
 def write(directory: Path, **settings: object) -> Path:
@@ -227,3 +229,18 @@ def test_an_admin_client_that_does_not_read_is_dropped(tmp_path: Path) -> None:
     with listening_to_admin(AdminConfig(listen="127.0.0.1:0"), tmp_path) as listener:
         assert listener
         assert listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 5000
+
+
+@pytest.mark.parametrize(
+    ("listen", "number", "what"),
+    [
+        ("127.0.0.1:80", errno.EACCES, "CAP_NET_BIND_SERVICE.*--listen"),
+        ("[::1]:1023", errno.EACCES, "CAP_NET_BIND_SERVICE.*--listen"),
+        ("127.0.0.1:1024", errno.EACCES, "choose another address"),
+        ("127.0.0.1:80", errno.EADDRINUSE, "choose another address"),
+        ("unix:s", errno.EACCES, "choose another address"),
+    ],
+    ids=str,
+)
+def test_the_advice_about_an_address_that_cannot_be_bound(listen: str, number: int, what: str) -> None:
+    assert re.match(f".*{what}", _advice(OSError(number, ""), listen, "--listen"))

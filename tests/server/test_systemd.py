@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ import pytest
 from tests.conftest import START, running, wait_until
 from tests.support import guests
 from tests.support.config import guest
+from wagi_gateway.errors import Problem, StartupError
 from wagi_gateway.server import systemd as notify
 
 CONFIG = guest("/hello", "hello")
@@ -111,3 +113,36 @@ def test_without_a_service_manager_nothing_is_sent(
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     notify.service_manager()(notify.READY)
     assert caplog.text == ""
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_reload_is_notified_with_its_outcome(tmp_path: Path, cache: Path, workers: int) -> None:
+    name = str(tmp_path / "notify")
+    with service_manager(name) as manager, service(tmp_path, cache, name, workers) as process:
+        assert manager.recv(100) == b"READY=1"
+        for config, status in (
+            (CONFIG, b"Serving 1 modules"),
+            (CONFIG.replace("/hello", "no path"), b"Reload refused, the previous configuration is served: "),
+        ):
+            (tmp_path / "modules.toml").write_text(config)
+            signalled = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+            process.send_signal(signal.SIGHUP)
+            state, _, at = manager.recv(1000).partition(b"\nMONOTONIC_USEC=")
+            assert state == b"RELOADING=1"
+            assert signalled <= int(at) <= time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+            assert manager.recv(1000).startswith(b"READY=1\nSTATUS=" + status)
+        process.terminate()
+        assert manager.recv(100) == b"STOPPING=1"
+
+
+def test_a_status_is_one_short_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    name = str(tmp_path / "notify")
+    monkeypatch.setenv("NOTIFY_SOCKET", name)
+    with service_manager(name) as manager:
+        problems = [Problem("a\nREADY=0", "\x1b" * 600), Problem("b", "c")]
+        notify.ServiceManager().on_reload(None, StartupError(*problems))
+        ready, _, status = manager.recv(10000).partition(b"\n")
+    assert ready == b"READY=1"
+    assert b"a READY=0: \\x1b" in status
+    assert b"\n" not in status
+    assert len(status) <= 507

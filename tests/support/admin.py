@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -15,7 +17,9 @@ Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 def admin(server: Server) -> str:
     """The URL of the admin listener."""
-    return next(line for line in server.stdout if line.startswith("Admin: ")).removeprefix("Admin: serving on ")
+    found = re.search(r'Admin: serving on ([^\s"]+)', "\n".join(server.stdout) + server.log)
+    assert found
+    return found[1]
 
 
 def ask(server: Server, path: str, **headers: str) -> httpx.Response:

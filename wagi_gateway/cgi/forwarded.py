@@ -36,6 +36,23 @@ def apply_forwarded(request: RequestHead, trusted: tuple[Proxies, ...]) -> Reque
     )
 
 
+def ignored_proxy(request: RequestHead, trusted: tuple[Proxies, ...]) -> str | None:
+    """The entry of `server.trusted_proxies` that is missing for the peer of a request with X-Forwarded-For.
+
+    None for a trusted proxy, and for a peer with a public address: any client can send the field.
+    """
+    if _is_proxy(request, trusted):
+        return None
+    if request.client is None:
+        return "unix" if request.server is not None and request.server[1] is None else None
+    try:
+        address = ip_address(request.client[0])
+    except ValueError:
+        return None
+    address = getattr(address, "ipv4_mapped", None) or address
+    return None if address.is_global else str(address)
+
+
 def _is_proxy(request: RequestHead, trusted: tuple[Proxies, ...]) -> bool:
     if request.client is not None:
         return _is_trusted(request.client[0], trusted)

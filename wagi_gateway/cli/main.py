@@ -16,7 +16,7 @@ from pydantic import ByteSize
 from ..config.envfile import parse_env_file, parse_variable
 from ..config.file import ConfigFile, pod_tables, read_config
 from ..config.reader import Overrides
-from ..config.settings import Config
+from ..config.settings import Config, LogConfig
 from ..config.values import as_written, check_reserved, parse_unix
 from ..errors import Problem, StartupError, redact_value
 from ..observe import log
@@ -24,6 +24,7 @@ from ..observe.module_log import module_log
 from ..server import serve as server
 from ..version import __version__
 from . import registry as cli_registry
+from . import standard_streams
 from .run import RunRequest, load_once, run_once
 from .terminal import (
     AuthFile,
@@ -53,7 +54,11 @@ Variables = Annotated[
 
 def main() -> None:
     """Runs the command in `sys.argv`."""
-    app()
+    standard_streams.complete()
+    try:
+        app()
+    finally:
+        standard_streams.drop_unwritten_errors()
 
 
 @app.callback(invoke_without_command=True)
@@ -103,6 +108,8 @@ def serve(
     auth_file: AuthFile = None,
 ) -> None:
     """Serve the modules of CONFIG. SIGHUP has them and CONFIG read anew, without losing a request."""
+    if log_format == "json":
+        log.configure(LogConfig(format="json"))
     with exit_on_problems(exit_code=3):
         overrides: Overrides = setting_overrides(cache_dir, auth_file) | {
             "server": without_none(

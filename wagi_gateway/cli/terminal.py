@@ -64,6 +64,12 @@ def exit_on_problems(*, exit_code: int) -> Iterator[None]:
     try:
         yield
     except StartupError as error:
+        if log.is_json():
+            for warning in error.warnings:
+                log.logger.warning("%s", warning)
+            for problem in error.problems:
+                log.logger.error("%s", problem)
+            raise typer.Exit(exit_code) from None
         print_warnings(error.warnings)
         for problem in error.problems:
             fail(str(problem))

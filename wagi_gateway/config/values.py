@@ -94,7 +94,12 @@ def _check_listen(value: str) -> str:
 def _parse_proxies(value: object) -> object:
     if isinstance(value, str) and value != "unix":
         try:
-            return ip_network(value)
+            network = ip_network(value)
+            # REMOTE_ADDR, too, has the IPv4 form of an IPv4-mapped address (RFC 4291 section 2.5.5.2).
+            if isinstance(network, IPv6Network) and network.prefixlen >= 96:
+                mapped = network.network_address.ipv4_mapped
+                return ip_network((mapped, network.prefixlen - 96)) if mapped else network
+            return network
         except ValueError:
             raise ValueError('not an address or network; write for example "10.0.0.0/8", or "unix"') from None
     return value

@@ -8,11 +8,12 @@ import logging
 import re
 import secrets
 from collections import Counter
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 from starlette.types import Receive, Scope, Send
 
-from ..cgi.forwarded import apply_forwarded
+from ..cgi.forwarded import Proxies, apply_forwarded, ignored_proxy
 from ..cgi.request import RequestHead
 from ..errors import Problem, StartupError
 from ..http.reply import Reply
@@ -32,8 +33,11 @@ logger = logging.getLogger("wagi_gateway")
 class Gateway:
     """Answers every request of a site. Guests can run within its `async with`, at whose end every site is closed."""
 
-    def __init__(self, site: Site, metrics: WorkerMetrics | None = None) -> None:
-        """Without `metrics` nothing is counted."""
+    def __init__(
+        self, site: Site, metrics: WorkerMetrics | None = None, may_notice: Callable[[], bool] = lambda: True
+    ) -> None:
+        """Without `metrics` nothing is counted. `may_notice` is called once at most, and allows a warning that is for
+        one process of several to write."""
         self.generation = Generation(site, metrics)
         """Serves new requests; a reload replaces it."""
         self.certificate = Certificate(site.certificate) if site.certificate else None
@@ -44,6 +48,9 @@ class Gateway:
         """Replaced generations, and the tasks that wait for their last request."""
         self._releasing: set[asyncio.Task[None]] = set()
         """The tasks of `_drain` that free a generation whose last request has ended."""
+        self._may_notice = may_notice
+        self._has_noticed_proxy = False
+        """Whether a reverse proxy that `server.trusted_proxies` does not name was warned of."""
         self._request_ids = itertools.count(1)
         # A random prefix makes ids differ between workers and starts, at the price of a counter.
         self._request_id_prefix = secrets.token_hex(5)
@@ -141,8 +148,22 @@ class Gateway:
         """Answers one HTTP request of an ASGI server."""
         request_id = f"{self._request_id_prefix}{next(self._request_ids):08x}"
         generation = self.generation
-        request = apply_forwarded(_request_head(scope, request_id), generation.site.config.server.trusted_proxies)
+        request = _request_head(scope, request_id)
+        trusted = generation.site.config.server.trusted_proxies
+        if not self._has_noticed_proxy and b"x-forwarded-for" in request.fields:
+            self._notice_proxy(request, trusted)
+        request = apply_forwarded(request, trusted)
         await Exchange(generation, request, receive, Reply(request, send)).answer()
+
+    def _notice_proxy(self, request: RequestHead, trusted: tuple[Proxies, ...]) -> None:
+        """Warns once of a reverse proxy that `server.trusted_proxies` does not name."""
+        if proxy := ignored_proxy(request, trusted):
+            self._has_noticed_proxy = True
+            if not self._may_notice():
+                return
+            peer = "the UNIX socket" if proxy == "unix" else proxy
+            what = 'X-Forwarded-For from %s is ignored; name a reverse proxy in server.trusted_proxies = ["%s"]'
+            logger.warning(what, peer, proxy)
 
 
 def _request_head(scope: Scope, request_id: str) -> RequestHead:

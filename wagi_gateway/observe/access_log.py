@@ -49,7 +49,9 @@ def log_access(
     if reason:
         fields["reason"] = reason
     target = request.raw_path + (b"?" + request.query if request.query and has_query else b"")
-    access_logger.info("%s %s", request.method, target[:MAX_TARGET].decode("latin-1"), extra={"fields": fields})
+    access_logger.info(
+        "%s %s", request.method, target[:MAX_TARGET].decode("latin-1"), extra={"fields": fields, "request": request}
+    )
 
 
 call_logger = logging.getLogger(CALLS)

@@ -81,6 +81,8 @@ def _samples(processes: ProcessRegistry) -> Iterator[_Sample]:
         yield metrics.QUEUE_LIMIT, (module.route,), (module.limits.queue * processes.workers,)
     yield metrics.STALE, (), (processes.stale,)
     yield metrics.WARNINGS, (), (len(processes.warnings),)
+    if processes.tls_not_after is not None:
+        yield metrics.TLS_NOT_AFTER, (), (processes.tls_not_after,)
     yield metrics.LOADED, (), (processes.loaded,)
     yield metrics.LAST_RELOAD, (), (not processes.reload_problems,)
     yield metrics.READY, (), (processes.unready() is None,)

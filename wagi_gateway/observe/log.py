@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import io
 import json
 import logging
+import os
 import re
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ..cgi.request import RequestHead
 from ..config.settings import LogConfig
 from .module_log import ModuleLog
 
@@ -19,6 +22,14 @@ logger = logging.getLogger("wagi_gateway")
 ACCESS = "wagi_gateway.access"
 CALLS = "wagi_gateway.calls"
 GUEST = "wagi_gateway.guest"
+SERVER = "wagi_gateway.server"
+
+server_logger = logging.getLogger(SERVER)
+server_logger.disabled = True
+"""Logger of the server's start, readiness and end, which only a JSON log has."""
+
+MAX_FIELD = 1024
+"""Bytes of a request target, or of a header field, in the log; the rest is cut off."""
 
 _FIELD = re.compile(r"""(?<![^\s"'(\[{<,])(\w+)=""")
 """What reads as a field of a text line: a name and `=` after a blank, a quotation mark, a bracket or a comma."""
@@ -31,8 +42,14 @@ def configure(settings: LogConfig, directory: Path | None = None) -> None:
     go to files in `directory`, if there is one.
     """
     _disable_unused_record_fields()
+    has_json = settings.format == "json"
+    if isinstance(sys.stderr, io.TextIOWrapper):  # RFC 8259 section 8.1; text has no character that is an error
+        sys.stderr.reconfigure(encoding="utf-8" if has_json else None, errors="backslashreplace")
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter() if settings.format == "json" else TextFormatter())
+    handler.setFormatter(JsonFormatter() if has_json else TextFormatter())
+    server_logger.disabled = not has_json
+    logging.raiseExceptions = False  # a full disk behind standard error would print a traceback for each record
+    _configure_libraries(handler if has_json else None)
     logger.handlers[:] = [handler]
     logger.setLevel(settings.level.upper())
     logger.propagate = False
@@ -48,6 +65,15 @@ def configure(settings: LogConfig, directory: Path | None = None) -> None:
     spans.propagate = False
     error = logging.getLogger("uvicorn.error")
     error.filters[:] = [_is_not_redundant]
+
+
+def _configure_libraries(handler: logging.Handler | None) -> None:
+    """Has records of other libraries, such as asyncio, written by this handler for JSON."""
+    root = logging.getLogger()
+    for old in [one for one in root.handlers if isinstance(one.formatter, JsonFormatter)]:
+        root.removeHandler(old)
+    if handler:
+        root.addHandler(handler)
 
 
 def _disable_unused_record_fields() -> None:
@@ -66,6 +92,22 @@ def _configure_guests(settings: LogConfig, directory: Path | None, fallback: log
     guests.handlers[:] = [ModuleLog(directory, fallback)] if directory else []
     for handler in guests.handlers:
         handler.setFormatter(JsonFormatter() if settings.format == "json" else _MessageFormatter())
+
+
+def is_json() -> bool:
+    """Whether the log of this process is JSON."""
+    return not server_logger.disabled
+
+
+def announce(text: str, **fields: object) -> None:
+    """Prints a line about the start on standard output; in JSON it is a record with `fields` of the log instead."""
+    if is_json():
+        server_logger.info("%s", text, extra={"fields": fields})
+        return
+    try:
+        print(text, flush=True)
+    except OSError:  # standard output is full; its buffer would make the exit code 120
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
 
 
 def configure_for_run() -> None:
@@ -118,10 +160,27 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": escape(record.getMessage()),
         }
-        line |= {key: escape(value) if isinstance(value, str) else value for key, value in _fields(record).items()}
+        fields = _fields(record)
+        if request := getattr(record, "request", None):
+            fields = {**request_fields(request), **fields}
+        line |= {key: escape(value) if isinstance(value, str) else value for key, value in fields.items()}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=False)
+
+
+def request_fields(request: RequestHead) -> dict[str, str]:
+    """The fields of an access line that text has in its message, or not at all; a header field only if it is there.
+
+    `path` is without the query, which may hold secrets.
+    """
+    fields = {"method": request.method, "path": request.raw_path[:MAX_FIELD].decode("latin-1")}
+    host = request.target_authority or b"".join(request.values(b"host")[:1])
+    if host:
+        fields["host"] = host[:MAX_FIELD].decode("latin-1")
+    if agent := request.values(b"user-agent"):
+        fields["user_agent"] = agent[0][:MAX_FIELD].decode("latin-1")
+    return fields
 
 
 def escape(text: str) -> str:

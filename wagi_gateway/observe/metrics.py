@@ -89,6 +89,12 @@ WARNINGS = Metric("wagi_config_warnings", "gauge", (), "Warnings about the confi
 RELOADS = Metric("wagi_reloads_total", "counter", ("outcome",), "Reloads that were asked for: ok or failed.")
 LAST_RELOAD = Metric("wagi_last_reload_successful", "gauge", (), "Whether the last reload was one; 1 before the first.")
 LOADED = Metric("wagi_config_loaded_timestamp_seconds", "gauge", (), "When what is served was loaded.")
+TLS_NOT_AFTER = Metric(
+    "wagi_tls_not_after_seconds",
+    "gauge",
+    (),
+    "When the first certificate of server.tls_cert expires, as a Unix time; absent without TLS.",
+)
 WORKERS = Metric("wagi_workers", "gauge", (), "Processes that serve and are ready.")
 WORKERS_DESIRED = Metric("wagi_workers_desired", "gauge", (), "Processes there should be: server.workers.")
 WORKER_STARTS = Metric("wagi_worker_starts_total", "counter", (), "Workers that were started.")

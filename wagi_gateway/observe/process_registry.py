@@ -43,6 +43,8 @@ class ServedSite(NamedTuple):
     loads: Mapping[tuple[str, str], int]
     """How many modules came from each source, by metric name and label value."""
     warnings: tuple[str, ...]
+    tls_not_after: float | None = None
+    """When the first certificate of the server's chain expires, in seconds since the epoch; None without TLS."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -155,6 +157,7 @@ class ProcessRegistry:
     def _take(self, site: ServedSite) -> None:
         self.served = site.modules
         self.warnings = site.warnings
+        self.tls_not_after = site.tls_not_after
         self.stale = site.loads.get((metrics.PULLS.name, "stale"), 0)
         self.loaded = time.time()
         if self.workers > 1:  # with one process, Generation counts the loads

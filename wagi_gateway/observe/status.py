@@ -27,6 +27,7 @@ def status(processes: ProcessRegistry) -> dict[str, object]:
         "ready": unready is None,
         **({"reason": unready} if unready else {}),
         "loaded": _time(processes.loaded),
+        **({"tls_not_after": _time(processes.tls_not_after)} if processes.tls_not_after is not None else {}),
         "last_reload": _last_reload(processes),
         "requests_in_flight": totals.get(metrics.IN_FLIGHT.key(), [0])[0],
         "workers": {"desired": processes.workers, "ready": len(processes.ready())},

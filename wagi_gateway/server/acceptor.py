@@ -11,6 +11,8 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+from .plain_http import is_plain_http, refuse
+
 logger = logging.getLogger("wagi_gateway")
 
 MAX_BATCH = 64
@@ -85,7 +87,17 @@ class Acceptor:
         with contextlib.ExitStack() as stack:
             stack.enter_context(connection)
             with contextlib.suppress(OSError):  # a handshake that fails, or a client that has gone
-                await self._loop.connect_accepted_socket(self._protocol, connection, **self._options)
+                options = self._options
+                if "ssl" in options:
+                    connection.setblocking(False)
+                    deadline = self._loop.time() + options["ssl_handshake_timeout"]
+                    async with asyncio.timeout_at(deadline):
+                        is_plain = await is_plain_http(connection)
+                    if is_plain:
+                        await refuse(connection)
+                        return
+                    options = options | {"ssl_handshake_timeout": max(deadline - self._loop.time(), 0.01)}
+                await self._loop.connect_accepted_socket(self._protocol, connection, **options)
                 stack.pop_all()
 
     def _pause(self, reason: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import socket
@@ -18,6 +19,8 @@ BACKLOG = 2048
 """Connections that may wait to be accepted (listen(2))."""
 OPERATOR_TIMEOUT = 5.0
 """Seconds a client of the admin listener may send, or receive, nothing."""
+_FIRST_FREE_PORT = 1024
+"""The lowest port that needs no capability (capabilities(7), CAP_NET_BIND_SERVICE)."""
 _LISTEN_VARIABLES = ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
 """The variables with which systemd passes sockets (sd_listen_fds(3))."""
 
@@ -53,7 +56,7 @@ def listening_on(
             listener = _bind(*parse_listen(listen))
     except OSError as error:
         reason = error.strerror or str(error)
-        what = f"{key}: cannot serve on {listen}: {reason}; choose another address ({option})"
+        what = f"{key}: cannot serve on {listen}: {reason}; {_advice(error, listen, option)}"
         raise StartupError(Problem("", what)) from None
     owned = _identity(base.absolute() / path) if path is not None else None
     with listener:
@@ -67,6 +70,18 @@ def listening_on(
             # Another server may have replaced the socket with its own.
             if path is not None and _identity(base.absolute() / path) == owned:
                 (base.absolute() / path).unlink(missing_ok=True)
+
+
+def _advice(error: OSError, listen: str, option: str) -> str:
+    """What to do about an address that cannot be bound."""
+    is_tcp = parse_unix(listen) is None and parse_descriptor(listen) is None
+    if not (is_tcp and error.errno in (errno.EACCES, errno.EPERM) and 0 < parse_listen(listen)[1] < _FIRST_FREE_PORT):
+        return f"choose another address ({option})"
+    return (
+        f"a port below {_FIRST_FREE_PORT} needs a right: have systemd open it (fd:3 and a .socket unit), grant "
+        f"CAP_NET_BIND_SERVICE (AmbientCapabilities=), lower the sysctl net.ipv4.ip_unprivileged_port_start, "
+        f"or choose another port ({option})"
+    )
 
 
 def listening_to_admin(settings: AdminConfig, base: Path) -> contextlib.AbstractContextManager[socket.socket | None]:

@@ -16,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ..cgi.environ import MAX_ENVIRON
 from ..cgi.request import MAX_TARGET
+from .addresses import canonical
 from .request_line import RequestLine
 from .uvicorn_config import UvicornConfig
 
@@ -74,6 +75,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Starts the timers."""
         super().connection_made(transport)
+        self.client, self.server = canonical(self.client), canonical(self.server)
         self._start_head_timer()
         if self.server is None or self.server[1] is None:  # a UNIX socket; TCP_USER_TIMEOUT bounds TCP connections
             self._send_timer = self.loop.call_later(self._send_timeout, self._check_sending)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import platform
 import signal
 import socket
 from collections.abc import Callable, Sequence
@@ -13,14 +15,16 @@ from typing import TYPE_CHECKING
 from uvicorn.config import STARTUP_FAILURE
 
 from ..app import create_app
+from ..compiler.abi import WASMTIME_VERSION
 from ..config.file import ConfigFile, log_directory
 from ..errors import StartupError
-from ..gateway.reload import Read
+from ..gateway.reload import OnReload, Read
 from ..memory import bound_arenas, check_memory, memory_bound
 from ..observe import log
-from ..observe.process_registry import ProcessRegistry
+from ..observe.process_registry import ProcessRegistry, ServedSite
 from ..sandbox.sandbox import inline_warning
 from ..site.site import Site
+from ..version import __version__
 from . import systemd
 from .autoreload import check_available, watching
 from .listener import listening, listening_to_admin, url
@@ -32,6 +36,9 @@ from .worker import OnReady, Worker, raise_descriptor_limit
 if TYPE_CHECKING:  # imported with an admin listener alone: the module takes the encoder of metrics along
     from .admin import AdminListener
 
+_Watching = Callable[[Callable[[], object]], AbstractContextManager[None]]
+"""Begins to watch the files of the configuration, whose changes call a function."""
+
 
 def serve(read: Read, *, load: Callable[[ConfigFile], Site], watched: Sequence[Path] | None = None) -> None:
     """Serves until a signal ends the process.
@@ -40,11 +47,12 @@ def serve(read: Read, *, load: Callable[[ConfigFile], Site], watched: Sequence[P
     `watched`, or of a file the configuration names, starts a reload; None watches no files. Raises StartupError before
     anything is served.
     """
-    notify = systemd.service_manager()
+    notify = systemd.ServiceManager()
     if watched is not None:
         check_available()
     file = read()
     log.configure(file.config.log, log_directory(file))
+    _log_start(file)
     bound_arenas()
     ignore_signals()
     site = load(file)
@@ -54,8 +62,12 @@ def serve(read: Read, *, load: Callable[[ConfigFile], Site], watched: Sequence[P
         log.logger.warning("%s", slow)
 
     def on_ready(address: str) -> None:
-        notify(systemd.READY)
-        print(f"Ready: serving on {address}", flush=True)
+        notify.ready()
+        log.announce(f"Ready: serving on {address}", url=address)
+
+    def on_stop() -> None:
+        notify.stopping()
+        log.server_logger.info("the server stops, and requests in flight have server.shutdown_grace to end")
 
     with ExitStack() as stack:
         try:
@@ -66,21 +78,25 @@ def serve(read: Read, *, load: Callable[[ConfigFile], Site], watched: Sequence[P
             raise
         _print_routes(site, listener)
         if admin_listener:
-            print(f"Admin: serving on {url(admin_listener)}")
+            log.announce(f"Admin: serving on {url(admin_listener)}", url=url(admin_listener))
         raise_descriptor_limit()
         create = _supervisor if site.config.server.workers > 1 else _single_process
         run = create(
             file,
             site,
             listener,
-            read=read,
-            watched=watched,
+            read=notify.announcing_reload(read),
+            watching=_watching(read, watched),
             admin=_admin(admin_listener, site),
             on_ready=on_ready,
-            on_stop=lambda: notify(systemd.STOPPING),
+            on_stop=on_stop,
+            on_reload=notify.on_reload,
         )
         del site  # a reload frees the site, which a reference from here would prevent
-        run()
+        try:
+            run()
+        finally:
+            log.server_logger.info("the server has ended")
 
 
 def _supervisor(
@@ -89,10 +105,11 @@ def _supervisor(
     listener: socket.socket,
     *,
     read: Read,
-    watched: Sequence[Path] | None,
+    watching: _Watching,
     admin: AdminListener | None,
     on_ready: OnReady,
     on_stop: Callable[[], None],
+    on_reload: OnReload,
 ) -> Callable[[], None]:
     """Creates the supervisor of `server.workers` processes, and returns the function that serves."""
     supervisor = Supervisor(
@@ -103,13 +120,14 @@ def _supervisor(
         read=read,
         on_ready=on_ready,
         on_stop=on_stop,
+        on_reload=on_reload,
         registry=admin.registry if admin else None,
     )
     if admin:
         admin.reload = supervisor.reload
 
     def run() -> None:
-        watch = _watching(read, watched, supervisor.reload_soon)
+        watch = watching(supervisor.reload_soon)
         with contextlib.closing(supervisor), admin or contextlib.nullcontext(), watch:
             supervisor.run()
         if supervisor.has_failed:
@@ -124,14 +142,21 @@ def _single_process(
     listener: socket.socket,
     *,
     read: Read,
-    watched: Sequence[Path] | None,
+    watching: _Watching,
     admin: AdminListener | None,
     on_ready: OnReady,
     on_stop: Callable[[], None],
+    on_reload: OnReload,
 ) -> Callable[[], None]:
     """Creates the worker of a server without other processes, and returns the function that serves."""
     registry = admin.registry if admin else None
-    app = create_app(site, read, registry.on_reload, registry.metrics) if registry else create_app(site, read)
+
+    def after_reload(site: ServedSite | None, error: StartupError | None) -> None:
+        if registry:
+            registry.on_reload(site, error)
+        on_reload(site, error)
+
+    app = create_app(site, read, after_reload, registry.metrics if registry else None)
 
     def on_shutdown() -> None:
         on_stop()
@@ -151,7 +176,7 @@ def _single_process(
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             signal.signal(number, stop)
         server.on_hangup = HangupHandler(stop, server.reload_soon)
-        with admin or contextlib.nullcontext(), _watching(read, watched, server.reload_soon):
+        with admin or contextlib.nullcontext(), watching(server.reload_soon):
             server.run([listener])
 
     return run
@@ -165,15 +190,32 @@ def _admin(listener: socket.socket | None, site: Site) -> AdminListener | None:
     return AdminListener(listener, ProcessRegistry(site.served(), site.config.server.workers))
 
 
-def _watching(
-    read: Read, files: Sequence[Path] | None, on_change: Callable[[], object]
-) -> AbstractContextManager[None]:
-    return contextlib.nullcontext() if files is None else watching(read, files, on_change)
+def _watching(read: Read, files: Sequence[Path] | None) -> _Watching:
+    return lambda on_change: contextlib.nullcontext() if files is None else watching(read, files, on_change)
+
+
+def _log_start(file: ConfigFile) -> None:
+    """Logs what starts, in JSON."""
+    server = file.config.server
+    fields = {
+        "version": __version__,
+        "wasmtime": WASMTIME_VERSION,
+        "python": platform.python_version(),
+        "pid": os.getpid(),
+        "config": str(file.path),
+        "listen": server.listen,
+        "workers": server.workers,
+        "modules": len(file.config.module),
+    }
+    log.server_logger.info("the server starts", extra={"fields": fields})
 
 
 def _print_routes(site: Site, listener: socket.socket) -> None:
     is_secure = site.certificate is not None
     for pattern, endpoint in site.routes:
-        print(f"{url(listener, pattern.text, is_secure=is_secure)} -> {endpoint.source} ({endpoint.entrypoint})")
+        at = url(listener, pattern.text, is_secure=is_secure)
+        what = f"{at} -> {endpoint.source} ({endpoint.entrypoint})"
+        log.announce(what, route=pattern.text, url=at, source=endpoint.source, entrypoint=endpoint.entrypoint)
     for pattern, directory in site.static:
-        print(f"{url(listener, pattern.text, is_secure=is_secure)} -> {directory.source} (files)")
+        at = url(listener, pattern.text, is_secure=is_secure)
+        log.announce(f"{at} -> {directory.source} (files)", route=pattern.text, url=at, source=directory.source)

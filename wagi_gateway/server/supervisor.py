@@ -16,12 +16,13 @@ from uvicorn.config import STARTUP_FAILURE
 
 from ..config.file import ConfigFile
 from ..errors import LoadCancelled, Problem, StartupError
-from ..gateway.reload import Read, ReloadResult, explain, in_thread, load_anew, report
+from ..gateway.reload import OnReload, Read, ReloadResult, explain, in_thread, load_anew, report
 from ..observe import log
-from ..observe.process_registry import ProcessRegistry
+from ..observe.process_registry import ProcessRegistry, ServedSite
 from ..observe.shared_counters import SharedCounters
 from ..site.site import Site, release
 from .listener import url
+from .once import Once
 from .signals import IGNORED_SIGNALS, HangupHandler, ignore
 from .uvicorn_config import UvicornConfig
 from .worker import OnReady
@@ -61,12 +62,13 @@ class Supervisor:
         read: Read,
         on_ready: OnReady,
         on_stop: Callable[[], None],
+        on_reload: OnReload = lambda _site, _error: None,
         registry: ProcessRegistry | None = None,
     ) -> None:
         """Workers serve `site`, loaded from `file`, and write metrics that `registry` reads.
 
-        `read` reads the configuration for a reload, `on_ready` is called once all workers serve, and `on_stop` at the
-        beginning of the shutdown.
+        `read` reads the configuration for a reload, `on_ready` is called once all workers serve, `on_stop` at the
+        beginning of the shutdown, and `on_reload` after each reload.
         """
         self.has_failed = False
         """Whether the supervisor ended because no worker could start."""
@@ -77,7 +79,9 @@ class Supervisor:
         self._read = read
         self._on_ready = on_ready
         self._on_stop = on_stop
+        self._after_reload = on_reload
         self._registry = registry
+        self._may_notice = Once()
         self._started_with = site.config
         self._log = site.log
 
@@ -114,6 +118,7 @@ class Supervisor:
     def close(self) -> None:
         """Releases what the workers shared. Called after `run`."""
         self._site.close()
+        self._may_notice.close()
 
     def reload(self) -> ReloadResult:
         """Reads the configuration anew and has all workers serve it. Called on another thread. Raises StartupError."""
@@ -182,8 +187,7 @@ class Supervisor:
             return
         except StartupError as error:
             explain(error)
-            if self._registry:
-                self._registry.on_reload(None, error)
+            self._on_reload(None, error)
             _fail(requests, error)
             return
         site.take_over_from(self._site, keep_all=True)  # guests of the workers may still use what the new site does not
@@ -197,10 +201,14 @@ class Supervisor:
             log.configure(*self._log)
         self._reload_workers(_RELOAD_TIMEOUT + 10 * (time.monotonic() - started))
         result = report(self._started_with, site, started)
-        if self._registry:
-            self._registry.on_reload(site.served(), None)
+        self._on_reload(site.served(), None)
         for future in requests:
             future.set_result(result)
+
+    def _on_reload(self, site: ServedSite | None, error: StartupError | None) -> None:
+        if self._registry:
+            self._registry.on_reload(site, error)
+        self._after_reload(site, error)
 
     def _reload_workers(self, timeout: float) -> None:
         """Sends every worker the new configuration; replaces each worker that does not serve it within `timeout`
@@ -269,7 +277,7 @@ class Supervisor:
         counters = None
         try:
             counters = SharedCounters() if self._registry else None
-            worker = WorkerProcess(self._config, self._file, self._listener, counters)
+            worker = WorkerProcess(self._config, self._file, self._listener, counters, self._may_notice)
             worker.start()
         except OSError as error:
             log.logger.error("no worker can be started: %s", error.strerror or error)

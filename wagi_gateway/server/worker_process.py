@@ -25,6 +25,7 @@ from ..observe import log
 from ..observe.shared_counters import SharedCounters
 from ..observe.worker_metrics import WorkerMetrics
 from ..site.load import load
+from .once import Once
 from .signals import IGNORED_SIGNALS, ignore
 from .uvicorn_config import UvicornConfig
 from .worker import Worker, raise_descriptor_limit
@@ -41,11 +42,16 @@ class WorkerProcess:
         file: ConfigFile,
         listener: socket.socket,
         counters: SharedCounters | None = None,
+        may_notice: Once | None = None,
     ) -> None:
-        """Creates a worker, not started, that serves `file` on `listener` and writes its metrics to `counters`."""
+        """Creates a worker, not started, that serves `file` on `listener` and writes its metrics to `counters`.
+
+        `may_notice` allows a warning that is for one worker to write.
+        """
         self.pipe, self._child_pipe = _spawn.Pipe()
         """The supervisor's end of the pipe; it reads as closed when the worker has died."""
-        self.process = _spawn.Process(target=_run, args=(config, file, listener, self._child_pipe, counters))
+        arguments = (config, file, listener, self._child_pipe, counters, may_notice)
+        self.process = _spawn.Process(target=_run, args=arguments)
 
     @property
     def pid(self) -> int | None:
@@ -116,16 +122,19 @@ def _run(
     listener: socket.socket,
     pipe: Connection,
     counters: SharedCounters | None,
+    may_notice: Once | None,
 ) -> None:
     """The child process's main function."""
     config.configure_logging()
-    worker = Worker(config, lambda: _create_app(file, counters, worker.stopping))
+    worker = Worker(config, lambda: _create_app(file, counters, may_notice, worker.stopping))
     threading.Thread(target=_answer, args=(pipe, worker), name="pipe", daemon=True).start()
     with contextlib.suppress(KeyboardInterrupt):
         worker.run([listener])
 
 
-def _create_app(file: ConfigFile, counters: SharedCounters | None, stopping: threading.Event) -> Application:
+def _create_app(
+    file: ConfigFile, counters: SharedCounters | None, may_notice: Once | None, stopping: threading.Event
+) -> Application:
     # A terminal sends these signals to all processes of a group, and pkill(1) to all of a name: the supervisor acts.
     ignore(signal.SIGHUP, signal.SIGQUIT, *IGNORED_SIGNALS)
     log.configure(file.config.log, log_directory(file))
@@ -134,7 +143,9 @@ def _create_app(file: ConfigFile, counters: SharedCounters | None, stopping: thr
     threading.Thread(target=_end_with_supervisor, name="supervisor", daemon=True).start()
     try:
         site = load(file, cancelled=stopping)
-        return create_app(site, metrics=WorkerMetrics(counters) if counters else None)
+        return create_app(
+            site, metrics=WorkerMetrics(counters) if counters else None, may_notice=may_notice or (lambda: True)
+        )
     except LoadCancelled:
         raise SystemExit(0) from None
     except StartupError as error:

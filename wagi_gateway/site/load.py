@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import Counter
 from contextlib import closing
 from dataclasses import replace
@@ -122,11 +123,15 @@ def _certificate(server: ServerConfig, base: Path, previous: Site | None, findin
     if server.tls_cert is None and server.tls_key is None:
         return None
     try:
-        return tls.read(server, base)
+        pem = tls.read(server, base)
     except StartupError as error:
         for problem in error.problems:
             findings.refuse(problem.what)
         return None
+    for certificate in tls.certificates(pem):
+        if fault := certificate.fault(time.time()):
+            findings.warn(f'server.tls_cert = "{server.tls_cert}": {fault}')
+    return pem
 
 
 def _check_log_directory(file: ConfigFile, findings: Findings) -> None:

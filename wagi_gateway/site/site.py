@@ -26,6 +26,7 @@ from ..outbound.client import OutboundClient
 from ..outbound.policy import AllowedHost
 from ..router import RoutePattern, Router
 from ..sandbox.invocation import GuestVolume
+from ..tls import certificates
 from .modules import ModuleLoader
 from .volumes import Volumes
 
@@ -137,7 +138,9 @@ class Site:
         for pattern, endpoint in self.routes:
             endpoints[endpoint.number][pattern.text] = endpoint
         modules = tuple(self._served_module(number, endpoints[number]) for number, _ in enumerate(self.config.module))
-        return ServedSite(modules, dict(self.loads), tuple(map(str, self.warnings)))
+        expirations = [one.not_after for one in certificates(self.certificate)] if self.certificate else []
+        warnings = tuple(map(str, self.warnings))
+        return ServedSite(modules, dict(self.loads), warnings, min(expirations, default=None))
 
     def _served_module(self, number: int, endpoints: dict[str, Endpoint]) -> ServedModule:
         config = self.config.module[number]

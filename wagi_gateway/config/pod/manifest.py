@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,15 +22,14 @@ from .mapping import ManifestMapping, Report, nearest, quote
 from .quantity import parse_bytes
 from .variables import Variables
 from .volumes import PodVolumes
+from .workload import ANNOTATIONS, check_workload, find_pod, hint, objects
 
-ANNOTATIONS = "alpha.wagi.krustlet.dev/"
 DEFAULT_HOST = ANNOTATIONS + "default-host"
 MODULES = ANNOTATIONS + "modules"
 
 _PULL_POLICIES = {"Always": "always", "IfNotPresent": "if-not-present", "Never": "never"}
 _COUNT = re.compile(r"\d{1,9}")
 _MIN_MEMORY, _MAX_MEMORY = 64 * 2**10, 4 * 2**30
-_TEMPLATES = "Deployment ReplicaSet StatefulSet DaemonSet Job CronJob ReplicationController".split()
 _ROUTES = 'it gives each container its route: {"container": {"route": "/path"}}'
 _WANTED = "a Kubernetes Pod (kind: Pod, apiVersion: v1) is wanted here"
 
@@ -48,7 +47,7 @@ class PodFile:
 
 
 def read_pod(path: Path) -> PodFile:
-    """Reads a manifest that holds one Pod.
+    """Reads a manifest that holds one Pod, or one workload whose Pod template has WAGI's annotations.
 
     Valid settings are kept beside mistakes, so that start-up checks them too. Raises StartupError for a file that
     cannot be read or parsed, or that has no Pod.
@@ -67,34 +66,25 @@ def read_pod(path: Path) -> PodFile:
     except BadDocument as error:
         raise StartupError(Problem(where, str(error))) from None
     report = Report([Problem(where, text) for text in documents.problems])
-    pod = _only_pod(where, list(_objects(documents.values)), report)
-    return PodReader(ManifestMapping(pod, where, "", report)).read()
+    return PodReader(_only_pod(where, list(objects(documents.values)), report)).read()
 
 
-def _objects(values: Iterable[Value]) -> Iterator[Value]:
-    """The objects of a file: its documents, with each List replaced by the items."""
-    for value in values:
-        if isinstance(value, dict) and value.get("kind") == "List" and isinstance(items := value.get("items"), list):
-            yield from items
-        elif value is not None:
-            yield value
-
-
-def _only_pod(where: str, objects: list[Value], report: Report) -> dict[str, Value]:
+def _only_pod(where: str, found: list[Value], report: Report) -> ManifestMapping:
     """The only Pod among the objects; each other object gets a warning. Raises StartupError."""
-    pods = [value for value in objects if isinstance(value, dict) and value.get("kind") == "Pod"]
-    others = [value for value in objects if not any(value is pod for pod in pods)]
+    pods = [(value, pod) for value in found if (pod := find_pod(value, where, report))]
+    others = [value for value in found if not any(value is holder for holder, _ in pods)]
     names = ", ".join(map(_describe, others[:5])) + (", …" if len(others) > 5 else "")
     if len(pods) > 1:
-        what = f"holds {len(pods)} Pods: {', '.join(map(_describe, pods[:5]))}; put each in a file of its own"
+        named = ", ".join(_describe(holder) for holder, _ in pods[:5])
+        what = f"holds {len(pods)} Pods: {named}; put each in a file of its own"
         raise StartupError(*report.problems, Problem(where, what))
     if not pods:
-        has_template = any(isinstance(value, dict) and value.get("kind") in _TEMPLATES for value in others)
-        hint = "; write its template as a Pod" if has_template else ""
         what = f"holds no Pod but {names}" if others else "is empty"
-        raise StartupError(*report.problems, Problem(where, f"{what}; {_WANTED}{hint}"))
+        raise StartupError(*report.problems, Problem(where, f"{what}; {_WANTED}{hint(others)}"))
     report.warnings += [Problem(where, f"{_describe(other)} is not read; only the Pod is") for other in others]
-    return pods[0]
+    holder, pod = pods[0]
+    check_workload(holder, where, report)
+    return pod
 
 
 def _describe(value: Value) -> str:
@@ -124,7 +114,8 @@ class PodReader:
 
     def read(self) -> PodFile:
         self.pod.check_fields(OBJECT)
-        if self.pod.text("apiVersion", needed="write apiVersion: v1") not in (None, "v1"):
+        is_template = bool(self.pod.prefix)
+        if not is_template and self.pod.text("apiVersion", needed="write apiVersion: v1") not in (None, "v1"):
             self.pod.problem("apiVersion", "a Pod's is v1")
         metadata, spec = self.pod.table("metadata"), self.pod.table("spec")
         metadata.check_fields(METADATA)
