@@ -53,7 +53,8 @@ class _Module:
         """The index of the function for each operation."""
         self._functions: list[ChunkedFunction] = []
         """The functions to append."""
-        self._is_complete = self._spaces.has_only_function_types()
+        # A thrown exception is compared with the catch clauses of all frames, without an epoch check.
+        self._is_complete = self._spaces.has_only_function_types() and not self._spaces.has_tags()
 
     def rewrite(self) -> Rewritten:
         code = self._sections.get(CODE)

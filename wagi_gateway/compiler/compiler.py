@@ -21,7 +21,7 @@ from ..sources.file import WasmSource
 from . import abi, foreign_imports
 from .abi import WASMTIME_VERSION
 from .binary import COMPONENT, MAGIC, Malformed, largest_function
-from .bulk_operations import Rewritten, make_interruptible
+from .bulk_operations import make_interruptible
 from .cache import ArtefactCache
 from .chunked_functions import CHUNK
 from .compilation import POLL_INTERVAL, CompilationFailed, CompilerProcess, Wait, one_line
@@ -32,6 +32,8 @@ from .start_section import defer_start
 _WASI = "wasi_snapshot_preview1"
 _WASMTIME_FUNCTIONS = frozenset(f"{_WASI}.{name}" for name in ("clock_res_get", "clock_time_get", "proc_raise"))
 """The functions of wasmtime's WASI that the gateway does not replace (`sandbox.preview1`)."""
+_MAX_READ = 2**20
+"""Bytes of a module whose code the gateway reads itself: that takes a second at worst. What is larger is not quick."""
 _MAX_SHORT_FUNCTION = 128 * 1024
 """Bytes of a function body. Epochs are checked on entry and in loops; a body of this size has room for some ten
 thousand calls in a row, a fifth of a second at worst."""
@@ -142,11 +144,10 @@ class Compiler:
             linker = self._linker(has_files=has_files)
             data = _binary(source)
             externs = self._externs(source, data)
-            rewritten = make_interruptible(data)
-            data, start = defer_start(rewritten.data) if has_files else (rewritten.data, None)
+            data, start = defer_start(data) if has_files else (data, None)
             module = self._module(source, data, has_deferred_start=start is not None)
             self._check_imports(externs, linker)
-            self._warm[key] = self._link(source, rewritten, externs, module, linker, has_files=has_files, start=start)
+            self._warm[key] = self._link(source, data, externs, module, linker, has_files=has_files, start=start)
         return self._warm[key]
 
     def drop_previous(self) -> None:
@@ -295,7 +296,7 @@ class Compiler:
     def _link(
         self,
         source: WasmSource,
-        rewritten: Rewritten,
+        data: bytes,
         externs: Externs,
         module: wasmtime.Module,
         linker: wasmtime.Linker,
@@ -325,8 +326,9 @@ class Compiler:
             imports=imports,
             is_interruptible=not has_files
             and all(map(_is_wasi, called))
-            and rewritten.is_complete
-            and largest_function(rewritten.data) <= _MAX_SHORT_FUNCTION,
+            and len(data) <= _MAX_READ
+            and make_interruptible(data).is_complete
+            and largest_function(data) <= _MAX_SHORT_FUNCTION,
             serialized=self._serialize(module, has_files),
         )
 

@@ -166,6 +166,10 @@ class IndexSpaces:
         """Whether the module has no type of structures or arrays."""
         return 0 not in self.types
 
+    def has_tags(self) -> bool:
+        """Whether the module has tags of exceptions."""
+        return bool(self._tags)
+
     def _read(self, module: bytes) -> None:
         self._module = module
         steps = {

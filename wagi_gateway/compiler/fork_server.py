@@ -18,6 +18,7 @@ from typing import NamedTuple, NoReturn
 
 import wasmtime
 
+from .bulk_operations import make_interruptible
 from .engine import create_plain_engine
 
 REFUSED, OUT_OF_MEMORY, FAILED = 1, 2, 3
@@ -53,7 +54,7 @@ def compile_module(data: bytes) -> bytearray:
 
     Called in a child process with bounds on time and memory: the only place where wasmtime reads a module's code.
     """
-    return wasmtime.Module(create_plain_engine(), data).serialize()
+    return wasmtime.Module(create_plain_engine(), make_interruptible(data).data).serialize()
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ is instantiated, which needs the guest's memory (`sandbox.adapter`). So the star
 
 from __future__ import annotations
 
+import hashlib
 from typing import NamedTuple
 
 from .binary import Malformed, Reader, find_sections, leb128
@@ -30,9 +31,8 @@ def defer_start(data: bytes) -> Deferred:
             return Deferred(data, None)
         start = sections[_START]
         function = Reader(data, start.content, start.end).number()
-        name = b"start"
-        while name in data:
-            name += b"_"
+        # No module contains a name that is made of its own bytes.
+        name = b"start-" + hashlib.sha256(data).hexdigest().encode()
         export = leb128(len(name)) + name + _FUNCTION + leb128(function)
         begin, end, count, others = start.begin, start.begin, 0, b""
         if exports := sections.get(_EXPORT):

@@ -139,4 +139,5 @@ class Delivery:
 def _has_exited_with_all_output(guest: Guest) -> bool:
     """Whether the guest exited, with any code, or closed its standard output, and all of its output was read: the
     output is a complete response."""
-    return guest.is_complete and (guest.outcome is None or guest.outcome.kind == "exit")
+    has_closed = guest.context.streams.is_stdout_closed
+    return guest.is_complete and (has_closed or (guest.outcome is not None and guest.outcome.kind == "exit"))

@@ -10,44 +10,38 @@ import os
 
 _MAX_LINKS = 40
 """Symbolic links that one path may lead through (MAXSYMLINKS of Linux)."""
-_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_MAX_NAMES = 4096
+"""Names that one path may lead through, those of its links included; each costs a system call."""
+_PASS = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 def open_directory_beneath(root: bytes, path: bytes) -> int:
     """Opens the directory at `path`, relative to the directory at `root`, for reading. Raises OSError."""
-    names: list[bytes] = []
     left = [*reversed(path.split(b"/"))]
-    links = 0
-    current = os.open(root, _FLAGS & ~os.O_NOFOLLOW)
+    links = names = 0
+    above = [os.open(root, _PASS)]
     try:
         while left:
+            names += 1
             name = left.pop()
+            if names > _MAX_NAMES:
+                raise OSError(errno.ELOOP, "the path leads through too many names")
             if name in (b"", b"."):
                 continue
             if name == b"..":
-                if not names:
+                if len(above) == 1:
                     raise PermissionError(errno.EPERM, "the path leads out of the volume")
-                left += [*reversed(names[:-1])]
-                names = []
-                current = _replace(current, root, _FLAGS & ~os.O_NOFOLLOW)
+                os.close(above.pop())
                 continue
             try:
-                current = _replace(current, name, _FLAGS, relative=True)
-                names.append(name)
-            except OSError:
-                target = os.readlink(name, dir_fd=current)
+                above.append(os.open(name, _PASS | os.O_NOFOLLOW, dir_fd=above[-1]))
+            except NotADirectoryError:  # a symbolic link, or a file
+                target = os.readlink(name, dir_fd=above[-1])
                 links += 1
                 if links > _MAX_LINKS or target.startswith(b"/"):
                     raise PermissionError(errno.EPERM, "the path leads out of the volume") from None
                 left += reversed(target.split(b"/"))
-    except BaseException:
-        os.close(current)
-        raise
-    return current
-
-
-def _replace(current: int, path: bytes, flags: int, *, relative: bool = False) -> int:
-    """Opens another directory in the place of `current`, which stays open where that fails."""
-    opened = os.open(path, flags, dir_fd=current if relative else None)
-    os.close(current)
-    return opened
+        return os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=above[-1])
+    finally:
+        for descriptor in above:
+            os.close(descriptor)

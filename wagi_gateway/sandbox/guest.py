@@ -42,6 +42,7 @@ class Guest:
         "context",
         "executor",
         "invocation",
+        "is_logged",
         "outcome",
         "started",
         "stdout_size",
@@ -62,6 +63,8 @@ class Guest:
         self.executor: Executor = "thread"
         """What ran the guest: the event loop's thread (`inline`), first that and then a thread of the pool
         (`restarted`), or a thread of the pool alone."""
+        self.is_logged = False
+        """Whether the guest has ended, and all of its standard error is logged."""
         self.stdout_size = 0
         """Bytes of standard output that were read."""
         self.started = 0.0
@@ -147,16 +150,30 @@ class Guest:
             self._notify()
 
     def end(self, outcome: Outcome) -> None:
-        """Records the outcome, and calls `on_end`."""
+        """Records the outcome, logs the rest of standard error, and calls `on_end`."""
         if self._timer:
             self._timer.cancel()
         if outcome.kind == "failed" and self.executor == "inline":
             self._is_broken = True
-        self.context.streams.detach()
         self.outcome = outcome
         self._notify()
+        self._log_stderr()
+
+    def log_all(self) -> None:
+        """Logs the rest of an ended guest's standard error, and calls `on_end`, unless that was done."""
+        self.context.streams.detach()
+        self.is_logged = True
         on_end, self._on_end, self._on_slow = self._on_end, _nothing, _nothing  # a callback may keep the guest alive
         on_end(self)
+
+    def _log_stderr(self) -> None:
+        """Logs the rest of standard error, a piece in each turn of the event loop: no guest holds up the others."""
+        if self.is_logged:
+            return
+        if self.context.streams.log_piece():
+            self._loop.call_soon(self._log_stderr)
+        else:
+            self.log_all()
 
     def _count(self, data: bytes) -> bytes:
         self.stdout_size += len(data)

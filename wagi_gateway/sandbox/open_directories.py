@@ -8,8 +8,9 @@ from .beneath import open_directory_beneath
 from .directory_listing import DirectoryListing
 from .streams import STDERR
 
-_MAX_LISTINGS = 4
-"""Directories that a guest reads at the same time; the one begun first is begun anew if it is read on."""
+MAX_LISTINGS = 1
+"""Directories that a guest reads at the same time; another one is begun anew if it is read on. A listing has two
+descriptors."""
 _MAX_PATH = 4096
 """Bytes of a path (PATH_MAX of Linux)."""
 
@@ -28,7 +29,7 @@ class OpenDirectories:
         self._paths.pop(descriptor, None)
         if found := self._paths.get(parent):
             volume, prefix = found
-            if len(prefix) + len(path) < _MAX_PATH:
+            if len(prefix) + len(path) < _MAX_PATH and b"\0" not in path:
                 self._paths[descriptor] = volume, prefix + b"/" + path
 
     def renumber(self, source: int, target: int) -> None:
@@ -46,7 +47,7 @@ class OpenDirectories:
             if descriptor not in self._paths:
                 raise FileNotFoundError(f"the path of the directory {descriptor} is not known")
             listing = DirectoryListing(open_directory_beneath(*self._paths[descriptor]))
-            if len(self._listings) >= _MAX_LISTINGS:
+            if len(self._listings) >= MAX_LISTINGS:
                 self._end_listing(next(iter(self._listings)))
             self._listings[descriptor] = listing
         return self._listings[descriptor]

@@ -30,6 +30,8 @@ _PEAK_WINDOW = 10.0
 """Seconds of the window whose peak of running guests decides the number of threads."""
 _MIN_FILES = 8
 """Files that every guest with volumes may open."""
+_OTHER_FILES = 8
+"""Descriptors of a guest with volumes beside its files: its volumes, a directory that it lists, its wake-up."""
 _SWITCH_INTERVAL = 0.0005
 """Seconds for which a thread may hold the GIL while the event loop waits for the GIL; CPython's default is ten times as
 long, and a request takes the GIL several times."""
@@ -69,6 +71,8 @@ class Sandbox:
         """Whether guests may run on the event loop's thread: its stack is known once the loop runs."""
         self._watchdog = Watchdog(engine)
         self._inline_policies: dict[tuple[str, bytes | None], InlinePolicy] = {}
+        self._unlogged: set[Guest] = set()
+        """Guests that have ended, with standard error that is not logged yet."""
         self._recent: list[Guest] = []
         """Guests that were started on a thread and do not stream yet."""
         self._recent_timer: asyncio.TimerHandle | None = None
@@ -101,6 +105,9 @@ class Sandbox:
         if self._running:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._all_ended.wait(), _CLOSE_TIMEOUT)
+        for guest in self._unlogged:
+            if not guest.is_logged:
+                guest.log_all()
         if self._recent_timer:
             self._recent_timer.cancel()
         self._recent.clear()
@@ -165,8 +172,13 @@ class Sandbox:
         else:
             policy.count_interruption(worked or 0.0)
         if has_ended:
-            guest.end(outcome)
+            self._end(guest, outcome)
         return has_ended
+
+    def _end(self, guest: Guest, outcome: Outcome) -> None:
+        guest.end(outcome)
+        if not guest.is_logged:
+            self._unlogged = {guest, *(other for other in self._unlogged if not other.is_logged)}
 
     def _start_thread(self, guest: Guest, policy: InlinePolicy) -> None:
         if guest.invocation.volumes:
@@ -194,9 +206,9 @@ class Sandbox:
         So no guest can take the descriptors of another guest, or of the server. Raises AtCapacity.
         """
         context.max_files = min(context.max_files, max(self._files_left // 4, _MIN_FILES))
-        if context.max_files > self._files_left:
+        if context.max_files + _OTHER_FILES > self._files_left:
             raise AtCapacity("too few descriptors for the files of a sandbox", limit="descriptors")
-        self._files_left -= context.max_files
+        self._files_left -= context.max_files + _OTHER_FILES
 
     def _run_on_thread(self, guest: Guest, policy: InlinePolicy) -> None:
         """Runs a guest to its end on a thread of the pool. Never raises."""
@@ -211,12 +223,12 @@ class Sandbox:
     def _end_thread_run(self, guest: Guest, policy: InlinePolicy, outcome: Outcome, processor_seconds: float) -> None:
         policy.count_thread_run(processor_seconds)
         self._remove(guest)
-        guest.end(outcome)
+        self._end(guest, outcome)
 
     def _remove(self, guest: Guest) -> None:
         self._running.discard(guest)
         if guest.invocation.volumes:
-            self._files_left += guest.context.max_files
+            self._files_left += guest.context.max_files + _OTHER_FILES
         if not self._running:
             self._all_ended.set()
 

@@ -16,6 +16,8 @@ _PIECE_COST = 128
 """Bytes of CAPACITY that a piece costs beside its own: its object in memory, and its part of a read."""
 _STDERR_CHUNK = 2 * 1024
 """Bytes of standard error that are logged in one turn of the event loop."""
+_STDERR_LINES = 16
+"""Lines of it: an empty line costs the log as much time as a long one."""
 _LINE_COST = 256
 """Bytes of `limits.stderr` that a line costs beside its own: its time, route and request id in the log."""
 
@@ -165,8 +167,7 @@ class StandardStreams:
         self._wake_guest = wake_guest
 
     def detach(self) -> None:
-        """Logs the rest of an ended guest's standard error, and drops the references to the event loop and the
-        guest."""
+        """Logs the rest of standard error, and drops the references to the event loop and the guest."""
         while self._stderr:
             self._log(self._stderr.popleft())
         self._loop = self._wake_guest = None
@@ -201,19 +202,23 @@ class StandardStreams:
             self._waiter = None
             _finish(waiter)
 
-    def log_stderr(self) -> None:
-        """Logs a piece of standard error, and the next one in a later turn of the event loop."""
+    def log_piece(self) -> bool:
+        """Logs as much of standard error as one turn of the event loop has time for. Returns whether more is left."""
         if self._stderr:
             data = self._stderr.popleft()
-            size = len(data) + _PIECE_COST
-            if len(data) > _STDERR_CHUNK:
-                self._stderr.appendleft(data[_STDERR_CHUNK:])
-                size = _STDERR_CHUNK
-            self._log(data[:_STDERR_CHUNK])
+            end, size = _end_of_piece(data), len(data) + _PIECE_COST
+            if end < len(data):
+                self._stderr.appendleft(data[end:])
+                size = end
+            self._log(data[:end])
             self._stderr_logged += size
             self._free_guest()
-            if self._stderr:
-                self._call_loop(self.log_stderr)
+        return bool(self._stderr)
+
+    def log_stderr(self) -> None:
+        """Logs a piece of standard error, and the next one in a later turn of the event loop."""
+        if self.log_piece():
+            self._call_loop(self.log_stderr)
 
     def _free_guest(self) -> None:
         """Wakes a guest that waits for room, once half of it is free: each wake-up costs a change of threads."""
@@ -221,6 +226,17 @@ class StandardStreams:
             self.is_guest_blocked = False
             if self._wake_guest:
                 self._wake_guest()
+
+
+def _end_of_piece(data: bytes) -> int:
+    """The end of the part of `data` that is logged in one turn."""
+    end = min(len(data), _STDERR_CHUNK)
+    at = -1
+    for _ in range(_STDERR_LINES):
+        at = data.find(b"\n", at + 1, end)
+        if at < 0:
+            return end
+    return at + 1
 
 
 def _finish(waiter: asyncio.Future[None]) -> None:
