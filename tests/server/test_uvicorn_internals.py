@@ -24,7 +24,7 @@ from wagi_gateway.config.settings import ServerConfig
 from wagi_gateway.observe import log
 from wagi_gateway.server.uvicorn_config import worker_config
 
-OWN = {"app", "on_hangup", "reload", "reload_soon", "serve_config"}
+OWN = {"app", "is_stopping", "on_hangup", "reload", "reload_soon", "serve_config"}
 """Public names that Worker adds to uvicorn's Server."""
 EXPRESSIONS = {
     "server/protocol.py": {"self", "self.cycle", "cycle", "self.flow", "self.parser", "httptools"},

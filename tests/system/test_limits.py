@@ -228,6 +228,30 @@ def test_table_elements(site: Server) -> None:
     assert status(site, "table_elements/beyond") == 500
 
 
+OPENS = (
+    '(import "wasi_snapshot_preview1" "path_open"'
+    " (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))"
+)
+OPENED_THRICE = (
+    """(if (call $open (i32.const 3) (i32.const 0) (i32.const 9000) (i32.const 1) (i32.const 0)
+ (i64.const 2) (i64.const 0) (i32.const 0) (i32.const 9008)) (then unreachable))"""
+    * 3
+)
+
+
+def test_files(tmp_path: Path, cache: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/f").touch()
+    wat = guests.says(WELL, imports=OPENS).replace(
+        '(func (export "_start")', f'(data (i32.const 9000) "f") (func (export "_start") {OPENED_THRICE}', 1
+    )
+    (tmp_path / "opens.wat").write_text(wat)
+    volumes = {"/": {"path": "data", "read_only": True}}
+    routes = [module(f"/{files}", "opens.wat", limits={"files": files}, volumes=volumes) for files in (2, 3)]
+    with running(tmp_path, "".join(routes), cache=cache) as server:
+        assert [server.get(f"/{files}").status_code for files in (2, 3)] == [500, 200]
+
+
 def test_body(site: Server) -> None:
     assert site.post("/body", b"x" * 1024).status_code == 200
     assert site.post("/body", b"x" * 1025).status_code == 413

@@ -198,13 +198,14 @@ def test_many_bad_guests_at_once_leave_room_for_others(city: Server) -> None:
 
 def test_a_reader_that_stalls_holds_no_sandbox_and_no_connection(city: Server) -> None:
     descriptors = city.descriptors()
-    with socket.socket() as connection, others_answered(city):
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        connection.connect(city.address)
-        connection.sendall(get("/stalled?stream"))
-        connection.recv(1024)
-        city.wait_for_log(r"WARNING .*limits\.time.*; the response was cut off route=/stalled id=")
-        assert city.get("/stalled").text == "hello\n"
+    with socket.socket() as connection:
+        with others_answered(city):
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.connect(city.address)
+            connection.sendall(get("/stalled?stream"))
+            connection.recv(1024)
+            city.wait_for_log(r"WARNING .*limits\.time.*; the response was cut off route=/stalled id=")
+            assert city.get("/stalled").text == "hello\n"
         wait_until(lambda: city.descriptors() <= descriptors, 15, lambda: "send_timeout did not end the connection")
 
 

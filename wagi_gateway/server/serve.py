@@ -196,15 +196,15 @@ def _watching(read: Read, files: Sequence[Path] | None) -> _Watching:
 
 def _log_start(file: ConfigFile) -> None:
     """Logs what starts, in JSON."""
-    server = file.config.server
+    listener = file.config.server
     fields = {
         "version": __version__,
         "wasmtime": WASMTIME_VERSION,
         "python": platform.python_version(),
         "pid": os.getpid(),
         "config": str(file.path),
-        "listen": server.listen,
-        "workers": server.workers,
+        "listen": listener.listen,
+        "workers": listener.workers,
         "modules": len(file.config.module),
     }
     log.server_logger.info("the server starts", extra={"fields": fields})

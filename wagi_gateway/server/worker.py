@@ -54,7 +54,7 @@ class Worker(uvicorn.Server):
         config.app = self._load_app
         super().__init__(config)
         self.servers = []  # uvicorn's shutdown reads the list; the acceptors below take the place of its servers
-        self.stopping = threading.Event()
+        self.is_stopping = threading.Event()
         """Set by the signal that stops the server."""
         self.on_hangup: Callable[[], None] | None = None
         """Handler of SIGHUP."""
@@ -68,7 +68,7 @@ class Worker(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Handles SIGINT and SIGTERM, also while `create_app` loads the site."""
-        self.stopping.set()
+        self.is_stopping.set()
         super().handle_exit(sig, frame)
 
     def _load_app(self) -> Application:

@@ -126,7 +126,7 @@ def _run(
 ) -> None:
     """The child process's main function."""
     config.configure_logging()
-    worker = Worker(config, lambda: _create_app(file, counters, may_notice, worker.stopping))
+    worker = Worker(config, lambda: _create_app(file, counters, may_notice, worker.is_stopping))
     threading.Thread(target=_answer, args=(pipe, worker), name="pipe", daemon=True).start()
     with contextlib.suppress(KeyboardInterrupt):
         worker.run([listener])

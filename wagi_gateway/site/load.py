@@ -57,7 +57,7 @@ def load(
     sources = ModuleSources(config, file.base, directory, on_pull)
     _check_admin(config.admin, findings)
     _check_tracing(config.tracing, previous, findings)
-    files = list(trusted_files(file, cache, logs))
+    files = trusted_files(file, cache, logs)
     warn_of_exchangeable(files, findings)
     trusted = TrustedFiles(files)
     route_owners = RouteOwners()

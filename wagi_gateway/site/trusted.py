@@ -119,7 +119,12 @@ def names(files: Iterable[TrustedFile]) -> str:
     return found[0] if len(found) == 1 else f"{', '.join(found[:-1])} and {found[-1]}"
 
 
-def trusted_files(file: ConfigFile, cache: Path | None, logs: Path | None) -> Iterator[TrustedFile]:
+def trusted_files(file: ConfigFile, cache: Path | None, logs: Path | None) -> list[TrustedFile]:
+    """The trusted files of a configuration. A path with a NUL, which no file has, is refused where the file is read."""
+    return [trusted for trusted in _trusted_files(file, cache, logs) if "\0" not in str(trusted.path)]
+
+
+def _trusted_files(file: ConfigFile, cache: Path | None, logs: Path | None) -> Iterator[TrustedFile]:
     """The trusted files of a configuration. `cache` and `logs` are directories of the server, None if unused."""
     if file.path.exists():  # `run` has no file
         yield TrustedFile("this file", file.path, is_secret=True)
