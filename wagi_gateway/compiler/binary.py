@@ -78,7 +78,8 @@ _EXPRESSION = re.compile(
 )
 """A constant expression (section 3.4.12) to its end."""
 
-_CUSTOM = 0
+CUSTOM = 0
+"""The id of custom sections."""
 _SHORT_CUSTOM_SECTIONS = re.compile(
     rb"(?:\x00(?:%b))*+" % b"|".join(re.escape(bytes([size])) + b".{%d}" % size for size in range(1, 128)), re.DOTALL
 )
@@ -256,7 +257,7 @@ def find_sections(module: bytes) -> Iterator[Section]:
         size = whole.number()
         content = whole.position
         whole.skip(size)
-        if section != _CUSTOM:
+        if section != CUSTOM:
             if section in seen:
                 raise Malformed(f"section {section} appears twice")
             seen.add(section)

@@ -20,6 +20,7 @@ import wasmtime
 
 from .bulk_operations import make_interruptible
 from .engine import create_plain_engine
+from .name_section import without_long_names
 
 REFUSED, OUT_OF_MEMORY, FAILED = 1, 2, 3
 """Exit codes of a child process: wasmtime refuses the module; RLIMIT_DATA is reached; any other error. After each of
@@ -54,7 +55,8 @@ def compile_module(data: bytes) -> bytearray:
 
     Called in a child process with bounds on time and memory: the only place where wasmtime reads a module's code.
     """
-    return wasmtime.Module(create_plain_engine(), make_interruptible(data).data).serialize()
+    data = without_long_names(make_interruptible(data).data)
+    return wasmtime.Module(create_plain_engine(), data).serialize()
 
 
 def main() -> None:
