@@ -15,6 +15,7 @@ import wasmtime
 
 from ..errors import AtCapacity
 from .backend import choose
+from .blocked_opens import allow_interrupts, interrupt_opens
 from .context import ExecutionContext
 from .guest import GRACE, Guest
 from .inline import InlinePolicy, Watchdog
@@ -30,6 +31,8 @@ _PEAK_WINDOW = 10.0
 """Seconds of the window whose peak of running guests decides the number of threads."""
 _MIN_FILES = 8
 """Files that every guest with volumes may open."""
+_OVERDUE = 0.2
+"""Seconds after `limits.time` at which a guest is known to be blocked."""
 _OTHER_FILES = 8
 """Descriptors of a guest with volumes beside its files: its volumes, a directory that it lists, its wake-up."""
 _SWITCH_INTERVAL = 0.0005
@@ -86,6 +89,7 @@ class Sandbox:
     async def __aenter__(self) -> Sandbox:
         """Raises OSError, RuntimeError where the system has no descriptor or thread left."""
         self.loop = asyncio.get_running_loop()
+        allow_interrupts()
         sys.setswitchinterval(min(sys.getswitchinterval(), _SWITCH_INTERVAL))
         with contextlib.ExitStack() as undo:
             self._probe = os.open(os.devnull, os.O_RDONLY)
@@ -260,10 +264,16 @@ class Sandbox:
                 window_ends = time.monotonic() + _PEAK_WINDOW
             if self._descriptors_are_short():
                 self._stop_guests_that_call_out()
-            for guest in list(self._running):
-                guest.context.must_stop()
+            self._end_late_guests()
             self._engine.increment_epoch()
             self._backend.tick()
+
+    def _end_late_guests(self) -> None:
+        """Has guests end at their next host call once their time is over, also those that open a FIFO."""
+        overdue = time.monotonic() - _OVERDUE
+        for guest in list(self._running):
+            if guest.context.must_stop() and guest.invocation.volumes and guest.context.deadline < overdue:
+                interrupt_opens()
 
     def _stop_guests_that_call_out(self) -> None:
         """Stops the guests that may have connections open. Those with volumes have no more files than were reserved."""
