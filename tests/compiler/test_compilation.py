@@ -19,7 +19,7 @@ import wasmtime
 
 from tests.conftest import wait_until
 from tests.support.modules import binary
-from tests.support.slow_modules import ENDLESS, LARGE, SLOW, compilers, is_running
+from tests.support.slow_modules import ENDLESS, LARGE, SLOW, is_running, new_compilers, note_compilers
 from wagi_gateway.compiler.compilation import CompilationFailed, CompilerProcess, Wait
 from wagi_gateway.compiler.engine import create_plain_engine
 from wagi_gateway.config.settings import CompilerConfig
@@ -27,6 +27,12 @@ from wagi_gateway.errors import LoadCancelled, StartupError
 
 EMPTY = binary('(func (export "_start"))')
 ENDLESS_MODULE = bytes(wasmtime.wat2wasm(ENDLESS))
+
+
+@pytest.fixture(autouse=True)
+def _other_compilers() -> None:
+    """Other tests of this process may have fork servers of their own."""
+    note_compilers()
 
 
 def process(cancelled: threading.Event | None = None, **settings: object) -> CompilerProcess:
@@ -53,7 +59,7 @@ def busy() -> Iterator[tuple[CompilerProcess, threading.Event, Future[bytearray]
     own = process(cancelled)
     with ThreadPoolExecutor(1) as thread:
         compiling = thread.submit(artefact, own, ENDLESS_MODULE)
-        wait_until(lambda: len(compilers(os.getpid())) == 2)
+        wait_until(lambda: len(new_compilers()) == 2)
         yield own, cancelled, compiling
         cancelled.set()
 
@@ -66,9 +72,9 @@ def test_an_artefact_comes_through_a_pipe(own: CompilerProcess) -> None:
 
 def test_modules_of_a_load_share_a_fork_server(own: CompilerProcess) -> None:
     artefact(own, EMPTY)
-    (server,) = compilers(os.getpid())
+    (server,) = new_compilers()
     artefact(own, binary(""))
-    assert compilers(os.getpid()) == [server]
+    assert new_compilers() == [server]
     own.close()
     own.close()
     assert not is_running(server)
@@ -78,7 +84,7 @@ def test_modules_of_a_load_share_a_fork_server(own: CompilerProcess) -> None:
 def test_a_process_that_is_not_closed_ends_with_its_last_reference() -> None:
     own = process()
     artefact(own, EMPTY)
-    pids = compilers(os.getpid())
+    pids = new_compilers()
     del own
     assert not any(map(is_running, pids))
 
@@ -121,7 +127,7 @@ def test_a_child_that_is_ended(
     busy: tuple[CompilerProcess, threading.Event, Future[bytearray]], number: int, expected: str
 ) -> None:
     own, _, compiling = busy
-    os.kill(compilers(os.getpid())[1], number)
+    os.kill(new_compilers()[1], number)
     with pytest.raises(CompilationFailed, match=expected):
         compiling.result(60)
     assert artefact(own, EMPTY)
@@ -130,7 +136,7 @@ def test_a_child_that_is_ended(
 
 def test_a_fork_server_that_is_ended(busy: tuple[CompilerProcess, threading.Event, Future[bytearray]]) -> None:
     own, _, compiling = busy
-    os.kill(compilers(os.getpid())[0], signal.SIGKILL)
+    os.kill(new_compilers()[0], signal.SIGKILL)
     with pytest.raises(CompilationFailed, match="ended by SIGKILL"):
         compiling.result(60)
     assert artefact(own, EMPTY)
@@ -141,19 +147,19 @@ def test_a_cancelled_load_ends_its_compilation(
     busy: tuple[CompilerProcess, threading.Event, Future[bytearray]],
 ) -> None:
     own, cancelled, compiling = busy
-    pids = compilers(os.getpid())
+    pids = new_compilers()
     cancelled.set()
     with pytest.raises(LoadCancelled, match=r"^compiling module.wasm \(8.\d KiB\) for \d+.\d s$"):
         compiling.result(60)
     assert not any(map(is_running, pids))
     with pytest.raises(LoadCancelled):
         artefact(own, EMPTY)
-    assert compilers(os.getpid()) == []
+    assert new_compilers() == []
 
 
 @pytest.mark.usefixtures("busy")
 def test_what_the_processes_inherit() -> None:
-    server, child = compilers(os.getpid())
+    server, child = new_compilers()
     assert environment(server) == environment(child) == b"RUST_BACKTRACE=0\0"
     assert os.readlink(f"/proc/{server}/cwd") == "/"
     assert len(os.listdir(f"/proc/{server}/task")) == 1  # fork(2) is safe

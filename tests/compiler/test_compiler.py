@@ -28,7 +28,7 @@ def source(text: str | bytes, name: str = "guest.wat") -> WasmSource:
     return WasmSource(name, data, hashlib.sha256(data).hexdigest())
 
 
-def define_host(linker: wasmtime.Linker, has_files: bool) -> None:
+def define_host(linker: wasmtime.Linker, has_files: bool, _names: object = None) -> None:
     """A host function, and another one for guests with files."""
     linker.define_func("host", "call", wasmtime.FuncType([], []), lambda: None)
     if has_files:

@@ -14,13 +14,19 @@ import wasmtime
 
 from tests.conftest import ROOT, wait_until
 from tests.support.modules import binary
-from tests.support.slow_modules import ENDLESS, compilers, is_running
+from tests.support.slow_modules import ENDLESS, is_running, new_compilers, note_compilers
 from wagi_gateway.compiler.engine import EngineSettings, create_engine
 from wagi_gateway.compiler.fork_server import REFUSED, Job, compile_module
 
 START = "from wagi_gateway.compiler.fork_server import main; main()"
 ENDLESS_MODULE = bytes(wasmtime.wat2wasm(ENDLESS))
 JOB = Job(600.0, 2**30)
+
+
+@pytest.fixture(autouse=True)
+def _other_compilers() -> None:
+    """Other tests of this process may have fork servers of their own."""
+    note_compilers()
 
 
 @pytest.fixture
@@ -51,8 +57,8 @@ def answer(channel: socket.socket) -> int:
 
 def both() -> list[int]:
     """The fork server, and its child that compiles."""
-    wait_until(lambda: len(compilers(os.getpid())) == 2)
-    return compilers(os.getpid())
+    wait_until(lambda: len(new_compilers()) == 2)
+    return new_compilers()
 
 
 def test_a_job_is_sent_as_text() -> None:

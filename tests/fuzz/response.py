@@ -82,6 +82,7 @@ class _Output:
     """The end of a guest that has printed: its output for `read`, and its outcome."""
 
     stop_reason = None
+    has_closed_stdout = False
 
     def __init__(self, pieces: list[bytes], outcome: Outcome, *, is_fast: bool) -> None:
         self._pieces = pieces

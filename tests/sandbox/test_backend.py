@@ -85,6 +85,6 @@ HAS_MEMORY = HostImport("host", "has_memory", "", lambda context: context.memory
 @pytest.mark.parametrize("exports", ['(export "_start")', '(export "memory") (export "_start")'], ids=["none", "other"])
 def test_a_host_function_without_memory(exports: str) -> None:
     text = WITHOUT_MEMORY.replace('(export "_start")', exports)
-    own = Compiler(compiler().engine, lambda linker, _has_files: choose().define(linker, HAS_MEMORY))
+    own = Compiler(compiler().engine, lambda linker, _has_files, _names: choose().define(linker, HAS_MEMORY))
     guest = replace(invocation(guests.HELLO), module=own.load(WasmSource("guest.wat", text.encode(), text)))
     assert outcome(guest) == ("exit", 0, "")

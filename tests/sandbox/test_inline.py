@@ -154,7 +154,7 @@ def test_a_guest_without_a_processor_is_not_interrupted() -> None:
     guest = Guest()
     with watching() as watchdog:
         watchdog.enter(guest)
-        assert all(watchdog.checks.acquire(timeout=TIMEOUT) for _ in range(20))
+        assert all(watchdog.checks.acquire(timeout=TIMEOUT) for _ in range(5))
         assert watchdog.leave() is None
     assert not guest.is_ending
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import wasmtime
 
@@ -23,14 +23,15 @@ from wagi_gateway.sources.file import WasmSource
 SETTINGS = EngineSettings(slots=16, max_memory=256 * 2**20, memories=2, tables=4, table_elements=1000)
 
 
-def define(linker: wasmtime.Linker, has_files: bool) -> None:
+def define(linker: wasmtime.Linker, has_files: bool, names: Collection[tuple[str, str]] | None = None) -> None:
     """Defines the host functions, as `wagi_gateway.site` does."""
     for host in (
         *preview1.PROCESS,
         *EXPERIMENTAL_HTTP,
         *(() if has_files else (*preview1.STREAMS, *preview1.NO_FILES)),
     ):
-        choose().define(linker, host)
+        if names is None or (host.module, host.name) in names:
+            choose().define(linker, host)
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 _START = '(func (export "_start"))'
@@ -77,6 +78,20 @@ def compilers(ancestor: int) -> list[int]:
             found.append(pid)
         found += compilers(pid)
     return found
+
+
+_known: set[int] = set()
+
+
+def note_compilers() -> None:
+    """Notes the fork servers below this process."""
+    _known.clear()
+    _known.update(compilers(os.getpid()))
+
+
+def new_compilers() -> list[int]:
+    """The fork servers below this process that were started since `note_compilers`, and their children."""
+    return [pid for pid in compilers(os.getpid()) if pid not in _known]
 
 
 def is_running(pid: int) -> bool:

@@ -7,7 +7,7 @@ import os
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,8 +40,11 @@ thousand calls in a row, a fifth of a second at worst."""
 
 _ENTRYPOINT = FunctionType((), ())
 
-DefineHost = Callable[[wasmtime.Linker, bool], None]
-"""Defines the host functions in a linker; the flag says whether the guests have files."""
+Names = Collection[tuple[str, str]]
+"""Module and name of imports."""
+DefineHost = Callable[[wasmtime.Linker, bool, Names | None], None]
+"""Defines the host functions in a linker; the flag says whether the guests have files. With names it defines those
+alone: the public API makes a linker for each guest."""
 OnCompile = Callable[[WasmSource], AbstractContextManager[object]]
 """Returns a context manager that wraps a compilation (for progress output)."""
 
@@ -162,15 +165,15 @@ class Compiler:
 
     def _linker(self, *, has_files: bool) -> wasmtime.Linker:
         if has_files not in self._linkers:
-            self._linkers[has_files] = _create_linker(self.engine, self._define_host, has_files)
+            self._linkers[has_files] = _create_linker(self.engine, self._define_host, has_files, None)
         return self._linkers[has_files]
 
-    def _serialize(self, module: wasmtime.Module, has_files: bool) -> SerializedModule | None:
+    def _serialize(self, module: wasmtime.Module, has_files: bool, names: Names) -> SerializedModule | None:
         if abi.has_known_abi():
             return None
         define_host = self._define_host
         try:
-            return SerializedModule(module, lambda engine: _create_linker(engine, define_host, has_files))
+            return SerializedModule(module, lambda engine: _create_linker(engine, define_host, has_files, names))
         except OSError as error:
             raise _refuse(f"cannot be kept in memory: {error.strerror}") from None
 
@@ -310,13 +313,14 @@ class Compiler:
             raise _refuse(f"cannot be linked: {one_line(str(error))}") from None
         exported = {export.name: export.type for export in externs.exports if isinstance(export.type, FunctionType)}
         functions = frozenset(name for name, kind in exported.items() if kind == _ENTRYPOINT)
-        imports = frozenset(wanted.module for wanted in externs.imports)
+        import_names = tuple((wanted.module, wanted.name) for wanted in externs.imports)
+        imports = frozenset(module for module, _ in import_names)
         called = {f"{wanted.module}.{wanted.name}" for wanted in externs.imports}
         return WarmModule(
             name=source.name,
             digest=source.digest,
             module=module,
-            import_names=tuple((wanted.module, wanted.name) for wanted in externs.imports),
+            import_names=import_names,
             instance_pre=None if has_files and _WASI in imports else instance_pre,
             functions=functions,
             exports=tuple(exported),
@@ -329,15 +333,17 @@ class Compiler:
             and len(data) <= _MAX_READ
             and make_interruptible(data).is_complete
             and largest_function(data) <= _MAX_SHORT_FUNCTION,
-            serialized=self._serialize(module, has_files),
+            serialized=self._serialize(module, has_files, import_names),
         )
 
 
-def _create_linker(engine: wasmtime.Engine, define_host: DefineHost, has_files: bool) -> wasmtime.Linker:
+def _create_linker(
+    engine: wasmtime.Engine, define_host: DefineHost, has_files: bool, names: Names | None
+) -> wasmtime.Linker:
     linker = wasmtime.Linker(engine)
     linker.allow_shadowing = True
     linker.define_wasi()
-    define_host(linker, has_files)
+    define_host(linker, has_files, names)
     return linker
 
 

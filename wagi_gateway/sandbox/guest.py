@@ -93,6 +93,11 @@ class Guest:
         """Whether the guest has ended by itself or closed its standard output, and all of that was read."""
         return self._is_drained and self.context.stop_reason is None
 
+    @property
+    def has_closed_stdout(self) -> bool:
+        """Whether the guest has closed its standard output."""
+        return self.context.streams.is_stdout_closed
+
     def failure(self) -> str | None:
         """Returns what went wrong, in the words of a log line; None for a guest that ended with exit code 0."""
         if reason := self.stop_reason:

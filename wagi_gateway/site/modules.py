@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -86,14 +87,15 @@ def _open_cache(directory: Path, findings: Findings) -> ArtefactCache | None:
         return None
 
 
-def _define_host(linker: wasmtime.Linker, has_files: bool) -> None:
+def _define_host(linker: wasmtime.Linker, has_files: bool, names: Collection[tuple[str, str]] | None = None) -> None:
     define = choose().define
     for host in (
         *preview1.PROCESS,
         *EXPERIMENTAL_HTTP,
         *(() if has_files else (*preview1.STREAMS, *preview1.NO_FILES)),
     ):
-        define(linker, host)
+        if names is None or (host.module, host.name) in names:
+            define(linker, host)
 
 
 def _engine_settings(config: Config) -> EngineSettings:
