@@ -7,7 +7,16 @@ import re
 import pytest
 
 from wagi_gateway import errors
-from wagi_gateway.errors import GatewayError, GuestFailed, NotFound, Problem, RequestError, RequestTimeout, StartupError
+from wagi_gateway.errors import (
+    GatewayError,
+    GuestFailed,
+    NotFound,
+    Problem,
+    RequestError,
+    RequestTimeout,
+    StartupError,
+    redact,
+)
 
 
 def below(error: type[GatewayError]) -> list[type[GatewayError]]:
@@ -57,3 +66,8 @@ def test_a_start_up_error_has_a_line_for_each_problem() -> None:
     error = StartupError(*problems, warnings=[Problem("", "c")])
     assert str(error) == "modules.toml: a\nb"
     assert (error.problems, error.warnings, error.exit_code) == (problems, (Problem("", "c"),), 3)
+
+
+def test_an_interface_of_a_component_is_no_user_name() -> None:
+    assert redact("imports wasi:http/types@0.2.3.f, which") == "imports wasi:http/types@0.2.3.f, which"
+    assert redact("wasi:secret/x@10.0.0.1") == "…@10.0.0.1"

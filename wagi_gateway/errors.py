@@ -32,6 +32,8 @@ from dataclasses import dataclass
 
 _WORD = re.compile(r"""[^\s"']+""")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_INTERFACE = re.compile(r"(?:wasi|fermyon|wasmcloud):[a-z0-9-]+/[a-z0-9-]+@\d+\.\d+\.\d+(?!\.?\d)")
+"""A versioned interface of the Component Model, such as `wasi:http/types@0.2.3`, which has no user name."""
 
 
 def redact(text: str) -> str:
@@ -49,7 +51,7 @@ def redact_value(value: str) -> str:
     if not digest.startswith(("sha256:", "sha512:")):  # of an image reference
         rest, at, digest = value, "", ""
     userinfo, has_userinfo, host = rest.rpartition("@")
-    if has_userinfo and ":" in userinfo:
+    if has_userinfo and ":" in userinfo and not _INTERFACE.match(value):
         scheme, slashes, _ = userinfo.partition("//")
         prefix = f"{scheme}//" if slashes and _SCHEME.fullmatch(scheme) else ""
         value = f"{prefix}…@{host}{at}{digest}"
