@@ -17,14 +17,13 @@ from . import errno
 from .descriptors import MAX_IOVECS
 from .experimental_http import EXPERIMENTAL_HTTP
 from .host import HostImport
+from .open_directories import MAX_PATH
 from .preview1 import DIRECTORIES, MODULE, NO_FILES, PROCESS, STREAMS, wasm_types
 
 GATEWAY_MODULE = "wagi_gateway"
 """The import module of the shim for the gateway's own functions."""
 FILES_GLOBAL = b"files"
 """The adapter's global with the number of files that the guest may still open."""
-_MAX_PATH = 4096
-"""Bytes of a path (PATH_MAX of Linux)."""
 _DIRECTORY, _REGULAR_FILE, _SYMBOLIC_LINK = 3, 4, 7
 
 _SIGNATURES = {host.name: host.parameters for host in (*STREAMS, *NO_FILES)}
@@ -206,9 +205,7 @@ def _bound_iovecs(index: int) -> str:
 
 
 def _bound_path(index: int) -> str:
-    return (
-        f"(if (i32.gt_u (local.get {index}) (i32.const {_MAX_PATH})) (then (return (i32.const {errno.NAMETOOLONG}))))"
-    )
+    return f"(if (i32.gt_u (local.get {index}) (i32.const {MAX_PATH})) (then (return (i32.const {errno.NAMETOOLONG}))))"
 
 
 def _function(name: str, *body: str) -> str:

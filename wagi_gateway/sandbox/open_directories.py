@@ -11,7 +11,7 @@ from .streams import STDERR
 MAX_LISTINGS = 1
 """Directories that a guest reads at the same time; another one is begun anew if it is read on. A listing has two
 descriptors."""
-_MAX_PATH = 4096
+MAX_PATH = 4096
 """Bytes of a path (PATH_MAX of Linux)."""
 
 
@@ -29,7 +29,7 @@ class OpenDirectories:
         self._paths.pop(descriptor, None)
         if found := self._paths.get(parent):
             volume, prefix = found
-            if len(prefix) + len(path) < _MAX_PATH and b"\0" not in path:
+            if len(prefix) + len(path) < MAX_PATH and b"\0" not in path:
                 self._paths[descriptor] = volume, prefix + b"/" + path
 
     def renumber(self, source: int, target: int) -> None:
