@@ -11,7 +11,10 @@ files of a guest; and it opens regular files and directories alone, because open
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
+
+import wasmtime
 
 from . import errno
 from .descriptors import MAX_IOVECS
@@ -43,9 +46,14 @@ _ON_PATHS = {
 _ADAPTED = (*sorted(_STREAM_FUNCTIONS), "fd_readdir", *_ON_PATHS, "path_open")
 
 
-def shim_imports() -> tuple[HostImport, ...]:
-    """The gateway's functions that the shim imports, beside wasmtime's WASI."""
-    return (*PROCESS, *EXPERIMENTAL_HTTP, *_gateway_imports())
+def shim_linker(engine: wasmtime.Engine, define: Callable[[wasmtime.Linker, HostImport], None]) -> wasmtime.Linker:
+    """A linker with what the shim imports: wasmtime's WASI and the gateway's functions, which `define` adds."""
+    linker = wasmtime.Linker(engine)
+    linker.allow_shadowing = True
+    linker.define_wasi()
+    for host in (*PROCESS, *EXPERIMENTAL_HTTP, *_gateway_imports()):
+        define(linker, host)
+    return linker
 
 
 def _gateway_imports() -> tuple[HostImport, ...]:

@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary
 import wasmtime
 from wasmtime import _bindings
 
-from .adapter import FILES_GLOBAL, adapter_text, shim_exports, shim_imports, shim_text
+from .adapter import FILES_GLOBAL, adapter_text, shim_exports, shim_linker, shim_text
 from .context import ExecutionContext, Unwind, current
 from .host import HostFunction, HostImport, call
 from .inline import TIME_SLICE_EPOCHS
@@ -238,12 +238,7 @@ def _compile_files(engine: wasmtime.Engine) -> _Files:
     shim = wasmtime.Module(engine, shim_text())
     numbers = {export.name: number for number, export in enumerate(shim.exports)}
     exports = {wanted: numbers[" ".join(wanted)] for wanted in shim_exports()}
-    linker = wasmtime.Linker(engine)
-    linker.allow_shadowing = True
-    linker.define_wasi()
-    for host in shim_imports():
-        define(linker, host)
-    return _Files(linker.instantiate_pre(shim), exports, wasmtime.Module(engine, adapter_text()))
+    return _Files(shim_linker(engine, define).instantiate_pre(shim), exports, wasmtime.Module(engine, adapter_text()))
 
 
 _files_of: WeakKeyDictionary[wasmtime.Engine, _Files] = WeakKeyDictionary()

@@ -16,7 +16,7 @@ import wasmtime
 
 from ..compiler.compiler import SerializedModule
 from ..compiler.engine import create_plain_engine
-from .adapter import FILES_GLOBAL, adapter_text, shim_imports, shim_text
+from .adapter import FILES_GLOBAL, adapter_text, shim_linker, shim_text
 from .context import ExecutionContext, Unwind, current
 from .host import HostImport, call
 from .invocation import Invocation, Outcome
@@ -135,12 +135,7 @@ def _instantiate(store: wasmtime.Store, context: ExecutionContext, serialized: S
     if module.instance_pre:
         return serialized.instantiate(store)
     shim_module, adapter_module = (wasmtime.Module.deserialize(store.engine, text) for text in _serialized_files())
-    linker = wasmtime.Linker(store.engine)
-    linker.allow_shadowing = True
-    linker.define_wasi()
-    for host in shim_imports():
-        define(linker, host)
-    shim = linker.instantiate(store, shim_module).exports(store)
+    shim = shim_linker(store.engine, define).instantiate(store, shim_module).exports(store)
     imports = [shim[" ".join(wanted)] for wanted in module.import_names]
     guest = wasmtime.Instance(store, serialized.module(store.engine), imports)
     adapter = wasmtime.Instance(store, adapter_module, [guest.exports(store)["memory"], shim["table"]])
