@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import signal
@@ -202,6 +203,13 @@ def _stop(process: subprocess.Popen[str]) -> None:
 
 OTHER_RELEASE = "49.0.0"
 """A release of wasmtime with another ABI than the C API backend's."""
+
+
+@pytest.fixture
+def propagating_loggers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has records reach `caplog` once: another test of this process may have configured the log."""
+    for name in ("wagi_gateway", "uvicorn"):
+        monkeypatch.setattr(logging.getLogger(name), "propagate", True)
 
 
 @pytest.fixture(scope="session")

@@ -195,11 +195,11 @@ def test_an_interpreter_without_a_program(monkeypatch: pytest.MonkeyPatch, own: 
         artefact(own, EMPTY)
 
 
+@pytest.mark.usefixtures("propagating_loggers")
 def test_a_long_wait_is_logged(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     clock = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[-1])
-    monkeypatch.setattr(logging.getLogger("wagi_gateway"), "propagate", True)
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, "wagi_gateway")
     waits = Wait("compiling a.wasm (3.0 MiB)", threading.Event()), Wait("silent", threading.Event(), is_silent=True)
     for seconds in range(30):
         clock.append(100.0 + seconds)

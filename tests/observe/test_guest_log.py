@@ -9,11 +9,7 @@ import pytest
 from wagi_gateway.observe.guest_log import GuestLog
 from wagi_gateway.observe.log import GUEST
 
-
-@pytest.fixture(autouse=True)
-def propagates(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The logger propagates before `caplog` begins, which attaches its handler to a logger that does not, too."""
-    monkeypatch.setattr(logging.getLogger("wagi_gateway"), "propagate", True)
+pytestmark = pytest.mark.usefixtures("propagating_loggers")
 
 
 @pytest.mark.parametrize(

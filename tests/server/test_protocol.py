@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import Any
 
 import pytest
@@ -90,6 +89,7 @@ def test_refusals(data: bytes, settings: dict[str, Any], status: bytes) -> None:
     assert not answer or b"connection: close\r\n" in answer
 
 
+@pytest.mark.usefixtures("propagating_loggers")
 @pytest.mark.parametrize(
     ("head", "reason"),
     [
@@ -99,10 +99,7 @@ def test_refusals(data: bytes, settings: dict[str, Any], status: bytes) -> None:
         pytest.param(b"GET / HTTP/1.1\r\nHost : h", "Invalid header token", id="field"),
     ],
 )
-def test_the_log_says_who_was_refused_and_why(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, head: bytes, reason: str
-) -> None:
-    monkeypatch.setattr(logging.getLogger("uvicorn"), "propagate", True)
+def test_the_log_says_who_was_refused_and_why(caplog: pytest.LogCaptureFixture, head: bytes, reason: str) -> None:
     assert exchange(head + b"\r\n\r\n").startswith(b"HTTP/1.1 400 ")
     (record,) = (record for record in caplog.records if record.name == "uvicorn.error")
     assert vars(record)["fields"] == {"client": "127.0.0.1", "reason": reason}

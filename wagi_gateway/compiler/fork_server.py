@@ -7,6 +7,7 @@ child process. The fork server runs no thread and reads no module, so that fork(
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import resource
@@ -61,7 +62,8 @@ def compile_module(data: bytes) -> bytearray:
 
 def main() -> None:
     """Serves standard input until the other end is closed."""
-    os.nice(_NICENESS)
+    with contextlib.suppress(PermissionError):  # the system call filter of the systemd unit
+        os.nice(_NICENESS)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     for number in (signal.SIGALRM, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.conftest import INSTALLATION, ROOT, START, wait_until, warnings
+from tests.conftest import INSTALLATION, READY, ROOT, START, wait_until, warnings
 from tests.support import guests
 from tests.support.config import guest
 from tests.support.registry import installed
@@ -163,7 +163,7 @@ def started(image: Image, folder: Path, command: list[str]) -> Iterator[Containe
     reader.start()
 
     def is_ready() -> bool:
-        return process.poll() is not None or any(line.startswith("Ready:") for line in output)
+        return process.poll() is not None or any(map(READY.search, output))
 
     try:
         wait_until(is_ready, START, lambda: "".join(output))
