@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from wasmtime import _bindings
 
 from tests.conftest import ROOT
-from wagi_gateway.compiler.binary import CODE, find_sections
+from wagi_gateway.compiler.binary import CODE, FUNCTION, TYPE, find_sections
 from wagi_gateway.compiler.bulk_operations import make_interruptible
 from wagi_gateway.compiler.chunked_functions import CHUNK
 from wagi_gateway.compiler.engine import create_plain_engine
@@ -244,6 +244,14 @@ def test_a_module_without_large_operations_on_memory_is_unchanged(fields: str, i
 def test_a_malformed_module_is_unchanged(cut: int) -> None:
     data = binary(f"(memory 1) (func (param i32) {FILL})")[:cut]
     assert make_interruptible(data) == (data, cut == 8)
+
+
+@pytest.mark.parametrize("missing", [TYPE, FUNCTION], ids=["types", "functions"])
+def test_a_module_with_code_alone_is_unchanged(missing: int) -> None:
+    data = binary(f"(memory 1) (func (param i32) {FILL})")
+    section = next(section for section in find_sections(data) if section.id == missing)
+    without = data[: section.begin] + data[section.end :]
+    assert make_interruptible(without) == (without, False)
 
 
 def test_an_unknown_instruction_leaves_the_module_unchanged() -> None:

@@ -63,6 +63,8 @@ class _Module:
         bodies = self._rewrite_bodies(Reader(self._data, code.content, code.end))
         if not self._functions:
             return Rewritten(self._data, self._is_complete)
+        if not self._sections.keys() >= {TYPE, FUNCTION}:
+            raise Malformed("a module with code has no section of types or of functions")
         if len(self._functions) + max(len(self._spaces.functions), len(self._spaces.types)) > MAX_ITEMS:
             raise Malformed("no function can be added")
         return Rewritten(self._with_functions(bodies), self._is_complete)

@@ -166,11 +166,11 @@ class CompilerProcess:
 
 
 def _end(channel: socket.socket, process: subprocess.Popen[bytes]) -> None:
-    """Closes the socket, whereupon the fork server kills its child and ends."""
-    channel.close()
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(_EXIT_TIMEOUT)
-        return
+    """Shuts the socket down, whereupon the fork server kills its child and ends."""
+    with channel, suppress(OSError):
+        channel.shutdown(socket.SHUT_WR)
+        while select.select([channel], [], [], _EXIT_TIMEOUT)[0] and channel.recv(64):
+            pass
     process.kill()
     process.wait()
 
