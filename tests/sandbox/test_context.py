@@ -115,7 +115,7 @@ def test_host_calls_pause_now_and_then(context: ExecutionContext, monkeypatch: p
     pauses: list[float] = []
     monkeypatch.setattr(time, "sleep", pauses.append)
     for _ in range(10 * _CALLS_PER_PAUSE):
-        context.count_host_call()
+        context.count_host_calls()
     assert pauses == [_HOST_CALL_PAUSE] * 10
 
 
@@ -137,7 +137,7 @@ def test_a_pause_grows_with_the_running_guests(
     monkeypatch.setattr(time, "sleep", slept.append)
     context.running = range(running)
     for count in calls:
-        context.count_host_call(count)
+        context.count_host_calls(count)
     assert slept == pauses
 
 
@@ -146,7 +146,7 @@ def test_host_calls_of_an_inline_guest_do_not_pause(context: ExecutionContext, m
     monkeypatch.setattr(time, "sleep", pauses.append)
     context.is_inline = True
     for _ in range(10 * _CALLS_PER_PAUSE):
-        context.count_host_call()
+        context.count_host_calls()
     assert pauses == []
 
 
@@ -161,7 +161,7 @@ def test_no_host_call_of_a_guest_that_has_to_end(context: ExecutionContext, end:
         context.deadline = 0.0
         context.must_stop()
     with pytest.raises(Unwind):
-        context.count_host_call()
+        context.count_host_calls()
     with pytest.raises(Unwind):
         context.raise_if_ending()
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from tests.support import guests
 from tests.support.sandbox import invocation
-from wagi_gateway.sandbox.context import ExecutionContext, Unwind
+from wagi_gateway.sandbox.context import _CALLS_PER_PAUSE, ExecutionContext, Unwind
 from wagi_gateway.sandbox.host import call
 
 pytestmark = pytest.mark.parametrize("path", ["hot"], indirect=True)
@@ -48,3 +50,11 @@ def test_no_call_of_a_guest_that_has_to_end(guest: ExecutionContext) -> None:
     guest.stop("shutdown")
     with pytest.raises(Unwind):
         call(guest, divide, [1, 0], FAILED)
+
+
+def test_a_guest_on_a_thread_pauses_now_and_then(guest: ExecutionContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    for _ in range(3 * _CALLS_PER_PAUSE):
+        call(guest, add, (1, 2), FAILED)
+    assert len(pauses) == 3

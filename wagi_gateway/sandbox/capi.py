@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import struct
+import sys
 import time
-from ctypes import POINTER, byref, c_bool, c_char, c_char_p, c_int64, c_size_t, c_uint8, c_uint32, c_uint64, c_void_p
+from ctypes import POINTER, byref, c_bool, c_char, c_char_p, c_int64, c_size_t, c_uint8, c_uint64, c_void_p
 from typing import Any, NamedTuple, cast
 from weakref import WeakKeyDictionary
 
@@ -28,11 +30,15 @@ from .memory import Memory
 
 _FAST = 0.001
 """Seconds of a guest that has touched so little memory that its store is deleted with the GIL kept."""
-_WORDS = 4
-"""32-bit words of a value in the C API; an i32 is the first, an i64 the first two."""
+_LAYOUT = {"i": "I12x", "I": "Q8x"}
+"""A value in the C API for `struct`: an i32 or an i64 in 16 bytes."""
+_pack_result = struct.Struct("I").pack_into
 _MAX_MEMORY = 2**32
 """Bytes that the 32-bit addresses of host functions reach."""
 
+
+_ADDRESS_SPACE = memoryview((c_char * (sys.maxsize >> 16)).from_address(0)).cast("B")
+"""This process's memory by address: no object is made for the arguments and the result of a host call."""
 
 _P = c_void_p
 _library = _bindings.dll._name  # type: ignore[attr-defined]
@@ -321,26 +327,21 @@ def define(linker: wasmtime.Linker, host: HostImport) -> None:
 
 @functools.cache  # never freed, because linkers hold its address
 def _callback(function: HostFunction, parameters: str, failed: int) -> Any:
-    words = c_uint32 * (_WORDS * max(len(parameters), 1))
-    end = _WORDS * len(parameters)
-    longs = [index for index, kind in enumerate(parameters) if kind == "I"]
+    arguments = struct.Struct("".join(_LAYOUT[kind] for kind in parameters)).unpack_from
 
     @_Callback  # type: ignore[untyped-decorator]
     def callback(_env: int, caller: int, values: int, _count: int) -> int:
-        raw = words.from_address(values)
-        arguments = raw[0:end:_WORDS]
-        for index in longs:
-            arguments[index] |= raw[_WORDS * index + 1] << 32
         context = current.context
         if context is None:
-            raw[0] = failed
+            _pack_result(_ADDRESS_SPACE, values, failed)
             return 0
         if context.memory is None:
             context.memory = _memory(caller)
         try:
-            raw[0] = call(context, function, arguments, failed)
+            result = call(context, function, arguments(_ADDRESS_SPACE, values), failed)
         except Unwind:
             return int(_trap_new_code(_TRAP_INTERRUPT))
+        _pack_result(_ADDRESS_SPACE, values, result)
         return 0
 
     return callback

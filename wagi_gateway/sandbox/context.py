@@ -40,13 +40,13 @@ class ExecutionContext:
     """
 
     __slots__ = (
-        "_calls_left",
         "_directories",
         "_has_waited",
         "_is_woken",
         "_lock",
         "_wakeup",
         "arguments",
+        "calls_left",
         "deadline",
         "environment",
         "exit_code",
@@ -90,7 +90,8 @@ class ExecutionContext:
         """End of the guest's time (`limits.time`) on the monotonic clock, in seconds."""
         self.stop_reason: StopReason | None = None
         """Why the guest has to end; None while the guest may go on."""
-        self._calls_left = _CALLS_PER_PAUSE
+        self.calls_left = _CALLS_PER_PAUSE
+        """Host calls until the next pause."""
         self._has_waited = False
         self._is_woken = False
         self._lock = threading.Lock()
@@ -174,14 +175,17 @@ class ExecutionContext:
         if self.is_ending:
             raise Unwind
 
-    def count_host_call(self, calls: int = 1) -> None:
-        """Counts a call of a host function; a long one counts as several `calls`. Now and then the guest pauses: the
-        calls need the GIL, which every request needs too. Raises Unwind where the guest has to end."""
-        if self.is_ending:
-            raise Unwind
-        self._calls_left -= calls
-        if self._calls_left <= 0 and not self.is_inline:
-            self._calls_left = _CALLS_PER_PAUSE
+    def count_host_calls(self, calls: int = 1) -> None:
+        """Counts a part of a long call of a host function as `calls`. Raises Unwind where the guest has to end."""
+        self.raise_if_ending()
+        self.calls_left -= calls
+        if self.calls_left <= 0:
+            self.pause()
+
+    def pause(self) -> None:
+        """Pauses a guest on a thread: host calls need the GIL, which every request needs too."""
+        if not self.is_inline:
+            self.calls_left = _CALLS_PER_PAUSE
             time.sleep(min(_HOST_CALL_PAUSE * (len(self.running) or 1), _MAX_PAUSE))
 
     def _take_wake(self) -> bool:

@@ -44,7 +44,7 @@ def fd_readdir(context: ExecutionContext, descriptor: int, start: int, size: int
     used = 0
     try:
         listing = context.directories.listing(descriptor)
-        while used < size and (entry := listing.entry(cookie, context.count_host_call)):
+        while used < size and (entry := listing.entry(cookie, context.count_host_calls)):
             cookie += 1
             record = _DIRENT.pack(cookie, entry.inode, len(entry.name), entry.type) + entry.name
             record = record[: size - used]

@@ -6,7 +6,7 @@ A host function runs on the guest's thread. The backends (`capi`, `public`) add 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from .context import ExecutionContext, Unwind
@@ -30,11 +30,15 @@ class HostImport(NamedTuple):
     has_result: bool = True
 
 
-def call(context: ExecutionContext, function: HostFunction, arguments: list[int], failed: int) -> int:
+def call(context: ExecutionContext, function: HostFunction, arguments: Sequence[int], failed: int) -> int:
     """Calls a host function. Raises Unwind alone: ctypes would print another exception past the log, and the guest
     would read its own first argument as the result."""
     try:
-        context.count_host_call()
+        if context.is_ending:
+            raise Unwind
+        context.calls_left -= 1
+        if context.calls_left <= 0:
+            context.pause()
         return function(context, *arguments)
     except Unwind:
         raise

@@ -40,7 +40,7 @@ def poll_oneoff(context: ExecutionContext, subscriptions: int, events: int, coun
         memory.check(written, _COUNT.size)
     except OutOfBounds:
         return errno.FAULT
-    context.count_host_call(count // _SUBSCRIPTIONS_PER_CALL)
+    context.count_host_calls(count // _SUBSCRIPTIONS_PER_CALL)
     occurred = _poll(context, list(_SUBSCRIPTION.iter_unpack(subscribed)))
     memory.write(events, b"".join(occurred))
     memory.write(written, _COUNT.pack(len(occurred)))

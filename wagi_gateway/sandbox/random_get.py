@@ -27,5 +27,5 @@ def random_get(context: ExecutionContext, start: int, size: int) -> int:
         return errno.FAULT
     for offset in range(0, size, _PIECE):
         memory.write(start + offset, os.urandom(min(_PIECE, size - offset)))
-        context.count_host_call(_CALLS_PER_PIECE)
+        context.count_host_calls(_CALLS_PER_PIECE)
     return errno.SUCCESS

@@ -187,8 +187,9 @@ class StandardStreams:
         if stdout and size < CHUNK:
             pieces = [data]
             while stdout and size < CHUNK:
-                pieces.append(stdout.popleft())
-                size += len(pieces[-1]) + _PIECE_COST
+                data = stdout.popleft()
+                pieces.append(data)
+                size += len(data) + _PIECE_COST
             data = b"".join(pieces)
         self._stdout_taken += size
         if self.is_guest_blocked:
