@@ -12,6 +12,9 @@ from wagi_gateway.compiler.externs import Externs, FunctionType
 _UNDESCRIBED = [fields for fields, *_ in UNDESCRIBED.values()]
 _BULK = "(memory 1) (func (param i32) (memory.fill (i32.const 0) (i32.const 1) (local.get 0)))"
 SEEDS = tuple(binary(fields) for fields in (*_UNDESCRIBED, *LOADED.values(), *DISABLED.values(), _BULK))
+FOUND = (  # a module with code and no section of functions
+    bytes.fromhex("0061736d0100000001050160017f007b0302010005030100010a0d010b00410041012000fc0b000b"),
+)
 WORDS = (b"\x7b", b"\x7f", b"\x63", b"\x64", b"\x70", b"\x6f", b"\x60", b"\x0b", b"\x80", b"\xff\xff\xff\xff\x0f")
 _ENGINE = wasmtime.Engine()
 

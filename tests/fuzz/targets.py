@@ -53,7 +53,7 @@ TARGETS = {
     "outbound": Target(outbound.check, outbound.SEEDS, (*_HOSTS, b"\n", b"@", b"\\"), 4),
     "manifest": Target(registry.check_manifest, registry.MANIFEST_SEEDS, tuple(_JSON), 3),
     "layer": Target(registry.check_layer, registry.LAYER_SEEDS, tuple(_TAR), 2, registry.LAYER_FOUND),
-    "module": Target(modules.check, modules.SEEDS, modules.WORDS, 3),
+    "module": Target(modules.check, modules.SEEDS, modules.WORDS, 3, modules.FOUND),
     "wasi": Target(wasi.check, wasi.SEEDS, wasi.WORDS, 1),
     "reference": Target(
         registry.check_reference,
