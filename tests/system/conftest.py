@@ -12,10 +12,24 @@ from tests.sources.oci.conftest import user
 __all__ = ["user"]
 
 
+MEASURED = {
+    "test_bodies",
+    "test_calls",
+    "test_connections",
+    "test_ends",
+    "test_lifecycle",
+    "test_reload",
+    "test_start_and_stop",
+    "test_tracing",
+}
+"""The modules of tests with what no unit test covers: the supervisor, spans, calls of guests, bounds of connections."""
+
+
 @pytest.fixture(autouse=True, scope="module")
-def unmeasured() -> Iterator[None]:
-    """Starts servers without coverage, which doubles the time that they need; the unit tests cover the package."""
+def unmeasured(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Starts servers without coverage, which doubles the time that they need, except in MEASURED."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in UNMEASURED.items():
-            patch.setenv(name, value)
+        if request.module.__name__.rpartition(".")[2] not in MEASURED:
+            for name, value in UNMEASURED.items():
+                patch.setenv(name, value)
         yield

@@ -20,7 +20,7 @@ import httpx
 import pytest
 import trustme
 
-from tests.conftest import Serve, Server, wait_until
+from tests.conftest import UNMEASURED, Serve, Server, wait_until
 from tests.support import guests
 from tests.support.attacks import LOOP, get, send, together, wait_for_work
 from tests.support.config import guest
@@ -106,7 +106,9 @@ def configs(count: int) -> Iterator[tuple[str | None, str]]:
 
 
 @pytest.mark.parametrize(("workers", "count"), [("1", 100), ("2", 10)])
-def test_no_request_fails(serve: Serve, workers: str, count: int) -> None:
+def test_no_request_fails(serve: Serve, monkeypatch: pytest.MonkeyPatch, workers: str, count: int) -> None:
+    for name, value in UNMEASURED.items():
+        monkeypatch.setenv(name, value)
     server = serve(QUIET + HELLO, "--workers", workers, hello=says("hello\n"))
     with load(server) as wrong, wrk(server):
         for wat, config in configs(count):
