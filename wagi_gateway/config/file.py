@@ -115,10 +115,10 @@ def cache_directory(file: ConfigFile) -> Path:
     directory = file.config.cache.directory
     if directory:
         return file.base.absolute() / directory
-    path = user_cache_path("wagi-gateway", appauthor=False)
-    if path.parts[0] == "~":  # neither HOME nor passwd(5) has a home directory, as for a container's arbitrary user
-        path = Path(tempfile.gettempdir(), f"wagi-gateway-{os.geteuid()}")
-    return path / "modules"
+    try:
+        return user_cache_path("wagi-gateway", appauthor=False) / "modules"
+    except RuntimeError:  # neither HOME nor passwd(5) has a home directory, as for a container's arbitrary user
+        return Path(tempfile.gettempdir(), f"wagi-gateway-{os.geteuid()}", "modules")
 
 
 def log_directory(file: ConfigFile) -> Path | None:
