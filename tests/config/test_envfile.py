@@ -48,7 +48,7 @@ class Case(NamedTuple):
     content: bytes
     gateway: dict[str, str] | None
     docker: dict[str, str] | None
-    """`docker run --env-file`: docker/cli, pkg/kvfile."""
+    """`docker run --env-file` of Docker 28.2: docker/cli, pkg/kvfile."""
     systemd: dict[str, str] | None
     """`EnvironmentFile=`: systemd.exec(5); names that are not valid are ignored with a warning."""
     shell: dict[str, str] | None
