@@ -395,10 +395,12 @@ def test_an_expired_certificate_is_warned_of(
     assert abs(expires - time.time() - days * 86400) < 3600
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
 def test_an_expired_certificate_at_a_reload_and_in_the_metrics(
-    folder: Path, authority: trustme.CA, cache: Path
+    folder: Path, authority: trustme.CA, cache: Path, workers: str
 ) -> None:
-    with running(folder, configuration(), "--admin", f"unix:{folder}/admin", cache=cache) as server:
+    options = ("--admin", f"unix:{folder}/admin", "--workers", workers)
+    with running(folder, configuration(), *options, cache=cache) as server:
         admin = httpx.Client(transport=httpx.HTTPTransport(uds=f"{folder}/admin"), base_url="http://localhost")
         with admin:
             before = re.search(r"^wagi_tls_not_after_seconds (\S+)$", admin.get("/metrics").text, re.MULTILINE)

@@ -51,12 +51,13 @@ def redact_value(value: str) -> str:
     if not digest.startswith(("sha256:", "sha512:")):  # of an image reference
         rest, at, digest = value, "", ""
     userinfo, has_userinfo, host = rest.rpartition("@")
+    is_url = "://" in value.partition("?")[0]
     if has_userinfo and ":" in userinfo and not _INTERFACE.match(value):
         scheme, slashes, _ = userinfo.partition("//")
         prefix = f"{scheme}//" if slashes and _SCHEME.fullmatch(scheme) else ""
         value = f"{prefix}…@{host}{at}{digest}"
     path, _, query = value.partition("?")
-    return f"{path}?…" if query and "://" in path else value
+    return f"{path}?…" if query and is_url else value
 
 
 class GatewayError(Exception):

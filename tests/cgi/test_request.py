@@ -74,6 +74,14 @@ def test_refused_host(headers: tuple[tuple[bytes, bytes], ...]) -> None:
         find_authority(replace(REQUEST, headers=headers))
 
 
+@pytest.mark.parametrize("value", [b"u:s3cr3t@h", b"u@s3cr3t@h", b"s3cr3t@h:80"])
+def test_a_password_in_an_authority_is_not_shown(value: bytes) -> None:
+    for change in ({"headers": ((b"host", value),)}, {"target_authority": value}):
+        with pytest.raises(BadRequest, match="Host header b'@h") as raised:
+            find_authority(replace(REQUEST, **change))
+        assert "s3cr3t" not in str(raised.value)
+
+
 @pytest.mark.parametrize("change", [{"headers": ((b"host", b"h" * 257),)}, {"target_authority": b"h" * 257}])
 def test_a_host_that_is_too_long(change: dict[str, object]) -> None:
     with pytest.raises(BadRequest, match="more than 256 bytes"):

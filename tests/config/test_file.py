@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -104,3 +105,18 @@ def test_the_directory_of_logs_is_beside_the_file(tmp_path: Path, table: str, pa
 def test_without_a_cache_directory_the_users_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
     assert cache_directory(read(tmp_path, MINIMAL)) == tmp_path / "home" / "wagi-gateway" / "modules"
+
+
+def test_a_user_without_a_home_directory_has_a_cache_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container runs as an arbitrary user, whom passwd(5) does not know."""
+
+    def unknown(number: int) -> object:
+        raise KeyError(number)
+
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    for name in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert cache_directory(read(tmp_path, MINIMAL)) == tmp_path / f"wagi-gateway-{os.geteuid()}" / "modules"

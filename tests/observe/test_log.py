@@ -109,6 +109,7 @@ def test_a_json_log_is_json_from_its_first_line_to_its_last(serve: Serve, worker
     config = f'[log]\nformat = "json"\n[server]\nworkers = {workers}\n' + guest("/hello", "hello")
     server = serve(config, hello=guests.HELLO)
     server.exchange(REQUEST_LINE + b"Connection: close\r\n\r\n")
+    server.exchange(b"GET http://user:s3cr3t@h/b HTTP/1.0\r\nConnection: close\r\n\r\n")
     server.exchange(b"GET / HTTP/1.0\r\n\r\n")
     server.wait_for_log('"GET /"')
     server.process.send_signal(signal.SIGHUP)
@@ -125,7 +126,9 @@ def test_a_json_log_is_json_from_its_first_line_to_its_last(serve: Serve, worker
     assert messages[2].startswith("Ready: serving on http://127.0.0.1:")
     assert messages[-2].startswith("the server stops")
     assert messages[-1] == "the server has ended"
-    full, bare = [record for record in records if record["logger"] == "wagi_gateway.access"]
+    full, named, bare = [record for record in records if record["logger"] == "wagi_gateway.access"]
+    assert (named["host"], named["reason"]) == ("@h", "the Host header b'@h' is not a host")
+    assert "s3cr3t" not in server.log_path.read_text()
     assert {key: full[key] for key in ("method", "path", "host", "status")} == {
         "method": "GET",
         "path": "/a%20b",

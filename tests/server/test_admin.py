@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import select
 import signal
 import socket
 import stat
@@ -26,6 +27,8 @@ from tests.support.attacks import NAP, get, send, together, wait_for_work
 from tests.support.config import guest
 from wagi_gateway.cli.main import app
 from wagi_gateway.observe.metrics import BY_NAME
+
+UNFINISHED = b"POST /hello HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\n"
 
 
 def settled(server: Server) -> Series:
@@ -192,10 +195,21 @@ def test_open_and_refused_connections(serve: Serve) -> None:
     config = "[server]\nmax_connections = 2\n" + ADMIN + guest("/hello", "hello")
     server = serve(config, "--workers", "2", hello=guests.HELLO)
     with contextlib.ExitStack() as stack:
-        connections = [stack.enter_context(send(server, get("/hello"))) for _ in range(10)]
+        connections = [stack.enter_context(send(server, UNFINISHED)) for _ in range(10)]
+
+        def refused() -> int:
+            """Connections with a response: none of the others has one before its body is there."""
+            return len(select.select(connections, [], [], 0)[0])
+
+        def is_settled() -> bool:
+            counted = value(server, "wagi_connections_refused_total")
+            return 6 <= refused() == counted and value(server, "wagi_connections") == 10 - counted
+
+        wait_until(is_settled)
+        for connection in set(connections) - set(select.select(connections, [], [], 0)[0]):
+            connection.sendall(b"x")
         answers = Counter(connection.recv(65536)[9:12] for connection in connections)
         assert set(answers) == {b"200", b"503"}
-        wait_until(lambda: value(server, "wagi_connections") == answers[b"200"])
         wait_until(lambda: value(server, "wagi_connections_refused_total") == answers[b"503"])
     wait_until(lambda: value(server, "wagi_connections") == 0)
     assert value(server, "wagi_requests_total", route="/hello", status="200") == answers[b"200"]

@@ -24,8 +24,8 @@ from wagi_gateway.config.settings import ServerConfig
 from wagi_gateway.observe import log
 from wagi_gateway.server.uvicorn_config import worker_config
 
-OWN = {"app", "is_stopping", "on_hangup", "reload", "reload_soon", "serve_config"}
-"""Public names that Worker adds to uvicorn's Server."""
+OWN = {"app", "close_if_idle", "is_stopping", "on_hangup", "reload", "reload_soon", "serve_config"}
+"""Public names that Worker and BoundedProtocol add to uvicorn's classes."""
 EXPRESSIONS = {
     "server/protocol.py": {"self", "self.cycle", "cycle", "self.flow", "self.parser", "httptools"},
     "server/worker.py": {"self", "self.lifespan", "self.server_state", "self.config"},

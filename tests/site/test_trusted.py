@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import sysconfig
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -100,6 +102,8 @@ HELD: dict[str, tuple[str, dict[str, object], str]] = {
         {"static": [{"route": "/s/...", "directory": "../www/deep"}]},
         "the published directory ../www/deep",
     ),
+    "memory of the gateway": ("/proc", {}, "the gateway's own memory"),
+    "virtual environment": (sys.prefix, {}, "the gateway's own code in "),
     "the package": (str(Path(trusted.__file__).parents[2]), {}, "the gateway's own code in "),
 }
 
@@ -201,6 +205,25 @@ def test_no_bind_mount_hides_a_trusted_file() -> None:
         assert names(files.held_by(Path(directory))) == "key"
     for directory in ("/srv/other", "/mnt/app/sub"):
         assert files.held_by(Path(directory)) == []
+
+
+def test_without_a_virtual_environment_the_packages_of_python_are_trusted(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packages = sysconfig.get_path("purelib")
+    monkeypatch.setattr(sys, "prefix", sys.base_prefix)
+    (found,) = problems(base, packages)
+    assert f"it holds the gateway's own code in {packages}, " in found
+
+
+@pytest.mark.parametrize("variable", ["CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY", "TRACES_CLIENT_KEY"])
+def test_a_file_of_opentelemetry_is_trusted_where_spans_are_sent(
+    base: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv(f"OTEL_EXPORTER_OTLP_{variable}", str(base.parent / "srv/pem"))
+    (found,) = problems(base, "../srv", tracing={"export": True})
+    assert f"it holds OTEL_EXPORTER_OTLP_{variable}=" in found
+    assert problems(base, "../srv") == []
 
 
 def test_a_message_names_the_first_files_of_many() -> None:

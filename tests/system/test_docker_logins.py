@@ -231,6 +231,26 @@ def test_a_password_is_read_as_it_is(tmp_path: Path) -> None:
     assert found.credentials.password == " p:w: ü "
 
 
+def test_skopeo_finds_the_same_users(tmp_path: Path) -> None:
+    """Docker 28.2, with a server in the daemon's place, does so for the files in DOCKER and STORES."""
+    found = {}
+    for number, file in enumerate(PODMAN.values()):
+        path = tmp_path / f"{number}.json"
+        path.write_text(re.sub("<(...)>", lambda match: auth(match[1]), file.text), newline="")
+        for reference in file.users:
+            image = ImageReference.parse(reference)
+            name = f"{image.registry}/{image.repository}"
+            command = [installed("skopeo"), "login", "--get-login", "--authfile", str(path), name]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+            found[number, reference] = done.stdout.strip() or None
+    expected = {
+        (number, reference): user
+        for number, file in enumerate(PODMAN.values())
+        for reference, user in file.users.items()
+    }
+    assert found == expected
+
+
 @pytest.mark.parametrize("scope", ["", "/team"], ids=["registry", "namespace"])
 @pytest.mark.parametrize("tool", ["skopeo", "buildah"])
 def test_a_login_by_a_real_tool(

@@ -172,6 +172,8 @@ def test_no_problem_of_a_pod_shows_one(tmp_path: Path, entry: str, image: str) -
     [
         ("http://u:p@h/x and http://v:q@i/", "http://…@h/x and http://…@i/"),
         ("https://h/a?b=c: no", "https://h/a?… no"),
+        ("<https://u:p@h/a?b=c> (https://u:p@h/?b)", "…@h/a?… …@h/?…"),
+        ("realm=https://u:p@h/a?b=c", "…@h/a?…"),
         ('module = "oci:ghcr.io/a/b@sha256:00": no', 'module = "oci:ghcr.io/a/b@sha256:00": no'),
         ("ghcr.io:443/a/b:1@sha256:00", "ghcr.io:443/a/b:1@sha256:00"),
         ("/srv/app@2/modules.toml:3: what?", "/srv/app@2/modules.toml:3: what?"),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +12,7 @@ import pytest
 from tests.conftest import Serve
 from tests.support import guests
 from tests.support.cli import gateway
-from tests.support.config import guest, module
+from tests.support.config import config, guest, module
 from tests.support.reloading import reload
 
 WHOLE = module("/m", "m.wat", volumes={"/": "."})
@@ -37,6 +40,23 @@ def test_a_start_refuses_a_guest_that_could_write_an_env_file(tmp_path: Path) ->
     done = gateway("serve", "modules.toml", "--env-file", "data/env", cwd=tmp_path)
     assert done.returncode == 3
     assert 'volumes."/" = "data": it holds the env file data/env, which guests could change' in done.stderr.decode()
+
+
+@pytest.mark.parametrize(
+    ("table", "what"),
+    [
+        (module("/m", "m.wat", volumes={"/": "data"}), 'volumes."/" = "data": it holds the log '),
+        (config(module("/m", "m.wat"), static=[{"route": "/s/...", "directory": "data"}]), "it holds the log "),
+    ],
+    ids=["volume", "published"],
+)
+def test_a_start_refuses_a_guest_that_could_write_the_log(tmp_path: Path, table: str, what: str) -> None:
+    (tmp_path / "m.wat").write_text(guests.HELLO)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "modules.toml").write_text(table)
+    command = f"{shlex.quote(sys.executable)} -m wagi_gateway serve modules.toml --cache-dir cache 2> data/log"
+    assert subprocess.run(["sh", "-c", command], cwd=tmp_path, timeout=60).returncode == 3
+    assert what in (tmp_path / "data/log").read_text()
 
 
 @pytest.mark.parametrize("workers", [1, 2])

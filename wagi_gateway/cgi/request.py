@@ -78,7 +78,7 @@ class Authority:
         """
         match = _HOST.fullmatch(value)
         if not match:
-            raise BadRequest(f"the Host header {value[:100]!r} is not a host")
+            raise BadRequest(f"the Host header {without_userinfo(value)[:100]!r} is not a host")
         name, port = match["name"], match["port"] or b""
         if port and not 0 < int(port) < 65536:
             raise BadRequest(f"the Host header {value[:100]!r} has no valid port")
@@ -88,6 +88,15 @@ class Authority:
             except AddressValueError:
                 raise BadRequest(f"the Host header {value[:100]!r} has no valid IPv6 address") from None
         return cls(name, b"%d" % int(port) if port else b"")
+
+
+def without_userinfo(authority: bytes) -> bytes:
+    """The authority from the `@` on, for the log: a client may send `http://user:password@host/`.
+
+    >>> without_userinfo(b"user:password@host")
+    b'@host'
+    """
+    return authority[max(authority.rfind(b"@"), 0) :]
 
 
 class FoundAuthority(NamedTuple):

@@ -8,6 +8,8 @@ from ..errors import Problem, StartupError
 
 MAX_FILE = 2**20
 """Bytes of a file."""
+_BYTE_ORDER_MARK = "\ufeff"
+"""Ignored at the start of any line: a file may be the concatenation of several."""
 _BLANK = " \t\r"
 """White space around a name or value. A value may begin or end with Unicode's other kinds."""
 
@@ -40,7 +42,7 @@ def parse_env_file(path: Path) -> dict[str, str]:
     variables: dict[str, str] = {}
     problems = []
     for number, line in enumerate(_read(path).split("\n"), start=1):
-        text = line.strip(_BLANK)
+        text = line.removeprefix(_BYTE_ORDER_MARK).strip(_BLANK)
         if not text or text[0] in "#;":
             continue
         try:
@@ -59,7 +61,7 @@ def _read(path: Path) -> str:
             data = file.read(MAX_FILE + 1)
         if len(data) > MAX_FILE:
             raise StartupError(Problem(str(path), f"is larger than {MAX_FILE // 2**20} MiB; name another file"))
-        return data.decode("utf-8-sig")
+        return data.decode()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise StartupError(Problem(str(path), f"cannot be read: {reason}")) from None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import os
+import tempfile
 import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -113,7 +115,10 @@ def cache_directory(file: ConfigFile) -> Path:
     directory = file.config.cache.directory
     if directory:
         return file.base.absolute() / directory
-    return user_cache_path("wagi-gateway", appauthor=False) / "modules"
+    try:
+        return user_cache_path("wagi-gateway", appauthor=False) / "modules"
+    except RuntimeError:  # neither HOME nor passwd(5) has a home directory, as for a container's arbitrary user
+        return Path(tempfile.gettempdir(), f"wagi-gateway-{os.geteuid()}", "modules")
 
 
 def log_directory(file: ConfigFile) -> Path | None:

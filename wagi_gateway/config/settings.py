@@ -235,7 +235,8 @@ class ServerConfig(SettingsTable):
     """Sandboxes of one worker, over all modules. While the sum of all `limits.concurrency` stays under it, no module
     can take another one's place."""
     max_connections: int = Field(4096, ge=1)
-    """Open connections of one worker that have sent a request; further ones are answered with 503."""
+    """Open connections of one worker that have sent a request. A further one takes the place of the one that is idle
+    for longest, which is closed; while none is idle it is answered with 503."""
     keep_alive: Duration = Field(75.0, ge=1, le=3600)
     """Time an idle connection is kept, in whole seconds; longer than a reverse proxy keeps its own."""
     keep_alive_requests: int = Field(10_000, ge=1)

@@ -130,7 +130,8 @@ class Exchange:
         while location is not None:
             redirects += 1
             if redirects > MAX_REDIRECTS:
-                raise BadOutput(f"more than {MAX_REDIRECTS} local redirects, the last to {location[:100]!r}")
+                path = location.partition(b"?")[0]  # a query may be secret
+                raise BadOutput(f"more than {MAX_REDIRECTS} local redirects, the last to {path[:100]!r}")
             try:
                 location = await self._run(redirected(request, location), authority)
             except (BadRequest, UriTooLong) as error:

@@ -13,7 +13,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..cgi.request import RequestHead
+from ..cgi.request import RequestHead, without_userinfo
 from ..config.settings import LogConfig
 from .module_log import ModuleLog
 
@@ -177,7 +177,7 @@ def request_fields(request: RequestHead) -> dict[str, str]:
     fields = {"method": request.method, "path": request.raw_path[:MAX_FIELD].decode("latin-1")}
     host = request.target_authority or b"".join(request.values(b"host")[:1])
     if host:
-        fields["host"] = host[:MAX_FIELD].decode("latin-1")
+        fields["host"] = without_userinfo(host)[:MAX_FIELD].decode("latin-1")
     if agent := request.values(b"user-agent"):
         fields["user_agent"] = agent[0][:MAX_FIELD].decode("latin-1")
     return fields

@@ -33,6 +33,7 @@ _TOO_LARGE = (
     b"Request Header Fields Too Large\n"
 )
 _INVALID = "Invalid HTTP request received."
+_NOT_HTTP = "the request line is not METHOD TARGET HTTP/1.1"
 _FRAMING = (b"content-length", b"transfer-encoding")
 _EMPTY_PATH = re.compile(rb"https?://[^/?#]*(?![^?#])", re.IGNORECASE)
 
@@ -85,6 +86,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._stop_head_timer()
         if self._send_timer is not None:
             self._send_timer.cancel()
+        self._settings.idle.pop(self, None)
         self._settings.admitted -= self._is_admitted
         super().connection_lost(exc)
 
@@ -98,10 +100,11 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._discards_input:
             return
         self._unfinished += len(data)
+        self._settings.idle.pop(self, None)
         self._unset_keepalive_if_required()
         is_line = self._in_head and not (self._line.is_complete or self._is_pipelined)
         if is_line and self._line.is_refused(data):
-            self._refuse("the request line is not METHOD TARGET HTTP/1.1")
+            self._refuse(_NOT_HTTP)
             return
         self._parse(data)
         if self._unfinished > MAX_HEAD and not self.transport.is_closing():
@@ -155,6 +158,11 @@ class BoundedProtocol(HttpToolsProtocol):
         if not self._is_idle() and not self._is_response_sent():
             self._discard_input()
             return
+        if self._is_pipelined and self.parser.get_http_version() != "1.1":
+            # Its line was not checked, and RTSP/1.0 and ICE/1.0 pass for HTTP/1.0.
+            self._refuse(_NOT_HTTP)
+            self._discards_input = True
+            return
         if not self._is_admitted:
             self._admit()
         # uvicorn cannot read a target in absolute form that has no path.
@@ -169,16 +177,29 @@ class BoundedProtocol(HttpToolsProtocol):
             self._close_after_response()
 
     def _admit(self) -> None:
-        """Counts the connection, or has it refused.
+        """Counts the connection, in the place of the one that is idle for longest if there are too many; or has it
+        refused.
 
         uvicorn's own bound, `limit_concurrency`, also refuses requests on connections that were open before the bound
         was reached. Requests of clients that have disconnected count as connections.
         """
-        if max(self._settings.admitted, len(self.tasks)) < self._settings.max_connections:
+        settings = self._settings
+        while settings.idle and settings.admitted >= settings.max_connections:
+            settings.close_longest_idle()
+        if max(settings.admitted, len(self.tasks)) < settings.max_connections:
             self._is_admitted = True
-            self._settings.admitted += 1
+            settings.admitted += 1
         else:
-            self.app = self._settings.refuse
+            self.app = settings.refuse
+
+    def close_if_idle(self) -> None:
+        """Closes the connection, which no longer counts, unless it has a request under way, or bytes that were not
+        received at one of its ends."""
+        is_waiting = self._is_idle() and self._in_head and not self._unfinished
+        if is_waiting and not (self.transport.get_write_buffer_size() or _queued(self.transport, termios.FIONREAD)):
+            self._settings.admitted -= self._is_admitted
+            self._is_admitted = False
+            self.transport.close()
 
     def on_body(self, body: bytes) -> None:
         """Hands a piece of the body on."""
@@ -195,16 +216,23 @@ class BoundedProtocol(HttpToolsProtocol):
         self._line.reset()
         if not self._discards_input:
             super().on_message_complete()
+            self._note_idle()
 
     # Callbacks of the response and of the server
 
     def on_response_complete(self) -> None:
         """Gives an unfinished request `head_time` to end: its rest is read, so that the client reads the response."""
         super().on_response_complete()
+        self._note_idle()
         if not self._in_head or self._unfinished:
             self._start_head_timer()
         if self._is_shutting_down:
             self._close_soon()
+
+    def _note_idle(self) -> None:
+        """Notes the end of a request and its response, whichever is later."""
+        if self._in_head and self._is_admitted and self._is_idle():
+            self._settings.idle[self] = None
 
     def shutdown(self) -> None:
         """Closes the connection after the response under way, which says so, or soon if there is none.
@@ -254,7 +282,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """
         unsent = self.transport.get_write_buffer_size()
         if unsent:
-            unsent += _unread(self.transport)
+            unsent += _queued(self.transport, termios.TIOCOUTQ)
         if unsent and unsent == self._unsent:
             self.transport.abort()
             return
@@ -321,9 +349,10 @@ class _SkipHead:
         self._is_past = True
 
 
-def _unread(transport: asyncio.Transport) -> int:
-    """Bytes in the kernel's buffer that the peer of a UNIX socket has not read."""
+def _queued(transport: asyncio.Transport, request: int) -> int:
+    """Bytes in the kernel's buffers: with TIOCOUTQ those that the peer of a UNIX socket has not read, with FIONREAD
+    those that are received and not read (ioctl_tty(2))."""
     count = bytearray(4)
     with contextlib.suppress(OSError, AttributeError, ValueError):
-        fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, count)
+        fcntl.ioctl(transport.get_extra_info("socket").fileno(), request, count)
     return int.from_bytes(count, sys.byteorder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from typing import Any
+from typing import Any, Protocol
 
 import uvicorn
 from starlette.responses import PlainTextResponse
@@ -24,6 +24,13 @@ _WARNING_INTERVAL = 60.0
 _TOO_MANY = PlainTextResponse(
     "Service Unavailable: too many connections\n", 503, {"connection": "close", "retry-after": "1"}
 )
+
+
+class IdleConnection(Protocol):
+    """A connection between two requests."""
+
+    def close_if_idle(self) -> None:
+        """Closes the connection, unless a request has begun or the client has yet to receive the last response."""
 
 
 class UvicornConfig(uvicorn.Config):
@@ -48,6 +55,8 @@ class UvicornConfig(uvicorn.Config):
         self.is_secure = is_secure
         self.admitted = 0
         """Open connections that have sent a request."""
+        self.idle: dict[IdleConnection, None] = {}
+        """Admitted connections between two requests, the one that is idle for longest first."""
         self.refused = 0
         """Connections that were answered with 503 because of `max_connections`."""
         self._next_warning = 0.0
@@ -57,8 +66,14 @@ class UvicornConfig(uvicorn.Config):
         for name, value in _reloadable(settings).items():
             setattr(self, name, value)
 
+    def close_longest_idle(self) -> None:
+        """Closes the first connection of `idle`, as a server may at any time (RFC 9112 section 9.5)."""
+        connection = next(iter(self.idle))
+        del self.idle[connection]
+        connection.close_if_idle()
+
     async def refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI application of a connection beyond `max_connections`: a 503 that closes the connection."""
+        """ASGI application of a connection beyond `max_connections`, none of which is idle: a 503 that closes it."""
         self.refused += 1
         if time.monotonic() >= self._next_warning:
             self._next_warning = time.monotonic() + _WARNING_INTERVAL

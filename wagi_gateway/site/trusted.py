@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import sys
+import sysconfig
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -28,6 +30,8 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 _Kind = Literal["file", "credential", "directory", "published"]
 _CERTIFICATES: dict[str, _Kind] = {"SSL_CERT_FILE": "file", "SSL_CERT_DIR": "directory"}
 """OpenSSL's variables: the authorities of outbound calls and registries."""
+_COLLECTOR: dict[str, _Kind] = {"CERTIFICATE": "file", "CLIENT_CERTIFICATE": "file", "CLIENT_KEY": "credential"}
+"""OpenTelemetry's variables of files, without `OTEL_EXPORTER_OTLP_` and `OTEL_EXPORTER_OTLP_TRACES_`."""
 
 
 class TrustedFile(NamedTuple):
@@ -128,6 +132,7 @@ def _trusted_files(file: ConfigFile, cache: Path | None, logs: Path | None) -> I
     """The trusted files of a configuration. `cache` and `logs` are directories of the server, None if unused."""
     if file.path.exists():  # `run` has no file
         yield TrustedFile("this file", file.path, is_secret=True)
+        yield from _standard_error()
     if file.settings:
         yield TrustedFile(str(file.settings), file.settings, is_secret=True)
     for path in file.env_files:
@@ -140,7 +145,24 @@ def _trusted_files(file: ConfigFile, cache: Path | None, logs: Path | None) -> I
     yield from _modules(file)
     for static in file.config.static:
         yield TrustedFile(f"the published directory {static.directory}", file.base / static.directory, kind="published")
-    yield TrustedFile(f"the gateway's own code in {_PACKAGE}", _PACKAGE, kind="directory")
+    for code in _own_code():
+        yield TrustedFile(f"the gateway's own code in {code}", code, kind="directory")
+    yield TrustedFile("the gateway's own memory (proc(5))", Path("/proc/self/mem"), is_secret=True)
+
+
+def _standard_error() -> Iterator[TrustedFile]:
+    """The file that standard error is redirected to, if it is one: the log."""
+    with contextlib.suppress(OSError):
+        path = Path(os.readlink("/proc/self/fd/2"))
+        if path.is_file() and os.path.samestat(path.stat(), os.fstat(2)):  # a deleted file has no path
+            yield TrustedFile(f"the log {path} (standard error)", path, is_secret=True)
+
+
+def _own_code() -> Iterator[Path]:
+    """The package, and the virtual environment, or else the directories of all packages."""
+    yield _PACKAGE
+    packages = (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
+    yield from map(Path, dict.fromkeys(packages if sys.prefix == sys.base_prefix else (sys.prefix,)))
 
 
 def warn_of_exchangeable(files: Iterable[TrustedFile], findings: Findings) -> None:
@@ -173,6 +195,15 @@ def _named_in_settings(file: ConfigFile) -> Iterator[TrustedFile]:
     for name, kind in _CERTIFICATES.items():
         for path in filter(None, os.environ.get(name, "").split(os.pathsep)):
             yield TrustedFile(f"the certificates {path} ({name})", Path(path), kind=kind)
+    yield from _of_collector() if config.tracing.export else ()
+
+
+def _of_collector() -> Iterator[TrustedFile]:
+    """The files of the environment with which spans are sent."""
+    for name, kind in _COLLECTOR.items():
+        for variable in (f"OTEL_EXPORTER_OTLP_{name}", f"OTEL_EXPORTER_OTLP_TRACES_{name}"):
+            if given := os.environ.get(variable):
+                yield TrustedFile(f"{variable}={given}", Path(given), kind == "credential", kind)
 
 
 def _modules(file: ConfigFile) -> Iterator[TrustedFile]:

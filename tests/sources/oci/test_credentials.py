@@ -144,6 +144,7 @@ PASSWORDS = {
     "as it is": (b"s3cr3t", SECRET),
     "newline": (b"s3cr3t\n", SECRET),
     "newline of Windows": (b"s3cr3t\r\n", SECRET),
+    "byte order mark of Windows": (b"\xef\xbb\xbfs3cr3t\r\n", SECRET),
     "blanks are part of it": (b" s3cr3t \n", " s3cr3t "),
     "not ASCII": ("pässwörd\n".encode(), "pässwörd"),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 import ssl
 from collections.abc import Callable, Iterator
@@ -173,6 +174,34 @@ def test_a_refusal_is_explained(
         own.do_request(URL, method)
     assert "TOKEN" not in str(raised.value)
     assert len(transport.sent) == 1
+
+
+@pytest.mark.parametrize(
+    "repeated",
+    [
+        "a pw/ +\udce9",
+        "a%20pw%2F%20%2B%E9",
+        "a+pw%2F+%2B%E9",
+        "https://user:x@storage.test/blob?signature=a",
+        "dXNlcjphIHB3LyAr6Q==",
+    ],
+)
+def test_no_form_of_a_secret_that_a_registry_repeats_is_shown(client: Connect, repeated: str) -> None:
+    user = Credentials("user", "a pw/ +\udce9")
+    body = json.dumps({"errors": [{"code": "DENIED", "message": f"<{repeated}>"}]}).encode()
+    with pytest.raises(Unauthorised) as raised:
+        client(answering(403, body), user)[0].do_request(URL)
+    assert "pw" not in str(raised.value)
+    assert "signature" not in str(raised.value)
+    assert "…" in str(raised.value)
+
+
+def test_a_secret_that_is_a_part_of_another_one_shows_nothing_of_it(client: Connect) -> None:
+    body = b'{"errors": [{"code": "DENIED", "message": "TOKEN-AND-PASSWORD-MORE"}]}'
+    own, _ = client(answering(403, body), Credentials(registry_token="TOKEN-AND-PASSWORD-MORE"))
+    own._login.secrets.insert(0, "PASSWORD")
+    with pytest.raises(Unauthorised, match=r"DENIED: …\)"):
+        own.do_request(URL)
 
 
 def test_plain_http_to_a_tls_port_is_explained(client: Connect) -> None:

@@ -164,7 +164,7 @@ def _read_password(where: str, path: Path) -> str:
             data = file.read(MAX_PASSWORD + 1)
         if len(data) > MAX_PASSWORD:
             raise Unauthorised(f"{where}: {path} is larger than {MAX_PASSWORD // 1024} KiB")
-        return data.decode()
+        return data.decode("utf-8-sig")
     except OSError as error:
         raise Unauthorised(f"{where}: {path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:

@@ -16,16 +16,16 @@ from __future__ import annotations
 
 from typing import Self
 
-from ...errors import GatewayError
+from ...errors import GatewayError, redact
 
 
 class RegistryError(GatewayError):
-    """`what` is wrong; `where` is the image, `ghcr.io/team/hello:1`, once it is known."""
+    """`what` is wrong; `where` is the image, `ghcr.io/team/hello:1`, once it is known. No secret of a URL is in it,
+    be the URL a registry's or one in a file of credentials."""
 
     def __init__(self, what: str, where: str = "") -> None:
-        super().__init__(f"{where}: {what}" if where else what)
-        self.what = what
-        self.where = where
+        self.what, self.where = redact(what), redact(where)
+        super().__init__(f"{self.where}: {self.what}" if where else self.what)
 
     def at(self, where: str) -> Self:
         """Returns the error with `where` added, unless it has one."""

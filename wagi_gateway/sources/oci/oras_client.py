@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, quote_plus, urljoin, urlsplit
 
 import oras.container
 import oras.provider
@@ -174,8 +174,9 @@ class OrasClient(oras.provider.Registry):  # type: ignore[misc]  # oras has no t
         except Exception:  # noqa: BLE001 - not the JSON of the distribution specification: the status is enough
             # The plain text of Go's HTTP server on a TLS port.
             text = "HTTP request to an HTTPS server" if b"to an HTTPS server" in response.content else ""
-        for secret in self._login.secrets:
-            text = text.replace(secret, "…")
+        for secret in sorted(self._login.secrets, key=len, reverse=True):  # one may be a part of another
+            for form in (secret, *_percent_encoded(secret)):
+                text = text.replace(form, "…")
         text = "".join(character if character.isprintable() else " " for character in text)[:_MAX_MESSAGE]
         try:
             status = f"{response.status_code} {HTTPStatus(response.status_code).phrase}"
@@ -211,6 +212,11 @@ def _explain_network(causes: list[BaseException], host: str, timeout: float) -> 
         if isinstance(cause, OSError) and cause.errno in errno.errorcode:
             return f"{host} cannot be reached: {cause.strerror}; check its name and that it runs"
     return None
+
+
+def _percent_encoded(secret: str) -> tuple[str, str]:
+    """A secret as it stands in a path and in a query or form, which a registry may repeat."""
+    return quote(secret, safe="", errors="surrogateescape"), quote_plus(secret, errors="surrogateescape")
 
 
 def _without_authorization(headers: Any) -> dict[str, str]:
