@@ -113,7 +113,7 @@ class EndpointLoader:
 
     def _module(self, config: ModuleConfig, source: WasmSource, findings: Findings) -> WarmModule | None:
         try:
-            return self._loader.compiler.load(source, has_files=bool(config.volumes))
+            return self._loader.compiler.load(source, has_files=bool(config.volumes), needs_entrypoint=True)
         except StartupError as error:
             for problem in error.problems:
                 findings.refuse(f'module = "{config.module}": {problem.what}')
