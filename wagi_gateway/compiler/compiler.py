@@ -152,12 +152,16 @@ class Compiler:
             linker = self._linker(has_files=has_files)
             data = _binary(source)
             externs = self._externs(source, data)
-            # Before the compilation, which may take minutes.
-            self._check_imports(externs, linker)
+            # Before the compilation, which may take minutes. Types of disabled proposals are left to wasmtime's words.
+            is_checked = any(isinstance(wanted.type, (FunctionType, MemoryType)) for wanted in externs.imports)
+            if is_checked:
+                self._check_imports(externs, linker)
             if needs_entrypoint and all(export.type != _ENTRYPOINT for export in externs.exports):
                 raise _refuse(_NO_ENTRYPOINT)
             data, start = defer_start(data) if has_files else (data, None)
             module = self._module(source, data, has_deferred_start=start is not None)
+            if not is_checked:
+                self._check_imports(externs, linker)
             self._warm[key] = self._link(source, data, externs, module, linker, has_files=has_files, start=start)
         return self._warm[key]
 

@@ -140,7 +140,7 @@ def _volume_from_string(value: object) -> object:
 
 
 class BuildConfig(SettingsTable):
-    """The build of a module, for `wagi-gateway build` and `dev` alone; no other command executes it."""
+    """The build of a module, for the commands `build` and `dev` alone; no other command executes it."""
 
     command: BuildCommand = Field(min_length=1)
     """Program and arguments, such as `["cargo", "build", "--release"]`. No shell reads them."""
