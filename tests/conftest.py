@@ -37,9 +37,6 @@ INSTALLATION = 900.0
 """The timeout in seconds of a test that installs compilers or builds with them."""
 
 
-os.environ["COLUMNS"] = "400"  # `check` wraps no message, in the processes of tests either
-
-
 def pytest_configure() -> None:
     """Resets SIGINT, which a shell ignores for background processes and their children."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

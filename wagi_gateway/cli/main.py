@@ -181,7 +181,7 @@ def convert(
     ],
     settings_file: SettingsFile = None,
 ) -> None:
-    """Print the modules.toml for a spin.toml or a Krustlet Pod manifest."""
+    """Print the modules.toml for a spin.toml or Pod manifest."""
     from ..config.pod.toml import write_toml
 
     with exit_on_problems(exit_code=1):
