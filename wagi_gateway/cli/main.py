@@ -177,7 +177,11 @@ app.command(context_settings={"token_normalize_func": lambda name: name.replace(
 def convert(
     manifest: Annotated[
         Path,
-        typer.Argument(metavar="FILE", help="A spin.toml, or a Kubernetes Pod manifest (.yaml).", show_default=False),
+        typer.Argument(
+            metavar="spin.toml|POD.yaml",
+            help="A Spin or Pod manifest.",
+            show_default=False,
+        ),
     ],
     settings_file: SettingsFile = None,
 ) -> None:

@@ -62,7 +62,7 @@ def run(
         str | None,
         typer.Argument(
             metavar="[MODULE|CONFIG]",
-            help="A .wasm or .wat file, HOST/NAME:TAG, a modules.toml or Pod manifest; ./modules.toml if left out.",
+            help="A .wasm or .wat file, HOST/NAME:TAG or oci:REFERENCE; a modules.toml (the default) or Pod manifest.",
             show_default=False,
         ),
     ] = None,
