@@ -49,7 +49,8 @@ seconds.
 
 **Which value wins.** An option of `wagi-gateway serve` wins over the file: `--listen`, `--uds`, `--tls-cert`,
 `--tls-key` and `--workers` over `[server]`, `--log-format` and `--log-dir` over `[log]`, `--admin` over `admin.listen`,
-`--cache-dir` over `cache.directory`. A `[[module]]`'s own `limits` win over `[limits]`, key by key. For one variable,
+`--cache-dir` over `cache.directory`. A `[[module]]`'s own `limits` win over `[limits]`, key by key, and
+the options of `run` over both. For one variable,
 `--env` wins over `--env-file`, that over the module's own `environment`, and that over `[environment]`. No setting is
 read from the gateway's own environment, but for OpenTelemetry's ([Tracing](tracing.md)).
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import re
 import signal
 import socket
@@ -287,7 +288,7 @@ def test_check_names_the_file(folder: Path, cache: Path) -> None:
     (folder / "modules.toml").write_text(configuration())
     (folder / "key.pem").unlink()
     command = [sys.executable, "-m", "wagi_gateway", "check", str(folder / "modules.toml"), "--cache-dir", str(cache)]
-    result = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    result = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"COLUMNS": "400"})
     assert result.returncode == 1
     assert 'server.tls_key = "key.pem": cannot be read: No such file or directory' in result.stdout
 

@@ -95,6 +95,11 @@ class Application(Starlette):
             await super().__call__(scope, receive, send)
 
     @property
+    def gateway(self) -> Gateway:
+        """The gateway, which answers all but the built-in routes."""
+        return self._gateway
+
+    @property
     def certificate(self) -> Certificate | None:
         """The server's certificate, with `server.tls_cert`."""
         return self._gateway.certificate

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import jsonschema
@@ -87,7 +89,7 @@ def test_check(folder: Path) -> None:
 @pytest.mark.parametrize(("command", "exit_code"), [("check", 1), ("routes", 1), ("serve", 3)])
 def test_every_mistake_is_reported_at_once(folder: Path, command: str, exit_code: int) -> None:
     (folder / "modules.toml").write_text(TEN_MISTAKES)
-    result = gateway(command, "modules.toml", cwd=folder)
+    result = gateway(command, "modules.toml", cwd=folder, COLUMNS="400")
     output = (result.stdout + result.stderr).decode()
     assert result.returncode == exit_code
     assert [mistake for mistake in MISTAKES if mistake not in output] == []
@@ -160,6 +162,9 @@ def test_run_takes_a_body(folder: Path, data: str, stdin: bytes) -> None:
         (["m.wat", "--env", "PATH_INFO=x"], "the request sets this variable"),
         (["m.wat", "--data", "@nothere"], "cannot be read"),
         (["m.wat", "--entrypoint", "x"], "there is no such export"),
+        (["m.wat", "--time", "soon"], '--time "soon": not a duration'),
+        (["nothere.toml"], "cannot be read"),
+        (["modules.toml", "--volume", "/a=b"], "goes with a module"),
     ],
 )
 def test_run_says_what_is_wrong(folder: Path, arguments: list[str], message: str) -> None:
@@ -172,6 +177,108 @@ def test_run_says_what_is_wrong(folder: Path, arguments: list[str], message: str
 def test_run_volumes(folder: Path) -> None:
     result = gateway("run", "m.wat", "--volume", f"/data={folder}:ro", cwd=folder)
     assert result.returncode == 0
+
+
+def test_run_shows_the_tabs_of_standard_error(folder: Path) -> None:
+    (folder / "m.wat").write_text(guests.says(b"content-type: text/plain\n\n", stderr=b"a\tb\\t\x1bc\n"))
+    assert gateway("run", "m.wat", cwd=folder).stderr == b"a\tb\\t\\x1bc\n"
+
+
+def test_run_answers_as_the_configuration_says(folder: Path) -> None:
+    more = (
+        f'environment = {{ MODE = "file", OTHER = "x" }}\nargv = "env ${{ARGS}}"\nvolumes = {{ "/v" = "{folder}/v" }}'
+    )
+    (folder / "v").mkdir()
+    (folder / "modules.toml").write_text(guest("/m", "m") + module("/env/...", ENV, more))
+    for target in ([], ["modules.toml"]):
+        result = gateway("run", *target, "--path", "/env/a?x=1&y", "-e", "OTHER=y", "--body", cwd=folder)
+        lines = result.stdout.decode().splitlines()
+        for line in ("PATH_INFO=/a", "SCRIPT_NAME=/env", "QUERY_STRING=x=1&y", "MODE=file", "OTHER=y"):
+            assert line in lines
+        assert not result.stdout.startswith(b"HTTP/")
+
+
+def test_run_lists_the_routes_where_none_answers(folder: Path) -> None:
+    result = gateway("run", "--path", "/n", cwd=folder)
+    assert result.returncode == 4
+    assert result.stderr == b"error: --path: no route answers /n; did you mean /m? The routes: /m\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "status"),
+    [(["-d", "abcd"], 200), (["-d", "abcd", "--limit-body", "3"], 413), (["-d", "abcd", "--limit_body", "3B"], 413)],
+)
+def test_run_has_options_for_limits(folder: Path, options: list[str], status: int) -> None:
+    head = gateway("run", str(ECHO), *options, cwd=folder).stdout.split(b"\r\n")[0]
+    assert head.startswith(b"HTTP/1.1 %d " % status)
+
+
+def test_run_prints_what_the_module_prints(folder: Path) -> None:
+    result = gateway("run", "m.wat", "--raw", cwd=folder)
+    assert (result.stdout, result.returncode) == (b"content-type: text/plain\n\nhello\n", 0)
+
+
+def test_run_prints_one_thing(folder: Path) -> None:
+    result = gateway("run", "m.wat", "--raw", "-i", cwd=folder)
+    assert result.returncode == 2
+    assert b"give one of them" in result.stderr
+
+
+SPIN = """
+spin_manifest_version = 2
+[application]
+name = "shop"
+version = "1.0.0"
+[[trigger.http]]
+route = "/m/:id"
+component = "shop"
+executor = { type = "wagi" }
+[component.shop]
+source = "m.wat"
+build = { command = "touch built" }
+files = [{ source = "data", destination = "/data" }]
+"""
+
+
+def test_convert_makes_a_configuration_of_a_spin_manifest(folder: Path) -> None:
+    (folder / "data").mkdir()
+    (folder / "spin.toml").write_text(SPIN)
+    result = gateway("check", "spin.toml", cwd=folder, COLUMNS="400")
+    assert b"is a Spin manifest; run: wagi-gateway convert spin.toml > modules.toml" in result.stdout
+    result = gateway("convert", "spin.toml", cwd=folder)
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert result.stdout.startswith(b"# shop 1.0.0, converted from spin.toml; paths are relative to its directory.\n\n")
+    (folder / "modules.toml").write_bytes(result.stdout)
+    assert gateway("check", cwd=folder).returncode == 0
+    assert not (folder / "built").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["modules.toml"], b"is not a Spin manifest"),
+        (["spin.toml", "--settings", "modules.toml"], b"--settings: goes with a Pod manifest"),
+        (["nothere.yaml"], b"cannot be read"),
+    ],
+)
+def test_convert_refuses(folder: Path, arguments: list[str], message: bytes) -> None:
+    (folder / "spin.toml").write_text(SPIN)
+    result = gateway("convert", *arguments, cwd=folder)
+    assert result.returncode == 1
+    assert message in result.stderr
+
+
+@pytest.mark.parametrize(("command", "code"), [("serve", 3), ("routes", 1), ("run", 3), ("check", 1)])
+def test_without_a_file_there_has_to_be_a_modules_toml(tmp_path: Path, command: str, code: int) -> None:
+    result = gateway(command, cwd=tmp_path, COLUMNS="400")
+    assert result.returncode == code
+    assert b"there is none in this directory; name a configuration" in result.stdout + result.stderr
+
+
+def test_short_commands_import_neither_wasmtime_nor_pydantic(tmp_path: Path) -> None:
+    code = "import sys, wagi_gateway.cli.main; print({'wasmtime', 'pydantic', 'rich', 'asyncio'} & sys.modules.keys())"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True)
+    assert result.stdout == "set()\n"
 
 
 def test_schema_accepts_what_the_server_accepts(folder: Path) -> None:

@@ -131,6 +131,22 @@ def test_every_import_is_refused_at_once() -> None:
     assert [problem.what.split(",")[0] for problem in raised.value.problems] == ["imports a.b", "imports c.d"]
 
 
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ('(import "gojs" "f" (func)) (func (export "_start"))', "imports gojs.f.* GOOS=wasip1"),
+        ('(func (export "main") (param i32 i32) (result i32) i32.const 0)', "exports no .* not for wasm32-unknown-un"),
+        ('(memory (export "memory") 1)', "exports no function without parameters and results"),
+    ],
+    ids=["import", "no program", "no function"],
+)
+def test_a_module_for_another_host_is_refused_before_its_compilation(fields: str, reason: str) -> None:
+    own = compiler()
+    with pytest.raises(StartupError, match=reason):
+        own.load(source(f"(module {fields})"), needs_entrypoint=True)
+    assert not own.loads
+
+
 @pytest.mark.parametrize(("fields", "where", "what"), UNDESCRIBED.values(), ids=UNDESCRIBED)
 def test_a_type_that_would_end_the_process_is_refused(fields: str, where: str, what: str) -> None:
     own = compiler()

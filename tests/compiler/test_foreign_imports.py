@@ -37,6 +37,33 @@ def test_a_known_host(module: str, advice: str) -> None:
     assert advice in problem
 
 
+@pytest.mark.parametrize(
+    ("module", "names", "advice"),
+    [
+        ("env", ("console.log", "abort"), "@assemblyscript/wasi-shim"),
+        ("env", ("f", "seed"), "@assemblyscript/wasi-shim"),
+        ("env", ("emscripten_memcpy_js",), "-sSTANDALONE_WASM"),
+        ("env", ("__syscall_openat", "invoke_vii"), "-sSTANDALONE_WASM"),
+        ("env", ("_abort_js",), "-sSTANDALONE_WASM"),
+        ("a", ("a", "b"), "-sSTANDALONE_WASM"),
+        ("env", ("proxy_log",), "proxy-wasm filter"),
+        ("env", ("memory",), "--import-memory"),
+        ("gojs", ("runtime.ticks", "syscall/js.valueGet"), "GOOS=wasip1"),
+        ("./hello_bg.js", ("__wbindgen_throw",), "without wasm-bindgen"),
+        ("rb-js-abi-host", ("eval-js: func(code: string)",), "ruby-3.4-wasm32-unknown-wasip1-full.tar.gz"),
+        ("[export]wasi:io/poll", ("x",), "component"),
+        ("javy_quickjs_provider_v3", ("invoke",), "without -C dynamic"),
+        ("wasi_ephemeral_nn", ("load",), "WASI preview 1 alone"),
+        ("./main.mjs", ("x",), "it calls JavaScript"),
+        ("", ("b",), "Porffor"),
+    ],
+)
+def test_one_line_of_advice_for_an_import_module(module: str, names: tuple[str, ...], advice: str) -> None:
+    (problem,) = described(*((module, name) for name in names))
+    assert advice in problem
+    assert problem.startswith(f"imports {module}.{names[0]}")
+
+
 @pytest.mark.parametrize("module", ["wasi_snapshot_preview1", "host", "wasi_unstable_", "environment", ""])
 def test_another_host(module: str) -> None:
     assert described((module, "f")) == [f"imports {module}.f, which this gateway does not provide"]
@@ -56,3 +83,8 @@ def test_the_problems_are_bounded() -> None:
     problems = described(*(("a", str(number)) for number in range(1000)))
     assert len(problems) == 101
     assert problems[-1] == "imports 900 more that this gateway does not provide"
+
+
+def test_imports_of_many_modules_are_counted() -> None:
+    problems = described(*((str(number), "a") for number in range(250)), ("999", "b"))
+    assert problems[-1] == "imports 151 more that this gateway does not provide"

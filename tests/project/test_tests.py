@@ -17,6 +17,7 @@ CANARIES = "_internals"
 COVERED_ELSEWHERE: dict[str, str] = {
     "__init__": "project/test_public_face.py",
     "__main__": "cli/test_main.py starts every command by it",
+    "cli/images": "cli/test_registry.py, by the commands",
     "compiler/chunked_functions": "compiler/test_bulk_operations.py, in rewritten modules",
     "sandbox/capi": "sandbox/test_sandbox.py, on the hot path",
     "sandbox/public": "sandbox/test_sandbox.py, on the public path",

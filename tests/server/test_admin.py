@@ -328,11 +328,11 @@ def test_an_address_others_reach_gets_a_warning(tmp_path: Path) -> None:
     (tmp_path / "hello.wat").write_text(guests.HELLO)
     path = tmp_path / "modules.toml"
     path.write_text('[cache]\nenabled = false\n[admin]\nlisten = ":9100"\n' + guest("/hello", "hello"))
-    result = CliRunner().invoke(app, ["check", str(path)])
+    result = CliRunner(env={"COLUMNS": "400"}).invoke(app, ["check", str(path)])
     assert result.exit_code == 0
     assert "whoever reaches this address" in result.output
     path.write_text(path.read_text().replace(":9100", "127.0.0.1:9100"))
-    assert "whoever" not in CliRunner().invoke(app, ["check", str(path)]).output
+    assert "whoever" not in CliRunner(env={"COLUMNS": "400"}).invoke(app, ["check", str(path)]).output
 
 
 def test_a_port_that_is_taken_ends_the_start(tmp_path: Path) -> None:

@@ -45,7 +45,8 @@ def test_every_command_refuses_an_endless_module(directory: Path, name: str) -> 
     (directory / "modules.toml").write_text(config(SLOW, compiler={"time": "500ms"}))
     options = ["--settings", str(directory / "settings.toml")] if name == "run" else []
     arguments = command(directory, name, str(directory / target), *options)
-    done = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=False)
+    env = os.environ | {"COLUMNS": "400"}
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=False, env=env)
     assert done.returncode == {"serve": 3, "run": 3, "check": 1, "routes": 1}[name]
     assert "is not compiled within compiler.time = 0.5s; raise it" in done.stdout + done.stderr
     assert "Traceback" not in done.stderr

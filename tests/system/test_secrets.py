@@ -18,6 +18,9 @@ SECRET = "h0rse-b4ttery"
 MODULE = '[[module]]\nroute = "/x"\nmodule = "m.wat"\n'
 URL = f"http://user:{SECRET}@x.example"
 
+RUNNER = CliRunner(env={"COLUMNS": "400"})
+"""Runs commands; `check` wraps lines at COLUMNS, in which a secret would not be found."""
+
 
 def of_module(reference: str) -> str:
     return f'[[module]]\nroute = "/x"\nmodule = {json.dumps(reference)}\n'
@@ -86,9 +89,7 @@ def test_no_command_shows_one(tmp_path: Path, command: str) -> None:
     for name, text in CONFIGURATIONS.items():
         if name in ("a variable with NUL", "module over HTTP", "host to call, with at signs", "registry", "proxy"):
             (tmp_path / "modules.toml").write_text(text)
-            result = CliRunner().invoke(
-                app, [command, str(tmp_path / "modules.toml"), "--cache-dir", str(tmp_path / "c")]
-            )
+            result = RUNNER.invoke(app, [command, str(tmp_path / "modules.toml"), "--cache-dir", str(tmp_path / "c")])
             assert result.exit_code in (1, 3)
             assert SECRET not in result.output
 
@@ -97,7 +98,7 @@ def test_the_routes_show_no_query_of_a_host(tmp_path: Path) -> None:
     (tmp_path / "m.wat").write_text(guests.HELLO)
     (tmp_path / "modules.toml").write_text(CONFIGURATIONS["host to call, with a query"])
     for command in ("check", "routes"):
-        result = CliRunner().invoke(app, [command, str(tmp_path / "modules.toml"), "--cache-dir", str(tmp_path / "c")])
+        result = RUNNER.invoke(app, [command, str(tmp_path / "modules.toml"), "--cache-dir", str(tmp_path / "c")])
         assert (result.exit_code, SECRET in result.output, "x.example" in result.output) == (0, False, True)
 
 
@@ -115,7 +116,7 @@ OPTIONS = {
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 def test_no_option_is_shown(tmp_path: Path, options: list[str]) -> None:
     (tmp_path / "m.wat").write_text(guests.HELLO)
-    result = CliRunner().invoke(app, ["run", str(tmp_path / "m.wat"), *options, "--cache-dir", str(tmp_path / "c")])
+    result = RUNNER.invoke(app, ["run", str(tmp_path / "m.wat"), *options, "--cache-dir", str(tmp_path / "c")])
     assert result.exit_code == 3
     assert SECRET not in result.output
 
@@ -125,7 +126,7 @@ def test_no_line_of_an_env_file_is_shown(tmp_path: Path, line: str) -> None:
     (tmp_path / "m.wat").write_text(guests.HELLO)
     (tmp_path / "modules.toml").write_text(MODULE)
     (tmp_path / "env").write_text(f"FIRST=1\n{line}\n")
-    result = CliRunner().invoke(app, ["serve", str(tmp_path / "modules.toml"), "--env-file", str(tmp_path / "env")])
+    result = RUNNER.invoke(app, ["serve", str(tmp_path / "modules.toml"), "--env-file", str(tmp_path / "env")])
     assert result.exit_code == 3
     assert "env:2: " in result.output
     assert SECRET not in result.output

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import socket
@@ -299,7 +300,8 @@ def test_without_the_extra_everything_else_works(tmp_path: Path) -> None:
     (tmp_path / "modules.toml").write_text(guest("/", "hello") + EXPORT)
     blocked = "import sys\nsys.modules['opentelemetry'] = None\nfrom wagi_gateway.cli.main import main\nmain()"
     command = [sys.executable, "-c", blocked, "check", "--cache-dir", "cache", "modules.toml"]
-    checked = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    env = os.environ | {"COLUMNS": "400"}
+    checked = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, env=env)
     assert checked.returncode == 1, checked.stderr
     missing = 'needs OpenTelemetry, which is not installed; pip install "wagi-gateway[tracing]"'
     assert f"tracing.export = true: {missing}" in checked.stdout

@@ -3,36 +3,27 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from pydantic import ByteSize
 
-from ..config.envfile import parse_env_file, parse_variable
-from ..config.file import ConfigFile, pod_tables, read_config
-from ..config.reader import Overrides
-from ..config.settings import Config, LogConfig
-from ..config.values import as_written, check_reserved, parse_unix
 from ..errors import Problem, StartupError, redact_value
-from ..observe import log
-from ..observe.module_log import module_log
-from ..server import serve as server
 from ..version import __version__
 from . import registry as cli_registry
 from . import standard_streams
-from .run import RunRequest, load_once, run_once
+from .check import check
+from .run import run
 from .terminal import (
     AuthFile,
     CacheDir,
     ConfigPath,
     SettingsFile,
     absolute,
+    environment_of,
     exit_on_problems,
+    given_config,
     load_site,
     print_table,
     print_warnings,
@@ -72,7 +63,7 @@ def _root(
 
 @app.command()
 def serve(
-    config: ConfigPath,
+    config: ConfigPath = None,
     listen: Annotated[
         str | None,
         typer.Option(metavar="ADDRESS", help="HOST:PORT, unix:PATH or fd:N to serve on (server.listen)."),
@@ -108,9 +99,16 @@ def serve(
     auth_file: AuthFile = None,
 ) -> None:
     """Serve the modules of CONFIG. SIGHUP has them and CONFIG read anew, without losing a request."""
+    from ..config.file import ConfigFile, read_config
+    from ..config.reader import Overrides
+    from ..config.settings import LogConfig
+    from ..observe import log
+    from ..server import serve as server
+
     if log_format == "json":
         log.configure(LogConfig(format="json"))
     with exit_on_problems(exit_code=3):
+        path = given_config(config)
         overrides: Overrides = setting_overrides(cache_dir, auth_file) | {
             "server": without_none(
                 listen=_address(listen, uds),
@@ -123,45 +121,35 @@ def serve(
         }
 
         def read() -> ConfigFile:
-            given_environment = {"environment": _environment(env_file or [], env or [])}
-            file = read_config(config, {**overrides, **given_environment}, settings_file)
+            given_environment = {"environment": environment_of(env_file or [], env or [])}
+            file = read_config(path, {**overrides, **given_environment}, settings_file)
             return replace(file, env_files=tuple(env_file or ()))
 
-        watched = [path for path in (config, settings_file, *(env_file or [])) if path] if reload else None
+        watched = [one for one in (path, settings_file, *(env_file or [])) if one] if reload else None
         server.serve(read, load=load_site, watched=watched)
 
 
-@app.command()
-def check(
-    config: ConfigPath, settings_file: SettingsFile = None, cache_dir: CacheDir = None, auth_file: AuthFile = None
-) -> None:
-    """Load, link and try everything in CONFIG, without serving it. Exits with 1 if a start would fail."""
-    log.configure_for_run()
-    mistakes: Sequence[Problem] = ()
-    findings = []
-    try:
-        with closing(load_site(read_config(config, setting_overrides(cache_dir, auth_file), settings_file))) as site:
-            findings = [("ok", p.text, f"{e.source} ({e.entrypoint})") for p, e in site.routes]
-            findings += [("ok", p.text, f"{d.source} (files)") for p, d in site.static]
-            findings += [("may call", route, what) for route, what in site.permissions()]
-            findings += site.shared()
-            warnings: Sequence[Problem] = site.warnings
-    except StartupError as error:
-        mistakes, warnings = error.problems, error.warnings
-    findings += [("warning", warning.where, warning.what) for warning in warnings]
-    findings += [("error", mistake.where, mistake.what) for mistake in mistakes]
-    print_table(("result", "where", "what"), findings)
-    raise typer.Exit(1 if mistakes else 0)
+app.command()(check)
 
 
 @app.command()
 def routes(
-    config: ConfigPath, settings_file: SettingsFile = None, cache_dir: CacheDir = None, auth_file: AuthFile = None
+    config: ConfigPath = None,
+    settings_file: SettingsFile = None,
+    cache_dir: CacheDir = None,
+    auth_file: AuthFile = None,
 ) -> None:
     """List the routes of CONFIG with what their modules may use."""
+    from pydantic import ByteSize
+
+    from ..config.file import read_config
+    from ..config.values import as_written
+    from ..observe import log
+    from ..observe.module_log import module_log
+
     log.configure_for_run()
     with exit_on_problems(exit_code=1):
-        site = load_site(read_config(config, setting_overrides(cache_dir, auth_file), settings_file))
+        site = load_site(read_config(given_config(config), setting_overrides(cache_dir, auth_file), settings_file))
     site.close()
     rows = [
         (
@@ -182,78 +170,50 @@ def routes(
         print_table(("route", "standard error"), files)
 
 
-@app.command()
-def run(
-    module: Annotated[
-        str, typer.Argument(metavar="MODULE", help="The .wasm or .wat file, or oci:REFERENCE.", show_default=False)
-    ],
-    path: Annotated[str, typer.Option(help="Path of the request.")] = "/",
-    query: Annotated[str, typer.Option(help="Query, without the question mark.")] = "",
-    method: Annotated[str | None, typer.Option(help="Method; POST if there is --data, else GET.")] = None,
-    header: Annotated[
-        list[str] | None, typer.Option("--header", "-H", metavar="NAME: VALUE", help="Header field; repeatable.")
-    ] = None,
-    data: Annotated[str | None, typer.Option(help="Body: text, @FILE, or - for standard input.")] = None,
-    env: Annotated[
-        list[str] | None,
-        typer.Option("--env", "-e", metavar="NAME=VALUE", help="Environment variable of the guest; repeatable."),
-    ] = None,
-    volume: Annotated[
-        list[str] | None,
-        typer.Option("--volume", metavar="GUEST=HOST[:ro]", help="Directory the guest may open; repeatable."),
-    ] = None,
-    allow_host: Annotated[
-        list[str] | None,
-        typer.Option(metavar="ENTRY", help="Host the guest may call, as in allowed_hosts; repeatable."),
-    ] = None,
-    entrypoint: Annotated[str, typer.Option(help="Exported function to call.")] = "_start",
-    argv: Annotated[str | None, typer.Option(help="Template of the argument vector, as in modules.toml.")] = None,
-    settings_file: SettingsFile = None,
-    cache_dir: CacheDir = None,
-    auth_file: AuthFile = None,
-) -> None:
-    """Run MODULE for one request, without a server.
-
-    The response goes to standard output and the guest's standard error to standard error. Exits with 0 for a status
-    below 400, with 4 and 5 for the 400s and 500s, and with 3 if the module cannot be run.
-    """
-    with exit_on_problems(exit_code=3):
-        log.configure_for_run()
-        request = RunRequest(
-            module=module,
-            path=path,
-            query=query,
-            method=method or ("GET" if data is None else "POST"),
-            headers=tuple(header or ()),
-            body=_read_data(data),
-            environment=_environment([], env or []),
-            volumes=tuple(volume or ()),
-            allowed_hosts=tuple(allow_host or ()),
-            entrypoint=entrypoint,
-            argv=argv,
-        )
-        with closing(load_once(request, setting_overrides(cache_dir, auth_file), load_site, settings_file)) as site:
-            print_warnings(site.warnings)
-            status = run_once(site, request, sys.stdout.buffer)
-    raise typer.Exit(0 if status < 400 else status // 100)
+app.command(context_settings={"token_normalize_func": lambda name: name.replace("_", "-")})(run)
 
 
 @app.command()
 def convert(
-    pod: Annotated[Path, typer.Argument(metavar="POD.yaml", help="A Kubernetes Pod manifest.", show_default=False)],
+    manifest: Annotated[
+        Path,
+        typer.Argument(
+            metavar="spin.toml|POD.yaml",
+            help="A Spin or Pod manifest.",
+            show_default=False,
+        ),
+    ],
     settings_file: SettingsFile = None,
 ) -> None:
-    """Print the modules.toml that replaces a Krustlet Pod manifest."""
-    from ..config.pod.manifest import read_pod
+    """Print the modules.toml for a spin.toml or Pod manifest."""
     from ..config.pod.toml import write_toml
 
     with exit_on_problems(exit_code=1):
-        file = read_pod(pod)
+        if manifest.suffix == ".toml":
+            print(_converted_spin(manifest, settings_file), end="")
+            return
+        from ..config.file import pod_tables
+        from ..config.pod.manifest import read_pod
+
+        file = read_pod(manifest)
         if file.problems:
             raise StartupError(*file.problems, warnings=file.warnings)
         tables = pod_tables(file, settings_file)
     print_warnings(file.warnings)
     print(write_toml(tables, [f"container {name}" for name in file.containers]), end="")
+
+
+def _converted_spin(path: Path, settings_file: Path | None) -> str:
+    """The text of a modules.toml for a Spin manifest; its warnings are printed. Raises StartupError."""
+    from ..config.pod.toml import write_toml
+    from ..config.spin.conversion import read_spin
+
+    if settings_file:
+        raise StartupError(Problem("--settings", "goes with a Pod manifest"))
+    file = read_spin(path)
+    print_warnings(file.warnings)
+    head = f"{file.about}, converted from {path.name}; paths are relative to its directory."
+    return write_toml(file.tables, [f"component {name}" for name in file.components], file.notes, head.lstrip(", "))
 
 
 app.command()(cli_registry.pull)
@@ -265,6 +225,8 @@ app.add_typer(cli_registry.cache, name="cache")
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of modules.toml, for editors."""
+    from ..config.settings import Config
+
     print(json.dumps(Config.model_json_schema(), indent=2))
 
 
@@ -277,43 +239,7 @@ def _address(listen: str | None, uds: str | None) -> str | None:
         if listen is not None:
             raise StartupError(Problem("--uds", "says what --listen says; give one of them"))
         listen = f"unix:{uds}"
+    from ..config.values import parse_unix
+
     path = parse_unix(listen) if listen else None
     return f"unix:{absolute(path)}" if path else listen
-
-
-def _environment(files: list[Path], variables: list[str]) -> dict[str, str]:
-    """The variables of `--env-file` and `--env`, the latter winning. Raises StartupError with every mistake."""
-    environment: dict[str, str] = {}
-    problems: list[Problem] = []
-    for file in files:
-        try:
-            environment |= parse_env_file(file)
-        except StartupError as error:
-            problems += error.problems
-    for number, variable in enumerate(variables, start=1):
-        try:
-            environment |= [parse_variable(variable)]
-        except ValueError as error:  # the text may hold a secret, and is not shown
-            problems.append(Problem(f"--env (number {number} of {len(variables)})", str(error)))
-    for name in environment:
-        try:
-            check_reserved(name)
-        except ValueError as error:
-            problems.append(Problem("--env or --env-file", f"{name}: {error}"))
-    if problems:
-        raise StartupError(*problems)
-    return environment
-
-
-def _read_data(data: str | None) -> bytes:
-    """The request body of `--data`: text, `@FILE`, or `-` for standard input. Raises StartupError."""
-    if data is None:
-        return b""
-    if data == "-":
-        return sys.stdin.buffer.read()
-    if data.startswith("@"):
-        try:
-            return Path(data[1:]).read_bytes()
-        except OSError as error:
-            raise StartupError(Problem("--data", f"{data[1:]} cannot be read: {error.strerror}")) from None
-    return data.encode()

@@ -1,150 +1,148 @@
-"""The `run` command: one request to one module, without a server, through the gateway."""
+"""The `run` command: one request to a module or a configuration, without a server."""
 
 from __future__ import annotations
 
-import asyncio
-import http
+import functools
+import inspect
 import re
-from collections.abc import Callable, MutableMapping
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import IO, Any
-from urllib.parse import quote
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from typing import Annotated, Any
 
-from ..config.file import ConfigFile, config_from_tables, read_toml
-from ..config.reader import Overrides
-from ..errors import Problem, StartupError
-from ..gateway.gateway import Gateway
-from ..site.site import Site
+import typer
 
-_Message = MutableMapping[str, Any]
-"""An ASGI message."""
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_HEADER = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)[ \t]*:[ \t]*(.*)")
+from .limit_options import LIMITS, limit_option
+from .terminal import (
+    AuthFile,
+    CacheDir,
+    SettingsFile,
+    environment_of,
+    exit_on_problems,
+    given_config,
+    load_site,
+    print_problems,
+    print_warnings,
+    setting_overrides,
+)
+
+_NUMBER = re.compile(r"[0-9]{1,18}")
 
 
-@dataclass(frozen=True, slots=True)
-class RunRequest:
-    """The request and module of a command line."""
+def _with_limits(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with an option for each of LIMITS; its parameter `limits` gets those that are given."""
+    signature = inspect.signature(command, eval_str=True)
+    own = [parameter for name, parameter in signature.parameters.items() if name != "limits"]
+    options = [
+        inspect.Parameter(
+            f"limit_{name}",
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[
+                str | None, typer.Option(limit_option(name), metavar="VALUE", help=f"The module's limits.{name}.")
+            ],
+        )
+        for name in LIMITS
+    ]
 
-    module: str
-    path: str
-    query: str
-    method: str
-    headers: tuple[str, ...]
-    body: bytes
-    environment: dict[str, str]
-    volumes: tuple[str, ...]
-    allowed_hosts: tuple[str, ...]
-    entrypoint: str
-    argv: str | None
+    @functools.wraps(command)
+    def with_limits(**arguments: Any) -> None:
+        values = {name: arguments.pop(f"limit_{name}") for name in LIMITS}
+        command(**arguments, limits={name: value for name, value in values.items() if value is not None})
 
-    def config_file(self, overrides: Overrides, settings: Path | None = None) -> ConfigFile:
-        """The configuration with this one module. Raises StartupError."""
-        module: dict[str, object] = {"route": "/...", "module": self.module, "entrypoint": self.entrypoint}
-        module["volumes"] = dict(_volume(text) for text in self.volumes)
-        module["environment"] = self.environment
-        module["allowed_hosts"] = list(self.allowed_hosts)
-        if self.argv is not None:
-            module["argv"] = self.argv
-        tables = read_toml(settings) if settings else {}
-        tables |= {"module": [module], "server": {"concurrency": 1}, "log": {"access": False}}
-        return config_from_tables(settings or Path("command line"), tables, overrides)
+    with_limits.__signature__ = signature.replace(parameters=[*own, *options])  # type: ignore[attr-defined]
+    with_limits.__annotations__ = {parameter.name: parameter.annotation for parameter in [*own, *options]}
+    del with_limits.__wrapped__
+    return with_limits
 
-    def scope(self) -> dict[str, object]:
-        """The ASGI scope of the request. Raises StartupError for an invalid method or header field."""
-        headers = [_header(number, text) for number, text in enumerate(self.headers, start=1)]
-        if not _TOKEN.fullmatch(self.method):
-            raise StartupError(Problem("--method", f'"{self.method}": write a method such as GET'))
-        names = {name for name, _ in headers}
-        if b"host" not in names:
-            headers.insert(0, (b"host", b"localhost"))
-        if self.body and b"content-length" not in names:
-            headers.append((b"content-length", b"%d" % len(self.body)))
-        path = self.path if self.path.startswith("/") else f"/{self.path}"
-        return {
-            "type": "http",
-            "method": self.method,
-            "path": path,
-            "raw_path": quote(path, safe="/%!$&'()*+,;=:@~-._").encode(),
-            "query_string": quote(self.query, safe="/%!$&'()*+,;=:@~-._?").encode(),
-            "http_version": "1.1",
-            "scheme": "http",
-            "headers": headers,
-            "client": ("127.0.0.1", 0),
-            "server": ("localhost", 80),
+
+@_with_limits
+def run(
+    target: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[MODULE|CONFIG]",
+            help="A .wasm or .wat file, HOST/NAME:TAG or oci:REFERENCE; a modules.toml (the default) or Pod manifest.",
+            show_default=False,
+        ),
+    ] = None,
+    path: Annotated[str, typer.Option(help="Path of the request; a question mark begins the query.")] = "/",
+    query: Annotated[str, typer.Option(help="Query, or more of it.")] = "",
+    method: Annotated[
+        str | None, typer.Option("--method", "-X", "--request", help="Method; POST if there is --data, else GET.")
+    ] = None,
+    header: Annotated[
+        list[str] | None, typer.Option("--header", "-H", metavar="NAME: VALUE", help="Header field; repeatable.")
+    ] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--data",
+            "-d",
+            "--data-binary",
+            metavar="DATA",
+            help="Body: text, @FILE, or - for standard input; repeatable, joined by &.",
+        ),
+    ] = None,
+    include: Annotated[
+        bool, typer.Option("--include", "-i", help="Print the response's head and body, which is the default.")
+    ] = False,
+    body: Annotated[bool, typer.Option("--body", help="Print the response's body alone.")] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="Print what the module prints, as it is.")] = False,
+    env: Annotated[
+        list[str] | None,
+        typer.Option("--env", "-e", metavar="NAME=VALUE", help="Environment variable of the guest; repeatable."),
+    ] = None,
+    volume: Annotated[
+        list[str] | None,
+        typer.Option("--volume", metavar="GUEST=HOST[:ro]", help="Directory that MODULE may open; repeatable."),
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ENTRY", help="Host that MODULE may call, as in allowed_hosts; repeatable."),
+    ] = None,
+    entrypoint: Annotated[
+        str | None, typer.Option(help="Exported function of MODULE to call; _start if left out.", show_default=False)
+    ] = None,
+    argv: Annotated[str | None, typer.Option(help="Template of MODULE's argument vector, as in modules.toml.")] = None,
+    settings_file: SettingsFile = None,
+    cache_dir: CacheDir = None,
+    auth_file: AuthFile = None,
+    *,
+    limits: dict[str, str],
+) -> None:
+    """Run one request without a server.
+
+    MODULE answers the request, or the route of CONFIG that matches it. The response goes to standard output and the
+    guest's standard error to standard error. Exits with 0 for a status below 400, with 4 and 5 for the 400s and 500s,
+    and with 3 if the module or configuration cannot be run.
+    """
+    from ..observe import log
+    from .run_once import Show, run_once, unmatched
+    from .run_request import RunRequest, read_data
+    from .run_target import RunTarget
+
+    with exit_on_problems(exit_code=3):
+        log.configure_for_run()
+        wanted = RunTarget(
+            what=target if target is not None else str(given_config(None)),
+            volumes=tuple(volume or ()),
+            allowed_hosts=tuple(allow_host or ()),
+            entrypoint=entrypoint,
+            argv=argv,
+        )
+        request = RunRequest(path=path, query=query, method=method, headers=tuple(header or ()), data=read_data(data))
+        if include + body + raw > 1:
+            raise typer.BadParameter("give one of them", param_hint="--include, --body, --raw")
+        overrides: dict[str, Mapping[str, object]] = {
+            **setting_overrides(cache_dir, auth_file),
+            "environment": environment_of([], env or []),
+            "limits": {name: int(value) if _NUMBER.fullmatch(value) else value for name, value in limits.items()},
         }
-
-
-def load_once(
-    request: RunRequest, overrides: Overrides, load: Callable[[ConfigFile], Site], settings: Path | None = None
-) -> Site:
-    """Loads the site of the one module. Raises StartupError, which names options of the command line."""
-    try:
-        site = load(request.config_file(overrides, settings))
-    except StartupError as error:
-        problems = [
-            # The file's place means nothing to a command without a file; the name of an option does.
-            Problem(problem.where if problem.where.startswith("--") else "", _as_option(problem.what))
-            for problem in error.problems
-        ]
-        raise StartupError(*problems, warnings=error.warnings) from None
-    if not any(pattern.text == "/..." for pattern, _ in site.routes):
-        raise StartupError(Problem("--entrypoint", f'"{request.entrypoint}": there is no such export'))
-    return replace(site, warnings=[Problem("", warning.what) for warning in site.warnings])
-
-
-def run_once(site: Site, request: RunRequest, output: IO[bytes]) -> int:
-    """Writes the response, head and body, to `output`, and closes the site. Returns the status."""
-    return asyncio.run(_run_once(site, request, output))
-
-
-async def _run_once(site: Site, request: RunRequest, output: IO[bytes]) -> int:
-    statuses = []
-    sent = iter([{"type": "http.request", "body": request.body, "more_body": False}])
-
-    async def receive() -> _Message:
-        message = next(sent, None)
-        if message is None:
-            await asyncio.Event().wait()  # no disconnect
-        return message or {}
-
-    async def send(message: _Message) -> None:
-        if message["type"] == "http.response.start":
-            statuses.append(message["status"])
-            output.write(_head(message))
-        else:
-            output.write(message["body"])
-        output.flush()
-
-    async with Gateway(site) as gateway:
-        await gateway(request.scope(), receive, send)
-    return int(statuses[0])
-
-
-def _head(message: _Message) -> bytes:
-    status = http.HTTPStatus(message["status"]) if message["status"] in set(http.HTTPStatus) else None
-    line = f"HTTP/1.1 {message['status']} {status.phrase if status else ''}".rstrip()
-    fields = b"".join(b"%s: %s\r\n" % field for field in message["headers"])
-    return line.encode() + b"\r\n" + fields + b"\r\n"
-
-
-def _as_option(what: str) -> str:
-    """A problem's text with the option of the command line in the place of the key of modules.toml."""
-    what = re.sub("^allowed_hosts = ", "--allow-host ", what.removeprefix("module = "))
-    what = re.sub(r'^volumes\."(.*?)" = "(.*?)": ', r"--volume \1=\2: ", what)
-    return what.replace("set read_only = true", "write GUEST=HOST:ro")
-
-
-def _header(number: int, text: str) -> tuple[bytes, bytes]:
-    match = _HEADER.fullmatch(text)
-    if not match:  # the text may be that of Authorization, and is not shown
-        raise StartupError(Problem(f"--header (number {number})", 'write "Name: value"'))
-    return match[1].lower().encode(), match[2].strip().encode()
-
-
-def _volume(text: str) -> tuple[str, object]:
-    guest, equals, host = text.partition("=")
-    if not equals or not guest or not host:
-        raise StartupError(Problem("--volume", f'"{text}": write GUEST=HOST or GUEST=HOST:ro'))
-    return guest, {"path": host.removesuffix(":ro"), "read_only": host.endswith(":ro")}
+        with closing(wanted.load(overrides, load_site, settings_file)) as site:
+            print_warnings(site.warnings)
+            show: Show = "raw" if raw else "body" if body else "response"
+            status = run_once(site, request, sys.stdout.buffer, show)
+            if status == 404:
+                print_problems(unmatched(site, request))
+    raise typer.Exit(0 if status < 400 else status // 100)

@@ -39,6 +39,10 @@ _MAX_SHORT_FUNCTION = 128 * 1024
 thousand calls in a row, a fifth of a second at worst."""
 
 _ENTRYPOINT = FunctionType((), ())
+_NO_ENTRYPOINT = (
+    "exports no function without parameters and results, so there is nothing to call; build a program (with main) for "
+    "wasm32-wasip1, not for wasm32-unknown-unknown"
+)
 
 Names = Collection[tuple[str, str]]
 """Module and name of imports."""
@@ -135,10 +139,11 @@ class Compiler:
         self._linkers: dict[bool, wasmtime.Linker] = previous._linkers if previous else {}
         self._previous = previous._warm if previous else {}
 
-    def load(self, source: WasmSource, *, has_files: bool = False) -> WarmModule:
+    def load(self, source: WasmSource, *, has_files: bool = False, needs_entrypoint: bool = False) -> WarmModule:
         """Loads a module, once for each digest. Raises StartupError.
 
-        `has_files` says that the module has volumes.
+        `has_files` says that the module has volumes, `needs_entrypoint` that a module without a function that could be
+        an entrypoint is refused.
         """
         key = source.digest, has_files
         if known := self._previous.get(key):
@@ -147,9 +152,16 @@ class Compiler:
             linker = self._linker(has_files=has_files)
             data = _binary(source)
             externs = self._externs(source, data)
+            # Before the compilation, which may take minutes. Types of disabled proposals are left to wasmtime's words.
+            is_checked = any(isinstance(wanted.type, (FunctionType, MemoryType)) for wanted in externs.imports)
+            if is_checked:
+                self._check_imports(externs, linker)
+            if needs_entrypoint and all(export.type != _ENTRYPOINT for export in externs.exports):
+                raise _refuse(_NO_ENTRYPOINT)
             data, start = defer_start(data) if has_files else (data, None)
             module = self._module(source, data, has_deferred_start=start is not None)
-            self._check_imports(externs, linker)
+            if not is_checked:
+                self._check_imports(externs, linker)
             self._warm[key] = self._link(source, data, externs, module, linker, has_files=has_files, start=start)
         return self._warm[key]
 

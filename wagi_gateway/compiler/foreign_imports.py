@@ -1,55 +1,110 @@
-"""What to do about modules that were built for another host, by the import module that gives the host away."""
+"""What to do about modules that were built for another host, by the imports that give the host away."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import NamedTuple
 
 from ..errors import Problem
 from .externs import Import
 
 _REBUILD = "rebuild it for wasm32-wasip1"
-_THREADS = "it needs threads, which guests do not have; build it without threads"
-_BINDGEN = f"wasm-bindgen is for browsers; {_REBUILD}, without wasm-bindgen"
-_GO = "it was built with GOOS=js; build it with GOOS=wasip1"
-_ADVICE = {
-    "wasi_unstable": f"it is WASI of 2019, before preview 1; {_REBUILD}",
-    "wasi": _THREADS,
-    "env": (
-        "env has what a compiler expects from its own host: build with @assemblyscript/wasi-shim (AssemblyScript), "
-        "with -sSTANDALONE_WASM (Emscripten), or link the library that defines it (C)"
-    ),
-    "gojs": _GO,
-    "go": _GO,
-    "wbg": _BINDGEN,
-    "wasix_32v1": f"WASIX is Wasmer's own; {_REBUILD}",
-}
-_ADVICE_BY_PREFIX = {
-    "wasi:": f"it was made for a component (WASI preview 2); {_REBUILD}",
-    "__wbindgen": _BINDGEN,
-}
+_NO_JAVASCRIPT = "it calls JavaScript, which this gateway does not have; build it for WASI"
 _MAX_PROBLEMS = 100
+_MAX_NAMES = 1000
+"""Imports of one module that are compared with those of known hosts."""
+
+
+class _Host(NamedTuple):
+    """A host that modules are built for, and what to do about such a module."""
+
+    module: str
+    """A regular expression for its import module."""
+    name: str
+    """A regular expression for the beginning of an import's name; empty for any name."""
+    advice: str
+
+
+_HOSTS = (
+    _Host("gojs|go|_gotest", "", "it was built with GOOS=js; build it with GOOS=wasip1 (TinyGo: -target=wasip1)"),
+    _Host(
+        "env",
+        r"(console|performance|Date|Math|process|crypto)\.|(abort|seed|trace)$",
+        "it is AssemblyScript for JavaScript; build it with @assemblyscript/wasi-shim (AssemblyScript) and an "
+        "asconfig.json such as that of samples/assemblyscript",
+    ),
+    _Host(
+        "env",
+        "_?emscripten_|em_|__syscall_|invoke_|__cxa_|__assert_fail$|_[a-z_]+_js$|gl[A-Z]|SDL_",
+        "it is linked for JavaScript; link it with -sSTANDALONE_WASM (Emscripten)",
+    ),
+    _Host("env", "proxy_", "it is a proxy-wasm filter for Envoy, not a program for WASI"),
+    _Host(
+        "env",
+        "(memory|__linear_memory|__indirect_function_table|__stack_pointer|__memory_base|__table_base)$",
+        'it is linked with --import-memory or -shared; link it as a program that exports its own "memory"',
+    ),
+    _Host(
+        "env",
+        "",
+        "env has what a compiler expects from its own host: build with @assemblyscript/wasi-shim (AssemblyScript), "
+        "with -sSTANDALONE_WASM (Emscripten), or link the library that defines it (C)",
+    ),
+    _Host(
+        r"__wbindgen.*|wbg|.*_bg(\.js|\.wasm)?",
+        "",
+        f"wasm-bindgen is for browsers; {_REBUILD}, as a program (a bin with main), without wasm-bindgen",
+    ),
+    _Host(
+        "rb-js-abi-host",
+        "",
+        "it is Ruby with the gem js, for browsers; take usr/local/bin/ruby of "
+        "ruby-3.4-wasm32-unknown-wasip1-full.tar.gz (releases of github.com/ruby/ruby.wasm)",
+    ),
+    _Host("wasi_unstable", "", f"it is WASI of 2019, before preview 1; {_REBUILD}"),
+    _Host("wasi", "", "it needs threads, which guests do not have; build it without threads"),
+    _Host(r"wasi:.*|\[export\].*|canonical_abi", "", f"it was made for a component (WASI preview 2); {_REBUILD}"),
+    _Host("wasix_.*", "", f"WASIX is Wasmer's own; {_REBUILD}"),
+    _Host("wasi_nn|wasi_ephemeral_.*", "", "it needs a proposal of WASI; build it for WASI preview 1 alone"),
+    _Host("javy_.*", "", "it needs Javy's plugin beside it; build it without -C dynamic"),
+    _Host("extism:.*", "", f"it is a plugin for Extism; {_REBUILD}, as a program (with main)"),
+    _Host("(fermyon|spin|wasmcloud):.*", "", "it calls interfaces of its own host, which are not WASI's"),
+    _Host(r"js|js_code|intrinsics|wasm:js-.*|[^:]*\.m?js", "", _NO_JAVASCRIPT),
+    _Host("", "[a-e]$", f"its imports have the short names of Porffor; {_NO_JAVASCRIPT}"),
+    _Host("a", "a$", "its imports have the short names of Emscripten; link it with -sSTANDALONE_WASM (Emscripten)"),
+)
+"""The hosts; the first one that matches an import module counts."""
 
 
 def describe(missing: Iterable[Import]) -> list[Problem]:
     """The problems of imports that have no definition: one for each, or one for all of a known host's import module."""
     names: dict[str, list[str]] = {}
     for wanted in missing:
-        key = wanted.module if _advice(wanted.module) else f"{wanted.module}.{wanted.name}"
-        names.setdefault(key, []).append(f"{wanted.module}.{wanted.name}")
-    problems = [Problem("", _sentence(key, found)) for key, found in names.items()]
-    if len(problems) > _MAX_PROBLEMS:
-        rest = len(problems) - _MAX_PROBLEMS
-        problems[_MAX_PROBLEMS:] = [Problem("", f"imports {rest} more that this gateway does not provide")]
-    return problems
+        names.setdefault(wanted.module, []).append(wanted.name)
+    sentences: list[str] = []
+    left = sum(map(len, names.values()))
+    for module, found in names.items():
+        if len(sentences) > _MAX_PROBLEMS:
+            break
+        sentences += _sentences(module, found)
+        left -= len(found)
+    if len(sentences) > _MAX_PROBLEMS:
+        rest = left + len(sentences) - _MAX_PROBLEMS
+        sentences[_MAX_PROBLEMS:] = [f"imports {rest} more that this gateway does not provide"]
+    return [Problem("", sentence) for sentence in sentences]
 
 
-def _sentence(module: str, names: list[str]) -> str:
-    more = f" and {len(names) - 1} more of {module}" if len(names) > 1 else ""
-    advice = _advice(module)
-    return f"imports {names[0]}{more}, which this gateway does not provide" + (f"; {advice}" if advice else "")
+def _sentences(module: str, names: Sequence[str]) -> list[str]:
+    if advice := _advice(module, names):
+        more = f" and {len(names) - 1} more of {module}" if len(names) > 1 else ""
+        return [f"imports {module}.{names[0]}{more}, which this gateway does not provide; {advice}"]
+    return [f"imports {module}.{name}, which this gateway does not provide" for name in names]
 
 
-def _advice(module: str) -> str | None:
-    if known := _ADVICE.get(module):
-        return known
-    return next((advice for prefix, advice in _ADVICE_BY_PREFIX.items() if module.startswith(prefix)), None)
+def _advice(module: str, names: Sequence[str]) -> str | None:
+    for host in _HOSTS:
+        if re.fullmatch(host.module, module) and any(re.match(host.name, name) for name in islice(names, _MAX_NAMES)):
+            return host.advice
+    return None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from platformdirs import user_cache_path
 
 from ..errors import Problem, StartupError
+from .foreign import name_foreign
 from .reader import ConfigReader, Overrides
 from .settings import Config
 
@@ -60,7 +61,10 @@ def read_config(path: str | Path, overrides: Overrides | None = None, settings: 
         return _config_from_pod(read_pod(path), path, overrides, settings)
     if settings:
         raise StartupError(Problem("--settings", f"goes with a Pod manifest; {path} has its own tables"))
-    return config_from_tables(path, read_toml(path), overrides)
+    tables = read_toml(path)
+    if foreign := name_foreign(path, tables):
+        raise StartupError(Problem(str(path), foreign))
+    return config_from_tables(path, tables, overrides)
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -121,12 +121,13 @@ class ConfigReader:
             self._problem(self._where, f'{what}; write [[module]] with route = "/..." and module = "file.wasm"')
             return
         defaults = limits.model_dump(exclude_unset=True)
+        given = {name: defaults[name] for name in self._overrides.get("limits", {}) if name in defaults}
         for number, table in enumerate(modules, start=1):
             where = self._where_of("module", number, table)
             self._drop_legacy(table, LEGACY_MODULE, where)
             own_limits = table.get("limits", {})
             if isinstance(own_limits, dict):
-                table = table | {"limits": defaults | own_limits}
+                table = table | {"limits": defaults | own_limits | given}
             module = self._validate(ModuleConfig, table, where, "", substitute={"route": f"/{number}"})
             if module:
                 yield module.model_copy(update={"environment": module.environment | self._environment_override})
@@ -163,10 +164,12 @@ class ConfigReader:
         for detail in details:
             self._problem(where, explain(detail, model, prefix, table))
         valid = without(table, [detail["loc"] for detail in details])
-        try:
-            return model.model_validate({**(substitute or {}), **valid})
-        except ValidationError:
-            return None
+        for _ in range(2):
+            try:
+                return model.model_validate({**(substitute or {}), **valid})
+            except ValidationError as error:  # an inner table lacks a required key
+                valid = without(valid, [detail["loc"][:1] for detail in error.errors()])
+        return None
 
     def _problem(self, where: str, what: str) -> None:
         self.problems.append(Problem(where, what))

@@ -113,7 +113,7 @@ def announce(text: str, **fields: object) -> None:
 def configure_for_run() -> None:
     """Configures logging for `wagi-gateway run`: messages without time and fields, and guests' lines as they are."""
     configure(LogConfig(access=False))
-    logger.handlers[0].setFormatter(_MessageFormatter())
+    logger.handlers[0].setFormatter(_RunFormatter())
 
 
 def _is_not_redundant(record: logging.LogRecord) -> bool:
@@ -129,6 +129,15 @@ class _MessageFormatter(logging.Formatter):
         fields = _fields(record)
         outcome = fields.get("reason") or fields.get("status")
         return origin + escape(record.getMessage() + (f": {outcome}" if outcome else ""))
+
+
+class _RunFormatter(_MessageFormatter):
+    """Keeps the tabs in guests' lines, such as those of a Go panic."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        if record.name == GUEST:
+            return "\t".join(map(escape, record.getMessage().split("\t")))
+        return super().format(record)
 
 
 class TextFormatter(logging.Formatter):

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import functools
-import re
 import ssl
 from collections.abc import Iterator
 from difflib import get_close_matches
-from pathlib import Path
 
 from ..compiler.compiler import WarmModule
 from ..config.file import ConfigFile
-from ..config.settings import Config, ModuleConfig
+from ..config.settings import ModuleConfig
 from ..errors import StartupError, redact_value
 from ..outbound.client import OutboundClient
-from ..outbound.policy import AllowedHost, Policy
+from ..outbound.policy import Policy
 from ..outbound.proxy import Proxy
 from ..router import RoutePattern
 from ..sandbox.experimental_http import MODULE as OUTBOUND_IMPORT
@@ -22,13 +20,11 @@ from ..sources.file import WasmSource
 from ..sources.modules import ModuleSources, is_image
 from ..sources.oci.errors import RegistryError
 from ..tls import create_context
+from .doubtful_settings import warn_of_doubtful_settings
 from .findings import Findings
 from .modules import ModuleLoader, print_routes
 from .route_owners import RouteOwners, read_pattern
 from .site import Endpoint
-
-# Interpreters, whose options run code of the client's choice (CVE-2012-1823).
-_INTERPRETER = re.compile(r"(php|python|ruby|perl|lua|node|quickjs|qjs|micropython|sh|bash|busybox)\b", re.IGNORECASE)
 
 
 class EndpointLoader:
@@ -59,7 +55,7 @@ class EndpointLoader:
         """The routes of one `[[module]]`: its own, and those that its `_routes` prints."""
         config, owner = self._config.module[number], f"[[module]] {number + 1}"
         findings = self._findings.at(self._file.where(number))
-        _warn_of_doubtful_settings(config, self._config, findings)
+        warn_of_doubtful_settings(config, self._config, findings)
         pattern = read_pattern(config.route, findings)
         source = self._source(config, findings)
         module = self._module(config, source, findings) if source else None
@@ -113,7 +109,7 @@ class EndpointLoader:
 
     def _module(self, config: ModuleConfig, source: WasmSource, findings: Findings) -> WarmModule | None:
         try:
-            return self._loader.compiler.load(source, has_files=bool(config.volumes))
+            return self._loader.compiler.load(source, has_files=bool(config.volumes), needs_entrypoint=True)
         except StartupError as error:
             for problem in error.problems:
                 findings.refuse(f'module = "{config.module}": {problem.what}')
@@ -158,23 +154,6 @@ class EndpointLoader:
         except ValueError as error:
             self._findings.refuse(f'outbound.ca_file = "{ca_file}": {error}')
             return None
-
-
-def _warn_of_doubtful_settings(module: ModuleConfig, config: Config, findings: Findings) -> None:
-    """Warns of settings that are valid and probably not meant."""
-    for entry in map(AllowedHost.parse, module.allowed_hosts or ()):
-        if entry.ignored:
-            path = entry.ignored.partition("?")[0] or "?…"
-            what = f'"{redact_value(entry.text)}" permits all of the host; "{path}" is not compared'
-            findings.warn(f"allowed_hosts: {what}")
-        elif not entry.is_exact and config.outbound.proxy and not module.allow_private_networks:
-            what = f'"{entry.text}" permits no name, because outbound.proxy resolves it'
-            findings.warn(f"allowed_hosts: {what}; set allow_private_networks = true")
-    if module.argv is None and module.argv_mode == "wagi" and _INTERPRETER.match(Path(module.module).stem):
-        what = 'a query such as "?-x" becomes an option of this interpreter; set argv, or argv_mode = "none"'
-        findings.warn(f'module = "{module.module}": {what}')
-    if "..." in module.route.removesuffix("/..."):
-        findings.warn(f'route = "{module.route}": "..." stands for everything below at the end only, after a slash')
 
 
 def _has_entrypoint(

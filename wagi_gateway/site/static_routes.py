@@ -10,6 +10,7 @@ from ..config.file import ConfigFile
 from ..config.settings import StaticConfig
 from ..http.static import StaticDirectory
 from ..router import RoutePattern
+from .doubtful_settings import warn_of_doubtful_route
 from .findings import Findings
 from .route_owners import RouteOwners, read_pattern
 from .trusted import TooManyEntries, TrustedFiles
@@ -22,6 +23,7 @@ def static_routes(
     for number, config in enumerate(file.config.static):
         owner = f"[[static]] {number + 1}"
         here = findings.at(f"{file.path}: {owner} ({config.route})")
+        warn_of_doubtful_route(config.route, here)
         pattern = read_pattern(config.route, here)
         directory = file.base.absolute() / config.directory
         _check_directory(config, directory, trusted, here)

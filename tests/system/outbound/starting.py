@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,8 @@ def refused(directory: Path, config: str, *, command: str = "serve") -> str:
     """The output of a command that refuses a configuration, on one line."""
     (directory / "modules.toml").write_text(config)
     arguments = [sys.executable, "-m", "wagi_gateway", command, str(directory / "modules.toml")]
-    finished = subprocess.run(arguments, capture_output=True, text=True, timeout=30)
+    env = os.environ | {"COLUMNS": "400"}  # `check` wraps lines
+    finished = subprocess.run(arguments, capture_output=True, text=True, timeout=30, env=env)
     assert finished.returncode != 0
     assert "Traceback" not in finished.stdout + finished.stderr
     return " ".join((finished.stdout + finished.stderr).split())

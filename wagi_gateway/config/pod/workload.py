@@ -62,8 +62,13 @@ def check_workload(value: Value, where: str, report: Report) -> None:
 
 
 def hint(values: Iterable[Value]) -> str:
-    """What to add for objects without a Pod, if one of them may have a Pod template: the annotations."""
+    """What to add for objects without a Pod, if one of them may have a Pod template or is a compose file."""
     for value in values:
+        if isinstance(value, dict) and "kind" not in value and isinstance(value.get("services"), dict):
+            return (
+                "; it is a compose file, whose services are containers: build each program for wasm32-wasip1, and write"
+                " a [[module]] of a modules.toml for it"
+            )
         kind = value.get("kind") if isinstance(value, dict) else None
         if isinstance(kind, str) and kind in _TEMPLATES:
             path = _TEMPLATES[kind][1]

@@ -1,0 +1,89 @@
+"""The request of a command line, as an ASGI scope."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wagi_gateway.cli.run_request import RunRequest, read_data
+from wagi_gateway.errors import StartupError
+
+HOST = (b"host", b"localhost")
+FORM = (b"content-type", b"application/x-www-form-urlencoded")
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, {"method": "GET", "path": "/", "raw_path": b"/", "query_string": b"", "headers": [HOST]}),
+        ({"path": "a"}, {"path": "/a", "raw_path": b"/a"}),
+        ({"path": "/é b"}, {"path": "/é b", "raw_path": b"/%C3%A9%20b"}),
+        ({"path": "/a%20b%3F"}, {"raw_path": b"/a%20b%3F", "query_string": b""}),
+        ({"path": "/a?b=c?d"}, {"path": "/a", "raw_path": b"/a", "query_string": b"b=c?d"}),
+        ({"path": "?b"}, {"path": "/", "query_string": b"b"}),
+        ({"path": "/a?", "query": "b"}, {"path": "/a", "query_string": b"b"}),
+        ({"path": "/a?b=1", "query": "c=2"}, {"query_string": b"b=1&c=2"}),
+        ({"query": "a=b c&d#"}, {"query_string": b"a=b%20c&d%23"}),
+        ({"headers": ("X-A:  b ",)}, {"headers": [HOST, (b"x-a", b"b")]}),
+        ({"headers": ("Host: h",)}, {"headers": [(b"host", b"h")]}),
+        ({"data": b"abc"}, {"method": "POST", "headers": [HOST, FORM, (b"content-length", b"3")]}),
+        ({"data": b""}, {"method": "POST", "headers": [HOST, FORM]}),
+        ({"data": b"abc", "method": "PUT"}, {"method": "PUT"}),
+        (
+            {"data": b"a", "headers": ("content-type: text/plain", "Content-Length: 1")},
+            {"headers": [HOST, (b"content-type", b"text/plain"), (b"content-length", b"1")]},
+        ),
+    ],
+)
+def test_the_scope_of_a_request(fields: dict[str, Any], expected: dict[str, object]) -> None:
+    scope = RunRequest(**fields).scope()
+    assert {name: scope[name] for name in expected} == expected
+
+
+def test_the_scope_behind_tls() -> None:
+    scope = RunRequest().scope(scheme="https")
+    assert (scope["scheme"], scope["server"]) == ("https", ("localhost", 443))
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"method": "G T"}, '--method: "G T": write a method such as GET'),
+        ({"method": ""}, '--method: "": write a method such as GET'),
+        ({"headers": ("a: b", "Authorization x")}, '--header (number 2): write "Name: value"'),
+        ({"headers": ("a b: c",)}, '--header (number 1): write "Name: value"'),
+    ],
+)
+def test_an_invalid_request(fields: dict[str, Any], problem: str) -> None:
+    with pytest.raises(StartupError) as error:
+        RunRequest(**fields).scope()
+    assert str(error.value) == problem
+
+
+@pytest.mark.parametrize(
+    ("data", "body"),
+    [
+        (None, None),
+        ([], None),
+        (["a=1"], b"a=1"),
+        (["a=1", "b=2"], b"a=1&b=2"),
+        (["@file"], b"x\r\n\0y"),
+        (["-"], b"stdin"),
+        (["@-", "a"], b"stdin&a"),
+        (["\udcff"], b"\xff"),
+    ],
+)
+def test_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: list[str] | None, body: bytes | None) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"stdin")))
+    Path("file").write_bytes(b"x\r\n\0y")
+    assert read_data(data) == body
+
+
+def test_data_that_cannot_be_read() -> None:
+    with pytest.raises(StartupError, match="--data: /nothere cannot be read: No such file"):
+        read_data(["@/nothere"])

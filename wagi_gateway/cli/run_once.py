@@ -1,0 +1,133 @@
+"""One request to a site without a server, through the gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import http
+from collections.abc import Callable, MutableMapping
+from difflib import SequenceMatcher
+from typing import IO, Any, Literal, cast
+
+from ..app import create_app
+from ..errors import Problem
+from ..router import RoutePattern
+from ..sandbox.guest import Guest
+from ..sandbox.sandbox import Sandbox
+from ..site.site import Site
+from .run_request import RunRequest
+
+_Message = MutableMapping[str, Any]
+"""An ASGI message."""
+Show = Literal["response", "body", "raw"]
+"""What is written: the response with its head, its body alone, or standard output of the guest as it is."""
+_MAX_ROUTES = 20
+"""Routes that are listed where none matches."""
+
+
+def run_once(site: Site, request: RunRequest, output: IO[bytes], show: Show = "response") -> int:
+    """Writes what is to be shown to `output`, and closes the site. Returns the response's status."""
+    return asyncio.run(_run_once(site, request, output, show))
+
+
+async def _run_once(site: Site, request: RunRequest, output: IO[bytes], show: Show) -> int:
+    statuses = []
+    sent = iter([{"type": "http.request", "body": request.data or b"", "more_body": False}])
+
+    async def receive() -> _Message:
+        message = next(sent, None)
+        if message is None:
+            await asyncio.Event().wait()  # no disconnect
+        return message or {}
+
+    async def send(message: _Message) -> None:
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+            write(_head(message) if show == "response" else b"")
+        elif show != "raw":
+            write(message["body"])
+
+    def write(data: bytes) -> None:
+        output.write(data)
+        output.flush()
+
+    application = create_app(site)
+    scope = request.scope(scheme="https" if site.certificate else "http")
+    async with application.router.lifespan_context(application):
+        generation = application.gateway.generation
+        sandbox = generation.sandbox
+        copying = _CopyingSandbox(cast(Sandbox, sandbox), write)
+        if show == "raw":
+            generation.sandbox = cast(Sandbox, copying)
+        try:
+            await application(scope, receive, send)
+            await copying.copy_the_rest()
+        finally:
+            generation.sandbox = sandbox
+    return int(statuses[0])
+
+
+def unmatched(site: Site, request: RunRequest) -> list[Problem]:
+    """The problem of a request that no route answers, with the routes, the nearest one first; else nothing."""
+    raw_path = cast(bytes, request.scope()["raw_path"])
+    path = raw_path.decode()
+    if site.router.match(raw_path) is not None:
+        return []
+    patterns = sorted([pattern for pattern, _ in (*site.routes, *site.static)], key=lambda one: -_likeness(one, path))
+    names = [pattern.text for pattern in patterns[:_MAX_ROUTES]]
+    more = f" and {len(patterns) - len(names)} more" if len(patterns) > len(names) else ""
+    return [
+        Problem("--path", f"no route answers {path}; did you mean {names[0]}? The routes: {', '.join(names)}{more}")
+    ]
+
+
+def _likeness(pattern: RoutePattern, path: str) -> float:
+    return SequenceMatcher(None, pattern.path, path).ratio()
+
+
+class _CopyingSandbox:
+    """A sandbox whose guests' standard output is copied whole, whatever becomes of the response."""
+
+    def __init__(self, sandbox: Sandbox, write: Callable[[bytes], None]) -> None:
+        self._sandbox = sandbox
+        self._write = write
+        self._guests: list[_CopiedGuest] = []
+
+    def start(self, *arguments: Any, **options: Any) -> Guest:
+        """Starts a guest, as `Sandbox.start`."""
+        guest = _CopiedGuest(self._sandbox.start(*arguments, **options), self._write)
+        self._guests.append(guest)
+        return cast(Guest, guest)
+
+    async def copy_the_rest(self) -> None:
+        """Copies the output that the response did not need, up to the guests' end or `limits.time`."""
+        for guest in self._guests:
+            while await guest.read():
+                pass
+            guest.guest.release()
+
+
+class _CopiedGuest:
+    """A guest whose standard output is copied as it is read. Releasing the guest is left to the sandbox."""
+
+    def __init__(self, guest: Guest, write: Callable[[bytes], None]) -> None:
+        self.guest = guest
+        self._write = write
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.guest, name)
+
+    async def read(self) -> bytes:
+        """Returns the next piece of standard output, as `Guest.read`."""
+        data = await self.guest.read()
+        self._write(data)
+        return data
+
+    def release(self) -> None:
+        """Does nothing: the rest of the output is wanted, too."""
+
+
+def _head(message: _Message) -> bytes:
+    status = http.HTTPStatus(message["status"]) if message["status"] in set(http.HTTPStatus) else None
+    line = f"HTTP/1.1 {message['status']} {status.phrase if status else ''}".rstrip()
+    fields = b"".join(b"%s: %s\r\n" % field for field in message["headers"])
+    return line.encode() + b"\r\n" + fields + b"\r\n"

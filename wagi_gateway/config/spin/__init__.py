@@ -1,0 +1,1 @@
+"""Spin's manifests as tables of a `modules.toml`."""
