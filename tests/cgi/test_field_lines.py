@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from wagi_gateway.cgi.environ import MAX_FIELDS
-from wagi_gateway.cgi.field_lines import Malformed, first_malformed, offset_of_last, parse_field_line, quote
+from wagi_gateway.cgi.field_lines import BadFieldLine, first_malformed, offset_of_last, parse_field_line, quote
 
 CT = b"Content-Type: text/plain\n"
 
@@ -24,7 +24,7 @@ def test_a_field_line(line: bytes, field: tuple[bytes, bytes]) -> None:
     [(b"abc", 0), (b"a b: c", 1), (b": c", 0), (b" a: c", 0), (b"ab: c\x01d", 5), (b"a: \x00", 3)],
 )
 def test_the_byte_that_is_wrong(line: bytes, offset: int) -> None:
-    with pytest.raises(Malformed) as malformed:
+    with pytest.raises(BadFieldLine) as malformed:
         parse_field_line(line)
     assert malformed.value.offset == offset
 

@@ -17,7 +17,7 @@ _MAX_QUOTED = 80
 """Bytes of a line in an error."""
 
 
-class Malformed(Exception):
+class BadFieldLine(Exception):
     """A field line is malformed: the fault, and its offset in the line."""
 
     def __init__(self, fault: str, offset: int = 0) -> None:
@@ -36,21 +36,21 @@ class _Line(NamedTuple):
 
 
 def parse_field_line(line: bytes) -> tuple[bytes, bytes]:
-    """The name in lower case, and the value without blanks around it. Raises Malformed."""
+    """The name in lower case, and the value without blanks around it. Raises BadFieldLine."""
     line = line.removesuffix(b"\r")
     name, colon, value = line.partition(b":")
     if not colon:
         if line.startswith(b"HTTP/"):
-            raise Malformed("is a status line: NPH output is not supported, print a Status field")
-        raise Malformed(f"has no colon: {quote(line)}")
+            raise BadFieldLine("is a status line: NPH output is not supported, print a Status field")
+        raise BadFieldLine(f"has no colon: {quote(line)}")
     if not _TOKEN.fullmatch(name):
         found = _NOT_TOKEN.search(name)
-        raise Malformed(f"begins with {quote(name)}, which is not a field name", found.start() if found else 0)
+        raise BadFieldLine(f"begins with {quote(name)}, which is not a field name", found.start() if found else 0)
     value = value.strip(b" \t")
     if _CONTROL.search(value):
         found = _CONTROL.search(line, len(name))
         what = f"has a control character in the value of {quote(name)}"
-        raise Malformed(what, found.start() if found else 0)
+        raise BadFieldLine(what, found.start() if found else 0)
     return name.lower(), value
 
 
@@ -59,7 +59,7 @@ def first_malformed(block: bytes) -> BadOutput | None:
     for line in _lines(block):
         try:
             parse_field_line(line.content)
-        except Malformed as malformed:
+        except BadFieldLine as malformed:
             return _refusal(line, malformed)
     return None
 
@@ -74,7 +74,7 @@ def quote(data: bytes) -> str:
     return json.dumps(data[:_MAX_QUOTED].decode(errors="replace"), ensure_ascii=False)
 
 
-def _refusal(line: _Line, malformed: Malformed) -> BadOutput:
+def _refusal(line: _Line, malformed: BadFieldLine) -> BadOutput:
     reason = f"{line.label} {malformed}"
     if line.number > 1 and b":" not in line.content:
         reason += "; the header block ends with an empty line"

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from ..errors import BadOutput, RefusedOutput
 from .environ import MAX_FIELDS
-from .field_lines import Malformed, first_malformed, offset_of_last, parse_field_line, quote
+from .field_lines import BadFieldLine, first_malformed, offset_of_last, parse_field_line, quote
 
 _EMPTY_LINE = re.compile(rb"\n\r?\n")
 _STATUS = re.compile(rb"([2-5]\d\d)(?:[ \t].*)?", re.DOTALL)
@@ -147,7 +147,7 @@ def parse_block(block: bytes, front_end_headers: bool = False) -> ResponseHead:
     try:
         # A field with a NULL value is the same as an absent one (RFC 3875 section 6.3).
         fields = [field for field in map(parse_field_line, block.split(b"\n")) if field[1]]
-    except Malformed as malformed:
+    except BadFieldLine as malformed:
         raise first_malformed(block) or BadOutput(str(malformed)) from None
     single = _single_fields(fields, block)
     if not single:
