@@ -10,6 +10,7 @@ from tests.support import guests
 from tests.support.config import module
 from wagi_gateway.config.file import read_config
 from wagi_gateway.errors import StartupError
+from wagi_gateway.observe.metrics import LOADS
 from wagi_gateway.site.load import load
 from wagi_gateway.site.site import Site
 
@@ -154,3 +155,16 @@ def test_no_message_has_a_password_from_a_reference(tmp_path: Path) -> None:
     with pytest.raises(StartupError, match=r"\[\[module\]\] 1 \(/x\): module: ") as refused:
         load(read_config(tmp_path / "modules.toml"))
     assert "pass-word" not in str(refused.value)
+
+
+def test_a_reload_keeps_source_lines(tmp_path: Path) -> None:
+    (tmp_path / "m.wat").write_text(guests.HELLO)
+    (tmp_path / "modules.toml").write_text('[cache]\ndirectory = "cache"\n' + module("/m", "m.wat"))
+    file = read_config(tmp_path / "modules.toml")
+    first = load(file, has_source_lines=True)
+    second = load(file, previous=first)
+    assert second.engine is first.engine
+    assert second.loader.settings.has_source_lines
+    assert second.loads[LOADS.name, "compiler"] == 0
+    for one in (second, first):
+        one.close()

@@ -75,7 +75,7 @@ ATTACKS = (
     Attack("endless_header_line", ENDLESS_HEADER_LINE, BadOutput, "header block is longer than 65536 bytes"),
     Attack("no_output", guests.NO_OUTPUT, BadOutput, "printed nothing"),
     Attack("exit_without_output", guests.exits(1), GuestFailed, "exited with code 1"),
-    Attack("no_header_block", guests.says(b"secret of the guest"), BadOutput, "empty line"),
+    Attack("no_header_block", guests.says(b"secret: of the guest"), BadOutput, "empty line"),
     Attack("local_redirect_loop", guests.says(b"location: /local_redirect_loop\n\n"), BadOutput, "redirect"),
     Attack("no_header", guests.says(b"secret of the guest\n\n"), BadOutput, "no colon"),
 )

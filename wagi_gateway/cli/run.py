@@ -139,7 +139,8 @@ def run(
             "environment": environment_of([], env or []),
             "limits": {name: int(value) if _NUMBER.fullmatch(value) else value for name, value in limits.items()},
         }
-        with closing(wanted.load(overrides, load_site, settings_file)) as site:
+        load = functools.partial(load_site, has_source_lines=True)
+        with closing(wanted.load(overrides, load, settings_file)) as site:
             print_warnings(site.warnings)
             show: Show = "raw" if raw else "body" if body else "response"
             status = run_once(site, request, sys.stdout.buffer, show)

@@ -189,15 +189,15 @@ def print_table(
     Console(highlight=False, width=width or None).print(table)
 
 
-def load_site(file: ConfigFile) -> Site:
+def load_site(file: ConfigFile, *, has_source_lines: bool = False) -> Site:
     """Loads a site, with progress bars for pulls and compilations, or else lines of the log for long compilations.
 
-    Raises StartupError.
+    `has_source_lines` as in `site.load.load`. Raises StartupError.
     """
     from ..site.load import load
 
     if not _is_terminal():
-        return load(file)
+        return load(file, has_source_lines=has_source_lines)
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
@@ -210,7 +210,7 @@ def load_site(file: ConfigFile) -> Site:
             yield
             progress.remove_task(task)
 
-        return load(file, compiling, on_pull)
+        return load(file, compiling, on_pull, has_source_lines=has_source_lines)
 
 
 @contextmanager
