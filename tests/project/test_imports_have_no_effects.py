@@ -48,14 +48,14 @@ def state():
     }
 
 new_logger = [0, True, False, "[]"]
-effects = {}
+effects, before = {}, state()
 for name in modules:
-    before = state()
     importlib.import_module(name)
     after = state()
     changed = [key for key, value in after.items() if value != before.get(key, new_logger)]
     if changed:
         effects[name] = changed
+    before = after
 print(json.dumps(effects))
 """
 
