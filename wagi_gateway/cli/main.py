@@ -11,20 +11,19 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from pydantic import ByteSize
 
 from ..config.envfile import parse_env_file, parse_variable
 from ..config.file import ConfigFile, pod_tables, read_config
 from ..config.reader import Overrides
 from ..config.settings import Config, LogConfig
-from ..config.values import as_written, check_reserved, parse_unix
-from ..errors import Problem, StartupError, redact_value
+from ..config.values import check_reserved, parse_unix
+from ..errors import Problem, StartupError
 from ..observe import log
-from ..observe.module_log import module_log
 from ..server import serve as server
 from ..version import __version__
 from . import registry as cli_registry
 from . import standard_streams
+from .routes import print_routes
 from .run import RunRequest, load_once, run_once
 from .terminal import (
     AuthFile,
@@ -95,7 +94,9 @@ def serve(
         list[Path] | None,
         typer.Option("--env-file", metavar="FILE", help="File of NAME=VALUE lines; repeatable, --env wins."),
     ] = None,
-    log_format: Annotated[Literal["text", "json"] | None, typer.Option(help="Format of the log (log.format).")] = None,
+    log_format: Annotated[
+        Literal["auto", "text", "json", "terminal"] | None, typer.Option(help="Format of the log (log.format).")
+    ] = None,
     log_dir: Annotated[
         str | None,
         typer.Option(metavar="DIR", help="Where guests' standard error goes, a file for each route (log.directory)."),
@@ -163,23 +164,7 @@ def routes(
     with exit_on_problems(exit_code=1):
         site = load_site(read_config(config, setting_overrides(cache_dir, auth_file), settings_file))
     site.close()
-    rows = [
-        (
-            pattern.text,
-            endpoint.source,
-            endpoint.entrypoint,
-            as_written(endpoint.limits.time, float),
-            as_written(endpoint.limits.memory, ByteSize),
-            str(endpoint.limits.concurrency),
-            ", ".join(map(redact_value, endpoint.config.allowed_hosts or ())) or "none",
-        )
-        for pattern, endpoint in site.routes
-    ]
-    rows += [(p.text, directory.source, "files", "", "", "", "") for p, directory in site.static]
-    print_table(("route", "module", "entrypoint", "time", "memory", "concurrency", "allowed hosts"), rows)
-    if site.log_directory:
-        files = [(pattern.text, str(module_log(site.log_directory, pattern.text))) for pattern, _ in site.routes]
-        print_table(("route", "standard error"), files)
+    print_routes(site)
 
 
 @app.command()
