@@ -160,7 +160,8 @@ def reset(connection: socket.socket) -> None:
 def test_a_bad_guest_is_an_error_for_its_client_alone(city: Server, attack: Attack) -> None:
     with others_answered(city):
         response = city.get(f"/{attack.name}")
-    assert (response.status_code, response.text) == (attack.error.status, f"{attack.error.public}\n")
+    body = error_body(attack.error.public, response.headers["x-request-id"])
+    assert (response.status_code, response.text) == (attack.error.status, body)
     request_id = response.headers["x-request-id"]
     city.wait_for_log(rf"WARNING .*{attack.reason}.* route=/{attack.name} id={request_id}\n")
 
@@ -328,7 +329,8 @@ def test_requests_beyond_concurrency_and_queue_are_turned_away(city: Server) -> 
     assert sorted(response.status_code for response in responses) == [200] * 5 + [503] * 5
     for response in responses:
         if response.status_code == 503:
-            assert (response.headers["retry-after"], response.text) == ("1", f"{AtCapacity.public}\n")
+            body = error_body(AtCapacity.public, response.headers["x-request-id"])
+            assert (response.headers["retry-after"], response.text) == ("1", body)
     city.wait_for_log(r"WARNING .*503: 3 requests wait already route=/queue id=")
 
 
