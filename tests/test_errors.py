@@ -8,15 +8,17 @@ import pytest
 
 from wagi_gateway import errors
 from wagi_gateway.errors import (
+    BodyTooLarge,
     GatewayError,
     GuestFailed,
-    NotFound,
     Problem,
     RequestError,
     RequestTimeout,
     StartupError,
+    counted,
     redact,
 )
+from wagi_gateway.http.reason_phrase import reason_phrase
 
 
 def below(error: type[GatewayError]) -> list[type[GatewayError]]:
@@ -32,7 +34,7 @@ REQUEST_ERRORS = [error for error in below(RequestError) if issubclass(error, Re
 @pytest.mark.parametrize("error", REQUEST_ERRORS)
 def test_a_client_gets_a_status_and_the_public_text(error: type[RequestError]) -> None:
     assert 400 <= error.status < 600
-    assert bool(error.public) == (error is not NotFound)
+    assert error.public.partition(":")[0] == reason_phrase(error.status)
     assert all(name == name.lower() for name, _ in error.headers)
 
 
@@ -45,6 +47,16 @@ def test_an_error_is_documented(error: type[RequestError]) -> None:
 def test_the_tree_shows_every_error_and_no_other() -> None:
     shown = re.findall(r"[├└]── (\w+)", errors.__doc__ or "")
     assert sorted(shown) == sorted(error.__name__ for error in below(GatewayError))
+
+
+def test_a_client_is_told_the_bound_of_a_body() -> None:
+    assert BodyTooLarge("inside", bound=9).public == "Content Too Large: the request body may have at most 9 bytes"
+    assert BodyTooLarge.public == "Content Too Large"
+
+
+@pytest.mark.parametrize(("number", "text"), [(0, "0 routes"), (1, "1 route"), (2, "2 routes")])
+def test_counted(number: int, text: str) -> None:
+    assert counted(number, "route") == text
 
 
 def test_the_message_is_not_the_public_text() -> None:

@@ -293,6 +293,19 @@ def test_check_names_the_file(folder: Path, cache: Path) -> None:
     assert 'server.tls_key = "key.pem": cannot be read: No such file or directory' in result.stdout
 
 
+@pytest.mark.parametrize("option", ["--tls-key", "--tls-cert"])
+def test_a_file_of_an_option_is_named_by_the_option(folder: Path, cache: Path, option: str) -> None:
+    (folder / "modules.toml").write_text(configuration())
+    options = [option, "missing.pem", "--log-dir", "env.wat", "--cache-dir", str(cache)]
+    command = [sys.executable, "-m", "wagi_gateway", "serve", str(folder / "modules.toml"), *options]
+    result = subprocess.run(command, stderr=subprocess.PIPE, text=True, cwd=folder)
+    assert result.returncode == 3
+    missing = f'error: command line: {option} "{folder / "missing.pem"}": cannot be read: No such file or directory'
+    assert result.stderr.splitlines()[0] == missing
+    assert f'error: command line: --log-dir "{folder / "env.wat"}": ' in result.stderr
+    assert "modules.toml" not in result.stderr
+
+
 def issued(folder: Path, name: str, key: str) -> tuple[bytes, bytes]:
     """A self-signed certificate and its key, as `openssl req` makes them for `rsa:2048` or a curve."""
     kind = ["-newkey", key] if ":" in key else ["-newkey", "ec", "-pkeyopt", f"ec_paramgen_curve:{key}"]

@@ -14,14 +14,15 @@
         ├── PreconditionFailed  412  the file of a static route is another than the request is for
         ├── BodyTooLarge        413  the body is over `limits.body`
         ├── UriTooLong          414  the request target is too long
+        ├── RangeUnsatisfiable  416  the file of a static route has none of the requested ranges
         ├── FieldsTooLarge      431  the header fields are too many or too large
         ├── GuestFailed         500  the guest trapped, exited without a response or could not be instantiated
         ├── BadOutput           502  the guest's output is not a valid CGI response
         ├── AtCapacity          503  no sandbox became free, or the system has no resources for one
         └── GuestTimeout        504  the guest ran into `limits.time` before its header block was complete
 
-The text of a RequestError goes to the log. The client gets the status and `public` alone: an error body holds no host
-path, backtrace or guest output.
+The text of a RequestError goes to the log. The client gets the status, `public` and the request id alone: an error body
+holds no host path, backtrace or guest output.
 """
 
 from __future__ import annotations
@@ -61,6 +62,15 @@ def redact_value(value: str) -> str:
         value = f"{prefix}…@{host}{at}{digest}"
     path, _, query = value.partition("?")
     return f"{path}?…" if query and is_url else value
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun.
+
+    >>> counted(1, "route"), counted(2, "route")
+    ('1 route', '2 routes')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 class GatewayError(Exception):
@@ -124,6 +134,7 @@ class RequestError(GatewayError):
 
     status = 500
     public = "Internal Server Error"
+    """The reason phrase of RFC 9110 section 15, and what the client may know beyond it."""
     headers: tuple[tuple[bytes, bytes], ...] = ()
     limit: str | None = None
     """The limit that was reached, by the name of its setting: a label of metrics."""
@@ -164,10 +175,10 @@ class FilesOnly(MethodNotAllowed):
 
 
 class NotFound(RequestError):
-    """No route matches. The body is empty, as in WAGI."""
+    """No route matches, or a static route has no such file."""
 
     status = 404
-    public = ""
+    public = "Not Found"
 
 
 class RequestTimeout(RequestError):
@@ -193,12 +204,29 @@ class BodyTooLarge(RequestError):
     public = "Content Too Large"
     limit = "body"
 
+    def __init__(self, message: str | None = None, *, bound: int | None = None) -> None:
+        """`bound` is `limits.body` in bytes, which the client may know."""
+        super().__init__(message)
+        if bound is not None:
+            self.public = f"{self.public}: the request body may have at most {bound} bytes"
+
 
 class UriTooLong(RequestError):
     """The request target is longer than `cgi.request.MAX_TARGET`."""
 
     status = 414
     public = "URI Too Long"
+
+
+class RangeUnsatisfiable(RequestError):
+    """The file of a static route, of `size` bytes, has none of the requested ranges (RFC 9110 section 14.2)."""
+
+    status = 416
+    public = "Range Not Satisfiable"
+
+    def __init__(self, message: str | None = None, *, size: int = 0) -> None:
+        super().__init__(message)
+        self.headers = ((b"content-range", b"bytes */%d" % size),)
 
 
 class FieldsTooLarge(RequestError):

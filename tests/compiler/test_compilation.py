@@ -20,7 +20,7 @@ import wasmtime
 from tests.conftest import wait_until
 from tests.support.modules import binary
 from tests.support.slow_modules import ENDLESS, LARGE, SLOW, is_running, new_compilers, note_compilers
-from wagi_gateway.compiler.compilation import CompilationFailed, CompilerProcess, Wait
+from wagi_gateway.compiler.compilation import CompilationFailed, CompilerProcess, Wait, one_line
 from wagi_gateway.compiler.engine import create_plain_engine
 from wagi_gateway.config.settings import CompilerConfig
 from wagi_gateway.errors import LoadCancelled, StartupError
@@ -206,3 +206,31 @@ def test_a_long_wait_is_logged(monkeypatch: pytest.MonkeyPatch, caplog: pytest.L
         for wait in waits:
             wait.check()
     assert caplog.messages == [f"compiling a.wasm (3.0 MiB) for {seconds} s" for seconds in (5, 10, 20)]
+
+
+@pytest.mark.parametrize(
+    ("wat", "expected"),
+    [
+        ("(module", "line 1, column 8: expected `)`"),
+        ("(module\n (func\n\t(i32.ad)))", "line 3, column 3: unknown operator or unexpected token, near `(i32.ad)))`"),
+        ("é (module)", r"line 1, column 1: unexpected character '\u{e9}', near `é (module)`"),
+        (f"(module {' ' * 300}(bad))", "line 1, column 310: "),
+        (f"(module (func {'(nop)' * 9}(bad {'x' * 300})))", "line 1, column 61: "),
+    ],
+    ids="end|inside|not ASCII|far|long".split("|"),
+)
+def test_an_error_of_the_text_format_has_line_and_column(wat: str, expected: str) -> None:
+    with pytest.raises(wasmtime.WasmtimeError) as raised:
+        wasmtime.wat2wasm(wat)
+    message = one_line(str(raised.value))
+    assert message.startswith(expected)
+    assert not re.search(r"\||\n|-->|<anon>", message)
+    assert len(message) < 150
+
+
+def test_the_causes_of_an_error_follow_without_their_numbers() -> None:
+    module = b"\0asm\x01\0\0\0\x01\x05\x01\x60\x00\x01\x7f\x03\x02\x01\x00\x0a\x04\x01\x02\x00\x0b"
+    with pytest.raises(wasmtime.WasmtimeError) as raised:
+        wasmtime.Module(create_plain_engine(), module)
+    message = one_line(str(raised.value))
+    assert message.startswith("failed to compile: wasm[0]::function[0]: WebAssembly translation error: Invalid input ")

@@ -114,7 +114,7 @@ def test_a_compilation_is_announced() -> None:
         (b"\0asm\x0d\x00\x01\x00", "guest.wasm", "is a WebAssembly component; build a core module"),
         (b"#!/bin/sh", "guest.wasm", "is not a WebAssembly module; name a .wasm or .wat file"),
         (b"", "guest.wasm", "is not a WebAssembly module"),
-        (b"(module", "guest.wat", "does not compile: "),
+        (b"(module", "guest.wat", "does not compile: line 1, column 8: expected `)`"),
         (b"\0asm\x01\x00\x00\x00garbage", "guest.wasm", "does not compile: "),
         (b'(module (import "env" "f" (func)))', "guest.wat", "imports env.f, which this gateway does not provide"),
         (

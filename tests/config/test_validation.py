@@ -76,7 +76,22 @@ from wagi_gateway.config.validation import unknown_key, without
             '[log]\ndirectory = "a\\u0000"\n' + MINIMAL,
             'modules.toml: log.directory = "a\x00": the path of a directory must not',
         ),
-        ('[log]\nformat = "xml"\n' + MINIMAL, "modules.toml: log.format = \"xml\": input should be 'text' or 'json'"),
+        ('[log]\nformat = "xml"\n' + MINIMAL, "modules.toml: log.format = \"xml\": input should be 'auto', 'text', "),
+        ('[limits]\nconcurrency = "16"\n' + MINIMAL, 'modules.toml: limits.concurrency = "16": must be a whole number'),
+        ("[limits]\nqueue = 1.0\n" + MINIMAL, "modules.toml: limits.queue = 1.0: must be a whole number"),
+        ("[server]\nworkers = true\n" + MINIMAL, "modules.toml: server.workers = true: must be a whole number"),
+        ('[server]\nworkers = "auto"\n' + MINIMAL, 'modules.toml: server.workers = "auto": must be a whole number'),
+        ('[log]\naccess = "no"\n' + MINIMAL, 'modules.toml: log.access = "no": must be true or false'),
+        ("[cache]\nenabled = 0\n" + MINIMAL, "modules.toml: cache.enabled = 0: must be true or false"),
+        (
+            "[registries.h]\ninsecure = 1\n" + MINIMAL,
+            "modules.toml: registries.h.insecure = 1: must be true or false",
+        ),
+        ("[limits]\nmemory = true\n" + MINIMAL, "modules.toml: limits.memory = true: not a size; write"),
+        (
+            '[server]\nlisten = ":99999"\n' + MINIMAL,
+            'modules.toml: server.listen = ":99999": there is no port 99999; write one of 1 to 65535, or 0',
+        ),
         (MINIMAL + "environment = { A = 1 }\n", "modules.toml: [[module]] 1 (/x): environment.A: must be text"),
         (MINIMAL + 'environment = { "A=B" = "" }\n', "modules.toml: [[module]] 1 (/x): environment.A=…: "),
         (

@@ -45,9 +45,17 @@ def test_listen(text: str, address: tuple[str, int]) -> None:
     assert parse_listen(text) == address
 
 
-@pytest.mark.parametrize("text", ["", "80", "h", "h:", "h:x", "h:65536", "::1:80", "[::1]", "h:80:90", "http://h:80"])
+@pytest.mark.parametrize(
+    "text", ["", "80", "h", "h:", "h:x", "h:٣", "h:1234567890", "::1:80", "[::1]", "h:80:90", "http://h:80"]
+)
 def test_no_listen(text: str) -> None:
     with pytest.raises(ValueError, match="not HOST:PORT"):
+        parse_listen(text)
+
+
+@pytest.mark.parametrize("text", ["h:65536", ":99999", "[::1]:100000"])
+def test_no_port(text: str) -> None:
+    with pytest.raises(ValueError, match=rf"^there is no port {text.rpartition(':')[2]}; write one of 1 to 65535"):
         parse_listen(text)
 
 

@@ -9,6 +9,7 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from tests.support import guests
 from tests.support.asgi import TIMEOUT, Answer, Client, scope
 from tests.support.config import config as config_text
 from tests.support.config import guest, module
+from tests.support.error_body import error_body
 from tests.support.farm import Target
 from tests.support.guests import CLOCK, FOREVER, READS, burns
 from wagi_gateway.config.file import read_config
@@ -92,14 +94,16 @@ async def served(config: Path) -> AsyncIterator[Client]:
         ("hello", {"version": "1.0"}, 200, b"hello\n"),
         ("jumps", {}, 200, b"hello\n"),
         ("jumps-twice", {}, 200, b"hello\n"),
-        ("circles", {}, 502, f"{BadOutput.public}\n".encode()),
-        ("traps", {}, 500, f"{GuestFailed.public}\n".encode()),
+        ("circles", {}, 502, BadOutput.public),
+        ("traps", {}, 500, GuestFailed.public),
         ("logs", {}, 200, b"logged\n"),
         ("fails", {}, 200, b"failed\n"),
     ],
     ids="GET|HEAD|HTTP/1.0|redirect|redirects|endless redirect|trap|log|exit code".split("|"),
 )
-def test_the_same_answer_in_one_step(config: Path, name: str, given: dict[str, str], status: int, body: bytes) -> None:
+def test_the_same_answer_in_one_step(
+    config: Path, name: str, given: dict[str, str], status: int, body: bytes | str
+) -> None:
     async def main() -> tuple[Answer, Answer]:
         async with served(config) as client:
             return await client.ask(f"/{name}", **given), await client.ask_until_inline(f"/{name}", **given)  # type: ignore[arg-type]
@@ -107,7 +111,10 @@ def test_the_same_answer_in_one_step(config: Path, name: str, given: dict[str, s
     first, inline = asyncio.run(main())
     assert not first.at_once
     for answer in (first, inline):
-        assert (answer.status, answer.body, answer.is_whole) == (status, body, True)
+        expected = (
+            body if isinstance(body, bytes) else error_body(body, answer.headers[b"x-request-id"].decode()).encode()
+        )
+        assert (answer.status, answer.body, answer.is_whole) == (status, expected, True)
     assert first.headers.keys() == inline.headers.keys()
     assert first.headers[b"content-length"] == inline.headers[b"content-length"]
 
@@ -208,6 +215,26 @@ def test_a_cancelled_request_is_answered_and_stays_cancelled(config: Path, name:
     else:
         assert start["status"] == 200
         assert all(message["more_body"] for message in rest)
+
+
+def test_a_defect_is_answered_and_raised(config: Path) -> None:
+    """The server logs the traceback; the client gets the request id, which the log has as well."""
+
+    async def main() -> list[Message]:
+        sent: list[Message] = []
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        site = replace(load(read_config(config)), router=None)  # type: ignore[arg-type]
+        async with Gateway(site) as gateway:
+            with pytest.raises(AttributeError, match="match"):
+                await gateway(scope("/hello"), no_message, send)
+        return sent
+
+    start, end = asyncio.run(main())
+    request_id = dict(start["headers"])[b"x-request-id"].decode()
+    assert (start["status"], end["body"].decode()) == (500, error_body("Internal Server Error", request_id))
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 from tests.conftest import ROOT, Serve, Server, wait_until
 from tests.support import guests
 from tests.support.config import guest, module
+from tests.support.error_body import error_body
 
 ENV = ROOT / "samples" / "c" / "env.wasm"
 ECHO = ENV.with_name("echo.wasm")
@@ -28,8 +29,11 @@ def test_hello(hello_server: Server) -> None:
 
 def test_no_route(hello_server: Server) -> None:
     response = hello_server.get("/nothing")
-    assert (response.status_code, response.content) == (404, b"")
-    assert "content-type" not in response.headers
+    body = error_body("Not Found", response.headers["x-request-id"])
+    assert (response.status_code, response.reason_phrase, response.text) == (404, "Not Found", body)
+    assert response.headers["content-type"] == "text/plain; charset=utf-8"
+    head = hello_server.client.head(hello_server.url + "/nothing")
+    assert (head.status_code, head.content, head.headers["content-length"]) == (404, b"", str(len(body)))
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
@@ -165,7 +169,9 @@ def test_echo(serve: Serve, size: int, framing: str) -> None:
 def test_a_body_that_is_too_large(hello_server: Server) -> None:
     for _ in range(2):
         response = hello_server.post("/hello", b"x" * (17 * 2**20))
-        assert (response.status_code, response.text) == (413, "Content Too Large\n")
+        body = "Content Too Large: the request body may have at most 16777216 bytes"
+        assert (response.status_code, response.reason_phrase) == (413, "Content Too Large")
+        assert response.text == error_body(body, response.headers["x-request-id"])
 
 
 @pytest.mark.parametrize("connection", ["keep-alive", "close"])

@@ -9,15 +9,18 @@ from dataclasses import dataclass, field
 import pytest
 from starlette.types import Message
 
+from tests.support.error_body import error_body
 from wagi_gateway.cgi.request import RequestHead
 from wagi_gateway.cgi.response import ResponseHead
 from wagi_gateway.errors import (
     AtCapacity,
     BadFraming,
+    BodyTooLarge,
     ClientDisconnect,
     FilesOnly,
     GuestFailed,
     NotFound,
+    RangeUnsatisfiable,
     RequestError,
 )
 from wagi_gateway.http.reply import Reply
@@ -103,29 +106,43 @@ def test_a_status_without_a_body(status: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "close", "fields", "body"),
+    ("error", "close", "fields", "public"),
     [
-        (GuestFailed("inside"), False, {}, b"Internal Server Error: the module failed\n"),
-        (GuestFailed("inside"), True, {b"connection": b"close"}, b"Internal Server Error: the module failed\n"),
-        (NotFound("inside"), False, {}, b""),
-        (AtCapacity("inside"), False, {b"retry-after": b"1"}, f"{AtCapacity.public}\n".encode()),
-        (FilesOnly("inside"), False, {b"allow": b"GET, HEAD"}, b"Method Not Allowed\n"),
-        (BadFraming("inside"), False, {b"connection": b"close"}, b"Bad Request\n"),
-        (BadFraming("inside"), True, {b"connection": b"close"}, b"Bad Request\n"),
+        (GuestFailed("inside"), False, {}, "Internal Server Error: the module failed"),
+        (GuestFailed("inside"), True, {b"connection": b"close"}, "Internal Server Error: the module failed"),
+        (NotFound("inside"), False, {}, "Not Found"),
+        (AtCapacity("inside"), False, {b"retry-after": b"1"}, AtCapacity.public),
+        (FilesOnly("inside"), False, {b"allow": b"GET, HEAD"}, "Method Not Allowed"),
+        (BadFraming("inside"), False, {b"connection": b"close"}, "Bad Request"),
+        (BadFraming("inside"), True, {b"connection": b"close"}, "Bad Request"),
+        (
+            BodyTooLarge("inside", bound=7),
+            False,
+            {},
+            "Content Too Large: the request body may have at most 7 bytes",
+        ),
+        (
+            RangeUnsatisfiable("inside", size=7),
+            False,
+            {b"content-range": b"bytes */7"},
+            "Range Not Satisfiable",
+        ),
     ],
-    ids="500|500 and close|404|503|405|400|400 and close".split("|"),
+    ids="500|500 and close|404|503|405|400|400 and close|413|416".split("|"),
 )
-def test_errors(error: RequestError, close: bool, fields: dict[bytes, bytes], body: bytes) -> None:
-    result = sent(lambda reply: reply.send_error(error, close=close))
-    text = {b"content-type": b"text/plain; charset=utf-8"} if body else {}
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_errors(error: RequestError, close: bool, fields: dict[bytes, bytes], public: str, method: str) -> None:
+    result = sent(lambda reply: reply.send_error(error, close=close), method)
+    body = error_body(public, "r1").encode()
     length = {b"content-length": b"%d" % len(body), b"x-request-id": b"r1"}
+    text = {b"content-type": b"text/plain; charset=utf-8"}
     assert (result.reply.status, result.headers) == (error.status, fields | text | length)
-    assert result.bodies == [(body, False)]
+    assert result.bodies == [(body if method == "GET" else b"", False)]
 
 
 def test_an_error_that_is_ended_later() -> None:
     result = sent(lambda reply: reply.send_error(NotFound(), is_last=False))
-    assert result.bodies == [(b"", True)]
+    assert result.bodies == [(error_body("Not Found", "r1").encode(), True)]
     assert not result.reply.is_ended
 
 

@@ -18,6 +18,7 @@ import pytest
 from tests.conftest import Server, running
 from tests.support import guests
 from tests.support.config import config, module
+from tests.support.error_body import error_body
 from wagi_gateway.config.file import read_config
 from wagi_gateway.errors import StartupError
 from wagi_gateway.http.preconditions import parse_date
@@ -248,6 +249,7 @@ def test_ranges(server: Server, asked: str, status: int, body: bytes | None) -> 
     assert answer.status_code == status
     if body is None:
         assert answer.headers["content-range"] == "bytes */200000"
+        assert answer.text == error_body("Range Not Satisfiable", answer.headers["x-request-id"])
     else:
         assert answer.content == body
 

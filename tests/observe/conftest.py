@@ -1,7 +1,8 @@
-"""A registry of processes with a site of one module."""
+"""A registry of processes with a site of one module, and the configuration of loggers."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -10,6 +11,7 @@ import pytest
 from tests.support import guests
 from wagi_gateway.config.file import ConfigFile
 from wagi_gateway.config.settings import CacheConfig, Config, ModuleConfig
+from wagi_gateway.observe import log
 from wagi_gateway.observe.process_registry import ProcessRegistry
 from wagi_gateway.site.load import load
 from wagi_gateway.site.site import Site
@@ -28,3 +30,16 @@ def hello_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def registry(hello_site: Site, request: pytest.FixtureRequest) -> ProcessRegistry:
     """A registry for one worker; `@pytest.mark.parametrize("registry", [2], indirect=True)` sets another number."""
     return ProcessRegistry(hello_site.served(), getattr(request, "param", 1))
+
+
+@pytest.fixture
+def restored() -> Iterator[None]:
+    """Restores the configuration of the loggers after a test."""
+    loggers = [logging.getLogger(name) for name in ("", log.GUEST, "wagi_gateway", "uvicorn", "opentelemetry")]
+    before = [(logger, logger.handlers[:], logger.level, logger.propagate) for logger in loggers]
+    is_disabled = log.server_logger.disabled
+    yield
+    log.server_logger.disabled = is_disabled
+    for logger, handlers, level, propagate in before:
+        logger.handlers[:], logger.propagate = handlers, propagate
+        logger.setLevel(level)

@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from wagi_gateway.observe.guest_log import GuestLog
-from wagi_gateway.observe.log import GUEST
+from wagi_gateway.observe.log_record import GUEST
 
 pytestmark = pytest.mark.usefixtures("propagating_loggers")
 
@@ -34,6 +34,10 @@ def test_guest_lines(caplog: pytest.LogCaptureFixture, pieces: list[bytes], line
     assert [made.getMessage() for made in caplog.records] == lines
 
 
-def test_dropped_bytes_are_counted(caplog: pytest.LogCaptureFixture) -> None:
-    GuestLog("/x", "r1").close(dropped=17)
-    assert "17 more bytes" in caplog.text
+@pytest.mark.parametrize(
+    ("dropped", "text"),
+    [(1, "1 more byte of standard error was dropped"), (17, "17 more bytes of standard error were")],
+)
+def test_dropped_bytes_are_counted(caplog: pytest.LogCaptureFixture, dropped: int, text: str) -> None:
+    GuestLog("/x", "r1").close(dropped=dropped)
+    assert text in caplog.text

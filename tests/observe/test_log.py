@@ -15,7 +15,11 @@ import pytest
 from tests.conftest import Serve
 from tests.support import guests
 from tests.support.config import guest
-from wagi_gateway.observe.log import GUEST, JsonFormatter, TextFormatter, escape
+from wagi_gateway.config.settings import LogConfig
+from wagi_gateway.observe import log
+from wagi_gateway.observe.guest_log import GuestLog
+from wagi_gateway.observe.log import JsonFormatter, TextFormatter
+from wagi_gateway.observe.log_record import GUEST
 from wagi_gateway.version import __version__
 
 
@@ -23,21 +27,6 @@ def record(message: str, name: str = "wagi_gateway", **fields: object) -> loggin
     made = logging.LogRecord(name, logging.INFO, "", 0, message, (), None)
     made.fields = fields
     return made
-
-
-@pytest.mark.parametrize(
-    ("text", "escaped"),
-    [
-        ("plain é 漢", "plain é 漢"),
-        ("a\nb\rc", r"a\nb\rc"),
-        ("\x1b[2J", r"\x1b[2J"),
-        ("\u202eabc", r"\u202eabc"),
-        ("\u2028", r"\u2028"),
-        ("\x00", r"\x00"),
-    ],
-)
-def test_escape(text: str, escaped: str) -> None:
-    assert escape(text) == escaped
 
 
 def test_text() -> None:
@@ -148,3 +137,19 @@ def test_what_keeps_a_json_server_from_its_start_is_json(tmp_path: Path) -> None
     records = [json.loads(line) for line in result.stderr.splitlines()]
     assert [record["level"] for record in records] == ["info", "error"]
     assert "none.wasm" in records[-1]["message"]
+
+
+@pytest.mark.usefixtures("restored")
+@pytest.mark.parametrize("level", ["debug", "info", "warning", "error"])
+@pytest.mark.parametrize("log_format", ["auto", "text", "json", "terminal"])
+def test_each_level_keeps_what_guests_say(capsys: pytest.CaptureFixture[str], level: str, log_format: str) -> None:
+    log.configure(LogConfig.model_validate({"level": level, "format": log_format}))
+    guest_log = GuestLog("/x", "r1")
+    guest_log.feed(b"config missing\n")
+    guest_log.close()
+    log.logger.info("about the server")
+    for handler in log.logger.handlers:
+        handler.close()  # the terminal's holds lines of a request
+    written = capsys.readouterr().err
+    assert "config missing" in written
+    assert ("about the server" in written) == (level in ("debug", "info"))

@@ -29,7 +29,7 @@ LIBRARIES = {
     "pydantic": ("config", "memory", "sources.oci", "cli"),
     "pydantic_core": ("config", "sources.oci"),
     "requests": ("sources.oci",),
-    "rich": ("cli",),
+    "rich": ("cli", "observe"),
     "starlette": ("http", "gateway", "app", "server"),
     "tomlkit": ("config.pod",),
     "typer": ("cli",),

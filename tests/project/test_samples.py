@@ -47,13 +47,14 @@ def samples(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[S
         ),
         pytest.param("/greet/hola", 200, TEXT, "¡Hola, mundo!\n", id="hola"),
         pytest.param("/greet/hola/Jos%C3%A9", 200, TEXT, "¡Hola, José!\n", id="hola-name"),
-        pytest.param("/nowhere", 404, None, "", id="no-route"),
-        pytest.param("/errors", 404, None, "", id="no-prefix-of-a-segment"),
+        pytest.param("/nowhere", 404, TEXT, "Not Found\nRequest id: ID\n", id="no-route"),
+        pytest.param("/errors", 404, TEXT, "Not Found\nRequest id: ID\n", id="no-prefix-of-a-segment"),
         pytest.param("/healthz", 200, TEXT, "OK", id="healthz"),
     ],
 )
-def test_a_sample_answers(samples: Server, path: str, status: int, content_type: str | None, body: str) -> None:
+def test_a_sample_answers(samples: Server, path: str, status: int, content_type: str, body: str) -> None:
     response = samples.get(path)
+    body = body.replace("ID", response.headers.get("x-request-id", ""))
     assert (response.status_code, response.headers.get("content-type"), response.text) == (status, content_type, body)
 
 

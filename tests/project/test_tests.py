@@ -21,7 +21,6 @@ COVERED_ELSEWHERE: dict[str, str] = {
     "compiler/chunked_functions": "compiler/test_bulk_operations.py, in rewritten modules",
     "sandbox/capi": "sandbox/test_sandbox.py, on the hot path",
     "sandbox/public": "sandbox/test_sandbox.py, on the public path",
-    "server/serve": "system/test_start_and_stop.py",
     "server/uvicorn_config": "server/test_uvicorn_internals.py, system/test_connections.py",
     "version": "project/test_requirements.py",
 }

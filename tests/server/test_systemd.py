@@ -121,7 +121,7 @@ def test_a_reload_is_notified_with_its_outcome(tmp_path: Path, cache: Path, work
     with service_manager(name) as manager, service(tmp_path, cache, name, workers) as process:
         assert manager.recv(100) == b"READY=1"
         for config, status in (
-            (CONFIG, b"Serving 1 modules"),
+            (CONFIG, b"Serving 1 module"),
             (CONFIG.replace("/hello", "no path"), b"Reload refused, the previous configuration is served: "),
         ):
             (tmp_path / "modules.toml").write_text(config)

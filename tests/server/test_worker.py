@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import resource
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from email.utils import formatdate
 from pathlib import Path
 
 import httpx
@@ -75,6 +78,18 @@ def test_before_it_serves_it_takes_no_configuration(tmp_path: Path) -> None:
     worker = Worker(worker_config(file.config.server), lambda: create_app(file))
     assert [str(problem) for problem in worker.serve_config(file)] == ["the worker does not serve yet"]
     worker.reload_soon()
+
+
+def test_the_date_of_responses_changes_with_the_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = config_file(tmp_path)
+    worker = Worker(worker_config(file.config.server), lambda: create_app(file))
+    worker.config.encoded_headers = []
+    seen = []
+    for now in (1000.95, 1001.05, 1001.95, 1002.0):
+        monkeypatch.setattr(time, "time", lambda now=now: now)
+        asyncio.run(worker.on_tick(7))
+        seen.append(dict(worker.server_state.default_headers)[b"date"].decode())
+    assert seen == [formatdate(second, usegmt=True) for second in (1000, 1001, 1001, 1002)]
 
 
 HARD = resource.getrlimit(resource.RLIMIT_NOFILE)[1]

@@ -60,7 +60,7 @@ def test_a_reload_refuses_modules_beyond_the_bounds(serve: Serve) -> None:
     server.wait_for_log(r'"slow.wat": needs more than compiler.memory = 64MiB to compile')
     assert server.get("/hello").text == "hello world\n"
     reload(server, HELLO)
-    server.wait_for_log("reloaded: 1 routes")
+    server.wait_for_log("reloaded: 1 route ")
     assert compilers(server.process.pid) == []
 
 

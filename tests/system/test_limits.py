@@ -278,7 +278,7 @@ def test_stdout(site: Server) -> None:
 def test_stderr(site: Server) -> None:
     assert status(site, "stderr/within") == 200
     assert status(site, "stderr/beyond") == 200
-    site.wait_for_log(r"WARNING .*1 more bytes of standard error were dropped \(limits\.stderr\) route=/stderr/beyond")
+    site.wait_for_log(r"WARNING .*1 more byte of standard error was dropped \(limits\.stderr\) route=/stderr/beyond")
     assert re.findall(r"guest: (x+) route=/stderr/(?:within|beyond)", site.log) == ["x" * 100, "x" * 100]
     assert not re.search("dropped.* route=/stderr/within", site.log)
 

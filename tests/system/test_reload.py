@@ -268,7 +268,7 @@ def test_a_worker_that_cannot_reload_is_replaced(serve: Serve) -> None:
     worker = max(before)
     os.kill(worker, signal.SIGKILL)
     hang_up(server)
-    server.wait_for_log("reloaded: 1 routes")
+    server.wait_for_log("reloaded: 1 route ")
     answers = together(8, lambda _: httpx.get(f"{server.url}/hello", trust_env=False, timeout=30).text)
     assert set(answers) == {"hello again\n"}
     wait_until(lambda: len(children.read_text().split()) == len(before))

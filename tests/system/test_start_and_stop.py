@@ -114,7 +114,7 @@ def test_a_hangup_ends_the_server_when_its_terminal_was_closed(count: str, tmp_p
         try:
             assert any(line.startswith("Ready: ") for line in server.stdout)
             server.send_signal(signal.SIGHUP)  # by an operator
-            assert any("reloaded: 1 routes" in line for line in server.stderr)
+            assert any("reloaded: 1 route " in line for line in server.stderr)
             server.send_signal(signal.SIGHUP)  # by a shell at its end
             os.close(controller)
             assert server.wait(10) == 0

@@ -80,7 +80,7 @@ def test_a_reload_without_them_removes_them_and_frees_the_site(tmp_path: Path, c
         before = server.descriptors()
         (tmp_path / "modules.toml").write_text(guest("/hello", "hello"))
         server.process.send_signal(signal.SIGHUP)
-        server.wait_for_log("reloaded: 1 routes")
+        server.wait_for_log("reloaded: 1 route ")
         wait_until(lambda: temporary(scratch) == [] and server.descriptors() < before)
         assert server.get("/hello").status_code == 200
         server.process.terminate()

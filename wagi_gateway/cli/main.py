@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from ..errors import Problem, StartupError, redact_value
+from ..errors import Problem, StartupError
 from ..version import __version__
 from . import registry as cli_registry
 from . import standard_streams
@@ -25,7 +25,6 @@ from .terminal import (
     exit_on_problems,
     given_config,
     load_site,
-    print_table,
     print_warnings,
     setting_overrides,
     without_none,
@@ -86,7 +85,9 @@ def serve(
         list[Path] | None,
         typer.Option("--env-file", metavar="FILE", help="File of NAME=VALUE lines; repeatable, --env wins."),
     ] = None,
-    log_format: Annotated[Literal["text", "json"] | None, typer.Option(help="Format of the log (log.format).")] = None,
+    log_format: Annotated[
+        Literal["auto", "text", "json", "terminal"] | None, typer.Option(help="Format of the log (log.format).")
+    ] = None,
     log_dir: Annotated[
         str | None,
         typer.Option(metavar="DIR", help="Where guests' standard error goes, a file for each route (log.directory)."),
@@ -140,34 +141,15 @@ def routes(
     auth_file: AuthFile = None,
 ) -> None:
     """List the routes of CONFIG with what their modules may use."""
-    from pydantic import ByteSize
-
     from ..config.file import read_config
-    from ..config.values import as_written
     from ..observe import log
-    from ..observe.module_log import module_log
+    from .routes import print_routes
 
     log.configure_for_run()
     with exit_on_problems(exit_code=1):
         site = load_site(read_config(given_config(config), setting_overrides(cache_dir, auth_file), settings_file))
     site.close()
-    rows = [
-        (
-            pattern.text,
-            endpoint.source,
-            endpoint.entrypoint,
-            as_written(endpoint.limits.time, float),
-            as_written(endpoint.limits.memory, ByteSize),
-            str(endpoint.limits.concurrency),
-            ", ".join(map(redact_value, endpoint.config.allowed_hosts or ())) or "none",
-        )
-        for pattern, endpoint in site.routes
-    ]
-    rows += [(p.text, directory.source, "files", "", "", "", "") for p, directory in site.static]
-    print_table(("route", "module", "entrypoint", "time", "memory", "concurrency", "allowed hosts"), rows)
-    if site.log_directory:
-        files = [(pattern.text, str(module_log(site.log_directory, pattern.text))) for pattern, _ in site.routes]
-        print_table(("route", "standard error"), files)
+    print_routes(site)
 
 
 app.command(context_settings={"token_normalize_func": lambda name: name.replace("_", "-")})(run)

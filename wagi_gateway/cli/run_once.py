@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import http
 from collections.abc import Callable, MutableMapping
 from difflib import SequenceMatcher
 from typing import IO, Any, Literal, cast
 
 from ..app import create_app
 from ..errors import Problem
+from ..http.reason_phrase import reason_phrase
 from ..router import RoutePattern
 from ..sandbox.guest import Guest
 from ..sandbox.sandbox import Sandbox
@@ -127,7 +127,6 @@ class _CopiedGuest:
 
 
 def _head(message: _Message) -> bytes:
-    status = http.HTTPStatus(message["status"]) if message["status"] in set(http.HTTPStatus) else None
-    line = f"HTTP/1.1 {message['status']} {status.phrase if status else ''}".rstrip()
+    line = f"HTTP/1.1 {message['status']} {reason_phrase(message['status'])}".rstrip()
     fields = b"".join(b"%s: %s\r\n" % field for field in message["headers"])
     return line.encode() + b"\r\n" + fields + b"\r\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import select
 import signal
 import socket
@@ -42,6 +43,15 @@ _ROOTS = tuple({str(Path(package).parent.parent) for package in (str(Path(__file
 _START = "import sys; sys.path += sys.argv[1:]; from wagi_gateway.compiler.fork_server import main; main()"
 _OUT_OF_MEMORY = ("memory allocation of ", "Cannot allocate memory")
 """Messages of Rust's allocator and of mmap(2)."""
+
+_TEXT_ERROR = re.compile(
+    r"(?P<what>.+?)(?:\n *--> | at )<anon>:(?P<line>\d+):(?P<column>\d+)(?:\n *\|\n *\d+ \| (?P<source>[^\n]*)\n.*)?",
+    re.DOTALL,
+)
+"""wasmtime's message about WebAssembly text; the line of the text is there unless it is long."""
+_MAX_NEAR = 40
+"""Characters of WebAssembly text in a message."""
+_CAUSE_NUMBER = re.compile(r"^ *\d+: ")
 
 
 class CompilationFailed(Exception):
@@ -215,9 +225,17 @@ def _lacking(error: OSError) -> StartupError:
 
 
 def one_line(message: str) -> str:
-    """The message of a wasmtime error and its causes on one line."""
-    lines = (line.strip() for line in message.splitlines())
-    return ": ".join(line for line in lines if line and line != "Caused by:")
+    """The message of a wasmtime error and its causes on one line.
+
+    An error of the text format has its line and column first, and the text that begins there last.
+    """
+    if match := _TEXT_ERROR.fullmatch(message):
+        near = (match["source"] or "")[int(match["column"]) - 1 :][:_MAX_NEAR].strip()
+        what = f"line {match['line']}, column {match['column']}: {' '.join(match['what'].split())}"
+        return f"{what}, near `{near}`" if near else what
+    text, _, causes = message.partition("Caused by:")
+    lines = [*text.splitlines(), *(_CAUSE_NUMBER.sub("", cause) for cause in causes.splitlines())]
+    return ": ".join(line.strip() for line in lines if line.strip())
 
 
 def _signal_name(number: int) -> str:

@@ -10,6 +10,7 @@ import wasmtime
 
 from ..errors import Problem, StartupError
 from .binary import COMPONENT, MAGIC, MODULE, Malformed
+from .compilation import one_line
 from .externs import Externs
 
 
@@ -59,4 +60,4 @@ def _translated(name: str) -> Iterator[None]:
     try:
         yield
     except wasmtime.WasmtimeError as error:
-        raise StartupError(Problem(name, f"is no module: {str(error).splitlines()[0]}")) from None
+        raise StartupError(Problem(name, f"is no module: {one_line(str(error))}")) from None

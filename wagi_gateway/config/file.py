@@ -20,6 +20,16 @@ from .settings import Config
 if TYPE_CHECKING:  # pod.manifest imports the YAML parser, which a modules.toml does not need
     from .pod.manifest import PodFile
 
+OPTIONS = {
+    "admin.listen": "--admin",
+    "auth_file": "--auth-file",
+    "cache.directory": "--cache-dir",
+    "log.directory": "--log-dir",
+    "server.tls_cert": "--tls-cert",
+    "server.tls_key": "--tls-key",
+}
+"""The options of the command line for settings that a load compares with the system, by the key of each setting."""
+
 
 @dataclass(frozen=True, slots=True)
 class ConfigFile:
@@ -35,11 +45,18 @@ class ConfigFile:
     """The TOML file with the settings that a Pod manifest cannot hold."""
     env_files: tuple[Path, ...] = ()
     """The files of `--env-file`."""
+    overridden: frozenset[str] = frozenset()
+    """The keys of OPTIONS that the command line has set."""
 
     @property
     def base(self) -> Path:
         """The directory that relative paths start from; the paths in a Pod manifest are absolute."""
         return (self.settings or self.path).parent
+
+    def as_given(self, problem: Problem) -> Problem:
+        """The problem of a setting by the name of its option, if the command line has set it."""
+        key, equals, rest = problem.what.partition(" = ")
+        return Problem("command line", f"{OPTIONS[key]} {rest}") if equals and key in self.overridden else problem
 
     def where(self, number: int) -> str:
         """The name of a `[[module]]`, counted from 0, in messages."""
@@ -83,7 +100,10 @@ def config_from_tables(path: Path, tables: dict[str, Any], overrides: Overrides 
     """The tables of a `modules.toml` as a configuration; messages name `path`, and relative paths start beside it."""
     reader = ConfigReader(path, overrides or {})
     config = reader.read(tables)
-    return ConfigFile(path, config, tuple(reader.problems), tuple(reader.warnings))
+    keys = {f"{table}.{key}".removeprefix(".") for table, settings in (overrides or {}).items() for key in settings}
+    return ConfigFile(
+        path, config, tuple(reader.problems), tuple(reader.warnings), overridden=frozenset(OPTIONS) & keys
+    )
 
 
 def pod_tables(pod: PodFile, settings: Path | None) -> dict[str, Any]:

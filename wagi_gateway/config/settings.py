@@ -6,7 +6,17 @@ import types
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, GetJsonSchemaHandler, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    StrictBool,
+    StrictInt,
+    model_validator,
+)
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
@@ -70,13 +80,13 @@ class Limits(SettingsTable):
     memory: Size = Field(ByteSize(256 * 2**20), ge=64 * 2**10, le=4 * 2**30)
     """Size to which a guest's linear memory may grow; `memory.grow` fails beyond it. A heap of WebAssembly's garbage
     collector counts by itself, up to the same size."""
-    memories: int = Field(1, ge=1, le=16)
+    memories: StrictInt = Field(1, ge=1, le=16)
     """Linear memories a module may have; `memory` holds for each of them."""
-    tables: int = Field(4, ge=1, le=16)
+    tables: StrictInt = Field(4, ge=1, le=16)
     """Tables a module may have."""
-    table_elements: int = Field(100_000, ge=0, le=10_000_000)
+    table_elements: StrictInt = Field(100_000, ge=0, le=10_000_000)
     """Elements to which each table may grow."""
-    files: int = Field(64, ge=1, le=4096)
+    files: StrictInt = Field(64, ge=1, le=4096)
     """Files and directories of its volumes that a guest may have open at the same time; opening one more fails in the
     guest. Fewer where the process's own limit on open files would not do for all guests."""
     body: Size = Field(ByteSize(16 * 2**20), ge=0)
@@ -89,9 +99,9 @@ class Limits(SettingsTable):
     """Bytes a guest may print; beyond it the guest is stopped and the response is cut off."""
     stderr: Size = Field(ByteSize(2**20), ge=0)
     """Bytes of one request's stderr that reach the log, each line counting for 256 more; the rest is dropped."""
-    concurrency: int = Field(16, ge=1, le=4096)
+    concurrency: StrictInt = Field(16, ge=1, le=4096)
     """Requests of this module that run at the same time."""
-    queue: int = Field(64, ge=0, le=100_000)
+    queue: StrictInt = Field(64, ge=0, le=100_000)
     """Requests that wait for one of those places; the next is answered with 503 and Retry-After."""
     queue_time: Duration = Field(10.0, gt=0, le=3600)
     """Time a request waits for its place; then 503."""
@@ -107,7 +117,7 @@ class Limits(SettingsTable):
     64KiB at a time."""
     http_headers: Size = Field(ByteSize(64 * 2**10), ge=256, le=96 * 2**10)
     """Size of the header fields of an outbound request, and of an outbound response."""
-    http_calls: int = Field(1000, ge=0)
+    http_calls: StrictInt = Field(1000, ge=0)
     """Outbound calls one request may make."""
 
 
@@ -125,7 +135,7 @@ class VolumeConfig(SettingsTable):
     temporary: str | None = Field(None, min_length=1)
     """Name of an empty directory that is made at start and removed at the end, and kept by a reload; modules that use
     one name share it."""
-    read_only: bool = False
+    read_only: StrictBool = False
     """Whether the guest may change nothing in it."""
 
     @model_validator(mode="after")
@@ -185,10 +195,10 @@ class ModuleConfig(SettingsTable):
     the usual one; `"api.example.com"` for http and https; `"*.example.com"` for every name below it, and
     `"insecure:allow-all"`, both at public addresses only. Every redirect is checked too. Without it every call is
     denied."""
-    allow_private_networks: bool = False
+    allow_private_networks: StrictBool = False
     """Whether wildcards and `insecure:allow-all` reach private, loopback, link-local and other addresses that are not
     public, among them the cloud's metadata. A host that `allowed_hosts` names may have any address."""
-    http_max_concurrency: int = Field(16, ge=0)
+    http_max_concurrency: StrictInt = Field(16, ge=0)
     """Outbound responses one request may hold open."""
     limits: Limits = Field(default_factory=Limits)
     """What this module's guests may use, where it differs from `[limits]`."""
@@ -197,11 +207,11 @@ class ModuleConfig(SettingsTable):
     local_redirects: Literal["internal", "client"] = "internal"
     """What becomes of a response that is a `Location: /path` and nothing else: the request is answered by that path's
     module (RFC 3875 section 6.2.2), or, as WAGI does, the client is sent there with 302."""
-    pass_authorization: bool = False
+    pass_authorization: StrictBool = False
     """Whether the guest sees the Authorization header, as HTTP_AUTHORIZATION."""
-    front_end_headers: bool = False
+    front_end_headers: StrictBool = False
     """Whether the guest may command the front server: X-Accel-*, X-Sendfile* and the like reach it."""
-    strict_exit: bool = False
+    strict_exit: StrictBool = False
     """Whether an exit code other than 0 makes a complete response a failure (500); else it is delivered."""
     build: BuildConfig | None = None
     """How the module is built: `{ command = ["cargo", "build"], directory = ".", watch = ["src/**"] }`. `serve`,
@@ -245,17 +255,17 @@ class ServerConfig(SettingsTable):
     trusted_proxies: tuple[Proxies, ...] = ()
     """Addresses or networks of the reverse proxies in front; `"unix"` stands for whoever connects to a UNIX socket.
     From them alone X-Forwarded-For, -Proto and -Port are believed, for REMOTE_ADDR, HTTPS and SERVER_PORT."""
-    workers: int = Field(1, ge=1, le=256)
+    workers: StrictInt = Field(1, ge=1, le=256)
     """Processes that serve; each has its own sandboxes and limits, all share the cache."""
-    concurrency: int = Field(256, ge=1, le=4096)
+    concurrency: StrictInt = Field(256, ge=1, le=4096)
     """Sandboxes of one worker, over all modules. While the sum of all `limits.concurrency` stays under it, no module
     can take another one's place."""
-    max_connections: int = Field(4096, ge=1)
+    max_connections: StrictInt = Field(4096, ge=1)
     """Open connections of one worker that have sent a request. A further one takes the place of the one that is idle
     for longest, which is closed; while none is idle it is answered with 503."""
     keep_alive: Duration = Field(75.0, ge=1, le=3600)
     """Time an idle connection is kept, in whole seconds; longer than a reverse proxy keeps its own."""
-    keep_alive_requests: int = Field(10_000, ge=1)
+    keep_alive_requests: StrictInt = Field(10_000, ge=1)
     """Requests that are answered on one connection; the last answer closes it, so that clients spread anew over the
     workers."""
     head_time: Duration = Field(30.0, gt=0, le=3600)
@@ -285,7 +295,7 @@ class OutboundConfig(SettingsTable):
 class RegistryConfig(SettingsTable):
     """`[registries]`: how OCI registries are spoken to, each in a table of its own: `[registries."HOST"]`."""
 
-    insecure: bool | None = None
+    insecure: StrictBool | None = None
     """Whether it speaks plain HTTP. Without it, a registry on a loopback address does unless it has a `ca_file`, and no
     other. A plain registry on another address gets no credentials."""
     ca_file: str | None = Field(None, min_length=1)
@@ -318,7 +328,7 @@ class CompilerConfig(SettingsTable):
 class CacheConfig(SettingsTable):
     """`[cache]`: precompiled modules on disk."""
 
-    enabled: bool = True
+    enabled: StrictBool = True
     """Whether compiled modules are kept on disk. Without it every start compiles again."""
     directory: Directory | None = None
     """Where they are kept, relative to this file; without it the user's cache directory. Loading one runs its machine
@@ -331,13 +341,16 @@ class CacheConfig(SettingsTable):
 class LogConfig(SettingsTable):
     """`[log]`: what is written to standard error, or to files."""
 
-    format: Literal["text", "json"] = "text"
-    """`text` for people, `json` for one object a line."""
+    format: Literal["auto", "text", "json", "terminal"] = "auto"
+    """`text`: a line for each record, with its fields; `json`: an object a line. `terminal`: a short line for each
+    request, in the colour of its status, and below it what its guest writes to standard error. `auto` is `terminal`
+    where standard error is a terminal, else `text`. The variable `NO_COLOR` switches colours off."""
     level: Literal["debug", "info", "warning", "error"] = "info"
-    """Least severe level that is written."""
-    access: bool = True
+    """Least severe level that is written. What guests write to standard error is written at each level; `limits.stderr`
+    bounds it."""
+    access: StrictBool = True
     """Whether each request gets a line."""
-    query: bool = True
+    query: StrictBool = True
     """Whether that line has the request's query, as nginx's has; queries often hold secrets."""
     directory: Directory | None = Field(None, min_length=1)
     """Directory for what guests write to standard error, relative to this file; without it that is in the log. Each
@@ -358,11 +371,11 @@ class AdminConfig(SettingsTable):
 class TracingConfig(SettingsTable):
     """`[tracing]`: the way of a request through several services."""
 
-    export: bool = False
+    export: StrictBool = False
     """Whether spans of requests, guests and outbound calls are sent to an OpenTelemetry collector, as OTLP over HTTP.
     The standard variables of the gateway's own environment, `OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_TRACES_SAMPLER` and
     others, say where to and how many. It needs `pip install "wagi-gateway[tracing]"`."""
-    propagate: bool = True
+    propagate: StrictBool = True
     """Whether an outbound call carries `traceparent` and `tracestate` of the request it belongs to, unless the guest
     sends a `traceparent` of its own. Guests see those of their request in any case."""
 

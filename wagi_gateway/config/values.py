@@ -21,7 +21,8 @@ RESERVED = "reserved_variable"
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_LISTEN = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^:\[\]\s]*)):(?P<port>\d{1,5})")
+_LISTEN = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^:\[\]\s]*)):(?P<port>\d{1,9})", re.ASCII)
+_MAX_PORT = 65535
 
 
 def parse_duration(value: object) -> object:
@@ -41,8 +42,10 @@ def parse_listen(value: str) -> tuple[str, int]:
     Raises ValueError.
     """
     match = _LISTEN.fullmatch(value)
-    if not match or int(match["port"]) > 65535:
+    if not match:
         raise ValueError('not HOST:PORT; write for example "127.0.0.1:3000", "[::1]:3000" or ":3000"')
+    if int(match["port"]) > _MAX_PORT:
+        raise ValueError(f"there is no port {match['port']}; write one of 1 to {_MAX_PORT}, or 0 for any that is free")
     return match["v6"] or match["host"] or "0.0.0.0", int(match["port"])  # noqa: S104 - the user wrote ":PORT"
 
 
@@ -75,6 +78,12 @@ def is_private(listen: str) -> bool:
     return is_local(parse_listen(listen)[0])
 
 
+def _refuse_boolean(value: object) -> object:
+    if isinstance(value, bool):  # Python counts booleans as integers
+        raise ValueError('not a size; write for example "16MiB"')
+    return value
+
+
 def _check_listen(value: str) -> str:
     path = parse_unix(value)
     if path is not None:
@@ -87,6 +96,8 @@ def _check_listen(value: str) -> str:
         try:
             parse_listen(value)
         except ValueError as error:
+            if _LISTEN.fullmatch(value):  # but for the port
+                raise
             raise ValueError(f'{error}, or "unix:/run/wagi.sock", or "fd:3" for a socket of systemd') from None
     return value
 
@@ -168,7 +179,11 @@ Duration = Annotated[
     WithJsonSchema({"type": ["string", "number"], "pattern": r"^\d+(\.\d+)?(ms|s|m|h)$"}),
 ]
 _SIZE_PATTERN = r"^\s*\d*\.?\d+\s*(([kKmMgGtTpPeE][iI]?)?[bB])?$"
-Size = Annotated[ByteSize, WithJsonSchema({"type": ["string", "integer"], "pattern": _SIZE_PATTERN})]
+Size = Annotated[
+    ByteSize,
+    BeforeValidator(_refuse_boolean),
+    WithJsonSchema({"type": ["string", "integer"], "pattern": _SIZE_PATTERN}),
+]
 Listen = Annotated[str, AfterValidator(_check_listen)]
 Proxies = Annotated[IPv4Network | IPv6Network | Literal["unix"], BeforeValidator(_parse_proxies)]
 Hostname = Annotated[str, AfterValidator(_check_hostname)]

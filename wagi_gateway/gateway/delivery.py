@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from ..cgi.request import RequestHead
 from ..cgi.response import HeaderBlock, ResponseHead
-from ..errors import AtCapacity, BadOutput, ClientDisconnect, GuestFailed, GuestTimeout, RequestError
+from ..errors import AtCapacity, BadOutput, ClientDisconnect, GuestFailed, GuestTimeout, RequestError, counted
 from ..http.reply import Reply
 from ..http.spool import Spool, SpoolBudget
 from ..sandbox.guest import Guest
@@ -137,7 +137,8 @@ class Delivery:
     def _check_length(self, head: ResponseHead, length: int) -> None:
         """Warns of a Content-Length that differs from the body's length; the gateway sends its own count."""
         if head.content_length not in (None, b"%d" % length) and not self._is_bodiless(head):
-            self._warn(f"the guest's Content-Length is {head.content_length!r}, its body has {length} bytes")
+            body = counted(length, "byte")
+            self._warn(f"the guest's Content-Length is {head.content_length!r}, its body has {body}")
 
 
 def _has_exited_with_all_output(guest: Guest) -> bool:

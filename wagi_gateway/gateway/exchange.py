@@ -70,21 +70,21 @@ class Exchange:
         self._is_done_answering = False
 
     async def answer(self) -> None:
-        """Sends a response, whatever happens. A cancelled request gets 503 before CancelledError is raised again."""
+        """Sends a response, whatever happens. A cancelled request gets 503 before CancelledError is raised again, and
+        any other exception than RequestError gets 500."""
         self._generation.enter()
         try:
-            try:
-                await self._dispatch()
-            except RequestError as error:
-                await self._handle_error(error)
-            except asyncio.CancelledError:  # the server's shutdown grace has ended, or a timeout around the application
-                try:
-                    await self._handle_error(AtCapacity("the server is stopping"))
-                except ClientDisconnect:
-                    self._record.disconnect()
-                raise
+            await self._dispatch()
         except ClientDisconnect:
             self._record.disconnect()
+        except RequestError as error:
+            await self._handle_error(error)
+        except asyncio.CancelledError:  # the server's shutdown grace has ended, or a timeout around the application
+            await self._handle_error(AtCapacity("the server is stopping"))
+            raise
+        except Exception as error:  # a defect, whose traceback the server logs
+            await self._handle_error(RequestError(f"a defect of the gateway: {type(error).__name__}"))
+            raise
         finally:
             self._is_done_answering = True
             self._record.stop_clock()
@@ -97,10 +97,13 @@ class Exchange:
             self._record.finish(self._reply, self._guest)
 
     async def _handle_error(self, error: RequestError) -> None:
-        """Records the error, and sends its response unless another response has begun."""
+        """Records the error, and sends its response unless another response has begun or the client disconnects."""
         self._record.set_error(error, is_started=self._reply.is_started)
         if not self._reply.is_started:
-            await self._send_error(error)
+            try:
+                await self._send_error(error)
+            except ClientDisconnect:
+                self._record.disconnect()
 
     async def _send_error(self, error: RequestError) -> None:
         """Sends the response, then drains the unread request body: closing with unread data resets the connection."""

@@ -14,7 +14,7 @@ from typing import TypeVar
 from ..config.file import ConfigFile
 from ..config.settings import Config, SettingsTable
 from ..config.values import as_written
-from ..errors import LoadCancelled, Problem, StartupError
+from ..errors import LoadCancelled, Problem, StartupError, counted
 from ..memory import check_memory, memory_bound
 from ..observe.process_registry import ServedSite
 from ..site.load import load
@@ -43,6 +43,7 @@ class ReloadResult:
     """The outcome of a successful reload."""
 
     routes: int
+    """The number of routes that are served, those of directories included."""
     seconds: float
     warnings: tuple[Problem, ...] = ()
 
@@ -170,8 +171,8 @@ def report(started: Config, site: Site, since: float) -> ReloadResult:
     warnings = (*site.warnings, *memory, *needs_restart(started, site.config))
     for warning in warnings:
         logger.warning("reload: %s", warning)
-    result = ReloadResult(len(site.routes), time.monotonic() - since, warnings)
-    logger.info("reloaded: %d routes in %.0f ms", result.routes, result.seconds * 1000)
+    result = ReloadResult(len(site.routes) + len(site.static), time.monotonic() - since, warnings)
+    logger.info("reloaded: %s in %.0f ms", counted(result.routes, "route"), result.seconds * 1000)
     return result
 
 

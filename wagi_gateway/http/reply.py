@@ -14,6 +14,7 @@ from ..errors import ClientDisconnect, RequestError
 _LENGTH = re.compile(rb"\d{1,15}")
 
 _CLOSE = (b"connection", b"close")
+_TEXT = (b"content-type", b"text/plain; charset=utf-8")
 
 
 class Reply:
@@ -27,7 +28,7 @@ class Reply:
         self.is_ended = False
         self._send = send
         self._is_head = request.method == "HEAD"
-        self._request_id = (b"x-request-id", request.request_id.encode())
+        self._request_id = request.request_id.encode()
 
     async def whole(self, head: ResponseHead, body: bytes | None, *, is_last: bool = True) -> None:
         """Sends a complete response. `body` is None for a body that is not sent and has an unknown length.
@@ -67,7 +68,7 @@ class Reply:
         framing = () if length is None else ((b"content-length", b"%d" % length),)
         self.is_started = True
         self.status = head.status
-        headers = (*head.headers, *framing, self._request_id)
+        headers = (*head.headers, *framing, (b"x-request-id", self._request_id))
         return {"type": "http.response.start", "status": head.status, "headers": headers}
 
     def _body(self, body: bytes, *, is_last: bool) -> Message:
@@ -83,11 +84,11 @@ class Reply:
             _raise_disconnect(error)
 
     async def send_error(self, error: RequestError, *, close: bool = False, is_last: bool = True) -> None:
-        """Sends the error response: the status and `public` text of `error` alone, and `Connection: close` if asked."""
-        body = f"{error.public}\n".encode() if error.public else b""
-        content_type = ((b"content-type", b"text/plain; charset=utf-8"),) if body else ()
+        """Sends the error response: the status and `public` text of `error` and the request id alone, and
+        `Connection: close` if asked."""
+        body = b"%s\nRequest id: %s\n" % (error.public.encode(), self._request_id)
         connection = (_CLOSE,) if close and _CLOSE not in error.headers else ()
-        head = ResponseHead(error.status, (*content_type, *error.headers, *connection), None)
+        head = ResponseHead(error.status, (_TEXT, *error.headers, *connection), None)
         await self.whole(head, body, is_last=is_last)
 
 

@@ -72,7 +72,8 @@ async def read_body(spool: Spool, request: RequestHead, receive: Receive, limits
     """
     declared = request.values(b"content-length")
     if declared and int(declared[0]) > limits.body:
-        raise BodyTooLarge(f"the request body has {declared[0].decode()} bytes, more than limits.body ({limits.body})")
+        what = f"the request body has {declared[0].decode()} bytes, more than limits.body ({limits.body})"
+        raise BodyTooLarge(what, bound=limits.body)
     try:
         async with asyncio.timeout(limits.body_time):
             await _spool(spool, receive, limits.body)
@@ -88,7 +89,7 @@ async def _spool(spool: Spool, receive: Receive, limit: int) -> None:
             raise ClientDisconnect
         if data := message.get("body", b""):
             if spool.size + len(data) > limit:
-                raise BodyTooLarge(f"the request body is larger than limits.body ({limit})")
+                raise BodyTooLarge(f"the request body is larger than limits.body ({limit})", bound=limit)
             await spool.write(data)
         if not message.get("more_body", False):
             return

@@ -21,7 +21,15 @@ from starlette.types import Message, Receive, Scope
 from ..cgi.request import RequestHead
 from ..cgi.response import ResponseHead
 from ..config.settings import StaticConfig
-from ..errors import AtCapacity, ClientDisconnect, FilesOnly, NotFound, PreconditionFailed, RequestError
+from ..errors import (
+    AtCapacity,
+    ClientDisconnect,
+    FilesOnly,
+    NotFound,
+    PreconditionFailed,
+    RangeUnsatisfiable,
+    RequestError,
+)
 from ..router import RouteMatch
 from .file_content import FileContent, FileContents
 from .preconditions import Validators
@@ -78,7 +86,7 @@ class StaticDirectory(StaticFiles):
         return self.config.directory
 
     async def answer(self, request: RequestHead, match: RouteMatch[object], receive: Receive, reply: Reply) -> None:
-        """Sends the file of a path. Raises NotFound, FilesOnly, AtCapacity, ClientDisconnect."""
+        """Sends the file of a path. Raises RequestError, ClientDisconnect."""
         if request.method not in ("GET", "HEAD"):
             raise FilesOnly(f"{request.method} is not for files")
         path = _path(match)
@@ -94,7 +102,7 @@ class StaticDirectory(StaticFiles):
             os.close(file.descriptor)
 
     async def _send_file(self, file: _File, request: RequestHead, receive: Receive, reply: Reply) -> None:
-        """Raises PreconditionFailed."""
+        """Raises PreconditionFailed, RangeUnsatisfiable."""
         validators = file.validators
         headers = {"content-type": file.content_type(self.config.charset), "etag": file.content.etag, **self._headers}
         if validators.modified is not None:  # not in the future: RFC 9110 section 8.8.2.1
@@ -110,7 +118,9 @@ class StaticDirectory(StaticFiles):
             return
         size = file.status.st_size
         ranges = satisfiable_ranges(request, size) if validators.permits_range(request) else None
-        await _send(response, request, receive, reply, None if ranges is None else _range_field(ranges, size))
+        if ranges == []:
+            raise RangeUnsatisfiable("the file has none of the requested ranges", size=size)
+        await _send(response, request, receive, reply, _range_field(ranges) if ranges else None)
 
     def _open(self, path: str, *, is_directory: bool) -> _File | None:
         """The file of a path; None for a directory without the trailing slash. Raises NotFound, AtCapacity."""
@@ -152,9 +162,9 @@ def _media_type(name: str) -> str:
     return (_CODINGS.get(coding) if coding else kind) or "application/octet-stream"
 
 
-def _range_field(ranges: list[tuple[int, int]], size: int) -> bytes:
-    """A Range field that starlette reads as these ranges, and as unsatisfiable without any."""
-    return b"bytes=" + (b",".join(b"%d-%d" % each for each in ranges) or b"%d-" % size)
+def _range_field(ranges: list[tuple[int, int]]) -> bytes:
+    """A Range field that starlette reads as these ranges."""
+    return b"bytes=" + b",".join(b"%d-%d" % each for each in ranges)
 
 
 def _path(match: RouteMatch[object]) -> str:

@@ -6,7 +6,7 @@ import logging
 
 from ..cgi.request import RequestHead
 from ..outbound.client import Call
-from .log import ACCESS, CALLS
+from .log_record import ACCESS, CALLS
 
 MAX_TARGET = 1024
 """Bytes of a request target in the log; the rest is cut off."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 
-from .log import GUEST
+from ..errors import counted
+from .log_record import GUEST
 
 _MAX_LINE = 8 * 1024
 """Bytes of a record; a longer line becomes several records."""
@@ -37,9 +38,8 @@ class GuestLog:
             self._partial = b""
             _flush()
         if dropped:
-            server_logger.warning(
-                "%d more bytes of standard error were dropped (limits.stderr)", dropped, extra=self._extra
-            )
+            what = f"{counted(dropped, 'more byte')} of standard error {'was' if dropped == 1 else 'were'} dropped"
+            server_logger.warning("%s (limits.stderr)", what, extra=self._extra)
 
     def _log(self, line: bytes) -> None:
         for start in range(0, len(line) or 1, _MAX_LINE):

@@ -1,4 +1,4 @@
-"""The log: one line for each record, as text or JSON, without control characters that a terminal would interpret."""
+"""The log: records as text, as JSON or for a terminal, without control characters that a terminal would interpret."""
 
 from __future__ import annotations
 
@@ -15,14 +15,12 @@ from pathlib import Path
 
 from ..cgi.request import RequestHead, without_userinfo
 from ..config.settings import LogConfig
+from .log_record import ACCESS, SERVER, fields_of
+from .log_record import GUEST as GUEST
+from .log_record import escape as escape
 from .module_log import ModuleLog
 
 logger = logging.getLogger("wagi_gateway")
-
-ACCESS = "wagi_gateway.access"
-CALLS = "wagi_gateway.calls"
-GUEST = "wagi_gateway.guest"
-SERVER = "wagi_gateway.server"
 
 server_logger = logging.getLogger(SERVER)
 server_logger.disabled = True
@@ -43,10 +41,10 @@ def configure(settings: LogConfig, directory: Path | None = None) -> None:
     """
     _disable_unused_record_fields()
     has_json = settings.format == "json"
+    has_access = settings.access and settings.level in ("debug", "info")
     if isinstance(sys.stderr, io.TextIOWrapper):  # RFC 8259 section 8.1; text has no character that is an error
         sys.stderr.reconfigure(encoding="utf-8" if has_json else None, errors="backslashreplace")
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter() if has_json else TextFormatter())
+    handler = _handler(settings.format, has_access=has_access)
     server_logger.disabled = not has_json
     logging.raiseExceptions = False  # a full disk behind standard error would print a traceback for each record
     _configure_libraries(handler if has_json else None)
@@ -65,6 +63,17 @@ def configure(settings: LogConfig, directory: Path | None = None) -> None:
     spans.propagate = False
     error = logging.getLogger("uvicorn.error")
     error.filters[:] = [_is_not_redundant]
+
+
+def _handler(log_format: str, *, has_access: bool) -> logging.Handler:
+    """The handler that writes to standard error in a format of `log.format`."""
+    if log_format == "terminal" or (log_format == "auto" and sys.stderr.isatty()):
+        from .terminal_log import TerminalHandler  # which imports rich
+
+        return TerminalHandler(sys.stderr, has_access=has_access)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
+    return handler
 
 
 def _configure_libraries(handler: logging.Handler | None) -> None:
@@ -88,7 +97,7 @@ def _disable_unused_record_fields() -> None:
 def _configure_guests(settings: LogConfig, directory: Path | None, fallback: logging.Handler) -> None:
     guests = logging.getLogger(GUEST)
     guests.propagate = directory is None
-    guests.setLevel(logging.INFO if directory else logging.NOTSET)
+    guests.setLevel(logging.INFO)  # whatever `log.level` is: these are lines of the module's author
     guests.handlers[:] = [ModuleLog(directory, fallback)] if directory else []
     for handler in guests.handlers:
         handler.setFormatter(JsonFormatter() if settings.format == "json" else _MessageFormatter())
@@ -99,10 +108,11 @@ def is_json() -> bool:
     return not server_logger.disabled
 
 
-def announce(text: str, **fields: object) -> None:
-    """Prints a line about the start on standard output; in JSON it is a record with `fields` of the log instead."""
+def announce(text: str, *, message: str | None = None, **fields: object) -> None:
+    """Prints a line about the start on standard output; in JSON it is a record with `fields` of the log instead, with
+    `message` if the text differs there."""
     if is_json():
-        server_logger.info("%s", text, extra={"fields": fields})
+        server_logger.info("%s", message or text, extra={"fields": fields})
         return
     try:
         print(text, flush=True)
@@ -112,7 +122,7 @@ def announce(text: str, **fields: object) -> None:
 
 def configure_for_run() -> None:
     """Configures logging for `wagi-gateway run`: messages without time and fields, and guests' lines as they are."""
-    configure(LogConfig(access=False))
+    configure(LogConfig(format="text", access=False))
     logger.handlers[0].setFormatter(_RunFormatter())
 
 
@@ -126,7 +136,7 @@ def _is_not_redundant(record: logging.LogRecord) -> bool:
 class _MessageFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         origin = "" if record.name == GUEST else f"{record.levelname.lower()}: "
-        fields = _fields(record)
+        fields = fields_of(record)
         outcome = fields.get("reason") or fields.get("status")
         line = origin + escape(record.getMessage() + (f": {outcome}" if outcome else ""))
         diagnosis = getattr(record, "diagnosis", None)
@@ -151,7 +161,7 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Formats a record."""
-        fields = "".join([f" {key}={_as_text(value)}" for key, value in _fields(record).items()])
+        fields = "".join([f" {key}={_as_text(value)}" for key, value in fields_of(record).items()])
         origin = "guest: " if record.name == GUEST else ""
         message = escape(record.getMessage())
         # A line without fields, such as a warning at the start, has none that its message could forge.
@@ -171,7 +181,7 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": escape(record.getMessage()),
         }
-        fields = _fields(record)
+        fields = fields_of(record)
         if request := getattr(record, "request", None):
             fields = {**request_fields(request), **fields}
         line |= {key: escape(value) if isinstance(value, str) else value for key, value in fields.items()}
@@ -194,15 +204,6 @@ def request_fields(request: RequestHead) -> dict[str, str]:
     return fields
 
 
-def escape(text: str) -> str:
-    r"""Escapes control characters, line breaks and direction marks, as in `\x1b`."""
-    if text.isprintable():
-        return text
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
-    )
-
-
 def _escape_fields(text: str) -> str:
     return _FIELD.sub(r"\1\\x3d", text) if "=" in text else text
 
@@ -212,11 +213,6 @@ def _as_text(value: object) -> object:
         return value
     text = _escape_fields(escape(str(value)))
     return json.dumps(text, ensure_ascii=False) if " " in text or '"' in text else text
-
-
-def _fields(record: logging.LogRecord) -> dict[str, object]:
-    fields = getattr(record, "fields", {})
-    return fields if isinstance(fields, dict) else {}
 
 
 def _time(record: logging.LogRecord) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,11 @@ logger = logging.getLogger("wagi_gateway")
 
 _POLL_INTERVAL = 1000
 """Milliseconds after which the files are compared even if the system has reported no change."""
+
+_REPLACEMENT_TIME = 5.0
+"""Seconds that a build may take between the removal of a file and its replacement; then its absence is a change."""
+_MAX_NAMES = 5
+"""Changed files that are named in the log."""
 
 _Stamps = dict[Path, tuple[int, int, int] | None]
 """Inode, size and modification time in nanoseconds of each file; None for a file that does not exist."""
@@ -33,7 +39,10 @@ def check_available() -> None:
 
 @contextmanager
 def watching(read: Callable[[], ConfigFile], files: Iterable[Path], on_change: Callable[[], object]) -> Iterator[None]:
-    """Calls `on_change` on a thread when one of `files`, or a file that the configuration names, has changed."""
+    """Calls `on_change` on a thread when one of `files`, or a file that the configuration names, has changed.
+
+    The first one of `files` is the configuration. The log names what has changed.
+    """
     stop = threading.Event()
     thread = threading.Thread(target=_watch, args=(read, tuple(files), on_change, stop), name="changes", daemon=True)
     thread.start()
@@ -48,15 +57,33 @@ def _watch(
     read: Callable[[], ConfigFile], files: tuple[Path, ...], on_change: Callable[[], object], stop: threading.Event
 ) -> None:
     watched = _watched(read, files, {})
+    deadline: float | None = None
     while not stop.is_set():
         # Directories are watched, because an editor renames a new file over the old one.
         directories = _directories(watched)
         for _ in _wake_ups(directories, stop):
-            if _stamps(watched) != watched:
+            changed = {file: stamp for file, stamp in _stamps(watched).items() if stamp != watched[file]}
+            if None in changed.values():
+                deadline = deadline or time.monotonic() + _REPLACEMENT_TIME
+                if time.monotonic() < deadline:
+                    continue
+            deadline = None
+            if changed:
+                logger.info("changed: %s", _names(changed, files[0].absolute().parent))
                 watched = _watched(read, files, watched)
                 on_change()
                 if _directories(watched) != directories:
                     break
+
+
+def _names(changed: _Stamps, base: Path) -> str:
+    """The names of changed files, relative to `base` where they are below it."""
+    names = [
+        str(file.relative_to(base) if file.is_relative_to(base) else file) + (" (removed)" if stamp is None else "")
+        for file, stamp in changed.items()
+    ]
+    more = [f"{len(names) - _MAX_NAMES} more"] if len(names) > _MAX_NAMES else []
+    return ", ".join(names[:_MAX_NAMES] + more)
 
 
 def _wake_ups(directories: set[Path], stop: threading.Event) -> Iterator[object]:

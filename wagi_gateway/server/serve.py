@@ -7,10 +7,12 @@ import os
 import platform
 import signal
 import socket
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from uvicorn.config import STARTUP_FAILURE
 
@@ -22,6 +24,7 @@ from ..gateway.reload import OnReload, Read
 from ..memory import bound_arenas, check_memory, memory_bound
 from ..observe import log
 from ..observe.process_registry import ProcessRegistry, ServedSite
+from ..router import RoutePattern
 from ..sandbox.sandbox import inline_warning
 from ..site.site import Site
 from ..version import __version__
@@ -36,6 +39,8 @@ from .worker import OnReady, Worker, raise_descriptor_limit
 if TYPE_CHECKING:  # imported with an admin listener alone: the module takes the encoder of metrics along
     from .admin import AdminListener
 
+_PATH_CHARACTERS = "/%!$&'()*+,;=:@~"
+"""What stands for itself in the path of a URL (RFC 3986 section 3.3), beside letters, digits, `-`, `.` and `_`."""
 _Watching = Callable[[Callable[[], object]], AbstractContextManager[None]]
 """Begins to watch the files of the configuration, whose changes call a function."""
 
@@ -63,7 +68,9 @@ def serve(read: Read, *, load: Callable[[ConfigFile], Site], watched: Sequence[P
 
     def on_ready(address: str) -> None:
         notify.ready()
-        log.announce(f"Ready: serving on {address}", url=address)
+        hint = " (Ctrl-C stops)" if sys.stdout.isatty() else ""
+        ready = f"Ready: serving on {address}"
+        log.announce(ready + hint, message=ready, url=address)
 
     def on_stop() -> None:
         notify.stopping()
@@ -213,9 +220,20 @@ def _log_start(file: ConfigFile) -> None:
 def _print_routes(site: Site, listener: socket.socket) -> None:
     is_secure = site.certificate is not None
     for pattern, endpoint in site.routes:
-        at = url(listener, pattern.text, is_secure=is_secure)
-        what = f"{at} -> {endpoint.source} ({endpoint.entrypoint})"
-        log.announce(what, route=pattern.text, url=at, source=endpoint.source, entrypoint=endpoint.entrypoint)
+        what = f"{endpoint.source} ({endpoint.entrypoint})"
+        _print_route(pattern, what, listener, is_secure, source=endpoint.source, entrypoint=endpoint.entrypoint)
     for pattern, directory in site.static:
-        at = url(listener, pattern.text, is_secure=is_secure)
-        log.announce(f"{at} -> {directory.source} (files)", route=pattern.text, url=at, source=directory.source)
+        _print_route(pattern, f"{directory.source} (files)", listener, is_secure, source=directory.source)
+
+
+def _print_route(pattern: RoutePattern, what: str, listener: socket.socket, is_secure: bool, **fields: object) -> None:
+    """Prints a route with a URL that a terminal makes a link."""
+    at = url(listener, pattern.text, is_secure=is_secure)
+    link = route_link(pattern, listener, is_secure=is_secure)
+    log.announce(f"{link} -> {what}", message=f"{at} -> {what}", route=pattern.text, url=at, **fields)
+
+
+def route_link(pattern: RoutePattern, listener: socket.socket, *, is_secure: bool) -> str:
+    """The URL of a route, encoded, and what it stands for: `http://127.0.0.1:3000/hello (and below)`."""
+    link = url(listener, quote(pattern.path or "/", safe=_PATH_CHARACTERS), is_secure=is_secure)
+    return f"{link} (and below)" if pattern.is_prefix else link

@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable
 
 from ..config.file import ConfigFile
-from ..errors import StartupError
+from ..errors import StartupError, counted
 from ..gateway.reload import Read
 from ..observe import log
-from ..observe.log import escape
+from ..observe.log_record import escape
 from ..observe.process_registry import ServedSite
 
 READY, STOPPING = b"READY=1", b"STOPPING=1"
@@ -59,7 +59,7 @@ class ServiceManager:
     def on_reload(self, site: ServedSite | None, error: StartupError | None) -> None:
         """A reload has ended: READY=1, and its outcome as the status that `systemctl status` shows."""
         if error is None:
-            status = f"Serving {len(site.modules) if site else 0} modules"
+            status = f"Serving {counted(len(site.modules) if site else 0, 'module')}"
         else:
             status = f"Reload refused, the previous configuration is served: {error}"
         text = escape(" ".join(status.split()))[:_MAX_STATUS]

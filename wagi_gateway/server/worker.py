@@ -9,6 +9,7 @@ import resource
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from types import FrameType
@@ -26,6 +27,7 @@ from ..observe import log
 from .acceptor import Acceptor
 from .listener import url
 from .protocol import BoundedProtocol
+from .status_line import rename_phrases
 from .uvicorn_config import UvicornConfig
 
 T = TypeVar("T")
@@ -53,6 +55,7 @@ class Worker(uvicorn.Server):
         """`create_app` is called on the running loop, `on_stop` at the beginning of the shutdown."""
         config.app = self._load_app
         super().__init__(config)
+        rename_phrases()
         self.servers = []  # uvicorn's shutdown reads the list; the acceptors below take the place of its servers
         self.is_stopping = threading.Event()
         """Set by the signal that stops the server."""
@@ -65,6 +68,15 @@ class Worker(uvicorn.Server):
         """The loop that serves; None before the start."""
         self._reloads: set[asyncio.Task[None]] = set()
         self._acceptors: list[Acceptor] = []
+        self._second = 0
+        """The Unix time that the Date field shows."""
+
+    async def on_tick(self, _counter: int) -> bool:
+        """Updates the Date field of responses in the first tick of each second; uvicorn's own is a second older at
+        worst."""
+        second = int(time.time())
+        is_new, self._second = second != self._second, second
+        return await super().on_tick(0 if is_new else 1)  # uvicorn updates the field if 10 divides the counter
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Handles SIGINT and SIGTERM, also while `create_app` loads the site."""

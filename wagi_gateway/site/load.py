@@ -85,8 +85,9 @@ def load(
         opened = open_volumes(file, volumes, trusted, findings)
         routes = [(pattern, replace(endpoint, volumes=opened[endpoint.number])) for pattern, endpoint in routes]
         warnings = [*findings.warnings, *sources.warnings, *(Problem("", text) for text in loader.compiler.warnings)]
+        warnings = [file.as_given(warning) for warning in warnings]
         if findings.problems:
-            raise StartupError(*findings.problems, warnings=warnings)
+            raise StartupError(*map(file.as_given, findings.problems), warnings=warnings)
         loader.drop_previous()
         return Site(
             config=config,
