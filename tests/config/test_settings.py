@@ -7,7 +7,15 @@ from typing import Annotated
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from wagi_gateway.config.settings import LEGACY_TOP_LEVEL, Config, Limits, ModuleConfig, VolumeConfig, nested_models
+from wagi_gateway.config.settings import (
+    LEGACY_TOP_LEVEL,
+    BuildConfig,
+    Config,
+    Limits,
+    ModuleConfig,
+    VolumeConfig,
+    nested_models,
+)
 
 
 def test_models_are_frozen() -> None:
@@ -30,6 +38,11 @@ def test_the_schema_accepts_legacy_keys() -> None:
 def test_a_volume_is_a_path_or_a_table() -> None:
     module = ModuleConfig.model_validate({"route": "/", "module": "m", "volumes": {"/a": "b", "/c": {"path": "d"}}})
     assert [volume.path for volume in module.volumes.values()] == ["b", "d"]
+
+
+def test_a_build_has_a_command_and_defaults() -> None:
+    build = ModuleConfig.model_validate({"route": "/", "module": "m", "build": {"command": ["make", ""]}}).build
+    assert build == BuildConfig(command=("make", ""), directory=".", watch=())
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,33 @@ from wagi_gateway.config.validation import unknown_key, without
             "modules.toml: [[module]] 1 (/x): volumes./a.readonly: unknown key; did you mean read_only?",
         ),
         (MINIMAL + "limits = 3\n", "modules.toml: [[module]] 1 (/x): limits = 3: must be a table"),
+        (MINIMAL + "build = 3\n", "modules.toml: [[module]] 1 (/x): build = 3: must be a table"),
+        (MINIMAL + "build = {}\n", "modules.toml: [[module]] 1 (/x): build.command: missing; it has no default"),
+        (
+            MINIMAL + 'build = { command = "make all" }\n',
+            'modules.toml: [[module]] 1 (/x): build.command = "make all": write the words of the command',
+        ),
+        (MINIMAL + "build = { command = [] }\n", "modules.toml: [[module]] 1 (/x): build.command: must not be empty"),
+        (
+            MINIMAL + 'build = { command = ["make", 1] }\n',
+            "modules.toml: [[module]] 1 (/x): build.command = 1: must be text in quotes",
+        ),
+        (
+            MINIMAL + 'build = { command = [" ", "a"] }\n',
+            "modules.toml: [[module]] 1 (/x): build.command: the first word is the program; write its name",
+        ),
+        (
+            MINIMAL + 'build = { command = ["make"], directory = "" }\n',
+            'modules.toml: [[module]] 1 (/x): build.directory = "": a path must not be empty',
+        ),
+        (
+            MINIMAL + 'build = { command = ["make"], watch = ["a", "\\u0000"] }\n',
+            "modules.toml: [[module]] 1 (/x): build.watch = ",
+        ),
+        (
+            MINIMAL + 'build = { command = ["make"], shell = true }\n',
+            "modules.toml: [[module]] 1 (/x): build.shell: unknown key; valid keys are command, directory, watch",
+        ),
         ("server = 3\n" + MINIMAL, "modules.toml: server = 3: must be a table"),
     ],
 )

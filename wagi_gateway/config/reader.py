@@ -163,10 +163,12 @@ class ConfigReader:
         for detail in details:
             self._problem(where, explain(detail, model, prefix, table))
         valid = without(table, [detail["loc"] for detail in details])
-        try:
-            return model.model_validate({**(substitute or {}), **valid})
-        except ValidationError:
-            return None
+        for _ in range(2):
+            try:
+                return model.model_validate({**(substitute or {}), **valid})
+            except ValidationError as error:  # an inner table lacks a required key
+                valid = without(valid, [detail["loc"][:1] for detail in error.errors()])
+        return None
 
     def _problem(self, where: str, what: str) -> None:
         self.problems.append(Problem(where, what))

@@ -11,6 +11,8 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from .values import (
+    BuildCommand,
+    BuildPath,
     Charset,
     Directory,
     Duration,
@@ -137,6 +139,17 @@ def _volume_from_string(value: object) -> object:
     return {"path": value} if isinstance(value, str) else value
 
 
+class BuildConfig(SettingsTable):
+    """The build of a module, for `wagi-gateway build` and `dev` alone; no other command executes it."""
+
+    command: BuildCommand = Field(min_length=1)
+    """Program and arguments, such as `["cargo", "build", "--release"]`. No shell reads them."""
+    directory: BuildPath = "."
+    """Working directory of the command, relative to this file."""
+    watch: tuple[BuildPath, ...] = ()
+    """Patterns of the files that `dev` watches, relative to `directory`, such as `"src/**"`."""
+
+
 class ModuleConfig(SettingsTable):
     """One `[[module]]`: a route and the module that answers it."""
 
@@ -190,6 +203,9 @@ class ModuleConfig(SettingsTable):
     """Whether the guest may command the front server: X-Accel-*, X-Sendfile* and the like reach it."""
     strict_exit: bool = False
     """Whether an exit code other than 0 makes a complete response a failure (500); else it is delivered."""
+    build: BuildConfig | None = None
+    """How the module is built: `{ command = ["cargo", "build"], directory = ".", watch = ["src/**"] }`. `serve`,
+    `check` and a reload never execute it."""
 
 
 class StaticConfig(SettingsTable):

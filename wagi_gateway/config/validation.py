@@ -26,6 +26,7 @@ _MESSAGES = {
     "model_type": "must be a table",
     "tuple_type": "must be a list in brackets",
     "string_too_short": "must not be empty",
+    "too_short": "must not be empty",
 }
 """The message for a type of pydantic error, where pydantic's own is not in the words of TOML."""
 

@@ -129,6 +129,18 @@ def check_reserved(name: str) -> str:
     return name
 
 
+def _check_command(value: object) -> object:
+    if isinstance(value, str):
+        raise ValueError('write the words of the command, which no shell reads: ["cargo", "build", "--release"]')
+    return value
+
+
+def _check_program(command: tuple[str, ...]) -> tuple[str, ...]:
+    if command and not command[0].strip():
+        raise ValueError("the first word is the program; write its name")
+    return command
+
+
 def _check_allowed_host(entry: str) -> str:
     AllowedHost.parse(entry)
     return entry
@@ -165,6 +177,12 @@ PrefixRoute = Annotated[str, AfterValidator(_check_prefix_route)]
 FieldValue = Annotated[str, _matches(r"([!-~]([ -~]*[!-~])?)?", "not the value of a header field")]
 Charset = Annotated[str, _matches("[A-Za-z0-9][A-Za-z0-9._:+-]{0,39}", 'not a charset; write "iso-8859-1"')]
 Directory = Annotated[str, _matches(r"[^\0]*", "the path of a directory must not contain NUL")]
+BuildPath = Annotated[str, _matches(r"[^\0]+", "a path must not be empty and must not contain NUL")]
+BuildCommand = Annotated[
+    tuple[Annotated[str, _matches(r"[^\0]*", "a word of a command must not contain NUL")], ...],
+    BeforeValidator(_check_command),
+    AfterValidator(_check_program),
+]
 HostEntry = Annotated[str, AfterValidator(_check_allowed_host)]
 ProxyUrl = Annotated[SecretStr, AfterValidator(_check_proxy)]
 RegistryHost = Annotated[str, AfterValidator(check_registry)]

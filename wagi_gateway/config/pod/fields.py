@@ -169,6 +169,7 @@ VOLUME = {
 MODULE = {
     **_read("route entrypoint allowed_hosts http_max_concurrency"),
     "argv": FieldPolicy("error", "does not belong here; convert the file and set it in modules.toml"),
+    "build": FieldPolicy("error", "does not belong here; the container's image is built already"),
     "environment": FieldPolicy("error", "does not belong here; use env in the container"),
     "limits": FieldPolicy("error", "does not belong here; use resources in the container"),
     "module": FieldPolicy("error", "does not belong here; the container's image is the module"),
