@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.processes import is_alive
 from wagi_gateway.build.runner import Build
 from wagi_gateway.config.settings import BuildConfig
 from wagi_gateway.errors import StartupError
@@ -100,11 +101,4 @@ def test_a_cancelled_build_ends_its_whole_group(tmp_path: Path) -> None:
             await task
 
     asyncio.run(cancel())
-    assert not _is_alive(int((tmp_path / "child").read_text()))
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+    assert not is_alive(int((tmp_path / "child").read_text()))

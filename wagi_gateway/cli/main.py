@@ -25,6 +25,9 @@ from ..server import serve as server
 from ..version import __version__
 from . import registry as cli_registry
 from . import standard_streams
+from .build import build
+from .doctor import doctor
+from .new import add, new
 from .run import RunRequest, load_once, run_once
 from .terminal import (
     AuthFile,
@@ -256,6 +259,10 @@ def convert(
     print(write_toml(tables, [f"container {name}" for name in file.containers]), end="")
 
 
+app.command()(new)
+app.command()(add)
+app.command()(build)
+app.command()(doctor)
 app.command()(cli_registry.pull)
 app.command()(cli_registry.push)
 app.command()(cli_registry.inspect)

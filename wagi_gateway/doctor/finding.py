@@ -1,0 +1,15 @@
+"""One finding of an examination."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+Level = Literal["ok", "warning", "error"]
+
+
+class Finding(NamedTuple):
+    """What was found, and what to do."""
+
+    level: Level
+    what: str
+    advice: str = ""
