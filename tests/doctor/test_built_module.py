@@ -88,15 +88,18 @@ def test_a_module_that_is_not_built(
     assert examine(tmp_path, build=build(command=command, directory=directory)) == expected
 
 
-def test_a_stripped_module_is_named(tmp_path: Path) -> None:
-    write(tmp_path / "a.wasm", STRIPPED, 1)
-    assert examine(tmp_path) == [
-        (
-            "warning",
-            "/a: a.wasm is stripped: the backtrace of a trap has no names of functions",
-            "build without -s or strip, and with -g for source lines",
-        )
-    ]
+@pytest.mark.parametrize(
+    ("module", "own", "level"),
+    [("a.wasm", build(), "warning"), ("a.wasm", None, "note"), ("node_modules/a.wasm", build(), "note")],
+    ids=["built-here", "not-built-here", "of-a-package"],
+)
+def test_a_stripped_module_is_named(tmp_path: Path, module: str, own: BuildConfig | None, level: str) -> None:
+    write(tmp_path / module, STRIPPED, 1)
+    assert examine(tmp_path, module=module, build=own)[-1] == (
+        level,
+        "/a: a.wasm is stripped: the backtrace of a trap has no names of functions",
+        "build without -s or strip, and with -g for source lines",
+    )
 
 
 @pytest.mark.parametrize("module", ["oci:registry.example/a:1", "https://example.com/a.wasm", "a.wat", "a.wasm"])

@@ -13,6 +13,9 @@ from ..sources.modules import is_image
 from .debug_info import debug_info
 from .finding import Finding
 
+_PACKAGES = "node_modules"
+"""The directory of what npm has installed: its modules are built by others."""
+
 
 def examine_module(module: ModuleConfig, base: Path) -> Iterator[Finding]:
     """The findings about a `[[module]]`: its tools, its age and its debug information."""
@@ -73,8 +76,10 @@ def _debug_info(module: ModuleConfig, path: Path) -> Iterator[Finding]:
     if not found:
         return
     if not found.has_names:
+        is_own = module.build is not None and _PACKAGES not in path.parts
         what = f"{module.route}: {path.name} is stripped: the backtrace of a trap has no names of functions"
-        yield Finding("warning", what, "build without -s or strip, and with -g for source lines")
+        advice = "build without -s or strip, and with -g for source lines"
+        yield Finding("warning" if is_own else "note", what, advice)
     else:
         lines = "source lines" if found.has_lines else "no source lines"
         yield Finding("ok", f"{module.route}: {path.name} has names of functions, and {lines}")
