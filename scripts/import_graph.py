@@ -21,6 +21,7 @@ ORDER = (
     ("http", "x509", "memory"),
     ("tls",),
     ("sources",),
+    ("build",),
     ("compiler",),
     ("sandbox",),
     ("observe",),
@@ -29,6 +30,7 @@ ORDER = (
     ("app",),
     ("__init__",),
     ("server",),
+    ("scaffold", "doctor"),
     ("cli",),
     ("__main__",),
 )

@@ -148,6 +148,12 @@ def test_the_module_checks_a_configuration_in_another_folder(scripts: Path, fold
     assert re.search(r"│ ok +│ /hello +│ .*hello\.wat \(_start\)", printed)
 
 
+def test_the_program_makes_a_project_from_its_templates(scripts: Path, tmp_path: Path) -> None:
+    run(scripts / "wagi-gateway", "new", "first", "--lang", "javascript", cwd=tmp_path)
+    assert (tmp_path / "first/qjs.wasm").read_bytes().startswith(b"\0asm")
+    assert (tmp_path / "first/.gitignore").is_file()
+
+
 def test_the_program_serves(scripts: Path, folder: Path) -> None:
     command = [str(scripts / "wagi-gateway"), "serve", "modules.toml", "--listen", "127.0.0.1:0"]
     output = folder / "output"

@@ -108,6 +108,20 @@ HELD: dict[str, tuple[str, dict[str, object], str]] = {
 }
 
 
+@pytest.mark.parametrize(
+    ("volume", "is_refused"),
+    [("../srv", True), ("../srv/..", True), ("../srv/sub", False), ("../www", False)],
+    ids=["itself", "above", "below", "beside"],
+)
+def test_a_writable_volume_holds_no_build_directory(base: Path, volume: str, is_refused: bool) -> None:
+    build = {"command": ["make"], "directory": "../srv"}
+    path = base / "modules.toml"
+    path.write_text(config(module("/m", "../lib/m.wasm", volumes={"/data": volume}, build=build)))
+    file = read_config(path)
+    held = TrustedFiles(trusted_files(file, None, None)).held_by((base / volume).resolve())
+    assert ("the directory ../srv of a build" in [one.name for one in held]) == is_refused
+
+
 @pytest.mark.parametrize(("volume", "settings", "what"), HELD.values(), ids=HELD)
 def test_a_writable_volume_holds_no_trusted_file(
     base: Path, volume: str, settings: dict[str, object], what: str

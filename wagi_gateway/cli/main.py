@@ -13,7 +13,10 @@ from ..errors import Problem, StartupError
 from ..version import __version__
 from . import registry as cli_registry
 from . import standard_streams
+from .build import build
 from .check import check
+from .doctor import doctor
+from .new import add, new
 from .run import run
 from .terminal import (
     AuthFile,
@@ -198,6 +201,10 @@ def _converted_spin(path: Path, settings_file: Path | None) -> str:
     return write_toml(file.tables, [f"component {name}" for name in file.components], file.notes, head.lstrip(", "))
 
 
+app.command()(new)
+app.command()(add)
+app.command()(build)
+app.command()(doctor)
 app.command()(cli_registry.pull)
 app.command()(cli_registry.push)
 app.command()(cli_registry.inspect)

@@ -27,7 +27,7 @@ _MAX_NAMED = 3
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
-_Kind = Literal["file", "credential", "directory", "published"]
+_Kind = Literal["file", "credential", "directory", "published", "build"]
 _CERTIFICATES: dict[str, _Kind] = {"SSL_CERT_FILE": "file", "SSL_CERT_DIR": "directory"}
 """OpenSSL's variables: the authorities of outbound calls and registries."""
 _COLLECTOR: dict[str, _Kind] = {"CERTIFICATE": "file", "CLIENT_CERTIFICATE": "file", "CLIENT_KEY": "credential"}
@@ -43,7 +43,8 @@ class TrustedFile(NamedTuple):
     is_secret: bool = False
     kind: _Kind = "file"
     """A `credential` belongs in directories of this user and root. Of a `directory` everything in it counts as well.
-    In a `published` one guests may write, but not exchange it."""
+    In a `published` one guests may write, but not exchange it. A `build` directory holds what `wagi-gateway build`
+    executes: no volume is it, or holds it."""
 
 
 class TrustedFiles:
@@ -143,6 +144,8 @@ def _trusted_files(file: ConfigFile, cache: Path | None, logs: Path | None) -> I
         yield TrustedFile(f"the logs (log.directory) in {logs}", logs, is_secret=True, kind="directory")
     yield from _named_in_settings(file)
     yield from _modules(file)
+    for directory in dict.fromkeys(module.build.directory for module in file.config.module if module.build):
+        yield TrustedFile(f"the directory {directory} of a build", file.base / directory, kind="build")
     for static in file.config.static:
         yield TrustedFile(f"the published directory {static.directory}", file.base / static.directory, kind="published")
     for code in _own_code():

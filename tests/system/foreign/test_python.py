@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from samples.packages import CPYTHON
 from tests.conftest import ROOT, Server, running
 from tests.support.clock import assert_within
 from tests.support.config import module
-from tests.system.foreign.toolchains import Toolchains
+from tests.system.foreign.toolchains import SAMPLES, Toolchains
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +111,45 @@ def test_python_handles_the_end_of_its_memory(python: Server) -> None:
 def test_python_asleep_is_ended_in_time(python: Server) -> None:
     assert python.get("/limited/sleep").status_code == 504
     assert python.get("/limited/environ").status_code == 200
+
+
+README = (ROOT / "samples/python/README.md").read_text()
+SHORTEST, WSGI, BOTTLE = re.findall(r"^```python\n(.+?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory: pytest.TempPathFactory, toolchains: Toolchains, cache: Path) -> Iterator[Server]:
+    """The programs of the README."""
+    directory = tmp_path_factory.mktemp("examples")
+    (directory / "python.wasm").symlink_to(CPYTHON.fetch(toolchains))
+    (directory / "app").mkdir()
+    toolchains()
+    (bottle,) = SAMPLES.glob(".venv-samples/lib/python3*/site-packages/bottle.py")
+    (directory / "app/bottle.py").write_bytes(bottle.read_bytes())
+    config = ""
+    for name, program in (("shortest", SHORTEST), ("wsgi", WSGI), ("bottle", BOTTLE)):
+        (directory / f"app/{name}.py").write_text(program)
+        volumes = {"/app": {"path": "app", "read_only": True}}
+        config += module(f"/{name}/...", "python.wasm", argv=f"python /app/{name}.py", volumes=volumes)
+    with running(directory, config, cache=cache) as server:
+        yield server
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "answer"),
+    [
+        pytest.param("GET", "/shortest", "", 200, "hello from Python\n", id="shortest"),
+        pytest.param("PUT", "/wsgi/a/b", "é", 200, "PUT /a/b: 2 bytes\n", id="WSGI"),
+        pytest.param("GET", "/bottle/", "", 200, "¡Hola!", id="Bottle"),
+        pytest.param("POST", "/bottle/upper", "é", 200, "É", id="Bottle-body"),
+        pytest.param("GET", "/bottle/upper", "", 405, None, id="Bottle-method"),
+    ],
+)
+def test_a_program_of_the_readme_answers(
+    examples: Server, method: str, path: str, body: str, status: int, answer: str | None
+) -> None:
+    response = examples.client.request(method, examples.url + path, content=body.encode())
+    assert (response.status_code, response.text) == (status, answer or response.text)
 
 
 @pytest.mark.measures  # coverage makes each start longer

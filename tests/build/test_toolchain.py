@@ -1,0 +1,121 @@
+"""Tools that a build command lacks, with programs that answer as the tools do."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from wagi_gateway.build import toolchain
+from wagi_gateway.build.toolchain import missing_tool
+
+
+@pytest.fixture
+def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that alone is in PATH, with `env` and this Python."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "env").symlink_to("/usr/bin/env")
+    (folder / "python3").symlink_to(sys.executable)
+    monkeypatch.setenv("PATH", str(folder))
+    return folder
+
+
+def program(folder: Path, name: str, script: str = "exit 0") -> None:
+    (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+    (folder / name).chmod(0o755)
+
+
+CARGO = ["cargo", "build", "--target", "wasm32-wasip1"]
+
+
+@pytest.mark.parametrize(
+    ("command", "what", "install"),
+    [
+        (["nothere"], "there is no program nothere in PATH", "install it, or change build.command"),
+        (["./nothere"], "there is no program at {}/nothere", "change build.command"),
+        (CARGO, "there is no program cargo in PATH", "rustup target add wasm32-wasip1"),
+        (["env", "GOOS=wasip1", "A=", "go", "build"], "there is no program go in PATH", "https://go.dev/dl"),
+        (["npm", "ci"], "there is no program npm in PATH", "https://nodejs.org"),
+        (["python3", "-m", "nothere.at_all"], "python3 has no module nothere", "python3 -m pip install nothere"),
+        (["zig", "cc"], "there is no program zig in PATH", "pip install ziglang==0.17.1"),
+    ],
+    ids=lambda value: value[-1] if isinstance(value, list) else "",
+)
+def test_a_tool_that_is_missing_is_named(
+    tools: Path, tmp_path: Path, command: list[str], what: str, install: str
+) -> None:
+    assert tools
+    missing = missing_tool(command, tmp_path)
+    assert missing
+    assert missing.what == what.format(tmp_path)
+    assert install in missing.install
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["python3", "-m", "json.tool"],
+        ["python3", "-c", "pass"],
+        ["python3"],
+        ["env", "A=1"],
+        ["env"],
+        ["./build.sh"],
+        ["cargo", "build"],
+        ["cargo", "build", "--target"],
+        ["cargo", "build", "--target=wasm32-wasip1"],
+        CARGO,
+        ["rustc", "--target", "wasm32-wasip1"],
+        ["go", "build"],
+        ["make"],
+    ],
+    ids=" ".join,
+)
+def test_nothing_is_missing(tools: Path, tmp_path: Path, command: list[str]) -> None:
+    for name in ("cargo", "make"):
+        program(tools, name)
+    program(tools, "rustc", f'[ "$*" = "--print target-libdir --target wasm32-wasip1" ] && echo {tmp_path}')
+    program(tools, "go", "echo go version go1.21.0 linux/amd64")
+    program(tmp_path, "build.sh")
+    assert missing_tool(command, tmp_path) is None
+
+
+@pytest.mark.parametrize("script", ["exit 1", "echo /nowhere"], ids=["unknown-target", "not-installed"])
+def test_a_target_that_is_missing_is_named(tools: Path, tmp_path: Path, script: str) -> None:
+    program(tools, "cargo")
+    program(tools, "rustc", script)
+    expected = ("rustc has no target wasm32-wasip1", "rustup target add wasm32-wasip1")
+    assert missing_tool(CARGO, tmp_path) == expected
+
+
+def test_cargo_alone_is_not_enough(tools: Path, tmp_path: Path) -> None:
+    program(tools, "cargo")
+    missing = missing_tool(CARGO, tmp_path)
+    assert missing
+    assert missing.what == "there is no program rustc in PATH"
+
+
+def test_an_old_go_is_named(tools: Path, tmp_path: Path) -> None:
+    program(tools, "go", "echo go version go1.19.8 linux/amd64")
+    missing = missing_tool(["go", "build"], tmp_path)
+    assert missing
+    assert missing.what == "Go 1.19 has no GOOS=wasip1"
+
+
+@pytest.mark.parametrize("script", ["exec /bin/sleep 60", "echo what?"], ids=["no-answer", "another-answer"])
+def test_a_tool_that_does_not_say_counts_as_installed(
+    tools: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str
+) -> None:
+    monkeypatch.setattr(toolchain, "PROBE", 0.2)
+    program(tools, "go", script)
+    assert missing_tool(["go", "build"], tmp_path) is None
+
+
+def test_the_command_itself_is_not_executed(tools: Path, tmp_path: Path) -> None:
+    for name in ("cargo", "npm", "make"):
+        program(tools, name, f"touch {tmp_path}/executed")
+        missing_tool([name, "build"], tmp_path)
+    program(tmp_path, "python3", f"touch {tmp_path}/executed")
+    missing_tool(["./python3", "-m", "json"], tmp_path)
+    assert not (tmp_path / "executed").exists()

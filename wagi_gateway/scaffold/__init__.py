@@ -1,0 +1,1 @@
+"""New projects and modules from templates, which are data of this package."""
