@@ -18,7 +18,7 @@ ORDER = (
     ("router", "outbound"),
     ("cgi",),
     ("config",),
-    ("http", "x509", "memory"),
+    ("http", "x509", "memory", "build"),
     ("tls",),
     ("sources",),
     ("compiler",),
