@@ -29,7 +29,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
+_MAX_SHOWN = 512
+"""Bytes of refused output that are kept."""
 _WORD = re.compile(r"""[^\s"']+""")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _INTERFACE = re.compile(r"(?:wasi|fermyon|wasmcloud):[a-z0-9-]+/[a-z0-9-]+@\d+\.\d+\.\d+(?!\.?\d)")
@@ -101,6 +104,20 @@ class ClientDisconnect(GatewayError):
     """The client disconnected: no response can be sent."""
 
 
+class RefusedOutput(NamedTuple):
+    """What a guest printed that is no response: for its author, and not for the client."""
+
+    beginning: bytes
+    """The first 512 bytes."""
+    offset: int
+    """The byte of the output that breaks the rules; the output's size if it ended too early."""
+
+    @classmethod
+    def cut(cls, output: bytes | bytearray, offset: int) -> RefusedOutput:
+        """The beginning of an output."""
+        return cls(bytes(output[:_MAX_SHOWN]), offset)
+
+
 class RequestError(GatewayError):
     """A request gets an error response: `status` and `public` go to the client, the message to the log."""
 
@@ -109,6 +126,8 @@ class RequestError(GatewayError):
     headers: tuple[tuple[bytes, bytes], ...] = ()
     limit: str | None = None
     """The limit that was reached, by the name of its setting: a label of metrics."""
+    output: RefusedOutput | None = None
+    """What the guest printed, where that is refused or the guest failed within its header block."""
 
     def __init__(self, message: str | None = None, *, limit: str | None = None) -> None:
         super().__init__(*() if message is None else (message,))
@@ -200,6 +219,11 @@ class BadOutput(RequestError):
 
     status = 502
     public = "Bad Gateway: the module's output is not a valid CGI response"
+
+    def __init__(self, message: str | None = None, *, limit: str | None = None, offset: int = 0) -> None:
+        """`offset` is the byte of the output that breaks the rules."""
+        super().__init__(message, limit=limit)
+        self.offset = offset
 
 
 class AtCapacity(RequestError):

@@ -72,7 +72,8 @@ def test_bad_status(status: bytes) -> None:
     [
         (b"", "printed nothing"),
         (CT, "before the empty line"),
-        (b"Content-Type", "before the empty line"),
+        (b"Content-Type: a", "before the empty line"),
+        (b"Content-Type", "the first line has no colon"),
         (b"\nHello", "begins with an empty line"),
         (b"\r\nHello", "begins with an empty line"),
         (b"\n\n", "begins with an empty line"),
@@ -100,6 +101,63 @@ def test_bad_status(status: bytes) -> None:
 def test_violations(output: bytes, reason: str) -> None:
     with pytest.raises(BadOutput, match=reason):
         parse(output)
+
+
+@pytest.mark.parametrize(
+    ("output", "offset"),
+    [
+        (b"Hello, world\nthis is my page\n", 0),
+        (b"\nHello", 0),
+        (CT, len(CT)),
+        (CT + b"X A: 1\n\nbody", len(CT) + 1),
+        (CT + b"Content-Type: text/html\n\n", len(CT)),
+        (CT + b"Transfer-Encoding: chunked\n\n", len(CT)),
+        (CT + b"Status: abc\n\n", len(CT)),
+        (b"X-A: 1\n\n<html>", 6),
+        (CT + b"a:b\n" * MAX_FIELDS + b"\n", len(CT) + 4 * MAX_FIELDS - 4),
+        (CT + b"X-Long: " + b"a" * 5000 + b"\n\n", 4096),
+    ],
+    ids="no header|empty line|cut off|name|differing|framing|status|no field of CGI|many lines|long".split("|"),
+)
+@pytest.mark.parametrize("step", [1, 9999], ids=["in pieces", "whole"])
+def test_what_is_refused_is_kept_with_the_byte_that_is_wrong(output: bytes, offset: int, step: int) -> None:
+    block = HeaderBlock(4096)
+
+    def feed() -> None:
+        for begin in range(0, len(output), step):
+            block.feed(output[begin : begin + step])
+        block.close()
+
+    with pytest.raises(BadOutput) as error:
+        feed()
+    kept = error.value.output
+    assert kept
+    assert kept.offset == offset
+    assert output.startswith(kept.beginning)
+    assert len(kept.beginning) <= 512
+
+
+def test_nothing_that_was_printed_is_not_kept() -> None:
+    block = HeaderBlock(1024)
+    assert block.incomplete is None
+    with pytest.raises(BadOutput) as error:
+        block.close()
+    assert error.value.output is None
+
+
+@pytest.mark.parametrize(
+    ("block", "names"),
+    [
+        (b"Content_Type: text/html\nX-Foo: 1", '"Content_Type", "X-Foo"'),
+        (b"Content-Type:\r", '"Content-Type" without a value'),
+        (b"\n".join(b"X-%d: 1" % number for number in range(10)), '"X-7" and 2 more'),
+    ],
+    ids=["other names", "no value", "many"],
+)
+def test_the_fields_that_are_there_are_named(block: bytes, names: str) -> None:
+    with pytest.raises(BadOutput, match="none of Content-Type, Location and Status is there, only ") as error:
+        parse(block + b"\n\n")
+    assert str(error.value).endswith(names)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +196,7 @@ def test_the_number_of_fields_is_bounded(field: bytes, excess: int) -> None:
 
 @pytest.mark.parametrize("line", [b"a:b\n", b"a:\n", b"\x00\n"], ids=["short", "void", "bad"])
 def test_no_line_of_too_many_is_parsed(monkeypatch: pytest.MonkeyPatch, line: bytes) -> None:
-    monkeypatch.setattr(response, "_parse_line", None)
+    monkeypatch.setattr(response, "parse_field_line", None)
     with pytest.raises(BadOutput, match="more than 256"):
         parse(CT + line * 16_000 + b"\nhi")
 

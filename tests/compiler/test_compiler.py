@@ -66,6 +66,16 @@ def test_an_artefact_is_stored_and_loaded(tmp_path: Path) -> None:
     assert first.warnings == second.warnings == []
 
 
+def test_artefacts_with_and_without_source_lines_lie_side_by_side(tmp_path: Path) -> None:
+    cache = ArtefactCache(tmp_path / "cache")
+    for expected in ({"compiler": 1}, {"cache": 1}):
+        for has_source_lines in (False, True):
+            engine = create_plain_engine(has_source_lines=has_source_lines)
+            own = Compiler(engine, define_host, cache, has_source_lines=has_source_lines)
+            own.load(source(EMPTY))
+            assert (own.loads, own.warnings) == (expected, [])
+
+
 @pytest.mark.parametrize("is_valid", [False, True], ids=["changed", "foreign"])
 def test_an_artefact_that_cannot_be_used_is_compiled_again(tmp_path: Path, is_valid: bool) -> None:
     cache = ArtefactCache(tmp_path / "cache")

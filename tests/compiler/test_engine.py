@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import wasmtime
 from wasmtime import _bindings
@@ -11,6 +13,7 @@ from wagi_gateway.compiler import abi
 from wagi_gateway.compiler.engine import EngineSettings, create_engine, create_plain_engine
 
 SMALL = EngineSettings(slots=2, max_memory=2 * 2**16, memories=1, tables=1, table_elements=10)
+DETAILS = "WASMTIME_BACKTRACE_DETAILS"
 HUGE = EngineSettings(slots=1_000_000, max_memory=2**32, memories=100, tables=1, table_elements=10)
 
 
@@ -71,6 +74,21 @@ def test_a_guest_that_computes_ends_with_the_epoch(create: object) -> None:
     with pytest.raises(wasmtime.Trap) as raised:
         function(store)
     assert raised.value.trap_code == wasmtime.TrapCode.INTERRUPT
+
+
+@pytest.mark.parametrize("variable", ["", "0", "1"])
+@pytest.mark.parametrize("has_source_lines", [False, True])
+def test_an_artefact_fits_whatever_the_environment_says(
+    monkeypatch: pytest.MonkeyPatch, variable: str, has_source_lines: bool
+) -> None:
+    monkeypatch.delenv(DETAILS, raising=False)
+    engine, _ = create_engine(replace(SMALL, has_source_lines=has_source_lines))
+    artefact = wasmtime.Module(engine, "(module)").serialize()
+    monkeypatch.setenv(DETAILS, variable)
+    own = create_plain_engine(has_source_lines=has_source_lines)
+    assert wasmtime.Module.deserialize(own, artefact)
+    with pytest.raises(wasmtime.WasmtimeError):
+        wasmtime.Module.deserialize(create_plain_engine(has_source_lines=not has_source_lines), artefact)
 
 
 def test_shared_memory_is_refused() -> None:

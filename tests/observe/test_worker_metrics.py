@@ -75,7 +75,7 @@ def test_statuses_that_mean_nothing_share_a_label() -> None:
         (ended(Outcome("exit"), "inline"), {("guests", "inline")}),
         (ended(Outcome("exit", 3)), {("guests", "thread"), ("guest_failures", "exit_code")}),
         (
-            ended(Outcome("trap", message="…\n\nCaused by:\n    wasm trap: integer divide by zero"), "restarted"),
+            ended(Outcome("trap", message="integer divide by zero"), "restarted"),
             {("guests", "restarted"), ("guest_failures", "trap"), ("guest_traps", "division_by_zero")},
         ),
         (

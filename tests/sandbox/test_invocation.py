@@ -31,14 +31,12 @@ def test_entrypoints(wat: str, entrypoint: bytes | None, expected: tuple[bytes, 
 @pytest.mark.parametrize(
     ("message", "trap"),
     [
-        ("error while executing …\n\nCaused by:\n    wasm trap: interrupt", "interrupt"),
-        ("error while executing …\n\nCaused by:\n    out of fuel", "out of fuel"),
-        ("wasm trap: unreachable", "unreachable"),
-        ("no words of a backtrace", "no words of a backtrace"),
+        ("interrupt", "interrupt"),
+        ("out of bounds memory access (memory fault at wasm address 0x0)", "out of bounds memory access"),
         ("", ""),
     ],
 )
-def test_the_words_of_a_trap(message: str, trap: str) -> None:
+def test_the_kind_of_a_trap(message: str, trap: str) -> None:
     outcome = Outcome("trap", message=message)
     assert (outcome.trap, outcome.was_interrupted) == (trap, trap == "interrupt")
 

@@ -68,11 +68,11 @@ def invocation(
     )
 
 
-def run(given: Invocation) -> tuple[bytes, Guest]:
-    """Runs a guest to its end; returns its output and the guest."""
+def run(given: Invocation, engine: wasmtime.Engine | None = None) -> tuple[bytes, Guest]:
+    """Runs a guest to its end, on `engine` or that of `warm`; returns its output and the guest."""
 
     async def main() -> tuple[bytes, Guest]:
-        async with Sandbox(compiler().engine) as sandbox:
+        async with Sandbox(engine or compiler().engine) as sandbox:
             ended = asyncio.Event()
             guest = sandbox.start(given, on_end=lambda _: ended.set())
             output = b""

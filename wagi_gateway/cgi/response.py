@@ -6,11 +6,10 @@ import re
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from ..errors import BadOutput
+from ..errors import BadOutput, RefusedOutput
 from .environ import MAX_FIELDS
+from .field_lines import Malformed, first_malformed, offset_of_last, parse_field_line, quote
 
-_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _EMPTY_LINE = re.compile(rb"\n\r?\n")
 _STATUS = re.compile(rb"([2-5]\d\d)(?:[ \t].*)?", re.DOTALL)
 
@@ -47,6 +46,8 @@ _FRONT_END = tuple(FRONT_END)
 _SINGLE = (b"status", b"location", b"content-type")
 _USUAL_BLOCK = 256
 """Largest block in bytes whose head is cached: most programs print the same few."""
+_MAX_NAMED = 8
+"""Field names in an error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,20 +96,36 @@ class HeaderBlock:
             end, rest = _end_of_block(self._buffer, start)
         # The empty line "\n\r\n" has two bytes after the block's last: a block of exactly `limit` bytes passes.
         if end > self._limit or (end < 0 and size >= self._limit + 3):
-            raise BadOutput(f"the header block is longer than {self._limit} bytes", limit="header_block")
+            reason = f"the header block is longer than {self._limit} bytes"
+            raise self._refused(BadOutput(reason, limit="header_block", offset=self._limit), data)
         if end < 0:
             self._buffer = self._buffer or bytearray(data)
             return None
         output = data if self._buffer is None else bytes(self._buffer)
         self.rest = output[rest:]
         parse = _parse_usual_block if end <= _USUAL_BLOCK else parse_block
-        return parse(output[:end], self._front_end_headers)
+        try:
+            return parse(output[:end], self._front_end_headers)
+        except BadOutput as error:
+            raise self._refused(error, output) from None
 
     def close(self) -> None:
-        """Raises BadOutput: the output ended before the empty line."""
+        """Raises BadOutput: the output ended before the empty line, or a line before its end is malformed."""
         if not self._buffer:
             raise BadOutput("the guest printed nothing")
-        raise BadOutput("the output ended before the empty line that ends the header block")
+        block = bytes(self._buffer)
+        reason = "the output ended before the empty line that ends the header block"
+        raise self._refused(first_malformed(block) or BadOutput(reason, offset=len(block)), block)
+
+    @property
+    def incomplete(self) -> RefusedOutput | None:
+        """The output of a guest that has ended within its header block; None if there is none."""
+        return RefusedOutput.cut(self._buffer, len(self._buffer)) if self._buffer else None
+
+    def _refused(self, error: BadOutput, data: bytes) -> BadOutput:
+        """The error with the beginning of the output."""
+        error.output = RefusedOutput.cut(self._buffer or data, error.offset)
+        return error
 
 
 def _end_of_block(buffer: bytes | bytearray, start: int) -> tuple[int, int]:
@@ -125,12 +142,16 @@ def parse_block(block: bytes, front_end_headers: bool = False) -> ResponseHead:
         raise BadOutput("the output begins with an empty line; a header block is wanted first")
     # Counted before the first line is parsed: 16,000 short lines would take the event loop 28 ms.
     if (lines := block.count(b"\n") + 1) > MAX_FIELDS:
-        raise BadOutput(f"the header block has {lines} lines, more than {MAX_FIELDS}")
-    # A field with a NULL value is the same as an absent one (RFC 3875 section 6.3).
-    fields = [field for field in map(_parse_line, block.split(b"\n")) if field[1]]
-    single = _single_fields(fields)
+        end = len(b"\n".join(block.split(b"\n", MAX_FIELDS)[:MAX_FIELDS])) + 1
+        raise BadOutput(f"the header block has {lines} lines, more than {MAX_FIELDS}", offset=end)
+    try:
+        # A field with a NULL value is the same as an absent one (RFC 3875 section 6.3).
+        fields = [field for field in map(parse_field_line, block.split(b"\n")) if field[1]]
+    except Malformed as malformed:
+        raise first_malformed(block) or BadOutput(str(malformed)) from None
+    single = _single_fields(fields, block)
     if not single:
-        raise BadOutput("none of Content-Type, Location and Status is there")
+        raise BadOutput(_explain_missing(block), offset=len(block))
     location = single.get(b"location", b"")
     is_local = len(fields) == 1 and location.startswith(b"/") and b"#" not in location
     if location.startswith(b"//"):
@@ -140,22 +161,30 @@ def parse_block(block: bytes, front_end_headers: bool = False) -> ResponseHead:
     headers[:0] = [(name, single[name]) for name in (b"content-type", b"location") if name in single]
     lengths = [value for name, value in fields if name == b"content-length"]
     return ResponseHead(
-        _status(single),
+        _status(single, block),
         tuple(headers),
         lengths[-1] if lengths else None,
         local_redirect=location if is_local else None,
     )
 
 
-def _single_fields(fields: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+def _single_fields(fields: list[tuple[bytes, bytes]], block: bytes) -> dict[bytes, bytes]:
     """The fields of _SINGLE. Raises BadOutput for two that differ, and for a Transfer-Encoding."""
     single: dict[bytes, bytes] = {}
     for name, value in fields:
         if name in _SINGLE and single.setdefault(name, value) != value:
-            raise BadOutput(f"two differing {name.decode()} fields")
+            raise BadOutput(f"two differing {name.decode()} fields", offset=offset_of_last(block, name))
         if name == b"transfer-encoding":
-            raise BadOutput("Transfer-Encoding is the gateway's to set")
+            raise BadOutput("Transfer-Encoding is the gateway's to set", offset=offset_of_last(block, name))
     return single
+
+
+def _explain_missing(block: bytes) -> str:
+    """The error of a header block without any of _SINGLE, with the field names that are there."""
+    fields = [line.partition(b":") for line in block.split(b"\n")]
+    names = [quote(name) + ("" if value.strip() else " without a value") for name, _, value in fields[:_MAX_NAMED]]
+    more = f" and {len(fields) - _MAX_NAMED} more" if len(fields) > _MAX_NAMED else ""
+    return f"none of Content-Type, Location and Status is there, only {', '.join(names)}{more}"
 
 
 def _is_kept(name: bytes, *, front_end_headers: bool) -> bool:
@@ -168,26 +197,12 @@ def _is_kept(name: bytes, *, front_end_headers: bool) -> bool:
 _parse_usual_block = lru_cache(maxsize=1024)(parse_block)
 
 
-def _parse_line(line: bytes) -> tuple[bytes, bytes]:
-    line = line.removesuffix(b"\r")
-    name, colon, value = line.partition(b":")
-    if not colon:
-        if line.startswith(b"HTTP/"):
-            raise BadOutput("a status line: NPH output is not supported, print a Status field")
-        raise BadOutput(f"the line {line[:80]!r} has no colon")
-    if not _TOKEN.fullmatch(name):
-        raise BadOutput(f"{name[:80]!r} is not a field name")
-    value = value.strip(b" \t")
-    if _CONTROL.search(value):
-        raise BadOutput(f"the value of {name[:80].decode()} contains a control character")
-    return name.lower(), value
-
-
-def _status(single: dict[bytes, bytes]) -> int:
+def _status(single: dict[bytes, bytes], block: bytes) -> int:
     """The status code: the Status field's, else 302 for a Location, else 200 (RFC 3875 sections 6.2 and 6.3.3)."""
     if b"status" not in single:
         return 302 if b"location" in single else 200
     match = _STATUS.fullmatch(single[b"status"])
     if not match:
-        raise BadOutput(f"Status {single[b'status'][:40]!r} is not a code from 200 to 599")
+        what = f"Status {quote(single[b'status'])} is not a code from 200 to 599"
+        raise BadOutput(what, offset=offset_of_last(block, b"status"))
     return int(match[1])

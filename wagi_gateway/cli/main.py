@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 from collections.abc import Sequence
@@ -232,7 +233,8 @@ def run(
             entrypoint=entrypoint,
             argv=argv,
         )
-        with closing(load_once(request, setting_overrides(cache_dir, auth_file), load_site, settings_file)) as site:
+        load = functools.partial(load_site, has_source_lines=True)
+        with closing(load_once(request, setting_overrides(cache_dir, auth_file), load, settings_file)) as site:
             print_warnings(site.warnings)
             status = run_once(site, request, sys.stdout.buffer)
     raise typer.Exit(0 if status < 400 else status // 100)

@@ -116,13 +116,13 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     Console(highlight=False, width=None if sys.stdout.isatty() else 10_000).print(table)
 
 
-def load_site(file: ConfigFile) -> Site:
+def load_site(file: ConfigFile, *, has_source_lines: bool = False) -> Site:
     """Loads a site, with progress bars for pulls and compilations, or else lines of the log for long compilations.
 
-    Raises StartupError.
+    `has_source_lines` as in `site.load.load`. Raises StartupError.
     """
     if not _is_terminal():
-        return load(file)
+        return load(file, has_source_lines=has_source_lines)
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
@@ -135,7 +135,7 @@ def load_site(file: ConfigFile) -> Site:
             yield
             progress.remove_task(task)
 
-        return load(file, compiling, on_pull)
+        return load(file, compiling, on_pull, has_source_lines=has_source_lines)
 
 
 @contextmanager

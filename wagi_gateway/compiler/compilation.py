@@ -71,9 +71,18 @@ class Wait:
 class CompilerProcess:
     """Compiles modules in child processes of a fork server, which starts with the first module."""
 
-    def __init__(self, settings: CompilerConfig, cancelled: threading.Event, *, is_silent: bool = False) -> None:
-        """Setting `cancelled`, on any thread, ends a compilation. With `is_silent` the log reports no progress."""
+    def __init__(
+        self,
+        settings: CompilerConfig,
+        cancelled: threading.Event,
+        *,
+        is_silent: bool = False,
+        has_source_lines: bool = False,
+    ) -> None:
+        """Setting `cancelled`, on any thread, ends a compilation. With `is_silent` the log reports no progress.
+        Artefacts are for engines with `has_source_lines`, or for those without."""
         self._settings = settings
+        self._has_source_lines = has_source_lines
         self._cancelled = cancelled
         self._is_silent = is_silent
         self._channel: socket.socket | None = None
@@ -110,7 +119,7 @@ class CompilerProcess:
         with ExitStack() as pipes:
             module, to_module = (pipes.enter_context(end) for end in _pipe())
             output, to_output = (pipes.enter_context(end) for end in _pipe())
-            job = fork_server.Job(self._settings.time, self._settings.memory)
+            job = fork_server.Job(self._settings.time, self._settings.memory, self._has_source_lines)
             socket.send_fds(channel, [job.encode()], [module.fileno(), to_output.fileno()])
             module.close()
             to_output.close()

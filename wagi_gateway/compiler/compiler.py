@@ -25,7 +25,7 @@ from .bulk_operations import make_interruptible
 from .cache import ArtefactCache
 from .chunked_functions import CHUNK
 from .compilation import POLL_INTERVAL, CompilationFailed, CompilerProcess, Wait, one_line
-from .engine import MAX_WASM_STACK
+from .engine import MAX_WASM_STACK, create_plain_engine
 from .externs import Externs, FunctionType, MemoryType
 from .start_section import defer_start
 
@@ -86,8 +86,16 @@ class SerializedModule:
     own.
     """
 
-    def __init__(self, module: wasmtime.Module, define: Callable[[wasmtime.Engine], wasmtime.Linker]) -> None:
+    def __init__(
+        self,
+        module: wasmtime.Module,
+        define: Callable[[wasmtime.Engine], wasmtime.Linker],
+        *,
+        has_source_lines: bool = False,
+    ) -> None:
         """Raises OSError when descriptors or memory run out."""
+        self.has_source_lines = has_source_lines
+        """Whether the module was compiled for engines with source lines."""
         self._create_linker = define
         # A file is mapped and shared; bytes would be copied for each engine.
         self._file = os.memfd_create("module")
@@ -95,12 +103,16 @@ class SerializedModule:
         with open(self._file, "wb", closefd=False) as file:
             file.write(module.serialize())
 
+    def create_engine(self) -> wasmtime.Engine:
+        """Creates an engine for the module."""
+        return create_plain_engine(has_source_lines=self.has_source_lines)
+
     def module(self, engine: wasmtime.Engine) -> wasmtime.Module:
-        """The module for an engine that `create_plain_engine` made."""
+        """The module for an engine of `create_engine`."""
         return wasmtime.Module.deserialize_file(engine, f"/dev/fd/{self._file}")
 
     def instantiate(self, store: wasmtime.Store) -> wasmtime.Instance:
-        """Instantiates the module in a store whose engine `create_plain_engine` made. Raises WasmtimeError, Trap."""
+        """Instantiates the module in a store with an engine of `create_engine`. Raises WasmtimeError, Trap."""
         return self._create_linker(store.engine).instantiate(store, self.module(store.engine))
 
 
@@ -117,9 +129,11 @@ class Compiler:
         *,
         settings: CompilerConfig | None = None,
         cancelled: threading.Event | None = None,
+        has_source_lines: bool = False,
     ) -> None:
         """`on_compile` wraps each compilation, which the log reports else; modules that `previous`, of the same engine,
         has loaded are not loaded again. Setting `cancelled`, on any thread, ends a load with LoadCancelled.
+        `has_source_lines` is that of `engine`.
         """
         self.engine = engine
         self.warnings: list[str] = []
@@ -128,7 +142,13 @@ class Compiler:
         self._cache = cache
         self._on_compile = on_compile or (lambda _source: nullcontext())
         self._cancelled = cancelled or threading.Event()
-        self._process = CompilerProcess(settings or CompilerConfig(), self._cancelled, is_silent=on_compile is not None)
+        self._process = CompilerProcess(
+            settings or CompilerConfig(),
+            self._cancelled,
+            is_silent=on_compile is not None,
+            has_source_lines=has_source_lines,
+        )
+        self._has_source_lines = has_source_lines
         self._warm: dict[tuple[str, bool], WarmModule] = {}
         self._modules: dict[tuple[str, bool], wasmtime.Module] = previous._modules.copy() if previous else {}
         self._define_host = define_host
@@ -173,7 +193,11 @@ class Compiler:
             return None
         define_host = self._define_host
         try:
-            return SerializedModule(module, lambda engine: _create_linker(engine, define_host, has_files, names))
+            return SerializedModule(
+                module,
+                lambda engine: _create_linker(engine, define_host, has_files, names),
+                has_source_lines=self._has_source_lines,
+            )
         except OSError as error:
             raise _refuse(f"cannot be kept in memory: {error.strerror}") from None
 
@@ -201,6 +225,7 @@ class Compiler:
         if self._cache is None:
             return self._compiled(source, data)
         key = f"{source.digest}-{WASMTIME_VERSION}-{_SETTINGS_DIGEST}{'-start' if has_deferred_start else ''}"
+        key += "-lines" if self._has_source_lines else ""
         if module := self._cached(self._cache, key):
             return module
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import os
 from dataclasses import dataclass
 
 import wasmtime
@@ -13,6 +14,7 @@ MAX_WASM_STACK = 1024 * 1024
 """Bytes of a guest's stack."""
 INSTANCES_PER_GUEST = 3
 """A guest with volumes has two instances beside its own, and one table (`sandbox.adapter`)."""
+_BACKTRACE_DETAILS = "WASMTIME_BACKTRACE_DETAILS"
 _MEMORY_RESERVATION = (4 << 30) + (64 << 20)
 """Bytes of address space for a 32-bit memory with its guards."""
 
@@ -31,21 +33,27 @@ class EngineSettings:
     """Tables of one instance."""
     table_elements: int
     """Elements of one table."""
+    has_source_lines: bool = False
+    """As `has_source_lines` of `create_plain_engine`."""
 
 
-def create_plain_engine() -> wasmtime.Engine:
-    """Creates an engine that allocates each instance on demand."""
-    return wasmtime.Engine(_configure())
+def create_plain_engine(*, has_source_lines: bool = False) -> wasmtime.Engine:
+    """Creates an engine that allocates each instance on demand.
+
+    With `has_source_lines` the backtrace of a trap has files, lines and columns, of modules with DWARF. An artefact is
+    for engines with `has_source_lines`, or for those without.
+    """
+    return wasmtime.Engine(_configure(has_source_lines=has_source_lines))
 
 
 def create_engine(settings: EngineSettings) -> tuple[wasmtime.Engine, str | None]:
     """Creates an engine with a pool of instances, or else one without, and a warning."""
     if warning := abi.warning():
-        return create_plain_engine(), warning
+        return create_plain_engine(has_source_lines=settings.has_source_lines), warning
     if reason := _pool_refused(settings):
         warning = f"sandboxes are allocated one by one, which is slower: {reason}; lower concurrency in [server]"
-        return create_plain_engine(), warning
-    config = _configure()
+        return create_plain_engine(has_source_lines=settings.has_source_lines), warning
+    config = _configure(has_source_lines=settings.has_source_lines)
     _set_pool(config, settings)
     return wasmtime.Engine(config), None
 
@@ -62,7 +70,8 @@ def _pool_refused(settings: EngineSettings) -> str | None:
     return None
 
 
-def _configure() -> wasmtime.Config:
+def _configure(*, has_source_lines: bool) -> wasmtime.Config:
+    _set_backtrace_details(has_source_lines)
     config = wasmtime.Config()
     config.epoch_interruption = True
     config.max_wasm_stack = MAX_WASM_STACK
@@ -70,6 +79,20 @@ def _configure() -> wasmtime.Config:
     # A guest's wait on shared memory cannot be interrupted.
     config.shared_memory = False
     return config
+
+
+def _set_backtrace_details(has_source_lines: bool) -> None:
+    """Sets the variable that wasmtime reads for each new configuration: its C API has no function for this setting.
+
+    The variable stays as it is set, because another thread may create an engine at the same time.
+    """
+    wanted = "1" if has_source_lines else None
+    if os.environ.get(_BACKTRACE_DETAILS) == wanted:
+        return
+    if wanted:
+        os.environ[_BACKTRACE_DETAILS] = wanted
+    else:
+        del os.environ[_BACKTRACE_DETAILS]
 
 
 def _set_pool(config: wasmtime.Config, settings: EngineSettings) -> None:

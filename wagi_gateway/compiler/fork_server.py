@@ -20,7 +20,7 @@ import wasmtime
 
 from .bulk_operations import make_interruptible
 from .engine import create_plain_engine
-from .name_section import without_long_names
+from .name_section import bound_names
 
 REFUSED, OUT_OF_MEMORY, FAILED = 1, 2, 3
 """Exit codes of a child process: wasmtime refuses the module; RLIMIT_DATA is reached; any other error. After each of
@@ -32,31 +32,33 @@ _PR_SET_PDEATHSIG = 1  # prctl.h
 
 
 class Job(NamedTuple):
-    """The bounds of one compilation."""
+    """The bounds of one compilation, and the engine it is for."""
 
     time: float
     """Seconds of wall time."""
     memory: int
     """Bytes of data."""
+    has_source_lines: bool = False
+    """Whether the artefact is for engines with `has_source_lines` (`compiler.engine`)."""
 
     def encode(self) -> bytes:
         """The request on the socket."""
-        return f"{self.time} {self.memory}".encode()
+        return f"{self.time} {self.memory} {self.has_source_lines:d}".encode()
 
     @classmethod
     def decode(cls, request: bytes) -> Job:
         """The job of a request."""
-        time, memory = request.split()
-        return cls(float(time), int(memory))
+        time, memory, has_source_lines = request.split()
+        return cls(float(time), int(memory), has_source_lines == b"1")
 
 
-def compile_module(data: bytes) -> bytearray:
+def compile_module(data: bytes, *, has_source_lines: bool = False) -> bytearray:
     """The artefact of a module in the binary format. Raises WasmtimeError.
 
     Called in a child process with bounds on time and memory: the only place where wasmtime reads a module's code.
     """
-    data = without_long_names(make_interruptible(data).data)
-    return wasmtime.Module(create_plain_engine(), data).serialize()
+    data = bound_names(make_interruptible(data).data)
+    return wasmtime.Module(create_plain_engine(has_source_lines=has_source_lines), data).serialize()
 
 
 def main() -> None:
@@ -110,7 +112,7 @@ def _compile(job: Job, server: int, module: int, output: int) -> NoReturn:
         _bound(job, server)
         with open(module, "rb") as file:
             data = file.read()
-        artefact = compile_module(data)
+        artefact = compile_module(data, has_source_lines=job.has_source_lines)
         with open(output, "wb", closefd=False) as file:
             file.write(artefact)
         code = 0

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from ..cgi.request import RequestHead
 from ..cgi.response import HeaderBlock, ResponseHead
-from ..errors import AtCapacity, BadOutput, ClientDisconnect, GuestFailed, GuestTimeout
+from ..errors import AtCapacity, BadOutput, ClientDisconnect, GuestFailed, GuestTimeout, RequestError
 from ..http.reply import Reply
 from ..http.spool import Spool, SpoolBudget
 from ..sandbox.guest import Guest
@@ -70,9 +70,13 @@ class Delivery:
         while data := await guest.read():
             if head := block.feed(data):
                 return head, block.rest
-        self._raise_if_ended_badly()
-        if guest.failure():
-            raise GuestFailed(f"{guest.failure()} before its header block was complete")
+        try:
+            self._raise_if_ended_badly()
+            if guest.failure():
+                raise GuestFailed(f"{guest.failure()} before its header block was complete")
+        except RequestError as error:
+            error.output = block.incomplete
+            raise
         block.close()
         raise BadOutput("the output has no header block")
 

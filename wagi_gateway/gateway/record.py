@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from ..cgi.request import Authority, RequestHead
 from ..cgi.trace import find_trace
-from ..errors import RequestError
+from ..errors import RefusedOutput, RequestError
 from ..http.reply import Reply
 from ..observe.access_log import has_access_log, log_access
+from ..observe.diagnosis import Diagnosis
 from ..observe.worker_metrics import NO_ROUTE, GuestEvent, RequestEvent
 from ..outbound.client import OnBegin
 from ..sandbox.guest import Guest
@@ -34,6 +35,7 @@ class RequestRecord:
         "_failure",
         "_is_serious",
         "_metrics",
+        "_output",
         "_query_logged",
         "_request",
         "_seconds",
@@ -58,6 +60,7 @@ class RequestRecord:
         """The status to log when no response began."""
         self._failure: str | None = None
         """The error that ended the request, in the words of the log."""
+        self._output: RefusedOutput | None = None
         self._is_serious = True
         """Whether a failure concerns the operator and gets a warning, even without an access log."""
         self.authority: Authority | None = None
@@ -72,6 +75,7 @@ class RequestRecord:
 
     def set_error(self, error: RequestError, *, is_started: bool) -> None:
         """Records the error that ended the request, before or after its response `is_started`."""
+        self._output = error.output
         self._is_serious = error.status >= 500
         self._failure = f"{error.status}: {error}" if self._is_serious and not is_started else str(error)
         if self._metrics and error.limit:
@@ -112,19 +116,31 @@ class RequestRecord:
         """Logs a warning with the request's route and id."""
         logger.warning("%s", message, extra={"fields": {"route": self.route, "id": self._request.request_id}})
 
+    def _warn_of_failure(self, failure: str, guest: Guest | None) -> None:
+        """Logs a failure; refused output, which may hold personal data, at level debug alone."""
+        frames = guest.outcome.frames if guest and guest.outcome else ()
+        diagnosis = Diagnosis(frames, self._output)
+        fields = {"route": self.route, "id": self._request.request_id}
+        logger.warning("%s", failure, extra={"fields": fields, "diagnosis": diagnosis})
+        if self._output:
+            offset, text = self._output.offset, self._output.beginning.decode("utf-8", "backslashreplace")
+            logger.debug("the output, which is no response from byte %d on: %s", offset, text, extra={"fields": fields})
+
     def finish(self, reply: Reply, guest: Guest | None) -> None:
         """Writes the access log line and the metrics event, and ends the span. `guest` is the last guest, if any ran.
 
         A failure becomes a warning if it concerns the operator, else the reason in the access log line.
         """
         failure = self._failure or (guest.failure() if guest else None)
+        if failure and guest:
+            failure += guest.circumstances()
         has_left = self._failure is None and guest and guest.stop_reason == "disconnect"
         is_serious = self._is_serious and not has_left
         is_cut_off = failure and reply.is_started and not reply.is_ended
         if is_cut_off:
             failure = f"{failure}; the response was cut off"
         if failure and is_serious:
-            self.warn(failure)
+            self._warn_of_failure(failure, guest)
         status = reply.status or self._unanswered
         if self._metrics:
             self._metrics.requests.append(RequestEvent(self.config_route, status, self._seconds, reply.size))

@@ -128,7 +128,9 @@ class _MessageFormatter(logging.Formatter):
         origin = "" if record.name == GUEST else f"{record.levelname.lower()}: "
         fields = _fields(record)
         outcome = fields.get("reason") or fields.get("status")
-        return origin + escape(record.getMessage() + (f": {outcome}" if outcome else ""))
+        line = origin + escape(record.getMessage() + (f": {outcome}" if outcome else ""))
+        diagnosis = getattr(record, "diagnosis", None)
+        return "\n    ".join([line, *map(escape, diagnosis.lines())]) if diagnosis else line
 
 
 class TextFormatter(logging.Formatter):

@@ -19,11 +19,12 @@ from weakref import WeakKeyDictionary
 import wasmtime
 from wasmtime import _bindings
 
+from . import backtrace
 from .adapter import FILES_GLOBAL, adapter_text, shim_exports, shim_linker, shim_text
 from .context import ExecutionContext, Unwind, current
 from .host import HostFunction, HostImport, call
 from .inline import TIME_SLICE_EPOCHS
-from .invocation import Invocation, Outcome
+from .invocation import End, Invocation, Outcome
 from .memory import Memory
 
 _FAST = 0.001
@@ -87,12 +88,12 @@ _define_func = _bind(
 _Callback = ctypes.CFUNCTYPE(_P, _P, _P, _P, c_size_t)
 
 _error_new = _bind(_keep_gil, "wasmtime_error_new", _P, c_char_p)
-_error_message = _bind(_keep_gil, "wasmtime_error_message", None, _P, _P)
+_error_message = _bind(_release_gil, "wasmtime_error_message", None, _P, _P)
 _error_delete = _bind(_keep_gil, "wasmtime_error_delete", None, _P)
 _trap_new_code = _bind(_keep_gil, "wasmtime_trap_new_code", _P, c_uint8)
 _TRAP_INTERRUPT = 10
 """The trap of an epoch. A trap with a message would come back as an error."""
-_trap_message = _bind(_keep_gil, "wasm_trap_message", None, _P, _P)
+_trap_message = _bind(_release_gil, "wasm_trap_message", None, _P, _P)
 _trap_delete = _bind(_keep_gil, "wasm_trap_delete", None, _P)
 
 _EpochCallback = ctypes.CFUNCTYPE(c_size_t, _P, _P, POINTER(c_uint64), POINTER(c_uint8))
@@ -134,8 +135,8 @@ def run(engine: wasmtime.Engine, context: ExecutionContext) -> Outcome:
     is_short = memory > invocation.limits.memory // 2
     kind, code, message = ended[:3]
     if context.stop_reason is not None and kind != "exit":
-        return Outcome("stopped", code, context.stop_reason, seconds, is_short)
-    return Outcome(kind, code, message, seconds, is_short)
+        return Outcome("stopped", code, context.stop_reason, seconds, is_short, memory, ended.frames)
+    return Outcome(kind, code, message, seconds, is_short, memory, ended.frames)
 
 
 def _limit(store: int, store_context: int, context: ExecutionContext) -> None:
@@ -265,12 +266,16 @@ def _outcome(context: ExecutionContext, error: int | None, trap: c_void_p) -> Ou
         message = _bindings.wasm_byte_vec_t()
         _trap_message(trap, byref(message))
         _trap_delete(trap)
-        ended = Outcome("trap", 0, _take_text(message))
+        kind: End = "trap"
+        text = _take_text(message)
     elif error:
-        ended = Outcome("failed", 0, _take_error(error))
+        kind, text = "failed", _take_error(error)
     else:
         return None
-    return ended if context.exit_code is None else Outcome("exit", context.exit_code)
+    if context.exit_code is not None:
+        return Outcome("exit", context.exit_code)
+    cause, frames = backtrace.parse(text)
+    return Outcome(kind, 0, cause, frames=frames)
 
 
 def _take_error(error: int) -> str:

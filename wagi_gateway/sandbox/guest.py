@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Literal
 
+from . import backtrace
 from .context import ExecutionContext
 from .invocation import Invocation, Outcome, StopReason
 from .streams import CAPACITY
@@ -13,6 +14,8 @@ from .streams import CAPACITY
 GRACE = 0.005
 """Seconds after which a guest's output is read while the guest runs. Most guests end earlier: one read is enough."""
 _NEARLY_FULL = CAPACITY // 2
+_MANY_BYTES = 16 * 2**20
+"""Least `limits.memory` that is shown in MiB."""
 Executor = Literal["inline", "restarted", "thread"]
 _STOPPED: dict[StopReason, str] = {
     "time": "the guest ran into limits.time ({limits.time:g} s)",
@@ -25,6 +28,17 @@ _STOPPED: dict[StopReason, str] = {
 
 def _nothing(*_: object) -> None:
     pass
+
+
+def _describe_memory(used: int, limit: int) -> str:
+    """The memory in use at the guest's end; nothing if the guest can hardly have met its limit.
+
+    An allocator that doubles its memory is refused with a third of the limit in use.
+    """
+    if used < limit // 4:
+        return ""
+    unit, shift = ("MiB", 20) if limit >= _MANY_BYTES else ("KiB", 10)
+    return f"{used >> shift} of {limit >> shift} {unit} of memory were in use (limits.memory)"
 
 
 class Guest:
@@ -106,7 +120,16 @@ class Guest:
             return None
         if self.outcome.kind == "exit":
             return f"the guest exited with code {self.outcome.code}"
-        return f"{self.outcome.kind}: {self.outcome.trap}"
+        return f"{self.outcome.kind}: {self.outcome.message}"
+
+    def circumstances(self) -> str:
+        """Returns what the log adds to the failure of a guest that has ended: the functions in which a trap or
+        `limits.time` ended the guest, and its memory if much of `limits.memory` was in use."""
+        if self.outcome is None or self.stop_reason not in (None, "time"):
+            return ""
+        where = backtrace.describe(self.outcome.frames)
+        memory = _describe_memory(self.outcome.memory, self.invocation.limits.memory)
+        return "".join(f"; {text}" for text in (where, memory) if text)
 
     async def read(self) -> bytes:
         """Returns the next piece of standard output; empty at its end."""

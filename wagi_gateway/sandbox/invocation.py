@@ -11,6 +11,7 @@ from ..cgi.environ import Environ
 from ..compiler.compiler import WarmModule
 from ..config.settings import Limits
 from ..outbound.session import OutboundSession
+from .backtrace import Frame
 
 StopReason = Literal["time", "stdout", "disconnect", "shutdown", "descriptors"]
 End = Literal["exit", "trap", "stopped", "failed", "starved"]
@@ -64,8 +65,8 @@ def _entrypoints(start: bytes | None, is_reactor: bool, entrypoint: bytes | None
 class Outcome(NamedTuple):
     """How a guest ended.
 
-    `exit` with the guest's exit code, `trap` with wasmtime's message, `stopped` with the StopReason, `failed` where the
-    guest could not be run, or `starved` where the system lacked a resource that the guest needs.
+    `exit` with the guest's exit code, `trap` with its cause in wasmtime's words, `stopped` with the StopReason,
+    `failed` where the guest could not be run, or `starved` where the system lacked a resource that the guest needs.
     """
 
     kind: End
@@ -77,11 +78,15 @@ class Outcome(NamedTuple):
     """Whether the guest failed with more than half of `limits.memory` in use. wasmtime does not report a refused
     `memory.grow`; most allocators double their memory, so a guest that fails beyond the half has most likely been
     refused."""
+    memory: int = 0
+    """Bytes of memory in use at the end of a failed guest."""
+    frames: tuple[Frame, ...] = ()
+    """The functions that were running when a trap or the gateway ended the guest, the innermost first."""
 
     @property
     def trap(self) -> str:
-        """The trap's message without the backtrace around it."""
-        return self.message.rpartition("Caused by:")[2].strip().removeprefix("wasm trap: ") or self.message
+        """The kind of trap: the message without the address of a memory fault."""
+        return self.message.partition(" (")[0]
 
     @property
     def was_interrupted(self) -> bool:

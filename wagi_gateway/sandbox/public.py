@@ -16,10 +16,11 @@ import wasmtime
 
 from ..compiler.compiler import SerializedModule
 from ..compiler.engine import create_plain_engine
+from . import backtrace
 from .adapter import FILES_GLOBAL, adapter_text, shim_linker, shim_text
 from .context import ExecutionContext, Unwind, current
 from .host import HostImport, call
-from .invocation import Invocation, Outcome
+from .invocation import End, Invocation, Outcome
 from .memory import Memory
 
 _UNSIGNED, _UNSIGNED_LONG = 0xFFFFFFFF, 0xFFFFFFFF_FFFFFFFF
@@ -51,19 +52,22 @@ def run(_engine: wasmtime.Engine, context: ExecutionContext) -> Outcome:
     context.end()
     is_short = memory > context.invocation.limits.memory // 2
     if context.stop_reason is not None and ended.kind != "exit":
-        return Outcome("stopped", ended.code, context.stop_reason, seconds, is_short)
-    return Outcome(ended.kind, ended.code, ended.message, seconds, is_short)
+        return Outcome("stopped", ended.code, context.stop_reason, seconds, is_short, memory, ended.frames)
+    return Outcome(ended.kind, ended.code, ended.message, seconds, is_short, memory, ended.frames)
 
 
 def _run_in_store(context: ExecutionContext) -> tuple[Outcome, int]:
     """Runs the guest; returns its end, and the bytes of memory of a failed guest."""
     invocation = context.invocation
+    serialized = invocation.module.serialized
     try:
-        with wasmtime.Store(create_plain_engine()) as store:
+        if serialized is None:
+            raise wasmtime.WasmtimeError("the module was loaded for the C API backend")
+        with wasmtime.Store(serialized.create_engine()) as store:
             _limit(store, invocation)
             _configure_wasi(store, invocation)
             _running[context] = store.engine
-            return _run(store, context)
+            return _run(store, context, serialized)
     except Exception as error:  # noqa: BLE001 - another release may raise other exceptions
         return _outcome(context, error), 0
     finally:
@@ -75,9 +79,11 @@ def _outcome(context: ExecutionContext, error: Exception) -> Outcome:
     error.__traceback__ = None
     if context.exit_code is not None:
         return Outcome("exit", context.exit_code)
+    kind: End = "starved" if isinstance(error, _Starved) else "failed"
     if isinstance(error, wasmtime.Trap):
-        return Outcome("trap", 0, error.message)
-    return Outcome("starved" if isinstance(error, _Starved) else "failed", 0, str(error))
+        kind = "trap"
+    cause, frames = backtrace.parse(str(error))
+    return Outcome(kind, 0, cause, frames=frames)
 
 
 def _limit(store: wasmtime.Store, invocation: Invocation) -> None:
@@ -106,17 +112,13 @@ def _configure_wasi(store: wasmtime.Store, invocation: Invocation) -> None:
             raise _Starved(str(error)) from None
 
 
-def _run(store: wasmtime.Store, context: ExecutionContext) -> tuple[Outcome, int]:
+def _run(store: wasmtime.Store, context: ExecutionContext, serialized: SerializedModule) -> tuple[Outcome, int]:
     """Instantiates the module and calls the entrypoints; returns the end, and the bytes of memory of a failed guest.
 
     Raises wasmtime's exception where the module cannot be instantiated.
     """
-    invocation = context.invocation
-    module = invocation.module
-    if module.serialized is None:
-        raise wasmtime.WasmtimeError("the module was loaded for the C API backend")
-    exports = _instantiate(store, context, module.serialized).exports(store)
-    for name in invocation.entrypoints:
+    exports = _instantiate(store, context, serialized).exports(store)
+    for name in context.invocation.entrypoints:
         function = exports.get(name.decode())
         if not isinstance(function, wasmtime.Func):
             raise wasmtime.WasmtimeError(f"there is no export {name.decode()}")
@@ -134,7 +136,8 @@ def _instantiate(store: wasmtime.Store, context: ExecutionContext, serialized: S
     module = context.invocation.module
     if module.instance_pre:
         return serialized.instantiate(store)
-    shim_module, adapter_module = (wasmtime.Module.deserialize(store.engine, text) for text in _serialized_files())
+    around = _serialized_files(has_source_lines=serialized.has_source_lines)
+    shim_module, adapter_module = (wasmtime.Module.deserialize(store.engine, data) for data in around)
     shim = shim_linker(store.engine, define).instantiate(store, shim_module).exports(store)
     imports = [shim[" ".join(wanted)] for wanted in module.import_names]
     guest = wasmtime.Instance(store, serialized.module(store.engine), imports)
@@ -146,8 +149,8 @@ def _instantiate(store: wasmtime.Store, context: ExecutionContext, serialized: S
 
 
 @cache
-def _serialized_files() -> tuple[bytearray, bytearray]:
-    engine = create_plain_engine()
+def _serialized_files(*, has_source_lines: bool) -> tuple[bytearray, bytearray]:
+    engine = create_plain_engine(has_source_lines=has_source_lines)
     shim, adapter = (wasmtime.Module(engine, text).serialize() for text in (shim_text(), adapter_text()))
     return shim, adapter
 

@@ -42,16 +42,28 @@ def load(
     *,
     previous: Site | None = None,
     cancelled: threading.Event | None = None,
+    has_source_lines: bool = False,
 ) -> Site:
     """Loads a site. Raises StartupError with every problem of the configuration, of its modules and directories.
 
     `previous` is the site to replace: engine, modules and temporary directories that are the same are reused. Setting
     `cancelled`, on any thread, ends a compilation and the load with LoadCancelled.
+
+    With `has_source_lines` the frames of a trap have files, lines and columns, of modules with DWARF: for an author,
+    not for an operator's log. A reload keeps the choice.
     """
     config = file.config
     findings = Findings(str(file.path), list(file.problems), list(file.warnings))
     directory, logs = cache_directory(file), log_directory(file)
-    loader = ModuleLoader(config, directory, findings, on_compile, previous.loader if previous else None, cancelled)
+    loader = ModuleLoader(
+        config,
+        directory,
+        findings,
+        on_compile,
+        previous.loader if previous else None,
+        cancelled,
+        has_source_lines=has_source_lines,
+    )
     uses_cache = loader.cache is not None or any(is_image(module.module) for module in config.module)
     cache = directory if uses_cache else None
     sources = ModuleSources(config, file.base, directory, on_pull)

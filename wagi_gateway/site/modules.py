@@ -35,9 +35,15 @@ class ModuleLoader:
         on_compile: OnCompile | None = None,
         previous: ModuleLoader | None = None,
         cancelled: threading.Event | None = None,
+        *,
+        has_source_lines: bool = False,
     ) -> None:
-        """Engine and modules of `previous` are reused if the engine's settings are equal. `cancelled` ends a load."""
-        self.settings = _engine_settings(config)
+        """Engine and modules of `previous` are reused if the engine's settings are equal. `cancelled` ends a load.
+
+        With `has_source_lines`, which a reload keeps, the frames of a trap have files, lines and columns.
+        """
+        has_source_lines = previous.settings.has_source_lines if previous else has_source_lines
+        self.settings: EngineSettings = _engine_settings(config, has_source_lines=has_source_lines)
         if previous and previous.settings != self.settings:
             previous = None
         engine, warning = (previous.engine, previous.warning) if previous else create_engine(self.settings)
@@ -54,6 +60,7 @@ class ModuleLoader:
             previous.compiler if previous else None,
             settings=config.compiler,
             cancelled=cancelled,
+            has_source_lines=has_source_lines,
         )
         self._checked: set[tuple[str, Limits]] = set()
         """Digests of modules, and the limits under which they instantiate."""
@@ -98,7 +105,7 @@ def _define_host(linker: wasmtime.Linker, has_files: bool, names: Collection[tup
             define(linker, host)
 
 
-def _engine_settings(config: Config) -> EngineSettings:
+def _engine_settings(config: Config, *, has_source_lines: bool) -> EngineSettings:
     limits = [config.limits, *(module.limits for module in config.module)]
     return EngineSettings(
         slots=config.server.concurrency + 1,  # one for `check_instantiates` while all others run
@@ -106,6 +113,7 @@ def _engine_settings(config: Config) -> EngineSettings:
         memories=max(limit.memories for limit in limits),
         tables=max(limit.tables for limit in limits),
         table_elements=max(limit.table_elements for limit in limits),
+        has_source_lines=has_source_lines,
     )
 
 
@@ -163,7 +171,7 @@ def _run(engine: wasmtime.Engine, invocation: Invocation) -> _Output:
                     guest.stop("stdout")
             failure = guest.failure()
             guest.release()
-            return _Output(output, failure)
+            return _Output(output, failure and failure + guest.circumstances())
 
     # In a thread, because the caller's may run an event loop: that of a server that reloads.
     with ThreadPoolExecutor(1) as thread:
