@@ -29,6 +29,7 @@ ORDER = (
     ("app",),
     ("__init__",),
     ("server",),
+    ("dev",),
     ("cli",),
     ("__main__",),
 )

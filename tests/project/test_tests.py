@@ -17,7 +17,9 @@ CANARIES = "_internals"
 COVERED_ELSEWHERE: dict[str, str] = {
     "__init__": "project/test_public_face.py",
     "__main__": "cli/test_main.py starts every command by it",
+    "cli/dev": "system/dev/test_dev.py",
     "compiler/chunked_functions": "compiler/test_bulk_operations.py, in rewritten modules",
+    "dev/server": "system/dev/test_dev.py",
     "sandbox/capi": "sandbox/test_sandbox.py, on the hot path",
     "sandbox/public": "sandbox/test_sandbox.py, on the public path",
     "server/serve": "system/test_start_and_stop.py",

@@ -26,6 +26,7 @@ from ..server import serve as server
 from ..version import __version__
 from . import registry as cli_registry
 from . import standard_streams
+from .dev import dev
 from .run import RunRequest, load_once, run_once
 from .terminal import (
     AuthFile,
@@ -258,6 +259,7 @@ def convert(
     print(write_toml(tables, [f"container {name}" for name in file.containers]), end="")
 
 
+app.command()(dev)
 app.command()(cli_registry.pull)
 app.command()(cli_registry.push)
 app.command()(cli_registry.inspect)
