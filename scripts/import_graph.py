@@ -31,6 +31,7 @@ ORDER = (
     ("__init__",),
     ("server",),
     ("scaffold", "doctor"),
+    ("dev",),
     ("cli",),
     ("__main__",),
 )

@@ -48,7 +48,16 @@ def create_app(
     if isinstance(config, ConfigFile):
         read = read or functools.partial(read_config, config.path, None, config.settings)
         config = load(config)
-    gateway = Gateway(config, metrics, may_notice)
+    return application(Gateway(config, metrics, may_notice), read or _cannot_read, on_reload, metrics)
+
+
+def application(
+    gateway: Gateway,
+    read: Read,
+    on_reload: OnReload = lambda _site, _error: None,
+    metrics: WorkerMetrics | None = None,
+) -> Application:
+    """The application of a gateway; the arguments are those of `create_app`."""
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -66,7 +75,7 @@ def create_app(
 
     # ASGI applications rather than functions: Route lets those answer every method, as WAGI's health check does.
     routes = [Route("/healthz", PlainTextResponse("OK")), Route("/readyz", _Readiness(gateway))]
-    return Application(gateway, routes, lifespan, Reloader(gateway, read or _cannot_read, on_reload))
+    return Application(gateway, routes, lifespan, Reloader(gateway, read, on_reload))
 
 
 def _cannot_read() -> ConfigFile:

@@ -30,13 +30,13 @@ LIBRARIES = {
     "pydantic_core": ("config", "sources.oci"),
     "requests": ("sources.oci",),
     "rich": ("cli", "observe"),
-    "starlette": ("http", "gateway", "app", "server"),
+    "starlette": ("http", "gateway", "app", "server", "dev"),
     "tomlkit": ("config.pod",),
     "typer": ("cli",),
     "urllib3": ("sources.oci",),
-    "uvicorn": ("server",),
+    "uvicorn": ("server", "dev"),
     "wasmtime": ("compiler", "sandbox", "site"),
-    "watchfiles": ("server",),
+    "watchfiles": ("server", "dev"),
     "yaml": ("config.pod",),
 }
 """The rooms that import a library."""

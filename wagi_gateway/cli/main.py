@@ -15,6 +15,7 @@ from . import registry as cli_registry
 from . import standard_streams
 from .build import build
 from .check import check
+from .dev import dev
 from .doctor import doctor
 from .new import add, new
 from .run import run
@@ -205,6 +206,7 @@ app.command()(new)
 app.command()(add)
 app.command()(build)
 app.command()(doctor)
+app.command()(dev)
 app.command()(cli_registry.pull)
 app.command()(cli_registry.push)
 app.command()(cli_registry.inspect)

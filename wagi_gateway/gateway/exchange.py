@@ -93,8 +93,11 @@ class Exchange:
     def _finish_if_over(self) -> None:
         """Leaves the generation and finishes the record, once the response is sent and the last guest has ended."""
         if self._is_done_answering and (self._guest is None or self._guest.outcome):
-            self._generation.leave()
-            self._record.finish(self._reply, self._guest)
+            self._finish()
+
+    def _finish(self) -> None:
+        self._generation.leave()
+        self._record.finish(self._reply, self._guest)
 
     async def _handle_error(self, error: RequestError) -> None:
         """Records the error, and sends its response unless another response has begun or the client disconnects."""
@@ -194,13 +197,15 @@ class Exchange:
             resources.end()
             raise
         try:
-            budget = self._generation.budget
-            return await Delivery(guest, endpoint, self._request, self._reply, budget, self._record.warn).respond()
+            return await self._delivery(guest, endpoint).respond()
         finally:
             guest.release()
             if self._watch:
                 self._watch.cancel()
                 self._watch = None
+
+    def _delivery(self, guest: Guest, endpoint: Endpoint) -> Delivery:
+        return Delivery(guest, endpoint, self._request, self._reply, self._generation.budget, self._record.warn)
 
     async def _read_body(self, resources: GuestResources, endpoint: Endpoint) -> Spool:
         """Reads the request body into a spool of `resources`."""

@@ -153,7 +153,11 @@ class Gateway:
         if not self._has_noticed_proxy and b"x-forwarded-for" in request.fields:
             self._notice_proxy(request, trusted)
         request = apply_forwarded(request, trusted)
-        await Exchange(generation, request, receive, Reply(request, send)).answer()
+        await self.exchange(generation, request, receive, send).answer()
+
+    def exchange(self, generation: Generation, request: RequestHead, receive: Receive, send: Send) -> Exchange:
+        """The exchange that answers a request."""
+        return Exchange(generation, request, receive, Reply(request, send))
 
     def _notice_proxy(self, request: RequestHead, trusted: tuple[Proxies, ...]) -> None:
         """Warns once of a reverse proxy that `server.trusted_proxies` does not name."""

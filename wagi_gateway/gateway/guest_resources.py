@@ -6,7 +6,7 @@ from ..http.spool import Spool
 from ..observe.access_log import log_call
 from ..observe.guest_log import GuestLog
 from ..observe.worker_metrics import WorkerMetrics
-from ..outbound.client import Call, OnBegin
+from ..outbound.client import Call, OnBegin, OnCallEnd
 from ..outbound.session import OutboundSession
 from ..site.site import Endpoint
 from .admission import ModuleLimit
@@ -18,11 +18,13 @@ class GuestResources:
     Each is created on first use, because most guests have no body, make no call and write no standard error.
     """
 
-    __slots__ = ("_log", "_module_limit", "_origin", "_outbound", "body")
+    __slots__ = ("_log", "_module_limit", "_origin", "_outbound", "body", "on_call_end")
 
     def __init__(self, pattern: str, request_id: str) -> None:
         """`pattern` is the matched route's; both appear in log lines."""
         self.body: Spool | None = None
+        self.on_call_end: OnCallEnd | None = None
+        """Called with each finished outbound call, on the guest's thread; set before `open_outbound`."""
         self._origin = (pattern, request_id)
         self._module_limit: ModuleLimit | None = None
         self._outbound: OutboundSession | None = None
@@ -41,6 +43,7 @@ class GuestResources:
         """
         if endpoint.outbound:
             origin, counts = self._origin, metrics and metrics.route(endpoint.config.route)
+            also = self.on_call_end
 
             # A reference to `self` would be a cycle, which only the garbage collector frees, seldom: until then a
             # replaced site would stay in memory.
@@ -48,6 +51,8 @@ class GuestResources:
                 log_call(*origin, call)
                 if counts:
                     counts.count_call(call)
+                if also:
+                    also(call)
 
             self._outbound = OutboundSession(endpoint.outbound, on_call_end, on_begin)
         return self._outbound

@@ -138,8 +138,8 @@ def run(engine: wasmtime.Engine, context: ExecutionContext) -> Outcome:
         (_store_delete_keeping_gil if seconds < _FAST else _store_delete)(store)
         current.context = context.memory = None
         context.end()
-    is_short = memory > invocation.limits.memory // 2
     kind, code, message = ended[:3]
+    is_short = memory > invocation.limits.memory // 2 and (kind != "exit" or code != 0)
     if context.stop_reason is not None and kind != "exit":
         return Outcome("stopped", code, context.stop_reason, seconds, is_short, memory, ended.frames)
     return Outcome(kind, code, message, seconds, is_short, memory, ended.frames)
@@ -176,7 +176,8 @@ def _configure_wasi(context: int, invocation: Invocation) -> Outcome | None:
 
 
 def _run(engine: wasmtime.Engine, store_context: int, context: ExecutionContext) -> tuple[Outcome, int]:
-    """Instantiates the module and calls the entrypoints; returns the end, and the bytes of memory of a failed guest."""
+    """Instantiates the module and calls the entrypoints; returns the end, and the bytes of memory: 0 for a guest that
+    has not failed, without `measures_memory`."""
     invocation = context.invocation
     instance, trap = _bindings.wasmtime_instance_t(), _P()
     if pre := invocation.module.instance_pre:
@@ -191,8 +192,10 @@ def _run(engine: wasmtime.Engine, store_context: int, context: ExecutionContext)
             return Outcome("failed", 0, f"there is no export {name.decode()}"), 0
         error = _call(store_context, byref(extern, _EXTERN_OFFSET), None, 0, byref(trap))
         if ended := _outcome(context, error, trap):
-            has_failed = ended.kind != "exit" or ended.code != 0
-            return ended, _size_of_memory(store_context, instance) if has_failed else 0
+            is_measured = ended.kind != "exit" or ended.code != 0 or invocation.measures_memory
+            return ended, _size_of_memory(store_context, instance) if is_measured else 0
+    if invocation.measures_memory:
+        return Outcome("exit"), _size_of_memory(store_context, instance)
     return _RETURNED
 
 

@@ -49,6 +49,8 @@ class Invocation:
     """Called on the event loop with each piece of standard error."""
     outbound: OutboundSession | None = None
     """The outbound calls of the request; None denies every call."""
+    measures_memory: bool = False
+    """Whether the outcome has the memory of every guest, and not of a failed one alone."""
 
     @property
     def entrypoints(self) -> tuple[bytes, ...]:
@@ -79,7 +81,7 @@ class Outcome(NamedTuple):
     `memory.grow`; most allocators double their memory, so a guest that fails beyond the half has most likely been
     refused."""
     memory: int = 0
-    """Bytes of memory in use at the end of a failed guest."""
+    """Bytes of memory in use at the end of a failed guest, or with `measures_memory`."""
     frames: tuple[Frame, ...] = ()
     """The functions that were running when a trap or the gateway ended the guest, the innermost first."""
 

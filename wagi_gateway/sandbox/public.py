@@ -50,14 +50,15 @@ def run(_engine: wasmtime.Engine, context: ExecutionContext) -> Outcome:
     seconds = (time.monotonic_ns() - context.started_ns) / 1e9
     current.context = context.memory = None
     context.end()
-    is_short = memory > context.invocation.limits.memory // 2
+    has_failed = ended.kind != "exit" or ended.code != 0
+    is_short = has_failed and memory > context.invocation.limits.memory // 2
     if context.stop_reason is not None and ended.kind != "exit":
         return Outcome("stopped", ended.code, context.stop_reason, seconds, is_short, memory, ended.frames)
     return Outcome(ended.kind, ended.code, ended.message, seconds, is_short, memory, ended.frames)
 
 
 def _run_in_store(context: ExecutionContext) -> tuple[Outcome, int]:
-    """Runs the guest; returns its end, and the bytes of memory of a failed guest."""
+    """Runs the guest; returns its end, and the bytes of its memory."""
     invocation = context.invocation
     serialized = invocation.module.serialized
     try:
@@ -113,7 +114,7 @@ def _configure_wasi(store: wasmtime.Store, invocation: Invocation) -> None:
 
 
 def _run(store: wasmtime.Store, context: ExecutionContext, serialized: SerializedModule) -> tuple[Outcome, int]:
-    """Instantiates the module and calls the entrypoints; returns the end, and the bytes of memory of a failed guest.
+    """Instantiates the module and calls the entrypoints; returns the end, and the bytes of memory.
 
     Raises wasmtime's exception where the module cannot be instantiated.
     """
@@ -126,9 +127,9 @@ def _run(store: wasmtime.Store, context: ExecutionContext, serialized: Serialize
             function(store)
         except Exception as error:  # noqa: BLE001 - as in `_run_in_store`
             ended, memory = _outcome(context, error), exports.get("memory")
-            has_failed = ended.kind != "exit" or ended.code != 0
-            return ended, memory.data_len(store) if has_failed and isinstance(memory, wasmtime.Memory) else 0
-    return Outcome("exit"), 0
+            return ended, memory.data_len(store) if isinstance(memory, wasmtime.Memory) else 0
+    memory = exports.get("memory")
+    return Outcome("exit"), memory.data_len(store) if isinstance(memory, wasmtime.Memory) else 0
 
 
 def _instantiate(store: wasmtime.Store, context: ExecutionContext, serialized: SerializedModule) -> wasmtime.Instance:

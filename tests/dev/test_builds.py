@@ -1,0 +1,75 @@
+"""The builds of a configuration: order, results, bounds."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from wagi_gateway.config.file import ConfigFile, config_from_tables
+from wagi_gateway.dev import builds as builds_module
+from wagi_gateway.dev.builds import BuildResult, Builds
+from wagi_gateway.errors import Problem
+
+
+def file(directory: Path, **commands: str) -> ConfigFile:
+    modules: list[dict[str, object]] = [
+        {"route": f"/{name}", "module": "m.wat", "build": {"command": ["sh", "-c", script]}}
+        for name, script in commands.items()
+    ]
+    tables = {"module": [{"route": "/plain", "module": "m.wat"}, *modules]}
+    return config_from_tables(directory / "modules.toml", tables)
+
+
+def run(builds: Builds, config: ConfigFile, only: set[str] | None = None) -> bool:
+    return asyncio.run(builds.run(config, only))
+
+
+def test_builds_run_in_order_up_to_the_first_failure(tmp_path: Path) -> None:
+    output: list[tuple[str, bytes]] = []
+    seen: list[tuple[str, int | None]] = []
+    builds = Builds(lambda *one: output.append(one), lambda one: seen.append((one.route, one.code)))
+    assert not run(builds, file(tmp_path, a="echo a", b="echo b; exit 4", c="echo c"))
+    assert output == [("/a", b"a\n"), ("/b", b"b\n")]
+    assert seen == [("/a", None), ("/a", 0), ("/b", None), ("/b", 4)]
+    assert [one.route for one in builds.failed] == ["/b"]
+    assert builds.is_broken
+
+
+def test_a_failure_lasts_until_that_module_is_built(tmp_path: Path) -> None:
+    builds = Builds(lambda *_: None)
+    assert not run(builds, file(tmp_path, a="exit 1", b="true"))
+    assert not run(builds, file(tmp_path, a="true", b="true"), {"/b"})
+    assert run(builds, file(tmp_path, a="true", b="true"), {"/a"})
+    assert not builds.is_broken
+
+
+def test_the_result_of_a_removed_build_is_forgotten(tmp_path: Path) -> None:
+    builds = Builds(lambda *_: None)
+    assert not run(builds, file(tmp_path, a="exit 1"))
+    assert run(builds, file(tmp_path))
+
+
+def test_a_command_that_cannot_start(tmp_path: Path) -> None:
+    builds = Builds(lambda *_: None)
+    config = config_from_tables(
+        tmp_path / "modules.toml",
+        {"module": [{"route": "/a", "module": "m", "build": {"command": ["no-such-program"]}}]},
+    )
+    assert not run(builds, config)
+    assert b"no program no-such-program" in builds.results["/a"].output
+
+
+def test_output_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(builds_module, "MAX_OUTPUT", 5)
+    result = BuildResult("/a", "make")
+    for _ in range(3):
+        result.add(b"abc")
+    assert result.output == b"bcabc"
+
+
+def test_problems_of_a_load_count_as_broken() -> None:
+    builds = Builds(lambda *_: None)
+    builds.problems = (Problem("", "x"),)
+    assert builds.is_broken

@@ -1,0 +1,100 @@
+"""Secrets are masked wherever they appear."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+from tests.support.recordings import head, recording
+from wagi_gateway.dev.masks import MASK, Masks, is_secret
+
+BASIC = base64.b64encode(b"joe:opensesame")
+
+
+@pytest.mark.parametrize(
+    "name",
+    "authorization cookie set-cookie proxy-authorization proxy-x HTTP_COOKIE HTTP_AUTHORIZATION HTTP_PROXY_X API_TOKEN"
+    " db_password Secret x-api-key SSH_KEY CREDENTIALS".split(),
+)
+def test_a_secret_name(name: str) -> None:
+    assert is_secret(name.encode())
+
+
+@pytest.mark.parametrize("name", "host accept QUERY_STRING HTTP_HOST x-own".split())
+def test_another_name(name: str) -> None:
+    assert not is_secret(name.encode())
+
+
+FIELDS = [
+    (b"cookie", b'session=abcdefgh; theme="blueblue"'),
+    (b"authorization", b"Basic " + BASIC),
+    (b"x-api-token", b"tok-12345"),
+    (b"referer", b"http://h/?password=pass%20word1"),
+]
+SECRETS = [
+    b"abcdefgh",
+    b"blueblue",
+    BASIC,
+    b"opensesame",
+    b"tok-12345",
+    b"pass word1",
+    b"geheim99",
+    b"printed1",
+    b"json-secret",
+    b"formsecret",
+]
+
+
+@pytest.fixture
+def masks() -> Masks:
+    one = recording(
+        head(fields=FIELDS, target=b"/x?a=1&token=geheim99"),
+        stdout=b"content-type: text/plain\nset-cookie: id=printed1; path=/\n\nbody",
+        body=b'{"password": "json-secret", "a": 1}&secret=formsecret',
+    )
+    return Masks.of(one)
+
+
+@pytest.mark.parametrize("secret", SECRETS, ids=lambda secret: secret.decode())
+def test_a_secret_value_is_masked_in_any_text(masks: Masks, secret: bytes) -> None:
+    assert masks.hide(b"seen: <" + secret + b">") == b"seen: <" + MASK + b">"
+
+
+def test_a_field_is_masked_as_a_whole(masks: Masks) -> None:
+    assert masks.value(b"cookie", b"x=1") == MASK
+    assert masks.value(b"accept", b"*/*") == b"*/*"
+    assert masks.value(b"cookie", b"") == b""
+
+
+def test_pairs_with_short_values_are_masked_in_their_place(masks: Masks) -> None:
+    assert masks.hide_pairs(b"/x?key=1&a=1") == b"/x?key=" + MASK + b"&a=1"
+
+
+def test_text_is_masked(masks: Masks) -> None:
+    assert masks.text("no opensesame") == "no ••••••••"
+
+
+def test_an_ordinary_text_stays(masks: Masks) -> None:
+    assert masks.hide(b"content-type: text/plain") == b"content-type: text/plain"
+
+
+def test_no_secret_and_no_mask() -> None:
+    plain = Masks.of(recording())
+    assert plain.hide(b"abc") == b"abc"
+    revealed = Masks.of(recording(head(fields=FIELDS)), is_off=True)
+    assert revealed.value(b"cookie", b"abcdefgh") == b"abcdefgh"
+    assert revealed.hide_pairs(b"token=x") == b"token=x"
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("piece", [b"a", b"key", b"token=", b'"', b'"key"', b'"key":"', b"key ", b"=", b"&key"])
+def test_a_large_hostile_body_is_looked_through(piece: bytes) -> None:
+    one = recording(body=(piece * (1 << 20))[: 1 << 20], stdout=b"x: 1\n\n" + piece * 1000)
+    one.is_over = True
+    Masks.of(one).hide_pairs(one.body.content)
+
+
+def test_credentials_that_are_not_base64_are_masked() -> None:
+    masks = Masks.of(recording(head(fields=[(b"authorization", b"Bearer a!b!c!d")])))
+    assert masks.hide(b"a!b!c!d") == MASK

@@ -1,0 +1,120 @@
+"""The recording gateway: each exchange leaves a recording, and is answered as without one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support import guests
+from tests.support.config import guest, module
+from tests.support.development import recorded
+from wagi_gateway.dev.recorder import Resent
+from wagi_gateway.dev.recording import Recording
+
+HELLO = guests.says(guests.CONTENT_TYPE + b"hello\n", stderr=b"a line\n")
+MODULES = {
+    "hello": HELLO,
+    "traps": guests.says(b"half", then="unreachable"),
+    "jumps": guests.says(b"location: /hello\n\n"),
+    "plain": guests.says(b"Hello, world\n"),
+    "fails": guests.exits(3, guests.CONTENT_TYPE + b"x"),
+}
+CONFIG = "".join(guest(f"/{name}", name) for name in MODULES)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():  # noqa: ASYNC110 - the recording has no event
+        await asyncio.sleep(0.001)
+
+
+def answer(directory: Path, target: str, *, method: str = "GET", body: bytes = b"") -> tuple[int, bytes, Recording]:
+    async def main() -> tuple[int, bytes, Recording]:
+        async with recorded(directory, CONFIG, **MODULES) as one:
+            found = await one.client.ask(target, method=method, body=body)
+            await until(lambda: one.last.is_over)
+            return found.status, found.body, one.last
+
+    return asyncio.run(main())
+
+
+def test_a_request_with_a_body(tmp_path: Path) -> None:
+    status, body, one = answer(tmp_path, "/hello?a=1&b", method="POST", body=b"sent")
+    assert (status, body) == (200, b"hello\n")
+    assert (one.body.content, one.stdout.content, one.stderr.content) == (
+        b"sent",
+        guests.CONTENT_TYPE + b"hello\n",
+        b"a line\n",
+    )
+    assert (one.environ[b"QUERY_STRING"], one.environ[b"CONTENT_LENGTH"]) == (b"a=1&b", b"4")
+    assert one.argv == [b"/hello", b"a=1", b"b"]
+    assert (one.status, one.sent, one.route, one.source) == (200, 6, "/hello", "hello.wat")
+    assert one.outcome is not None
+    assert one.outcome.kind == "exit"
+    assert one.outcome.memory == 2 * 65536
+    assert {"body", "admitted", "first output", "first byte", "sent", "over"} <= one.marks.keys()
+    assert (one.error, one.failure, one.is_over) == ("", "", True)
+
+
+@pytest.mark.parametrize(
+    ("target", "status", "error", "failure"),
+    [
+        ("/plain", 502, "502: ", ""),
+        ("/traps", 500, "500: ", "trap: "),
+        ("/fails", 200, "", "the guest exited with code 3"),
+        ("/nothing", 404, "404: no route", ""),
+    ],
+)
+def test_a_failure(tmp_path: Path, target: str, status: int, error: str, failure: str) -> None:
+    found, _, one = answer(tmp_path, target)
+    assert found == one.status == status
+    assert one.error.startswith(error)
+    assert bool(one.error) == bool(error)
+    assert one.failure.startswith(failure)
+
+
+def test_a_local_redirect(tmp_path: Path) -> None:
+    status, _, one = answer(tmp_path, "/jumps")
+    assert (status, one.route, one.redirects) == (200, "/hello", ["/hello"])
+
+
+def test_a_page_for_a_browser_and_text_for_others(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with recorded(tmp_path, CONFIG, **MODULES) as one:
+            plain = await one.client.ask("/plain")
+            assert b"<html" not in plain.body
+            one.gateway.builds.problems = ()
+            assert one.changes[0] == (1, False)
+            assert one.changes[-1] == (1, True)
+
+    asyncio.run(main())
+
+
+def test_a_resent_request_is_linked_to_its_parent(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with recorded(tmp_path, CONFIG, **MODULES) as one:
+            one.gateway.resent["127.0.0.1", 9] = Resent(7, "192.0.2.9")
+            await one.client.ask("/hello")
+            assert one.last.parent == 7
+            assert one.last.environ[b"REMOTE_ADDR"] == b"192.0.2.9"
+            await one.client.ask("/hello")
+            assert one.last.parent is None
+
+    asyncio.run(main())
+
+
+def test_a_denied_call_is_recorded(tmp_path: Path) -> None:
+    from tests.support.clients import guest_that_calls
+
+    config = module("/calls", "calls.wat", allowed_hosts=["http://127.0.0.1:1"])
+
+    async def main() -> Recording:
+        async with recorded(tmp_path, config, calls=guest_that_calls(b"http://192.0.2.1/")) as one:
+            await one.client.ask("/calls")
+            await until(lambda: one.last.is_over)
+            return one.last
+
+    [call] = asyncio.run(main()).calls
+    assert (call.outcome, call.origin) == ("denied", "http://192.0.2.1")

@@ -1,0 +1,37 @@
+"""A recording: marks, standard error with times, and bounds of its lists."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.recordings import recording
+from wagi_gateway.dev import recording as recording_module
+from wagi_gateway.outbound.client import Call
+
+CALL = Call("GET", "http://h", "answered", 200, "", 0.1, 0, 0, 0)
+
+
+def test_the_first_mark_counts() -> None:
+    one = recording()
+    one.mark("sent")
+    first = one.marks["sent"]
+    one.mark("sent")
+    assert one.marks["sent"] == first == one.seconds
+
+
+def test_a_request_that_is_not_over_has_a_time() -> None:
+    assert recording().seconds >= 0
+
+
+def test_lists_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording_module, "MAX_STDERR", 2)
+    monkeypatch.setattr(recording_module, "MAX_CALLS", 2)
+    one = recording()
+    before = one.size
+    for _ in range(5):
+        one.feed_stderr(b"line\n")
+        one.add_call(CALL)
+    assert [piece.offset for piece in one.stderr_pieces] == [0, 5]
+    assert one.stderr.content == b"line\n" * 5
+    assert len(one.calls) == 2
+    assert one.size > before

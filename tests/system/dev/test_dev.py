@@ -1,0 +1,187 @@
+"""`wagi-gateway dev` in a process: builds, reloads, error pages, and what must never leak."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.conftest import wait_until
+from tests.support import guests
+from tests.support.cli import gateway
+from tests.support.config import config, guest, module
+from tests.support.development import Development, developing
+
+HTML = {"accept": "text/html"}
+
+
+def page(text: str) -> str:
+    return guests.says(guests.CONTENT_TYPE + text.encode() + b"\n", stderr=b"a line\n")
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A module that is built by copying its source."""
+    directory = tmp_path_factory.mktemp("app")
+    (directory / "src.wat").write_text(page("first"))
+    build = {"command": ["cp", "src.wat", "built.wat"], "watch": ["src.wat"]}
+    text = config(module("/hello", "built.wat", build=build), guest("/plain", "plain"))
+    (directory / "plain.wat").write_text(guests.says(b"no header\n"))
+    (directory / "modules.toml").write_text(text)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def dev(app: Path, cache: Path) -> Iterator[Development]:
+    with developing(app, cache=cache) as running:
+        yield running
+
+
+def test_it_builds_serves_and_prints_plain_lines(dev: Development) -> None:
+    assert dev.get("/hello").text == "first\n"
+    dev.wait_for(r"GET /hello 200 .*#\d+\n  │ a line\n")
+    assert "built /hello" in dev.text
+    assert "for development: " in dev.text
+    assert "\x1b" not in dev.text
+
+
+def test_a_change_is_built_and_served(dev: Development, app: Path) -> None:
+    (app / "src.wat").write_text(page("second"))
+    saved = time.monotonic()
+    wait_until(lambda: dev.get("/hello").text == "second\n")
+    assert time.monotonic() - saved < 10
+
+
+def test_a_failed_build_is_shown_and_the_old_module_stays(dev: Development, app: Path) -> None:
+    text = (app / "modules.toml").read_text()
+    before = dev.get("/hello").text
+    (app / "modules.toml").write_text(text.replace('"cp"', '"false"'))
+    wait_until(lambda: "The build has failed" in dev.get("/hello", headers=HTML).text)
+    assert dev.get("/hello").text == before
+    dev.wait_for("build failed with code 1")
+    (app / "modules.toml").write_text(text)
+    wait_until(lambda: dev.get("/hello", headers=HTML).text == before)
+
+
+def test_errors_are_pages_for_browsers_and_text_for_others(dev: Development) -> None:
+    missing = dev.get("/helo", headers=HTML)
+    assert (missing.status_code, "did you mean" in missing.text) == (404, True)
+    refused = dev.get("/plain", headers=HTML)
+    assert "no header" in refused.text
+    assert dev.token not in missing.text + refused.text
+    assert "<" not in dev.get("/plain").text
+
+
+def test_events_are_streamed(dev: Development) -> None:
+    headers = {"x-inspector-token": dev.token}
+    with httpx.stream("GET", f"{dev.inspector}/api/events", headers=headers, trust_env=False, timeout=30) as stream:
+        lines = stream.iter_lines()
+        assert json.loads(next(lines).removeprefix("data: ")) == {"type": "hello"}
+        dev.get("/hello?streamed")
+        seen = next(line for line in lines if '"invocation"' in line)
+    assert json.loads(seen.removeprefix("data: "))["invocation"]["query"] == "streamed"
+
+
+def test_a_request_is_sent_again_through_the_listener(dev: Development) -> None:
+    dev.get("/hello?again")
+    number = dev.api("invocations").json()["invocations"][-1]["number"]
+    sent = dev.api(f"invocations/{number}/resend", "POST").json()
+    assert sent["status"] == 200
+    copy = dev.api(f"invocations/{sent['number']}").json()
+    assert (copy["parent"], copy["query"]) == (number, "again")
+    edits = {"client": "192.0.2.5", "target": "/hello?edited", "rebuild": True}
+    sent = dev.api(f"invocations/{number}/resend", "POST", json=edits).json()
+    copy = dev.api(f"invocations/{sent['number']}").json()
+    assert {one["name"]: one["value"] for one in copy["environ"]}["REMOTE_ADDR"] == "192.0.2.5"
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [
+        ("/api/invocations", {"x-inspector-token": ""}),
+        ("/api/invocations", {"x-inspector-token": "wrong"}),
+        ("/api/invocations", {"host": "evil.example"}),
+        ("/api/invocations", {"origin": "http://evil.example"}),
+        ("/", {"host": "evil.example"}),
+    ],
+)
+def test_the_inspector_refuses(dev: Development, path: str, headers: dict[str, str]) -> None:
+    response = httpx.get(dev.inspector + path, headers={"x-inspector-token": dev.token, **headers}, trust_env=False)
+    assert response.status_code == 403
+
+
+def test_serve_does_not_import_the_inspector(app: Path, cache: Path) -> None:
+    program = """
+import signal, sys
+from wagi_gateway.cli.main import app
+from wagi_gateway.server import serve as server
+server.log.announce = lambda text, **_: text.startswith("Ready") and signal.raise_signal(signal.SIGTERM)
+try:
+    app(["serve", *sys.argv[1:]])
+except SystemExit as end:
+    print(end.code)
+print([name for name in sys.modules if name.startswith("wagi_gateway.dev")])
+"""
+    (app / "served.toml").write_text(guest("/plain", "plain"))
+    arguments = ["served.toml", "--reload", "--listen", "127.0.0.1:0", "--cache-dir", str(cache)]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments], cwd=app, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.splitlines()[-2:] == ["0", "[]"], done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "words"),
+    [
+        (["--listen", "0.0.0.0:0"], {}, "loopback"),
+        (["--listen", "unix:x.sock"], {}, "unix:x.sock"),
+        (["--inspector", "0.0.0.0:0"], {}, "loopback"),
+        ([], {"NOTIFY_SOCKET": "/run/x"}, "NOTIFY_SOCKET"),
+        (["--env", "A"], {}, "--env (number 1 of 1)"),
+        (["missing.toml"], {}, "missing.toml"),
+    ],
+)
+def test_dev_refuses(app: Path, arguments: list[str], environment: dict[str, str], words: str) -> None:
+    done = gateway("dev", *arguments, cwd=app, stdin=b"", **environment)
+    assert (done.returncode, words in done.stderr.decode()) == (3, True), done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_it_also_with_an_open_page(app: Path, cache: Path, number: signal.Signals) -> None:
+    with developing(app, "--env", "A=1", cache=cache) as running:
+        headers = {"x-inspector-token": running.token}
+        with httpx.stream("GET", f"{running.inspector}/api/events", headers=headers, trust_env=False) as stream:
+            next(stream.iter_lines())
+            running.process.send_signal(number)
+            assert running.process.wait(20) == 0
+
+
+def test_a_configuration_that_cannot_be_loaded_yet(tmp_path: Path, cache: Path) -> None:
+    (tmp_path / "modules.toml").write_text(guest("/hello", "hello"))
+    with developing(tmp_path, cache=cache) as running:
+        assert "cannot be served" in running.get("/hello", headers=HTML).text
+        (tmp_path / "hello.wat").write_text(guests.HELLO)
+        wait_until(lambda: running.get("/hello", headers=HTML).text == "hello world\n")
+
+
+def test_the_next_free_port_is_taken(tmp_path: Path, cache: Path) -> None:
+    import socket
+
+    (tmp_path / "hello.wat").write_text(guests.HELLO)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        (tmp_path / "modules.toml").write_text(config(guest("/hello", "hello"), server={"listen": f"127.0.0.1:{port}"}))
+        command = [sys.executable, "-m", "wagi_gateway", "dev", "--cache-dir", str(cache)]
+        with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stderr
+            line = next(line for line in process.stderr if "site " in line)
+            process.terminate()
+            process.stderr.read()
+    assert port < int(line.rpartition(":")[2]) < port + 50

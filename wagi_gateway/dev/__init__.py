@@ -1,0 +1,1 @@
+"""The development server and its inspector; the command `dev` alone imports this folder."""

@@ -1,0 +1,114 @@
+"""Masks: secret values of a request and its response, hidden wherever they appear."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable
+from urllib.parse import unquote_to_bytes
+
+from .header_fields import parse_output
+from .recording import Recording
+
+MASK = "••••••••".encode()
+_MIN_VALUE = 4
+"""Bytes of the shortest value that is hidden outside of its own field: a shorter one is in many words."""
+_MAX_VALUE = 4096
+"""Bytes of a value that are looked for: the cost of a search grows with the values."""
+_MAX_VALUES = 1000
+_FIELDS = frozenset(b"authorization cookie set-cookie cookie2 set-cookie2".split())
+_NAME = re.compile(rb"token|secret|password|passwd|key|credential", re.IGNORECASE)
+# Bounded, and begun at the start of a word alone: a body is hostile, and its length must not count twice.
+_PAIR = re.compile(
+    rb"(?<![\w.%\[\]-])([\w.%\[\]-]{0,80}(?:token|secret|password|passwd|key)[\w.%\[\]-]{0,80}=)"
+    rb"([^&;,\s\"'<>]+)",
+    re.IGNORECASE,
+)
+_JSON_PAIR = re.compile(
+    rb'"[^"\\]{0,80}(?:token|secret|password|passwd|key)[^"\\]{0,80}"\s{0,20}:\s{0,20}"((?:[^"\\]|\\.)+)"',
+    re.IGNORECASE,
+)
+_NOT_SECRET = frozenset((b"HTTP_SEC_WEBSOCKET_KEY",))
+
+
+def is_secret(name: bytes) -> bool:
+    """Whether the value of a header field or variable of this name is masked."""
+    field = name.lower().removeprefix(b"http_").replace(b"_", b"-")
+    return field in _FIELDS or field.startswith(b"proxy-") or bool(_NAME.search(name))
+
+
+class Masks:
+    """The secret values of one recording."""
+
+    def __init__(self, values: Iterable[bytes] = (), *, is_off: bool = False) -> None:
+        """`is_off` hides nothing."""
+        self.is_off = is_off
+        long = {value[:_MAX_VALUE] for value in values if len(value) >= _MIN_VALUE}
+        known = sorted(long, key=len, reverse=True)[:_MAX_VALUES]
+        self._pattern = re.compile(b"|".join(map(re.escape, known))) if known else None
+
+    @classmethod
+    def of(cls, recording: Recording, *, is_off: bool = False) -> Masks:
+        """The masks of a recording: values of secret names in its head, environment, body and output."""
+        if is_off:
+            return cls((), is_off=True)
+        if recording.secrets is not None:
+            return cls(recording.secrets)
+        found = frozenset(_secrets(recording))
+        if recording.is_over:  # nothing is added any more
+            recording.secrets = found
+        return cls(found)
+
+    def hide(self, data: bytes) -> bytes:
+        """`data` with every known secret masked."""
+        if self.is_off or self._pattern is None:
+            return data
+        return self._pattern.sub(MASK, data)
+
+    def hide_pairs(self, data: bytes) -> bytes:
+        """`data` with every known secret masked, and the values of `name=value` pairs with a secret name."""
+        return data if self.is_off else _PAIR.sub(rb"\1" + MASK, self.hide(data))
+
+    def value(self, name: bytes, value: bytes) -> bytes:
+        """The value of a header field or variable, masked as a whole if its name is secret."""
+        if self.is_off:
+            return value
+        return MASK if value and is_secret(name) else self.hide_pairs(value)
+
+    def text(self, text: str) -> str:
+        """`text` with every known secret masked."""
+        return self.hide(text.encode("utf-8", "surrogateescape")).decode("utf-8", "replace")
+
+
+def _secrets(recording: Recording) -> set[bytes]:
+    found: set[bytes] = set()
+    limit = recording.config.limits.header_block if recording.config else 0
+    output = parse_output(recording.stdout.content[: limit + 4], limit).lines if limit else []
+    printed = [(line.name.encode("latin-1"), line.value) for line in output]
+    for name, value in [*recording.request.headers, *recording.environ.items(), *recording.headers, *printed]:
+        if is_secret(name):
+            found |= _parts(name, value.strip())
+        found |= {pair[2] for pair in _PAIR.finditer(value)}
+    for text in (recording.request.query, recording.body.content):
+        found |= {pair[2] for pair in _PAIR.finditer(text)}
+    found |= {pair[1] for pair in _JSON_PAIR.finditer(recording.body.content)}
+    return found | {unquote_to_bytes(value.replace(b"+", b" ")) for value in found}
+
+
+def _parts(name: bytes, value: bytes) -> set[bytes]:
+    """The secret parts of a secret field: the values of cookies, the credentials behind a scheme."""
+    parts = {value}
+    field = name.lower().removeprefix(b"http_").replace(b"_", b"-")
+    if "cookie" in field.decode("latin-1"):
+        pairs = value.split(b";")[: 1 if field.startswith(b"set-") else None]
+        return parts | {pair.partition(b"=")[2].strip().strip(b'"') for pair in pairs}
+    if field.endswith(b"authorization"):
+        credentials = value.partition(b" ")[2].strip()
+        parts.add(credentials)
+        try:
+            basic = base64.b64decode(credentials, validate=True)
+        except binascii.Error:
+            return parts
+        return parts | {basic, basic.partition(b":")[2]}
+    return parts

@@ -1,0 +1,203 @@
+"""The gateway of `dev`: each exchange is recorded, and errors become pages for browsers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+from starlette.types import Message, Receive, Send
+
+from ..cgi.request import RequestHead
+from ..cgi.response import ResponseHead
+from ..errors import RequestError
+from ..gateway.delivery import Delivery
+from ..gateway.exchange import Exchange
+from ..gateway.gateway import Gateway
+from ..gateway.generation import Generation
+from ..gateway.guest_resources import GuestResources
+from ..http.reply import Reply
+from ..http.spool import Spool
+from ..http.static import StaticDirectory
+from ..outbound.session import OutboundSession
+from ..router import RouteMatch
+from ..sandbox.guest import Guest
+from ..sandbox.invocation import Invocation
+from ..site.site import Endpoint, Site
+from .history import History
+from .recording import Recording
+
+if TYPE_CHECKING:
+    from .builds import Builds
+    from .error_page import ErrorPages
+
+
+class Resent(NamedTuple):
+    """What is known of a connection before its request arrives: it repeats a recording."""
+
+    parent: int
+    client: str | None
+    """The client's address that the guest sees; None for the connection's own."""
+
+
+OnChange = Callable[[Recording], None]
+
+
+class RecordingGateway(Gateway):
+    """Records every request in a history."""
+
+    def __init__(self, site: Site, history: History, pages: ErrorPages, builds: Builds, on_change: OnChange) -> None:
+        """`on_change` is called when a recording begins, changes or is over."""
+        super().__init__(site)
+        self.history = history
+        self.pages = pages
+        self.builds = builds
+        self.on_change = on_change
+        self.resent: dict[tuple[str, int], Resent] = {}
+        """Requests that the inspector sends, by the address of their connection."""
+
+    def exchange(self, generation: Generation, request: RequestHead, receive: Receive, send: Send) -> Exchange:
+        """The recorded exchange of a request."""
+        resent = self.resent.pop(request.client, None) if request.client else None
+        if resent and resent.client:
+            request = replace(request, client=(resent.client, 0))
+        recording = self.history.begin(request, resent.parent if resent else None, self.builds.count)
+        return RecordedExchange(self, recording, generation, receive, send)
+
+
+class RecordedExchange(Exchange):
+    """An exchange that writes to a recording what passes through it."""
+
+    def __init__(
+        self, gateway: RecordingGateway, recording: Recording, generation: Generation, receive: Receive, send: Send
+    ) -> None:
+        self.recording = recording
+        self._gateway = gateway
+
+        async def recorded_receive() -> Message:
+            message = await receive()
+            if body := message.get("body", b""):
+                recording.body.feed(body)
+            return message
+
+        async def recorded_send(message: Message) -> None:
+            await send(message)
+            self._see(message)
+
+        reply = PageReply(recording, recorded_send, gateway)
+        super().__init__(generation, recording.request, recorded_receive, reply)
+        gateway.on_change(recording)
+
+    def _see(self, message: Message) -> None:
+        recording = self.recording
+        if message["type"] == "http.response.start":
+            recording.status, recording.headers = message["status"], tuple(message["headers"])
+            recording.mark("first byte")
+            self._gateway.on_change(recording)
+        else:
+            recording.sent += len(message.get("body", b""))
+            if not message.get("more_body"):
+                recording.mark("sent")
+
+    async def _dispatch(self) -> None:
+        page = self._gateway.pages.of_build(self.recording.request)
+        if page is None:
+            await super()._dispatch()
+            return
+        self.recording.error = "the last build has failed"
+        await self._reply.whole(*page)
+
+    def _match(self, request: RequestHead) -> RouteMatch[Endpoint | StaticDirectory]:
+        recording = self.recording
+        if recording.route:
+            recording.redirect(request.raw_path.decode("latin-1"))
+        match = super()._match(request)
+        recording.route, target = match.pattern, match.target
+        recording.source, recording.config = target.source, None
+        if isinstance(target, Endpoint):
+            recording.config = target.config
+            recording.digest, recording.entrypoint = target.module.digest, target.entrypoint
+        return match
+
+    async def _read_body(self, resources: GuestResources, endpoint: Endpoint) -> Spool:
+        body = await super()._read_body(resources, endpoint)
+        self.recording.mark("body")
+        return body
+
+    def _open_outbound(self, resources: GuestResources, endpoint: Endpoint) -> OutboundSession | None:
+        resources.on_call_end = self.recording.add_call
+        return super()._open_outbound(resources, endpoint)
+
+    def _start(self, invocation: Invocation, resources: GuestResources, endpoint: Endpoint) -> Guest:
+        recording = self.recording
+        recording.mark("admitted")
+        recording.argv = invocation.argv
+        environ = invocation.environ
+        recording.environ = invocation.environ = environ() if callable(environ) else environ
+        invocation.on_stderr = recording.feed_stderr
+        invocation.measures_memory = True
+        self._gateway.on_change(recording)
+        return super()._start(invocation, resources, endpoint)
+
+    def _delivery(self, guest: Guest, endpoint: Endpoint) -> Delivery:
+        return super()._delivery(cast(Guest, _ReadGuest(guest, self.recording)), endpoint)
+
+    async def _handle_error(self, error: RequestError) -> None:
+        self.recording.error = f"{error.status}: {error}"
+        if self._guest:
+            self._see_end(self._guest)
+        await super()._handle_error(error)
+
+    def _finish(self) -> None:
+        recording = self.recording
+        if self._guest:
+            self._see_end(self._guest)
+        recording.mark("over")
+        recording.is_over = True
+        super()._finish()
+        self._gateway.history.trim()
+        self._gateway.on_change(recording)
+
+    def _see_end(self, guest: Guest) -> None:
+        recording = self.recording
+        recording.outcome, recording.stop_reason = guest.outcome, guest.stop_reason
+        recording.failure, recording.executor = guest.failure() or "", guest.executor
+        recording.stderr_dropped = guest.stderr_dropped
+
+
+class PageReply(Reply):
+    """A reply whose errors are pages where the client accepts HTML."""
+
+    def __init__(self, recording: Recording, send: Send, gateway: RecordingGateway) -> None:
+        super().__init__(recording.request, send)
+        self._recording = recording
+        self._gateway = gateway
+
+    async def send_error(self, error: RequestError, *, close: bool = False, is_last: bool = True) -> None:
+        """Sends the error response."""
+        page = self._gateway.pages.of_error(self._recording, error, self._gateway.site)
+        if page is None:
+            await super().send_error(error, close=close, is_last=is_last)
+            return
+        head, body = page
+        if close:
+            head = ResponseHead(head.status, (*head.headers, (b"connection", b"close")), None)
+        await self.whole(head, body, is_last=is_last)
+
+
+class _ReadGuest:
+    """A guest whose standard output is recorded as it is read."""
+
+    def __init__(self, guest: Guest, recording: Recording) -> None:
+        self._guest = guest
+        self._recording = recording
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._guest, name)
+
+    async def read(self) -> bytes:
+        """The next piece of standard output; empty at its end."""
+        if data := await self._guest.read():
+            self._recording.mark("first output")
+            self._recording.stdout.feed(data)
+        return data
