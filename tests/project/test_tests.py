@@ -17,8 +17,8 @@ CANARIES = "_internals"
 COVERED_ELSEWHERE: dict[str, str] = {
     "__init__": "project/test_public_face.py",
     "__main__": "cli/test_main.py starts every command by it",
-    "cli/images": "cli/test_registry.py, by the commands",
     "cli/dev": "system/dev/test_dev.py",
+    "cli/images": "cli/test_registry.py, by the commands",
     "compiler/chunked_functions": "compiler/test_bulk_operations.py, in rewritten modules",
     "dev/server": "system/dev/test_dev.py",
     "sandbox/capi": "sandbox/test_sandbox.py, on the hot path",

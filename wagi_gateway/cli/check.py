@@ -21,7 +21,7 @@ Format = Literal["text", "json", "github"]
 _STYLES = {"ok": "green", "warning": "yellow", "error": "bold red"}
 
 
-class Finding(NamedTuple):
+class CheckResult(NamedTuple):
     """One row of the result."""
 
     result: str
@@ -54,7 +54,7 @@ def check(
     log.configure_for_run()
     path = config or Path("modules.toml")
     positions = KeyPositions.read(path)
-    findings: list[Finding] = []
+    findings: list[CheckResult] = []
     problems: Sequence[Problem] = ()
     try:
         path = given_config(config)
@@ -70,33 +70,33 @@ def check(
     raise typer.Exit(1 if problems else 0)
 
 
-def _of_site(site: Site, path: str, positions: KeyPositions) -> Iterator[Finding]:
+def _of_site(site: Site, path: str, positions: KeyPositions) -> Iterator[CheckResult]:
     """The findings of a site that can be served: its routes, and what its modules may use."""
     lines = {module.route: positions.line("module", number) for number, module in enumerate(site.config.module)}
     for pattern, endpoint in site.routes:
         what = f"{endpoint.source} ({endpoint.entrypoint})"
-        yield Finding("ok", pattern.text, what, path, lines[endpoint.config.route])
+        yield CheckResult("ok", pattern.text, what, path, lines[endpoint.config.route])
     for number, (pattern, directory) in enumerate(site.static):
-        yield Finding("ok", pattern.text, f"{directory.source} (files)", path, positions.line("static", number))
+        yield CheckResult("ok", pattern.text, f"{directory.source} (files)", path, positions.line("static", number))
     for route, what in site.permissions():
-        yield Finding("may call", route, what, path, lines[route])
+        yield CheckResult("may call", route, what, path, lines[route])
     for result, route, what in site.shared():
-        yield Finding(result, route, what, path, lines[route])
+        yield CheckResult(result, route, what, path, lines[route])
 
 
-def _of_problem(result: str, problem: Problem, path: str, positions: KeyPositions) -> Finding:
+def _of_problem(result: str, problem: Problem, path: str, positions: KeyPositions) -> CheckResult:
     file = path if problem.where.startswith(path) else None
-    return Finding(result, problem.where, problem.what, file, positions.line_of(problem))
+    return CheckResult(result, problem.where, problem.what, file, positions.line_of(problem))
 
 
-def _print_text(findings: Sequence[Finding]) -> None:
+def _print_text(findings: Sequence[CheckResult]) -> None:
     from .terminal import print_table
 
     rows = [(finding.result, _place(finding), finding.what) for finding in findings]
     print_table(("result", "where", "what"), rows, styles=_STYLES, wraps=True)
 
 
-def _place(finding: Finding) -> str:
+def _place(finding: CheckResult) -> str:
     """The place of a problem with its line, `modules.toml:12: [[module]] 2 (/x)`; the route of what is in order."""
     file = finding.file or ""
     if not finding.line or not finding.where.startswith(file):
@@ -104,12 +104,12 @@ def _place(finding: Finding) -> str:
     return f"{file}:{finding.line}{finding.where.removeprefix(file)}"
 
 
-def _print_json(findings: Sequence[Finding]) -> None:
+def _print_json(findings: Sequence[CheckResult]) -> None:
     is_ok = all(finding.result != "error" for finding in findings)
     print(json.dumps({"ok": is_ok, "findings": [finding._asdict() for finding in findings]}, indent=2))
 
 
-def _print_github(findings: Sequence[Finding]) -> None:
+def _print_github(findings: Sequence[CheckResult]) -> None:
     """Prints workflow commands (GitHub Actions, "Setting an error message") for errors and warnings."""
     for finding in findings:
         if finding.result in ("error", "warning"):

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ..config.envfile import parse_variable
-from ..config.file import ConfigFile, read_config
-from ..errors import Problem, StartupError
-from .terminal import AuthFile, CacheDir, SettingsFile, exit_on_problems, load_site, setting_overrides
+from .terminal import (
+    AuthFile,
+    CacheDir,
+    ConfigPath,
+    SettingsFile,
+    environment_of,
+    exit_on_problems,
+    given_config,
+    load_site,
+    setting_overrides,
+)
 
 
 def dev(
-    config: Annotated[
-        Path, typer.Argument(metavar="CONFIG", help="The modules.toml, or a Pod manifest (.yaml).")
-    ] = Path("modules.toml"),
+    config: ConfigPath = None,
     listen: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="HOST:PORT of a loopback address (server.listen).")
     ] = None,
@@ -34,15 +38,17 @@ def dev(
     auth_file: AuthFile = None,
 ) -> None:
     """Build and serve CONFIG for development: rebuilds on change, and shows each request in an inspector."""
-    with exit_on_problems(exit_code=3):
-        from ..dev.server import DevelopmentOptions, develop
+    from ..config.file import ConfigFile, read_config
+    from ..dev.server import DevelopmentOptions, develop
 
-        overrides = setting_overrides(cache_dir, auth_file) | {"environment": _environment(env or [])}
+    with exit_on_problems(exit_code=3):
+        path = given_config(config)
+        overrides = setting_overrides(cache_dir, auth_file) | {"environment": environment_of([], env or [])}
 
         def read() -> ConfigFile:
-            return read_config(config, overrides, settings_file)
+            return read_config(path, overrides, settings_file)
 
-        files = tuple(path for path in (config, settings_file) if path)
+        files = tuple(one for one in (path, settings_file) if one)
         develop(
             DevelopmentOptions(
                 read=read,
@@ -53,14 +59,3 @@ def dev(
                 is_stale_served=stale,
             )
         )
-
-
-def _environment(variables: list[str]) -> dict[str, object]:
-    """The variables of `--env`. Raises StartupError."""
-    environment: dict[str, object] = {}
-    for number, variable in enumerate(variables, start=1):
-        try:
-            environment |= [parse_variable(variable)]
-        except ValueError as error:  # the text may hold a secret, and is not shown
-            raise StartupError(Problem(f"--env (number {number} of {len(variables)})", str(error))) from None
-    return environment
