@@ -21,7 +21,7 @@ import wasmtime
 
 from .bulk_operations import make_interruptible
 from .engine import create_plain_engine
-from .name_section import without_long_names
+from .name_section import bound_names
 
 REFUSED, OUT_OF_MEMORY, FAILED = 1, 2, 3
 """Exit codes of a child process: wasmtime refuses the module; RLIMIT_DATA is reached; any other error. After each of
@@ -56,7 +56,7 @@ def compile_module(data: bytes) -> bytearray:
 
     Called in a child process with bounds on time and memory: the only place where wasmtime reads a module's code.
     """
-    data = without_long_names(make_interruptible(data).data)
+    data = bound_names(make_interruptible(data).data)
     return wasmtime.Module(create_plain_engine(), data).serialize()
 
 
