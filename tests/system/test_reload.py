@@ -205,8 +205,8 @@ def test_a_storm_of_signals(serve: Serve, workers: str) -> None:
         wait_until(lambda: server.get("/hello").text == "hello again\n")
     assert wrong == []
     assert "Traceback" not in server.log
-    reload(server, EXTRA)
-    assert server.get("/extra").text == "hello again\n"
+    reload(server, EXTRA)  # it may have counted a reload of the storm
+    wait_until(lambda: server.get("/extra").text == "hello again\n")
 
 
 def address_space(server: Server) -> int:

@@ -15,7 +15,7 @@ from wagi_gateway.compiler.engine import MAX_WASM_STACK
 from .city import IDLE_PIPES, TIMEOUT, City
 from .fault import Affected, Fault
 from .load import UNDER_WAY, Answer, Load
-from .usage import MEMORY_NOISE, THREADS_NOISE, Usage, usage
+from .usage import MEMORY_NOISE, THREADS_NOISE, Usage, descriptors, usage
 
 _THREADS_END = 30.0
 """Seconds until idle threads have ended; the sandbox checks every ten seconds."""
@@ -129,7 +129,7 @@ def settle(city: City, before: Usage) -> None:
         city.renewed()  # as before the first fault; some reloads also free a site that only the garbage collector frees
         return _at_rest(city).is_within(limit)
 
-    wait_until(is_back, TIMEOUT, lambda: f"{usage(city)}, not {limit}")
+    wait_until(is_back, TIMEOUT, lambda: f"{usage(city)}, not {limit}\n{descriptors(city)}")
 
 
 def _at_rest(city: City) -> Usage:

@@ -57,6 +57,23 @@ def usage(city: City) -> Usage:
     return Usage(descriptors - _connections(city), pipes, memory, threads, named + unnamed)
 
 
+def descriptors(city: City) -> str:
+    """What the descriptors lead to, for a message; pipes are left out."""
+    states = {}
+    for family in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{family}").read_text().splitlines()[1:]:
+            row = line.split()
+            states[f"socket:[{row[9]}]"] = f"{family} {row[1]} {row[2]} {row[3]}"
+    found: list[str] = []
+    for pid in city.processes():
+        with contextlib.suppress(OSError):
+            for entry in os.listdir(f"/proc/{pid}/fd"):
+                with contextlib.suppress(OSError):
+                    to = os.readlink(f"/proc/{pid}/fd/{entry}")
+                    found += [] if to.startswith("pipe:") else [f"{pid} {entry} {states.get(to, to)}"]
+    return "\n".join(found)
+
+
 def _number(pattern: str, text: str) -> str:
     found = re.search(pattern, text)
     return found[1] if found else "0"
