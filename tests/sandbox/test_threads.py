@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import socket
 import threading
+import weakref
 
 import pytest
 
@@ -24,6 +26,7 @@ from wagi_gateway.sandbox import sandbox
 from wagi_gateway.sandbox.guest import Guest
 from wagi_gateway.sandbox.invocation import Invocation
 from wagi_gateway.sandbox.sandbox import Sandbox
+from wagi_gateway.sandbox.threads import ThreadPool
 
 GUESTS = 8
 
@@ -64,6 +67,30 @@ def test_guests_that_wait_for_each_other_all_run_at_once(monkeypatch: pytest.Mon
         running = asyncio.run(main())
         client.close()
     assert [guest.failure() for guest in running] == [None] * GUESTS
+
+
+def test_idle_thread_keeps_nothing_of_its_last_job() -> None:
+    """Otherwise the file of a module that a reload has replaced would stay open until the next request."""
+
+    class Held:
+        """What a job refers to."""
+
+    pool = ThreadPool()
+    has_run = threading.Event()
+    held = Held()
+    freed = threading.Event()
+    weakref.finalize(held, freed.set)
+    job = functools.partial(_use, held, has_run)
+    del held
+    pool.submit(job)
+    del job
+    assert has_run.wait(10)
+    assert freed.wait(10)
+    pool.close()
+
+
+def _use(_: object, has_run: threading.Event) -> None:
+    has_run.set()
 
 
 def test_threads_of_a_burst_end_under_steady_load(monkeypatch: pytest.MonkeyPatch) -> None:

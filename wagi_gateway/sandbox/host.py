@@ -34,7 +34,7 @@ def call(context: ExecutionContext, function: HostFunction, arguments: Sequence[
     """Calls a host function. Raises Unwind alone: ctypes would print another exception past the log, and the guest
     would read its own first argument as the result."""
     try:
-        if context.is_ending:
+        if context.is_ending:  # as `count_host_calls` does, whose call would cost more than the rest of this function
             raise Unwind
         context.calls_left -= 1
         if context.calls_left <= 0:

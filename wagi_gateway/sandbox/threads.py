@@ -65,3 +65,4 @@ class ThreadPool:
     def _work(self) -> None:
         while job := self._jobs.get():
             job()
+            del job  # an idle thread would keep the job's guest alive, with its request and its module
