@@ -215,8 +215,25 @@ def test_run_lists_the_routes_where_none_answers(folder: Path) -> None:
     [(["-d", "abcd"], 200), (["-d", "abcd", "--limit-body", "3"], 413), (["-d", "abcd", "--limit_body", "3B"], 413)],
 )
 def test_run_has_options_for_limits(folder: Path, options: list[str], status: int) -> None:
-    head = gateway("run", str(ECHO), *options, cwd=folder).stdout.split(b"\r\n")[0]
-    assert head.startswith(b"HTTP/1.1 %d " % status)
+    result = gateway("run", str(ECHO), *options, cwd=folder)
+    assert result.stdout.startswith(b"HTTP/1.1 %d " % status)
+    reason = b"warning: 413: the request body has 4 bytes, more than limits.body (3)\n"
+    assert result.stderr == (reason if status == 413 else b"")
+
+
+def test_run_says_why_the_gateway_answers(folder: Path) -> None:
+    (folder / "s").mkdir()
+    static = '[[static]]\nroute = "/s/..."\ndirectory = "s"\n'
+    (folder / "modules.toml").write_text(guest("/m", "m") + static)
+    for options, message in (
+        (["--path", "/m", "-X", "TRACE"], "405: TRACE is not answered"),
+        (["--path", "/m", "-H", "content-length: x"], "400: "),
+        (["--path", "/s/none"], "404: there is no such file"),
+        (["--path", "/s/a", "-X", "POST"], "405: "),
+    ):
+        result = gateway("run", *options, cwd=folder)
+        assert result.returncode == 4
+        assert result.stderr.decode().startswith(f"warning: {message}")
 
 
 def test_run_prints_what_the_module_prints(folder: Path) -> None:

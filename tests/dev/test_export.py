@@ -50,10 +50,14 @@ def test_curl_of_head_and_get() -> None:
 @pytest.mark.parametrize("body", BODIES)
 def test_run(tmp_path: Path, body: bytes) -> None:
     words, sent = arguments(as_run(recording(head("PUT", b"/x?q=1"), body=body), CONFIG), tmp_path)
-    assert words[:4] == ["run", "modules.toml", "--path", "/x?q=1"]
-    assert words[4:6] == ["-X", "PUT"]
+    assert words[:8] == ["run", "modules.toml", "--path", "/x?q=1", "-X", "PUT", "-H", "host: localhost:3000"]
+    assert words[8:] == (["-H", "content-type:", "--data", "-"] if body else [])
     assert sent == body
-    assert (words[-2:] == ["--data", "-"]) == bool(body)
+
+
+def test_run_of_head() -> None:
+    command = "wagi-gateway run modules.toml --path /x -X HEAD -H 'host: localhost:3000'"
+    assert as_run(recording(head("HEAD")), CONFIG) == command
 
 
 @pytest.mark.parametrize("body", BODIES)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import html
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.support import guests
+from tests.support.asgi import Answer
 from tests.support.config import guest, module
 from tests.support.development import recorded
+from tests.support.error_body import error_body
 from wagi_gateway.dev.recorder import Resent
 from wagi_gateway.dev.recording import Recording
 
@@ -22,12 +26,37 @@ MODULES = {
     "plain": guests.says(b"Hello, world\n"),
     "fails": guests.exits(3, guests.CONTENT_TYPE + b"x"),
 }
-CONFIG = "".join(guest(f"/{name}", name) for name in MODULES)
+CONFIG = "".join(guest(f"/{name}", name) for name in MODULES) + guest("/small", "hello", body=3)
+HTML = ((b"accept", b"text/html"),)
+EXPECT = ((b"expect", b"100-continue"),)
 
 
 async def until(condition: Callable[[], bool]) -> None:
     while not condition():  # noqa: ASYNC110 - the recording has no event
         await asyncio.sleep(0.001)
+
+
+@dataclass(frozen=True)
+class Error:
+    """A request that the gateway itself answers, and what is shown of the reason."""
+
+    target: str
+    public: str
+    reason: str
+    body: bytes = b""
+
+
+ERRORS = {
+    500: Error("/traps", "Internal Server Error: the module failed", "trap: "),
+    502: Error("/plain", "Bad Gateway: the module&#x27;s output is not a valid CGI response", "<pre>Hello, world"),
+    404: Error("/hallo", "Not Found", "/hello</a> — did you mean this one?"),
+    413: Error(
+        "/small",
+        "Content Too Large: the request body may have at most 3 bytes",
+        "has 4 bytes, more than limits.body (3)",
+        b"sent",
+    ),
+}
 
 
 def answer(directory: Path, target: str, *, method: str = "GET", body: bytes = b"") -> tuple[int, bytes, Recording]:
@@ -80,16 +109,33 @@ def test_a_local_redirect(tmp_path: Path) -> None:
     assert (status, one.route, one.redirects) == (200, "/hello", ["/hello"])
 
 
-def test_a_page_for_a_browser_and_text_for_others(tmp_path: Path) -> None:
-    async def main() -> None:
-        async with recorded(tmp_path, CONFIG, **MODULES) as one:
-            plain = await one.client.ask("/plain")
-            assert b"<html" not in plain.body
-            one.gateway.builds.problems = ()
-            assert one.changes[0] == (1, False)
-            assert one.changes[-1] == (1, True)
+@pytest.mark.parametrize("status", ERRORS)
+def test_an_error_is_a_page_for_a_browser_and_text_for_others(tmp_path: Path, status: int) -> None:
+    error = ERRORS[status]
 
-    asyncio.run(main())
+    async def main() -> tuple[list[Answer], list[Recording], list[tuple[int, bool]]]:
+        async with recorded(tmp_path, CONFIG, **MODULES) as one:
+            method = "POST" if error.body else "GET"
+            given: list[Sequence[tuple[bytes, bytes]]] = [(), HTML, (*HTML, *EXPECT)]
+            answers = [
+                await one.client.ask(error.target, method=method, body=error.body, headers=fields) for fields in given
+            ]
+            await until(lambda: one.last.is_over)
+            return answers, list(one.gateway.history), one.changes
+
+    (text, page, expecting), recordings, changes = asyncio.run(main())
+    assert {one.status for one in (text, page, expecting)} == {status}
+    assert all(one.is_whole for one in (text, page, expecting))
+    assert all(one.error.startswith(f"{status}: ") and one.sent for one in recordings)
+    assert text.body.decode() == error_body(html.unescape(error.public), text.headers[b"x-request-id"].decode())
+    assert error.reason.encode() not in text.body
+    shown = page.body.decode()
+    assert f"<h1>{status} {error.public.partition(':')[0]}</h1>" in shown
+    assert error.reason in shown
+    assert page.headers[b"x-request-id"].decode() in shown
+    assert (b"connection" in expecting.headers) == bool(error.body)
+    assert changes[0] == (1, False)
+    assert changes[-1] == (3, True)
 
 
 def test_a_resent_request_is_linked_to_its_parent(tmp_path: Path) -> None:

@@ -7,10 +7,8 @@ from pathlib import Path
 import pytest
 
 from wagi_gateway.errors import RefusedOutput
-from wagi_gateway.observe.diagnosis import Diagnosis
+from wagi_gateway.observe.diagnosis import NO_NAMES, Diagnosis
 from wagi_gateway.sandbox.backtrace import Frame
-
-NO_NAMES = "the module has no function names: it was built with -s, or stripped; build it with -g"
 
 
 def lines(*frames: Frame, output: RefusedOutput | None = None) -> list[str]:

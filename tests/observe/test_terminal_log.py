@@ -16,9 +16,12 @@ from typing import TextIO
 
 import pytest
 
+from wagi_gateway.errors import RefusedOutput
 from wagi_gateway.observe import terminal_log
+from wagi_gateway.observe.diagnosis import NO_NAMES, Diagnosis
 from wagi_gateway.observe.log_record import ACCESS, GUEST
 from wagi_gateway.observe.terminal_log import TerminalHandler
+from wagi_gateway.sandbox.backtrace import Frame
 
 GATEWAY = "wagi_gateway"
 NOON = 12 * 3600
@@ -113,6 +116,34 @@ def test_what_belongs_to_a_request_is_below_its_line() -> None:
         "│ of another",
         "12:00:00 GET /hello 200 1.4 ms 18 B  #r3",
     ]
+
+
+def diagnosed(record: logging.LogRecord, *frames: Frame, output: RefusedOutput | None = None) -> logging.LogRecord:
+    record.diagnosis = Diagnosis(frames, output)
+    return record
+
+
+def test_refused_output_is_shown_at_level_debug_alone() -> None:
+    output = RefusedOutput(b"x-a: b\nh\xc3\xa9\x1b[2J\n" + b"y" * 90, 10)
+    failure = diagnosed(warning("502: the line has no colon"), output=output)
+    shown = diagnosed(record("the output", GATEWAY, logging.DEBUG, route="/hello", id="r1"), output=output)
+    assert logged(failure, access(status=502))[1:] == ["  warning: 502: the line has no colon"]
+    assert logged(failure, shown, access(status=502))[1:] == [
+        "  warning: 502: the line has no colon",
+        "  the output, which is no response from byte 10 on:",
+        "  | x-a: b",
+        r"  | hé\x1b[2J",
+        "  |   ^",
+        f"  | {'y' * 76}",
+        f"  {'y' * 14}",
+    ]
+
+
+@pytest.mark.parametrize(("name", "more"), [("<wasm function 3>", [NO_NAMES]), ("walk", [])])
+def test_a_module_without_names_is_named_as_such(name: str, more: list[str]) -> None:
+    rows = logged(diagnosed(warning("500: trap: unreachable"), Frame(name)), access(status=500))
+    assert rows[1] == "  warning: 500: trap: unreachable"
+    assert " ".join(" ".join(rows[2:]).split()) == "".join(more)
 
 
 @pytest.mark.parametrize(

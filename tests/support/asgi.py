@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Message, Scope
@@ -46,11 +47,19 @@ class Client:
         self.app = app
 
     async def ask(
-        self, target: str, *, method: str = "GET", body: bytes = b"", version: str = "1.1", leaves: bool = False
+        self,
+        target: str,
+        *,
+        method: str = "GET",
+        body: bytes = b"",
+        headers: Sequence[tuple[bytes, bytes]] = (),
+        version: str = "1.1",
+        leaves: bool = False,
     ) -> Answer:
         """The response to a request; a client that `leaves` has disconnected when the application next receives."""
         path, _, query = target.partition("?")
         given = scope(path, method=method, query=query, version=version, length=len(body))
+        given["headers"] += headers
         waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}] if body else []
         sent: list[Message] = []
 

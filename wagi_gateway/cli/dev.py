@@ -37,7 +37,10 @@ def dev(
     cache_dir: CacheDir = None,
     auth_file: AuthFile = None,
 ) -> None:
-    """Build and serve CONFIG for development: rebuilds on change, and shows each request in an inspector."""
+    """Build, serve and watch CONFIG, with an inspector.
+
+    A change of a source builds and serves it again. The inspector shows each request in the browser.
+    """
     from ..config.file import ConfigFile, read_config
     from ..dev.server import DevelopmentOptions, develop
 

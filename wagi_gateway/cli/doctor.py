@@ -23,7 +23,10 @@ def doctor(
     cache_dir: CacheDir = None,
     auth_file: AuthFile = None,
 ) -> None:
-    """Examine toolchains, built modules, foreign manifests, the cache and CONFIG. Exits with 1 if there is an error."""
+    """Find what the modules of CONFIG need and lack.
+
+    Examines toolchains, built modules, foreign manifests and the cache. Exits with 1 if there is an error.
+    """
     from ..config.file import read_config
     from ..doctor.examination import examine
     from ..observe import log

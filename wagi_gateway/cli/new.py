@@ -26,7 +26,7 @@ def new(
     lang: _Lang = None,
     route: Annotated[str, typer.Option(metavar="ROUTE", help="The route that answers.")] = "/...",
 ) -> None:
-    """Make a project: a program that answers requests, its build, and a modules.toml.
+    """Make a program, its build and a modules.toml in a folder.
 
     On a terminal, NAME and --lang are asked for. Nothing is overwritten and nothing is fetched.
     """
@@ -51,7 +51,7 @@ def add(
         "modules.toml"
     ),
 ) -> None:
-    """Make a further module in a folder beside CONFIG, and add its [[module]] there."""
+    """Make a further module beside CONFIG, and add it there."""
     from ..scaffold.project import add_module, check_route
 
     with exit_on_problems(exit_code=1):

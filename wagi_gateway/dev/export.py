@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import shlex
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
@@ -36,7 +36,10 @@ def as_run(recording: Recording, config: Path, *, reveal: bool = False) -> str:
     """A `wagi-gateway run` command of the same request through the configuration. Raises CannotExport."""
     masks = Masks.of(recording, is_off=reveal)
     words = ["wagi-gateway", "run", str(config), "--path", _target(recording, masks)]
-    return _with_body(recording, masks, shlex.join([*words, *_request_words(recording, masks)]), "--data")
+    words += _method(recording) + _fields(recording, masks, _OF_CONNECTION - {b"host"})
+    if recording.body.size and not recording.request.values(b"content-type"):
+        words += ["-H", "content-type:"]  # in place of the content type of a form
+    return _with_body(recording, masks, shlex.join(words), "--data")
 
 
 def as_test(recording: Recording, config: Path, *, reveal: bool = False) -> str:
@@ -65,12 +68,20 @@ def as_har(recordings: Iterable[Recording], origin: str, *, reveal: bool = False
 
 
 def _request_words(recording: Recording, masks: Masks) -> list[str]:
-    request = recording.request
-    words = [] if request.method == "GET" and not recording.body.size else ["-X", request.method]
-    if request.method == "HEAD":
-        words = ["-I"]
-    for name, value in request.headers:
-        if name not in _OF_CONNECTION:
+    method = ["-I"] if recording.request.method == "HEAD" else _method(recording)
+    return method + _fields(recording, masks, _OF_CONNECTION)
+
+
+def _method(recording: Recording) -> list[str]:
+    method = recording.request.method
+    return [] if method == "GET" and not recording.body.size else ["-X", method]
+
+
+def _fields(recording: Recording, masks: Masks, omitted: Collection[bytes]) -> list[str]:
+    """A `-H` for each field of the request, in their order."""
+    words = []
+    for name, value in recording.request.headers:
+        if name not in omitted:
             words += ["-H", f"{_text(name)}: {_text(masks.value(name, value))}"]
     return words
 

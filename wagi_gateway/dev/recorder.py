@@ -40,6 +40,7 @@ class Resent(NamedTuple):
     """The client's address that the guest sees; None for the connection's own."""
 
 
+_CLOSE = (b"connection", b"close")
 OnChange = Callable[[Recording], None]
 
 
@@ -180,8 +181,8 @@ class PageReply(Reply):
             await super().send_error(error, close=close, is_last=is_last)
             return
         head, body = page
-        if close:
-            head = ResponseHead(head.status, (*head.headers, (b"connection", b"close")), None)
+        if close and _CLOSE not in head.headers:
+            head = ResponseHead(head.status, (*head.headers, _CLOSE), None)
         await self.whole(head, body, is_last=is_last)
 
 

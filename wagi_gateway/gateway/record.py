@@ -124,7 +124,8 @@ class RequestRecord:
         logger.warning("%s", failure, extra={"fields": fields, "diagnosis": diagnosis})
         if self._output:
             offset, text = self._output.offset, self._output.beginning.decode("utf-8", "backslashreplace")
-            logger.debug("the output, which is no response from byte %d on: %s", offset, text, extra={"fields": fields})
+            extra = {"fields": fields, "diagnosis": diagnosis}
+            logger.debug("the output, which is no response from byte %d on: %s", offset, text, extra=extra)
 
     def finish(self, reply: Reply, guest: Guest | None) -> None:
         """Writes the access log line and the metrics event, and ends the span. `guest` is the last guest, if any ran.

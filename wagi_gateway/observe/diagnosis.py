@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 from ..errors import RefusedOutput
 from ..sandbox.backtrace import Frame
-from .log import escape
+from .log_record import escape
 
+NO_NAMES = "the module has no function names: it was built with -s, or stripped; build it with -g"
 _WIDTH = 32
 """Characters of the widest column of function names."""
 
@@ -27,14 +28,23 @@ class Diagnosis(NamedTuple):
     def lines(self) -> Iterator[str]:
         """The diagnosis as lines of text, with characters that a terminal may interpret."""
         yield from self._backtrace()
+        yield from self.refused()
+
+    def refused(self) -> Iterator[str]:
+        """The refused output, with a caret below the byte that breaks the rules; it may hold personal data."""
         if self.output:
             yield from _show(self.output)
+
+    @property
+    def lacks_names(self) -> bool:
+        """Whether a guest failed in a module without function names."""
+        return bool(self.frames) and not any(frame.has_name for frame in self.frames)
 
     def _backtrace(self) -> Iterator[str]:
         if not self.frames:
             return
-        if not any(frame.has_name for frame in self.frames):
-            yield "the module has no function names: it was built with -s, or stripped; build it with -g"
+        if self.lacks_names:
+            yield NO_NAMES
             return
         width = min(max(len(frame.function) for frame in self.frames), _WIDTH)
         for frame, group in groupby(self.frames):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ..cgi.request import RequestHead, without_userinfo
 from ..config.settings import LogConfig
-from .log_record import ACCESS, SERVER, fields_of
+from .log_record import ACCESS, NO_ROUTE, SERVER, fields_of
 from .log_record import GUEST as GUEST
 from .log_record import escape as escape
 from .module_log import ModuleLog
@@ -121,9 +121,11 @@ def announce(text: str, *, message: str | None = None, **fields: object) -> None
 
 
 def configure_for_run() -> None:
-    """Configures logging for `wagi-gateway run`: messages without time and fields, and guests' lines as they are."""
-    configure(LogConfig(format="text", access=False))
+    """Configures logging for `wagi-gateway run`: messages without time and fields, guests' lines as they are, and the
+    reasons of the access log."""
+    configure(LogConfig(format="text"))
     logger.handlers[0].setFormatter(_RunFormatter())
+    logger.handlers[0].addFilter(_is_for_run)
 
 
 def _is_not_redundant(record: logging.LogRecord) -> bool:
@@ -131,6 +133,15 @@ def _is_not_redundant(record: logging.LogRecord) -> bool:
     cancelled at the shutdown, which the access log has with the reason."""
     is_cancelled = bool(record.exc_info and record.exc_info[0] is asyncio.CancelledError)
     return not is_cancelled and record.msg != "ASGI callable returned without completing response."
+
+
+def _is_for_run(record: logging.LogRecord) -> bool:
+    """Whether `run` shows a record: an access line for its reason, but not where no route matches, which the command
+    itself says with the routes that there are."""
+    if record.name != ACCESS:
+        return True
+    fields = fields_of(record)
+    return "reason" in fields and (fields["status"], fields["route"]) != (404, NO_ROUTE)
 
 
 class _MessageFormatter(logging.Formatter):
@@ -144,11 +155,14 @@ class _MessageFormatter(logging.Formatter):
 
 
 class _RunFormatter(_MessageFormatter):
-    """Keeps the tabs in guests' lines, such as those of a Go panic."""
+    """Keeps the tabs in guests' lines, such as those of a Go panic; an access line becomes `413: reason`."""
 
     def format(self, record: logging.LogRecord) -> str:
         if record.name == GUEST:
             return "\t".join(map(escape, record.getMessage().split("\t")))
+        if record.name == ACCESS:
+            fields = fields_of(record)
+            return escape(f"warning: {fields['status']}: {fields['reason']}")
         return super().format(record)
 
 

@@ -9,6 +9,8 @@ ACCESS = "wagi_gateway.access"
 CALLS = "wagi_gateway.calls"
 GUEST = "wagi_gateway.guest"
 SERVER = "wagi_gateway.server"
+NO_ROUTE = "-"
+"""The route, in the log and in metrics, of requests that match no module."""
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:

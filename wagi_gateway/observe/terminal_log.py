@@ -13,6 +13,7 @@ from typing import Any, TextIO
 
 from rich.cells import cell_len, chop_cells, set_cell_size
 
+from .diagnosis import NO_NAMES, Diagnosis
 from .log_record import ACCESS, GUEST, escape, fields_of
 
 _HOLD = 1.0
@@ -141,14 +142,25 @@ class TerminalHandler(logging.StreamHandler[TextIO]):
 
     def _message(self, record: logging.LogRecord, fields: Mapping[str, Any], prefix: str) -> list[str]:
         """A record of the gateway or of a library, with the fields that no other line of the request has."""
+        diagnosis: Diagnosis | None = getattr(record, "diagnosis", None)
+        if diagnosis and record.levelno == logging.DEBUG:
+            return self._refused(diagnosis, prefix)
         label = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
         shown = [f"{name}={value}" for name, value in fields.items() if name not in ("route", "id")]
         text = " ".join([label + record.getMessage(), *shown])
         traceback = _FORMATTER.formatException(record.exc_info).split("\n") if record.exc_info else []
-        lines = [escape(line.expandtabs(_TAB)) for line in (*text.split("\n"), *traceback)]
+        advice = [NO_NAMES] if diagnosis and diagnosis.lacks_names else []
+        lines = [escape(line.expandtabs(_TAB)) for line in (*text.split("\n"), *advice, *traceback)]
         rows = [row for line in lines for row in self._wrapped(line, " " * len(prefix))]
         rows[0] = prefix + rows[0].removeprefix(" " * len(prefix))
         return [self._paint(_LEVEL_COLORS.get(record.levelno, ""), row) for row in rows]
+
+    def _refused(self, diagnosis: Diagnosis, indent: str) -> list[str]:
+        """The output of a guest that is no response, folded at the width of the terminal, in place of the same text
+        on one line."""
+        width = self._width() - len(indent)
+        rows = [row for line in diagnosis.refused() for row in chop_cells(line, width)]
+        return [self._paint(_DIM, indent + row) for row in rows]
 
     def _wrapped(self, text: str, indent: str) -> list[str]:
         """Rows of whole words within the width of the terminal."""

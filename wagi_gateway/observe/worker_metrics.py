@@ -12,6 +12,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
 from . import metrics
+from .log_record import NO_ROUTE as NO_ROUTE
 from .metrics import BOUNDS, Metric
 from .shared_counters import SharedCounters
 
@@ -20,8 +21,6 @@ if TYPE_CHECKING:  # for annotations alone
     from ..sandbox.guest import Executor
     from ..sandbox.invocation import Outcome, StopReason
 
-NO_ROUTE = "-"
-"""The route label of requests that match no module."""
 _HISTOGRAM_SIZE = len(BOUNDS) + 2
 _SUM = _HISTOGRAM_SIZE - 1
 """A histogram has a counter for each bucket, one for values above all bounds, and the sum in nanoseconds."""

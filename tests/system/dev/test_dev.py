@@ -18,6 +18,7 @@ from tests.support import guests
 from tests.support.cli import gateway
 from tests.support.config import config, guest, module
 from tests.support.development import Development, developing
+from tests.support.env_guest import ENV, seen
 
 HTML = {"accept": "text/html"}
 
@@ -32,8 +33,9 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("app")
     (directory / "src.wat").write_text(page("first"))
     build = {"command": ["cp", "src.wat", "built.wat"], "watch": ["src.wat"]}
-    text = config(module("/hello", "built.wat", build=build), guest("/plain", "plain"))
+    text = config(module("/hello", "built.wat", build=build), guest("/plain", "plain"), guest("/env/...", "env"))
     (directory / "plain.wat").write_text(guests.says(b"no header\n"))
+    (directory / "env.wat").write_text(ENV)
     (directory / "modules.toml").write_text(text)
     return directory
 
@@ -100,6 +102,36 @@ def test_a_request_is_sent_again_through_the_listener(dev: Development) -> None:
     sent = dev.api(f"invocations/{number}/resend", "POST", json=edits).json()
     copy = dev.api(f"invocations/{sent['number']}").json()
     assert {one["name"]: one["value"] for one in copy["environ"]}["REMOTE_ADDR"] == "192.0.2.5"
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "headers", "body"),
+    [
+        ("GET", "/env/a%20b?x=1&y='$(id)'", {"x-own": "it's; `id`", "x-empty": "", "cookie": "session=abcdefgh"}, b""),
+        ("POST", "/env", {"content-type": "text/csv"}, bytes(range(256))),
+        ("PUT", "/env", {}, b"without a type"),
+        ("HEAD", "/env", {}, b""),
+        ("DELETE", "/env", {}, b""),
+    ],
+    ids="GET|POST|PUT|HEAD|DELETE".split("|"),
+)
+def test_a_copy_as_run_gives_the_guest_the_same_request(
+    dev: Development, app: Path, cache: Path, method: str, target: str, headers: dict[str, str], body: bytes
+) -> None:
+    answer = dev.client.request(method, dev.site + target, headers=headers, content=body or None)
+    number = dev.api("invocations").json()["invocations"][-1]["number"]
+    command = dev.api(f"invocations/{number}/copy/run?secrets=1").text
+    environment = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "XDG_CACHE_HOME": str(cache)}
+    done = subprocess.run(
+        ["sh", "-c", command], cwd=app, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=60
+    )
+    head, _, output = done.stdout.partition(b"\r\n\r\n")
+    assert (done.returncode, head.partition(b"\r")[0], done.stderr) == (0, b"HTTP/1.1 200 OK", b"")
+    if method == "HEAD":
+        assert output == answer.content == b""
+        return
+    before, after = seen(answer.content), seen(output)
+    assert (after.argv, after.environ, after.stdin) == (before.argv, before.environ, body)
 
 
 @pytest.mark.parametrize(
