@@ -32,6 +32,7 @@ FORM = (b"content-type", b"application/x-www-form-urlencoded")
         ({"headers": ("Host: h",)}, {"headers": [(b"host", b"h")]}),
         ({"data": b"abc"}, {"method": "POST", "headers": [HOST, FORM, (b"content-length", b"3")]}),
         ({"data": b""}, {"method": "POST", "headers": [HOST, FORM]}),
+        ({"data": b"abc", "headers": ("Content-Type:",)}, {"headers": [HOST, (b"content-length", b"3")]}),
         ({"data": b"abc", "method": "PUT"}, {"method": "PUT"}),
         (
             {"data": b"a", "headers": ("content-type: text/plain", "Content-Length: 1")},

@@ -27,7 +27,7 @@ class RunRequest:
     method: str | None = None
     """GET if None, or POST with data."""
     headers: tuple[str, ...] = ()
-    """Header fields as `NAME: VALUE`."""
+    """Header fields as `NAME: VALUE`. Like curl, `Content-Type:` without a value leaves the field out."""
     data: bytes | None = None
     """The body. Like curl, the request says that it is a form, unless a header field says otherwise."""
 
@@ -42,6 +42,7 @@ class RunRequest:
             headers.insert(0, (b"host", b"localhost"))
         if self.data is not None and b"content-type" not in names:
             headers.append(_FORM)
+        headers = [field for field in headers if field != (b"content-type", b"")]
         if self.data and b"content-length" not in names:
             headers.append((b"content-length", b"%d" % len(self.data)))
         path, _, query = self.path.partition("?")
