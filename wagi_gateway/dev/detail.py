@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import errno
+import os
 from pathlib import Path
 
 from ..cgi.request import RequestHead
@@ -18,7 +20,26 @@ from .withheld import withheld_fields
 Document = dict[str, object]
 
 MAX_SHOWN_FRAMES = 50
+_MAX_TEXT = 1000
+"""Characters of a path, a query or an end in a row of the list: many rows may wait for a slow page."""
 _STOPS = {"time": "limits.time", "stdout": "limits.stdout", "disconnect": "client left", "shutdown": "server stopped"}
+_ERRORS = {
+    2: errno.EACCES,
+    8: errno.EBADF,
+    20: errno.EEXIST,
+    28: errno.EINVAL,
+    31: errno.EISDIR,
+    32: errno.ELOOP,
+    33: errno.EMFILE,
+    37: errno.ENAMETOOLONG,
+    44: errno.ENOENT,
+    51: errno.ENOSPC,
+    54: errno.ENOTDIR,
+    55: errno.ENOTEMPTY,
+    63: errno.EPERM,
+    69: errno.EROFS,
+}
+"""Numbers of the system, by those of WASI preview 1 (`errno`)."""
 _OUTCOMES = {
     "answered": "allowed, answered",
     "denied": "denied by allowed_hosts",
@@ -38,8 +59,8 @@ def summary(recording: Recording) -> Document:
         "parent": recording.parent,
         "began": recording.began,
         "method": request.method,
-        "path": _text(request.raw_path),
-        "query": _text(masks.hide_pairs(request.query)),
+        "path": _short(_text(masks.hide(request.raw_path))),
+        "query": _short(_text(masks.hide_pairs(request.query))),
         "route": recording.route,
         "source": recording.source,
         "status": recording.status,
@@ -48,7 +69,7 @@ def summary(recording: Recording) -> Document:
         "sent": recording.sent,
         "stderr_lines": recording.stderr.content.count(b"\n"),
         "memory": outcome.memory if outcome else 0,
-        "end": masks.text(end_of(recording)),
+        "end": _short(masks.text(end_of(recording))),
         "is_bad": is_bad(recording),
         "is_over": recording.is_over,
         "build": recording.build,
@@ -118,8 +139,22 @@ def detail(recording: Recording, previous: Recording | None, base: Path, *, reve
             }
             for call in list(recording.calls)
         ],
+        "files": [
+            {
+                "path": _text(masks.hide(file.path)),
+                "mode": "write" if file.is_written else "read",
+                "error": _error_text(file.error) if file.error else "",
+            }
+            for file in list(recording.files)
+        ],
+        "file_count": recording.file_count,
         "lint": [masks.text(text) for text in lint(recording, parsed)],
-        "module": {"digest": recording.digest, "entrypoint": recording.entrypoint, "build": recording.build},
+        "module": {
+            "digest": recording.digest,
+            "entrypoint": recording.entrypoint,
+            "build": recording.build,
+            "compile_seconds": recording.compile_seconds,
+        },
     }
 
 
@@ -229,6 +264,18 @@ def _memory(recording: Recording) -> Document:
         "limit": limit,
         "is_short": outcome.was_short_of_memory if outcome else False,
     }
+
+
+def _error_text(number: int) -> str:
+    """The words for an `errno` of WASI preview 1."""
+    if number == 76:
+        return "outside of the volume, or not permitted in it (76)"
+    words = os.strerror(_ERRORS[number]) if number in _ERRORS else "error"
+    return f"{words} ({number})"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _MAX_TEXT else text[:_MAX_TEXT] + "…"
 
 
 def _text(value: bytes) -> str:
