@@ -272,16 +272,17 @@ def test_a_guest_s_page_reads_and_changes_nothing(dev: Development, tmp_path: Pa
 
 
 def test_a_page_loads_itself_anew(tmp_path: Path, cache: Path) -> None:
-    page = guests.says(b"content-type: text/html\n\n<h1>first</h1>")
-    (tmp_path / "src.wat").write_text(page)
+    pages = [guests.says(b"content-type: text/html\n\n<h1>%s</h1>" % text) for text in (b"first", b"second")]
+    (tmp_path / "src.wat").write_text(pages[0])
     build = {"command": ["cp", "src.wat", "page.wat"], "watch": ["src.wat"]}
     (tmp_path / "modules.toml").write_text(config(module("/page", "page.wat", build=build)))
     with developing(tmp_path, "--live", cache=cache) as running, chromium(tmp_path / "profile") as other:
         other.go(f"{running.site}/page")
-        for text, source in (("first", ""), ("The configuration cannot be served", "(broken"), ("second", page)):
-            if source:
-                (tmp_path / "src.wat").write_text(source.replace("first", text))
-            other.wait_for_text(text)
+        other.wait_for_text("first")
+        (tmp_path / "src.wat").write_text("(broken")
+        other.wait_for_text("The configuration cannot be served")
+        (tmp_path / "src.wat").write_text(pages[1])
+        other.wait_for_text("second")
 
 
 def test_a_page_without_token_shows_nothing(dev: Development, tmp_path: Path) -> None:
