@@ -69,7 +69,7 @@ def summary(recording: Recording) -> Document:
         "sent": recording.sent,
         "stderr_lines": recording.stderr.content.count(b"\n"),
         "memory": outcome.memory if outcome else 0,
-        "end": _short(masks.text(end_of(recording))),
+        "end": _short(masks.text(recording.error if _is_refused(recording) else end_of(recording))),
         "is_bad": is_bad(recording),
         "is_over": recording.is_over,
         "build": recording.build,
@@ -87,6 +87,11 @@ def end_of(recording: Recording) -> str:
     if outcome.kind == "exit":
         return f"exit {outcome.code}"
     return f"{outcome.kind}: {outcome.trap}"
+
+
+def _is_refused(recording: Recording) -> bool:
+    """Whether the guest has ended well, and its output was refused."""
+    return bool(recording.error) and end_of(recording) == "exit 0"
 
 
 def is_bad(recording: Recording) -> bool:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
+from ..compiler.compilation import start_early
 from ..config.file import ConfigFile
 from ..config.settings import BuildConfig
 from ..errors import StartupError
@@ -109,6 +110,8 @@ class Rebuilder:
             file = self._read()
             before, self._commands = self._commands, commands(file)
             self._pending |= {route for route, build in self._commands.items() if build != before.get(route)}
+            with contextlib.suppress(OSError):  # the compilation tries again, and says why it cannot
+                start_early()
             if not await builds.run(file, set(self._pending)):
                 self._notify(
                     "the build has failed; the module of before is still served", time.perf_counter() - started

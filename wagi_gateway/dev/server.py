@@ -19,6 +19,7 @@ from pathlib import Path
 from uvicorn import Server
 
 from ..app import application
+from ..compiler.compilation import end_early
 from ..config.file import ConfigFile
 from ..config.values import parse_listen
 from ..errors import Problem, StartupError
@@ -163,7 +164,10 @@ class DevelopmentServer:
         )
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
             signal.signal(number, self._stop)
-        self._worker.run([self._listener])
+        try:
+            self._worker.run([self._listener])
+        finally:
+            end_early()
 
     def _read(self) -> ConfigFile:
         return development_file(self._options.read(), self._options.listen)

@@ -45,9 +45,9 @@ export function pill(one) {
 }
 
 /** A table of rows of cells, the first of which names the row. */
-export function rows(label, pairs, headings) {
+export function rows(label, pairs, headings, isHeaded = false) {
   return el("table", {},
     el("caption", { class: "hidden" }, label),
-    el("thead", { class: "hidden" }, el("tr", {}, headings.map((text) => el("th", { scope: "col" }, text)))),
+    el("thead", { class: isHeaded ? "" : "hidden" }, el("tr", {}, headings.map((text) => el("th", { scope: "col" }, text)))),
     el("tbody", {}, pairs));
 }

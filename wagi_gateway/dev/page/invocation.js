@@ -7,6 +7,7 @@ import { editAndSend, sendAgain } from "./resend.js";
 
 const SHOWN = 64 * 1024;
 const MASK = "••••••••";
+const COPIES = [["curl", "curl"], ["run", "wagi-gateway run"], ["test", "test for the shell"], ["pytest", "test for pytest"]];
 const STEPS = [["body", "request body", "t0"], ["admitted", "wait for a place", "t1"], ["instantiated", "instantiate the guest", "t5"],
   ["first output", "guest, to its first output", "t2"],
   ["first byte", "head of the response", "t3"], ["sent", "rest of the response", "t4"]];
@@ -56,6 +57,10 @@ function actions(one, neighbours, redraw) {
     await navigator.clipboard.writeText(await getText(`invocations/${one.number}/copy/${form}${one.is_revealed ? "?secrets=1" : ""}`));
     toast(one.is_revealed ? `Copied ${form}, with secrets` : `Copied ${form}; secrets are masked`);
   });
+  const copies = el("select", { "aria-label": "Copy as", onchange: (event) => {
+    if (event.target.value) copy(event.target.value)();
+    event.target.value = "";
+  } }, el("option", { value: "" }, "Copy as …"), COPIES.map(([form, title]) => el("option", { value: form }, title)));
   const choice = el("select", { "aria-label": "Compare with", onchange: (event) => {
     if (event.target.value) location.hash = `#/${one.number}/diff/${event.target.value}`;
   } }, el("option", { value: "" }, "Compare with …"),
@@ -65,7 +70,7 @@ function actions(one, neighbours, redraw) {
     el("button", { onclick: guard(() => sendAgain(one.number, { rebuild: true })) }, "Rebuild and send"),
     el("button", { onclick: guard(() => editAndSend(one.number)) }, "Edit and send"),
     choice,
-    ["curl", "run", "test", "pytest"].map((form) => el("button", { onclick: copy(form) }, `Copy ${form}`)),
+    copies,
     el("button", { onclick: guard(() => saveHar([one.number], one.is_revealed)) }, "Save HAR"),
     el("label", {}, el("input", { type: "checkbox", id: "reveal", checked: one.is_revealed, onchange: guard(redraw) }), "Show secrets"));
 }
