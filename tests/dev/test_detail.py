@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -40,11 +41,18 @@ def secretive() -> Recording:
 
 
 def test_no_secret_is_in_a_document(secretive: Recording) -> None:
-    import base64
-
     text = json.dumps(document(secretive)) + json.dumps(summary(secretive))
     streams = [document(secretive)[name]["base64"] for name in ("stdin", "stdout", "stderr")]
     assert SECRET not in text + "".join(base64.b64decode(stream).decode() for stream in streams)
+
+
+@pytest.mark.parametrize("reveal", [False, True])
+def test_places_are_those_of_the_masked_output(secretive: Recording, reveal: bool) -> None:
+    secretive.stdout.feed(b"\n<body>")
+    shown = document(secretive, reveal=reveal)
+    output, parsed = base64.b64decode(shown["stdout"]["base64"]), shown["parsed"]
+    assert output[: parsed["body"]].endswith(b"\n\n")
+    assert [output[line["offset"] :].partition(b":")[0] for line in parsed["lines"]] == [b"content-type", b"set-cookie"]
 
 
 def test_secrets_are_shown_on_demand(secretive: Recording) -> None:

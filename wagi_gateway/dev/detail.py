@@ -117,7 +117,7 @@ def detail(recording: Recording, previous: Recording | None, base: Path, *, reve
         "argv": _argv(recording, config, masks),
         "stdin": _capture(recording.body, masks, has_pairs=True),
         "stdout": _capture(recording.stdout, masks),
-        "parsed": _parsed(parsed, masks) if parsed else None,
+        "parsed": _parsed(parsed, recording.stdout.content, masks) if parsed else None,
         "response": {
             "status": recording.status,
             "headers": [[_text(name), _text(masks.value(name, value))] for name, value in recording.headers],
@@ -216,10 +216,14 @@ def _capture(capture: Capture, masks: Masks, *, has_pairs: bool = False) -> Docu
     }
 
 
-def _parsed(parsed: ParsedOutput, masks: Masks) -> Document:
+def _parsed(parsed: ParsedOutput, output: bytes, masks: Masks) -> Document:
+    def shown(offset: int | None) -> int | None:
+        """The offset in the masked output."""
+        return None if offset is None else len(masks.hide(output[:offset]))
+
     lines = [
         {
-            "offset": line.offset,
+            "offset": shown(line.offset),
             "name": line.name,
             "value": _text(masks.value(line.name.encode("latin-1"), line.value)),
             "fate": line.fate,
@@ -227,7 +231,12 @@ def _parsed(parsed: ParsedOutput, masks: Masks) -> Document:
         }
         for line in parsed.lines
     ]
-    return {"lines": lines, "body": parsed.body, "error": masks.text(parsed.error), "error_at": parsed.error_at}
+    return {
+        "lines": lines,
+        "body": shown(parsed.body),
+        "error": masks.text(parsed.error),
+        "error_at": shown(parsed.error_at),
+    }
 
 
 def _end(recording: Recording, base: Path, masks: Masks) -> Document:

@@ -44,6 +44,9 @@ export function pill(one) {
   return el("span", { class: `pill s${String(one.status)[0]}` }, String(one.status || "–"));
 }
 
+/** A name or path that breaks after "_" and "/" in a narrow column. */
+export const breakable = (name) => name.split(/(?<=[_/])/).flatMap((part) => [part, el("wbr")]);
+
 /** A table of rows of cells, the first of which names the row. */
 export function rows(label, pairs, headings, isHeaded = false) {
   return el("table", {},

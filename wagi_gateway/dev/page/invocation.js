@@ -1,7 +1,7 @@
 /** One request: what went in, what the guest did with it, and what came out. */
 import { getJson, getText } from "./api.js";
 import { asText, decode, hex, scrollable, show, visible } from "./bytes.js";
-import { bytes, clock, el, milliseconds, pill, rows, toast } from "./dom.js";
+import { breakable, bytes, clock, el, milliseconds, pill, rows, toast } from "./dom.js";
 import { saveHar } from "./har.js";
 import { editAndSend, sendAgain } from "./resend.js";
 
@@ -113,14 +113,14 @@ function request(one, redraw) {
 function environment(one, redraw) {
   if (!one.environ.length) return el("div", { class: "card" }, el("p", { class: "same" }, "No guest ran."));
   return el("div", { class: "card" }, rows("Environment", one.environ.map((variable) => el("tr", { class: variable.is_changed ? "changed" : "" },
-    el("th", { scope: "row" }, variable.name), el("td", {}, value(variable.value, redraw), " ", copyButton(variable),
+    el("th", { scope: "row" }, breakable(variable.name)), el("td", {}, value(variable.value, redraw), " ", copyButton(variable),
       variable.kind === "operator" ? el("span", { class: "tag" }, "modules.toml") : null,
       variable.is_changed ? el("span", { class: "tag changed" }, `differs from #${one.previous}`) : null))),
   ["Variable", "Value"]));
 }
 
 function copyButton({ name, value: text }) {
-  if (text.includes(MASK)) return null;
+  if (!text || text.includes(MASK)) return null;
   return el("button", { class: "quiet copy", "aria-label": `Copy ${name}`, onclick: () => navigator.clipboard.writeText(`${name}=${text}`)
     .then(() => toast(`Copied ${name}`), (error) => toast(error.message)) }, "copy");
 }
@@ -241,7 +241,7 @@ function memory(one) {
 function files(one) {
   if (!one.files.length) return el("div", { class: "card" }, el("p", { class: "same" }, "none was opened"));
   return el("div", { class: "card" }, scrollable(el("div", { class: "tall" }, rows("Files", one.files.map((file) => el("tr", {},
-    el("td", {}, file.path), el("td", {}, el("span", { class: `tag ${file.error ? "error" : "kept"}` }, file.error || `opened to ${file.mode}`),
+    el("td", {}, breakable(file.path)), el("td", {}, el("span", { class: `tag ${file.error ? "error" : "kept"}` }, file.error || `opened to ${file.mode}`),
       file.error ? el("span", { class: "say" }, `to ${file.mode}`) : null))), ["Path", "Result"])), "Files"),
     one.file_count > one.files.length ? el("p", { class: "soft" }, `the first ${one.files.length} of ${one.file_count}`) : null);
 }

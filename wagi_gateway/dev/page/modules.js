@@ -25,7 +25,7 @@ function module(one) {
       yes(one.has_lines, "line numbers", "no line numbers: build with -g"), yes(one.has_names, "function names", "no function names"),
       el("span", {}, counted(one.count, "request"))),
     el("div", { class: "two" },
-      el("div", { class: "card" }, el("h3", {}, "Limits, and what was used"), table("Limits", ["Limit", "Allowed", "Median", "Highest"], true,
+      el("div", { class: "card limits" }, el("h3", {}, "Limits, and what was used"), table("Limits", ["Limit", "Allowed", "Median", "Highest"], true,
         one.uses.map((use) => [`limits.${use.name}`, amount(use, use.limit), amount(use, use.median), amount(use, use.max)]))),
       el("div", { class: "card" }, el("h3", {}, "Routes and rights"), table("Routes and rights", ["What", "Detail"], false, [
         ...one.routes.map((route) => [route.route, route.entrypoint]),
@@ -44,7 +44,7 @@ function build(result) {
   if (!result) return null;
   const state = result.seconds === null ? "builds …" : result.code ? `failed with code ${result.code}` : `built in ${milliseconds(result.seconds)}`;
   return el("div", { class: "card" }, el("h3", {}, `${result.command} — ${state}, ${clock(result.began)}`),
-    result.output ? scrollable(el("pre", {}, ansi(result.output)), "Output of the build") : el("p", { class: "same" }, "no output"));
+    result.output ? scrollable(el("pre", { class: "as-is" }, ansi(result.output)), "Output of the build") : el("p", { class: "same" }, "no output"));
 }
 
 /** Text with the colours of SGR sequences; every other escape sequence is dropped. */
