@@ -20,7 +20,15 @@ import wasmtime
 from tests.conftest import wait_until
 from tests.support.modules import binary
 from tests.support.slow_modules import ENDLESS, LARGE, SLOW, is_running, new_compilers, note_compilers
-from wagi_gateway.compiler.compilation import CompilationFailed, CompilerProcess, Wait, one_line
+from wagi_gateway.compiler import compilation
+from wagi_gateway.compiler.compilation import (
+    CompilationFailed,
+    CompilerProcess,
+    Wait,
+    end_early,
+    one_line,
+    start_early,
+)
 from wagi_gateway.compiler.engine import create_plain_engine
 from wagi_gateway.config.settings import CompilerConfig
 from wagi_gateway.errors import LoadCancelled, StartupError
@@ -50,6 +58,29 @@ def own() -> Iterator[CompilerProcess]:
 def artefact(own: CompilerProcess, module: bytes) -> bytearray:
     """Compiles a module."""
     return own.compile("module.wasm", module)
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_a_fork_server_that_was_started_early(own: CompilerProcess, is_killed: bool) -> None:
+    start_early()
+    start_early()
+    [(_, early)] = compilation._early
+    if is_killed:
+        early.kill()
+        early.wait()
+    assert artefact(own, EMPTY)
+    assert compilation._early == []
+    assert (early.poll() is None) == (not is_killed)
+    own.close()
+    assert early.poll() is not None
+
+
+def test_an_early_fork_server_that_is_not_used_ends() -> None:
+    start_early()
+    [(_, early)] = compilation._early
+    end_early()
+    end_early()
+    assert early.poll() is not None
 
 
 @pytest.fixture

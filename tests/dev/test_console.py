@@ -50,8 +50,10 @@ def test_a_failure_expands() -> None:
         stderr=b"a\tline \x1b[31mred abcdefgh\n" * 3,
     )
     one.status, one.error = 502, "502: no colon"
+    console.banner("http://s", "http://i/#token=t", False)
     console.request(one)
     text = output.getvalue()
+    assert f"  http://i/#/{one.number}\n" in text
     assert "  502: no colon\n" in text
     assert "  │ a   line \\x1b[31mred ••••••••\n" in text
     assert "  > Hello, world\n" in text

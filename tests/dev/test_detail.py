@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from tests.support.recordings import head, recording
 from wagi_gateway.dev.detail import detail, end_of, summary
 from wagi_gateway.dev.recording import Recording
 from wagi_gateway.outbound.client import Call
-from wagi_gateway.sandbox.invocation import Outcome
+from wagi_gateway.sandbox.invocation import OpenedFile, Outcome
 
 SECRET = "abcdefgh"
 
@@ -40,11 +41,18 @@ def secretive() -> Recording:
 
 
 def test_no_secret_is_in_a_document(secretive: Recording) -> None:
-    import base64
-
     text = json.dumps(document(secretive)) + json.dumps(summary(secretive))
     streams = [document(secretive)[name]["base64"] for name in ("stdin", "stdout", "stderr")]
     assert SECRET not in text + "".join(base64.b64decode(stream).decode() for stream in streams)
+
+
+@pytest.mark.parametrize("reveal", [False, True])
+def test_places_are_those_of_the_masked_output(secretive: Recording, reveal: bool) -> None:
+    secretive.stdout.feed(b"\n<body>")
+    shown = document(secretive, reveal=reveal)
+    output, parsed = base64.b64decode(shown["stdout"]["base64"]), shown["parsed"]
+    assert output[: parsed["body"]].endswith(b"\n\n")
+    assert [output[line["offset"] :].partition(b":")[0] for line in parsed["lines"]] == [b"content-type", b"set-cookie"]
 
 
 def test_secrets_are_shown_on_demand(secretive: Recording) -> None:
@@ -86,6 +94,24 @@ def test_a_request_that_runs() -> None:
     one = recording(outcome=None)
     one.is_over = False
     assert (end_of(one), summary(one)["seconds"]) == ("runs", None)
+
+
+def test_files_have_their_errors_in_words() -> None:
+    one = recording()
+    for error in (0, 44, 76, 99):
+        one.add_file(OpenedFile(b"/x", is_written=bool(error), error=error))
+    assert [(file["mode"], file["error"]) for file in document(one)["files"]] == [
+        ("read", ""),
+        ("write", "No such file or directory (44)"),
+        ("write", "outside of the volume, or not permitted in it (76)"),
+        ("write", "error (99)"),
+    ]
+
+
+def test_a_row_is_short() -> None:
+    row = summary(recording(head(target=b"/" + b"x" * 8000 + b"?" + b"y" * 8000)))
+    assert len(json.dumps(row)) < 4000
+    assert str(row["path"]).endswith("…")
 
 
 def test_a_request_without_route() -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.support.recordings import head, recording
 from wagi_gateway.dev.capture import MAX_CAPTURE
-from wagi_gateway.dev.export import CannotExport, as_curl, as_har, as_run, as_test
+from wagi_gateway.dev.export import CannotExport, as_curl, as_har, as_pytest, as_run, as_test
 from wagi_gateway.dev.recording import Recording
 
 CONFIG = Path("modules.toml")
@@ -81,12 +82,36 @@ def test_a_test_passes_for_the_same_answer_alone(tmp_path: Path, body: bytes) ->
     assert run() != 0
 
 
+@pytest.mark.parametrize("body", BODIES)
+def test_a_test_for_pytest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: bytes) -> None:
+    one = recording(head("POST", b"/a'b?c=$(id)"), body=body, stdout=b"content-type: text/plain\n\n" + body)
+    one.status = 200
+    program = tmp_path / "wagi-gateway"
+    program.write_text('#!/bin/sh\nprintf "%s\\0" "$@" >words\ncat answer\ncat\n')
+    program.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    names: dict[str, Callable[[], None]] = {}
+    exec(as_pytest(one, CONFIG), names)
+    (tmp_path / "answer").write_bytes(b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n\r\n")
+    names["test_post_a_b_c_id"]()
+    words = (tmp_path / "words").read_text().split("\0")[:-1]
+    assert words[:4] == ["run", "modules.toml", "--path", "/a'b?c=$(id)"]
+    assert (words[-2:] == ["--data", "-"]) == bool(body)
+    for answer in (b"HTTP/1.1 500 OK\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n!"):
+        (tmp_path / "answer").write_bytes(answer)
+        with pytest.raises(AssertionError):
+            names["test_post_a_b_c_id"]()
+
+
 def test_secrets_are_masked_unless_asked_for() -> None:
     one = recording(head(target=b"/x?token=geheim99", fields=[(b"cookie", b"a=abcdefgh")]), body=b"password=pass1234")
     one.status = 200
     for reveal in (False, True):
         har = json.dumps(as_har([one], ORIGIN, reveal=reveal))
-        text = as_curl(one, ORIGIN, reveal=reveal) + as_run(one, CONFIG, reveal=reveal) + har
+        one.stdout.feed(b"content-type: a/b\n\n")
+        test = as_pytest(one, CONFIG, reveal=reveal)
+        text = as_curl(one, ORIGIN, reveal=reveal) + as_run(one, CONFIG, reveal=reveal) + har + test
         assert [secret in text for secret in ("geheim99", "abcdefgh", "pass1234")] == [reveal] * 3
 
 

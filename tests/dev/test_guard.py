@@ -65,7 +65,7 @@ def ask(path: str, headers: dict[str, str], method: str = "GET") -> tuple[int, d
 def test_an_answer(path: str, change: dict[str, str], status: int) -> None:
     found, headers = ask(path, {**GOOD, **change})
     assert found == status
-    assert b"default-src 'self'" in headers[b"content-security-policy"]
+    assert b"default-src 'self'; img-src 'self' data:;" in headers[b"content-security-policy"]
     assert headers[b"x-frame-options"] == b"DENY"
     assert b"access-control-allow-origin" not in headers
 

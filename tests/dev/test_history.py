@@ -10,10 +10,6 @@ from wagi_gateway.dev.capture import MAX_CAPTURE
 from wagi_gateway.dev.history import MAX_MEMORY, MAX_RECORDINGS, History
 
 
-def held(history: History) -> int:
-    return sum(one.size for one in history) + history.budget.used
-
-
 def test_the_last_200_are_kept() -> None:
     history = History()
     for _ in range(MAX_RECORDINGS + 5):
@@ -28,7 +24,7 @@ def test_large_bodies_drop_the_oldest() -> None:
     history = History()
     for _ in range(100):
         recording(history=history, body=bytes(MAX_CAPTURE), stdout=bytes(MAX_CAPTURE))
-        assert held(history) <= MAX_MEMORY
+        assert history.held <= MAX_MEMORY
     assert [one.number for one in history] == list(range(100 - 29, 101))
 
 
@@ -37,7 +33,7 @@ def test_requests_in_flight_are_cut_off_in_place_of_growing() -> None:
     for _ in range(100):
         one = history.begin(head(), None, 0)
         one.body.feed(bytes(MAX_CAPTURE))
-        assert held(history) <= MAX_MEMORY
+        assert history.held <= MAX_MEMORY
     assert one.body.is_cut
 
 
@@ -46,7 +42,7 @@ def test_many_header_fields_count() -> None:
     fields = [(b"x-%d" % index, bytes(200)) for index in range(250)]
     for _ in range(MAX_RECORDINGS):
         recording(head(fields=fields), history=history)
-    assert held(history) <= MAX_MEMORY
+    assert history.held <= MAX_MEMORY
     assert len(list(history)) < MAX_RECORDINGS
 
 

@@ -62,6 +62,7 @@ def use(directory: Path, test: Callable[[Api, Recorded], Awaitable[None]]) -> No
         ("/api/invocations/1/copy/curl", 200, "curl -sS"),
         ("/api/invocations/1/copy/run", 200, "wagi-gateway run"),
         ("/api/invocations/1/copy/test", 200, "#!/bin/sh"),
+        ("/api/invocations/1/copy/pytest", 200, "def test_get_hello_a_1("),
         ("/api/invocations/1/copy/else", 404, ""),
         ("/api/har", 200, '"1.2"'),
         ("/api/har?numbers=7", 200, '"entries": []'),

@@ -7,7 +7,7 @@ import base64
 import pytest
 
 from tests.support.recordings import head, recording
-from wagi_gateway.dev.masks import MASK, Masks, is_secret
+from wagi_gateway.dev.masks import MASK, MAX_VALUES, Masks, is_secret
 
 BASIC = base64.b64encode(b"joe:opensesame")
 
@@ -93,6 +93,24 @@ def test_a_large_hostile_body_is_looked_through(piece: bytes) -> None:
     one = recording(body=(piece * (1 << 20))[: 1 << 20], stdout=b"x: 1\n\n" + piece * 1000)
     one.is_over = True
     Masks.of(one).hide_pairs(one.body.content)
+
+
+def test_many_values_are_bounded_and_uncover_no_value_of_the_operator() -> None:
+    cookie = b"; ".join(b"c%d=value-%d" % (number, number) for number in range(2 * MAX_VALUES))
+    one = recording(head(fields=[(b"cookie", cookie)]), body=b"&".join(b"key=%d" % number for number in range(10**5)))
+    one.environ = {b"HTTP_COOKIE": cookie, b"API_TOKEN": b"of-the-operator"}
+    one.is_over = True
+    before = one.size
+    masks = Masks.of(one)
+    assert one.secrets is not None
+    assert MAX_VALUES <= len(one.secrets) <= MAX_VALUES + 1
+    assert one.size > before
+    assert masks.hide(b"<of-the-operator>") == b"<" + MASK + b">"
+
+
+def test_a_part_of_the_mask_is_no_value() -> None:
+    parts = [MASK[:size] for size in range(4, len(MASK))]
+    assert Masks([*parts, b"secret"]).hide(b"secret") == MASK
 
 
 def test_credentials_that_are_not_base64_are_masked() -> None:

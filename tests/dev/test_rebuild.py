@@ -29,8 +29,15 @@ class Loop:
         self.reloads = 0
         self.fault: StartupError | None = None
         self.said: list[str] = []
+        self.changes: list[bool] = []
+        """For each change that a page in the browser shows, whether the latest sources are not served."""
         self.rebuilder = Rebuilder(
-            self.read, self.builds, self.reload, files=[self.path], notify=lambda text, _: self.said.append(text)
+            self.read,
+            self.builds,
+            self.reload,
+            files=[self.path],
+            notify=lambda text, _: self.said.append(text),
+            on_change=lambda: self.changes.append(self.builds.is_broken),
         )
 
     def read(self) -> ConfigFile:
@@ -70,6 +77,7 @@ def test_a_failed_build_changes_nothing(tmp_path: Path) -> None:
         await loop.rebuilder.build_all()
         assert (loop.reloads, loop.builds.is_broken) == (0, True)
         assert "failed" in loop.said[0]
+        assert loop.changes == [True]
 
     run(main())
 
@@ -84,6 +92,7 @@ def test_a_failed_reload_is_a_problem_until_the_next(tmp_path: Path) -> None:
         loop.fault = None
         await loop.rebuilder.build_all()
         assert not loop.builds.is_broken
+        assert loop.changes == [True, False]
 
     run(main())
 
@@ -131,7 +140,7 @@ def test_a_change_in_a_volume_is_only_told(tmp_path: Path) -> None:
 
     async def main() -> None:
         await loop.rebuilder._see(Changes(volumes=frozenset({"/a"})))
-        assert (loop.said, loop.reloads) == (["changed: /a"], 0)
+        assert (loop.said, loop.reloads, loop.changes) == (["changed: /a"], 0, [False])
         await loop.rebuilder._see(Changes())
 
     run(main())

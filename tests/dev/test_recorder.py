@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import html
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from tests.support.asgi import Answer
 from tests.support.config import guest, module
 from tests.support.development import recorded
 from tests.support.error_body import error_body
-from wagi_gateway.dev.recorder import Resent
+from wagi_gateway.dev.recorder import RecordedExchange, Resent
 from wagi_gateway.dev.recording import Recording
 
 HELLO = guests.says(guests.CONTENT_TYPE + b"hello\n", stderr=b"a line\n")
@@ -84,7 +85,36 @@ def test_a_request_with_a_body(tmp_path: Path) -> None:
     assert one.outcome.kind == "exit"
     assert one.outcome.memory == 2 * 65536
     assert {"body", "admitted", "first output", "first byte", "sent", "over"} <= one.marks.keys()
+    assert one.marks["admitted"] < one.marks["instantiated"] < one.marks["over"]
     assert (one.error, one.failure, one.is_over) == ("", "", True)
+
+
+def test_an_exchange_is_freed_without_the_garbage_collector(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with recorded(tmp_path, CONFIG, **MODULES) as one:
+            gc.collect()
+            gc.disable()
+            try:
+                for target in ("/hello", "/plain", "/traps", "/jumps", "/nothing"):
+                    await one.client.ask(target, method="POST", body=bytes(100_000))
+                    await until(lambda: one.last.is_over)
+                await asyncio.sleep(0)
+                assert [kept for kept in gc.get_objects() if isinstance(kept, RecordedExchange)] == []
+            finally:
+                gc.enable()
+
+    asyncio.run(main())
+
+
+def test_a_module_that_was_compiled_and_one_from_the_cache(tmp_path: Path) -> None:
+    config = "[cache]\ndirectory = 'cache'\n" + guest("/hello", "hello")
+
+    async def main() -> bool:
+        async with recorded(tmp_path, config, hello=HELLO) as one:
+            await one.client.ask("/hello")
+            return one.last.compile_seconds is not None
+
+    assert [asyncio.run(main()) for _ in range(2)] == [True, False]
 
 
 @pytest.mark.parametrize(

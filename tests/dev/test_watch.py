@@ -21,13 +21,14 @@ TABLES = {
         },
         {"route": "/py", "module": "py.wasm", "volumes": {"/code": "code"}},
         {"route": "/image", "module": "oci:localhost/x:1", "volumes": {"/tmp": {"temporary": "pod"}}},
-    ]
+    ],
+    "static": [{"route": "/files/...", "directory": "files"}],
 }
 
 
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
-    for name in ("app/src/a.c", "app/c.wasm", "py.wasm", "code/a.py", "modules.toml"):
+    for name in ("app/src/a.c", "app/c.wasm", "py.wasm", "code/a.py", "files/a.css", "modules.toml"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("1")
     return tmp_path
@@ -44,6 +45,7 @@ def watched(base: Path) -> WatchedFiles:
         ("app/src/a.c", Changes(build=frozenset({"/c"}))),
         ("app/other", Changes()),
         ("code/a.py", Changes(volumes=frozenset({"/py"}))),
+        ("files/a.css", Changes(volumes=frozenset({"/files/..."}))),
         ("modules.toml", Changes(config=True)),
         ("py.wasm", Changes(modules=True)),
         ("nothing", Changes()),
@@ -63,7 +65,7 @@ def test_a_late_event_of_the_version_that_is_served(base: Path, watched: Watched
 
 
 def test_directories(base: Path, watched: WatchedFiles) -> None:
-    assert watched.trees == {base / "app", base / "code"}
+    assert watched.trees == {base / "app", base / "code", base / "files"}
     assert watched.directories == {base, base / "app"}
 
 

@@ -20,6 +20,7 @@ from wagi_gateway.config.file import read_config
 from wagi_gateway.dev.builds import Builds
 from wagi_gateway.dev.error_page import ErrorPages
 from wagi_gateway.dev.history import History
+from wagi_gateway.dev.live import LiveReload
 from wagi_gateway.dev.recorder import RecordingGateway
 from wagi_gateway.dev.recording import Recording
 from wagi_gateway.site.load import load
@@ -51,9 +52,11 @@ async def recorded(directory: Path, config: str, **wat: str) -> AsyncIterator[Re
     (directory / "modules.toml").write_text(config)
     changes: list[tuple[int, bool]] = []
     builds = Builds(lambda _route, _data: None)
-    pages = ErrorPages(directory, "http://127.0.0.1:3001", builds)
+    live = LiveReload()
+    pages = ErrorPages(directory, "http://127.0.0.1:3001", builds, live)
     site = load(read_config(directory / "modules.toml"))
-    gateway = RecordingGateway(site, History(), pages, builds, lambda one: changes.append((one.number, one.is_over)))
+    on_change = lambda one: changes.append((one.number, one.is_over))  # noqa: E731
+    gateway = RecordingGateway(site, History(), pages, builds, on_change, live)
     async with gateway:
         yield Recorded(gateway, Client(gateway), changes)
 

@@ -29,6 +29,9 @@ def dev(
         str | None, typer.Option(metavar="ADDRESS", help="HOST:PORT of the inspector; 127.0.0.1:3001 or the next free.")
     ] = None,
     stale: Annotated[bool, typer.Option("--stale", help="Answer from the old module after a failed build.")] = False,
+    live: Annotated[
+        bool, typer.Option("--live", help="Add a script to HTML pages that loads them anew after a change.")
+    ] = False,
     env: Annotated[
         list[str] | None,
         typer.Option("--env", "-e", metavar="NAME=VALUE", help="Environment variable for every module; repeatable."),
@@ -60,5 +63,6 @@ def dev(
                 listen=listen,
                 inspector=inspector,
                 is_stale_served=stale,
+                is_live=live,
             )
         )

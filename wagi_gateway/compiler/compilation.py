@@ -15,7 +15,7 @@ import time
 import weakref
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 import wasmtime
 
@@ -146,21 +146,11 @@ class CompilerProcess:
         return os.waitstatus_to_exitcode(int(answer)), artefact
 
     def _start(self) -> socket.socket:
-        channel, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with other:
-            try:
-                process = subprocess.Popen(  # noqa: S603 - this interpreter, with constant arguments
-                    # -I and -S: neither the environment nor the working directory nor .pth files name code to run.
-                    [sys.executable, "-I", "-S", "-c", _START, *_ROOTS],
-                    stdin=other.fileno(),
-                    stdout=subprocess.DEVNULL,
-                    env={name: os.environ[name] for name in _INHERITED if name in os.environ} | {"RUST_BACKTRACE": "0"},
-                    cwd="/",
-                    process_group=0,  # SIGINT of a terminal is for the gateway, which ends the fork server
-                )
-            except BaseException:
-                channel.close()
-                raise
+        early = _early.pop() if _early else None
+        if early and early.process.poll() is not None:  # it was killed meanwhile
+            _end(*early)
+            early = None
+        channel, process = early or _start_fork_server()
         self._end = weakref.finalize(self, _end, channel, process)
         return channel
 
@@ -182,6 +172,49 @@ class CompilerProcess:
     def _setting(self, key: str) -> str:
         annotation = type(self._settings).model_fields[key].annotation
         return f"compiler.{key} = {as_written(getattr(self._settings, key), annotation)}"
+
+
+class _ForkServer(NamedTuple):
+    channel: socket.socket
+    process: subprocess.Popen[bytes]
+
+
+_early: list[_ForkServer] = []
+"""A fork server for the next compilation, or none."""
+
+
+def start_early() -> None:
+    """Starts a fork server for the next compilation, which else waits for the import of wasmtime. Raises OSError.
+
+    `dev` starts it beside the build of a module. Called on one thread.
+    """
+    if not _early:
+        _early.append(_start_fork_server())
+
+
+def end_early() -> None:
+    """Ends the fork server that no compilation has used."""
+    if _early:
+        _end(*_early.pop())
+
+
+def _start_fork_server() -> _ForkServer:
+    channel, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with other:
+        try:
+            process = subprocess.Popen(  # noqa: S603 - this interpreter, with constant arguments
+                # -I and -S: neither the environment nor the working directory nor .pth files name code to run.
+                [sys.executable, "-I", "-S", "-c", _START, *_ROOTS],
+                stdin=other.fileno(),
+                stdout=subprocess.DEVNULL,
+                env={name: os.environ[name] for name in _INHERITED if name in os.environ} | {"RUST_BACKTRACE": "0"},
+                cwd="/",
+                process_group=0,  # SIGINT of a terminal is for the gateway, which ends the fork server
+            )
+        except BaseException:
+            channel.close()
+            raise
+    return _ForkServer(channel, process)
 
 
 def _end(channel: socket.socket, process: subprocess.Popen[bytes]) -> None:

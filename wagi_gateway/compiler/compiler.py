@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+import time
 import weakref
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
@@ -143,6 +144,8 @@ class Compiler:
         self.warnings: list[str] = []
         self.loads: Counter[str] = Counter()
         """Loaded modules by the origin of their machine code: `cache` or `compiler`."""
+        self.seconds: dict[str, float] = {}
+        """Seconds of each compilation, by the module's digest."""
         self._cache = cache
         self._on_compile = on_compile or (lambda _source: nullcontext())
         self._cancelled = cancelled or threading.Event()
@@ -308,11 +311,14 @@ class Compiler:
     def _compile(self, source: WasmSource, data: bytes) -> bytearray:
         """The artefact of a module that is compiled now. Raises StartupError, LoadCancelled."""
         self.loads["compiler"] += 1
+        started = time.monotonic()
         with self._on_compile(source):
             try:
-                return self._process.compile(source.name, data)
+                artefact = self._process.compile(source.name, data)
             except CompilationFailed as failed:
                 raise _refuse(str(failed)) from None
+        self.seconds[source.digest] = time.monotonic() - started
+        return artefact
 
     def _check_imports(self, externs: Externs, linker: wasmtime.Linker) -> None:
         store = wasmtime.Store(self.engine)

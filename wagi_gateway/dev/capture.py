@@ -41,7 +41,7 @@ class Capture:
         self.size = 0
         """Bytes of the whole stream."""
         self._budget = budget
-        self._content = bytearray()
+        self._content: bytes | bytearray = bytearray()
         self._hash = hashlib.sha256()
         self._is_cut = False
 
@@ -53,6 +53,10 @@ class Capture:
         if kept and self._budget.take(len(kept)):
             self._content += kept
         self._is_cut = self.size > len(self._content)
+
+    def seal(self) -> None:
+        """Ends the stream: the bytes are kept without the room that a stream keeps for more, and not copied again."""
+        self._content = bytes(self._content)
 
     @property
     def content(self) -> bytes:
@@ -82,5 +86,5 @@ class Capture:
     def free(self) -> None:
         """Drops the kept bytes."""
         self._budget.give_back(len(self._content))
-        self._content.clear()
+        self._content = bytearray()
         self._is_cut = self.size > 0

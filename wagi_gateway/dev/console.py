@@ -34,6 +34,8 @@ class Console:
         self._output = output
         self._base = base
         self._has_color = has_color
+        self._inspector = ""
+        """The URL of the inspector without its token: a browser that has it open needs none."""
 
     @classmethod
     def of(cls, output: TextIO, base: Path, environment: Mapping[str, str] = os.environ) -> Console:
@@ -47,7 +49,8 @@ class Console:
             print(self._paint(text, color), file=self._output, flush=True)
 
     def banner(self, url: str, inspector: str, keys: bool) -> None:
-        """Writes where to go, once everything serves."""
+        """Writes where to go, once everything serves; the URL of the inspector has its token."""
+        self._inspector = inspector.partition("#")[0]
         self.line("wagi-gateway dev, for development: shows requests and sources", "bold")
         self.line(f"  site       {url}")
         self.line(f"  inspector  {inspector}")
@@ -80,6 +83,8 @@ class Console:
         if recording.error and recording.stdout.size:
             self.line(f"  printed {recording.stdout.size} bytes:", "soft")
             self._indented(masks.hide(recording.stdout.content[:_EXCERPT]), "> ", 20)
+        if self._inspector:
+            self.line(f"  {self._inspector}#/{recording.number}", "soft")
 
     def _indented(self, data: bytes, mark: str, limit: int) -> None:
         lines = data.decode("utf-8", "backslashreplace").splitlines()

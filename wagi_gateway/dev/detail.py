@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import errno
+import os
 from pathlib import Path
 
 from ..cgi.request import RequestHead
@@ -18,7 +20,26 @@ from .withheld import withheld_fields
 Document = dict[str, object]
 
 MAX_SHOWN_FRAMES = 50
+_MAX_TEXT = 1000
+"""Characters of a path, a query or an end in a row of the list: many rows may wait for a slow page."""
 _STOPS = {"time": "limits.time", "stdout": "limits.stdout", "disconnect": "client left", "shutdown": "server stopped"}
+_ERRORS = {
+    2: errno.EACCES,
+    8: errno.EBADF,
+    20: errno.EEXIST,
+    28: errno.EINVAL,
+    31: errno.EISDIR,
+    32: errno.ELOOP,
+    33: errno.EMFILE,
+    37: errno.ENAMETOOLONG,
+    44: errno.ENOENT,
+    51: errno.ENOSPC,
+    54: errno.ENOTDIR,
+    55: errno.ENOTEMPTY,
+    63: errno.EPERM,
+    69: errno.EROFS,
+}
+"""Numbers of the system, by those of WASI preview 1 (`errno`)."""
 _OUTCOMES = {
     "answered": "allowed, answered",
     "denied": "denied by allowed_hosts",
@@ -38,8 +59,8 @@ def summary(recording: Recording) -> Document:
         "parent": recording.parent,
         "began": recording.began,
         "method": request.method,
-        "path": _text(request.raw_path),
-        "query": _text(masks.hide_pairs(request.query)),
+        "path": _short(_text(masks.hide(request.raw_path))),
+        "query": _short(_text(masks.hide_pairs(request.query))),
         "route": recording.route,
         "source": recording.source,
         "status": recording.status,
@@ -48,7 +69,7 @@ def summary(recording: Recording) -> Document:
         "sent": recording.sent,
         "stderr_lines": recording.stderr.content.count(b"\n"),
         "memory": outcome.memory if outcome else 0,
-        "end": masks.text(end_of(recording)),
+        "end": _short(masks.text(recording.error if _is_refused(recording) else end_of(recording))),
         "is_bad": is_bad(recording),
         "is_over": recording.is_over,
         "build": recording.build,
@@ -66,6 +87,11 @@ def end_of(recording: Recording) -> str:
     if outcome.kind == "exit":
         return f"exit {outcome.code}"
     return f"{outcome.kind}: {outcome.trap}"
+
+
+def _is_refused(recording: Recording) -> bool:
+    """Whether the guest has ended well, and its output was refused."""
+    return bool(recording.error) and end_of(recording) == "exit 0"
 
 
 def is_bad(recording: Recording) -> bool:
@@ -91,7 +117,7 @@ def detail(recording: Recording, previous: Recording | None, base: Path, *, reve
         "argv": _argv(recording, config, masks),
         "stdin": _capture(recording.body, masks, has_pairs=True),
         "stdout": _capture(recording.stdout, masks),
-        "parsed": _parsed(parsed, masks) if parsed else None,
+        "parsed": _parsed(parsed, recording.stdout.content, masks) if parsed else None,
         "response": {
             "status": recording.status,
             "headers": [[_text(name), _text(masks.value(name, value))] for name, value in recording.headers],
@@ -118,8 +144,22 @@ def detail(recording: Recording, previous: Recording | None, base: Path, *, reve
             }
             for call in list(recording.calls)
         ],
+        "files": [
+            {
+                "path": _text(masks.hide(file.path)),
+                "mode": "write" if file.is_written else "read",
+                "error": _error_text(file.error) if file.error else "",
+            }
+            for file in list(recording.files)
+        ],
+        "file_count": recording.file_count,
         "lint": [masks.text(text) for text in lint(recording, parsed)],
-        "module": {"digest": recording.digest, "entrypoint": recording.entrypoint, "build": recording.build},
+        "module": {
+            "digest": recording.digest,
+            "entrypoint": recording.entrypoint,
+            "build": recording.build,
+            "compile_seconds": recording.compile_seconds,
+        },
     }
 
 
@@ -176,10 +216,14 @@ def _capture(capture: Capture, masks: Masks, *, has_pairs: bool = False) -> Docu
     }
 
 
-def _parsed(parsed: ParsedOutput, masks: Masks) -> Document:
+def _parsed(parsed: ParsedOutput, output: bytes, masks: Masks) -> Document:
+    def shown(offset: int | None) -> int | None:
+        """The offset in the masked output."""
+        return None if offset is None else len(masks.hide(output[:offset]))
+
     lines = [
         {
-            "offset": line.offset,
+            "offset": shown(line.offset),
             "name": line.name,
             "value": _text(masks.value(line.name.encode("latin-1"), line.value)),
             "fate": line.fate,
@@ -187,7 +231,12 @@ def _parsed(parsed: ParsedOutput, masks: Masks) -> Document:
         }
         for line in parsed.lines
     ]
-    return {"lines": lines, "body": parsed.body, "error": masks.text(parsed.error), "error_at": parsed.error_at}
+    return {
+        "lines": lines,
+        "body": shown(parsed.body),
+        "error": masks.text(parsed.error),
+        "error_at": shown(parsed.error_at),
+    }
 
 
 def _end(recording: Recording, base: Path, masks: Masks) -> Document:
@@ -229,6 +278,18 @@ def _memory(recording: Recording) -> Document:
         "limit": limit,
         "is_short": outcome.was_short_of_memory if outcome else False,
     }
+
+
+def _error_text(number: int) -> str:
+    """The words for an `errno` of WASI preview 1."""
+    if number == 76:
+        return "outside of the volume, or not permitted in it (76)"
+    words = os.strerror(_ERRORS[number]) if number in _ERRORS else "error"
+    return f"{words} ({number})"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _MAX_TEXT else text[:_MAX_TEXT] + "…"
 
 
 def _text(value: bytes) -> str:

@@ -16,6 +16,7 @@ from ..errors import NotFound, RequestError
 from ..site.site import Site
 from .builds import Builds
 from .detail import frames
+from .live import LiveReload
 from .masks import Masks
 from .recording import Recording
 
@@ -40,7 +41,11 @@ code{font:.92em ui-monospace,monospace}
 _HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 _HEADERS = (
     (b"content-type", b"text/html; charset=utf-8"),
-    (b"content-security-policy", f"default-src 'none'; style-src 'sha256-{_HASH}'; frame-ancestors 'none'".encode()),
+    (
+        b"content-security-policy",
+        f"default-src 'none'; style-src 'sha256-{_HASH}'; script-src 'self'; connect-src 'self'; base-uri 'none';"
+        " form-action 'none'; frame-ancestors 'none'".encode(),
+    ),
     (b"cache-control", b"no-store"),
     (b"x-content-type-options", b"nosniff"),
 )
@@ -56,12 +61,15 @@ class Page(NamedTuple):
 class ErrorPages:
     """The pages of one server. The token of the inspector is in none of them: a guest's page may read them."""
 
-    def __init__(self, base: Path, inspector: str, builds: Builds, *, is_stale_served: bool = False) -> None:
+    def __init__(
+        self, base: Path, inspector: str, builds: Builds, live: LiveReload, *, is_stale_served: bool = False
+    ) -> None:
         """`base` is the directory whose sources are shown; `is_stale_served` answers from the old site after a failed
         build."""
         self._base = base
         self._inspector = inspector
         self._builds = builds
+        self._live = live
         self._is_stale_served = is_stale_served
 
     def of_error(self, recording: Recording, error: RequestError, site: Site) -> Page | None:
@@ -82,7 +90,7 @@ class ErrorPages:
         request_id = html.escape(recording.request.request_id)
         link = f'<a href="{html.escape(self._inspector)}/#/{recording.number}">request {recording.number}</a>'
         parts.append(f'<p class="soft">In the inspector: {link} · id <code>{request_id}</code></p>')
-        return _page(error.status, title, parts, error.headers)
+        return self._page(error.status, title, parts, error.headers)
 
     def of_build(self, request: RequestHead) -> Page | None:
         """The page of a failed build; None if the last build has succeeded, and for a request that is no page's."""
@@ -90,28 +98,27 @@ class ErrorPages:
         is_page = request.method in ("GET", "HEAD") and _accepts_html(request)
         if self._is_stale_served or not builds.is_broken or not is_page:
             return None
-        parts = ["<p>The module of before is kept. This page reads itself anew when a build succeeds.</p>"]
+        parts = ["<p>The module of before is kept. This page loads itself anew after the next build.</p>"]
         for result in builds.failed:
             parts.append(f"<h2>{html.escape(result.route)}</h2>")
             parts.append(_paragraph(f"{result.command} ended with code {result.code}"))
             parts.append(_pre(_ESCAPE_SEQUENCE.sub("", result.output.decode("utf-8", "replace"))))
         if builds.problems:
             parts.append(_pre("\n".join(map(str, builds.problems))))
-        page = _page(500, "The build has failed" if builds.failed else "The configuration cannot be served", parts)
-        return Page(ResponseHead(500, (*page.head.headers, (b"refresh", b"1")), None), page.body)
+        title = "The build has failed" if builds.failed else "The configuration cannot be served"
+        return self._page(500, title, parts)
+
+    def _page(self, status: int, title: str, parts: list[str], headers: tuple[tuple[bytes, bytes], ...] = ()) -> Page:
+        document = (
+            f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+            f"<title>{html.escape(title)}</title><style>{_STYLE}</style>{self._live.element.decode()}"
+            f'<main><p class="status">wagi-gateway dev</p><h1>{html.escape(title)}</h1>{"".join(parts)}</main></html>\n'
+        )
+        return Page(ResponseHead(status, (*_HEADERS, *headers), None), document.encode("utf-8", "replace"))
 
 
 def _accepts_html(request: RequestHead) -> bool:
     return any(_HTML.search(value) for value in request.values(b"accept"))
-
-
-def _page(status: int, title: str, parts: list[str], headers: tuple[tuple[bytes, bytes], ...] = ()) -> Page:
-    document = (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>{html.escape(title)}</title><style>{_STYLE}</style>"
-        f'<main><p class="status">wagi-gateway dev</p><h1>{html.escape(title)}</h1>{"".join(parts)}</main></html>\n'
-    )
-    return Page(ResponseHead(status, (*_HEADERS, *headers), None), document.encode("utf-8", "replace"))
 
 
 def _routes(path: str, site: Site) -> str:

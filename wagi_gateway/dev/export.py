@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import shlex
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
@@ -35,11 +36,7 @@ def as_curl(recording: Recording, origin: str, *, reveal: bool = False) -> str:
 def as_run(recording: Recording, config: Path, *, reveal: bool = False) -> str:
     """A `wagi-gateway run` command of the same request through the configuration. Raises CannotExport."""
     masks = Masks.of(recording, is_off=reveal)
-    words = ["wagi-gateway", "run", str(config), "--path", _target(recording, masks)]
-    words += _method(recording) + _fields(recording, masks, _OF_CONNECTION - {b"host"})
-    if recording.body.size and not recording.request.values(b"content-type"):
-        words += ["-H", "content-type:"]  # in place of the content type of a form
-    return _with_body(recording, masks, shlex.join(words), "--data")
+    return _with_body(recording, masks, shlex.join(_run_words(recording, config, masks)), "--data")
 
 
 def as_test(recording: Recording, config: Path, *, reveal: bool = False) -> str:
@@ -60,11 +57,45 @@ def as_test(recording: Recording, config: Path, *, reveal: bool = False) -> str:
     return "\n".join(lines) + "\n"
 
 
+def as_pytest(recording: Recording, config: Path, *, reveal: bool = False) -> str:
+    """A test for pytest that does the same as `as_test`. Raises CannotExport."""
+    masks = Masks.of(recording, is_off=reveal)
+    expected = _response_body(recording, masks)
+    words = _run_words(recording, config, masks)
+    body = _request_body(recording, masks)
+    command = [*words, "--data", "-"] if body else words
+    name = re.sub(r"\W+", "_", _target(recording, masks), flags=re.ASCII).strip("_")[:60].lower() or "root"
+    lines = [
+        '"""The answer of the module is the one that was recorded."""',
+        "",
+        "import subprocess",
+        "",
+        "",
+        f"def test_{recording.request.method.lower()}_{name}() -> None:",
+        "    command = [",
+        *(f"        {word!r}," for word in command),
+        "    ]",
+        f"    answer = subprocess.run(command, input={body!r}, capture_output=True, timeout=60).stdout",
+        r'    head, _, body = answer.partition(b"\r\n\r\n")',
+        f'    assert head.split()[1:2] == [b"{recording.status}"], head',
+        f"    assert body == {expected!r}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def as_har(recordings: Iterable[Recording], origin: str, *, reveal: bool = False) -> dict[str, object]:
     """The recordings as an HTTP Archive 1.2."""
     entries = [_har_entry(one, origin, Masks.of(one, is_off=reveal)) for one in recordings]
     creator = {"name": "wagi-gateway", "version": __version__}
     return {"log": {"version": "1.2", "creator": creator, "entries": entries}}
+
+
+def _run_words(recording: Recording, config: Path, masks: Masks) -> list[str]:
+    words = ["wagi-gateway", "run", str(config), "--path", _target(recording, masks)]
+    words += _method(recording) + _fields(recording, masks, _OF_CONNECTION - {b"host"})
+    if recording.body.size and not recording.request.values(b"content-type"):
+        words += ["-H", "content-type:"]  # in place of the content type of a form
+    return words
 
 
 def _request_words(recording: Recording, masks: Masks) -> list[str]:
@@ -87,14 +118,19 @@ def _fields(recording: Recording, masks: Masks, omitted: Collection[bytes]) -> l
 
 
 def _with_body(recording: Recording, masks: Masks, command: str, option: str) -> str:
-    if not recording.body.size:
+    body = _request_body(recording, masks)
+    if not body:
         return command
-    if recording.body.is_cut:
-        raise CannotExport(f"the request body has {recording.body.size} bytes, of which the first are kept alone")
-    body = masks.hide_pairs(recording.body.content)
     if option == "--data-binary":
         return f"printf '{_octal(body)}' | {command.replace('curl ', f'curl {option} @- ', 1)}"
     return f"printf '{_octal(body)}' | {command} {option} -"
+
+
+def _request_body(recording: Recording, masks: Masks) -> bytes:
+    """The body to send. Raises CannotExport."""
+    if recording.body.is_cut:
+        raise CannotExport(f"the request body has {recording.body.size} bytes, of which the first are kept alone")
+    return masks.hide_pairs(recording.body.content)
 
 
 def _target(recording: Recording, masks: Masks) -> str:

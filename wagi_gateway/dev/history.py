@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ..cgi.request import RequestHead
+from ..memory import give_back
 from .capture import CaptureBudget
 from .recording import Recording
 
@@ -17,7 +18,9 @@ MAX_MEMORY = 64 * 1024 * 1024
 """Bytes of all recordings together."""
 _HEADROOM = 4 * 1024 * 1024
 """Bytes of MAX_MEMORY for everything but the streams, which have the rest."""
-_MAX_PENDING = 1000
+_FREED = 16 * 1024 * 1024
+"""Bytes of dropped streams after which the allocator's free memory is given back."""
+_MAX_PENDING = 200
 """Events that wait for one subscriber; a slower one reads the whole list anew."""
 
 Event = dict[str, object]
@@ -31,6 +34,8 @@ class History:
         self._recordings: OrderedDict[int, Recording] = OrderedDict()
         self._numbers = itertools.count(1)
         self._subscribers: set[asyncio.Queue[Event]] = set()
+        self._freed = 0
+        """Bytes of streams that were dropped since memory was given back."""
         self._headroom = min(_HEADROOM, memory // 4)
         self.budget = CaptureBudget(memory - self._headroom, self._drop_streams)
 
@@ -56,10 +61,16 @@ class History:
                 return other
         return None
 
+    @property
+    def held(self) -> int:
+        """Bytes of all recordings together: an estimate."""
+        return self.budget.used + sum(recording.size for recording in self)
+
     def clear(self) -> None:
         """Drops the recordings of requests that are over."""
         for recording in [one for one in self if one.is_over]:
             self._drop(recording)
+        self._give_back()
         self.publish({"type": "clear"})
 
     def trim(self) -> None:
@@ -78,13 +89,19 @@ class History:
             if missing <= 0:
                 break
             if recording.is_over:
-                missing -= recording.body.held + recording.stdout.held + recording.stderr.held
+                missing -= recording.held
                 self._drop(recording)
 
     def _drop(self, recording: Recording) -> None:
-        recording.free()
+        self._freed += recording.free()
         del self._recordings[recording.number]
+        if self._freed >= _FREED:
+            self._give_back()
         self.publish({"type": "drop", "number": recording.number})
+
+    def _give_back(self) -> None:
+        self._freed = 0
+        give_back()
 
     def publish(self, event: Event) -> None:
         """Sends an event to every subscriber."""

@@ -18,7 +18,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from .detail import detail, summary
-from .export import CannotExport, as_curl, as_har, as_run, as_test
+from .export import CannotExport, as_curl, as_har, as_pytest, as_run, as_test
 from .guard import InspectorGuard
 from .history import Event, History
 from .modules import Modules
@@ -102,7 +102,8 @@ class Inspector:
             closing.cancel()
 
     async def _list(self, _: Request) -> Response:
-        return _json({"invocations": [summary(one) for one in self._history], "origin": self._origin})
+        rows = [summary(one) for one in self._history]
+        return _json({"invocations": rows, "origin": self._origin, "held": self._history.held})
 
     async def _clear(self, _: Request) -> Response:
         self._history.clear()
@@ -123,6 +124,8 @@ class Inspector:
                     text = as_run(recording, self._config, reveal=reveal)
                 case "test":
                     text = as_test(recording, self._config, reveal=reveal)
+                case "pytest":
+                    text = as_pytest(recording, self._config, reveal=reveal)
                 case _:
                     raise HTTPException(404)
         except CannotExport as error:

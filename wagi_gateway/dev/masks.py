@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from urllib.parse import unquote_to_bytes
 
 from .header_fields import parse_output
@@ -16,7 +16,8 @@ _MIN_VALUE = 4
 """Bytes of the shortest value that is hidden outside of its own field: a shorter one is in many words."""
 _MAX_VALUE = 4096
 """Bytes of a value that are looked for: the cost of a search grows with the values."""
-_MAX_VALUES = 1000
+MAX_VALUES = 300
+"""Values of one recording that are looked for."""
 _FIELDS = frozenset(b"authorization cookie set-cookie cookie2 set-cookie2".split())
 _NAME = re.compile(rb"token|secret|password|passwd|key|credential", re.IGNORECASE)
 # Bounded, and begun at the start of a word alone: a body is hostile, and its length must not count twice.
@@ -44,9 +45,9 @@ class Masks:
     def __init__(self, values: Iterable[bytes] = (), *, is_off: bool = False) -> None:
         """`is_off` hides nothing."""
         self.is_off = is_off
-        long = {value[:_MAX_VALUE] for value in values if len(value) >= _MIN_VALUE}
-        known = sorted(long, key=len, reverse=True)[:_MAX_VALUES]
-        self._pattern = re.compile(b"|".join(map(re.escape, known))) if known else None
+        # A part of the mask itself would be masked again and again.
+        known = {value[:_MAX_VALUE] for value in values if len(value) >= _MIN_VALUE and value not in MASK + MASK}
+        self._values = sorted(known, key=len, reverse=True)
 
     @classmethod
     def of(cls, recording: Recording, *, is_off: bool = False) -> Masks:
@@ -62,9 +63,10 @@ class Masks:
 
     def hide(self, data: bytes) -> bytes:
         """`data` with every known secret masked."""
-        if self.is_off or self._pattern is None:
-            return data
-        return self._pattern.sub(MASK, data)
+        if not self.is_off:
+            for value in self._values:  # not a regular expression, whose compilation costs more, and is cached
+                data = data.replace(value, MASK)
+        return data
 
     def hide_pairs(self, data: bytes) -> bytes:
         """`data` with every known secret masked, and the values of `name=value` pairs with a secret name."""
@@ -83,17 +85,26 @@ class Masks:
 
 def _secrets(recording: Recording) -> set[bytes]:
     found: set[bytes] = set()
+    for value in _candidates(recording):
+        if len(found) >= MAX_VALUES:
+            break
+        found |= {value[:_MAX_VALUE], unquote_to_bytes(value[:_MAX_VALUE].replace(b"+", b" "))}
+    return found
+
+
+def _candidates(recording: Recording) -> Iterator[bytes]:
+    """The secret values, first the operator's, which a request with many others must not uncover; last the body's."""
     limit = recording.config.limits.header_block if recording.config else 0
     output = parse_output(recording.stdout.content[: limit + 4], limit).lines if limit else []
     printed = [(line.name.encode("latin-1"), line.value) for line in output]
-    for name, value in [*recording.request.headers, *recording.environ.items(), *recording.headers, *printed]:
+    environ = sorted(recording.environ.items(), key=lambda variable: variable[0].startswith(b"HTTP_"))
+    for name, value in [*environ, *recording.request.headers, *recording.headers, *printed]:
         if is_secret(name):
-            found |= _parts(name, value.strip())
-        found |= {pair[2] for pair in _PAIR.finditer(value)}
+            yield from _parts(name, value.strip())
+        yield from (pair[2] for pair in _PAIR.finditer(value))
     for text in (recording.request.query, recording.body.content):
-        found |= {pair[2] for pair in _PAIR.finditer(text)}
-    found |= {pair[1] for pair in _JSON_PAIR.finditer(recording.body.content)}
-    return found | {unquote_to_bytes(value.replace(b"+", b" ")) for value in found}
+        yield from (pair[2] for pair in _PAIR.finditer(text))
+    yield from (pair[1] for pair in _JSON_PAIR.finditer(recording.body.content))
 
 
 def _parts(name: bytes, value: bytes) -> set[bytes]:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
+from ..compiler.compilation import start_early
 from ..config.file import ConfigFile
 from ..config.settings import BuildConfig
 from ..errors import StartupError
@@ -29,13 +30,17 @@ class Rebuilder:
         *,
         files: Iterable[Path],
         notify: Notify = lambda _text, _seconds: None,
+        on_change: Callable[[], object] = lambda: None,
     ) -> None:
-        """`reload` serves what `read` reads, or raises StartupError; `files` are those of the configuration."""
+        """`reload` serves what `read` reads, or raises StartupError; `files` are those of the configuration.
+
+        `on_change` is called when a page in the browser would look different."""
         self._read = read
         self._builds = builds
         self._reload = reload
         self._files = tuple(files)
         self._notify = notify
+        self._on_change = on_change
         self._pending: set[str] = set()
         """Routes of the modules whose sources are newer than their last build."""
         self._commands: dict[str, BuildConfig] = {}
@@ -64,6 +69,7 @@ class Rebuilder:
             await self.rebuild(found)
         elif found.volumes:
             self._notify(f"changed: {', '.join(sorted(found.volumes))}", 0.0)
+            self._on_change()
 
     def _load_watched(self) -> ConfigFile | None:
         try:
@@ -94,12 +100,18 @@ class Rebuilder:
             await asyncio.wait([self._task])
 
     async def _run(self) -> None:
+        await self._build_and_reload()
+        self._on_change()
+
+    async def _build_and_reload(self) -> None:
         started = time.perf_counter()
         builds = self._builds
         try:
             file = self._read()
             before, self._commands = self._commands, commands(file)
             self._pending |= {route for route, build in self._commands.items() if build != before.get(route)}
+            with contextlib.suppress(OSError):  # the compilation tries again, and says why it cannot
+                start_early()
             if not await builds.run(file, set(self._pending)):
                 self._notify(
                     "the build has failed; the module of before is still served", time.perf_counter() - started

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from starlette.types import Message, Receive, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from ..cgi.request import RequestHead
 from ..cgi.response import ResponseHead
@@ -25,6 +25,7 @@ from ..sandbox.guest import Guest
 from ..sandbox.invocation import Invocation
 from ..site.site import Endpoint, Site
 from .history import History
+from .live import EVENTS, SCRIPT, LiveReload, LiveResponse
 from .recording import Recording
 
 if TYPE_CHECKING:
@@ -47,15 +48,40 @@ OnChange = Callable[[Recording], None]
 class RecordingGateway(Gateway):
     """Records every request in a history."""
 
-    def __init__(self, site: Site, history: History, pages: ErrorPages, builds: Builds, on_change: OnChange) -> None:
-        """`on_change` is called when a recording begins, changes or is over."""
+    def __init__(
+        self,
+        site: Site,
+        history: History,
+        pages: ErrorPages,
+        builds: Builds,
+        on_change: OnChange,
+        live: LiveReload,
+        *,
+        is_live: bool = False,
+    ) -> None:
+        """`on_change` is called when a recording begins, changes or is over. With `is_live` the guests' pages load
+        themselves anew, as the error pages do."""
         super().__init__(site)
         self.history = history
         self.pages = pages
         self.builds = builds
         self.on_change = on_change
+        self.live = live
+        self.compiled = site.loader.compiler.seconds.copy()
+        """Seconds of the compilations since the start, by the module's digest."""
+        self.is_live = is_live
         self.resent: dict[tuple[str, int], Resent] = {}
         """Requests that the inspector sends, by the address of their connection."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one HTTP request of an ASGI server."""
+        answer = self.live.answer if scope["path"] in (EVENTS, SCRIPT) else super().__call__
+        await answer(scope, receive, send)
+
+    async def swap(self, site: Site) -> None:
+        """Answers new requests from `site`. Raises StartupError."""
+        await super().swap(site)
+        self.compiled |= site.loader.compiler.seconds
 
     def exchange(self, generation: Generation, request: RequestHead, receive: Receive, send: Send) -> Exchange:
         """The recorded exchange of a request."""
@@ -81,24 +107,18 @@ class RecordedExchange(Exchange):
                 recording.body.feed(body)
             return message
 
+        live = LiveResponse(gateway.live.element) if gateway.is_live and recording.request.method == "GET" else None
+
+        # A reference to `self` would be a cycle, which only the garbage collector frees, seldom: until then the request
+        # body would stay in memory.
         async def recorded_send(message: Message) -> None:
-            await send(message)
-            self._see(message)
+            await send(live(message) if live and not recording.error else message)
+            if recording.see(message):
+                gateway.on_change(recording)
 
         reply = PageReply(recording, recorded_send, gateway)
         super().__init__(generation, recording.request, recorded_receive, reply)
         gateway.on_change(recording)
-
-    def _see(self, message: Message) -> None:
-        recording = self.recording
-        if message["type"] == "http.response.start":
-            recording.status, recording.headers = message["status"], tuple(message["headers"])
-            recording.mark("first byte")
-            self._gateway.on_change(recording)
-        else:
-            recording.sent += len(message.get("body", b""))
-            if not message.get("more_body"):
-                recording.mark("sent")
 
     async def _dispatch(self) -> None:
         page = self._gateway.pages.of_build(self.recording.request)
@@ -118,6 +138,7 @@ class RecordedExchange(Exchange):
         if isinstance(target, Endpoint):
             recording.config = target.config
             recording.digest, recording.entrypoint = target.module.digest, target.entrypoint
+            recording.compile_seconds = self._gateway.compiled.get(target.module.digest)
         return match
 
     async def _read_body(self, resources: GuestResources, endpoint: Endpoint) -> Spool:
@@ -137,6 +158,7 @@ class RecordedExchange(Exchange):
         recording.environ = invocation.environ = environ() if callable(environ) else environ
         invocation.on_stderr = recording.feed_stderr
         invocation.measures_memory = True
+        invocation.on_open = recording.add_file if invocation.volumes else None
         self._gateway.on_change(recording)
         return super()._start(invocation, resources, endpoint)
 
@@ -153,8 +175,7 @@ class RecordedExchange(Exchange):
         recording = self.recording
         if self._guest:
             self._see_end(self._guest)
-        recording.mark("over")
-        recording.is_over = True
+        recording.end()
         super()._finish()
         self._gateway.history.trim()
         self._gateway.on_change(recording)
@@ -164,6 +185,8 @@ class RecordedExchange(Exchange):
         recording.outcome, recording.stop_reason = guest.outcome, guest.stop_reason
         recording.failure, recording.executor = guest.failure() or "", guest.executor
         recording.stderr_dropped = guest.stderr_dropped
+        if nanoseconds := guest.invocation.instantiated_ns:
+            recording.marks["instantiated"] = nanoseconds / 1e9 - recording.clock  # both clocks are CLOCK_MONOTONIC
 
 
 class PageReply(Reply):

@@ -6,16 +6,20 @@ import time
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from starlette.types import Message
+
 from ..cgi.request import RequestHead
 from ..config.settings import ModuleConfig
 from ..outbound.client import Call
-from ..sandbox.invocation import Outcome
+from ..sandbox.invocation import OpenedFile, Outcome
 from .capture import Capture, CaptureBudget
 
 MAX_STDERR = 4096
 """Pieces of standard error that keep a time of their own; later ones are added to the last piece."""
 MAX_CALLS = 1000
 """Outbound calls that are kept."""
+MAX_FILES = 500
+"""Opened files that are kept."""
 _OWN_SIZE = 4096
 """Bytes that a recording costs beside its streams and its environment."""
 
@@ -51,6 +55,8 @@ class Recording:
     digest: str = ""
     """Digest of the module."""
     entrypoint: str = ""
+    compile_seconds: float | None = None
+    """Seconds of the module's compilation; None if its machine code came from the cache."""
     build: int = 0
     """The number of builds before the request."""
     environ: dict[bytes, bytes] = field(default_factory=dict)
@@ -60,6 +66,9 @@ class Recording:
     stderr_pieces: list[StderrPiece] = field(default_factory=list)
     stderr_dropped: int = 0
     calls: list[Call] = field(default_factory=list)
+    files: list[OpenedFile] = field(default_factory=list)
+    file_count: int = 0
+    """Files that were opened, those beyond MAX_FILES too."""
     status: int = 0
     """Status of the response; 0 before a response began."""
     headers: tuple[tuple[bytes, bytes], ...] = ()
@@ -99,6 +108,25 @@ class Recording:
         """Records the time of an event, unless it happened before."""
         self.marks.setdefault(name, time.perf_counter() - self.clock)
 
+    def see(self, message: Message) -> bool:
+        """Records a message of the response; returns whether the response begins with it."""
+        is_start: bool = message["type"] == "http.response.start"
+        if is_start:
+            self.status, self.headers = message["status"], tuple(message["headers"])
+            self.mark("first byte")
+        else:
+            self.sent += len(message.get("body", b""))
+            if not message.get("more_body"):
+                self.mark("sent")
+        return is_start
+
+    def end(self) -> None:
+        """Records the end of the request and of its guest."""
+        self.mark("over")
+        self.is_over = True
+        for capture in (self.body, self.stdout, self.stderr):
+            capture.seal()
+
     def redirect(self, path: str) -> None:
         """Records a local redirect: the output of the guest before it was no response."""
         self.redirects.append(path)
@@ -115,11 +143,22 @@ class Recording:
         if len(self.calls) < MAX_CALLS:
             self.calls.append(call)
 
+    def add_file(self, file: OpenedFile) -> None:
+        """Adds a file that the guest has opened, or could not open. Called on the guest's thread."""
+        self.file_count += 1
+        if len(self.files) < MAX_FILES:
+            self.files.append(file)
+
     @property
     def size(self) -> int:
         """Bytes of memory without those of the streams, which have a budget: an estimate."""
         fields = [*self.request.headers, *self.environ.items(), *self.headers]
-        parts = sum(len(name) + len(value) + 200 for name, value in fields) + sum(len(item) + 60 for item in self.argv)
+        parts = sum(len(name) + len(value) + 200 for name, value in fields)
+        texts = (self.request.raw_path, self.request.query, self.error, self.failure)
+        parts += sum(len(item) + 60 for item in (*texts, *self.argv, *self.redirects, *(self.secrets or ())))
+        parts += sum(len(file.path) + 150 for file in list(self.files))
+        frames = self.outcome.frames if self.outcome else ()
+        parts += sum(len(frame.function) + len(frame.file or "") + 300 for frame in frames)
         return _OWN_SIZE + parts + 120 * len(self.stderr_pieces) + 400 * len(self.calls)
 
     @property
@@ -127,7 +166,14 @@ class Recording:
         """Seconds from the request to the end of the response; up to now for a request that is not over."""
         return self.marks.get("sent") or self.marks.get("over") or time.perf_counter() - self.clock
 
-    def free(self) -> None:
-        """Drops the streams."""
+    @property
+    def held(self) -> int:
+        """Bytes of the streams that are kept."""
+        return self.body.held + self.stdout.held + self.stderr.held
+
+    def free(self) -> int:
+        """Drops the streams; returns the number of bytes."""
+        held = self.held
         for capture in (self.body, self.stdout, self.stderr):
             capture.free()
+        return held

@@ -19,6 +19,7 @@ from pathlib import Path
 from uvicorn import Server
 
 from ..app import application
+from ..compiler.compilation import end_early
 from ..config.file import ConfigFile
 from ..config.values import parse_listen
 from ..errors import Problem, StartupError
@@ -36,6 +37,7 @@ from .detail import summary
 from .error_page import ErrorPages
 from .history import History
 from .inspector import Inspector
+from .live import LiveReload
 from .loopback import refusals
 from .modules import Modules
 from .rebuild import Rebuilder
@@ -60,6 +62,8 @@ class DevelopmentOptions:
     """None for `server.listen`, or the next free port."""
     inspector: str | None = None
     is_stale_served: bool = False
+    is_live: bool = False
+    """Whether the guests' pages load themselves anew after a change."""
 
 
 def develop(options: DevelopmentOptions) -> None:
@@ -110,6 +114,7 @@ class DevelopmentServer:
         self._inspector_listener = inspector_listener
         self._builds = Builds(console.output, self._on_build)
         self._history = History()
+        self._live = LiveReload()
         self._token = secrets.token_urlsafe(24)
         self._tasks: set[asyncio.Task[object]] = set()
         self._worker: Worker
@@ -128,15 +133,24 @@ class DevelopmentServer:
         self._builds.count = 1
         base = file.base.absolute()
         pages = ErrorPages(
-            base, url(self._inspector_listener), self._builds, is_stale_served=self._options.is_stale_served
+            base, url(self._inspector_listener), self._builds, self._live, is_stale_served=self._options.is_stale_served
         )
-        gateway = RecordingGateway(site, self._history, pages, self._builds, self._on_recording)
+        gateway = RecordingGateway(
+            site, self._history, pages, self._builds, self._on_recording, self._live, is_live=self._options.is_live
+        )
         app = application(gateway, self._read)
 
         async def reload() -> ReloadResult:
             return await app.reload()
 
-        self._rebuilder = Rebuilder(self._read, self._builds, reload, files=self._options.files, notify=self._on_event)
+        self._rebuilder = Rebuilder(
+            self._read,
+            self._builds,
+            reload,
+            files=self._options.files,
+            notify=self._on_event,
+            on_change=self._live.change,
+        )
         self._inspector = Inspector(
             gateway,
             Modules(base, self._builds),
@@ -150,7 +164,10 @@ class DevelopmentServer:
         )
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
             signal.signal(number, self._stop)
-        self._worker.run([self._listener])
+        try:
+            self._worker.run([self._listener])
+        finally:
+            end_early()
 
     def _read(self) -> ConfigFile:
         return development_file(self._options.read(), self._options.listen)
@@ -216,6 +233,7 @@ class DevelopmentServer:
 
     def _on_stop(self) -> None:
         self._inspector.is_closing.set()
+        self._live.is_closing.set()
         self._inspector_server.should_exit = True
         for task in self._tasks:
             task.cancel()

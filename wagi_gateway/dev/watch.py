@@ -12,7 +12,7 @@ from ..config.file import ConfigFile
 from ..sources.file import resolve
 from ..sources.modules import is_image
 
-DEBOUNCE = 150
+DEBOUNCE = 50
 """Milliseconds without a change after which a group of changes is complete."""
 _LONGEST = 2000
 """Milliseconds after which a group is complete although changes go on."""
@@ -29,7 +29,7 @@ class Changes:
     modules: bool = False
     """Whether the file of a module has changed since the last load."""
     volumes: frozenset[str] = frozenset()
-    """Routes of the modules with a changed file in a volume."""
+    """Routes of the modules with a changed file in a volume, and of the directories with a changed file."""
 
     def __bool__(self) -> bool:
         return bool(self.build or self.config or self.modules or self.volumes)
@@ -68,6 +68,7 @@ class WatchedFiles:
             for volume in one.volumes.values()
             if volume.path
         ]
+        volumes += [(one.route, (base / one.directory).resolve()) for one in file.config.static]
         modules = {path: _stamp(path) for path in (one.resolve() for one in _module_files(file))}
         return cls(config, modules, tuple(builds), tuple(volumes))
 

@@ -28,6 +28,7 @@ GATEWAY_MODULE = "wagi_gateway"
 FILES_GLOBAL = b"files"
 """The adapter's global with the number of files that the guest may still open."""
 _DIRECTORY, _REGULAR_FILE, _SYMBOLIC_LINK = 3, 4, 7
+_FD_WRITE_RIGHT = 1 << 6
 
 _SIGNATURES = {host.name: host.parameters for host in (*STREAMS, *NO_FILES)}
 _STREAM_FUNCTIONS = {host.name for host in STREAMS}
@@ -107,8 +108,8 @@ def _type(parameters: str, has_result: bool = True) -> str:
 
 
 @cache
-def adapter_text() -> str:
-    """The text of the adapter."""
+def adapter_text(*, reports_opens: bool = False) -> str:
+    """The text of the adapter. With `reports_opens` the gateway hears of each file that the guest opens."""
     return "\n".join(
         (
             "(module",
@@ -159,6 +160,7 @@ def adapter_text() -> str:
                 call=_wasi("fd_filestat_get", "(local.get $descriptor) (i32.const 0)"),
             ),
             _PATH_OPEN.format(
+                name="open_path" if reports_opens else "path_open",
                 bounds=_bound_path(3),
                 mfile=errno.MFILE,
                 acces=errno.ACCES,
@@ -171,6 +173,16 @@ def adapter_text() -> str:
                 ),
                 open=_wasi("path_open", " ".join(f"(local.get {index})" for index in range(9))),
             ),
+            _REPORTED_OPEN.format(
+                open=" ".join(f"(local.get {index})" for index in range(9)),
+                opened=_gateway(
+                    "path_opened",
+                    "(local.get 0) (local.get 2) (local.get 3)"
+                    f" (i64.ne (i64.and (local.get 5) (i64.const {_FD_WRITE_RIGHT})) (i64.const 0)) (local.get $error)",
+                ),
+            )
+            if reports_opens
+            else "",
             _FD_READDIR.format(
                 badf=errno.BADF,
                 notdir=errno.NOTDIR,
@@ -291,7 +303,7 @@ _STAT = """
 
 # The type is found before the file is opened, because opening a FIFO blocks.
 _PATH_OPEN = """
-(func $path_open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32) (local $type i32) (local $error i32)
+(func ${name} (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32) (local $type i32) (local $error i32)
  {bounds}
  (if (i32.le_s (global.get $files) (i32.const 0)) (then (return (i32.const {mfile}))))
  (local.set $type (call $path_type (local.get 0) (local.get 1) (local.get 2) (local.get 3)))
@@ -305,6 +317,12 @@ _PATH_OPEN = """
  (i32.const 0))
 (func $is_plain (param $type i32) (result i32)
  (i32.or (i32.eq (local.get $type) (i32.const {directory})) (i32.eq (local.get $type) (i32.const {regular}))))"""
+
+_REPORTED_OPEN = """
+(func $path_open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32) (local $error i32)
+ (local.set $error (call $open_path {open}))
+ (drop {opened})
+ (local.get $error))"""
 
 _FD_READDIR = """
 (func $fd_readdir (param i32 i32 i32 i64 i32) (result i32) (local $type i32)

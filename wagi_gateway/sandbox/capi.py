@@ -186,6 +186,8 @@ def _run(engine: wasmtime.Engine, store_context: int, context: ExecutionContext)
         error = _instantiate_with_files(engine, store_context, context, instance, trap)
     if ended := _outcome(context, error, trap):
         return ended, 0
+    if invocation.measures_memory:
+        invocation.instantiated_ns = time.monotonic_ns()
     extern = _Extern()
     for name in invocation.entrypoints:
         if not _export_get(store_context, byref(instance), name, len(name), byref(extern)):
@@ -205,6 +207,7 @@ def _instantiate_with_files(
     """Instantiates shim, guest and adapter; returns wasmtime's error, if one fails."""
     module = context.invocation.module
     files = _files(engine)
+    around = _reporting_adapter(engine) if context.invocation.on_open else files.adapter
     shim, adapter = _bindings.wasmtime_instance_t(), _bindings.wasmtime_instance_t()
     error: int | None = _instantiate(files.shim.ptr(), store_context, byref(shim), byref(trap))
     if error or trap:
@@ -220,7 +223,7 @@ def _instantiate_with_files(
     imports = _externs(2)()
     _export_get(store_context, byref(guest), b"memory", 6, byref(imports))
     _export_get(store_context, byref(shim), b"table", 5, byref(imports, _EXTERN_SIZE))
-    error = _instance_new(store_context, files.adapter.ptr(), imports, 2, byref(adapter), byref(trap))
+    error = _instance_new(store_context, around.ptr(), imports, 2, byref(adapter), byref(trap))
     if error or trap:
         return error
     extern, value = _Extern(), _bindings.wasmtime_val_t()
@@ -251,7 +254,15 @@ def _compile_files(engine: wasmtime.Engine) -> _Files:
     return _Files(shim_linker(engine, define).instantiate_pre(shim), exports, wasmtime.Module(engine, adapter_text()))
 
 
+def _reporting_adapter(engine: wasmtime.Engine) -> wasmtime.Module:
+    """The adapter that reports the files which a guest opens."""
+    if engine not in _reporting_adapters:
+        _reporting_adapters[engine] = wasmtime.Module(engine, adapter_text(reports_opens=True))
+    return _reporting_adapters[engine]
+
+
 _files_of: WeakKeyDictionary[wasmtime.Engine, _Files] = WeakKeyDictionary()
+_reporting_adapters: WeakKeyDictionary[wasmtime.Engine, wasmtime.Module] = WeakKeyDictionary()
 
 
 @functools.lru_cache(maxsize=128)

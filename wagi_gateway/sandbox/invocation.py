@@ -27,6 +27,17 @@ class GuestVolume(NamedTuple):
     is_writable: bool
 
 
+class OpenedFile(NamedTuple):
+    """A `path_open` of a guest."""
+
+    path: bytes
+    """The path as the guest sees it."""
+    is_written: bool
+    """Whether the guest asked for the right to write."""
+    error: int
+    """The `errno` of WASI preview 1; 0 for a file that was opened."""
+
+
 def _discard(_data: bytes) -> None:
     pass
 
@@ -50,7 +61,11 @@ class Invocation:
     outbound: OutboundSession | None = None
     """The outbound calls of the request; None denies every call."""
     measures_memory: bool = False
-    """Whether the outcome has the memory of every guest, and not of a failed one alone."""
+    """Whether the outcome has the memory of every guest, and not of a failed one alone; sets `instantiated_ns`."""
+    on_open: Callable[[OpenedFile], None] | None = None
+    """Called on the guest's thread with each file that the guest opens in a volume (C API backend)."""
+    instantiated_ns: int = 0
+    """The moment on the monotonic clock, in nanoseconds, at which the guest was instantiated; 0 if not measured."""
 
     @property
     def entrypoints(self) -> tuple[bytes, ...]:

@@ -41,6 +41,10 @@ class OpenDirectories:
         if moved:
             self._paths[target] = moved
 
+    def place(self, descriptor: int) -> tuple[bytes, bytes] | None:
+        """The volume of an open directory, and the directory's path in the volume; None if it is not known."""
+        return self._paths.get(descriptor)
+
     def listing(self, descriptor: int) -> DirectoryListing:
         """The listing of a directory, which is begun if there is none. Raises OSError."""
         if descriptor not in self._listings:

@@ -10,6 +10,7 @@ from . import descriptors, errno, strings
 from .context import ExecutionContext
 from .fd_readdir import directory_opened, directory_renumbered, fd_readdir
 from .host import HostFunction, HostImport
+from .path_opened import path_opened
 from .poll_oneoff import poll_oneoff
 from .proc_exit import proc_exit
 from .random_get import random_get
@@ -68,8 +69,9 @@ DIRECTORIES = (
     _host("directory_opened", "iiii", directory_opened),
     _host("directory_renumbered", "ii", directory_renumbered),
     _host("fd_readdir", "iiiIi", fd_readdir),
+    _host("path_opened", "iiiii", path_opened),
 )
-"""The functions on the directories of volumes: one of WASI's, and two that `adapter` calls."""
+"""The functions on the directories of volumes: one of WASI's, and those that `adapter` calls."""
 
 NO_FILES = (
     _host("fd_advise", "iIIi"),

@@ -19,6 +19,7 @@ from tests.support.cli import gateway
 from tests.support.config import config, guest, module
 from tests.support.development import Development, developing
 from tests.support.env_guest import ENV, seen
+from wagi_gateway.dev.history import MAX_MEMORY
 
 HTML = {"accept": "text/html"}
 
@@ -203,6 +204,28 @@ def test_a_configuration_that_cannot_be_loaded_yet(tmp_path: Path, cache: Path) 
         assert "cannot be served" in running.get("/hello", headers=HTML).text
         (tmp_path / "hello.wat").write_text(guests.HELLO)
         wait_until(lambda: running.get("/hello", headers=HTML).text == "hello world\n")
+
+
+@pytest.mark.timeout(120)
+def test_memory_is_bounded_and_given_back(tmp_path: Path, cache: Path) -> None:
+    (tmp_path / "modules.toml").write_text(guest("/hello", "hello"))
+    (tmp_path / "hello.wat").write_text(guests.HELLO)
+    noise = 32 * 2**20
+    with developing(tmp_path, cache=cache) as running:
+
+        def post(times: int) -> int:
+            """Posts as many bodies, and returns the bytes of anonymous memory."""
+            for _ in range(times):
+                assert running.client.post(f"{running.site}/hello", content=bytes(400_000)).status_code == 200
+            status = Path(f"/proc/{running.process.pid}/status").read_text()
+            return int(status.partition("RssAnon:")[2].split()[0]) * 1024
+
+        before = post(5)
+        grown = post(230) - before
+        assert running.api("invocations").json()["held"] <= MAX_MEMORY
+        assert grown < MAX_MEMORY + noise
+        running.api("invocations", "DELETE")
+        assert post(1) - before < noise
 
 
 def test_the_next_free_port_is_taken(tmp_path: Path, cache: Path) -> None:

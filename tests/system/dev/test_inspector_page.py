@@ -47,6 +47,10 @@ int main(void) {
 }
 """
 COMMAND = "python -m ziglang cc -target wasm32-wasi -g -fno-sanitize=undefined -o app.wasm app.c".split()
+GIF = bytes.fromhex("47494638396101000100800000ff0000ffffff21f90400000000002c00000000010001000002024401003b")
+SCRIPT = b'<script>top.seized = 1; new Image().src = "/seized"</script>'
+MARKUP = SCRIPT + b'<img src=data: onerror=\'new Image().src = "/seized"\'><a href="javascript:seized=1">x</a>'
+DRAWING = b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9" onload="top.seized=1">' + SCRIPT + b"</svg>"
 COOKIE = "session=abcdefgh"
 WAIT = guests.sleeps(2 * 10**9, b"", guests.CONTENT_TYPE + b"late\n")
 
@@ -58,6 +62,9 @@ def dev(tmp_path_factory: pytest.TempPathFactory, cache: Path, toolchains: Toolc
     wats = {
         "wait": WAIT,
         "plain": guests.says(b"Hello, world\n"),
+        "image": guests.says(b"content-type: image/gif\n\n" + GIF),
+        "markup": guests.says(b"content-type: text/html\nx-own: " + SCRIPT + b"\n\n" + MARKUP, stderr=MARKUP + b"\n"),
+        "drawing": guests.says(b"content-type: image/svg+xml\n\n" + DRAWING),
         "umlaut": guests.says(b"content-type: text/plain\nx-accel-redirect: /\n\nh\xc3\xa9llo\n", stderr=b"one line\n"),
     }
     for name, wat in wats.items():
@@ -228,6 +235,54 @@ def test_pages_have_no_fault_of_accessibility(
             assert browser.evaluate("document.documentElement.scrollWidth <= innerWidth")
     finally:
         browser.size(1280)
+
+
+def test_an_image_is_shown(dev: Development, browser: Chromium) -> None:
+    show(browser, str(request(dev, "/image")), "As it was sent")
+    browser.wait("document.querySelector('.preview img')?.naturalWidth === 1")
+
+
+def test_what_a_guest_prints_is_never_executed(dev: Development, tmp_path: Path) -> None:
+    with chromium(tmp_path) as other:
+        other.size(1280)
+        other.go(f"{dev.inspector}/#token={dev.token}")
+        other.wait_for_text("live")
+        field = {"x-own": SCRIPT.decode(), "cookie": f"a={SCRIPT.decode()}"}
+        show(other, str(request(dev, "/markup?<script>", headers=field)), "As it was sent")
+        other.click("Preview", "summary")
+        other.wait("document.querySelector('iframe')?.srcdoc.includes('seized')")
+        show(other, str(request(dev, "/drawing")), "As it was sent")
+        other.wait("document.querySelector('.preview img')?.naturalWidth === 9")
+        show(other, "", "/markup")
+        assert other.evaluate("[typeof seized, document.querySelectorAll('body script').length]") == ["undefined", 0]
+        assert [url for url in other.requests() if url.endswith("/seized")] == []
+
+
+def test_a_guest_s_page_reads_and_changes_nothing(dev: Development, tmp_path: Path) -> None:
+    before = dev.api("modules").json()["modules"][0]["build"]["began"]
+    with chromium(tmp_path) as other:
+        other.go(f"{dev.site}/umlaut")
+        other.wait_for_text("h")
+        headers = json.dumps({"x-inspector-token": dev.token})
+        for path, method in (("invocations", "GET"), ("rebuild", "POST")):
+            call = f"fetch('{dev.inspector}/api/{path}', {{method: '{method}', headers: {headers}}})"
+            assert other.evaluate(f"{call}.then(() => 'answered', () => 'refused')") == "refused"
+        other.evaluate(f"fetch('{dev.inspector}/api/rebuild', {{method: 'POST', mode: 'no-cors'}}).catch(() => null)")
+    assert dev.api("modules").json()["modules"][0]["build"]["began"] == before
+
+
+def test_a_page_loads_itself_anew(tmp_path: Path, cache: Path) -> None:
+    pages = [guests.says(b"content-type: text/html\n\n<h1>%s</h1>" % text) for text in (b"first", b"second")]
+    (tmp_path / "src.wat").write_text(pages[0])
+    build = {"command": ["cp", "src.wat", "page.wat"], "watch": ["src.wat"]}
+    (tmp_path / "modules.toml").write_text(config(module("/page", "page.wat", build=build)))
+    with developing(tmp_path, "--live", cache=cache) as running, chromium(tmp_path / "profile") as other:
+        other.go(f"{running.site}/page")
+        other.wait_for_text("first")
+        (tmp_path / "src.wat").write_text("(broken")
+        other.wait_for_text("The configuration cannot be served")
+        (tmp_path / "src.wat").write_text(pages[1])
+        other.wait_for_text("second")
 
 
 def test_a_page_without_token_shows_nothing(dev: Development, tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ const PARTS = [
   ["Arguments", (one) => one.argv.items],
   ["Standard output", (one) => lines(one.stdout)],
   ["Standard error", (one) => lines(one.stderr)],
+  ["Files", (one) => one.files.map((file) => `${file.path} ${file.mode} ${file.error}`)],
   ["Response", (one) => [String(one.response.status), ...one.response.headers.map(([name, value]) => `${name}: ${value}`), `${one.response.size} bytes`]],
   ["End", (one) => [one.end.text, one.end.error, one.end.failure].filter(Boolean)],
   ["Module", (one) => [one.source, one.module.digest, `build ${one.module.build}`]],

@@ -44,10 +44,13 @@ export function pill(one) {
   return el("span", { class: `pill s${String(one.status)[0]}` }, String(one.status || "–"));
 }
 
+/** A name or path that breaks after "_" and "/" in a narrow column. */
+export const breakable = (name) => name.split(/(?<=[_/])/).flatMap((part) => [part, el("wbr")]);
+
 /** A table of rows of cells, the first of which names the row. */
-export function rows(label, pairs, headings) {
+export function rows(label, pairs, headings, isHeaded = false) {
   return el("table", {},
     el("caption", { class: "hidden" }, label),
-    el("thead", { class: "hidden" }, el("tr", {}, headings.map((text) => el("th", { scope: "col" }, text)))),
+    el("thead", { class: isHeaded ? "" : "hidden" }, el("tr", {}, headings.map((text) => el("th", { scope: "col" }, text)))),
     el("tbody", {}, pairs));
 }

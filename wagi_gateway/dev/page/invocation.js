@@ -1,12 +1,15 @@
 /** One request: what went in, what the guest did with it, and what came out. */
 import { getJson, getText } from "./api.js";
 import { asText, decode, hex, scrollable, show, visible } from "./bytes.js";
-import { bytes, clock, el, milliseconds, pill, rows, toast } from "./dom.js";
+import { breakable, bytes, clock, el, milliseconds, pill, rows, toast } from "./dom.js";
+import { saveHar } from "./har.js";
 import { editAndSend, sendAgain } from "./resend.js";
 
 const SHOWN = 64 * 1024;
 const MASK = "••••••••";
-const STEPS = [["body", "request body", "t0"], ["admitted", "wait for a place", "t1"], ["first output", "guest, to its first output", "t2"],
+const COPIES = [["curl", "curl"], ["run", "wagi-gateway run"], ["test", "test for the shell"], ["pytest", "test for pytest"]];
+const STEPS = [["body", "request body", "t0"], ["admitted", "wait for a place", "t1"], ["instantiated", "instantiate the guest", "t5"],
+  ["first output", "guest, to its first output", "t2"],
   ["first byte", "head of the response", "t3"], ["sent", "rest of the response", "t4"]];
 
 export async function showInvocation(number, neighbours, reveal = false) {
@@ -24,6 +27,7 @@ export async function showInvocation(number, neighbours, reveal = false) {
     ["stderr", "Standard error", stderr(one), one.stderr.size ? bytes(one.stderr.size) : null],
     ["timings", "Timings", timings(one)],
     ["memory", "Memory", memory(one)],
+    ["files", "Files", files(one), one.file_count ? String(one.file_count) : null],
     ["calls", "Outbound calls", calls(one), one.calls.length ? String(one.calls.length) : null],
   ];
   return el("article", { class: "page" },
@@ -53,6 +57,10 @@ function actions(one, neighbours, redraw) {
     await navigator.clipboard.writeText(await getText(`invocations/${one.number}/copy/${form}${one.is_revealed ? "?secrets=1" : ""}`));
     toast(one.is_revealed ? `Copied ${form}, with secrets` : `Copied ${form}; secrets are masked`);
   });
+  const copies = el("select", { "aria-label": "Copy as", onchange: (event) => {
+    if (event.target.value) copy(event.target.value)();
+    event.target.value = "";
+  } }, el("option", { value: "" }, "Copy as …"), COPIES.map(([form, title]) => el("option", { value: form }, title)));
   const choice = el("select", { "aria-label": "Compare with", onchange: (event) => {
     if (event.target.value) location.hash = `#/${one.number}/diff/${event.target.value}`;
   } }, el("option", { value: "" }, "Compare with …"),
@@ -62,16 +70,9 @@ function actions(one, neighbours, redraw) {
     el("button", { onclick: guard(() => sendAgain(one.number, { rebuild: true })) }, "Rebuild and send"),
     el("button", { onclick: guard(() => editAndSend(one.number)) }, "Edit and send"),
     choice,
-    ["curl", "run", "test"].map((form) => el("button", { onclick: copy(form) }, `Copy ${form}`)),
-    el("button", { onclick: guard(() => saveHar(one)) }, "Save HAR"),
+    copies,
+    el("button", { onclick: guard(() => saveHar([one.number], one.is_revealed)) }, "Save HAR"),
     el("label", {}, el("input", { type: "checkbox", id: "reveal", checked: one.is_revealed, onchange: guard(redraw) }), "Show secrets"));
-}
-
-async function saveHar(one) {
-  const text = await getText(`har?numbers=${one.number}${one.is_revealed ? "&secrets=1" : ""}`);
-  const link = el("a", { href: URL.createObjectURL(new Blob([text], { type: "application/json" })), download: `request-${one.number}.har` });
-  link.click();
-  URL.revokeObjectURL(link.href);
 }
 
 function failure(one) {
@@ -112,10 +113,16 @@ function request(one, redraw) {
 function environment(one, redraw) {
   if (!one.environ.length) return el("div", { class: "card" }, el("p", { class: "same" }, "No guest ran."));
   return el("div", { class: "card" }, rows("Environment", one.environ.map((variable) => el("tr", { class: variable.is_changed ? "changed" : "" },
-    el("th", { scope: "row" }, variable.name), el("td", {}, value(variable.value, redraw), " ",
+    el("th", { scope: "row" }, breakable(variable.name)), el("td", {}, value(variable.value, redraw), " ", copyButton(variable),
       variable.kind === "operator" ? el("span", { class: "tag" }, "modules.toml") : null,
       variable.is_changed ? el("span", { class: "tag changed" }, `differs from #${one.previous}`) : null))),
   ["Variable", "Value"]));
+}
+
+function copyButton({ name, value: text }) {
+  if (!text || text.includes(MASK)) return null;
+  return el("button", { class: "quiet copy", "aria-label": `Copy ${name}`, onclick: () => navigator.clipboard.writeText(`${name}=${text}`)
+    .then(() => toast(`Copied ${name}`), (error) => toast(error.message)) }, "copy");
 }
 
 function argv(one) {
@@ -146,7 +153,7 @@ function stdout(one) {
   }
   if (raw.length > SHOWN || one.stdout.is_cut) content.push(el("p", { class: "soft" }, `${bytes(one.stdout.size)} in all, SHA-256 ${one.stdout.sha256}`));
   const type = one.response.headers.find(([name]) => name === "content-type")?.[1] ?? "";
-  const preview = end !== null && /^(text\/html|image\/)/.test(type) && !one.end.error ? previewOf(raw.subarray(end), type) : null;
+  const preview = end !== null && !one.end.error ? previewOf(raw.subarray(end), type.split(";")[0].trim().toLowerCase(), one.stdout.is_cut) : null;
   return el("div", {},
     el("div", { class: "two" },
       el("div", { class: "card" }, el("h3", {}, "As the guest printed it"), content),
@@ -163,16 +170,28 @@ function parsedFields(one) {
       el("td", {}, line.value, el("span", { class: "say" }, el("span", { class: `tag ${line.fate}` }, line.fate), line.reason)))), ["Field", "Value, and what becomes of it"])];
 }
 
-function previewOf(body, type) {
+/** HTML in a frame without scripts; an image as an image, in which a browser runs no script of an SVG. */
+function previewOf(body, type, isCut) {
+  if (/^image\/[\w.+-]+$/.test(type) && !isCut) return el("div", { class: "preview" }, imageOf(body, type));
+  if (type !== "text/html") return null;
   const details = el("details", {}, el("summary", {}, "Preview, without scripts"));
   details.addEventListener("toggle", () => {
     if (!details.open || details.querySelector("iframe")) return;
     const frame = el("iframe", { sandbox: "", title: "Preview of the response" });
-    if (type.startsWith("text/html")) frame.srcdoc = new TextDecoder().decode(body);
-    else frame.srcdoc = "<p>An image has no preview here: the page loads nothing but itself.</p>";
+    frame.srcdoc = new TextDecoder().decode(body);
     details.append(frame);
-  }, { once: false });
+  });
   return details;
+}
+
+/** A data: URL, whose document would have no origin: that of a blob: URL would be the inspector's. */
+function imageOf(body, type) {
+  const image = el("img", { alt: "Preview of the response" });
+  image.addEventListener("error", () => image.replaceWith(el("span", { class: "soft" }, "The browser cannot show this image.")));
+  const reader = new FileReader();
+  reader.addEventListener("load", () => { image.src = reader.result; });
+  reader.readAsDataURL(new Blob([body], { type }));
+  return image;
 }
 
 function stderr(one) {
@@ -206,6 +225,8 @@ function timings(one) {
   }
   const after = (one.marks.over ?? 0) - (one.marks.sent ?? 0);
   if (one.marks.sent && after > 1) legend.append(el("li", {}, `guest ran on for ${after.toFixed(1)} ms`));
+  if (one.source && one.guest_seconds !== null) legend.append(el("li", {}, one.module.compile_seconds === null ? "machine code from the cache"
+    : `module compiled in ${milliseconds(one.module.compile_seconds)}`));
   if (one.guest_seconds !== null) legend.append(el("li", {}, `in the sandbox ${(one.guest_seconds * 1000).toFixed(2)} ms, ${one.executor}`));
   return el("div", { class: "card" }, bar, legend);
 }
@@ -215,6 +236,14 @@ function memory(one) {
   if (!limit || !used) return el("div", { class: "card" }, el("p", { class: "same" }, "not known"));
   return el("div", { class: "card" }, el("p", {}, el("meter", { min: 0, max: limit, high: limit / 2, value: used, "aria-label": "Memory" }),
     ` ${bytes(used)} of ${bytes(limit)} (limits.memory)`, isShort ? "; memory was short" : ""));
+}
+
+function files(one) {
+  if (!one.files.length) return el("div", { class: "card" }, el("p", { class: "same" }, "none was opened"));
+  return el("div", { class: "card" }, scrollable(el("div", { class: "tall" }, rows("Files", one.files.map((file) => el("tr", {},
+    el("td", {}, breakable(file.path)), el("td", {}, el("span", { class: `tag ${file.error ? "error" : "kept"}` }, file.error || `opened to ${file.mode}`),
+      file.error ? el("span", { class: "say" }, `to ${file.mode}`) : null))), ["Path", "Result"])), "Files"),
+    one.file_count > one.files.length ? el("p", { class: "soft" }, `the first ${one.files.length} of ${one.file_count}`) : null);
 }
 
 function calls(one) {

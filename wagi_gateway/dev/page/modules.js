@@ -25,9 +25,9 @@ function module(one) {
       yes(one.has_lines, "line numbers", "no line numbers: build with -g"), yes(one.has_names, "function names", "no function names"),
       el("span", {}, counted(one.count, "request"))),
     el("div", { class: "two" },
-      el("div", { class: "card" }, el("h3", {}, "Limits, and what was used"), table("Limits", ["Limit", "Allowed", "Median", "Highest"],
+      el("div", { class: "card limits" }, el("h3", {}, "Limits, and what was used"), table("Limits", ["Limit", "Allowed", "Median", "Highest"], true,
         one.uses.map((use) => [`limits.${use.name}`, amount(use, use.limit), amount(use, use.median), amount(use, use.max)]))),
-      el("div", { class: "card" }, el("h3", {}, "Routes and rights"), table("Routes and rights", ["What", "Detail"], [
+      el("div", { class: "card" }, el("h3", {}, "Routes and rights"), table("Routes and rights", ["What", "Detail"], false, [
         ...one.routes.map((route) => [route.route, route.entrypoint]),
         ...one.volumes.map((volume) => [`volume ${volume.guest}`, volume.read_only ? "may read" : "may write"]),
         ...(one.allowed_hosts.length ? one.allowed_hosts.map((host) => ["may call", host]) : [["may call", "nothing"]])]))),
@@ -36,15 +36,15 @@ function module(one) {
       scrollable(el("pre", {}, [...one.imports.map((text) => `import ${text}`), ...one.exports.map((text) => `export ${text}`)].join("\n")), "Imports and exports")));
 }
 
-function table(label, headings, lines) {
-  return rows(label, lines.map(([name, ...cells]) => el("tr", {}, el("th", { scope: "row" }, name), cells.map((cell) => el("td", {}, cell)))), headings);
+function table(label, headings, isHeaded, lines) {
+  return rows(label, lines.map(([name, ...cells]) => el("tr", {}, el("th", { scope: "row" }, name), cells.map((cell) => el("td", {}, cell)))), headings, isHeaded);
 }
 
 function build(result) {
   if (!result) return null;
   const state = result.seconds === null ? "builds …" : result.code ? `failed with code ${result.code}` : `built in ${milliseconds(result.seconds)}`;
   return el("div", { class: "card" }, el("h3", {}, `${result.command} — ${state}, ${clock(result.began)}`),
-    result.output ? scrollable(el("pre", {}, ansi(result.output)), "Output of the build") : el("p", { class: "same" }, "no output"));
+    result.output ? scrollable(el("pre", { class: "as-is" }, ansi(result.output)), "Output of the build") : el("p", { class: "same" }, "no output"));
 }
 
 /** Text with the colours of SGR sequences; every other escape sequence is dropped. */

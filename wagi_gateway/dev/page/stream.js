@@ -1,6 +1,7 @@
 /** The list of requests: rows as they come, a filter, and a row that the keys move. */
 import { remove } from "./api.js";
-import { byId, bytes, clock, el, milliseconds, pill } from "./dom.js";
+import { byId, bytes, clock, el, milliseconds, pill, toast } from "./dom.js";
+import { saveHar } from "./har.js";
 
 const MAX_MARKERS = 50;
 
@@ -20,6 +21,7 @@ export class Stream {
       byId("pause").setAttribute("aria-pressed", String(this.isPaused));
       this.draw();
     });
+    byId("har").addEventListener("click", () => saveHar(this.shown.length ? this.shown.map((one) => one.number) : [0]).catch((error) => toast(error.message)));
     byId("clear").addEventListener("click", () => remove("invocations"));
     byId("rows").addEventListener("click", (event) => {
       const number = event.target.closest("tr")?.dataset.number;
