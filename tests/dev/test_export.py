@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -11,10 +12,10 @@ import pytest
 
 from tests.support.recordings import head, recording
 from wagi_gateway.dev.capture import MAX_CAPTURE
-from wagi_gateway.dev.export import CannotExport, as_curl, as_har, as_pytest, as_run, as_test
+from wagi_gateway.dev.export import CannotExport, ServedConfiguration, as_curl, as_har, as_pytest, as_run, as_test
 from wagi_gateway.dev.recording import Recording
 
-CONFIG = Path("modules.toml")
+CONFIG = ServedConfiguration(Path("modules.toml"))
 ORIGIN = "http://127.0.0.1:3000"
 BODIES = [b"", b"a=1&b=2", b'it\'s 100%\n\t"x" \\n $HOME `id`', bytes(range(256)), b"123\0001"]
 
@@ -54,6 +55,14 @@ def test_run(tmp_path: Path, body: bytes) -> None:
     assert words[:8] == ["run", "modules.toml", "--path", "/x?q=1", "-X", "PUT", "-H", "host: localhost:3000"]
     assert words[8:] == (["-H", "content-type:", "--data", "-"] if body else [])
     assert sent == body
+
+
+def test_run_with_the_options_of_dev() -> None:
+    config = ServedConfiguration(Path("a b.toml"), Path("s.toml"), {"MODE": "x y", "API_TOKEN": "geheim99"})
+    words = shlex.split(as_run(recording(), config))
+    assert words[:8] == ["wagi-gateway", "run", "a b.toml", "--path", "/x", "--settings", "s.toml", "-e"]
+    assert words[8:11] == ["MODE=x y", "-e", "API_TOKEN=••••••••"]
+    assert "API_TOKEN=geheim99" in as_run(recording(), config, reveal=True)
 
 
 def test_run_of_head() -> None:

@@ -14,6 +14,7 @@ import pytest
 from tests.support import guests
 from tests.support.config import guest
 from tests.support.development import Recorded, recorded
+from wagi_gateway.dev.export import ServedConfiguration
 from wagi_gateway.dev.inspector import Inspector
 from wagi_gateway.dev.modules import Modules
 
@@ -35,7 +36,7 @@ def use(directory: Path, test: Callable[[Api, Recorded], Awaitable[None]]) -> No
             inspector = Inspector(
                 one.gateway,
                 Modules(directory, one.gateway.builds),
-                config=directory / "modules.toml",
+                config=ServedConfiguration(directory / "modules.toml"),
                 address=("127.0.0.1", 1),
                 origin="http://127.0.0.1:3000",
                 rebuild=rebuild,

@@ -45,21 +45,22 @@ def dev(
     A change of a source builds and serves it again. The inspector shows each request in the browser.
     """
     from ..config.file import ConfigFile, read_config
+    from ..dev.export import ServedConfiguration
     from ..dev.server import DevelopmentOptions, develop
 
     with exit_on_problems(exit_code=3):
         path = given_config(config)
-        overrides = setting_overrides(cache_dir, auth_file) | {"environment": environment_of([], env or [])}
+        environment = environment_of([], env or [])
+        overrides = setting_overrides(cache_dir, auth_file) | {"environment": environment}
 
         def read() -> ConfigFile:
             return read_config(path, overrides, settings_file)
 
-        files = tuple(one for one in (path, settings_file) if one)
         develop(
             DevelopmentOptions(
                 read=read,
                 load=partial(load_site, has_source_lines=True),
-                files=files,
+                config=ServedConfiguration(path, settings_file, environment),
                 listen=listen,
                 inspector=inspector,
                 is_stale_served=stale,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import re
 import shlex
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import parse_qsl
 
 from ..errors import GatewayError
@@ -19,6 +20,19 @@ from .recording import Recording
 
 _OF_CONNECTION = frozenset(b"connection content-length host transfer-encoding te upgrade keep-alive".split())
 _TEXT_SAFE = bytes(range(0x20, 0x7F)) + b"\t\n\r"
+
+
+class ServedConfiguration(NamedTuple):
+    """The configuration of `dev`, as its command line names it."""
+
+    file: Path
+    settings: Path | None = None
+    environment: Mapping[str, str] = {}
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files of the configuration."""
+        return (self.file, self.settings) if self.settings else (self.file,)
 
 
 class CannotExport(GatewayError):
@@ -33,13 +47,13 @@ def as_curl(recording: Recording, origin: str, *, reveal: bool = False) -> str:
     return _with_body(recording, masks, command, "--data-binary")
 
 
-def as_run(recording: Recording, config: Path, *, reveal: bool = False) -> str:
+def as_run(recording: Recording, config: ServedConfiguration, *, reveal: bool = False) -> str:
     """A `wagi-gateway run` command of the same request through the configuration. Raises CannotExport."""
     masks = Masks.of(recording, is_off=reveal)
     return _with_body(recording, masks, shlex.join(_run_words(recording, config, masks)), "--data")
 
 
-def as_test(recording: Recording, config: Path, *, reveal: bool = False) -> str:
+def as_test(recording: Recording, config: ServedConfiguration, *, reveal: bool = False) -> str:
     """A shell script that runs the request and compares status and body with those recorded. Raises CannotExport."""
     masks = Masks.of(recording, is_off=reveal)
     body = _response_body(recording, masks)
@@ -57,7 +71,7 @@ def as_test(recording: Recording, config: Path, *, reveal: bool = False) -> str:
     return "\n".join(lines) + "\n"
 
 
-def as_pytest(recording: Recording, config: Path, *, reveal: bool = False) -> str:
+def as_pytest(recording: Recording, config: ServedConfiguration, *, reveal: bool = False) -> str:
     """A test for pytest that does the same as `as_test`. Raises CannotExport."""
     masks = Masks.of(recording, is_off=reveal)
     expected = _response_body(recording, masks)
@@ -90,8 +104,11 @@ def as_har(recordings: Iterable[Recording], origin: str, *, reveal: bool = False
     return {"log": {"version": "1.2", "creator": creator, "entries": entries}}
 
 
-def _run_words(recording: Recording, config: Path, masks: Masks) -> list[str]:
-    words = ["wagi-gateway", "run", str(config), "--path", _target(recording, masks)]
+def _run_words(recording: Recording, config: ServedConfiguration, masks: Masks) -> list[str]:
+    words = ["wagi-gateway", "run", str(config.file), "--path", _target(recording, masks)]
+    words += ["--settings", str(config.settings)] if config.settings else []
+    for name, value in config.environment.items():
+        words += ["-e", f"{name}={_text(masks.value(name.encode(), value.encode()))}"]
     words += _method(recording) + _fields(recording, masks, _OF_CONNECTION - {b"host"})
     if recording.body.size and not recording.request.values(b"content-type"):
         words += ["-H", "content-type:"]  # in place of the content type of a form

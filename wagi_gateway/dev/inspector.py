@@ -18,7 +18,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from .detail import detail, summary
-from .export import CannotExport, as_curl, as_har, as_pytest, as_run, as_test
+from .export import CannotExport, ServedConfiguration, as_curl, as_har, as_pytest, as_run, as_test
 from .guard import InspectorGuard
 from .history import Event, History
 from .modules import Modules
@@ -42,7 +42,7 @@ class Inspector:
         gateway: RecordingGateway,
         modules: Modules,
         *,
-        config: Path,
+        config: ServedConfiguration,
         address: tuple[str, int],
         origin: str,
         rebuild: Callable[[], Awaitable[None]],
@@ -112,7 +112,7 @@ class Inspector:
     async def _detail(self, request: Request) -> Response:
         recording = self._find(request)
         previous = self._history.previous(recording)
-        return _json(detail(recording, previous, self._config.parent, reveal=_reveals(request)))
+        return _json(detail(recording, previous, self._config.file.parent, reveal=_reveals(request)))
 
     async def _copy(self, request: Request) -> Response:
         recording, reveal = self._find(request), _reveals(request)

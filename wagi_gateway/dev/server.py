@@ -35,6 +35,7 @@ from .builds import BuildResult, Builds
 from .console import Console, keys
 from .detail import summary
 from .error_page import ErrorPages
+from .export import ServedConfiguration
 from .history import History
 from .inspector import Inspector
 from .live import LiveReload
@@ -56,8 +57,8 @@ class DevelopmentOptions:
 
     read: Callable[[], ConfigFile]
     load: Callable[[ConfigFile], Site]
-    files: tuple[Path, ...]
-    """The files of the configuration, which are watched."""
+    config: ServedConfiguration
+    """The configuration, whose files are watched."""
     listen: str | None = None
     """None for `server.listen`, or the next free port."""
     inspector: str | None = None
@@ -147,14 +148,14 @@ class DevelopmentServer:
             self._read,
             self._builds,
             reload,
-            files=self._options.files,
+            files=self._options.config.files,
             notify=self._on_event,
             on_change=self._live.change,
         )
         self._inspector = Inspector(
             gateway,
             Modules(base, self._builds),
-            config=self._options.files[0],
+            config=self._options.config,
             address=self._listener.getsockname()[:2],
             origin=url(self._listener),
             rebuild=self._rebuilder.build_all,
