@@ -11,7 +11,7 @@ from tests.support.memory import BytesMemory
 from tests.support.sandbox import compiler, invocation, run
 from wagi_gateway.sandbox import errno
 from wagi_gateway.sandbox.context import ExecutionContext
-from wagi_gateway.sandbox.invocation import GuestVolume, OpenedFile
+from wagi_gateway.sandbox.invocation import GuestVolume, Measurement, OpenedFile
 from wagi_gateway.sandbox.path_opened import path_opened
 from wagi_gateway.sources.file import WasmSource
 
@@ -36,7 +36,7 @@ def reported(directory: Path, *calls: str) -> list[OpenedFile]:
     given.module = compiler().load(WasmSource("guest.wat", wat.encode(), wat), has_files=True)
     given.volumes = (GuestVolume(bytes(directory), b"/data", is_writable=True),)
     found: list[OpenedFile] = []
-    given.on_open = found.append
+    given.measurement = Measurement(found.append)
     assert run(given)[1].failure() is None
     return found
 
@@ -79,7 +79,7 @@ def test_a_path_that_is_too_long_is_cut_off(tmp_path: Path) -> None:
 )
 def test_a_path_that_cannot_be_read(memory: BytesMemory | None, expected: int) -> None:
     given = invocation(guests.HELLO)
-    given.on_open = lambda _file: pytest.fail("reported")
+    given.measurement = Measurement(lambda _file: pytest.fail("reported"))
     context = ExecutionContext(given)
     context.memory = memory
     assert path_opened(context, 3, 8, 100, 0, 0) == expected

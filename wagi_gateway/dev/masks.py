@@ -20,6 +20,8 @@ MAX_VALUES = 300
 """Values of one recording that are looked for."""
 _FIELDS = frozenset(b"authorization cookie set-cookie cookie2 set-cookie2".split())
 _NAME = re.compile(rb"token|secret|password|passwd|key|credential", re.IGNORECASE)
+_WORDS = (b"token", b"secret", b"password", b"passwd", b"key")
+"""The words of _PAIR and _JSON_PAIR: a search for them takes a hundredth of the time."""
 # Bounded, and begun at the start of a word alone: a body is hostile, and its length must not count twice.
 _PAIR = re.compile(
     rb"(?<![\w.%\[\]-])([\w.%\[\]-]{0,80}(?:token|secret|password|passwd|key)[\w.%\[\]-]{0,80}=)"
@@ -70,7 +72,10 @@ class Masks:
 
     def hide_pairs(self, data: bytes) -> bytes:
         """`data` with every known secret masked, and the values of `name=value` pairs with a secret name."""
-        return data if self.is_off else _PAIR.sub(rb"\1" + MASK, self.hide(data))
+        if self.is_off:
+            return data
+        hidden = self.hide(data)
+        return _PAIR.sub(rb"\1" + MASK, hidden) if _has_word(hidden) else hidden
 
     def value(self, name: bytes, value: bytes) -> bytes:
         """The value of a header field or variable, masked as a whole if its name is secret."""
@@ -102,9 +107,15 @@ def _candidates(recording: Recording) -> Iterator[bytes]:
         if is_secret(name):
             yield from _parts(name, value.strip())
         yield from (pair[2] for pair in _PAIR.finditer(value))
-    for text in (recording.request.query, recording.body.content):
-        yield from (pair[2] for pair in _PAIR.finditer(text))
-    yield from (pair[1] for pair in _JSON_PAIR.finditer(recording.body.content))
+    yield from (pair[2] for pair in _PAIR.finditer(recording.request.query))
+    if _has_word(body := recording.body.content):
+        yield from (pair[2] for pair in _PAIR.finditer(body))
+        yield from (pair[1] for pair in _JSON_PAIR.finditer(body))
+
+
+def _has_word(data: bytes) -> bool:
+    lower = data.lower()
+    return any(word in lower for word in _WORDS)
 
 
 def _parts(name: bytes, value: bytes) -> set[bytes]:

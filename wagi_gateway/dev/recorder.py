@@ -22,7 +22,7 @@ from ..http.static import StaticDirectory
 from ..outbound.session import OutboundSession
 from ..router import RouteMatch
 from ..sandbox.guest import Guest
-from ..sandbox.invocation import Invocation
+from ..sandbox.invocation import Invocation, Measurement
 from ..site.site import Endpoint, Site
 from .history import History
 from .live import EVENTS, SCRIPT, LiveReload, LiveResponse
@@ -157,8 +157,7 @@ class RecordedExchange(Exchange):
         environ = invocation.environ
         recording.environ = invocation.environ = environ() if callable(environ) else environ
         invocation.on_stderr = recording.feed_stderr
-        invocation.measures_memory = True
-        invocation.on_open = recording.add_file if invocation.volumes else None
+        invocation.measurement = Measurement(recording.add_file)
         self._gateway.on_change(recording)
         return super()._start(invocation, resources, endpoint)
 
@@ -185,8 +184,9 @@ class RecordedExchange(Exchange):
         recording.outcome, recording.stop_reason = guest.outcome, guest.stop_reason
         recording.failure, recording.executor = guest.failure() or "", guest.executor
         recording.stderr_dropped = guest.stderr_dropped
-        if nanoseconds := guest.invocation.instantiated_ns:
-            recording.marks["instantiated"] = nanoseconds / 1e9 - recording.clock  # both clocks are CLOCK_MONOTONIC
+        measurement = guest.invocation.measurement
+        if measurement and measurement.instantiated_ns:  # both clocks are CLOCK_MONOTONIC
+            recording.marks["instantiated"] = measurement.instantiated_ns / 1e9 - recording.clock
 
 
 class PageReply(Reply):

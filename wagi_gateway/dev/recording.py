@@ -85,6 +85,8 @@ class Recording:
     marks: dict[str, float] = field(default_factory=dict)
     """Seconds since the request began, by the name of what happened."""
     is_over: bool = False
+    final_size: int | None = None
+    """`size` of a request that is over, whose secrets were looked for."""
     secrets: frozenset[bytes] | None = None
     """The values that are masked, once they were looked for in a request that is over."""
 
@@ -152,6 +154,14 @@ class Recording:
     @property
     def size(self) -> int:
         """Bytes of memory without those of the streams, which have a budget: an estimate."""
+        if self.final_size is None:
+            size = self._count()
+            if not self.is_over or self.secrets is None:
+                return size
+            self.final_size = size
+        return self.final_size
+
+    def _count(self) -> int:
         fields = [*self.request.headers, *self.environ.items(), *self.headers]
         parts = sum(len(name) + len(value) + 200 for name, value in fields)
         texts = (self.request.raw_path, self.request.query, self.error, self.failure)

@@ -177,7 +177,7 @@ def _configure_wasi(context: int, invocation: Invocation) -> Outcome | None:
 
 def _run(engine: wasmtime.Engine, store_context: int, context: ExecutionContext) -> tuple[Outcome, int]:
     """Instantiates the module and calls the entrypoints; returns the end, and the bytes of memory: 0 for a guest that
-    has not failed, without `measures_memory`."""
+    has not failed, without a `measurement`."""
     invocation = context.invocation
     instance, trap = _bindings.wasmtime_instance_t(), _P()
     if pre := invocation.module.instance_pre:
@@ -186,17 +186,17 @@ def _run(engine: wasmtime.Engine, store_context: int, context: ExecutionContext)
         error = _instantiate_with_files(engine, store_context, context, instance, trap)
     if ended := _outcome(context, error, trap):
         return ended, 0
-    if invocation.measures_memory:
-        invocation.instantiated_ns = time.monotonic_ns()
+    if measurement := invocation.measurement:
+        measurement.instantiated_ns = time.monotonic_ns()
     extern = _Extern()
     for name in invocation.entrypoints:
         if not _export_get(store_context, byref(instance), name, len(name), byref(extern)):
             return Outcome("failed", 0, f"there is no export {name.decode()}"), 0
         error = _call(store_context, byref(extern, _EXTERN_OFFSET), None, 0, byref(trap))
         if ended := _outcome(context, error, trap):
-            is_measured = ended.kind != "exit" or ended.code != 0 or invocation.measures_memory
+            is_measured = ended.kind != "exit" or ended.code != 0 or measurement
             return ended, _size_of_memory(store_context, instance) if is_measured else 0
-    if invocation.measures_memory:
+    if measurement:
         return Outcome("exit"), _size_of_memory(store_context, instance)
     return _RETURNED
 
@@ -207,7 +207,7 @@ def _instantiate_with_files(
     """Instantiates shim, guest and adapter; returns wasmtime's error, if one fails."""
     module = context.invocation.module
     files = _files(engine)
-    around = _reporting_adapter(engine) if context.invocation.on_open else files.adapter
+    around = _reporting_adapter(engine) if context.invocation.measurement else files.adapter
     shim, adapter = _bindings.wasmtime_instance_t(), _bindings.wasmtime_instance_t()
     error: int | None = _instantiate(files.shim.ptr(), store_context, byref(shim), byref(trap))
     if error or trap:

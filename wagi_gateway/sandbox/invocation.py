@@ -38,6 +38,16 @@ class OpenedFile(NamedTuple):
     """The `errno` of WASI preview 1; 0 for a file that was opened."""
 
 
+@dataclass(slots=True)
+class Measurement:
+    """What is measured of a guest beside its outcome."""
+
+    on_open: Callable[[OpenedFile], None]
+    """Called on the guest's thread with each file that the guest opens in a volume (C API backend)."""
+    instantiated_ns: int = 0
+    """The moment on the monotonic clock, in nanoseconds, at which the guest was instantiated; 0 before."""
+
+
 def _discard(_data: bytes) -> None:
     pass
 
@@ -60,12 +70,8 @@ class Invocation:
     """Called on the event loop with each piece of standard error."""
     outbound: OutboundSession | None = None
     """The outbound calls of the request; None denies every call."""
-    measures_memory: bool = False
-    """Whether the outcome has the memory of every guest, and not of a failed one alone; sets `instantiated_ns`."""
-    on_open: Callable[[OpenedFile], None] | None = None
-    """Called on the guest's thread with each file that the guest opens in a volume (C API backend)."""
-    instantiated_ns: int = 0
-    """The moment on the monotonic clock, in nanoseconds, at which the guest was instantiated; 0 if not measured."""
+    measurement: Measurement | None = None
+    """What `dev` measures; with it the outcome has the memory of every guest, and not of a failed one alone."""
 
     @property
     def entrypoints(self) -> tuple[bytes, ...]:
@@ -96,7 +102,7 @@ class Outcome(NamedTuple):
     `memory.grow`; most allocators double their memory, so a guest that fails beyond the half has most likely been
     refused."""
     memory: int = 0
-    """Bytes of memory in use at the end of a failed guest, or with `measures_memory`."""
+    """Bytes of memory in use at the end of a failed guest, or with a `measurement`."""
     frames: tuple[Frame, ...] = ()
     """The functions that were running when a trap or the gateway ended the guest, the innermost first."""
 

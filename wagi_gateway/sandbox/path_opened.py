@@ -1,4 +1,4 @@
-"""Reports each file that a guest opens in a volume, to an invocation that wants it (`Invocation.on_open`)."""
+"""Reports each file that a guest opens in a volume, to an invocation that wants it (`Measurement.on_open`)."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from .open_directories import MAX_PATH
 
 def path_opened(context: ExecutionContext, parent: int, path: int, size: int, is_written: int, error: int) -> int:
     """Reports the end of a `path_open` with the path of the file as the guest sees it."""
-    on_open, memory = context.invocation.on_open, context.memory
-    if on_open and memory:
+    measurement, memory = context.invocation.measurement, context.memory
+    if measurement and memory:
         try:
             name = memory.read(path, min(size, MAX_PATH))
         except OutOfBounds:
             return errno.FAULT
-        on_open(OpenedFile(_guest_path(context, parent, name), bool(is_written), error))
+        measurement.on_open(OpenedFile(_guest_path(context, parent, name), bool(is_written), error))
     return errno.SUCCESS
 
 

@@ -119,7 +119,8 @@ def _run(store: wasmtime.Store, context: ExecutionContext, serialized: Serialize
     Raises wasmtime's exception where the module cannot be instantiated.
     """
     exports = _instantiate(store, context, serialized).exports(store)
-    context.invocation.instantiated_ns = time.monotonic_ns()
+    if measurement := context.invocation.measurement:
+        measurement.instantiated_ns = time.monotonic_ns()
     for name in context.invocation.entrypoints:
         function = exports.get(name.decode())
         if not isinstance(function, wasmtime.Func):
