@@ -128,9 +128,9 @@ def examples(tmp_path_factory: pytest.TempPathFactory, toolchains: Toolchains, c
     (directory / "app/bottle.py").write_bytes(bottle.read_bytes())
     config = ""
     for name, program in (("shortest", SHORTEST), ("wsgi", WSGI), ("bottle", BOTTLE)):
-        (directory / f"app/{name}.py").write_text(program)
+        (directory / f"app/{name}_example.py").write_text(program)
         volumes = {"/app": {"path": "app", "read_only": True}}
-        config += module(f"/{name}/...", "python.wasm", argv=f"python /app/{name}.py", volumes=volumes)
+        config += module(f"/{name}/...", "python.wasm", argv=f"python /app/{name}_example.py", volumes=volumes)
     with running(directory, config, cache=cache) as server:
         yield server
 
