@@ -13,7 +13,7 @@ from tests.support.recordings import head, recording
 from wagi_gateway.dev.detail import detail, end_of, summary
 from wagi_gateway.dev.recording import Recording
 from wagi_gateway.outbound.client import Call
-from wagi_gateway.sandbox.invocation import OpenedFile, Outcome
+from wagi_gateway.sandbox.invocation import Outcome
 
 SECRET = "abcdefgh"
 
@@ -94,18 +94,6 @@ def test_a_request_that_runs() -> None:
     one = recording(outcome=None)
     one.is_over = False
     assert (end_of(one), summary(one)["seconds"]) == ("runs", None)
-
-
-def test_files_have_their_errors_in_words() -> None:
-    one = recording()
-    for error in (0, 44, 76, 99):
-        one.add_file(OpenedFile(b"/x", is_written=bool(error), error=error))
-    assert [(file["mode"], file["error"]) for file in document(one)["files"]] == [
-        ("read", ""),
-        ("write", "No such file or directory (44)"),
-        ("write", "outside of the volume, or not permitted in it (76)"),
-        ("write", "error (99)"),
-    ]
 
 
 def test_a_row_is_short() -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import errno
-import os
 from pathlib import Path
 
 from ..cgi.request import RequestHead
@@ -13,6 +11,7 @@ from .capture import Capture
 from .header_fields import ParsedOutput, parse_output
 from .lint import lint
 from .masks import Masks
+from .opened_files import opened_files
 from .recording import Recording
 from .source_lines import source_lines
 from .withheld import withheld_fields
@@ -23,23 +22,6 @@ MAX_SHOWN_FRAMES = 50
 _MAX_TEXT = 1000
 """Characters of a path, a query or an end in a row of the list: many rows may wait for a slow page."""
 _STOPS = {"time": "limits.time", "stdout": "limits.stdout", "disconnect": "client left", "shutdown": "server stopped"}
-_ERRORS = {
-    2: errno.EACCES,
-    8: errno.EBADF,
-    20: errno.EEXIST,
-    28: errno.EINVAL,
-    31: errno.EISDIR,
-    32: errno.ELOOP,
-    33: errno.EMFILE,
-    37: errno.ENAMETOOLONG,
-    44: errno.ENOENT,
-    51: errno.ENOSPC,
-    54: errno.ENOTDIR,
-    55: errno.ENOTEMPTY,
-    63: errno.EPERM,
-    69: errno.EROFS,
-}
-"""Numbers of the system, by those of WASI preview 1 (`errno`)."""
 _OUTCOMES = {
     "answered": "allowed, answered",
     "denied": "denied by allowed_hosts",
@@ -144,14 +126,7 @@ def detail(recording: Recording, previous: Recording | None, base: Path, *, reve
             }
             for call in list(recording.calls)
         ],
-        "files": [
-            {
-                "path": _text(masks.hide(file.path)),
-                "mode": "write" if file.is_written else "read",
-                "error": _error_text(file.error) if file.error else "",
-            }
-            for file in list(recording.files)
-        ],
+        "files": opened_files(recording, masks),
         "file_count": recording.file_count,
         "lint": [masks.text(text) for text in lint(recording, parsed)],
         "module": {
@@ -278,14 +253,6 @@ def _memory(recording: Recording) -> Document:
         "limit": limit,
         "is_short": outcome.was_short_of_memory if outcome else False,
     }
-
-
-def _error_text(number: int) -> str:
-    """The words for an `errno` of WASI preview 1."""
-    if number == 76:
-        return "outside of the volume, or not permitted in it (76)"
-    words = os.strerror(_ERRORS[number]) if number in _ERRORS else "error"
-    return f"{words} ({number})"
 
 
 def _short(text: str) -> str:
