@@ -166,15 +166,15 @@ class Site:
 def release(sites: list[Site]) -> None:
     """Closes the one site in the list, frees it with its engine and modules, and returns the memory to the system.
 
-    The list is emptied, and the caller keeps no other reference to the site. An exception of an earlier reload may: its
-    traceback holds frames that refer to the site, often in a reference cycle, which only the garbage collector frees.
+    The list is emptied, and the caller keeps no other reference to the site. An exception of an earlier load may: its
+    traceback holds frames that refer to the site, or to the store of modules and its descriptors, often in a reference
+    cycle, which only the garbage collector frees.
     """
     site = sites.pop()
     site.close()
     remaining = weakref.ref(site)
     del site
+    gc.collect()
     if remaining() is not None:
-        gc.collect()
-        if remaining() is not None:
-            logger.debug("a replaced site is still referred to; its engine and modules stay in memory")
+        logger.debug("a replaced site is still referred to; its engine and modules stay in memory")
     give_back()
