@@ -265,3 +265,12 @@ def private_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Regis
     """A registry with TLS and a password, shared by the tests of a file."""
     with running_registry(tmp_path_factory.mktemp("private"), tls=True, password=True) as running:
         yield running
+
+
+@pytest.fixture
+def nervous() -> Iterator[None]:
+    """Makes Python switch threads each microsecond."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
