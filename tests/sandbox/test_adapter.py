@@ -41,7 +41,7 @@ NAMES = {
     "path_unlink_file": "iii",
 }
 READ, WRITE, READDIR = 1 << 1, 1 << 6, 1 << 14
-CREATE, FOLLOW = 1, 1
+CREATE, FOLLOW, DIRECTORY = 1, 1, 2
 
 
 def volume(path: Path) -> tuple[GuestVolume, ...]:
@@ -138,6 +138,8 @@ def test_a_gathered_write_to_a_file_is_whole(tmp_path: Path, name: str) -> None:
 
 
 OPENED = f"(i32.load (i32.const {OUT}))"
+END = 2 * 65536
+"""The size of the guest's memory in bytes."""
 
 
 @pytest.mark.parametrize(
@@ -188,9 +190,22 @@ def test_regular_files_and_directories_alone_are_opened(tmp_path: Path, make: ob
     assert results(wat, volume(tmp_path)) == [errno.ACCES, errno.ACCES]
 
 
-def test_open_files_are_bounded(tmp_path: Path) -> None:
-    (tmp_path / "f").touch()
-    opens = [open_path("f") for _ in range(5)]
+def test_devices_are_not_opened() -> None:
+    names = ("null", "zero", "full", "random")
+    wat = guest(
+        *(call("path_open", 3, FOLLOW, PATH + 8 * n, len(name), 0, READ, 0, 0, OUT) for n, name in enumerate(names)),
+        path="".join(name.ljust(8) for name in names),
+    )
+    assert results(wat, volume(Path("/dev"))) == [errno.ACCES] * len(names)
+
+
+@pytest.mark.parametrize("flags", [0, DIRECTORY], ids=["file", "directory"])
+def test_open_files_are_bounded(tmp_path: Path, flags: int) -> None:
+    if flags:
+        (tmp_path / "f").mkdir()
+    else:
+        (tmp_path / "f").touch()
+    opens = [open_path("f", flags) for _ in range(5)]
     closes = [call("fd_close", 4), call("fd_renumber", 5, 6)]
     wat = guest(*opens, *closes, *opens)
     assert results(wat, volume(tmp_path), files=3) == [
@@ -198,6 +213,20 @@ def test_open_files_are_bounded(tmp_path: Path) -> None:
         *(0, 0),
         *(0, 0, errno.MFILE, errno.MFILE, errno.MFILE),
     ]
+
+
+@pytest.mark.parametrize(
+    ("at", "error"),
+    [
+        *((0x401, errno.INVAL), (0x402, errno.INVAL), (0x403, errno.INVAL)),
+        *((END - 3, errno.INVAL), (END, errno.FAULT), (END + 4, errno.FAULT), (-4, errno.FAULT), (-1, errno.INVAL)),
+    ],
+)
+def test_no_file_is_opened_whose_descriptor_cannot_be_stored(tmp_path: Path, at: int, error: int) -> None:
+    """A file that the guest cannot name would not be counted."""
+    (tmp_path / "f").touch()
+    wat = guest(*[open_path("f", at=at)] * 20, open_path("f"), OPENED, open_path("f", at=END - 4))
+    assert results(wat, volume(tmp_path), files=2) == [error] * 20 + [0, 4, 0]
 
 
 def test_memory_is_as_it_was_after_a_path_is_opened(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -126,6 +127,17 @@ FOREVER = {
 }
 
 
+ENTRIES = 20_000
+"""Entries of a huge directory."""
+LISTED = {
+    "whole": call("fd_readdir", 3, 65536, LARGE, 0, 8),
+    "the end and the beginning": call("fd_readdir", 3, 65536, 100, ENTRIES, 8)
+    + call("fd_readdir", 3, 65536, 100, 0, 8),
+    "beyond the end": call("fd_readdir", 3, 65536, 100, 2**64 - 1, 8),
+}
+"""Calls that read a whole directory of ENTRIES."""
+
+
 def small(name: str, descriptor: int, size: int) -> str:
     """A guest that begins a response and then reads or writes pieces of this size without end."""
     begins = f"(call $write (i32.const 1) (i32.const 512) (i32.const {len(guests.CONTENT_TYPE)}))"
@@ -205,6 +217,31 @@ def test_a_place_is_free_again_when_its_time_is_over(serve: Serve, name: str) ->
     assert [answer[:12] for answer in answers] == [b"HTTP/1.1 504"] * 2
     assert server.get("/attack").status_code == 200
     assert_within(time.monotonic() - begin, 2)
+
+
+@pytest.mark.parametrize("name", LISTED)
+def test_a_huge_directory_takes_no_time_beyond_the_limit_and_little_memory(
+    serve: Serve, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "huge").mkdir()
+    for number in range(ENTRIES):
+        os.close(os.open(tmp_path / f"huge/{number:0200}", os.O_CREAT | os.O_WRONLY))
+    limits = {"time": "1s", "memory": "128MiB", "concurrency": 4}
+    reads = forever(LISTED[name] * 20, fields=wasi("fd_readdir"))
+    server = serve(
+        module("/attack", "attack.wat", limits=limits, volumes={"/": "huge"}) + guest("/hello", "hello"),
+        attack=reads,
+        hello=guests.HELLO,
+    )
+    assert server.get("/attack").status_code == 200
+    before = server.memory()
+    begin = time.monotonic()
+    with others_answered(server):
+        answers = together(4, lambda _: httpx.get(f"{server.url}/attack?go", trust_env=False, timeout=60).status_code)
+    assert_within(time.monotonic() - begin, 2)
+    assert answers == [504] * 4
+    assert server.get("/attack").status_code == 200
+    assert server.memory() - before < 32 * 2**20
 
 
 @pytest.mark.parametrize("name", SMALL)

@@ -160,6 +160,8 @@ def adapter_text() -> str:
             ),
             _PATH_OPEN.format(
                 bounds=_bound_path(3),
+                inval=errno.INVAL,
+                fault=errno.FAULT,
                 mfile=errno.MFILE,
                 acces=errno.ACCES,
                 directory=_DIRECTORY,
@@ -289,10 +291,14 @@ _STAT = """
  (i64.store (i32.const 48) (local.get $6)) (i64.store (i32.const 56) (local.get $7))
  (if (result i32) (local.get $error) (then (i32.const -1)) (else (local.get $type))))"""
 
-# The type is found before the file is opened, because opening a FIFO blocks.
+# The type is found before the file is opened, because opening a FIFO blocks. The place of the result is checked before,
+# too: wasmtime's own checks it when the file is open, which then stays open, and would not be counted.
 _PATH_OPEN = """
 (func $path_open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32) (local $type i32) (local $error i32)
  {bounds}
+ (if (i32.and (local.get 8) (i32.const 3)) (then (return (i32.const {inval}))))
+ (if (i64.ge_u (i64.extend_i32_u (local.get 8)) (i64.shl (i64.extend_i32_u (memory.size)) (i64.const 16)))
+  (then (return (i32.const {fault}))))
  (if (i32.le_s (global.get $files) (i32.const 0)) (then (return (i32.const {mfile}))))
  (local.set $type (call $path_type (local.get 0) (local.get 1) (local.get 2) (local.get 3)))
  (if (i32.ge_s (local.get $type) (i32.const 0)) (then
