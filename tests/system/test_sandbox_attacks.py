@@ -68,12 +68,16 @@ MANY_WHOLE = f"""(i32.store (i32.const 32) (i32.const 65536)) (loop $fill
  (br_if $fill (i32.lt_u (i32.load (i32.const 32)) (i32.const 73728))))"""
 """1024 iovecs of almost the whole memory, at 65536."""
 
+LINES = f"(memory.fill (i32.const 131072) (i32.const 10) (i32.const {LARGE - 65536}))"
+"""Line feeds from 131072 on."""
+
 ATTACKS = {
     "fd-write-empty-pieces": in_a_row("fd_write", 1, 65536, MOST, 8),
     "fd-write-1024-empty-pieces": in_a_row("fd_write", 1, 1024 * 1024, 1024, 8),
     "fd-write-errors-empty-pieces": in_a_row("fd_write", 2, 65536, MOST, 8),
     "fd-write-whole-memory": in_a_row("fd_write", 2, 65536, 1, 8, before=WHOLE),
     "fd-write-whole-memory-1024-times": in_a_row("fd_write", 2, 65536, 1024, 8, before=MANY_WHOLE),
+    "fd-write-lines-of-errors": in_a_row("fd_write", 2, 65536, 1024, 8, before=MANY_WHOLE + LINES),
     "fd-read-empty-pieces": in_a_row("fd_read", 0, 65536, MOST, 8),
     "fd-read-1024-empty-pieces": in_a_row("fd_read", 0, 1024 * 1024, 1024, 8),
     "fd-read-whole-memory-1024-times": in_a_row("fd_read", 0, 65536, 1024, 8, before=MANY_WHOLE),

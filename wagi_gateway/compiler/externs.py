@@ -23,8 +23,7 @@ _MAX_SUPERTYPES = 1
 _MAX_32_BITS = 0xFFFF_FFFF
 _MAX_PROBLEMS = 100
 _MAX_IMPORTS, _MAX_EXPORTS = 10_000, 100_000
-"""More of them, of the million that wasmtime allows, take seconds and hundreds of megabytes here; an import takes time
-of each guest as well."""
+"""More of them take seconds and hundreds of megabytes to read."""
 
 _DESCRIBED = frozenset(("i32", "i64", "f32", "f64", "funcref", "externref"))
 """The value types of wasmtime's C API."""
