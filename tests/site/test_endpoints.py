@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,24 @@ def test_doubtful_settings_are_warned_of(tmp_path: Path, table: str, proxy: bool
     assert findings.problems == []
     assert len(findings.warnings) == (warning is not None)
     assert all(warning and warning in found.what for found in findings.warnings)
+
+
+NAMES = {
+    "many": (f"e{number}" for number in range(20_000)),
+    "long": (f"entr{number}{'y' * 20_000}" for number in range(40)),
+}
+
+
+@pytest.mark.parametrize("names", NAMES.values(), ids=NAMES)
+@pytest.mark.timeout(60)
+def test_a_missing_entrypoint_of_a_module_with_many_functions(tmp_path: Path, names: Iterable[str]) -> None:
+    """Comparing all of them would take minutes."""
+    text = "".join(f'(export "{name}" (func $f))' for name in names)
+    (tmp_path / "names.wat").write_text(f"(module (func $f) {text})")
+    _, findings = endpoints(tmp_path, module("/", "names.wat", entrypoint="entry" * 100))
+    (problem,) = findings.problems
+    assert "there is no such export; " in problem.what
+    assert len(problem.what) < 5000
 
 
 def test_an_invalid_ca_file_is_a_problem_once(tmp_path: Path) -> None:

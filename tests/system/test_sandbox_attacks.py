@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -67,12 +68,16 @@ MANY_WHOLE = f"""(i32.store (i32.const 32) (i32.const 65536)) (loop $fill
  (br_if $fill (i32.lt_u (i32.load (i32.const 32)) (i32.const 73728))))"""
 """1024 iovecs of almost the whole memory, at 65536."""
 
+LINES = f"(memory.fill (i32.const 131072) (i32.const 10) (i32.const {LARGE - 65536}))"
+"""Line feeds from 131072 on."""
+
 ATTACKS = {
     "fd-write-empty-pieces": in_a_row("fd_write", 1, 65536, MOST, 8),
     "fd-write-1024-empty-pieces": in_a_row("fd_write", 1, 1024 * 1024, 1024, 8),
     "fd-write-errors-empty-pieces": in_a_row("fd_write", 2, 65536, MOST, 8),
     "fd-write-whole-memory": in_a_row("fd_write", 2, 65536, 1, 8, before=WHOLE),
     "fd-write-whole-memory-1024-times": in_a_row("fd_write", 2, 65536, 1024, 8, before=MANY_WHOLE),
+    "fd-write-lines-of-errors": in_a_row("fd_write", 2, 65536, 1024, 8, before=MANY_WHOLE + LINES),
     "fd-read-empty-pieces": in_a_row("fd_read", 0, 65536, MOST, 8),
     "fd-read-1024-empty-pieces": in_a_row("fd_read", 0, 1024 * 1024, 1024, 8),
     "fd-read-whole-memory-1024-times": in_a_row("fd_read", 0, 65536, 1024, 8, before=MANY_WHOLE),
@@ -124,6 +129,17 @@ FOREVER = {
     "memory-fill": forever(f"(memory.fill (i32.const 65536) (i32.const 7) (i32.const {LARGE}))" * CALLS),
     "fd-readdir": forever(call("fd_readdir", 3, 65536, LARGE, 0, 8) * CALLS, fields=wasi("fd_readdir")),
 }
+
+
+ENTRIES = 20_000
+"""Entries of a huge directory."""
+LISTED = {
+    "whole": call("fd_readdir", 3, 65536, LARGE, 0, 8),
+    "the end and the beginning": call("fd_readdir", 3, 65536, 100, ENTRIES, 8)
+    + call("fd_readdir", 3, 65536, 100, 0, 8),
+    "beyond the end": call("fd_readdir", 3, 65536, 100, 2**64 - 1, 8),
+}
+"""Calls that read a whole directory of ENTRIES."""
 
 
 def small(name: str, descriptor: int, size: int) -> str:
@@ -205,6 +221,31 @@ def test_a_place_is_free_again_when_its_time_is_over(serve: Serve, name: str) ->
     assert [answer[:12] for answer in answers] == [b"HTTP/1.1 504"] * 2
     assert server.get("/attack").status_code == 200
     assert_within(time.monotonic() - begin, 2)
+
+
+@pytest.mark.parametrize("name", LISTED)
+def test_a_huge_directory_takes_no_time_beyond_the_limit_and_little_memory(
+    serve: Serve, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "huge").mkdir()
+    for number in range(ENTRIES):
+        os.close(os.open(tmp_path / f"huge/{number:0200}", os.O_CREAT | os.O_WRONLY))
+    limits = {"time": "1s", "memory": "128MiB", "concurrency": 4}
+    reads = forever(LISTED[name] * 20, fields=wasi("fd_readdir"))
+    server = serve(
+        module("/attack", "attack.wat", limits=limits, volumes={"/": "huge"}) + guest("/hello", "hello"),
+        attack=reads,
+        hello=guests.HELLO,
+    )
+    assert server.get("/attack").status_code == 200
+    before = server.memory()
+    begin = time.monotonic()
+    with others_answered(server):
+        answers = together(4, lambda _: httpx.get(f"{server.url}/attack?go", trust_env=False, timeout=60).status_code)
+    assert_within(time.monotonic() - begin, 2)
+    assert answers == [504] * 4
+    assert server.get("/attack").status_code == 200
+    assert server.memory() - before < 32 * 2**20
 
 
 @pytest.mark.parametrize("name", SMALL)

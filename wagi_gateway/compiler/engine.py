@@ -33,9 +33,12 @@ class EngineSettings:
     """Elements of one table."""
 
 
-def create_plain_engine() -> wasmtime.Engine:
-    """Creates an engine that allocates each instance on demand."""
-    return wasmtime.Engine(_configure())
+def create_plain_engine(*, compiles_in_parallel: bool = False) -> wasmtime.Engine:
+    """Creates an engine that allocates each instance on demand.
+
+    With `compiles_in_parallel` the process is aborted where the system has no thread left.
+    """
+    return wasmtime.Engine(_configure(compiles_in_parallel=compiles_in_parallel))
 
 
 def create_engine(settings: EngineSettings) -> tuple[wasmtime.Engine, str | None]:
@@ -62,8 +65,9 @@ def _pool_refused(settings: EngineSettings) -> str | None:
     return None
 
 
-def _configure() -> wasmtime.Config:
+def _configure(*, compiles_in_parallel: bool = False) -> wasmtime.Config:
     config = wasmtime.Config()
+    config.parallel_compilation = compiles_in_parallel
     config.epoch_interruption = True
     config.max_wasm_stack = MAX_WASM_STACK
     config.wasm_multi_memory = True

@@ -57,7 +57,7 @@ def compile_module(data: bytes) -> bytearray:
     Called in a child process with bounds on time and memory: the only place where wasmtime reads a module's code.
     """
     data = bound_names(make_interruptible(data).data)
-    return wasmtime.Module(create_plain_engine(), data).serialize()
+    return wasmtime.Module(create_plain_engine(compiles_in_parallel=True), data).serialize()
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ import re
 import ssl
 from collections.abc import Iterator
 from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 
 from ..compiler.compiler import WarmModule
@@ -23,12 +24,17 @@ from ..sources.modules import ModuleSources, is_image
 from ..sources.oci.errors import RegistryError
 from ..tls import create_context
 from .findings import Findings
-from .modules import ModuleLoader, print_routes
+from .modules import MAX_PROBLEMS, ModuleLoader
 from .route_owners import RouteOwners, read_pattern
 from .site import Endpoint
 
 # Interpreters, whose options run code of the client's choice (CVE-2012-1823).
 _INTERPRETER = re.compile(r"(php|python|ruby|perl|lua|node|quickjs|qjs|micropython|sh|bash|busybox)\b", re.IGNORECASE)
+
+
+_MAX_OFFERED, _MAX_NAME = 1000, 200
+"""Functions of a module that are compared with an entrypoint that the module lacks, and characters of their names. A
+module may have a million functions, and the time of a comparison grows with the square of a name."""
 
 
 class EndpointLoader:
@@ -130,10 +136,13 @@ class EndpointLoader:
     ) -> Iterator[tuple[RoutePattern, str]]:
         if "_routes" not in module.functions:
             return
-        printed = print_routes(self._loader.engine, module, config.limits, config.route)
+        printed = self._loader.print_routes(module, config.limits, config.route)
         for problem in printed.problems:
             findings.refuse(f"_routes: {problem}")
+        most = len(findings.problems) + MAX_PROBLEMS
         for path, entrypoint in printed.routes:
+            if len(findings.problems) >= most:
+                return
             pattern = read_pattern(path, findings.at(f"{findings.where}: _routes"), parent)
             if pattern and _has_entrypoint(module, f"_routes {path}", entrypoint, findings):
                 yield pattern, entrypoint
@@ -185,8 +194,9 @@ def _has_entrypoint(
     if entrypoint in module.exports:
         what = "is exported, but takes or returns values; an entrypoint does neither"
     else:
-        close = get_close_matches(entrypoint, module.functions, n=1)
-        offers = ", ".join(sorted(module.functions)) or "no function without parameters and results"
+        offered = sorted(islice((name for name in module.exports if name in module.functions), _MAX_OFFERED))
+        close = get_close_matches(entrypoint[:_MAX_NAME], (name for name in offered if len(name) <= _MAX_NAME), n=1)
+        offers = ", ".join(offered) or "no function without parameters and results"
         hint = f"did you mean {close[0]}?" if close else f"{module.name} exports {offers}"
         what = f"there is no such export; {hint}"
     problem = f'{key} = "{entrypoint}": {what}'
