@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -45,6 +47,24 @@ def test_an_endpoint_has_the_settings_of_its_module(tmp_path: Path) -> None:
     ]
     assert routes[1][1].operator == {b"A": b"all", b"B": b"own"}
     assert routes[1][1].volumes == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "imported"), [("m", ""), ("calls", "httpcore2 wagi_gateway.outbound.session")], ids=["no calls", "calls"]
+)
+def test_httpcore_is_imported_with_the_first_module_that_makes_calls(tmp_path: Path, name: str, imported: str) -> None:
+    (tmp_path / f"{name}.wat").write_text(CALLS if name == "calls" else guests.HELLO)
+    (tmp_path / "modules.toml").write_text(config(guest("/", name), cache={"enabled": False}))
+    code = """
+import sys
+import wagi_gateway.server.serve
+from wagi_gateway.config.file import read_config
+from wagi_gateway.site.load import load
+load(read_config("modules.toml")).close()
+print(*sorted({"httpcore2", "wagi_gateway.outbound.session"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=tmp_path)
+    assert done.stdout.strip() == imported
 
 
 def test_a_client_is_made_for_modules_that_import_it(tmp_path: Path) -> None:

@@ -161,7 +161,7 @@ SMALL = {
 
 @pytest.fixture(scope="module")
 def attacked(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Server]:
-    """A server with all attacks, at /NAME, and with a volume at /files/NAME."""
+    """A server with all attacks: ATTACKS at /NAME, with a volume at /files/NAME; FOREVER and SMALL at /TABLE/NUMBER."""
     directory = tmp_path_factory.mktemp("attacked")
     (directory / "data").mkdir()
     for number in range(2000):
@@ -174,6 +174,12 @@ def attacked(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[
     for name in WITH_FILES:
         volumes = {"/": "data"}
         config += module(f"/files/{name}", f"{name}.wat", limits=LIMITS, environment=ENVIRONMENT, volumes=volumes)
+    forever = {"time": "1s", "memory": "128MiB", "concurrency": 2}
+    small = {"time": "3s", "stdout": "1GiB", "concurrency": 32}
+    for table, texts, limits in (("forever", FOREVER, forever), ("small", SMALL, small)):
+        for number, text in enumerate(texts.values()):
+            (directory / f"{table}-{number}.wat").write_text(text)
+            config += guest(f"/{table}/{number}", f"{table}-{number}", **limits)
     with running(directory, config, cache=cache) as server:
         yield server
 
@@ -207,19 +213,16 @@ def test_no_call_delays_a_stop_or_a_reload(serve: Serve, name: str, end: signal.
         assert_within(time.monotonic() - begin, 3)
 
 
-@pytest.mark.parametrize(
-    "name", ["fd-write-empty-pieces", "poll-oneoff-128", "random-get", "memory-fill", "fd-readdir"]
-)
-def test_a_place_is_free_again_when_its_time_is_over(serve: Serve, name: str) -> None:
-    limits = {"time": "1s", "memory": "128MiB", "concurrency": 2}
-    server = serve(guest("/attack", "attack", **limits), attack=FOREVER[name])
-    assert [server.get("/attack").status_code for _ in range(QUICK)] == [200] * QUICK
+@pytest.mark.parametrize("name", FOREVER)
+def test_a_place_is_free_again_when_its_time_is_over(attacked: Server, name: str) -> None:
+    path = f"/forever/{list(FOREVER).index(name)}"
+    assert [attacked.get(path).status_code for _ in range(QUICK)] == [200] * QUICK
     begin = time.monotonic()
     answers = together(
-        2, lambda _: server.exchange(get("/attack?go").replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        2, lambda _: attacked.exchange(get(f"{path}?go").replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
     )
     assert [answer[:12] for answer in answers] == [b"HTTP/1.1 504"] * 2
-    assert server.get("/attack").status_code == 200
+    assert attacked.get(path).status_code == 200
     assert_within(time.monotonic() - begin, 2)
 
 
@@ -249,19 +252,16 @@ def test_a_huge_directory_takes_no_time_beyond_the_limit_and_little_memory(
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_many_small_calls_delay_nobody(serve: Serve, name: str) -> None:
-    limits = {"time": "3s", "stdout": "1GiB", "concurrency": 32}
-    server = serve(
-        guest("/attack", "attack", **limits) + guest("/hello", "hello"), attack=SMALL[name], hello=guests.HELLO
-    )
-    assert [server.get("/attack").status_code for _ in range(QUICK)] == [200] * QUICK
+def test_many_small_calls_delay_nobody(attacked: Server, name: str) -> None:
+    path = f"/small/{list(SMALL).index(name)}"
+    assert [attacked.get(path).status_code for _ in range(QUICK)] == [200] * QUICK
 
     def attack(_: int) -> None:
-        with send(server, get("/attack?go")) as connection:
+        with send(attacked, get(f"{path}?go")) as connection:
             while connection.recv(65536) not in (b"", b"0\r\n\r\n"):
                 if time.monotonic() > end:
                     return
 
     end = time.monotonic() + 3
-    with others_answered(server):
+    with others_answered(attacked):
         together(16, attack)

@@ -1,4 +1,7 @@
-"""The program `wagi-gateway`: its commands, their options, and the calls of the package behind each."""
+"""The program `wagi-gateway`: its commands, their options, and the calls of the package behind each.
+
+Each command imports what it calls: the imports of the server alone take half a second.
+"""
 
 from __future__ import annotations
 
@@ -8,24 +11,14 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from pydantic import ByteSize
 
-from ..config.envfile import parse_env_file, parse_variable
-from ..config.file import ConfigFile, pod_tables, read_config
-from ..config.reader import Overrides
-from ..config.settings import Config, LogConfig
-from ..config.values import as_written, check_reserved, parse_unix
 from ..errors import Problem, StartupError, redact_value
-from ..observe import log
-from ..observe.module_log import module_log
-from ..server import serve as server
 from ..version import __version__
 from . import registry as cli_registry
 from . import standard_streams
-from .run import RunRequest, load_once, run_once
 from .terminal import (
     AuthFile,
     CacheDir,
@@ -39,6 +32,10 @@ from .terminal import (
     setting_overrides,
     without_none,
 )
+
+if TYPE_CHECKING:
+    from ..config.file import ConfigFile
+    from ..config.reader import Overrides
 
 app = typer.Typer(
     help="Serve WebAssembly command-line programs over HTTP: CGI for WebAssembly, one fresh sandbox per request.",
@@ -108,6 +105,11 @@ def serve(
     auth_file: AuthFile = None,
 ) -> None:
     """Serve the modules of CONFIG. SIGHUP has them and CONFIG read anew, without losing a request."""
+    from ..config.file import read_config
+    from ..config.settings import LogConfig
+    from ..observe import log
+    from ..server import serve as server
+
     if log_format == "json":
         log.configure(LogConfig(format="json"))
     with exit_on_problems(exit_code=3):
@@ -136,6 +138,9 @@ def check(
     config: ConfigPath, settings_file: SettingsFile = None, cache_dir: CacheDir = None, auth_file: AuthFile = None
 ) -> None:
     """Load, link and try everything in CONFIG, without serving it. Exits with 1 if a start would fail."""
+    from ..config.file import read_config
+    from ..observe import log
+
     log.configure_for_run()
     mistakes: Sequence[Problem] = ()
     findings = []
@@ -159,6 +164,13 @@ def routes(
     config: ConfigPath, settings_file: SettingsFile = None, cache_dir: CacheDir = None, auth_file: AuthFile = None
 ) -> None:
     """List the routes of CONFIG with what their modules may use."""
+    from pydantic import ByteSize
+
+    from ..config.file import read_config
+    from ..config.values import as_written
+    from ..observe import log
+    from ..observe.module_log import module_log
+
     log.configure_for_run()
     with exit_on_problems(exit_code=1):
         site = load_site(read_config(config, setting_overrides(cache_dir, auth_file), settings_file))
@@ -217,6 +229,9 @@ def run(
     The response goes to standard output and the guest's standard error to standard error. Exits with 0 for a status
     below 400, with 4 and 5 for the 400s and 500s, and with 3 if the module cannot be run.
     """
+    from ..observe import log
+    from .run import RunRequest, load_once, run_once
+
     with exit_on_problems(exit_code=3):
         log.configure_for_run()
         request = RunRequest(
@@ -244,6 +259,7 @@ def convert(
     settings_file: SettingsFile = None,
 ) -> None:
     """Print the modules.toml that replaces a Krustlet Pod manifest."""
+    from ..config.file import pod_tables
     from ..config.pod.manifest import read_pod
     from ..config.pod.toml import write_toml
 
@@ -265,6 +281,8 @@ app.add_typer(cli_registry.cache, name="cache")
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of modules.toml, for editors."""
+    from ..config.settings import Config
+
     print(json.dumps(Config.model_json_schema(), indent=2))
 
 
@@ -273,6 +291,8 @@ def _address(listen: str | None, uds: str | None) -> str | None:
 
     Raises StartupError if both options are given.
     """
+    from ..config.values import parse_unix
+
     if uds is not None:
         if listen is not None:
             raise StartupError(Problem("--uds", "says what --listen says; give one of them"))
@@ -283,6 +303,9 @@ def _address(listen: str | None, uds: str | None) -> str | None:
 
 def _environment(files: list[Path], variables: list[str]) -> dict[str, str]:
     """The variables of `--env-file` and `--env`, the latter winning. Raises StartupError with every mistake."""
+    from ..config.envfile import parse_env_file, parse_variable
+    from ..config.values import check_reserved
+
     environment: dict[str, str] = {}
     problems: list[Problem] = []
     for file in files:

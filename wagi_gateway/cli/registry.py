@@ -1,4 +1,7 @@
-"""Commands for modules in registries and for the local store of pulled modules."""
+"""Commands for modules in registries and for the local store of pulled modules.
+
+Each function imports what it calls, because `--help` and `serve` import this module.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, cast
 
 import typer
-from pydantic import ByteSize, TypeAdapter, ValidationError
 
-from ..compiler.interface import assemble, read_interface
-from ..config.file import ConfigFile, cache_directory, config_from_tables, read_config, read_toml
 from ..config.image_reference import ImageReference
-from ..config.values import parse_duration
 from ..errors import Problem, StartupError
-from ..sources.directory import DirectoryRefused
-from ..sources.file import read_module
-from ..sources.modules import create_puller, is_image, references
 from ..sources.oci.errors import RegistryError
 from .terminal import (
     AuthFile,
@@ -34,6 +30,7 @@ from .terminal import (
 )
 
 if TYPE_CHECKING:
+    from ..config.file import ConfigFile
     from ..sources.oci.puller import Inspection, OnProgress, Pulled, Puller
     from ..sources.oci.repository import Form
     from ..sources.oci.store import Entry, Store
@@ -93,6 +90,9 @@ def push(
 
     Prints the reference with its digest.
     """
+    from ..compiler.interface import assemble
+    from ..sources.file import read_module
+
     with exit_on_problems(exit_code=1):
         target = _parse(reference)
         annotations = dict(_annotation(text) for text in annotation or ())
@@ -116,6 +116,9 @@ def inspect(
 
     Imports and exports; of a reference also its layers, sizes and digest.
     """
+    from ..compiler.interface import read_interface
+    from ..sources.file import read_module
+
     with exit_on_problems(exit_code=1):
         if _is_module_path(what):
             source = read_module(Path(what))
@@ -168,6 +171,9 @@ def _wanted(
 
     Raises StartupError.
     """
+    from ..config.file import read_config
+    from ..sources.modules import references
+
     path = Path(what)
     if path.suffix in (".toml", ".yaml", ".yml") or path.is_file():
         file = _checked(read_config(path, setting_overrides(cache_dir, auth_file), settings_file))
@@ -178,6 +184,8 @@ def _wanted(
 
 def _settings(path: Path | None, cache_dir: str | None, auth_file: str | None) -> ConfigFile:
     """The settings of a file without its modules. Raises StartupError."""
+    from ..config.file import config_from_tables, read_toml
+
     tables = (read_toml(path) if path else {}) | {"module": []}
     return _checked(config_from_tables(path or Path("command line"), tables, setting_overrides(cache_dir, auth_file)))
 
@@ -191,6 +199,8 @@ def _checked(file: ConfigFile) -> ConfigFile:
 
 def _check_references(file: ConfigFile) -> None:
     """Raises StartupError for malformed references, and for a configuration without references."""
+    from ..sources.modules import is_image
+
     mistakes = []
     images = [(number, module.module) for number, module in enumerate(file.config.module) if is_image(module.module)]
     for number, image in images:
@@ -250,6 +260,10 @@ def _image_rows(reference: ImageReference, found: Inspection) -> list[tuple[str,
 
 def _puller(file: ConfigFile, on_progress: OnProgress | None = None) -> Puller:
     """The puller with the store of the cache directory. Raises StartupError if the directory is refused."""
+    from ..config.file import cache_directory
+    from ..sources.directory import DirectoryRefused
+    from ..sources.modules import create_puller
+
     try:
         return create_puller(file.config, file.base, cache_directory(file), on_progress)
     except DirectoryRefused as refused:
@@ -258,6 +272,8 @@ def _puller(file: ConfigFile, on_progress: OnProgress | None = None) -> Puller:
 
 def _store(file: ConfigFile) -> Store:
     """The store of the cache directory. Raises StartupError if the directory is refused."""
+    from ..config.file import cache_directory
+    from ..sources.directory import DirectoryRefused
     from ..sources.oci.store import Store
 
     try:
@@ -283,6 +299,8 @@ def _annotation(text: str) -> tuple[str, str]:
 
 def _parse_age(text: str | None) -> float | None:
     """An age in seconds: a duration, or a number of days. Raises StartupError."""
+    from ..config.values import parse_duration
+
     if text is None:
         return None
     if match := _AGE.fullmatch(text):
@@ -295,6 +313,8 @@ def _parse_age(text: str | None) -> float | None:
 
 def _parse_size(text: str | None) -> int | None:
     """A size in bytes. Raises StartupError."""
+    from pydantic import ByteSize, TypeAdapter, ValidationError
+
     if text is None:
         return None
     try:
@@ -315,6 +335,8 @@ def _row(entry: Entry) -> tuple[str, str, str, str, str]:
 
 
 def _size(size: int) -> str:
+    from pydantic import ByteSize
+
     return ByteSize(size).human_readable()
 
 

@@ -11,19 +11,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..config.file import ConfigFile
 from ..errors import Problem, StartupError
-from ..observe import log
-from ..site.load import load
-from ..site.site import Site
-from ..sources.file import WasmSource
 from ..sources.oci.errors import RegistryError
 
-if TYPE_CHECKING:  # rich is imported at its first use, so that `serve` starts without it
+if TYPE_CHECKING:  # imported at their first use: by `--help` none of them, by `serve` all but rich
     from rich.console import Console
     from rich.progress import TaskID
 
+    from ..config.file import ConfigFile
     from ..config.image_reference import ImageReference
+    from ..site.site import Site
+    from ..sources.file import WasmSource
     from ..sources.oci.puller import OnProgress
 
 ConfigPath = Annotated[
@@ -64,6 +62,8 @@ def exit_on_problems(*, exit_code: int) -> Iterator[None]:
     try:
         yield
     except StartupError as error:
+        from ..observe import log
+
         if log.is_json():
             for warning in error.warnings:
                 log.logger.warning("%s", warning)
@@ -92,11 +92,15 @@ def _is_terminal() -> bool:
 
 def fail(what: str) -> None:
     """Prints an error on standard error."""
+    from ..observe import log
+
     _stderr().print(f"error: {log.escape(what)}", markup=False)
 
 
 def print_warnings(warnings: Iterable[Problem]) -> None:
     """Prints warnings on standard error."""
+    from ..observe import log
+
     for warning in warnings:
         _stderr().print(f"warning: {log.escape(str(warning))}", markup=False)
 
@@ -106,6 +110,8 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from ..observe import log
 
     table = Table()
     for column in columns:
@@ -121,6 +127,8 @@ def load_site(file: ConfigFile) -> Site:
 
     Raises StartupError.
     """
+    from ..site.load import load
+
     if not _is_terminal():
         return load(file)
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn

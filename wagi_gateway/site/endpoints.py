@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..compiler.compiler import WarmModule
 from ..config.file import ConfigFile
 from ..config.settings import Config, ModuleConfig
 from ..errors import StartupError, redact_value
-from ..outbound.client import OutboundClient
 from ..outbound.policy import AllowedHost, Policy
 from ..outbound.proxy import Proxy
 from ..router import RoutePattern
@@ -27,6 +27,9 @@ from .findings import Findings
 from .modules import MAX_PROBLEMS, ModuleLoader
 from .route_owners import RouteOwners, read_pattern
 from .site import Endpoint
+
+if TYPE_CHECKING:  # httpcore is imported with the first module that makes calls
+    from ..outbound.client import OutboundClient
 
 # Interpreters, whose options run code of the client's choice (CVE-2012-1823).
 _INTERPRETER = re.compile(r"(php|python|ruby|perl|lua|node|quickjs|qjs|micropython|sh|bash|busybox)\b", re.IGNORECASE)
@@ -148,6 +151,10 @@ class EndpointLoader:
                 yield pattern, entrypoint
 
     def _outbound(self, config: ModuleConfig) -> OutboundClient:
+        # The session is for the requests, the first of which would wait for its import.
+        from ..outbound import session  # noqa: F401
+        from ..outbound.client import OutboundClient
+
         hosts = config.allowed_hosts or ()
         proxy = self._config.outbound.proxy
         return OutboundClient(

@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import wasmtime
 
@@ -22,13 +23,15 @@ from ..http.static import StaticDirectory
 from ..memory import give_back
 from ..observe.module_log import module_log
 from ..observe.process_registry import ServedModule, ServedSite
-from ..outbound.client import OutboundClient
 from ..outbound.policy import AllowedHost
 from ..router import RoutePattern, Router
 from ..sandbox.invocation import GuestVolume
 from ..tls import certificates
 from .modules import ModuleLoader
 from .volumes import Volumes
+
+if TYPE_CHECKING:  # httpcore is imported with the first module that makes calls
+    from ..outbound.client import OutboundClient
 
 logger = logging.getLogger("wagi_gateway")
 
