@@ -105,7 +105,7 @@ def configs(count: int) -> Iterator[tuple[str | None, str]]:
         yield (says(f"hello {number}\n") if number % 3 else None), config
 
 
-@pytest.mark.parametrize(("workers", "count"), [("1", 50), ("2", 10)])
+@pytest.mark.parametrize(("workers", "count"), [("1", 100), ("2", 10)])
 def test_no_request_fails(serve: Serve, monkeypatch: pytest.MonkeyPatch, workers: str, count: int) -> None:
     for name, value in UNMEASURED.items():
         monkeypatch.setenv(name, value)
