@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import logging
 import os
 import re
@@ -38,10 +39,15 @@ INSTALLATION = 900.0
 """The timeout in seconds of a test that installs compilers or builds with them."""
 
 
-def pytest_configure() -> None:
-    """Resets SIGINT, which a shell ignores for background processes and their children."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Resets SIGINT, which a shell ignores for background processes and their children, and compiles the package.
+
+    With PYTHONDONTWRITEBYTECODE each of a thousand servers would compile it again, which is a third of a start.
+    """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if not hasattr(config, "workerinput"):  # the processes of xdist start later
+        compileall.compile_dir(ROOT / "wagi_gateway", quiet=2)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -265,3 +271,12 @@ def private_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Regis
     """A registry with TLS and a password, shared by the tests of a file."""
     with running_registry(tmp_path_factory.mktemp("private"), tls=True, password=True) as running:
         yield running
+
+
+@pytest.fixture
+def nervous() -> Iterator[None]:
+    """Makes Python switch threads each microsecond."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)

@@ -80,6 +80,11 @@ def test_a_start_up_error_has_a_line_for_each_problem() -> None:
     assert (error.problems, error.warnings, error.exit_code) == (problems, (Problem("", "c"),), 3)
 
 
+def test_a_long_problem_is_cut_off_after_its_secrets_are_taken_out() -> None:
+    url = "http://user:" + "p" * 5000 + "@host/"
+    assert Problem("", f"{url} {'x' * 5000}").what == f"http://…@host/ {'x' * 3985}… (1015 more characters)"
+
+
 def test_an_interface_of_a_component_is_no_user_name() -> None:
     assert redact("imports wasi:http/types@0.2.3.f, which") == "imports wasi:http/types@0.2.3.f, which"
     assert redact("wasi:secret/x@10.0.0.1") == "…@10.0.0.1"

@@ -58,9 +58,13 @@ def issue(folder: Path, authority: trustme.CA, *names: str, days: float = 90) ->
     issued.private_key_pem.write_to_path(str(folder / "key.pem"))
 
 
-@pytest.fixture
-def server(folder: Path, cache: Path) -> Iterator[Server]:
-    with running(folder, configuration(), cache=cache) as server:
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, authority: trustme.CA, cache: Path) -> Iterator[Server]:
+    """A server with a certificate for localhost."""
+    directory = tmp_path_factory.mktemp("tls")
+    (directory / "env.wat").write_text(ENV)
+    issue(directory, authority, "localhost", "127.0.0.1")
+    with running(directory, configuration(), cache=cache) as server:
         yield server
 
 
@@ -142,10 +146,12 @@ def test_versions(server: Server, folder: Path, option: str, is_spoken: bool) ->
     ids=["GET", "POST", "incomplete", "a letter"],
 )
 def test_plain_http_on_the_port_of_https(server: Server, request_: bytes) -> None:
+    warning = r'WARNING .*client=127\.0\.0\.1 reason="The plain HTTP request was sent to HTTPS port"'
+    before = len(re.findall(warning, server.log))
     answer = server.exchange(request_)
     assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
     assert answer.endswith(b"\r\n\r\nThe plain HTTP request was sent to HTTPS port\n")
-    server.wait_for_log(r'WARNING .*client=127\.0\.0\.1 reason="The plain HTTP request was sent to HTTPS port"')
+    wait_until(lambda: len(re.findall(warning, server.log)) == before + 1, message=lambda: server.log)
     assert "Traceback" not in server.log
 
 

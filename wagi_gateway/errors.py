@@ -73,6 +73,15 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+_MAX_PROBLEM = 4000
+"""Characters of a problem: a name in a module may have 100,000."""
+
+
+def _shortened(text: str) -> str:
+    rest = len(text) - _MAX_PROBLEM
+    return f"{text[:_MAX_PROBLEM]}… ({rest} more characters)" if rest > 0 else text
+
+
 class GatewayError(Exception):
     """The base of this package's errors."""
 
@@ -81,7 +90,7 @@ class GatewayError(Exception):
 class Problem:
     """One fault of a configuration or a module: where it is, what it is, and what to write instead.
 
-    No secret of a URL is in it. `str(problem)` reads
+    No secret of a URL is in it, and `what` is cut off after 4,000 characters. `str(problem)` reads
     `modules.toml: [[module]] 2 (/hello): limits.time: "soon" is not a duration; …`.
     """
 
@@ -90,7 +99,7 @@ class Problem:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "where", redact(self.where))
-        object.__setattr__(self, "what", redact(self.what))
+        object.__setattr__(self, "what", _shortened(redact(self.what)))
 
     def __str__(self) -> str:
         return f"{self.where}: {self.what}" if self.where else self.what

@@ -26,7 +26,7 @@ def sandbox(plan: Plan) -> Iterator[Row]:
         measures = (loops.entry, loops.bare.run, loops.on_a_thread, loops.bare_on_a_thread.run)
         found = alternate(plan.rounds * 2, [functools.partial(measure, count) for measure in measures])
     entry, bare, on_a_thread, bare_on_a_thread = found
-    target = plan.target(3, is_most=True)
+    target = plan.target(2.5, is_most=True)
     yield ratio("sandbox", MEASURE, REFERENCE, entry, bare, target, "µs")
     yield ratio(
         "sandbox-thread", "the same for a guest on a thread", REFERENCE, on_a_thread, bare_on_a_thread, unit="µs"

@@ -1,4 +1,4 @@
-"""The commands in processes of their own: output and exit codes."""
+"""The commands, most of them in processes of their own: output and exit codes."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from tests.conftest import ROOT, Serve
 from tests.support import guests
 from tests.support.cli import gateway
 from tests.support.config import config, guest, module
+from tests.support.publishing import run
 
 TEN_MISTAKES = """
 [server]
@@ -71,6 +72,13 @@ def folder(tmp_path: Path) -> Path:
 
 def test_version(tmp_path: Path) -> None:
     assert gateway("--version", cwd=tmp_path).stdout.startswith(b"wagi-gateway ")
+
+
+def test_the_help_imports_no_library_of_the_server(tmp_path: Path) -> None:
+    libraries = ("httptools", "pydantic", "rich", "starlette", "uvicorn", "wasmtime")
+    code = f"import sys, wagi_gateway.cli.main\nprint(*[name for name in {libraries} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=tmp_path)
+    assert done.stdout.strip() == ""
 
 
 @pytest.mark.parametrize("group", [[], ["cache"]], ids="commands|of the cache".split("|"))
@@ -174,9 +182,16 @@ def test_run_takes_a_body(folder: Path, data: str, stdin: bytes) -> None:
     ],
 )
 def test_run_says_what_is_wrong(folder: Path, arguments: list[str], message: str) -> None:
-    result = gateway("run", *arguments, cwd=folder)
+    environment = {"XDG_CACHE_HOME": str(folder / "cache")}
+    stderr = run("run", *arguments, cwd=folder, code=3, environment=environment)[1]
+    assert message in stderr
+    assert "Traceback" not in stderr
+
+
+def test_run_says_what_is_wrong_in_a_process_of_its_own(folder: Path) -> None:
+    result = gateway("run", "nothere.wasm", cwd=folder)
     assert result.returncode == 3
-    assert message in result.stderr.decode()
+    assert b"there is no file" in result.stderr
     assert b"Traceback" not in result.stderr
 
 

@@ -157,6 +157,19 @@ def test_a_module_for_another_host_is_refused_before_its_compilation(fields: str
     assert not own.loads
 
 
+def test_the_number_of_imports_is_bounded() -> None:
+    call = '(import "host" "call" (func))'
+    assert compiler().load(source(f"(module {call * 1000})"))
+    with pytest.raises(StartupError, match=r"^has 1001 imports, more than 1000$"):
+        compiler().load(source(f"(module {call * 1001})"))
+
+
+def test_the_problems_of_imports_are_bounded() -> None:
+    with pytest.raises(StartupError) as raised:
+        compiler().load(source(f"""(module {'(import "host" "call" (func (param i32)))' * 300})"""))
+    assert len(raised.value.problems) == 100
+
+
 @pytest.mark.parametrize(("fields", "where", "what"), UNDESCRIBED.values(), ids=UNDESCRIBED)
 def test_a_type_that_would_end_the_process_is_refused(fields: str, where: str, what: str) -> None:
     own = compiler()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -15,6 +17,22 @@ from wagi_gateway.compiler.engine import EngineSettings, create_engine, create_p
 SMALL = EngineSettings(slots=2, max_memory=2 * 2**16, memories=1, tables=1, table_elements=10)
 DETAILS = "WASMTIME_BACKTRACE_DETAILS"
 HUGE = EngineSettings(slots=1_000_000, max_memory=2**32, memories=100, tables=1, table_elements=10)
+
+
+COMPILES = """
+import os, wasmtime
+from wagi_gateway.compiler.engine import create_plain_engine
+wasmtime.Module(create_plain_engine(compiles_in_parallel={}), "(module (func) (func))")
+print(len(os.listdir("/proc/self/task")))
+"""
+
+
+@pytest.mark.parametrize(("is_parallel", "threads"), [(False, range(1, 2)), (True, range(2, 1000))])
+def test_a_compilation_in_the_process_that_serves_starts_no_thread(is_parallel: bool, threads: range) -> None:
+    """wasmtime panics, and ends the process, where it can start none; so does the compiler's process alone."""
+    command = [sys.executable, "-c", COMPILES.format(is_parallel)]
+    done = subprocess.run(command, capture_output=True, timeout=60, check=True)
+    assert int(done.stdout) in threads
 
 
 def instantiate(engine: wasmtime.Engine, wat: str, count: int = 1) -> None:

@@ -70,13 +70,13 @@ async def expire(deadline: asyncio.Timeout, begun: asyncio.Event) -> None:
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> Path:
+def config(tmp_path: Path, cache: Path) -> Path:
     path = tmp_path / "modules.toml"
     for name, wat in MODULES.items():
         (tmp_path / f"{name}.wat").write_text(wat)
     limits = {"only-one": {"concurrency": 1, "queue": 0}}
     modules = [guest(f"/{name}", name, **limits.get(name, {})) for name in MODULES]
-    path.write_text(config_text(*modules, cache={"directory": "cache"}, limits={"time": "2s"}))
+    path.write_text(config_text(*modules, cache={"directory": str(cache)}, limits={"time": "2s"}))
     return path
 
 
@@ -264,7 +264,7 @@ def test_a_request_leaves_no_work_for_the_collector(config: Path) -> None:
 
 
 @pytest.mark.usefixtures("no_gc")
-def test_a_call_leaves_no_work_for_the_collector(tmp_path: Path) -> None:
+def test_a_call_leaves_no_work_for_the_collector(tmp_path: Path, cache: Path) -> None:
     async def main() -> int:
         async with served(path) as client:
             assert b"hello from the target" in (await client.ask("/fetch")).body
@@ -277,5 +277,5 @@ def test_a_call_leaves_no_work_for_the_collector(tmp_path: Path) -> None:
     with Target() as target:
         fetch, environment = ROOT / "samples/assemblyscript/fetch.wasm", {"URL": f"{target.url}/hello"}
         fetching = module("/fetch", fetch, allowed_hosts=[target.url], environment=environment)
-        path.write_text(config_text(fetching, cache={"directory": "cache"}))
+        path.write_text(config_text(fetching, cache={"directory": str(cache)}))
         assert asyncio.run(main()) == 0

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import http.client
+from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.conftest import ROOT, Serve, Server, wait_until
+from tests.conftest import ROOT, Serve, Server, running, wait_until
 from tests.support import guests
 from tests.support.config import guest, module
 from tests.support.error_body import error_body
@@ -48,23 +50,54 @@ def test_slashes_are_not_redirected(hello_server: Server) -> None:
     assert hello_server.get("/healthz/").status_code == 404
 
 
-@pytest.mark.parametrize(
-    ("wat", "status"),
-    [
-        (guests.NO_OUTPUT, 502),
-        (guests.says(b"hello\n\n"), 502),
-        (guests.exits(3), 500),
-        (guests.exits(3, b"content-type: text/plain\n"), 500),
-        (guests.TRAP, 500),
-        (guests.says(guests.CONTENT_TYPE + b"hi", then="unreachable"), 500),
-        (guests.LOOP, 504),
-        (guests.says(guests.CONTENT_TYPE, repeat="(call $write (i32.const 1) (i32.const 0) (i32.const 1))"), 200),
-    ],
-    ids=["no output", "no header", "exit 3", "exit 3 in the block", "trap", "trap after all", "loop", "endless"],
-)
-def test_failures(serve: Serve, wat: str, status: int) -> None:
-    server = serve(module("/secret-route", "secret-name.wat", 'limits = { time = "300ms" }'), **{"secret-name": wat})
-    with server.client.stream("GET", server.url + "/secret-route") as response:
+FAILURES = {
+    "no output": (guests.NO_OUTPUT, 502),
+    "no header": (guests.says(b"hello\n\n"), 502),
+    "exit 3": (guests.exits(3), 500),
+    "exit 3 in the block": (guests.exits(3, b"content-type: text/plain\n"), 500),
+    "trap": (guests.TRAP, 500),
+    "trap after all": (guests.says(guests.CONTENT_TYPE + b"hi", then="unreachable"), 500),
+    "loop": (guests.LOOP, 504),
+    "endless": (
+        guests.says(guests.CONTENT_TYPE, repeat="(call $write (i32.const 1) (i32.const 0) (i32.const 1))"),
+        200,
+    ),
+}
+"""Guests that fail, and the statuses of their responses."""
+BLOCKS = {
+    b"status: 404\n\nnot here": (404, b"not here"),
+    b"status: 204\n\nignored": (204, b""),
+    b"status: 304\n\nignored": (304, b""),
+    b"status: 205\n\nignored": (205, b""),
+    b"location: http://a.example/\n\n": (302, b""),
+    b"content-type: text/plain\r\ncontent-length: 2\r\n\r\n123456": (200, b"123456"),
+    b"content-type: text/plain\ncontent-length: 20\n\n123": (200, b"123"),
+    b"content-type: text/plain\n\n": (200, b""),
+}
+"""The output of guests, and the status and body of their responses."""
+STREAM = guests.sleeps(1_500_000_000, guests.CONTENT_TYPE + b"begun ", b"ended")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Server]:
+    """A server with a guest for each of FAILURES and BLOCKS, and with those of the samples."""
+    directory = tmp_path_factory.mktemp("site")
+    config = module("/env/...", ENV, 'environment = { MODE = "test" }') + module("/echo", ECHO)
+    texts = {"stream": STREAM} | {f"block-{number}": guests.says(block) for number, block in enumerate(BLOCKS)}
+    config += "".join(module(f"/{name}", f"{name}.wat") for name in texts)
+    for number, (wat, _) in enumerate(FAILURES.values()):
+        texts[f"secret-name-{number}"] = wat
+        config += module(f"/secret-route-{number}", f"secret-name-{number}.wat", 'limits = { time = "300ms" }')
+    for name, wat in texts.items():
+        (directory / f"{name}.wat").write_text(wat)
+    with running(directory, '[server]\nhead_time = "500ms"\n' + config, cache=cache) as server:
+        yield server
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_failures(site: Server, name: str) -> None:
+    route, status = f"/secret-route-{list(FAILURES).index(name)}", FAILURES[name][1]
+    with site.client.stream("GET", site.url + route) as response:
         assert response.status_code == status
         if status == 200:
             with pytest.raises(httpx.RemoteProtocolError):
@@ -73,27 +106,15 @@ def test_failures(serve: Serve, wat: str, status: int) -> None:
         body = response.read().decode()
     for inside in ("secret-name", "wasm", "hi", "/"):
         assert inside not in body
-    server.wait_for_log(rf"{status}: .* route=/secret-route id=[0-9a-f]+")
+    site.wait_for_log(rf"{status}: .* route={route} id=[0-9a-f]+")
 
 
-@pytest.mark.parametrize(
-    ("block", "status", "body"),
-    [
-        (b"status: 404\n\nnot here", 404, b"not here"),
-        (b"status: 204\n\nignored", 204, b""),
-        (b"status: 304\n\nignored", 304, b""),
-        (b"status: 205\n\nignored", 205, b""),
-        (b"location: http://a.example/\n\n", 302, b""),
-        (b"content-type: text/plain\r\ncontent-length: 2\r\n\r\n123456", 200, b"123456"),
-        (b"content-type: text/plain\ncontent-length: 20\n\n123", 200, b"123"),
-        (b"content-type: text/plain\n\n", 200, b""),
-    ],
-)
-def test_responses(serve: Serve, block: bytes, status: int, body: bytes) -> None:
-    server = serve(module("/r", "r.wat"), r=guests.says(block))
+@pytest.mark.parametrize("block", BLOCKS)
+def test_responses(site: Server, block: bytes) -> None:
+    url = f"{site.url}/block-{list(BLOCKS).index(block)}"
     for _ in range(2):  # the connection is in order afterwards
-        response = server.client.get(server.url + "/r", follow_redirects=False)
-        assert (response.status_code, response.content) == (status, body)
+        response = site.client.get(url, follow_redirects=False)
+        assert (response.status_code, response.content) == BLOCKS[block]
 
 
 def test_cookies_are_kept_apart(serve: Serve) -> None:
@@ -137,31 +158,28 @@ def test_requests_no_guest_sees(hello_server: Server, request_line: bytes, statu
     assert answer.split(b" ", 2)[1] == status
 
 
-def test_environment(serve: Serve) -> None:
-    server = serve(module("/env/...", ENV, 'environment = { MODE = "test" }'))
+def test_environment(site: Server) -> None:
     headers = {"X-Key": "1", "Proxy": "evil", "X_Key": "2", "Authorization": "Basic dTpw"}
-    lines = server.get("/env/a%20b?x=1&y", headers=headers).text.splitlines()
+    lines = site.get("/env/a%20b?x=1&y", headers=headers).text.splitlines()
     assert lines[:3] == ["/env/a%20b", "x=1", "y"]
     for line in ("MODE=test", "PATH_INFO=/a b", "SCRIPT_NAME=/env", "HTTP_X_KEY=1", "REMOTE_ADDR=127.0.0.1"):
         assert line in lines
     assert not [line for line in lines if "evil" in line or "dTpw" in line or line.startswith(("PATH=", "HOME="))]
 
 
-def test_the_request_id_is_the_same_everywhere(serve: Serve) -> None:
-    server = serve(module("/env", ENV))
-    response = server.get("/env", headers={"X-Request-Id": "theirs"})
+def test_the_request_id_is_the_same_everywhere(site: Server) -> None:
+    response = site.get("/env", headers={"X-Request-Id": "theirs"})
     made = response.headers["x-request-id"]
     assert f"X_REQUEST_ID={made}" in response.text.splitlines()
-    server.wait_for_log(f"GET /env .* id={made}")
+    site.wait_for_log(f"GET /env .* id={made}")
 
 
 @pytest.mark.parametrize("size", [0, 1, 65536, 3 * 2**20])
 @pytest.mark.parametrize("framing", ["content-length", "chunked"])
-def test_echo(serve: Serve, size: int, framing: str) -> None:
+def test_echo(site: Server, size: int, framing: str) -> None:
     body = bytes(number % 251 for number in range(size))
-    server = serve(module("/echo", ECHO))
     content = body if framing == "content-length" else (body[start : start + 9999] for start in range(0, size, 9999))
-    response = server.client.post(server.url + "/echo", content=content, headers={"content-type": "a/b"})
+    response = site.client.post(site.url + "/echo", content=content, headers={"content-type": "a/b"})
     assert response.content == body
     assert response.headers["content-type"] == "a/b"
 
@@ -212,15 +230,11 @@ def test_an_absolute_target_without_a_path(hello_server: Server) -> None:
     assert answer.startswith(b"HTTP/1.1 404 ")
 
 
-STREAM = guests.sleeps(1_500_000_000, guests.CONTENT_TYPE + b"begun ", b"ended")
-
-
 @pytest.mark.parametrize(
     "stray", [b"\r\n", b"GET /x HT", b"\x00garbage\r\n\r\n"], ids=["CRLF", "half a head", "garbage"]
 )
-def test_what_comes_during_an_answer_does_not_spoil_it(serve: Serve, stray: bytes) -> None:
-    server = serve('[server]\nhead_time = "500ms"\n' + module("/stream", "stream.wat"), stream=STREAM)
-    with server.connect() as connection:
+def test_what_comes_during_an_answer_does_not_spoil_it(site: Server, stray: bytes) -> None:
+    with site.connect() as connection:
         connection.sendall(b"GET /stream HTTP/1.1\r\nHost: h\r\n\r\n")
         answer = connection.recv(4096)
         connection.sendall(stray)
@@ -256,9 +270,8 @@ def test_an_upgrade_is_ignored(hello_server: Server) -> None:
     assert "uvicorn" not in hello_server.log
 
 
-def test_trailers_are_not_variables(serve: Serve) -> None:
-    server = serve(module("/env", ENV))
-    answer = server.exchange(
+def test_trailers_are_not_variables(site: Server) -> None:
+    answer = site.exchange(
         b"POST /env HTTP/1.1\r\nHost: h\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
         b"3\r\nabc\r\n0\r\nX-Trailer: evil\r\n\r\n"
     )

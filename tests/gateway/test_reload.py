@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import re
 import signal
 from collections.abc import Iterator
@@ -14,7 +15,9 @@ import pytest
 
 from tests.conftest import Serve, Server, wait_until
 from tests.support import guests
-from tests.support.config import guest
+from tests.support.config import guest, module
+from tests.support.publishing import publish
+from tests.support.registry import running_registry
 from wagi_gateway.config.file import read_config
 from wagi_gateway.errors import StartupError
 from wagi_gateway.gateway.gateway import Gateway
@@ -86,7 +89,10 @@ def test_a_site_is_freed_after_a_reload_that_failed(path: Path) -> None:
 
 @pytest.mark.usefixtures("without_collector")
 @pytest.mark.parametrize("settings", ["", '[limits]\nmemory = "9MiB"\n'], ids=["same engine", "another engine"])
-def test_a_replaced_site_is_freed_without_the_garbage_collector(path: Path, settings: str) -> None:
+def test_a_replaced_site_is_freed_without_the_garbage_collector(
+    path: Path, settings: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gc, "collect", lambda: 0)
     changed = path.read_text() + settings
 
     async def main() -> None:
@@ -114,6 +120,37 @@ def test_a_site_is_freed_when_its_last_request_is_over(path: Path) -> None:
             await only(gateway)
 
     asyncio.run(main())
+
+
+@pytest.mark.usefixtures("without_collector")
+def test_pulls_that_fail_leave_no_descriptor(path: Path) -> None:
+    """The frames of their exceptions, which are in reference cycles, refer to the store."""
+    store = path.parent / "cache" / "registry"
+
+    def descriptors() -> int:
+        """Descriptors of this process that lead to the store."""
+        links = [Path(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd")]
+        return sum(link.is_symlink() and os.readlink(link) == str(store.resolve()) for link in links)
+
+    async def main() -> None:
+        async with Gateway(load(read_config(path))) as gateway:
+            reloader = Reloader(gateway, lambda: read_config(path))
+            write(path, config + module("/missing", f"oci:{registry.address}/team/missing:1"))
+            with pytest.raises(StartupError, match="missing"):
+                await reloader.reload()
+            write(path, config)
+            registry.stop()
+            for _ in range(3):
+                await reloader.reload()
+                await drained(gateway)
+                await asyncio.to_thread(wait_until, lambda: descriptors() == 1)
+
+    with running_registry(path.parent / "registry") as registry:
+        publish(registry, "team/hello:1", guests.HELLO)
+        pulled = module("/pulled", f"oci:{registry.address}/team/hello:1", 'pull_policy = "always"\n')
+        config = path.read_text() + pulled
+        write(path, config)
+        asyncio.run(main())
 
 
 def test_the_end_of_the_gateway_closes_sites_that_still_have_requests(path: Path) -> None:

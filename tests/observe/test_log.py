@@ -59,6 +59,12 @@ def test_no_field_of_a_text_line_is_forged(message: str, name: str) -> None:
     assert line.endswith(" route=/x id=r1")
 
 
+@pytest.mark.parametrize("before", [*";|:/.-+*&?#!%>]})~`@^$\\", "a=", "ü ", "\u200b", "\r", "\x00", "\x1b[0m"])
+def test_no_field_is_forged_by_a_guest_after_any_character(before: str) -> None:
+    line = TextFormatter().format(record(f"x{before}route=/admin{before}id=forged", GUEST, route="/x", id="r1"))
+    assert re.findall(r"\b(route|id)=(\S+)", line) == [("route", "/x"), ("id", "r1")]
+
+
 @pytest.mark.parametrize("value", ["a route=/admin", 'a" route=/admin id="', "route=/admin"])
 def test_no_field_of_a_text_line_is_forged_in_a_value(value: str) -> None:
     line = TextFormatter().format(record("x", reason=value, route="/x"))

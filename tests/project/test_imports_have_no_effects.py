@@ -26,7 +26,7 @@ for name in libraries:  # imported first, because their own import may have effe
         importlib.import_module(name)
 
 def state():
-    context = ssl.create_default_context()
+    context = ssl.create_default_context(capath=os.devnull)  # reading the system's authorities takes long
     loggers = {name: logging.getLogger(name) for name in list(logging.root.manager.loggerDict)}
     return {
         "logging": [logging._srcfile, logging.logThreads, logging.logProcesses, logging.raiseExceptions],

@@ -7,9 +7,6 @@ instantiation, not at compilation; and each module keeps a descriptor.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-
 import pytest
 
 from tests.conftest import OTHER_RELEASE
@@ -22,12 +19,3 @@ def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
     if request.param == "public":
         monkeypatch.setattr(abi, "WASMTIME_VERSION", OTHER_RELEASE)
     return str(request.param)
-
-
-@pytest.fixture
-def nervous() -> Iterator[None]:
-    """Makes Python switch threads each microsecond."""
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(interval)

@@ -41,7 +41,7 @@ NAMES = {
     "path_unlink_file": "iii",
 }
 READ, WRITE, READDIR = 1 << 1, 1 << 6, 1 << 14
-CREATE, FOLLOW = 1, 1
+CREATE, FOLLOW, DIRECTORY = 1, 1, 2
 
 
 def volume(path: Path) -> tuple[GuestVolume, ...]:
@@ -138,6 +138,85 @@ def test_a_gathered_write_to_a_file_is_whole(tmp_path: Path, name: str) -> None:
 
 
 OPENED = f"(i32.load (i32.const {OUT}))"
+END = 2 * 65536
+"""The size of the guest's memory in bytes."""
+MIB = 2**20
+CHUNK = MIB
+"""Bytes that are read or written at a time."""
+
+
+def with_memory(wat: str, mib: int, fields: str = "") -> str:
+    """A guest with a larger memory, and more data segments."""
+    memory = '(memory (export "memory") 2)'
+    return wat.replace(memory, memory.replace("2)", f"{16 * mib}) {fields}"), 1)
+
+
+@pytest.mark.parametrize("has_offset", [False, True], ids=["read", "pread"])
+@pytest.mark.parametrize("start", [8 * 1024, 8 * 1024 + 1, 2 * MIB])
+@pytest.mark.parametrize(
+    ("size", "available"),
+    [(CHUNK, CHUNK), (CHUNK + 1, CHUNK + 1), (3 * CHUNK, 2 * CHUNK + 5), (3 * CHUNK, CHUNK), (2 * CHUNK, 3 * CHUNK)],
+)
+def test_a_large_piece_is_read_and_written_whole(
+    tmp_path: Path, start: int, size: int, available: int, has_offset: bool
+) -> None:
+    """The guest copies a file by one read and one write."""
+    content = os.urandom(available)
+    (tmp_path / "f").write_bytes(content)
+    p, offset = ("p", (0,)) if has_offset else ("", ())
+    wat = guest(
+        open_path("f"),
+        call("path_open", 3, FOLLOW, PATH + 1, 1, CREATE, WRITE, 0, 0, OUT + 4),
+        call(f"fd_{p}read", OPENED, IOVECS, 2, *offset, IOVECS + 20),
+        call(f"fd_{p}write", f"(i32.load (i32.const {OUT + 4}))", IOVECS + 16, 1, *offset, OUT + 8),
+        f"(i32.load (i32.const {OUT + 8}))",
+        path="fg",
+        iovecs=struct.pack("<6I", start, size, 0, 0, start, 0),
+    )
+    copied = min(size, available)
+    assert results(with_memory(wat, 6), volume(tmp_path)) == [0, 0, 0, 0, copied]
+    assert (tmp_path / "g").read_bytes() == content[:copied]
+
+
+@pytest.mark.parametrize("start", [0, 7, 8])
+def test_a_guest_that_writes_all_of_its_memory(tmp_path: Path, start: int) -> None:
+    """Memory is as it was, before and after: the adapter's own iovec is in it for a moment."""
+    marked = (0, CHUNK + 8, 2 * CHUNK)
+    segments = " ".join(f'(data (i32.const {at}) "marked {number}")' for number, at in enumerate(marked))
+    loads = [f"(i32.load8_u (i32.const {at + offset}))" for at in marked for offset in (0, 7)]
+    wat = guest(
+        open_path("f", CREATE, READ | WRITE),
+        call("fd_write", OPENED, IOVECS, 1, OUT + 8),
+        f"(i32.load (i32.const {OUT + 8}))",
+        *loads,
+        iovecs=struct.pack("<2I", start, 3 * CHUNK - start),
+    )
+    expected = [value for number in range(3) for value in (ord("m"), ord(str(number)))]
+    assert results(with_memory(wat, 3, segments), volume(tmp_path)) == [0, 0, 3 * CHUNK - start, *expected]
+    written = bytes(start) + (tmp_path / "f").read_bytes()
+    assert [written[at : at + 8] for at in marked[1:]] == [b"marked 1", b"marked 2"]
+    assert written[PATH : PATH + 1] == b"f"
+
+
+@pytest.mark.parametrize(
+    ("pieces", "error", "written"),
+    [
+        ([(0x500, 2), (END - 4, 5)], 0, 2),
+        ([(END - 4, 5), (0x500, 2)], errno.FAULT, 0),
+        ([(0, 2**32 - 1)], errno.FAULT, 0),
+        ([(2**32 - 1, 2**32 - 1)], errno.FAULT, 0),
+    ],
+)
+def test_a_piece_outside_of_memory(tmp_path: Path, pieces: list[tuple[int, int]], error: int, written: int) -> None:
+    wat = guest(
+        open_path("f", CREATE, READ | WRITE),
+        call("fd_write", OPENED, IOVECS, len(pieces), OUT + 8),
+        call("fd_write", OPENED, END - 4, 1, OUT + 8),
+        call("fd_write", 99, 0, 0, OUT + 8),
+        iovecs=b"".join(struct.pack("<2I", *piece) for piece in pieces),
+    )
+    assert results(wat, volume(tmp_path)) == [0, error, errno.FAULT, errno.BADF]
+    assert (tmp_path / "f").stat().st_size == written
 
 
 @pytest.mark.parametrize(
@@ -188,9 +267,22 @@ def test_regular_files_and_directories_alone_are_opened(tmp_path: Path, make: ob
     assert results(wat, volume(tmp_path)) == [errno.ACCES, errno.ACCES]
 
 
-def test_open_files_are_bounded(tmp_path: Path) -> None:
-    (tmp_path / "f").touch()
-    opens = [open_path("f") for _ in range(5)]
+def test_devices_are_not_opened() -> None:
+    names = ("null", "zero", "full", "random")
+    wat = guest(
+        *(call("path_open", 3, FOLLOW, PATH + 8 * n, len(name), 0, READ, 0, 0, OUT) for n, name in enumerate(names)),
+        path="".join(name.ljust(8) for name in names),
+    )
+    assert results(wat, volume(Path("/dev"))) == [errno.ACCES] * len(names)
+
+
+@pytest.mark.parametrize("flags", [0, DIRECTORY], ids=["file", "directory"])
+def test_open_files_are_bounded(tmp_path: Path, flags: int) -> None:
+    if flags:
+        (tmp_path / "f").mkdir()
+    else:
+        (tmp_path / "f").touch()
+    opens = [open_path("f", flags) for _ in range(5)]
     closes = [call("fd_close", 4), call("fd_renumber", 5, 6)]
     wat = guest(*opens, *closes, *opens)
     assert results(wat, volume(tmp_path), files=3) == [
@@ -198,6 +290,20 @@ def test_open_files_are_bounded(tmp_path: Path) -> None:
         *(0, 0),
         *(0, 0, errno.MFILE, errno.MFILE, errno.MFILE),
     ]
+
+
+@pytest.mark.parametrize(
+    ("at", "error"),
+    [
+        *((0x401, errno.INVAL), (0x402, errno.INVAL), (0x403, errno.INVAL)),
+        *((END - 3, errno.INVAL), (END, errno.FAULT), (END + 4, errno.FAULT), (-4, errno.FAULT), (-1, errno.INVAL)),
+    ],
+)
+def test_no_file_is_opened_whose_descriptor_cannot_be_stored(tmp_path: Path, at: int, error: int) -> None:
+    """A file that the guest cannot name would not be counted."""
+    (tmp_path / "f").touch()
+    wat = guest(*[open_path("f", at=at)] * 20, open_path("f"), OPENED, open_path("f", at=END - 4))
+    assert results(wat, volume(tmp_path), files=2) == [error] * 20 + [0, 4, 0]
 
 
 def test_memory_is_as_it_was_after_a_path_is_opened(tmp_path: Path) -> None:

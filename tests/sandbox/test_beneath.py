@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,7 @@ def root(tmp_path: Path) -> Path:
         ("to-a/b", "a/b"),
         ("to-b", "a/b"),
         ("to-b/..", "a"),
+        ("a/b/../../a/b/../b", "a/b"),
     ],
 )
 def test_directories(root: Path, path: str, expected: str) -> None:
@@ -58,3 +60,19 @@ def test_everything_else_is_refused(root: Path, path: str) -> None:
     with pytest.raises(OSError, match=r"\[Errno"):
         open_directory_beneath(bytes(root), path.encode())
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("end", ["", "/..", "/../d/..", "/to-above"], ids=["down", "up", "up and down", "link"])
+def test_two_descriptors_are_enough_for_a_deep_path(tmp_path: Path, end: str) -> None:
+    """A guest's own descriptors are bounded by `limits.files`, and not by the depth of a path."""
+    (tmp_path / ("d/" * 200)).mkdir(parents=True)
+    (tmp_path / ("d/" * 200) / "to-above").symlink_to("..")
+    unused = [os.open(os.devnull, os.O_RDONLY) for _ in range(2)]
+    for descriptor in unused:
+        os.close(descriptor)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(unused) + 1, before[1]))
+    try:
+        os.close(open_directory_beneath(bytes(tmp_path), b"d/" * 199 + b"d" + end.encode()))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)

@@ -173,22 +173,33 @@ def test_running_and_queued_requests_are_seen(serve: Serve) -> None:
     assert value(server, "wagi_limit_hits_total", route="/nap", limit="queue") == 1
 
 
-@pytest.mark.parametrize(
-    ("limit", "settings", "wat", "body"),
-    [
-        ("time", {"time": "100ms"}, guests.LOOP, b""),
-        ("stdout", {"stdout": "64KiB"}, guests.ENDLESS_STDOUT, b""),
-        ("stderr", {"stderr": "1KiB", "time": "200ms"}, guests.ENDLESS_STDERR, b""),
-        ("memory", {"memory": "24MiB"}, guests.MEMORY_BOMB, b""),
-        ("body", {"body": "10B"}, guests.HELLO, b"x" * 11),
-        ("header_block", {"header_block": "256B"}, guests.says(b"a: " + b"b" * 300 + b"\n\n"), b""),
-    ],
-)
-def test_limits_that_are_hit(limit: str, settings: dict[str, object], wat: str, body: bytes, serve: Serve) -> None:
-    server = serve(ADMIN + guest("/guest", "guest", **settings), guest=wat)
+HIT: dict[str, tuple[dict[str, object], str, bytes]] = {
+    "time": ({"time": "100ms"}, guests.LOOP, b""),
+    "stdout": ({"stdout": "64KiB"}, guests.ENDLESS_STDOUT, b""),
+    "stderr": ({"stderr": "1KiB", "time": "200ms"}, guests.ENDLESS_STDERR, b""),
+    "memory": ({"memory": "24MiB"}, guests.MEMORY_BOMB, b""),
+    "body": ({"body": "10B"}, guests.HELLO, b"x" * 11),
+    "header_block": ({"header_block": "256B"}, guests.says(b"a: " + b"b" * 300 + b"\n\n"), b""),
+}
+"""Limits, with the settings, the guest and the request body that reach them."""
+
+
+@pytest.fixture(scope="module")
+def limited(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Server]:
+    """A server with the guests of HIT."""
+    directory = tmp_path_factory.mktemp("limited")
+    for limit, (_, wat, _) in HIT.items():
+        (directory / f"{limit}.wat").write_text(wat)
+    text = ADMIN + "".join(guest(f"/{limit}", limit, **settings) for limit, (settings, _, _) in HIT.items())
+    with running(directory, text, cache=cache) as server:
+        yield server
+
+
+@pytest.mark.parametrize("limit", HIT)
+def test_limits_that_are_hit(limit: str, limited: Server) -> None:
     with contextlib.suppress(httpx.RemoteProtocolError):  # bytes over the limit
-        server.post("/guest", body)
-    wait_until(lambda: value(server, "wagi_limit_hits_total", route="/guest", limit=limit) == 1)
+        limited.post(f"/{limit}", HIT[limit][2])
+    wait_until(lambda: value(limited, "wagi_limit_hits_total", route=f"/{limit}", limit=limit) == 1)
 
 
 def test_open_and_refused_connections(serve: Serve) -> None:

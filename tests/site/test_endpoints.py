@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -46,6 +49,24 @@ def test_an_endpoint_has_the_settings_of_its_module(tmp_path: Path) -> None:
     assert routes[1][1].volumes == ()
 
 
+@pytest.mark.parametrize(
+    ("name", "imported"), [("m", ""), ("calls", "httpcore2 wagi_gateway.outbound.session")], ids=["no calls", "calls"]
+)
+def test_httpcore_is_imported_with_the_first_module_that_makes_calls(tmp_path: Path, name: str, imported: str) -> None:
+    (tmp_path / f"{name}.wat").write_text(CALLS if name == "calls" else guests.HELLO)
+    (tmp_path / "modules.toml").write_text(config(guest("/", name), cache={"enabled": False}))
+    code = """
+import sys
+import wagi_gateway.server.serve
+from wagi_gateway.config.file import read_config
+from wagi_gateway.site.load import load
+load(read_config("modules.toml")).close()
+print(*sorted({"httpcore2", "wagi_gateway.outbound.session"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=tmp_path)
+    assert done.stdout.strip() == imported
+
+
 def test_a_client_is_made_for_modules_that_import_it(tmp_path: Path) -> None:
     routes, _ = endpoints(tmp_path, guest("/m", "m"), guest("/calls", "calls"))
     assert [endpoint.outbound is not None for _, endpoint in routes] == [False, True]
@@ -81,6 +102,24 @@ def test_doubtful_settings_are_warned_of(tmp_path: Path, table: str, proxy: bool
     assert findings.problems == []
     assert len(findings.warnings) == (warning is not None)
     assert all(warning and warning in found.what for found in findings.warnings)
+
+
+NAMES = {
+    "many": (f"e{number}" for number in range(20_000)),
+    "long": (f"entr{number}{'y' * 20_000}" for number in range(40)),
+}
+
+
+@pytest.mark.parametrize("names", NAMES.values(), ids=NAMES)
+@pytest.mark.timeout(60)
+def test_a_missing_entrypoint_of_a_module_with_many_functions(tmp_path: Path, names: Iterable[str]) -> None:
+    """Comparing all of them would take minutes."""
+    text = "".join(f'(export "{name}" (func $f))' for name in names)
+    (tmp_path / "names.wat").write_text(f"(module (func $f) {text})")
+    _, findings = endpoints(tmp_path, module("/", "names.wat", entrypoint="entry" * 100))
+    (problem,) = findings.problems
+    assert "there is no such export; " in problem.what
+    assert len(problem.what) < 5000
 
 
 def test_an_invalid_ca_file_is_a_problem_once(tmp_path: Path) -> None:

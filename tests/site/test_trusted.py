@@ -104,6 +104,8 @@ HELD: dict[str, tuple[str, dict[str, object], str]] = {
     ),
     "memory of the gateway": ("/proc", {}, "the gateway's own memory"),
     "virtual environment": (sys.prefix, {}, "the gateway's own code in "),
+    "interpreter": (str(Path("/proc/self/exe").resolve().parent), {}, "the gateway's own code in "),
+    "standard library": (sysconfig.get_path("stdlib"), {}, "the gateway's own code in "),
     "the package": (str(Path(trusted.__file__).parents[2]), {}, "the gateway's own code in "),
 }
 

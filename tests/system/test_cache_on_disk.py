@@ -82,10 +82,20 @@ CORRUPTIONS: dict[str, Callable[[Path, Path], object]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def valid(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache with the compiled hello guest."""
+    directory = hello_directory(tmp_path_factory.mktemp("valid"))
+    check(directory, "--cache-dir", str(directory / "cache"))
+    return directory / "cache"
+
+
 @pytest.mark.parametrize("corrupt", CORRUPTIONS.values(), ids=CORRUPTIONS)
-def test_a_corrupt_cache_entry_is_compiled_again(tmp_path: Path, corrupt: Callable[[Path, Path], object]) -> None:
+def test_a_corrupt_cache_entry_is_compiled_again(
+    tmp_path: Path, valid: Path, corrupt: Callable[[Path, Path], object]
+) -> None:
     directory, cache = hello_directory(tmp_path), tmp_path / "cache"
-    check(directory, "--cache-dir", str(cache))
+    shutil.copytree(valid, cache)
     artefact, note = only(cache, "*.cwasm"), only(cache, "*.json")
     corrupt(artefact, note)
     serves_hello(directory, cache)

@@ -71,6 +71,15 @@ def serving(kind: str, directory: Path, cache: Path, **settings: object) -> Iter
         yield Site(server, path, context)
 
 
+@pytest.fixture(scope="module", params=KINDS)
+def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Site]:
+    """A server of each kind, with bounds that the tests reach soon."""
+    bounds = {"head_time": "500ms", "keep_alive": 1, "keep_alive_requests": 3, "send_timeout": 1}
+    with serving(request.param, tmp_path_factory.mktemp(request.param), cache, **bounds) as site:
+        yield site
+        assert "Traceback" not in site.server.log
+
+
 def ended(connection: socket.socket) -> bytes:
     """All bytes until the end of the connection, also a reset."""
     got = b""
@@ -92,36 +101,32 @@ def answer_on(connection: socket.socket) -> bytes:
     return got
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_slow_head(tmp_path: Path, cache: Path, kind: str) -> None:
-    with serving(kind, tmp_path, cache, head_time="500ms") as site:
-        for sent in (b"", b"GET /hello HTTP/1.1\r\nHo"):
-            with site.connected() as connection:
-                begin = time.monotonic()
-                connection.sendall(sent)
-                assert ended(connection) == b""
-                took = time.monotonic() - begin
-                assert took > 0.3
-                assert_within(took, 5)
-
-
-def test_a_slow_handshake(tmp_path: Path, cache: Path) -> None:
-    with serving("tls", tmp_path, cache, head_time="500ms") as site:
-        for sent in (b"", b"\x16\x03\x01\x02\x00", GET):
-            with site.server.connect() as connection:
-                begin = time.monotonic()
-                connection.sendall(sent)
-                assert GET[:4] not in ended(connection)
-                assert_within(time.monotonic() - begin, 5)
+def test_a_slow_head(site: Site) -> None:
+    for sent in (b"", b"GET /hello HTTP/1.1\r\nHo"):
         with site.connected() as connection:
-            connection.sendall(GET)
-            assert connection.recv(12) == b"HTTP/1.1 200"
-    assert "Traceback" not in site.server.log
+            begin = time.monotonic()
+            connection.sendall(sent)
+            assert ended(connection) == b""
+            took = time.monotonic() - begin
+            assert took > 0.3
+            assert_within(took, 5)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_an_idle_connection(tmp_path: Path, cache: Path, kind: str) -> None:
-    with serving(kind, tmp_path, cache, keep_alive=1) as site, site.connected() as connection:
+@pytest.mark.parametrize("site", ["tls"], indirect=True)
+def test_a_slow_handshake(site: Site) -> None:
+    for sent in (b"", b"\x16\x03\x01\x02\x00", GET):
+        with site.server.connect() as connection:
+            begin = time.monotonic()
+            connection.sendall(sent)
+            assert GET[:4] not in ended(connection)
+            assert_within(time.monotonic() - begin, 5)
+    with site.connected() as connection:
+        connection.sendall(GET)
+        assert connection.recv(12) == b"HTTP/1.1 200"
+
+
+def test_an_idle_connection(site: Site) -> None:
+    with site.connected() as connection:
         connection.sendall(GET)
         begin = time.monotonic()
         assert is_whole_hello(ended(connection))
@@ -135,12 +140,12 @@ def test_connections_beyond_the_bound(tmp_path: Path, cache: Path, kind: str) ->
     """Connections over the bound are refused while no other one is idle, and existing ones stay open."""
 
     def is_answered() -> bool:
-        with site.connected() as another:
+        with bounded.connected() as another:
             another.sendall(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
             return is_whole_hello(ended(another))
 
-    with serving(kind, tmp_path, cache, max_connections=2) as site, ExitStack() as stack:
-        kept = [stack.enter_context(site.connected()) for _ in range(2)]
+    with serving(kind, tmp_path, cache, max_connections=2) as bounded, ExitStack() as stack:
+        kept = [stack.enter_context(bounded.connected()) for _ in range(2)]
         for _ in range(2):
             for connection in kept:
                 connection.sendall(UNFINISHED)
@@ -150,17 +155,16 @@ def test_connections_beyond_the_bound(tmp_path: Path, cache: Path, kind: str) ->
                 connection.sendall(b"x")
                 assert answer_on(connection).startswith(b"HTTP/1.1 200 ")
         for _ in range(3):  # connections without a request do not count against the bound
-            stack.enter_context(site.connected())
+            stack.enter_context(bounded.connected())
         assert is_answered()
         assert ended(kept[0]) == b""
         kept[1].sendall(GET)
         assert answer_on(kept[1]).startswith(b"HTTP/1.1 200 ")
-    assert site.server.log.count("WARNING server.max_connections = 2: new connections get 503") == 1
+    assert bounded.server.log.count("WARNING server.max_connections = 2: new connections get 503") == 1
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_requests_of_a_connection(tmp_path: Path, cache: Path, kind: str) -> None:
-    with serving(kind, tmp_path, cache, keep_alive_requests=3) as site, site.connected() as connection:
+def test_the_requests_of_a_connection(site: Site) -> None:
+    with site.connected() as connection:
         answers = []
         for _ in range(2):
             connection.sendall(GET)
@@ -171,42 +175,35 @@ def test_the_requests_of_a_connection(tmp_path: Path, cache: Path, kind: str) ->
     assert is_whole_hello(answers[-1])
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_large_head(tmp_path: Path, cache: Path, kind: str) -> None:
-    with serving(kind, tmp_path, cache) as site:
-        for head in (
-            b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
-            b"GET /" + b"x" * 90000,
-        ):
-            with site.connected() as connection:
-                connection.sendall(head)
-                assert ended(connection).startswith((b"HTTP/1.1 414 ", b"HTTP/1.1 431 "))
-    assert "Traceback" not in site.server.log
+def test_a_large_head(site: Site) -> None:
+    for head in (
+        b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
+        b"GET /" + b"x" * 90000,
+    ):
+        with site.connected() as connection:
+            connection.sendall(head)
+            assert ended(connection).startswith((b"HTTP/1.1 414 ", b"HTTP/1.1 431 "))
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_client_that_reads_nothing_holds_no_sandbox_for_ever(tmp_path: Path, cache: Path, kind: str) -> None:
-    with serving(kind, tmp_path, cache, send_timeout=1) as site, site.connected(small=True) as connection:
+def test_a_client_that_reads_nothing_holds_no_sandbox_for_ever(site: Site) -> None:
+    with site.connected(small=True) as connection:
         connection.sendall(b"GET /pour HTTP/1.1\r\nHost: h\r\n\r\n")
         site.server.wait_for_log("GET /pour status=200 .*cut off|cut off(.|\n)*GET /pour status=200", timeout=15)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_client_that_reads_nothing_holds_no_file_for_ever(tmp_path: Path, cache: Path, kind: str) -> None:
-    with serving(kind, tmp_path, cache, send_timeout=1) as site:
-        with site.connected() as connection:  # libuv opens a permanent descriptor for the first connection
-            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
-            ended(connection)
-        before = site.server.descriptors()
-        with site.connected(small=True) as connection:
-            connection.sendall(b"GET /files/large HTTP/1.1\r\nHost: h\r\n\r\n")
-            site.server.wait_for_log("GET /files/large status=200 .*the client went away", timeout=20)
-            wait_until(lambda: site.server.descriptors() <= before)
+def test_a_client_that_reads_nothing_holds_no_file_for_ever(site: Site) -> None:
+    with site.connected() as connection:  # libuv opens a permanent descriptor for the first connection
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+        ended(connection)
+    before = site.server.descriptors()
+    with site.connected(small=True) as connection:
+        connection.sendall(b"GET /files/large HTTP/1.1\r\nHost: h\r\n\r\n")
+        site.server.wait_for_log("GET /files/large status=200 .*the client went away", timeout=20)
+        wait_until(lambda: site.server.descriptors() <= before)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_client_that_reads_slowly_gets_everything(tmp_path: Path, cache: Path, kind: str) -> None:
-    with serving(kind, tmp_path, cache, send_timeout=1) as site, site.connected(small=True) as connection:
+def test_a_client_that_reads_slowly_gets_everything(site: Site) -> None:
+    with site.connected(small=True) as connection:
         connection.sendall(
             b"GET /files/large HTTP/1.1\r\nHost: h\r\nRange: bytes=0-999999\r\nConnection: close\r\n\r\n"
         )

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import socket
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.conftest import Serve, Server, wait_until
+from tests.conftest import Serve, Server, running, wait_until
 from tests.support import guests
 from tests.support.attacks import get, send
 from tests.support.clock import assert_within
@@ -38,50 +40,25 @@ def gathers(*pieces: bytes, descriptor: int = 1, first: bytes = HEAD) -> str:
 
 
 A, B = b"a" * 40_000, b"b" * 40_000
-
-
-@pytest.mark.parametrize(
-    ("pieces", "first"),
-    [
-        ((HEAD + b"hello", b" world\n"), b""),
-        ((b"one ", b"two ", b"three\n"), HEAD),
-        ((b"", b"after an empty one\n"), HEAD),
-        ((b"", b"", b"", b"x"), HEAD),
-        ((A, B), HEAD),
-        ((A, B, A, B), HEAD),
-        ((HEAD, A + B), b""),
-        ((HEAD[:10], HEAD[10:], b"head in two pieces"), b""),
-        (tuple(b"%d," % number for number in range(1000)), HEAD),
-    ],
-    ids="head and body|three|first is empty|all but one|crosses 64 KiB|four|large|split head|1000".split("|"),
-)
-def test_all_pieces_of_a_gathered_write(serve: Serve, pieces: tuple[bytes, ...], first: bytes) -> None:
-    server = serve(guest("/gathers", "gathers"), gathers=gathers(*pieces, first=first))
-    for _ in range(12):  # on a thread, then on the event loop's
-        response = server.get("/gathers")
-        assert (response.status_code, HEAD + response.content) == (200, first + b"".join(pieces))
-
-
-@pytest.mark.parametrize(
-    "pieces",
-    [(b"one ", b"two ", b"three\n"), (b"", b"one ", b"two three\n"), (b"one two three", b"", b"\n")],
-    ids=["three", "first is empty", "second is empty"],
-)
-def test_all_pieces_of_standard_error(serve: Serve, pieces: tuple[bytes, ...]) -> None:
-    server = serve(guest("/gathers", "gathers"), gathers=gathers(*pieces, descriptor=2))
-    assert server.get("/gathers").status_code == 200
-    server.wait_for_log(r"guest: one two three route=/gathers")
-
-
-@pytest.mark.parametrize("code", [1, 125, 126, 127, 134, 139, 254, 255, -1, 256])
-def test_a_response_before_a_failure_is_delivered(serve: Serve, code: int) -> None:
-    server = serve(guest("/exits", "exits"), exits=guests.exits(code, HEAD + b"whole\n"))
-    for _ in range(12):
-        response = server.get("/exits")
-        assert (response.status_code, response.text) == (200, "whole\n")
-    seen = code & 255 or 255
-    pattern = rf"(?m)^\S+ WARNING .*the guest exited with code {seen}\b"
-    wait_until(lambda: len(re.findall(pattern, server.log)) == 12, message=lambda: server.log)
+GATHERED: dict[str, tuple[tuple[bytes, ...], bytes]] = {
+    "head and body": ((HEAD + b"hello", b" world\n"), b""),
+    "three": ((b"one ", b"two ", b"three\n"), HEAD),
+    "first is empty": ((b"", b"after an empty one\n"), HEAD),
+    "all but one": ((b"", b"", b"", b"x"), HEAD),
+    "crosses 64 KiB": ((A, B), HEAD),
+    "four": ((A, B, A, B), HEAD),
+    "large": ((HEAD, A + B), b""),
+    "split head": ((HEAD[:10], HEAD[10:], b"head in two pieces"), b""),
+    "1000": (tuple(b"%d," % number for number in range(1000)), HEAD),
+}
+"""The pieces of one write to standard output, and what is printed before."""
+ERRORS_GATHERED = {
+    "three": (b"one ", b"two ", b"three\n"),
+    "first is empty": (b"", b"one ", b"two three\n"),
+    "second is empty": (b"one two three", b"", b"\n"),
+}
+"""The pieces of one write to standard error."""
+CODES = (1, 125, 126, 127, 134, 139, 254, 255, -1, 256)
 
 
 SLEEP = """(i32.store (i32.const 128) (i32.const 1)) (i64.store (i32.const 136) (i64.const {nanoseconds}))
@@ -101,50 +78,100 @@ def closes(instructions: str) -> str:
     return text.replace("(func (export", '(data (i32.const 2048) "done\\n") (func (export', 1)
 
 
-@pytest.mark.parametrize(
-    "instructions",
-    [
-        f"{CLOSE} {TWO_SECONDS} {DONE}",
-        f"{CLOSE} {guests.burns(2000)} {DONE}",
-        f"{RENUMBER} {TWO_SECONDS} {DONE_BY_1}",
-        f"{CLOSE} {CLOSE} {WRITES_ON} {TWO_SECONDS} {DONE}",
-    ],
-    ids=["sleeps", "computes", "renumbers", "writes on"],
-)
-def test_a_closed_output_ends_the_response_and_not_the_guest(serve: Serve, instructions: str) -> None:
-    server = serve(guest("/closes", "closes", time="20s"), closes=closes(instructions))
+CLOSING = {
+    "sleeps": f"{CLOSE} {TWO_SECONDS} {DONE}",
+    "computes": f"{CLOSE} {guests.burns(2000)} {DONE}",
+    "renumbers": f"{RENUMBER} {TWO_SECONDS} {DONE_BY_1}",
+    "writes on": f"{CLOSE} {CLOSE} {WRITES_ON} {TWO_SECONDS} {DONE}",
+    "fails": f"{CLOSE} (call $exit (i32.const 3))",
+}
+"""What guests do after a response: they close their output, and go on."""
+SIZES = (1, 16, 65536)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Server]:
+    """A server with a guest for each row of the tables above, at /TABLE-NUMBER."""
+    texts: dict[str, str] = {}
+    for number, (pieces, first) in enumerate(GATHERED.values()):
+        texts[f"gathers-{number}"] = gathers(*pieces, first=first)
+    for number, pieces in enumerate(ERRORS_GATHERED.values()):
+        texts[f"errors-{number}"] = gathers(*pieces, descriptor=2)
+    texts |= {f"exits{code}": guests.exits(code, HEAD + b"whole\n") for code in CODES}
+    texts |= {f"closes-{number}": closes(text) for number, text in enumerate(CLOSING.values())}
+    for size in SIZES:
+        repeat = f"(call $write (i32.const 1) (i32.const 1024) (i32.const {size}))"
+        texts[f"prints-{size}"] = guests.says(HEAD, repeat=repeat)
+    directory = tmp_path_factory.mktemp("output")
+    for name, wat in texts.items():
+        (directory / f"{name}.wat").write_text(wat)
+    limits = {name: {"time": "20s"} for name in texts if name.startswith(("closes", "prints"))}
+    limits |= {f"prints-{size}": {"time": "20s", "stdout": "100KiB"} for size in SIZES}
+    config = "".join(guest(f"/{name}", name, **limits.get(name, {})) for name in texts)
+    with running(directory, config, cache=cache) as server:
+        yield server
+
+
+@pytest.mark.parametrize("name", GATHERED)
+def test_all_pieces_of_a_gathered_write(server: Server, name: str) -> None:
+    pieces, first = GATHERED[name]
+    for _ in range(12):  # on a thread, then on the event loop's
+        response = server.get(f"/gathers-{list(GATHERED).index(name)}")
+        assert (response.status_code, HEAD + response.content) == (200, first + b"".join(pieces))
+
+
+@pytest.mark.parametrize("name", ERRORS_GATHERED)
+def test_all_pieces_of_standard_error(server: Server, name: str) -> None:
+    path = f"/errors-{list(ERRORS_GATHERED).index(name)}"
+    assert server.get(path).status_code == 200
+    server.wait_for_log(rf"guest: one two three route={path} ")
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_a_response_before_a_failure_is_delivered(server: Server, code: int) -> None:
+    for _ in range(12):
+        response = server.get(f"/exits{code}")
+        assert (response.status_code, response.text) == (200, "whole\n")
+    seen = code & 255 or 255
+    pattern = rf"(?m)^\S+ WARNING .*the guest exited with code {seen}\b.* route=/exits{code} "
+    wait_until(lambda: len(re.findall(pattern, server.log)) == 12, message=lambda: server.log)
+
+
+@pytest.mark.parametrize("name", ["sleeps", "computes", "renumbers", "writes on"])
+def test_a_closed_output_ends_the_response_and_not_the_guest(server: Server, name: str) -> None:
+    path = f"/closes-{list(CLOSING).index(name)}"
     begin = time.monotonic()
-    response = server.get("/closes")
+    response = server.get(path)
     took = time.monotonic() - begin
     assert (response.status_code, response.text) == (200, "whole\n")
-    assert "guest: done" not in server.log
-    server.wait_for_log(r"guest: done route=/closes")
+    assert f"guest: done route={path} " not in server.log
+    server.wait_for_log(rf"guest: done route={path} ")
     assert_within(took, 1)
-    assert warnings_of(server) == ""
+    assert warnings_of(server, path) == ""
 
 
-def warnings_of(server: Server) -> str:
-    """The warnings about guests."""
-    return "\n".join(line for line in server.log.splitlines() if " WARNING " in line and "route=" in line)
+def warnings_of(server: Server, path: str) -> str:
+    """The warnings about the guests of a route."""
+    return "\n".join(line for line in server.log.splitlines() if " WARNING " in line and f"route={path} " in line)
 
 
-def test_a_failure_after_a_closed_output(serve: Serve) -> None:
-    server = serve(guest("/closes", "closes"), closes=closes(f"{CLOSE} (call $exit (i32.const 3))"))
+def test_a_failure_after_a_closed_output(server: Server) -> None:
+    path = f"/closes-{list(CLOSING).index('fails')}"
     for _ in range(12):
-        response = server.get("/closes")
+        response = server.get(path)
         assert (response.status_code, response.text) == (200, "whole\n")
-    wait_until(lambda: warnings_of(server).count("the guest exited with code 3") == 12, message=lambda: server.log)
+    wait_until(
+        lambda: warnings_of(server, path).count("the guest exited with code 3") == 12, message=lambda: server.log
+    )
 
 
-@pytest.mark.parametrize("size", [1, 16, 65536])
-def test_more_than_may_be_printed(serve: Serve, size: int) -> None:
-    repeat = f"(call $write (i32.const 1) (i32.const 1024) (i32.const {size}))"
-    server = serve(guest("/prints", "prints", stdout="100KiB", time="20s"), prints=guests.says(HEAD, repeat=repeat))
-    answer = server.exchange(b"GET /prints HTTP/1.0\r\n\r\n", timeout=60)
+@pytest.mark.parametrize("size", SIZES)
+def test_more_than_may_be_printed(server: Server, size: int) -> None:
+    answer = server.exchange(f"GET /prints-{size} HTTP/1.0\r\n\r\n".encode(), timeout=60)
     head, _, body = answer.partition(b"\r\n\r\n")
     assert len(body) <= 100 * 1024
     assert b" 502 " in head or len(body) == 100 * 1024 - len(HEAD)
-    server.wait_for_log(r"printed more than limits.stdout \(102400 bytes\)")
+    server.wait_for_log(rf"printed more than limits.stdout \(102400 bytes\) route=/prints-{size} ")
 
 
 ERRORS = "(call $write (i32.const 2) (i32.const 1024) (i32.const {size}))"

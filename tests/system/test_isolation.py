@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.conftest import Serve, Server, running
+from tests.conftest import Server, running
 from tests.support import guests
 from tests.support.config import guest, module
 
@@ -108,10 +108,9 @@ concurrency = 50
 """
 
 
-def named(route: str) -> str:
-    """A `[[module]]` whose route has the guest's name."""
-    # Long enough to begin on the public API, where threads that switch each microsecond take their time.
-    limits = {"time": "2s"} if route.endswith("loop") else {}
+def named(route: str, loop_time: str = "1s") -> str:
+    """A `[[module]]` whose route has the guest's name; `loop_time` is the time of a guest that loops."""
+    limits = {"time": loop_time} if route.endswith("loop") else {}
     return guest(f"{route}/...", route.strip("/").replace("/", "-"), **limits)
 
 
@@ -136,10 +135,13 @@ def crowd(
     for route, text in texts.items():
         (directory / f"{route.strip('/').replace('/', '-')}.wat").write_text(text)
     environment = {}
+    loop_time = "1s"
     if request.param == "switching each microsecond":
+        # Long enough to begin on the public API, where threads that switch each microsecond take their time.
+        loop_time = "2s"
         (directory / "sitecustomize.py").write_text("import sys\nsys.setswitchinterval(1e-6)\n")
         environment["PYTHONPATH"] = os.pathsep.join([str(directory), pythonpath]).rstrip(":")
-    config = CONFIG + "".join(map(named, ROUTES))
+    config = CONFIG + "".join(named(route, loop_time) for route in ROUTES)
     with running(directory, config, cache=cache, environment=environment) as server:
         yield server
 
@@ -300,44 +302,64 @@ def opens(path: str, descriptor: int, *, follow: bool = True, flags: int = 0) ->
     )
 
 
-def errno(serve: Serve, wat: str, **volumes: object) -> int:
-    """The error number of a guest made by `opens`."""
-    return serve(module("/open", "open.wat", volumes=volumes), open=wat).get("/open").status_code - 200
+DESCRIPTORS = (0, 1, 2, 3, 4, 5, 6, 7, 8, 100)
+PATHS = {
+    "inside": {0},
+    "absent": {_NOENT},
+    "../outside": {_NOTCAPABLE, _PERM},
+    "sub/../../outside": {_NOTCAPABLE, _PERM},
+    "/etc/passwd": {_NOTCAPABLE, _PERM},
+    "absolute-link": {_NOTCAPABLE, _PERM},
+    "relative-link": {_NOTCAPABLE, _PERM},
+    "link-to-directory/passwd": {_NOTCAPABLE, _PERM},
+}
+"""Paths that a guest opens in its volume, and the error numbers that it may get."""
 
 
-@pytest.mark.parametrize("descriptor", [0, 1, 2, 3, 4, 5, 6, 7, 8, 100])
-def test_a_guest_without_volumes_has_no_directory(serve: Serve, descriptor: int) -> None:
-    assert errno(serve, opens("etc/passwd", descriptor)) in {_BADF, 54}
-
-
-@pytest.mark.parametrize(
-    ("path", "expected"),
-    [
-        ("inside", {0}),
-        ("absent", {_NOENT}),
-        ("../outside", {_NOTCAPABLE, _PERM}),
-        ("sub/../../outside", {_NOTCAPABLE, _PERM}),
-        ("/etc/passwd", {_NOTCAPABLE, _PERM}),
-        ("absolute-link", {_NOTCAPABLE, _PERM}),
-        ("relative-link", {_NOTCAPABLE, _PERM}),
-        ("link-to-directory/passwd", {_NOTCAPABLE, _PERM}),
-    ],
-)
-def test_a_guest_stays_in_its_volume(serve: Serve, tmp_path: Path, path: str, expected: set[int]) -> None:
-    volume = tmp_path / "volume"
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory, cache: Path, pythonpath: str) -> Iterator[tuple[Server, Path]]:
+    """A server for guests that open one path each, and its directory with the volumes."""
+    directory = tmp_path_factory.mktemp("files")
+    volume = directory / "volume"
     (volume / "sub").mkdir(parents=True)
     (volume / "inside").touch()
-    (tmp_path / "outside").touch()
+    (directory / "outside").touch()
     (volume / "absolute-link").symlink_to("/etc/passwd")
     (volume / "relative-link").symlink_to("../outside")
     (volume / "link-to-directory").symlink_to("/etc")
-    assert errno(serve, opens(path, 3), **{"/data": "volume"}) in expected
+    config = ""
+    for descriptor in DESCRIPTORS:
+        (directory / f"descriptor-{descriptor}.wat").write_text(opens("etc/passwd", descriptor))
+        config += module(f"/descriptor/{descriptor}", f"descriptor-{descriptor}.wat")
+    for number, path in enumerate(PATHS):
+        (directory / f"path-{number}.wat").write_text(opens(path, 3))
+        config += module(f"/path/{number}", f"path-{number}.wat", volumes={"/data": "volume"})
+    (directory / "creates.wat").write_text(opens("made", 3, flags=1))
+    for name, is_read_only in (("writable", False), ("read-only", True)):
+        (directory / name).mkdir()
+        config += module(f"/{name}", "creates.wat", volumes={"/data": {"path": name, "read_only": is_read_only}})
+    with running(directory, config, cache=cache, environment={"PYTHONPATH": pythonpath}) as server:
+        yield server, directory
 
 
-@pytest.mark.parametrize(("read_only", "is_made"), [(False, True), (True, False)], ids=["writable", "read-only"])
-def test_a_read_only_volume_stays_as_it_is(serve: Serve, tmp_path: Path, read_only: bool, is_made: bool) -> None:
-    (tmp_path / "volume").mkdir()
-    create = 1
-    found = errno(serve, opens("made", 3, flags=create), **{"/data": {"path": "volume", "read_only": read_only}})
+def errno(server: Server, path: str) -> int:
+    """The error number of a guest made by `opens`."""
+    return server.get(path).status_code - 200
+
+
+@pytest.mark.parametrize("descriptor", DESCRIPTORS)
+def test_a_guest_without_volumes_has_no_directory(files: tuple[Server, Path], descriptor: int) -> None:
+    assert errno(files[0], f"/descriptor/{descriptor}") in {_BADF, 54}
+
+
+@pytest.mark.parametrize(("path", "expected"), PATHS.items())
+def test_a_guest_stays_in_its_volume(files: tuple[Server, Path], path: str, expected: set[int]) -> None:
+    assert errno(files[0], f"/path/{list(PATHS).index(path)}") in expected
+
+
+@pytest.mark.parametrize(("name", "is_made"), [("writable", True), ("read-only", False)])
+def test_a_read_only_volume_stays_as_it_is(files: tuple[Server, Path], name: str, is_made: bool) -> None:
+    server, directory = files
+    found = errno(server, f"/{name}")
     assert (found == 0) == is_made
-    assert (tmp_path / "volume" / "made").exists() == is_made
+    assert (directory / name / "made").exists() == is_made

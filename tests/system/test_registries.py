@@ -254,7 +254,7 @@ def seconds_to_start(directory: Path, config: Path) -> float:
 def seconds_to_import() -> float:
     """Seconds for the interpreter and all imports, nearly all of a start, which measure the load of the machine."""
     begin = time.perf_counter()
-    subprocess.run([sys.executable, "-c", "import wagi_gateway.cli.main"], check=True)
+    subprocess.run([sys.executable, "-c", "import wagi_gateway.cli.main, wagi_gateway.server.serve"], check=True)
     return time.perf_counter() - begin
 
 

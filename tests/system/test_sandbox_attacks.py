@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -67,12 +68,16 @@ MANY_WHOLE = f"""(i32.store (i32.const 32) (i32.const 65536)) (loop $fill
  (br_if $fill (i32.lt_u (i32.load (i32.const 32)) (i32.const 73728))))"""
 """1024 iovecs of almost the whole memory, at 65536."""
 
+LINES = f"(memory.fill (i32.const 131072) (i32.const 10) (i32.const {LARGE - 65536}))"
+"""Line feeds from 131072 on."""
+
 ATTACKS = {
     "fd-write-empty-pieces": in_a_row("fd_write", 1, 65536, MOST, 8),
     "fd-write-1024-empty-pieces": in_a_row("fd_write", 1, 1024 * 1024, 1024, 8),
     "fd-write-errors-empty-pieces": in_a_row("fd_write", 2, 65536, MOST, 8),
     "fd-write-whole-memory": in_a_row("fd_write", 2, 65536, 1, 8, before=WHOLE),
     "fd-write-whole-memory-1024-times": in_a_row("fd_write", 2, 65536, 1024, 8, before=MANY_WHOLE),
+    "fd-write-lines-of-errors": in_a_row("fd_write", 2, 65536, 1024, 8, before=MANY_WHOLE + LINES),
     "fd-read-empty-pieces": in_a_row("fd_read", 0, 65536, MOST, 8),
     "fd-read-1024-empty-pieces": in_a_row("fd_read", 0, 1024 * 1024, 1024, 8),
     "fd-read-whole-memory-1024-times": in_a_row("fd_read", 0, 65536, 1024, 8, before=MANY_WHOLE),
@@ -126,6 +131,17 @@ FOREVER = {
 }
 
 
+ENTRIES = 20_000
+"""Entries of a huge directory."""
+LISTED = {
+    "whole": call("fd_readdir", 3, 65536, LARGE, 0, 8),
+    "the end and the beginning": call("fd_readdir", 3, 65536, 100, ENTRIES, 8)
+    + call("fd_readdir", 3, 65536, 100, 0, 8),
+    "beyond the end": call("fd_readdir", 3, 65536, 100, 2**64 - 1, 8),
+}
+"""Calls that read a whole directory of ENTRIES."""
+
+
 def small(name: str, descriptor: int, size: int) -> str:
     """A guest that begins a response and then reads or writes pieces of this size without end."""
     begins = f"(call $write (i32.const 1) (i32.const 512) (i32.const {len(guests.CONTENT_TYPE)}))"
@@ -145,7 +161,7 @@ SMALL = {
 
 @pytest.fixture(scope="module")
 def attacked(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Server]:
-    """A server with all attacks, at /NAME, and with a volume at /files/NAME."""
+    """A server with all attacks: ATTACKS at /NAME, with a volume at /files/NAME; FOREVER and SMALL at /TABLE/NUMBER."""
     directory = tmp_path_factory.mktemp("attacked")
     (directory / "data").mkdir()
     for number in range(2000):
@@ -158,6 +174,12 @@ def attacked(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[
     for name in WITH_FILES:
         volumes = {"/": "data"}
         config += module(f"/files/{name}", f"{name}.wat", limits=LIMITS, environment=ENVIRONMENT, volumes=volumes)
+    forever = {"time": "1s", "memory": "128MiB", "concurrency": 2}
+    small = {"time": "3s", "stdout": "1GiB", "concurrency": 32}
+    for table, texts, limits in (("forever", FOREVER, forever), ("small", SMALL, small)):
+        for number, text in enumerate(texts.values()):
+            (directory / f"{table}-{number}.wat").write_text(text)
+            config += guest(f"/{table}/{number}", f"{table}-{number}", **limits)
     with running(directory, config, cache=cache) as server:
         yield server
 
@@ -191,36 +213,55 @@ def test_no_call_delays_a_stop_or_a_reload(serve: Serve, name: str, end: signal.
         assert_within(time.monotonic() - begin, 3)
 
 
-@pytest.mark.parametrize(
-    "name", ["fd-write-empty-pieces", "poll-oneoff-128", "random-get", "memory-fill", "fd-readdir"]
-)
-def test_a_place_is_free_again_when_its_time_is_over(serve: Serve, name: str) -> None:
-    limits = {"time": "1s", "memory": "128MiB", "concurrency": 2}
-    server = serve(guest("/attack", "attack", **limits), attack=FOREVER[name])
-    assert [server.get("/attack").status_code for _ in range(QUICK)] == [200] * QUICK
+@pytest.mark.parametrize("name", FOREVER)
+def test_a_place_is_free_again_when_its_time_is_over(attacked: Server, name: str) -> None:
+    path = f"/forever/{list(FOREVER).index(name)}"
+    assert [attacked.get(path).status_code for _ in range(QUICK)] == [200] * QUICK
     begin = time.monotonic()
     answers = together(
-        2, lambda _: server.exchange(get("/attack?go").replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        2, lambda _: attacked.exchange(get(f"{path}?go").replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
     )
     assert [answer[:12] for answer in answers] == [b"HTTP/1.1 504"] * 2
-    assert server.get("/attack").status_code == 200
+    assert attacked.get(path).status_code == 200
     assert_within(time.monotonic() - begin, 2)
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_many_small_calls_delay_nobody(serve: Serve, name: str) -> None:
-    limits = {"time": "3s", "stdout": "1GiB", "concurrency": 32}
+@pytest.mark.parametrize("name", LISTED)
+def test_a_huge_directory_takes_no_time_beyond_the_limit_and_little_memory(
+    serve: Serve, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "huge").mkdir()
+    for number in range(ENTRIES):
+        os.close(os.open(tmp_path / f"huge/{number:0200}", os.O_CREAT | os.O_WRONLY))
+    limits = {"time": "1s", "memory": "128MiB", "concurrency": 4}
+    reads = forever(LISTED[name] * 20, fields=wasi("fd_readdir"))
     server = serve(
-        guest("/attack", "attack", **limits) + guest("/hello", "hello"), attack=SMALL[name], hello=guests.HELLO
+        module("/attack", "attack.wat", limits=limits, volumes={"/": "huge"}) + guest("/hello", "hello"),
+        attack=reads,
+        hello=guests.HELLO,
     )
-    assert [server.get("/attack").status_code for _ in range(QUICK)] == [200] * QUICK
+    assert server.get("/attack").status_code == 200
+    before = server.memory()
+    begin = time.monotonic()
+    with others_answered(server):
+        answers = together(4, lambda _: httpx.get(f"{server.url}/attack?go", trust_env=False, timeout=60).status_code)
+    assert_within(time.monotonic() - begin, 2)
+    assert answers == [504] * 4
+    assert server.get("/attack").status_code == 200
+    assert server.memory() - before < 32 * 2**20
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_many_small_calls_delay_nobody(attacked: Server, name: str) -> None:
+    path = f"/small/{list(SMALL).index(name)}"
+    assert [attacked.get(path).status_code for _ in range(QUICK)] == [200] * QUICK
 
     def attack(_: int) -> None:
-        with send(server, get("/attack?go")) as connection:
+        with send(attacked, get(f"{path}?go")) as connection:
             while connection.recv(65536) not in (b"", b"0\r\n\r\n"):
                 if time.monotonic() > end:
                     return
 
     end = time.monotonic() + 3
-    with others_answered(server):
+    with others_answered(attacked):
         together(16, attack)

@@ -44,22 +44,39 @@ QUICK = guests.says(TEXT + b"quick\n")
 BIG = guests.says(TEXT + b"x" * 300_000)
 STATUSES = {204: b"status: 204\n\n", 205: b"status: 205\n\n", 304: b"status: 304\n\n"}
 WITH_BODY = {status: head + b"a body that must not be" for status, head in STATUSES.items()}
+ERRORS = {
+    "two lines": (b"first\nlast", ["first", "last"]),
+    "control": (b"\x1b[31mred\r\nfake\rline\n", [r"\x1b[31mred", r"fake\rline"]),
+    "direction mark": ("ünï\u202ecode\n".encode(), [r"ünï\u202ecode"]),
+    "not UTF-8": (b"\xff\xfe\n", [r"\xff\xfe"]),
+    "empty": (b"\n", [""]),
+    "long": (b"x" * 10_000 + b"\n", ["x" * 8192, "x" * 1808]),
+}
+"""Standard error of guests, and its lines in the log."""
+
+
+def tells(stderr: bytes, more: str = "") -> str:
+    """A guest that writes `stderr`, then a response, then runs `more`."""
+    return guests.says(TEXT + b"done\n", stderr=stderr, repeat=more)
 
 
 @pytest.fixture(scope="module")
 def stream(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Server]:
-    """A server for the guests of this file without limits of their own."""
+    """A server for the guests of this file."""
     texts = {"late": LATE, "quick": QUICK, "big": BIG, "gibibyte": writes_mebibytes(1024)}
     texts |= {f"s{status}": guests.says(output) for status, output in WITH_BODY.items()}
     texts |= {f"late{status}": guests.sleeps(SECOND // 20, output) for status, output in WITH_BODY.items()}
     texts["late_trap"] = guests.sleeps(SECOND // 10, TEXT + b"first\n").removesuffix("))") + " unreachable))"
     texts["late_exit"] = guests.exits(7, TEXT + b"x" * 300_000)
     texts["exit"] = guests.exits(7, TEXT + b"whole\n")
+    texts |= {f"tells-{number}": tells(stderr) for number, (stderr, _) in enumerate(ERRORS.values())}
+    texts["works"] = tells(b"at work\n", more="(nop)")
+    texts["floods"] = tells(b"0123456789abcde\n" * 1000)
+    limits = {"gibibyte": {"stdout": "2GiB"}, "works": {"time": "5s"}, "floods": {"stderr": "1KiB"}}
     directory = tmp_path_factory.mktemp("stream")
     for name, text in texts.items():
         (directory / f"{name}.wat").write_text(text)
-    config = "".join(guest(f"/{name}", name) for name in texts if name != "gibibyte")
-    config += guest("/gibibyte", "gibibyte", stdout="2GiB")
+    config = "".join(guest(f"/{name}", name, **limits.get(name, {})) for name in texts)
     with running(directory, config, cache=cache) as server:
         yield server
 
@@ -203,43 +220,25 @@ def test_an_exit_code_after_a_whole_response_is_a_warning(stream: Server, path: 
 # Standard error
 
 
-def tells(stderr: bytes, more: str = "") -> str:
-    """A guest that writes `stderr`, then a response, then runs `more`."""
-    return guests.says(TEXT + b"done\n", stderr=stderr, repeat=more)
+@pytest.mark.parametrize("name", ERRORS)
+def test_standard_error_is_logged_by_line_and_escaped(stream: Server, name: str) -> None:
+    route = f"/tells-{list(ERRORS).index(name)}"
+    request_id = stream.get(route).headers["x-request-id"]
+    stream.wait_for_log(f"GET {route} ")
+    found = re.findall(rf"INFO    guest: (.*) route={route} id={request_id}\n", stream.log)
+    assert found == ERRORS[name][1]
 
 
-@pytest.mark.parametrize(
-    ("stderr", "lines"),
-    [
-        (b"first\nlast", ["first", "last"]),
-        (b"\x1b[31mred\r\nfake\rline\n", [r"\x1b[31mred", r"fake\rline"]),
-        ("ünï\u202ecode\n".encode(), [r"ünï\u202ecode"]),
-        (b"\xff\xfe\n", [r"\xff\xfe"]),
-        (b"\n", [""]),
-        (b"x" * 10_000 + b"\n", ["x" * 8192, "x" * 1808]),
-    ],
-    ids=["two lines", "control", "direction mark", "not UTF-8", "empty", "long"],
-)
-def test_standard_error_is_logged_by_line_and_escaped(serve: Serve, stderr: bytes, lines: list[str]) -> None:
-    server = serve(guest("/tells", "tells"), tells=tells(stderr))
-    request_id = server.get("/tells").headers["x-request-id"]
-    server.wait_for_log("GET /tells")
-    found = re.findall(rf"INFO    guest: (.*) route=/tells id={request_id}\n", server.log)
-    assert found == lines
+def test_standard_error_is_logged_while_the_guest_runs(stream: Server) -> None:
+    with stream.connect() as connection:
+        connection.sendall(b"GET /works HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        stream.wait_for_log(r"guest: at work route=/works id=\w+\n", timeout=2)
+        assert "GET /works" not in stream.log
 
 
-def test_standard_error_is_logged_while_the_guest_runs(serve: Serve) -> None:
-    server = serve(guest("/tells", "tells", time="5s"), tells=tells(b"at work\n", more="(nop)"))
-    with server.connect() as connection:
-        connection.sendall(b"GET /tells HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        server.wait_for_log(r"guest: at work route=/tells id=\w+\n", timeout=2)
-        assert "GET /tells" not in server.log
-
-
-def test_standard_error_over_its_limit_is_dropped_and_counted(serve: Serve) -> None:
-    server = serve(guest("/tells", "tells", stderr="1KiB"), tells=tells(b"0123456789abcde\n" * 1000))
-    assert server.get("/tells").text == "done\n"
-    server.wait_for_log(
-        r"WARNING .*15936 more bytes of standard error were dropped \(limits\.stderr\) route=/tells id=\w+\n"
+def test_standard_error_over_its_limit_is_dropped_and_counted(stream: Server) -> None:
+    assert stream.get("/floods").text == "done\n"
+    stream.wait_for_log(
+        r"WARNING .*15936 more bytes of standard error were dropped \(limits\.stderr\) route=/floods id=\w+\n"
     )
-    assert server.log.count("0123456789abcde") == 4, "each line counts for 256 bytes more than it has"
+    assert stream.log.count("0123456789abcde") == 4, "each line counts for 256 bytes more than it has"

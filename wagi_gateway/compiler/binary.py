@@ -73,17 +73,19 @@ _EXPRESSION = re.compile(
     rb"|\xfb(?:(?:[\x00\x01\x06\x07]|[\x80\x81\x86\x87]\x80{0,3}\x00)%(leb)s"  # struct.new, array.new; _default
     rb"|(?:\x08|\x88\x80{0,3}\x00)%(leb)s%(leb)s"  # array.new_fixed
     rb"|[\x1a-\x1c]|[\x9a-\x9c]\x80{0,3}\x00)"  # any.convert_extern, extern.convert_any, ref.i31
-    rb")*+\x0b" % {b"leb": LEB128},
+    rb"){0,1024}+(\x0b)?" % {b"leb": LEB128},
     re.DOTALL,
 )
-"""A constant expression (section 3.4.12) to its end."""
+"""Instructions of a constant expression (section 3.4.12), and its end. A match holds the GIL, so their number is
+bounded."""
 
 CUSTOM = 0
 """The id of custom sections."""
 _SHORT_CUSTOM_SECTIONS = re.compile(
-    rb"(?:\x00(?:%b))*+" % b"|".join(re.escape(bytes([size])) + b".{%d}" % size for size in range(1, 128)), re.DOTALL
+    rb"(?:\x00(?:%b)){0,1024}+" % b"|".join(re.escape(bytes([size])) + b".{%d}" % size for size in range(1, 128)),
+    re.DOTALL,
 )
-"""Any number of custom sections; one by one, ten million of them would take half a minute."""
+"""Custom sections; one by one, ten million of them would take half a minute."""
 
 
 class Reader:
@@ -170,11 +172,20 @@ class Reader:
 
     def skip_expression(self) -> None:
         """Skips a constant expression."""
-        self.skip_match(_EXPRESSION)
+        begin = -1
+        while self.position != begin:
+            begin = self.position
+            found = self.match(_EXPRESSION)
+            if found and found[1]:
+                return
+        raise Malformed("a constant expression cannot be read")
 
     def skip_custom_sections(self) -> None:
         """Skips custom sections of less than 128 bytes."""
-        self.skip_match(_SHORT_CUSTOM_SECTIONS)
+        begin = -1
+        while self.position != begin:
+            begin = self.position
+            self.skip_match(_SHORT_CUSTOM_SECTIONS)
 
     def limits(self) -> SizeLimits:
         """The limits of a memory or table."""
@@ -209,7 +220,7 @@ class Reader:
     def skip_match(self, pattern: re.Pattern[bytes]) -> None:
         """Skips what a regular expression matches here."""
         if not self.match(pattern):
-            raise Malformed("types or a constant expression cannot be read")
+            raise Malformed("types or instructions cannot be read")
 
     def is_at_end(self) -> bool:
         """Whether no byte is left."""

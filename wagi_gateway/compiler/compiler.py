@@ -27,7 +27,7 @@ from .cache import ArtefactCache
 from .chunked_functions import CHUNK
 from .compilation import POLL_INTERVAL, CompilationFailed, CompilerProcess, Wait, one_line
 from .engine import MAX_WASM_STACK, create_plain_engine
-from .externs import Externs, FunctionType, MemoryType
+from .externs import Externs, FunctionType, Import, MemoryType
 from .start_section import defer_start
 
 _WASI = "wasi_snapshot_preview1"
@@ -35,6 +35,10 @@ _WASMTIME_FUNCTIONS = frozenset(f"{_WASI}.{name}" for name in ("clock_res_get", 
 """The functions of wasmtime's WASI that the gateway does not replace (`sandbox.preview1`)."""
 _MAX_READ = 2**20
 """Bytes of a module whose code the gateway reads itself: that takes a second at worst. What is larger is not quick."""
+_MAX_PROBLEMS = 100
+"""Imports with another signature that are reported."""
+_MAX_IMPORTS = 1000
+"""Imports of a module that is served. There are fewer functions to import; each import takes time of each guest."""
 _MAX_SHORT_FUNCTION = 128 * 1024
 """Bytes of a function body. Epochs are checked on entry and in loops; a body of this size has room for some ten
 thousand calls in a row, a fifth of a second at worst."""
@@ -322,9 +326,11 @@ class Compiler:
 
     def _check_imports(self, externs: Externs, linker: wasmtime.Linker) -> None:
         store = wasmtime.Store(self.engine)
-        missing = []
-        problems = []
+        missing: list[Import] = []
+        problems: list[Problem] = []
         for wanted in externs.imports:
+            if len(problems) >= _MAX_PROBLEMS:
+                break
             try:
                 offered = linker.get(store, wanted.module, wanted.name)
             except wasmtime.WasmtimeError:
@@ -334,6 +340,8 @@ class Compiler:
                 name = f"{wanted.module}.{wanted.name}"
                 problems.append(Problem("", f"imports {name} with another signature than this gateway provides"))
         problems += foreign_imports.describe(missing)
+        if not problems and len(externs.imports) > _MAX_IMPORTS:
+            problems.append(Problem("", f"has {len(externs.imports)} imports, more than {_MAX_IMPORTS}"))
         if not problems and (problem := _missing_memory(externs)):
             problems.append(problem)
         if problems:

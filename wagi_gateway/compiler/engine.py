@@ -37,13 +37,14 @@ class EngineSettings:
     """As `has_source_lines` of `create_plain_engine`."""
 
 
-def create_plain_engine(*, has_source_lines: bool = False) -> wasmtime.Engine:
+def create_plain_engine(*, has_source_lines: bool = False, compiles_in_parallel: bool = False) -> wasmtime.Engine:
     """Creates an engine that allocates each instance on demand.
 
     With `has_source_lines` the backtrace of a trap has files, lines and columns, of modules with DWARF. An artefact is
-    for engines with `has_source_lines`, or for those without.
+    for engines with `has_source_lines`, or for those without. With `compiles_in_parallel` the process is aborted where
+    the system has no thread left.
     """
-    return wasmtime.Engine(_configure(has_source_lines=has_source_lines))
+    return wasmtime.Engine(_configure(has_source_lines=has_source_lines, compiles_in_parallel=compiles_in_parallel))
 
 
 def create_engine(settings: EngineSettings) -> tuple[wasmtime.Engine, str | None]:
@@ -70,9 +71,10 @@ def _pool_refused(settings: EngineSettings) -> str | None:
     return None
 
 
-def _configure(*, has_source_lines: bool) -> wasmtime.Config:
+def _configure(*, has_source_lines: bool, compiles_in_parallel: bool = False) -> wasmtime.Config:
     _set_backtrace_details(has_source_lines)
     config = wasmtime.Config()
+    config.parallel_compilation = compiles_in_parallel
     config.epoch_interruption = True
     config.max_wasm_stack = MAX_WASM_STACK
     config.wasm_multi_memory = True

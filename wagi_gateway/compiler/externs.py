@@ -7,6 +7,8 @@ wasmtime's C API ends the process when a type is requested for which it has no n
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from ..errors import Problem
@@ -19,6 +21,9 @@ _REC, _SUB, _SUB_FINAL, _FUNC, _STRUCT, _ARRAY = 0x4E, 0x50, 0x4F, 0x60, 0x5F, 0
 _TABLE_WITH_EXPRESSION = 0x40
 _MAX_SUPERTYPES = 1
 _MAX_32_BITS = 0xFFFF_FFFF
+_MAX_PROBLEMS = 100
+_MAX_IMPORTS, _MAX_EXPORTS = 10_000, 100_000
+"""More of them take seconds and hundreds of megabytes to read."""
 
 _DESCRIBED = frozenset(("i32", "i64", "f32", "f64", "funcref", "externref"))
 """The value types of wasmtime's C API."""
@@ -105,17 +110,17 @@ class Externs(NamedTuple):
         return cls(tuple(spaces.imports), tuple(spaces.exports), is_shared)
 
     def undescribed(self) -> list[Problem]:
-        """The imports and exports with types that wasmtime's C API cannot describe."""
-        problems = []
+        """The imports and exports with types that wasmtime's C API cannot describe, a hundred at most."""
+        return list(islice(self._undescribed(), _MAX_PROBLEMS))
+
+    def _undescribed(self) -> Iterator[Problem]:
         for wanted in self.imports:
             if what := _undescribed(wanted.type):
                 advice = "no host function has it, so build the module without this import"
-                problems.append(_problem(f"import {wanted.module}.{wanted.name}", what, advice))
+                yield _problem(f"import {wanted.module}.{wanted.name}", what, advice)
         for export in self.exports:
             if what := _undescribed(export.type):
-                advice = "build the module without this export"
-                problems.append(_problem(f"export {export.name}", what, advice))
-        return problems
+                yield _problem(f"export {export.name}", what, "build the module without this export")
 
 
 def _problem(where: str, what: str, advice: str) -> Problem:
@@ -212,7 +217,7 @@ class IndexSpaces:
             raise Malformed(f"0x{first:02x} is no type")
 
     def _read_imports(self, reader: Reader) -> None:
-        for _ in range(reader.count()):
+        for _ in range(_count(reader, "imports", _MAX_IMPORTS)):
             module, name, kind = reader.name(), reader.name(), reader.byte()
             self.imports.append(Import(module, name, self._read_import(kind, reader)))
 
@@ -260,7 +265,7 @@ class IndexSpaces:
         self._tags += [_tag_type(reader) for _ in range(reader.count())]
 
     def _read_exports(self, reader: Reader) -> None:
-        for _ in range(reader.count()):
+        for _ in range(_count(reader, "exports", _MAX_EXPORTS)):
             name, kind, index = reader.name(), reader.byte(), reader.number()
             self.exports.append(Export(name, self._export_type(kind, index)))
 
@@ -284,6 +289,13 @@ class IndexSpaces:
             reader = Reader(self._module, self.types[index], len(self._module))
             self._signatures[index] = FunctionType(reader.value_types(), reader.value_types())
         return self._signatures[index]
+
+
+def _count(reader: Reader, what: str, most: int) -> int:
+    count = reader.count()
+    if count > most:
+        raise Malformed(f"{count} {what} are more than {most}")
+    return count
 
 
 def _tag_type(reader: Reader) -> TagType:

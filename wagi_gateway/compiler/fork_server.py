@@ -59,7 +59,8 @@ def compile_module(data: bytes, *, has_source_lines: bool = False) -> bytearray:
     Called in a child process with bounds on time and memory: the only place where wasmtime reads a module's code.
     """
     data = bound_names(make_interruptible(data).data)
-    return wasmtime.Module(create_plain_engine(has_source_lines=has_source_lines), data).serialize()
+    engine = create_plain_engine(has_source_lines=has_source_lines, compiles_in_parallel=True)
+    return wasmtime.Module(engine, data).serialize()
 
 
 def main() -> None:

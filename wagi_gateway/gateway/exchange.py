@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+from typing import TYPE_CHECKING
 
 from starlette.types import Receive
 
@@ -33,7 +34,6 @@ from ..http.request import (
 )
 from ..http.spool import Spool
 from ..http.static import StaticDirectory
-from ..outbound.session import OutboundSession
 from ..router import RouteMatch
 from ..sandbox.guest import Guest
 from ..sandbox.invocation import Invocation
@@ -43,6 +43,9 @@ from .delivery import Delivery
 from .generation import Generation
 from .guest_resources import GuestResources
 from .record import RequestRecord
+
+if TYPE_CHECKING:  # httpcore is imported with the first module that makes calls
+    from ..outbound.session import OutboundSession
 
 logger = logging.getLogger("wagi_gateway")
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ..http.spool import Spool
 from ..observe.access_log import log_call
 from ..observe.guest_log import GuestLog
 from ..observe.worker_metrics import WorkerMetrics
-from ..outbound.client import Call, OnBegin, OnCallEnd
-from ..outbound.session import OutboundSession
 from ..site.site import Endpoint
 from .admission import ModuleLimit
+
+if TYPE_CHECKING:  # httpcore is imported with the first module that makes calls
+    from ..outbound.client import Call, OnBegin, OnCallEnd
+    from ..outbound.session import OutboundSession
 
 
 class GuestResources:
@@ -42,6 +46,8 @@ class GuestResources:
         `metrics` counts the calls. `on_begin` is called before each call.
         """
         if endpoint.outbound:
+            from ..outbound.session import OutboundSession  # the site has imported it with the client
+
             origin, counts = self._origin, metrics and metrics.route(endpoint.config.route)
             also = self.on_call_end
 

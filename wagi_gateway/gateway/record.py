@@ -14,13 +14,13 @@ from ..http.reply import Reply
 from ..observe.access_log import has_access_log, log_access
 from ..observe.diagnosis import Diagnosis
 from ..observe.worker_metrics import NO_ROUTE, GuestEvent, RequestEvent
-from ..outbound.client import OnBegin
 from ..sandbox.guest import Guest
 from ..site.site import Endpoint
 from .generation import Generation
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # spans need OpenTelemetry, and httpcore is imported with the first module that makes calls
     from ..observe.spans import RequestSpan
+    from ..outbound.client import OnBegin
 
 logger = logging.getLogger("wagi_gateway")
 

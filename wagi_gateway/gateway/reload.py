@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import threading
 import time
@@ -158,8 +159,9 @@ def explain(error: StartupError) -> None:
     for problem in error.problems:
         logger.error("reload: %s", problem)
     logger.error("not reloaded: what was served before still is")
-    # Tracebacks would keep the frames, and what they loaded, until the garbage collector runs.
+    # Tracebacks keep the frames, and what they loaded; those of other exceptions are part of reference cycles.
     error.__context__ = error.with_traceback(None).__cause__ = None
+    gc.collect()
 
 
 def report(started: Config, site: Site, since: float) -> ReloadResult:

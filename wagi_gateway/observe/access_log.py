@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
 
 from ..cgi.request import RequestHead
-from ..outbound.client import Call
 from .log_record import ACCESS, CALLS
+
+if TYPE_CHECKING:  # httpcore is imported with the first module that makes calls
+    from ..outbound.client import Call
 
 MAX_TARGET = 1024
 """Bytes of a request target in the log; the rest is cut off."""

@@ -31,6 +31,8 @@ MAX_FIELD = 1024
 
 _FIELD = re.compile(r"""(?<![^\s"'(\[{<,])(\w+)=""")
 """What reads as a field of a text line: a name and `=` after a blank, a quotation mark, a bracket or a comma."""
+_FIELD_OF_GUEST = re.compile(r"(?<!\w)(\w+)=")
+"""In a line of a guest, after whatever is no part of a name: guests have no URLs to be kept readable."""
 
 
 def configure(settings: LogConfig, directory: Path | None = None) -> None:
@@ -176,10 +178,11 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Formats a record."""
         fields = "".join([f" {key}={_as_text(value)}" for key, value in fields_of(record).items()])
-        origin = "guest: " if record.name == GUEST else ""
+        is_guest = record.name == GUEST
+        origin = "guest: " if is_guest else ""
         message = escape(record.getMessage())
         # A line without fields, such as a warning at the start, has none that its message could forge.
-        message = _escape_fields(message) if fields else message
+        message = _escape_fields(message, _FIELD_OF_GUEST if is_guest else _FIELD) if fields else message
         line = f"{_time(record)} {record.levelname:<7} {origin}{message}{fields}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
@@ -218,8 +221,8 @@ def request_fields(request: RequestHead) -> dict[str, str]:
     return fields
 
 
-def _escape_fields(text: str) -> str:
-    return _FIELD.sub(r"\1\\x3d", text) if "=" in text else text
+def _escape_fields(text: str, field: re.Pattern[str] = _FIELD) -> str:
+    return field.sub(r"\1\\x3d", text) if "=" in text else text
 
 
 def _as_text(value: object) -> object:

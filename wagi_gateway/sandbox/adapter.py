@@ -118,26 +118,8 @@ def adapter_text(*, reports_opens: bool = False) -> str:
             '(export "memory" (memory 0))',
             f'(global $files (export "{FILES_GLOBAL.decode()}") (mut i32) (i32.const 0))',
             *map(_on_stream, ("fd_fdstat_get", "fd_filestat_get", "fd_prestat_dir_name", "fd_seek", "fd_tell")),
-            *map(_on_iovecs, ("fd_read", "fd_pread")),
-            _GATHERED.format(
-                name="fd_write",
-                parameters="(param $descriptor i32) (param $iovecs i32) (param $count i32) (param $written_at i32)",
-                call=_wasi("fd_write", "(local.get $descriptor) (local.get $at) (i32.const 1) (local.get $written_at)"),
-                bounds=_bound_iovecs(2),
-                stream=_if_stream("fd_write"),
-            ),
-            _GATHERED.format(
-                name="fd_pwrite",
-                parameters="(param $descriptor i32) (param $iovecs i32) (param $count i32) (param $offset i64)"
-                " (param $written_at i32)",
-                call=_wasi(
-                    "fd_pwrite",
-                    "(local.get $descriptor) (local.get $at) (i32.const 1)"
-                    " (i64.add (local.get $offset) (i64.extend_i32_u (local.get $total))) (local.get $written_at)",
-                ),
-                bounds=_bound_iovecs(2),
-                stream=_if_stream("fd_pwrite"),
-            ),
+            _IS_OUTSIDE,
+            *map(_on_iovecs, ("fd_read", "fd_pread", "fd_write", "fd_pwrite")),
             *(_on_path(name, lengths) for name, lengths in _ON_PATHS.items()),
             _FD_CLOSE.format(stream=_if_stream("fd_close"), call=_wasi("fd_close", "(local.get 0)")),
             _FD_RENUMBER.format(
@@ -162,6 +144,8 @@ def adapter_text(*, reports_opens: bool = False) -> str:
             _PATH_OPEN.format(
                 name="open_path" if reports_opens else "path_open",
                 bounds=_bound_path(3),
+                inval=errno.INVAL,
+                fault=errno.FAULT,
                 mfile=errno.MFILE,
                 acces=errno.ACCES,
                 directory=_DIRECTORY,
@@ -237,33 +221,92 @@ def _on_stream(name: str) -> str:
 
 
 def _on_iovecs(name: str) -> str:
-    return _function(name, _if_stream(name), _bound_iovecs(2), _wasi(name, _arguments(name)))
+    has_offset, chunk = "I" in _SIGNATURES[name], _PREAD_CHUNK if name == "fd_pread" else _CHUNK
+    return _ON_IOVECS.format(
+        name=name,
+        type=_type(_SIGNATURES[name]),
+        stream=_if_stream(name),
+        bounds=_bound_iovecs(2),
+        fault=errno.FAULT,
+        chunk=chunk,
+        scratch=chunk + 8,
+        unchanged=_wasi(name, _arguments(name)),
+        call=_wasi(
+            name,
+            "(local.get 0) (local.get $iovec) (i32.const 1) "
+            + ("(i64.add (local.get 3) (i64.extend_i32_u (local.get $total))) " if has_offset else "")
+            + _RESULT_AT[has_offset],
+        ),
+        result_at=_RESULT_AT[has_offset],
+        # A read ends with its first piece, as wasmtime's own: each further one would be another system call.
+        ends_with_piece="(br_if $done (local.get $size))" if "read" in name else "",
+    )
 
 
 def _on_path(name: str, lengths: tuple[int, ...]) -> str:
     return _function(name, *map(_bound_path, lengths), _wasi(name, _arguments(name)))
 
 
-# wasmtime's own writes the first piece alone: each piece is a call, until one is short or fails.
-_GATHERED = """
-(func ${name} {parameters} (result i32)
- (local $at i32) (local $end i32) (local $size i32) (local $total i32) (local $error i32)
+_CHUNK = 1 << 20
+"""Bytes that are read or written at a time: wasmtime copies them, beyond `limits.memory`, and checks no epoch."""
+_PREAD_CHUNK = 1 << 16
+"""Bytes that wasmtime's `fd_pread` reads at most."""
+_RESULT_AT = "(local.get 3)", "(local.get 4)"
+"""Where the result is stored, without an offset and with one."""
+
+_IS_OUTSIDE = """
+(func $is_outside (param $start i32) (param $size i32) (result i32)
+ (i64.gt_u
+  (i64.add (i64.extend_i32_u (local.get $start)) (i64.extend_i32_u (local.get $size)))
+  (i64.shl (i64.extend_i32_u (memory.size)) (i64.const 16))))"""
+
+# wasmtime's own writes the first piece alone: each piece is a call, until one is short or fails. A piece of more than a
+# chunk is several calls with an iovec of the adapter's own, for which eight bytes outside of the chunk are saved and
+# restored.
+_ON_IOVECS = """
+(func ${name} {type}
+ (local $at i32) (local $end i32) (local $start i32) (local $left i32) (local $size i32) (local $moved i32)
+ (local $iovec i32) (local $is_chunk i32) (local $saved i64) (local $total i32) (local $error i32)
  {stream} {bounds}
- (local.set $at (local.get $iovecs))
- (local.set $end (i32.add (local.get $iovecs) (i32.shl (local.get $count) (i32.const 3))))
+ (if (i32.eqz (local.get 2)) (then (return {unchanged})))
+ (if (call $is_outside (local.get 1) (i32.shl (local.get 2) (i32.const 3))) (then (return (i32.const {fault}))))
+ (local.set $at (local.get 1))
+ (local.set $end (i32.add (local.get 1) (i32.shl (local.get 2) (i32.const 3))))
  (block $done
   (loop $next
    (br_if $done (i32.eq (local.get $at) (local.get $end)))
-   (local.set $size (i32.load offset=4 (local.get $at)))
-   (local.set $error {call})
-   (br_if $done (local.get $error))
-   (local.set $total (i32.add (local.get $total) (i32.load (local.get $written_at))))
-   (br_if $done (i32.ne (local.get $size) (i32.load (local.get $written_at))))
+   (local.set $start (i32.load (local.get $at)))
+   (local.set $left (i32.load offset=4 (local.get $at)))
+   (local.set $iovec (local.get $at))
+   (local.set $is_chunk (i32.gt_u (local.get $left) (i32.const {chunk})))
+   (if (i32.or
+     (call $is_outside (local.get $start) (local.get $left))
+     (i32.lt_u (i32.add (local.get $total) (local.get $left)) (local.get $total)))
+    (then (local.set $error (i32.const {fault})) (br $done)))
+   (loop $more
+    (local.set $size (local.get $left))
+    (if (local.get $is_chunk) (then
+     (if (i32.gt_u (local.get $left) (i32.const {chunk})) (then (local.set $size (i32.const {chunk}))))
+     (local.set $iovec
+      (select (i32.const {scratch}) (i32.const 0) (i32.lt_u (local.get $start) (i32.const 8))))
+     (local.set $saved (i64.load (local.get $iovec)))
+     (i32.store (local.get $iovec) (local.get $start))
+     (i32.store offset=4 (local.get $iovec) (local.get $size))))
+    (local.set $error {call})
+    (if (i32.eqz (local.get $error)) (then (local.set $moved (i32.load {result_at}))))
+    (if (local.get $is_chunk) (then (i64.store (local.get $iovec) (local.get $saved))))
+    (br_if $done (local.get $error))
+    (local.set $total (i32.add (local.get $total) (local.get $moved)))
+    (br_if $done (i32.ne (local.get $size) (local.get $moved)))
+    (local.set $start (i32.add (local.get $start) (local.get $size)))
+    (local.set $left (i32.sub (local.get $left) (local.get $size)))
+    (br_if $more (local.get $left)))
+   {ends_with_piece}
    (local.set $at (i32.add (local.get $at) (i32.const 8)))
    (br $next)))
  (if (i32.and (i32.ne (local.get $error) (i32.const 0)) (i32.eqz (local.get $total)))
   (then (return (local.get $error))))
- (i32.store (local.get $written_at) (local.get $total))
+ (i32.store {result_at} (local.get $total))
  (i32.const 0))"""
 
 _FD_CLOSE = """
@@ -301,10 +344,13 @@ _STAT = """
  (i64.store (i32.const 48) (local.get $6)) (i64.store (i32.const 56) (local.get $7))
  (if (result i32) (local.get $error) (then (i32.const -1)) (else (local.get $type))))"""
 
-# The type is found before the file is opened, because opening a FIFO blocks.
+# The type is found before the file is opened, because opening a FIFO blocks. The place of the result is checked before,
+# too: wasmtime's own checks it when the file is open, which then stays open, and would not be counted.
 _PATH_OPEN = """
 (func ${name} (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32) (local $type i32) (local $error i32)
  {bounds}
+ (if (i32.and (local.get 8) (i32.const 3)) (then (return (i32.const {inval}))))
+ (if (call $is_outside (local.get 8) (i32.const 4)) (then (return (i32.const {fault}))))
  (if (i32.le_s (global.get $files) (i32.const 0)) (then (return (i32.const {mfile}))))
  (local.set $type (call $path_type (local.get 0) (local.get 1) (local.get 2) (local.get 3)))
  (if (i32.ge_s (local.get $type) (i32.const 0)) (then

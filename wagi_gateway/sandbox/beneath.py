@@ -16,10 +16,15 @@ _PASS = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 def open_directory_beneath(root: bytes, path: bytes) -> int:
-    """Opens the directory at `path`, relative to the directory at `root`, for reading. Raises OSError."""
+    """Opens the directory at `path`, relative to the directory at `root`, for reading. Raises OSError.
+
+    Takes two descriptors, however deep the path is.
+    """
     left = [*reversed(path.split(b"/"))]
+    inside: list[bytes] = []
+    """The names from `root` to `current`."""
     links = names = 0
-    above = [os.open(root, _PASS)]
+    current = os.open(root, _PASS)
     try:
         while left:
             names += 1
@@ -29,19 +34,27 @@ def open_directory_beneath(root: bytes, path: bytes) -> int:
             if name in (b"", b"."):
                 continue
             if name == b"..":
-                if len(above) == 1:
+                if not inside:
                     raise PermissionError(errno.EPERM, "the path leads out of the volume")
-                os.close(above.pop())
+                # From the root again: the `..` of a directory that is moved meanwhile may be outside.
+                left += reversed(inside[:-1])
+                inside.clear()
+                current = _exchange(current, os.open(root, _PASS))
                 continue
             try:
-                above.append(os.open(name, _PASS | os.O_NOFOLLOW, dir_fd=above[-1]))
+                current = _exchange(current, os.open(name, _PASS | os.O_NOFOLLOW, dir_fd=current))
+                inside.append(name)
             except NotADirectoryError:  # a symbolic link, or a file
-                target = os.readlink(name, dir_fd=above[-1])
+                target = os.readlink(name, dir_fd=current)
                 links += 1
                 if links > _MAX_LINKS or target.startswith(b"/"):
                     raise PermissionError(errno.EPERM, "the path leads out of the volume") from None
                 left += reversed(target.split(b"/"))
-        return os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=above[-1])
+        return os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=current)
     finally:
-        for descriptor in above:
-            os.close(descriptor)
+        os.close(current)
+
+
+def _exchange(old: int, new: int) -> int:
+    os.close(old)
+    return new

@@ -175,6 +175,7 @@ def _write_stderr(context: ExecutionContext, memory: Memory, start: int, size: i
     for offset in range(start, start + size, CHUNK):
         if streams.drop_stderr(start + size - offset):
             return
+        context.raise_if_ending()
         streams.write_stderr(memory.view[offset : min(offset + CHUNK, start + size)].tobytes())
         if streams.is_full:
             _wait_for_room(context)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from ..outbound.errors import (
     BodyFailed,
@@ -19,10 +20,12 @@ from ..outbound.errors import (
     OutboundError,
     RequestFailed,
 )
-from ..outbound.session import OutboundSession
 from .context import ExecutionContext
 from .host import HostFunction, HostImport
 from .memory import Memory, OutOfBounds
+
+if TYPE_CHECKING:  # httpcore is imported with the first module that makes calls
+    from ..outbound.session import OutboundSession
 
 MODULE = "wasi_experimental_http"
 

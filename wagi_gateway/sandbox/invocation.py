@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ..cgi.environ import Environ
 from ..compiler.compiler import WarmModule
 from ..config.settings import Limits
-from ..outbound.session import OutboundSession
 from .backtrace import Frame
+
+if TYPE_CHECKING:  # httpcore is imported with the first module that makes calls
+    from ..outbound.session import OutboundSession
 
 StopReason = Literal["time", "stdout", "disconnect", "shutdown", "descriptors"]
 End = Literal["exit", "trap", "stopped", "failed", "starved"]

@@ -17,6 +17,7 @@ from ..errors import AtCapacity
 from .backend import choose
 from .blocked_opens import allow_interrupts, interrupt_opens
 from .context import ExecutionContext
+from .file_thread import FileThread
 from .guest import GRACE, Guest
 from .inline import InlinePolicy, Watchdog
 from .invocation import Invocation, Outcome
@@ -84,6 +85,7 @@ class Sandbox:
         self._max_descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._files_left = self._max_descriptors // 2
         """Descriptors that are left for the files of guests; the other half is for everything else."""
+        self._file_thread = FileThread()
         self._ticker = threading.Thread(target=self._tick, name="epoch", daemon=True)
 
     async def __aenter__(self) -> Sandbox:
@@ -218,7 +220,10 @@ class Sandbox:
         """Runs a guest to its end on a thread of the pool. Never raises."""
         started = time.thread_time()
         try:
-            outcome = self._backend.run(self._engine, guest.context)
+            if guest.invocation.volumes and not self._file_thread.keep():
+                outcome = Outcome("starved", message="the system has no thread left for files")
+            else:
+                outcome = self._backend.run(self._engine, guest.context)
         except BaseException as error:  # noqa: BLE001 - whatever it is, the request must end and free its concurrency
             outcome = _failed(error)
         with contextlib.suppress(RuntimeError):  # the event loop is closed
@@ -265,6 +270,7 @@ class Sandbox:
             if self._descriptors_are_short():
                 self._stop_guests_that_call_out()
             self._end_late_guests()
+            self._file_thread.keep_if_used()
             self._engine.increment_epoch()
             self._backend.tick()
 

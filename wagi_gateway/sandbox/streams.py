@@ -140,6 +140,10 @@ class StandardStreams:
 
     def _affordable(self, data: bytes) -> bytes:
         """Returns the beginning of `data` that `limits.stderr` has room for, and takes it off that room."""
+        whole = len(data) + data.count(b"\n") * _LINE_COST
+        if whole <= self._stderr_room:
+            self._stderr_room -= whole
+            return data
         end = 0
         while end < len(data) and self._stderr_room:
             newline = data.find(b"\n", end)

@@ -6,12 +6,13 @@ import functools
 import ssl
 from collections.abc import Iterator
 from difflib import get_close_matches
+from itertools import islice
+from typing import TYPE_CHECKING
 
 from ..compiler.compiler import WarmModule
 from ..config.file import ConfigFile
 from ..config.settings import ModuleConfig
 from ..errors import StartupError, redact_value
-from ..outbound.client import OutboundClient
 from ..outbound.policy import Policy
 from ..outbound.proxy import Proxy
 from ..router import RoutePattern
@@ -22,9 +23,17 @@ from ..sources.oci.errors import RegistryError
 from ..tls import create_context
 from .doubtful_settings import warn_of_doubtful_settings
 from .findings import Findings
-from .modules import ModuleLoader, print_routes
+from .modules import MAX_PROBLEMS, ModuleLoader
 from .route_owners import RouteOwners, read_pattern
 from .site import Endpoint
+
+if TYPE_CHECKING:  # httpcore is imported with the first module that makes calls
+    from ..outbound.client import OutboundClient
+
+
+_MAX_OFFERED, _MAX_NAME = 1000, 200
+"""Functions of a module that are compared with an entrypoint that the module lacks, and characters of their names. A
+module may have a million functions, and the time of a comparison grows with the square of a name."""
 
 
 class EndpointLoader:
@@ -126,15 +135,22 @@ class EndpointLoader:
     ) -> Iterator[tuple[RoutePattern, str]]:
         if "_routes" not in module.functions:
             return
-        printed = print_routes(self._loader.engine, module, config.limits, config.route)
+        printed = self._loader.print_routes(module, config.limits, config.route)
         for problem in printed.problems:
             findings.refuse(f"_routes: {problem}")
+        most = len(findings.problems) + MAX_PROBLEMS
         for path, entrypoint in printed.routes:
+            if len(findings.problems) >= most:
+                return
             pattern = read_pattern(path, findings.at(f"{findings.where}: _routes"), parent)
             if pattern and _has_entrypoint(module, f"_routes {path}", entrypoint, findings):
                 yield pattern, entrypoint
 
     def _outbound(self, config: ModuleConfig) -> OutboundClient:
+        # The session is for the requests, the first of which would wait for its import.
+        from ..outbound import session  # noqa: F401
+        from ..outbound.client import OutboundClient
+
         hosts = config.allowed_hosts or ()
         proxy = self._config.outbound.proxy
         return OutboundClient(
@@ -164,8 +180,9 @@ def _has_entrypoint(
     if entrypoint in module.exports:
         what = "is exported, but takes or returns values; an entrypoint does neither"
     else:
-        close = get_close_matches(entrypoint, module.functions, n=1)
-        offers = ", ".join(sorted(module.functions)) or "no function without parameters and results"
+        offered = sorted(islice((name for name in module.exports if name in module.functions), _MAX_OFFERED))
+        close = get_close_matches(entrypoint[:_MAX_NAME], (name for name in offered if len(name) <= _MAX_NAME), n=1)
+        offers = ", ".join(offered) or "no function without parameters and results"
         hint = f"did you mean {close[0]}?" if close else f"{module.name} exports {offers}"
         what = f"there is no such export; {hint}"
     problem = f'{key} = "{entrypoint}": {what}'

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import wasmtime
 
 from ..compiler.cache import ArtefactCache, CacheRefused
+from ..compiler.compilation import POLL_INTERVAL, Wait
 from ..compiler.compiler import Compiler, OnCompile, WarmModule
 from ..compiler.engine import EngineSettings, create_engine
 from ..config.settings import Config, Limits
@@ -19,6 +20,7 @@ from ..observe.guest_log import GuestLog
 from ..sandbox import preview1
 from ..sandbox.backend import choose
 from ..sandbox.experimental_http import EXPERIMENTAL_HTTP
+from ..sandbox.guest import Guest
 from ..sandbox.invocation import Invocation
 from ..sandbox.sandbox import Sandbox
 from .findings import Findings
@@ -62,6 +64,8 @@ class ModuleLoader:
             cancelled=cancelled,
             has_source_lines=has_source_lines,
         )
+        self._cancelled = cancelled or threading.Event()
+        self._is_silent = on_compile is not None
         self._checked: set[tuple[str, Limits]] = set()
         """Digests of modules, and the limits under which they instantiate."""
         self._previously_checked = previous._checked if previous else set()
@@ -72,13 +76,31 @@ class ModuleLoader:
         return self.compiler.engine
 
     def check_instantiates(self, module: WarmModule, limits: Limits) -> str | None:
-        """Instantiates a module once under its limits. Returns why it fails, if it does."""
+        """Instantiates a module once under its limits. Returns why it fails, if it does. Raises LoadCancelled."""
         key = (module.digest, limits)
         if key not in self._checked:
-            if key not in self._previously_checked and (failure := instantiate(self.engine, module, limits)):
-                return failure
+            if key not in self._previously_checked:
+                invocation = Invocation(module, None, limits=limits, argv=[], environ={})
+                if failure := _run(self.engine, invocation, self._wait(f"instantiating {module.name}")).failure:
+                    return failure
             self._checked.add(key)
         return None
+
+    def print_routes(self, module: WarmModule, limits: Limits, route: str) -> PrintedRoutes:
+        """Calls `_routes` of a module, which prints a path and an entrypoint on each line (docs/spec/wagi.md).
+
+        Raises LoadCancelled.
+        """
+        log = GuestLog(route, "startup")
+        invocation = Invocation(module, b"_routes", limits=limits, argv=[], environ={}, on_stderr=log.feed)
+        output, failure = _run(self.engine, invocation, self._wait(f"running _routes of {module.name}"))
+        log.close()
+        if failure is not None:
+            return PrintedRoutes([], [failure])
+        return PrintedRoutes.read(output)
+
+    def _wait(self, what: str) -> Wait:
+        return Wait(what, self._cancelled, is_silent=self._is_silent)
 
     def drop_previous(self) -> None:
         """Drops modules of the previous loader that this one does not use. Called once every module is loaded."""
@@ -119,6 +141,8 @@ def _engine_settings(config: Config, *, has_source_lines: bool) -> EngineSetting
 
 _MAX_OUTPUT = 1024 * 1024
 """Most output of `_routes`, in bytes."""
+MAX_PROBLEMS = 100
+"""Problems of `_routes` that are reported."""
 
 
 class PrintedRoutes(NamedTuple):
@@ -127,51 +151,48 @@ class PrintedRoutes(NamedTuple):
     routes: list[tuple[str, str]]
     problems: list[str]
 
+    @classmethod
+    def read(cls, output: bytes) -> PrintedRoutes:
+        """Reads the lines up to the hundredth problem."""
+        if not output.strip():
+            return cls([], ["it printed nothing; a line is a path and an entrypoint"])
+        printed = cls([], [])
+        for line in output.decode("utf-8", "backslashreplace").split("\n"):
+            columns = line.split()
+            if len(columns) == 2:
+                printed.routes.append((columns[0], columns[1]))
+            elif line:
+                printed.problems.append(f'it printed "{line}"; a line is a path and an entrypoint')
+            if len(printed.problems) >= MAX_PROBLEMS:
+                break
+        return printed
+
 
 class _Output(NamedTuple):
     stdout: bytes
     failure: str | None
 
 
-def instantiate(engine: wasmtime.Engine, module: WarmModule, limits: Limits) -> str | None:
-    """Instantiates a module under its limits. Returns why it fails, if it does."""
-    return _run(engine, Invocation(module, None, limits=limits, argv=[], environ={})).failure
+def _run(engine: wasmtime.Engine, invocation: Invocation, wait: Wait) -> _Output:
+    """Runs a guest outside of any request. Raises LoadCancelled, and has stopped the guest then."""
 
-
-def print_routes(engine: wasmtime.Engine, module: WarmModule, limits: Limits, route: str) -> PrintedRoutes:
-    """Calls `_routes` of a module, which prints a path and an entrypoint on each line (docs/spec/wagi.md)."""
-    log = GuestLog(route, "startup")
-    invocation = Invocation(module, b"_routes", limits=limits, argv=[], environ={}, on_stderr=log.feed)
-    output, failure = _run(engine, invocation)
-    log.close()
-    if failure is not None:
-        return PrintedRoutes([], [failure])
-    if not output.strip():
-        return PrintedRoutes([], ["it printed nothing; a line is a path and an entrypoint"])
-    printed = PrintedRoutes([], [])
-    for line in output.decode("utf-8", "backslashreplace").split("\n"):
-        columns = line.split()
-        if len(columns) == 2:
-            printed.routes.append((columns[0], columns[1]))
-        elif line:
-            printed.problems.append(f'it printed "{line}"; a line is a path and an entrypoint')
-    return printed
-
-
-def _run(engine: wasmtime.Engine, invocation: Invocation) -> _Output:
-    """Runs a guest outside of any request."""
+    async def read(guest: Guest) -> bytes:
+        output = b""
+        while data := await guest.read():
+            output += data
+            if len(output) > _MAX_OUTPUT:
+                guest.stop("stdout")
+        return output
 
     async def run() -> _Output:
         async with Sandbox(engine) as sandbox:
             guest = sandbox.start(invocation)
-            output = b""
-            while data := await guest.read():
-                output += data
-                if len(output) > _MAX_OUTPUT:
-                    guest.stop("stdout")
+            reading = asyncio.create_task(read(guest))
+            while not (await asyncio.wait([reading], timeout=POLL_INTERVAL))[0]:
+                wait.check()
             failure = guest.failure()
             guest.release()
-            return _Output(output, failure and failure + guest.circumstances())
+            return _Output(reading.result(), failure and failure + guest.circumstances())
 
     # In a thread, because the caller's may run an event loop: that of a server that reloads.
     with ThreadPoolExecutor(1) as thread:

@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import wasmtime
 
@@ -22,13 +23,15 @@ from ..http.static import StaticDirectory
 from ..memory import give_back
 from ..observe.module_log import module_log
 from ..observe.process_registry import ServedModule, ServedSite
-from ..outbound.client import OutboundClient
 from ..outbound.policy import AllowedHost
 from ..router import RoutePattern, Router
 from ..sandbox.invocation import GuestVolume
 from ..tls import certificates
 from .modules import ModuleLoader
 from .volumes import Volumes
+
+if TYPE_CHECKING:  # httpcore is imported with the first module that makes calls
+    from ..outbound.client import OutboundClient
 
 logger = logging.getLogger("wagi_gateway")
 
@@ -166,15 +169,15 @@ class Site:
 def release(sites: list[Site]) -> None:
     """Closes the one site in the list, frees it with its engine and modules, and returns the memory to the system.
 
-    The list is emptied, and the caller keeps no other reference to the site. An exception of an earlier reload may: its
-    traceback holds frames that refer to the site, often in a reference cycle, which only the garbage collector frees.
+    The list is emptied, and the caller keeps no other reference to the site. An exception of an earlier load may: its
+    traceback holds frames that refer to the site, or to the store of modules and its descriptors, often in a reference
+    cycle, which only the garbage collector frees.
     """
     site = sites.pop()
     site.close()
     remaining = weakref.ref(site)
     del site
+    gc.collect()
     if remaining() is not None:
-        gc.collect()
-        if remaining() is not None:
-            logger.debug("a replaced site is still referred to; its engine and modules stay in memory")
+        logger.debug("a replaced site is still referred to; its engine and modules stay in memory")
     give_back()

@@ -162,8 +162,11 @@ def _standard_error() -> Iterator[TrustedFile]:
 
 
 def _own_code() -> Iterator[Path]:
-    """The package, and the virtual environment, or else the directories of all packages."""
+    """The package, the interpreter with its library, and the virtual environment or else the directories of all
+    packages."""
     yield _PACKAGE
+    yield Path("/proc/self/exe").resolve()
+    yield Path(sysconfig.get_path("stdlib"))
     packages = (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
     yield from map(Path, dict.fromkeys(packages if sys.prefix == sys.base_prefix else (sys.prefix,)))
 

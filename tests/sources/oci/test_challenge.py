@@ -39,7 +39,7 @@ def test_a_challenge_costs_time_in_proportion(piece: str) -> None:
         return time.thread_time() - start
 
     # Ten times the size may cost thirty times the time; a quadratic cost is a hundred times.
-    assert min(cost(400_000) for _ in range(2)) < 30 * max(cost(40_000) for _ in range(3)) + 0.01
+    assert min(cost(200_000) for _ in range(2)) < 30 * max(cost(20_000) for _ in range(3)) + 0.005
 
 
 FALLBACK = "repository:team/hello:pull"

@@ -126,7 +126,7 @@ def settle(city: City, before: Usage) -> None:
         wait_until(lambda: usage(city).is_within(limit), _THREADS_END, lambda: f"{usage(city)}, not {limit}")
 
     def is_back() -> bool:
-        city.renewed()  # as before the first fault; some reloads also free a site that only the garbage collector frees
+        city.renewed()  # as before the first fault
         return _at_rest(city).is_within(limit)
 
     wait_until(is_back, TIMEOUT, lambda: f"{usage(city)}, not {limit}\n{descriptors(city)}")

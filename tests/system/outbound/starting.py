@@ -7,8 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import ROOT
 from tests.support.config import module
+from wagi_gateway.config.file import read_config
+from wagi_gateway.errors import StartupError
+from wagi_gateway.site.load import load
 
 SERVES_NOTHING = module("/", ROOT / "samples/c/http-example.wasm", allowed_hosts=["a.test"])
 
@@ -22,3 +27,12 @@ def refused(directory: Path, config: str, *, command: str = "serve") -> str:
     assert finished.returncode != 0
     assert "Traceback" not in finished.stdout + finished.stderr
     return " ".join((finished.stdout + finished.stderr).split())
+
+
+def problems(directory: Path, config: str) -> str:
+    """The problems with which every command refuses a configuration, on one line."""
+    path = directory / "modules.toml"
+    path.write_text(config)
+    with pytest.raises(StartupError) as error:
+        load(read_config(path, {"cache": {"directory": str(directory / "cache")}}))
+    return " ".join(str(error.value).split())

@@ -19,7 +19,7 @@ from tests.support.config import config, module
 from tests.support.farm import Target, certified
 from tests.support.forward_proxy import AUTHORIZATION, Forward
 from tests.system.outbound.conftest import Lab
-from tests.system.outbound.starting import SERVES_NOTHING, refused
+from tests.system.outbound.starting import SERVES_NOTHING, problems, refused
 from wagi_gateway.config.settings import Limits
 from wagi_gateway.outbound.client import OutboundClient
 from wagi_gateway.outbound.errors import RequestFailed
@@ -187,7 +187,23 @@ def test_a_handshake_that_fails_leaves_nothing_behind() -> None:
 # Start-up
 
 
+def refuse_proxy(proxy: str) -> str:
+    """A configuration with a proxy that is refused."""
+    return f'[outbound]\nproxy = "{proxy}"\n{SERVES_NOTHING}'
+
+
+def check_refusal(output: str) -> None:
+    assert 'write for example "http://proxy.example.com:3128"' in output
+    assert "modules.toml" in output
+    assert "outbound.proxy" in output
+    assert "secret" not in output
+
+
 @pytest.mark.parametrize("command", ["serve", "check"])
+def test_a_bad_proxy_is_an_error_of_every_command(tmp_path: Path, command: str) -> None:
+    check_refusal(refused(tmp_path, refuse_proxy("operator:secret@proxy.test:3128"), command=command))
+
+
 @pytest.mark.parametrize(
     "proxy",
     [
@@ -201,9 +217,5 @@ def test_a_handshake_that_fails_leaves_nothing_behind() -> None:
         "secret",
     ],
 )
-def test_a_bad_proxy_is_an_error_at_start_up(tmp_path: Path, proxy: str, command: str) -> None:
-    output = refused(tmp_path, f'[outbound]\nproxy = "{proxy}"\n{SERVES_NOTHING}', command=command)
-    assert 'write for example "http://proxy.example.com:3128"' in output
-    assert "modules.toml" in output
-    assert "outbound.proxy" in output
-    assert "secret" not in output
+def test_a_bad_proxy_is_an_error_at_start_up(tmp_path: Path, proxy: str) -> None:
+    check_refusal(problems(tmp_path, refuse_proxy(proxy)))

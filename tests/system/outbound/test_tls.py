@@ -16,7 +16,7 @@ from tests.support.clients import script
 from tests.support.config import config, module
 from tests.support.farm import Target, certified
 from tests.system.outbound.conftest import Lab
-from tests.system.outbound.starting import SERVES_NOTHING, refused
+from tests.system.outbound.starting import SERVES_NOTHING, problems, refused
 from wagi_gateway.tls import create_context
 
 
@@ -117,7 +117,19 @@ def test_a_redirect_from_tls_is_verified_too(site: Site) -> None:
 # Start-up
 
 
+def check_refusal(output: str, said: str) -> None:
+    assert said in output
+    assert "modules.toml" in output
+    assert "ca_file" in output
+    assert "outbound" in output
+
+
 @pytest.mark.parametrize("command", ["serve", "check"])
+def test_a_bad_ca_file_is_an_error_of_every_command(tmp_path: Path, command: str) -> None:
+    config = f'[outbound]\nca_file = "absent.pem"\n{SERVES_NOTHING}'
+    check_refusal(refused(tmp_path, config, command=command), "No such file or directory")
+
+
 @pytest.mark.parametrize(
     ("ca_file", "said"),
     [
@@ -129,10 +141,6 @@ def test_a_redirect_from_tls_is_verified_too(site: Site) -> None:
         pytest.param("a\\u0000b", "null byte", id="nul"),
     ],
 )
-def test_a_bad_ca_file_is_an_error_at_start_up(tmp_path: Path, ca_file: str, said: str, command: str) -> None:
+def test_a_bad_ca_file_is_an_error_at_start_up(tmp_path: Path, ca_file: str, said: str) -> None:
     (tmp_path / "empty.pem").touch()
-    output = refused(tmp_path, f'[outbound]\nca_file = "{ca_file}"\n{SERVES_NOTHING}', command=command)
-    assert said in output
-    assert "modules.toml" in output
-    assert "ca_file" in output
-    assert "outbound" in output
+    check_refusal(problems(tmp_path, f'[outbound]\nca_file = "{ca_file}"\n{SERVES_NOTHING}'), said)
