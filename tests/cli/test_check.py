@@ -80,6 +80,17 @@ def test_annotations_are_escaped(folder: Path) -> None:
     assert "ro%25%0Aut" in output
 
 
+def test_annotations_have_no_control_characters(folder: Path) -> None:
+    (folder / "modules.toml").write_text(MISTAKES.replace("rout =", '"ro\\r\\u001b[31m\\u0085ut" ='))
+    assert "ro\\r\\x1b[31m\\x85ut" in printed("--format", "github")
+
+
+@pytest.mark.parametrize("output", ["text", "json", "github"])
+def test_a_file_that_is_too_deep_is_refused(folder: Path, output: str) -> None:
+    (folder / "modules.toml").write_text("a = " + "[" * 100_000)
+    assert "nested more than 64 levels" in printed("--format", output, columns="300")
+
+
 def test_a_file_that_is_not_toml_has_the_line(folder: Path) -> None:
     (folder / "modules.toml").write_text("a = 1\n[[module")
     (finding,) = json.loads(printed("--format", "json"))["findings"]

@@ -21,6 +21,7 @@ FORM = (b"content-type", b"application/x-www-form-urlencoded")
     [
         ({}, {"method": "GET", "path": "/", "raw_path": b"/", "query_string": b"", "headers": [HOST]}),
         ({"path": "a"}, {"path": "/a", "raw_path": b"/a"}),
+        ({"path": "/\udcff", "query": "\udcff"}, {"raw_path": b"/%FF", "query_string": b"%FF"}),
         ({"path": "/é b"}, {"path": "/é b", "raw_path": b"/%C3%A9%20b"}),
         ({"path": "/a%20b%3F"}, {"raw_path": b"/a%20b%3F", "query_string": b""}),
         ({"path": "/a?b=c?d"}, {"path": "/a", "raw_path": b"/a", "query_string": b"b=c?d"}),

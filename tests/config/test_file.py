@@ -14,7 +14,16 @@ from wagi_gateway.errors import StartupError
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [(b"[[module", "is not valid TOML"), (b"\xff", "is not UTF-8 text"), (None, "cannot be read")],
+    [
+        (b"[[module", "is not valid TOML"),
+        (b"\xff", "is not UTF-8 text"),
+        (None, "cannot be read"),
+        (b"a = " + b"[" * 100_000, "nested more than 64 levels"),
+        (b"a = " + b"[" * 65 + b"]" * 65, "nested more than 64 levels"),
+        (b"a" + b".a" * 20_000 + b" = 1", "nested more than 64 levels"),
+        (b"a = " + b"9" * 5000, "too many digits"),
+    ],
+    ids="open table|no text|no file|arrays|a few arrays|keys|digits".split("|"),
 )
 def test_nothing_to_read(tmp_path: Path, content: bytes | None, reason: str) -> None:
     path = tmp_path / "modules.toml"

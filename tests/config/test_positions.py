@@ -109,6 +109,24 @@ def test_the_work_is_bounded() -> None:
     assert (positions.line("a"), positions.line("b"), positions.line("c")) == (1, None, None)
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["a = " + "9" * 5000, "a = " + "[" * 50_000, "a = " + "[" * 200 + "]" * 200, "a" + ".a" * 20_000 + " = 1"],
+    ids="digits|open arrays|arrays|keys".split("|"),
+)
+def test_a_line_beyond_the_bounds_ends_the_reading(line: str) -> None:
+    positions = KeyPositions(Path("m.toml"), f"b = 1\n{line}\n")
+    assert (positions.line("b"), positions.line("a")) == (1, None)
+
+
+@pytest.mark.timeout(60)
+def test_many_keys_with_a_problem_each() -> None:
+    count = 20_000
+    positions = KeyPositions(Path("m.toml"), "".join(f"k{number} = 1\n" for number in range(count)))
+    lines = [positions.line_of(Problem("m.toml", f"k{number}: unknown key")) for number in range(count)]
+    assert lines == list(range(1, count + 1))
+
+
 _KEY = st.text("ab-_", min_size=1, max_size=3)
 _VALUE = st.sampled_from(('"x"', "1", "[\n 1,\n]", '"""\n[x]\n"""', "{ a = 1, b = { c = [] } }", "'''\n# a\n'''"))
 

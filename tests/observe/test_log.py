@@ -159,3 +159,8 @@ def test_each_level_keeps_what_guests_say(capsys: pytest.CaptureFixture[str], le
     written = capsys.readouterr().err
     assert "config missing" in written
     assert ("about the server" in written) == (level in ("debug", "info"))
+
+
+def test_a_line_about_the_start_has_no_control_character(capsys: pytest.CaptureFixture[str]) -> None:
+    log.announce("http://127.0.0.1:3000/a -> a\x1b[31m.wasm")
+    assert capsys.readouterr().out == "http://127.0.0.1:3000/a -> a\\x1b[31m.wasm\n"

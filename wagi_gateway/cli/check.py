@@ -121,7 +121,10 @@ def _print_github(findings: Sequence[CheckResult]) -> None:
 
 
 def _escape(text: str, more: str = "") -> str:
-    """A text in the notation of workflow commands."""
-    for character in f"%\r\n{more}":
+    """A text in the notation of workflow commands, without control characters of a terminal."""
+    from ..observe import log
+
+    text = "\n".join(map(log.escape, text.split("\n")))
+    for character in f"%\n{more}":
         text = text.replace(character, f"%{ord(character):02X}")
     return text

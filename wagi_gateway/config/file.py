@@ -30,6 +30,9 @@ OPTIONS = {
 }
 """The options of the command line for settings that a load compares with the system, by the key of each setting."""
 
+_MAX_DEPTH = 64
+_TOO_DEEP = f"is not valid TOML: tables and arrays are nested more than {_MAX_DEPTH} levels"
+
 
 @dataclass(frozen=True, slots=True)
 class ConfigFile:
@@ -87,13 +90,31 @@ def read_config(path: str | Path, overrides: Overrides | None = None, settings: 
 def read_toml(path: Path) -> dict[str, Any]:
     """The tables of a TOML file. Raises StartupError."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise StartupError(Problem(str(path), f"cannot be read: {error.strerror}")) from None
     except UnicodeDecodeError:
         raise StartupError(Problem(str(path), "is not UTF-8 text; a modules.toml is wanted here")) from None
     except tomllib.TOMLDecodeError as error:
         raise StartupError(Problem(str(path), f"is not valid TOML: {error}")) from None
+    except RecursionError:
+        raise StartupError(Problem(str(path), _TOO_DEEP)) from None
+    except ValueError:  # of int(), from 4,300 digits on
+        raise StartupError(Problem(str(path), "is not valid TOML: a number has too many digits")) from None
+    if is_too_deep(tables):
+        raise StartupError(Problem(str(path), _TOO_DEEP))
+    return tables
+
+
+def is_too_deep(tables: dict[str, Any]) -> bool:
+    """Whether tables and arrays are nested more than 64 levels: functions that call themselves for each would fail."""
+    level: list[Any] = [tables]
+    for _ in range(_MAX_DEPTH):
+        inner = (value for one in level for value in (one.values() if isinstance(one, dict) else one))
+        level = [value for value in inner if isinstance(value, dict | list)]
+        if not level:
+            return False
+    return True
 
 
 def config_from_tables(path: Path, tables: dict[str, Any], overrides: Overrides | None = None) -> ConfigFile:

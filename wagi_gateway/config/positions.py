@@ -10,10 +10,12 @@ import re
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from ..errors import Problem
+from .file import is_too_deep
 
 KeyPath = tuple[str | int, ...]
 """Keys, and the index of a table in an array of tables: `("module", 0, "route")`."""
@@ -26,6 +28,10 @@ _CLOSERS = ("]", "}", '"""', "'''")
 _TABLE = re.compile(r": \[\[(module|static)\]\] (\d+)\b")
 _AT_LINE = re.compile(r"\(at (?:line (\d+), column \d+|end of document)\)")
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
+_END_OF_NAME = re.compile(r"[ :.=]|\Z")
+"""What stands behind the name of a key in a message."""
+_MAX_NAME = 1000
+"""Characters of a name that is looked for."""
 
 
 class KeyPositions:
@@ -66,13 +72,21 @@ class KeyPositions:
 
     def _named(self, base: KeyPath, what: str) -> int | None:
         """The line of the longest key below `base` with which a text begins."""
-        best, line = 0, None
-        for key, number in self._lines.items():
-            if key[: len(base)] == base and len(key) > len(base):
+        lines = self._spelled.get(base, {})
+        ends = [match.start() for match in _END_OF_NAME.finditer(what, 0, _MAX_NAME)]
+        return next((lines[name] for end in reversed(ends) if (name := what[:end]) in lines), None)
+
+    @cached_property
+    def _spelled(self) -> dict[KeyPath, dict[str, int]]:
+        """The lines of keys by their spellings, below the whole file and below each table of _TABLE."""
+        found: dict[KeyPath, dict[str, int]] = {}
+        for key, line in self._lines.items():
+            is_in_table = len(key) > 2 and key[0] in ("module", "static")
+            for base in (key[:0], key[:2]) if is_in_table else (key[:0],):
+                lines = found.setdefault(base, {})
                 for name in _spellings(key[len(base) :]):
-                    if len(name) > best and re.match(rf"{re.escape(name)}(?:[ :.=]|$)", what):
-                        best, line = len(name), number
-        return line
+                    lines.setdefault(name, line)
+        return found
 
     def _add(self, line: int, expression: str, tables: dict[str, Any]) -> None:
         if expression.startswith("["):
@@ -111,8 +125,10 @@ def _expressions(text: str) -> Iterator[tuple[int, str, dict[str, Any]]]:
             return
         try:
             tables = tomllib.loads(expression)
-        except tomllib.TOMLDecodeError:
+        except (ValueError, RecursionError):  # TOMLDecodeError, or that of a long number
             continue
+        if is_too_deep(tables):
+            return
         yield begin, expression, tables
         expression = ""
 

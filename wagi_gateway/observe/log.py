@@ -117,7 +117,7 @@ def announce(text: str, *, message: str | None = None, **fields: object) -> None
         server_logger.info("%s", message or text, extra={"fields": fields})
         return
     try:
-        print(text, flush=True)
+        print(escape(text), flush=True)
     except OSError:  # standard output is full; its buffer would make the exit code 120
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
 
