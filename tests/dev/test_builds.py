@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import wait_until
+from tests.support.processes import is_alive
 from wagi_gateway.config.file import ConfigFile, config_from_tables
 from wagi_gateway.dev import builds as builds_module
 from wagi_gateway.dev.builds import BuildResult, Builds
@@ -73,3 +77,22 @@ def test_problems_of_a_load_count_as_broken() -> None:
     builds = Builds(lambda *_: None)
     builds.problems = (Problem("", "x"),)
     assert builds.is_broken
+
+
+def test_a_signal_ends_the_first_build_with_its_processes(tmp_path: Path) -> None:
+    def on_output(_route: str, data: bytes) -> None:
+        started.append(int(data))
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    started: list[int] = []
+    builds = Builds(on_output)
+    config = file(tmp_path, a="sleep 600 & echo $!; wait", b="true")
+    assert asyncio.run(asyncio.wait_for(builds.run_first(config), 30)) == signal.SIGTERM
+    assert "/b" not in builds.results
+    wait_until(lambda: not is_alive(started[0]))
+
+
+def test_the_first_build_ends_by_itself(tmp_path: Path) -> None:
+    builds = Builds(lambda *_: None)
+    assert asyncio.run(builds.run_first(file(tmp_path, a="exit 3"))) == 0
+    assert [one.code for one in builds.failed] == [3]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 from starlette.types import Message, Receive, Scope, Send
@@ -68,6 +69,36 @@ def test_an_answer(path: str, change: dict[str, str], status: int) -> None:
     assert b"default-src 'self'; img-src 'self' data:;" in headers[b"content-security-policy"]
     assert headers[b"x-frame-options"] == b"DENY"
     assert b"access-control-allow-origin" not in headers
+
+
+def redeem(guard: InspectorGuard, code: str, **headers: str) -> tuple[int, bytes]:
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    fields = {"host": "127.0.0.1:3001", "x-inspector-code": code, **headers}
+    encoded = [(name.encode(), value.encode()) for name, value in fields.items()]
+    scope = {"type": "http", "method": "GET", "path": "/api/token", "headers": encoded}
+    asyncio.run(guard(scope, lambda: asyncio.sleep(0, {}), send))
+    return sent[0]["status"], sent[1]["body"]
+
+
+def test_a_code_gives_the_token_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    guard = InspectorGuard(inner, hosts=["127.0.0.1:3001"], token="secret")
+    assert redeem(guard, "")[0] == 403
+    code = guard.code()
+    assert redeem(guard, code, origin="http://evil.example")[0] == 403
+    assert redeem(guard, code, host="evil.example")[0] == 403
+    assert redeem(guard, code) == (200, b"secret")
+    assert redeem(guard, code)[0] == 403
+    code = guard.code()
+    assert redeem(guard, f"{code}x")[0] == 403
+    assert redeem(guard, code)[0] == 403  # one attempt for each code
+    code = guard.code()
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 61)
+    assert redeem(guard, code)[0] == 403
 
 
 def test_a_socket_that_is_no_request_gets_nothing() -> None:

@@ -14,8 +14,9 @@ import pytest
 from tests.support import guests
 from tests.support.config import guest
 from tests.support.development import Recorded, recorded
+from tests.support.recordings import recording
 from wagi_gateway.dev.export import ServedConfiguration
-from wagi_gateway.dev.inspector import Inspector
+from wagi_gateway.dev.inspector import Inspector, _edited
 from wagi_gateway.dev.modules import Modules
 
 HOST = "127.0.0.1:3001"
@@ -60,6 +61,8 @@ def use(directory: Path, test: Callable[[Api, Recorded], Awaitable[None]]) -> No
         ("/api/invocations", 200, '"/hello"'),
         ("/api/invocations/1", 200, "QUERY_STRING"),
         ("/api/invocations/9", 404, "not kept"),
+        ("/api/invocations/" + "9" * 5000, 404, "not kept"),
+        ("/api/invocations/x", 404, "not kept"),
         ("/api/invocations/1/copy/curl", 200, "curl -sS"),
         ("/api/invocations/1/copy/run", 200, "wagi-gateway run"),
         ("/api/invocations/1/copy/test", 200, "#!/bin/sh"),
@@ -96,6 +99,9 @@ def test_clear_and_rebuild(tmp_path: Path) -> None:
         (b"[]", 400, "not an object"),
         (bytes(3 * 1024 * 1024), 413, "larger"),
         (b'{"body": "!"}', 409, "base64"),
+        ('{"body": "é"}'.encode(), 409, "base64"),
+        (b"[" * 100_000, 400, "not JSON"),
+        (b'{"client": "fe80::1%a\\r\\nx: y"}', 409, "client"),
         (b'{"headers": {"a": 1}}', 409, "pairs"),
         (b'{"method": "A B"}', 409, "method"),
         (b"{}", 409, "could not be sent"),
@@ -137,3 +143,26 @@ def test_a_document_of_an_invocation(tmp_path: Path) -> None:
         assert [line["fate"] for line in found["parsed"]["lines"]] == ["kept"]
 
     use(tmp_path, test)
+
+
+def test_a_page_that_leaves_leaves_no_task(tmp_path: Path) -> None:
+    async def test(_api: Api, one: Recorded) -> None:
+        inspector = Inspector.__new__(Inspector)
+        inspector._history, inspector.is_closing = one.gateway.history, asyncio.Event()
+        before = asyncio.all_tasks()
+        stream = inspector._stream()
+        assert "hello" in await anext(stream)
+        waiting = asyncio.ensure_future(anext(stream))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        await asyncio.sleep(0)
+        assert asyncio.all_tasks() == before
+        assert one.gateway.history.subscribers == 0
+
+    use(tmp_path, test)
+
+
+def test_edited_text_is_sent_as_utf_8() -> None:
+    edited = _edited(recording(), {"target": "/é?x=\ud800", "headers": [["x-own", "€"]]})
+    assert edited.head().startswith("GET /é?x=? HTTP/1.1\r\nhost: localhost\r\nx-own: €\r\n".encode())

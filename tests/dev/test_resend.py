@@ -27,9 +27,11 @@ GOOD = {"parent": 1, "method": "GET", "target": "/", "headers": (), "body": b""}
         ({"headers": (("a b", "1"),)}, "header"),
         ({"headers": (("a", "1\r\nb: 2"),)}, "header"),
         ({"headers": (("", "1"),)}, "header"),
+        ({"headers": (("a", "€"),)}, "header"),
         ({"headers": (("a", "1"),) * 300}, "more than 200"),
         ({"body": bytes(MAX_CAPTURE + 1)}, "body"),
         ({"client": "nobody"}, "IP address"),
+        ({"client": "fe80::1%a\r\nb"}, "IP address"),
     ],
 )
 def test_what_is_no_request_is_refused(change: dict[str, object], words: str) -> None:

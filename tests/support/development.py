@@ -26,6 +26,7 @@ from wagi_gateway.dev.recording import Recording
 from wagi_gateway.site.load import load
 
 INSPECTOR = re.compile(r"inspector +(http://\S+)/#token=(\S+)")
+STARTED = re.compile("Ctrl-C stops|q quit")
 SITE = re.compile(r"site +(http://\S+)")
 
 
@@ -75,7 +76,7 @@ class Development:
 
     def api(self, path: str, method: str = "GET", **options: object) -> httpx.Response:
         """A call of the inspector's API with the token."""
-        headers = {"x-inspector-token": self.token}
+        headers = {"x-inspector-token": self.token, **(options.pop("headers", {}))}  # type: ignore[dict-item]
         return self.client.request(method, f"{self.inspector}/api/{path}", headers=headers, **options)  # type: ignore[arg-type]
 
     def get(self, path: str, **options: object) -> httpx.Response:
@@ -93,24 +94,26 @@ class Development:
 
 
 @contextmanager
-def developing(directory: Path, *arguments: str, cache: Path, **environment: str) -> Iterator[Development]:
-    """`wagi-gateway dev` for the modules.toml of a directory."""
+def developing(
+    directory: Path, *arguments: str, cache: Path, terminal: str = "", **environment: str
+) -> Iterator[Development]:
+    """`wagi-gateway dev` for the modules.toml of a directory; its keys come from a `terminal`, a descriptor."""
     command = [sys.executable, "-m", "wagi_gateway", "dev", "--listen", "127.0.0.1:0", "--inspector", "127.0.0.1:0"]
     process = subprocess.Popen(
-        [*command, "--cache-dir", str(cache), *arguments],
+        [*(["setsid", "--ctty"] if terminal else []), *command, "--cache-dir", str(cache), *arguments],
         cwd=directory,
         env=os.environ | environment,
-        stdin=subprocess.DEVNULL,
+        stdin=int(terminal) if terminal else subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        start_new_session=True,
+        start_new_session=not terminal,
     )
     lines: list[str] = []
     reader = threading.Thread(target=lambda: lines.extend(iter(process.stderr.readline, "")))  # type: ignore[union-attr]
     reader.start()
     try:
         wait_until(
-            lambda: "Ctrl-C stops" in "".join(lines) or process.poll() is not None, START, lambda: "".join(lines)
+            lambda: bool(STARTED.search("".join(lines))) or process.poll() is not None, START, lambda: "".join(lines)
         )
         text = "".join(lines)
         found, site = INSPECTOR.search(text), SITE.search(text)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
@@ -78,6 +80,22 @@ class Builds:
                 if result.has_failed:
                     return False
         return not self.failed
+
+    async def run_first(self, file: ConfigFile) -> int:
+        """Builds all modules; returns the number of the signal that ended the build with its processes, or else 0."""
+        received: list[int] = []
+        task = asyncio.ensure_future(self.run(file))
+
+        def end(number: int) -> None:
+            received.append(number)
+            task.cancel()
+
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(number, end, number)
+        await asyncio.wait([task])
+        if not received:
+            task.result()
+        return received[0] if received else 0
 
     async def _run(self, build: Build, result: BuildResult) -> None:
         def on_output(data: bytes) -> None:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
-from starlette.types import ASGIApp
 
 from .detail import detail, summary
 from .export import CannotExport, ServedConfiguration, as_curl, as_har, as_pytest, as_run, as_test
@@ -27,6 +27,7 @@ from .recording import Recording
 from .resend import CannotResend, ResentRequest, fields_of, resend, target_of
 
 _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_NUMBER = re.compile(r"[0-9]{1,15}")
 _MAX_SUBSCRIBERS = 16
 _MAX_REQUEST = 2 * 1024 * 1024
 """Bytes of a request to the API: a body of 1 MiB in base64, and the head."""
@@ -58,16 +59,16 @@ class Inspector:
         self.is_closing = asyncio.Event()
         """Ends the streams of events."""
 
-    def app(self, hosts: Collection[str], token: str) -> ASGIApp:
+    def app(self, hosts: Collection[str], token: str) -> InspectorGuard:
         """The ASGI application behind its guard; `hosts` are the names it answers to, with the port."""
         routes = [
             *_page_routes(),
             Route("/api/events", self._events),
             Route("/api/invocations", self._list),
             Route("/api/invocations", self._clear, methods=["DELETE"]),
-            Route("/api/invocations/{number:int}", self._detail),
-            Route("/api/invocations/{number:int}/resend", self._resend, methods=["POST"]),
-            Route("/api/invocations/{number:int}/copy/{form}", self._copy),
+            Route("/api/invocations/{number}", self._detail),
+            Route("/api/invocations/{number}/resend", self._resend, methods=["POST"]),
+            Route("/api/invocations/{number}/copy/{form}", self._copy),
             Route("/api/har", self._har),
             Route("/api/modules", self._list_modules),
             Route("/api/rebuild", self._start_rebuild, methods=["POST"]),
@@ -75,7 +76,8 @@ class Inspector:
         return InspectorGuard(Starlette(routes=routes), hosts=hosts, token=token)
 
     def _find(self, request: Request) -> Recording:
-        found = self._history.get(request.path_params["number"])
+        number = request.path_params["number"]
+        found = self._history.get(int(number)) if _NUMBER.fullmatch(number) else None
         if found is None:
             raise HTTPException(404, "this request is not kept any more")
         return found
@@ -87,19 +89,22 @@ class Inspector:
 
     async def _stream(self) -> AsyncIterator[str]:
         closing = asyncio.ensure_future(self.is_closing.wait())
+        waiting: list[asyncio.Task[Any]] = [closing]
         try:
             with self._history.subscribed() as queue:
                 yield _event({"type": "hello"})
                 while not closing.done():
                     following = asyncio.ensure_future(queue.get())
-                    await asyncio.wait((following, closing), timeout=_KEEPALIVE, return_when=asyncio.FIRST_COMPLETED)
+                    waiting[1:] = [following]
+                    await asyncio.wait(waiting, timeout=_KEEPALIVE, return_when=asyncio.FIRST_COMPLETED)
                     if following.done():
                         yield _event(following.result())
                     else:
                         following.cancel()
                         yield ": still here\n\n"
         finally:
-            closing.cancel()
+            for task in waiting:
+                task.cancel()
 
     async def _list(self, _: Request) -> Response:
         rows = [summary(one) for one in self._history]
@@ -177,7 +182,7 @@ def _edited(recording: Recording, edits: dict[str, object]) -> ResentRequest:
     return ResentRequest(
         parent=recording.number,
         method=str(edits.get("method", before.method)),
-        target=str(edits.get("target", target_of(before))),
+        target=_octets(str(edits["target"])) if "target" in edits else target_of(before),
         headers=_edited_fields(edits["headers"]) if "headers" in edits else fields_of(before),
         body=_edited_body(edits["body"]) if "body" in edits else ResentRequest.of(recording).body,
         client=str(client) if client else None,
@@ -187,13 +192,18 @@ def _edited(recording: Recording, edits: dict[str, object]) -> ResentRequest:
 def _edited_fields(fields: object) -> tuple[tuple[str, str], ...]:
     if not isinstance(fields, list) or not all(isinstance(field, list) and len(field) == 2 for field in fields):
         raise CannotResend("header fields: a list of pairs is needed")
-    return tuple((str(name), str(value)) for name, value in fields)
+    return tuple((str(name), _octets(str(value))) for name, value in fields)
+
+
+def _octets(text: str) -> str:
+    """The UTF-8 of a text, which the page has decoded, as a character for each byte."""
+    return text.encode("utf-8", "replace").decode("latin-1")
 
 
 def _edited_body(encoded: object) -> bytes:
     try:
         return base64.b64decode(str(encoded), validate=True)
-    except binascii.Error:
+    except ValueError:  # binascii.Error, or a character beyond ASCII
         raise CannotResend("body: not base64") from None
 
 
@@ -205,7 +215,7 @@ async def _read_json(request: Request) -> dict[str, object]:
             raise HTTPException(413, "the request is larger than the inspector sends again")
     try:
         document = json.loads(data or b"{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         raise HTTPException(400, "not JSON") from None
     if not isinstance(document, dict):
         raise HTTPException(400, "not an object")

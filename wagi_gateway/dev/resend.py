@@ -17,8 +17,8 @@ from .recorder import Resent
 from .recording import Recording
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,100}")
-_TARGET = re.compile(r"/[\x21-\x22\x24-\x7e]*")
-_VALUE = re.compile(r"[\x20-\x7e\t\x80-\U0010ffff]*")
+_TARGET = re.compile(r"/[\x21-\x22\x24-\x7e\x80-\xff]*")
+_VALUE = re.compile(r"[\x20-\x7e\t\x80-\xff]*")
 _MAX_FIELDS = 200
 _TIMEOUT = 120.0
 _FRAMING = ("content-length", "transfer-encoding", "connection", "expect", "te", "upgrade", "keep-alive")
@@ -55,7 +55,7 @@ class ResentRequest:
             raise CannotResend(f"body: more than {MAX_CAPTURE} bytes")
         if self.client is not None:
             try:
-                ip_address(self.client)
+                ip_address(self.client.replace("%", " "))  # the zone of an IPv6 address may be any text
             except ValueError:
                 raise CannotResend(f'client: "{self.client[:60]}" is no IP address') from None
 
@@ -81,7 +81,7 @@ class ResentRequest:
             kept.insert(0, ("host", "localhost"))
         lengths = [("content-length", str(len(self.body)))] if self.body else []
         lines = [f"{name}: {value}" for name, value in (*kept, *lengths, ("connection", "close"))]
-        return "\r\n".join((f"{self.method} {self.target} HTTP/1.1", *lines, "", "")).encode("latin-1", "replace")
+        return "\r\n".join((f"{self.method} {self.target} HTTP/1.1", *lines, "", "")).encode("latin-1")
 
 
 def target_of(request: RequestHead) -> str:

@@ -36,6 +36,7 @@ from .console import Console, keys
 from .detail import summary
 from .error_page import ErrorPages
 from .export import ServedConfiguration
+from .guard import InspectorGuard
 from .history import History
 from .inspector import Inspector
 from .live import LiveReload
@@ -119,6 +120,7 @@ class DevelopmentServer:
         self._token = secrets.token_urlsafe(24)
         self._tasks: set[asyncio.Task[object]] = set()
         self._worker: Worker
+        self._inspector_app: InspectorGuard
         self._inspector_server: _InspectorServer
 
     @property
@@ -129,7 +131,8 @@ class DevelopmentServer:
     def run(self) -> None:
         """Builds, and serves until a signal."""
         file = self._read()
-        asyncio.run(self._builds.run(file))
+        if number := asyncio.run(self._builds.run_first(file)):
+            raise SystemExit(128 + number)  # as a shell does
         site = self._load_first(file)
         self._builds.count = 1
         base = file.base.absolute()
@@ -194,7 +197,8 @@ class DevelopmentServer:
 
     def _on_ready(self, address: str) -> None:
         loop = asyncio.get_running_loop()
-        self._inspector_server = _InspectorServer(_inspector_config(self._inspector, self._hosts(), self._token))
+        self._inspector_app = self._inspector.app(self._hosts(), self._token)
+        self._inspector_server = _InspectorServer(_inspector_config(self._inspector_app))
         for coroutine in (
             self._inspector_server.serve([self._inspector_listener]),
             self._rebuilder.watch(),
@@ -223,7 +227,7 @@ class DevelopmentServer:
 
         actions: dict[str, Callable[[], object]] = {
             "o": lambda: open_page(address),
-            "i": lambda: open_page(self.inspector_url),
+            "i": lambda: open_page(f"{url(self._inspector_listener)}/#code={self._inspector_app.code()}"),
             "r": rebuild,
             "c": clear,
             "q": self._stop,
@@ -256,7 +260,8 @@ class DevelopmentServer:
         self._history.publish({"type": "event", "text": text, "seconds": seconds})
 
     def _on_recording(self, recording: Recording) -> None:
-        if self._history.subscribers:
+        # A request that the history has dropped while it ran is no row any more.
+        if self._history.subscribers and self._history.get(recording.number):
             self._history.publish({"type": "invocation", "invocation": summary(recording)})
         if recording.is_over:
             self._console.request(recording)
@@ -270,9 +275,9 @@ class _InspectorServer(Server):
         return nullcontext()
 
 
-def _inspector_config(inspector: Inspector, hosts: list[str], token: str) -> UvicornConfig:
+def _inspector_config(app: InspectorGuard) -> UvicornConfig:
     return UvicornConfig(
-        inspector.app(hosts, token),
+        app,
         http=BoundedProtocol,
         head_time=OPERATOR_TIMEOUT,
         send_timeout=OPERATOR_TIMEOUT,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pty
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from tests.support.cli import gateway
 from tests.support.config import config, guest, module
 from tests.support.development import Development, developing
 from tests.support.env_guest import ENV, seen
+from tests.support.processes import is_alive
 from wagi_gateway.dev.history import MAX_MEMORY
 
 HTML = {"accept": "text/html"}
@@ -242,3 +244,36 @@ def test_the_next_free_port_is_taken(tmp_path: Path, cache: Path) -> None:
             process.terminate()
             process.stderr.read()
     assert port < int(line.rpartition(":")[2]) < port + 50
+
+
+def test_the_command_line_of_a_browser_has_no_token(app: Path, cache: Path, tmp_path: Path) -> None:
+    """Every user of the machine can read it."""
+    browser = tmp_path / "browser"
+    browser.write_text(f"#!/bin/sh\necho $1 >{tmp_path}/new && mv {tmp_path}/new {tmp_path}/url\n")
+    browser.chmod(0o755)
+    leader, follower = pty.openpty()
+    with (
+        open(leader, "wb", buffering=0) as keys,
+        open(follower, "rb", buffering=0),
+        developing(app, cache=cache, terminal=str(follower), BROWSER=f"{browser} %s") as running,
+    ):
+        keys.write(b"i")
+        wait_until((tmp_path / "url").exists)
+        page, _, code = (tmp_path / "url").read_text().strip().partition("/#code=")
+        assert (page, running.token in code) == (running.inspector, False)
+        answers = [running.api("token", headers={"x-inspector-code": code}) for _ in range(2)]
+        assert [answer.status_code for answer in answers] == [200, 403]
+        assert answers[0].text == running.token
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_during_the_first_build_ends_the_build(tmp_path: Path, cache: Path, number: signal.Signals) -> None:
+    build = {"command": ["sh", "-c", "sleep 600 & echo $! >new; mv new child; wait"]}
+    (tmp_path / "modules.toml").write_text(config(module("/a", "a.wat", build=build)))
+    command = [sys.executable, "-m", "wagi_gateway", "dev", "--listen", "127.0.0.1:0", "--inspector", "127.0.0.1:0"]
+    with subprocess.Popen([*command, "--cache-dir", str(cache)], cwd=tmp_path, stderr=subprocess.DEVNULL) as process:
+        wait_until((tmp_path / "child").exists)
+        process.send_signal(number)
+        assert process.wait(30) == 128 + number
+    child = int((tmp_path / "child").read_text())
+    wait_until(lambda: not is_alive(child))

@@ -11,6 +11,16 @@ export function takeToken() {
   return sessionStorage.getItem(KEY);
 }
 
+/** The token for the code in the URL, which `i` in the terminal has opened: other users see the URL of a command line. */
+export async function redeemCode() {
+  const found = location.hash.match(/[#&]code=([\w-]+)/);
+  if (!found) return null;
+  history.replaceState(null, "", "/#/");
+  const response = await fetch("/api/token", { headers: { "x-inspector-code": found[1] } });
+  if (response.ok) setToken(await response.text());
+  return response.ok ? sessionStorage.getItem(KEY) : null;
+}
+
 export function setToken(token) { sessionStorage.setItem(KEY, token); }
 
 /** The token of another open page of this inspector: only pages of this origin can answer. */

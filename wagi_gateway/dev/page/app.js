@@ -1,5 +1,5 @@
 /** The page: its views by the URL's fragment, its keys, and the stream of events. */
-import { askForToken, follow, getJson, Refused, setToken, takeToken } from "./api.js";
+import { askForToken, follow, getJson, redeemCode, Refused, setToken, takeToken } from "./api.js";
 import { byId, el, milliseconds, toast } from "./dom.js";
 import { Stream } from "./stream.js";
 import { showInvocation } from "./invocation.js";
@@ -133,7 +133,7 @@ addEventListener("keydown", (event) => {
 });
 addEventListener("hashchange", () => { if (takeToken() && location.hash !== "#main") render(); });
 
-const token = takeToken() ?? await askForToken();
+const token = await redeemCode() ?? takeToken() ?? await askForToken();
 if (token) {
   setToken(token);
   await Promise.all([live(), render()]);

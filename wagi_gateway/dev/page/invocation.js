@@ -121,9 +121,12 @@ function environment(one, redraw) {
 
 function copyButton({ name, value: text }) {
   if (!text || text.includes(MASK)) return null;
-  return el("button", { class: "quiet copy", "aria-label": `Copy ${name}`, onclick: () => navigator.clipboard.writeText(`${name}=${text}`)
+  return el("button", { class: "quiet copy", "aria-label": `Copy ${name}`, onclick: () => navigator.clipboard.writeText(quoted(`${name}=${text}`))
     .then(() => toast(`Copied ${name}`), (error) => toast(error.message)) }, "copy");
 }
+
+/** A word for a shell: a client chooses the value, which may be pasted into a terminal. */
+const quoted = (word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
 
 function argv(one) {
   if (!one.argv.items.length) return el("div", { class: "card" }, el("p", { class: "same" }, "No guest ran."));

@@ -54,7 +54,7 @@ export function ansi(text) {
   for (const part of text.split(/(\x1b\[[0-9;?]*[ -/]*[@-~])/)) {
     const codes = part.match(/^\x1b\[([\d;]*)m$/);
     if (codes) {
-      for (const code of codes[1].split(";").map(Number)) classes = code === 0 ? [] : [...classes, `ansi${code}`];
+      for (const code of codes[1].split(";").map(Number)) classes = code === 0 ? [] : [...new Set([...classes, `ansi${code}`])].slice(-8);
     } else if (part && !part.startsWith("\x1b")) nodes.push(el("span", { class: classes.join(" ") }, part));
   }
   return nodes;
