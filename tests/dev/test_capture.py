@@ -32,3 +32,12 @@ def test_a_stream_beyond_the_budget_is_cut_off_for_good() -> None:
         capture.feed(piece)
     assert (capture.content, capture.size, capture.is_cut) == (b"12345678", 17, True)
     assert asked == [6]
+
+
+def test_a_capture_that_was_freed_keeps_nothing_more() -> None:
+    budget = CaptureBudget(100)
+    capture = Capture(budget)
+    capture.free()
+    capture.feed(b"late")
+    assert capture.replaced() is capture
+    assert (budget.used, capture.content, capture.size, capture.is_cut) == (0, b"", 4, True)

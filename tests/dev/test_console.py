@@ -62,8 +62,19 @@ def test_a_failure_expands() -> None:
 
 def test_long_standard_error_is_cut() -> None:
     console, output = shown()
-    console.request(recording(stderr=b"x\n" * 500))
+    console.request(recording(stderr=b"x" * 10_000 + b"\n" + b"x\n" * 499))
     assert "… 300 more lines" in output.getvalue()
+    assert "│ " + "x" * 4000 + "…\n" in output.getvalue()
+
+
+def test_nothing_of_a_configuration_or_client_reaches_the_terminal_as_it_is() -> None:
+    console, output = shown()
+    console.build(BuildResult("/\x1b[31m", "a\x1b"))
+    console.build(BuildResult("/\x1b[31m", "a", code=2, seconds=1.5))
+    console.event("changed: /\x1b[31m", 0.0)
+    console.request(recording(head(target=b"/\x1b[31m/abcdefgh", fields=[(b"cookie", b"a=abcdefgh")])))
+    assert "\x1b" not in output.getvalue()
+    assert "abcdefgh" not in output.getvalue()
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,31 @@ def test_a_page_is_for_clients_that_accept_html(pages: ErrorPages, site: Site, a
     assert (pages.of_error(one, BadOutput("x"), site) is not None) == is_page
 
 
+@pytest.mark.parametrize(
+    ("fields", "is_page"),
+    [
+        ([], True),
+        ([(b"host", b"LOCALHOST")], True),
+        ([(b"host", b"127.0.0.1:3000")], True),
+        ([(b"host", b"[::1]:3000")], True),
+        ([(b"host", b"app.localhost:3000")], True),
+        ([(b"host", b"evil.example:3000")], False),
+        ([(b"host", b"192.0.2.1")], False),
+        ([(b"host", b"localhost"), (b"host", b"evil.example")], False),
+        ([(b"host", b"a b")], False),
+    ],
+    ids=lambda value: b",".join(name for _, name in value).decode() if isinstance(value, list) else "",
+)
+def test_a_page_is_for_names_of_this_host(
+    pages: ErrorPages, site: Site, builds: Builds, fields: list[tuple[bytes, bytes]], is_page: bool
+) -> None:
+    request = replace(head(), headers=(*fields, *HTML))
+    builds.results["/hello"] = failed()
+    assert (pages.of_error(recording(request), BadOutput("x"), site) is not None) == is_page
+    assert (pages.of_build(request) is not None) == is_page
+    assert pages.of_build(replace(head(fields=HTML), target_authority=b"evil.example")) is None
+
+
 def test_reason_output_and_link_are_escaped(pages: ErrorPages, site: Site) -> None:
     one = recording(
         head(target=b"/<b>", fields=[*HTML, (b"cookie", b"a=abcdefgh")]), stdout=HOSTILE + b"abcdefgh", stderr=HOSTILE

@@ -44,8 +44,18 @@ def test_curl(tmp_path: Path, body: bytes) -> None:
     assert ("--data-binary" in words) == bool(body)
 
 
+def test_curl_takes_brackets_as_they_are() -> None:
+    assert " -g " in as_curl(recording(head(target=b"/x?a[]={b,c}")), ORIGIN)
+
+
+def test_any_method_is_part_of_a_name() -> None:
+    one = recording(head("M-SEARCH"), stdout=b"content-type: a/b\n\n")
+    one.status = 200
+    compile(as_pytest(one, CONFIG), "test", "exec")
+
+
 def test_curl_of_head_and_get() -> None:
-    assert as_curl(recording(head("HEAD")), ORIGIN).startswith("curl -sS -i --path-as-is -I")
+    assert as_curl(recording(head("HEAD")), ORIGIN).startswith("curl -sS -i -g --path-as-is -I")
     assert "-X" not in as_curl(recording(), ORIGIN)
 
 

@@ -73,3 +73,13 @@ def test_subscribers_see_events_and_slow_ones_read_anew(monkeypatch: pytest.Monk
         assert queue.get_nowait() == {"type": "resync"}
         assert queue.empty()
     assert history.subscribers == 0
+
+
+def test_a_dropped_request_that_still_runs_takes_no_memory() -> None:
+    history = History(limit=1)
+    running = history.begin(head(), None, 0)
+    recording(history=history)
+    running.stdout.feed(b"late")
+    running.redirect("/y")
+    running.stdout.feed(b"later")
+    assert history.budget.used == 0

@@ -35,6 +35,8 @@ def sent(status: int, *headers: tuple[bytes, bytes]) -> tuple[bytes, bytes | Non
         pytest.param(200, [HTML], b"ab+", None, id="page"),
         pytest.param(500, [HTML, (b"content-length", b"2")], b"ab+", b"3", id="length"),
         pytest.param(206, [HTML, (b"content-length", b"2")], b"ab", b"2", id="part"),
+        pytest.param(204, [HTML], b"ab", None, id="no-content"),
+        pytest.param(304, [HTML, (b"content-length", b"2")], b"ab", b"2", id="not-modified"),
         pytest.param(200, [HTML, (b"content-encoding", b"gzip")], b"ab", None, id="encoded"),
         pytest.param(200, [(b"content-type", b"text/plain")], b"ab", None, id="text"),
         pytest.param(200, [], b"ab", None, id="no-type"),
@@ -85,6 +87,23 @@ def test_streams_hear_of_changes_and_are_bounded() -> None:
             await stream.aclose()
         async with httpx.AsyncClient(transport=transport, base_url="http://h") as client:
             assert (await client.get(EVENTS)).status_code == 200
+
+    asyncio.run(main())
+
+
+def test_a_page_that_leaves_leaves_no_task() -> None:
+    async def main() -> None:
+        live = LiveReload()
+        before = asyncio.all_tasks()
+        for _ in range(3):
+            stream = live._events()
+            await anext(stream)
+            waiting = asyncio.ensure_future(anext(stream))
+            await asyncio.sleep(0)
+            waiting.cancel()
+            await asyncio.wait([waiting])
+        await asyncio.sleep(0)
+        assert asyncio.all_tasks() == before
 
     asyncio.run(main())
 

@@ -15,13 +15,13 @@ BASIC = base64.b64encode(b"joe:opensesame")
 @pytest.mark.parametrize(
     "name",
     "authorization cookie set-cookie proxy-authorization proxy-x HTTP_COOKIE HTTP_AUTHORIZATION HTTP_PROXY_X API_TOKEN"
-    " db_password Secret x-api-key SSH_KEY CREDENTIALS".split(),
+    " db_password Secret x-api-key SSH_KEY CREDENTIALS DB_PASS pass PGPASSWORD passphrase x-jwt".split(),
 )
 def test_a_secret_name(name: str) -> None:
     assert is_secret(name.encode())
 
 
-@pytest.mark.parametrize("name", "host accept QUERY_STRING HTTP_HOST x-own".split())
+@pytest.mark.parametrize("name", "host accept QUERY_STRING HTTP_HOST x-own x-passenger compass".split())
 def test_another_name(name: str) -> None:
     assert not is_secret(name.encode())
 
@@ -31,6 +31,8 @@ FIELDS = [
     (b"authorization", b"Basic " + BASIC),
     (b"x-api-token", b"tok-12345"),
     (b"referer", b"http://h/?password=pass%20word1"),
+    (b"x-long-key", b"m" * 5000),
+    (b"x-database", b"postgres://joe:of-a-database@db/x"),
 ]
 SECRETS = [
     b"abcdefgh",
@@ -43,6 +45,10 @@ SECRETS = [
     b"printed1",
     b"json-secret",
     b"formsecret",
+    b"multi part",
+    b'quoted"secret',
+    b"of-a-database",
+    b"m" * 5000,
 ]
 
 
@@ -51,12 +57,14 @@ def masks() -> Masks:
     one = recording(
         head(fields=FIELDS, target=b"/x?a=1&token=geheim99"),
         stdout=b"content-type: text/plain\nset-cookie: id=printed1; path=/\n\nbody",
-        body=b'{"password": "json-secret", "a": 1}&secret=formsecret',
+        body=b'{"password": "json-secret", "a": 1, "secret": "quoted\\"secret", "key": "\\q"}&secret=formsecret'
+        b"\r\n--b\r\n"
+        b'Content-Disposition: form-data; name="password"\r\nContent-Type: text/plain\r\n\r\nmulti part\r\n--b--',
     )
     return Masks.of(one)
 
 
-@pytest.mark.parametrize("secret", SECRETS, ids=lambda secret: secret.decode())
+@pytest.mark.parametrize("secret", SECRETS, ids=lambda secret: secret.decode()[:20])
 def test_a_secret_value_is_masked_in_any_text(masks: Masks, secret: bytes) -> None:
     assert masks.hide(b"seen: <" + secret + b">") == b"seen: <" + MASK + b">"
 
@@ -88,7 +96,9 @@ def test_no_secret_and_no_mask() -> None:
 
 
 @pytest.mark.timeout(60)
-@pytest.mark.parametrize("piece", [b"a", b"key", b"token=", b'"', b'"key"', b'"key":"', b"key ", b"=", b"&key"])
+@pytest.mark.parametrize(
+    "piece", [b"a", b"key", b"token=", b'"', b'"key"', b'"key":"', b"key ", b"=", b"&key", b'name="key"\r\n']
+)
 def test_a_large_hostile_body_is_looked_through(piece: bytes) -> None:
     one = recording(body=(piece * (1 << 20))[: 1 << 20], stdout=b"x: 1\n\n" + piece * 1000)
     one.is_over = True
@@ -116,3 +126,11 @@ def test_a_part_of_the_mask_is_no_value() -> None:
 def test_credentials_that_are_not_base64_are_masked() -> None:
     masks = Masks.of(recording(head(fields=[(b"authorization", b"Bearer a!b!c!d")])))
     assert masks.hide(b"a!b!c!d") == MASK
+
+
+def test_a_secret_at_the_edge_of_an_excerpt_is_masked() -> None:
+    masks = Masks([b"opensesame"])
+    data = b"a" * 5 + b"opensesame" + b"z" * 5
+    assert masks.beginning(data, 8) == (b"a" * 5 + MASK)[:8]
+    assert masks.end(data, 8) == (MASK + b"z" * 5)[-8:]
+    assert masks.end(b"ab", 8) == masks.beginning(b"ab", 8) == b"ab"

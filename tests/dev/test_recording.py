@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.support.recordings import recording
@@ -39,3 +41,10 @@ def test_lists_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(one.calls) == 2
     assert (len(one.files), one.file_count) == (2, 5)
     assert one.size > before
+
+
+def test_the_texts_of_calls_count() -> None:
+    one = recording()
+    before = one.size
+    one.add_call(replace(CALL, origin="http://" + "h" * 253, reason="r" * 500))
+    assert one.size - before > 1000

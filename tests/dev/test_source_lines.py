@@ -17,6 +17,10 @@ def base(tmp_path: Path) -> Path:
     (base / ".env").write_text("SECRET=1\n")
     (tmp_path / "outside.c").write_text("secret\n")
     (base / "link.c").symlink_to(tmp_path / "outside.c")
+    (base / "loop.c").symlink_to("loop.c")
+    for name in ("key.pem", "modules.toml", "id_rsa", "settings.c.env"):
+        (base / name).write_text("secret\n")
+    (base / "key.c").symlink_to("key.pem")
     return base
 
 
@@ -30,9 +34,11 @@ def test_lines_around(base: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["../outside.c", "link.c", "{base}/../outside.c", ".env", "src", "nothing.c", "/etc/hostname", "a\0b"]
+    "name",
+    "../outside.c link.c {base}/../outside.c .env src nothing.c /etc/hostname a\0b loop.c loop.c/x.c key.pem"
+    " modules.toml id_rsa settings.c.env key.c".split(" "),
 )
-def test_no_file_elsewhere(base: Path, name: str) -> None:
+def test_no_file_elsewhere_and_no_other_file(base: Path, name: str) -> None:
     assert source_lines(base, name.format(base=base), 1) is None
 
 

@@ -35,7 +35,7 @@ class CaptureBudget:
 class Capture:
     """The beginning of a stream. A stream beyond MAX_CAPTURE, or beyond the budget, is cut off."""
 
-    __slots__ = ("_budget", "_content", "_hash", "_is_cut", "size")
+    __slots__ = ("_budget", "_content", "_hash", "_is_cut", "_is_freed", "size")
 
     def __init__(self, budget: CaptureBudget) -> None:
         self.size = 0
@@ -44,12 +44,14 @@ class Capture:
         self._content: bytes | bytearray = bytearray()
         self._hash = hashlib.sha256()
         self._is_cut = False
+        self._is_freed = False
 
     def feed(self, data: bytes) -> None:
         """Adds a piece of the stream."""
         self.size += len(data)
         self._hash.update(data)
-        kept = data[: MAX_CAPTURE - len(self._content)] if not self._is_cut else b""
+        is_full = self._is_cut or self._is_freed
+        kept = b"" if is_full else data[: MAX_CAPTURE - len(self._content)]
         if kept and self._budget.take(len(kept)):
             self._content += kept
         self._is_cut = self.size > len(self._content)
@@ -79,12 +81,15 @@ class Capture:
         return self._hash.hexdigest()
 
     def replaced(self) -> Capture:
-        """An empty capture in the place of this one, which is freed."""
+        """An empty capture in the place of this one, which is freed. One that was freed before has no successor."""
+        if self._is_freed:
+            return self
         self.free()
         return Capture(self._budget)
 
     def free(self) -> None:
-        """Drops the kept bytes."""
+        """Drops the kept bytes, and keeps none from now on: the history may drop a request that still runs."""
         self._budget.give_back(len(self._content))
         self._content = bytearray()
         self._is_cut = self.size > 0
+        self._is_freed = True

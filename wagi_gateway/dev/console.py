@@ -23,6 +23,8 @@ from .recording import Recording
 _EXCERPT = 512
 """Bytes of refused output that are printed."""
 _MAX_STDERR_LINES = 200
+_MAX_LINE = 4000
+"""Characters of a line of a guest."""
 _SOURCE_AROUND = 1
 _COLORS = {"red": "31", "green": "32", "yellow": "33", "cyan": "36", "soft": "2", "bold": "1"}
 
@@ -60,11 +62,11 @@ class Console:
         """Writes the line of a request that is over, its standard error and the reason of a failure."""
         status = recording.status
         color = "red" if is_bad(recording) else "yellow" if status >= 400 else "cyan" if status >= 300 else "green"
-        path = escape(recording.request.raw_path.decode("utf-8", "backslashreplace"))
+        masks = Masks.of(recording)
+        path = escape(masks.hide(recording.request.raw_path).decode("utf-8", "backslashreplace"))
         cost = f"{recording.seconds * 1000:.1f} ms {recording.sent} B"
         what = f"{recording.request.method} {path} {self._paint(str(status or '-'), color)} {cost}"
         self.line(f"{_clock(recording.began)} {what}  {self._paint(f'#{recording.number}', 'soft')}")
-        masks = Masks.of(recording)
         self._indented(masks.hide(recording.stderr.content), "│ ", _MAX_STDERR_LINES)
         if is_bad(recording):
             self._failure(recording, masks)
@@ -82,25 +84,26 @@ class Console:
                     self.line(f"     {mark} {number:>4} {escape(str(text).expandtabs(4))}", "soft")
         if recording.error and recording.stdout.size:
             self.line(f"  printed {recording.stdout.size} bytes:", "soft")
-            self._indented(masks.hide(recording.stdout.content[:_EXCERPT]), "> ", 20)
+            self._indented(masks.beginning(recording.stdout.content, _EXCERPT), "> ", 20)
         if self._inspector:
             self.line(f"  {self._inspector}#/{recording.number}", "soft")
 
     def _indented(self, data: bytes, mark: str, limit: int) -> None:
         lines = data.decode("utf-8", "backslashreplace").splitlines()
         for text in lines[:limit]:
-            self.line(f"  {mark}{escape(text.expandtabs(4))}", "soft")
+            shown = text if len(text) <= _MAX_LINE else f"{text[:_MAX_LINE]}…"
+            self.line(f"  {mark}{escape(shown.expandtabs(4))}", "soft")
         if len(lines) > limit:
             self.line(f"  {mark}… {len(lines) - limit} more lines", "soft")
 
     def build(self, result: BuildResult) -> None:
         """Writes the begin or the end of a build."""
         if result.code is None:
-            self.line(f"{_clock(result.began)} build {result.route}: {escape(result.command)}", "soft")
+            self.line(f"{_clock(result.began)} build {escape(f'{result.route}: {result.command}')}", "soft")
         else:
             what = "built" if not result.code else f"build failed with code {result.code}:"
             color = "red" if result.code else "green"
-            self.line(f"{_clock(time.time())} {what} {result.route} in {result.seconds or 0:.2f} s", color)
+            self.line(f"{_clock(time.time())} {what} {escape(result.route)} in {result.seconds or 0:.2f} s", color)
 
     def output(self, _route: str, data: bytes) -> None:
         """Writes a piece of a build's output as it is: it is the compiler's own."""
@@ -111,7 +114,7 @@ class Console:
     def event(self, text: str, seconds: float) -> None:
         """Writes what happened between requests."""
         took = f" in {seconds * 1000:.0f} ms" if seconds else ""
-        self.line(f"{_clock(time.time())} {text}{took}", "soft")
+        self.line(f"{_clock(time.time())} {escape(text)}{took}", "soft")
 
     def clear(self) -> None:
         """Clears the terminal."""

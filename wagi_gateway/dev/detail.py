@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterable
 from pathlib import Path
 
 from ..cgi.request import RequestHead
@@ -105,7 +106,7 @@ def detail(recording: Recording, previous: Recording | None, base: Path, *, reve
             "headers": [[_text(name), _text(masks.value(name, value))] for name, value in recording.headers],
             "size": recording.sent,
         },
-        "redirects": recording.redirects,
+        "redirects": [masks.text(path) for path in recording.redirects],
         "stderr": _capture(recording.stderr, masks),
         "stderr_pieces": [[piece.offset, round(piece.seconds * 1000, 1)] for piece in recording.stderr_pieces],
         "stderr_dropped": recording.stderr_dropped,
@@ -192,13 +193,11 @@ def _capture(capture: Capture, masks: Masks, *, has_pairs: bool = False) -> Docu
 
 
 def _parsed(parsed: ParsedOutput, output: bytes, masks: Masks) -> Document:
-    def shown(offset: int | None) -> int | None:
-        """The offset in the masked output."""
-        return None if offset is None else len(masks.hide(output[:offset]))
-
+    wanted = [*(line.offset for line in parsed.lines), parsed.body, parsed.error_at]
+    shown = _masked_offsets(output, [offset for offset in wanted if offset is not None], masks)
     lines = [
         {
-            "offset": shown(line.offset),
+            "offset": shown[line.offset],
             "name": line.name,
             "value": _text(masks.value(line.name.encode("latin-1"), line.value)),
             "fate": line.fate,
@@ -208,10 +207,20 @@ def _parsed(parsed: ParsedOutput, output: bytes, masks: Masks) -> Document:
     ]
     return {
         "lines": lines,
-        "body": shown(parsed.body),
+        "body": shown.get(parsed.body),
         "error": masks.text(parsed.error),
-        "error_at": shown(parsed.error_at),
+        "error_at": shown.get(parsed.error_at),
     }
+
+
+def _masked_offsets(output: bytes, offsets: Iterable[int], masks: Masks) -> dict[int | None, int]:
+    """The offsets in the masked output by those in `output`, each byte of which is looked through once."""
+    found: dict[int | None, int] = {}
+    before = size = 0
+    for offset in sorted(offsets):
+        size += len(masks.hide(output[before:offset]))
+        found[offset], before = size, offset
+    return found
 
 
 def _end(recording: Recording, base: Path, masks: Masks) -> Document:

@@ -10,9 +10,10 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from ..cgi.request import RequestHead
+from ..cgi.request import Authority, RequestHead
 from ..cgi.response import ResponseHead
-from ..errors import NotFound, RequestError
+from ..config.values import is_local
+from ..errors import BadRequest, NotFound, RequestError
 from ..site.site import Site
 from .builds import Builds
 from .detail import frames
@@ -73,8 +74,8 @@ class ErrorPages:
         self._is_stale_served = is_stale_served
 
     def of_error(self, recording: Recording, error: RequestError, site: Site) -> Page | None:
-        """The page of an error; None for a client that does not accept HTML."""
-        if not _accepts_html(recording.request):
+        """The page of an error; None for a request that is no page's."""
+        if not _is_page(recording.request):
             return None
         masks = Masks.of(recording)
         title = f"{error.status} {(error.public or 'Not Found').partition(':')[0]}"
@@ -84,8 +85,8 @@ class ErrorPages:
         else:
             parts += [
                 _frames(recording, self._base),
-                _excerpt("Standard error", masks.hide(recording.stderr.content[-_EXCERPT:])),
-                _excerpt("Standard output", masks.hide(recording.stdout.content[:_EXCERPT])),
+                _excerpt("Standard error", masks.end(recording.stderr.content, _EXCERPT)),
+                _excerpt("Standard output", masks.beginning(recording.stdout.content, _EXCERPT)),
             ]
         request_id = html.escape(recording.request.request_id)
         link = f'<a href="{html.escape(self._inspector)}/#/{recording.number}">request {recording.number}</a>'
@@ -95,7 +96,7 @@ class ErrorPages:
     def of_build(self, request: RequestHead) -> Page | None:
         """The page of a failed build; None if the last build has succeeded, and for a request that is no page's."""
         builds = self._builds
-        is_page = request.method in ("GET", "HEAD") and _accepts_html(request)
+        is_page = request.method in ("GET", "HEAD") and _is_page(request)
         if self._is_stale_served or not builds.is_broken or not is_page:
             return None
         parts = ["<p>The module of before is kept. This page loads itself anew after the next build.</p>"]
@@ -117,8 +118,20 @@ class ErrorPages:
         return Page(ResponseHead(status, (*_HEADERS, *headers), None), document.encode("utf-8", "replace"))
 
 
-def _accepts_html(request: RequestHead) -> bool:
-    return any(_HTML.search(value) for value in request.values(b"accept"))
+def _is_page(request: RequestHead) -> bool:
+    """Whether a client accepts HTML, and has asked for a name of this host: a page shows sources, and another site's
+    name may lead here (DNS rebinding)."""
+    hosts = [request.target_authority] if request.target_authority else request.values(b"host")
+    is_own = all(_is_own_name(host) for host in hosts)
+    return is_own and any(_HTML.search(value) for value in request.values(b"accept"))
+
+
+def _is_own_name(host: bytes) -> bool:
+    try:
+        name = Authority.parse(host).name.decode().strip("[]").lower()
+    except BadRequest:
+        return False
+    return is_local(name) or name.endswith(".localhost")  # RFC 6761 section 6.3
 
 
 def _routes(path: str, site: Site) -> str:

@@ -42,7 +42,7 @@ class CannotExport(GatewayError):
 def as_curl(recording: Recording, origin: str, *, reveal: bool = False) -> str:
     """A curl command that sends the request to `origin`, such as `http://127.0.0.1:3000`. Raises CannotExport."""
     masks = Masks.of(recording, is_off=reveal)
-    words = ["curl", "-sS", "-i", "--path-as-is", *_request_words(recording, masks)]
+    words = ["curl", "-sS", "-i", "-g", "--path-as-is", *_request_words(recording, masks)]
     command = shlex.join([*words, "--", origin + _target(recording, masks)])
     return _with_body(recording, masks, command, "--data-binary")
 
@@ -79,13 +79,14 @@ def as_pytest(recording: Recording, config: ServedConfiguration, *, reveal: bool
     body = _request_body(recording, masks)
     command = [*words, "--data", "-"] if body else words
     name = re.sub(r"\W+", "_", _target(recording, masks), flags=re.ASCII).strip("_")[:60].lower() or "root"
+    method = re.sub(r"\W", "_", recording.request.method, flags=re.ASCII).lower()
     lines = [
         '"""The answer of the module is the one that was recorded."""',
         "",
         "import subprocess",
         "",
         "",
-        f"def test_{recording.request.method.lower()}_{name}() -> None:",
+        f"def test_{method}_{name}() -> None:",
         "    command = [",
         *(f"        {word!r}," for word in command),
         "    ]",

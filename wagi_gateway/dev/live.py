@@ -13,6 +13,8 @@ from starlette.types import Message, Receive, Scope, Send
 EVENTS = "/.wagi-gateway/live"
 SCRIPT = "/.wagi-gateway/live.js"
 _MAX_STREAMS = 32
+_PARTIAL_OR_BODILESS = (204, 205, 206, 304)
+"""Statuses of responses without the whole of a page (RFC 9110 section 15)."""
 _KEEPALIVE = 15.0
 """Seconds after which a stream without events gets a comment, so that a lost client is noticed."""
 # A page that the browser has kept names an old version: it is loaded anew once for each version, not for ever.
@@ -72,16 +74,17 @@ class LiveReload:
 
     async def _events(self) -> AsyncGenerator[str, None]:
         self._streams += 1
-        closing = asyncio.ensure_future(self.is_closing.wait())
+        waiting = [asyncio.ensure_future(self.is_closing.wait())]
         try:
             yield f"data: {self.version}\n\n"
-            while not closing.done():
-                changed = asyncio.ensure_future(self._changed.wait())
-                await asyncio.wait((changed, closing), timeout=_KEEPALIVE, return_when=asyncio.FIRST_COMPLETED)
+            while not waiting[0].done():
+                waiting[1:] = [asyncio.ensure_future(self._changed.wait())]
+                await asyncio.wait(waiting, timeout=_KEEPALIVE, return_when=asyncio.FIRST_COMPLETED)
+                waiting[1].cancel()
                 yield f"data: {self.version}\n\n"
-                changed.cancel()
         finally:
-            closing.cancel()
+            for task in waiting:  # a page that leaves would keep its tasks until the next change
+                task.cancel()
             self._streams -= 1
 
 
@@ -96,7 +99,7 @@ class LiveResponse:
         """The message to send in the place of `message`."""
         if message["type"] == "http.response.start":
             headers = MutableHeaders(raw=list(message["headers"]))
-            self._is_page = message["status"] != 206 and _is_plain_html(headers)
+            self._is_page = message["status"] not in _PARTIAL_OR_BODILESS and _is_plain_html(headers)
             if self._is_page and (length := headers.get("content-length")):
                 headers["content-length"] = str(int(length) + len(self._element))
                 return {**message, "headers": headers.raw}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
+import json
 import re
 from collections.abc import Iterable, Iterator
 from urllib.parse import unquote_to_bytes
@@ -14,12 +16,12 @@ from .recording import Recording
 MASK = "••••••••".encode()
 _MIN_VALUE = 4
 """Bytes of the shortest value that is hidden outside of its own field: a shorter one is in many words."""
-_MAX_VALUE = 4096
-"""Bytes of a value that are looked for: the cost of a search grows with the values."""
+_MAX_VALUE = 64 * 1024
+"""Bytes of a value that are looked for: no head of a request is longer."""
 MAX_VALUES = 300
 """Values of one recording that are looked for."""
 _FIELDS = frozenset(b"authorization cookie set-cookie cookie2 set-cookie2".split())
-_NAME = re.compile(rb"token|secret|password|passwd|key|credential", re.IGNORECASE)
+_NAME = re.compile(rb"token|secret|passw|passphrase|key|credential|(?:^|[_-])(?:pass|pwd|jwt)(?:$|[_-])", re.IGNORECASE)
 _WORDS = (b"token", b"secret", b"password", b"passwd", b"key")
 """The words of _PAIR and _JSON_PAIR: a search for them takes a hundredth of the time."""
 # Bounded, and begun at the start of a word alone: a body is hostile, and its length must not count twice.
@@ -32,7 +34,14 @@ _JSON_PAIR = re.compile(
     rb'"[^"\\]{0,80}(?:token|secret|password|passwd|key)[^"\\]{0,80}"\s{0,20}:\s{0,20}"((?:[^"\\]|\\.)+)"',
     re.IGNORECASE,
 )
-_NOT_SECRET = frozenset((b"HTTP_SEC_WEBSOCKET_KEY",))
+_PART = re.compile(
+    rb'\bname="[^"\r\n]{0,80}(?:token|secret|password|passwd|key)[^"\r\n]{0,80}"[^\r\n]{0,200}\r\n'
+    rb"(?:[^\r\n]{1,200}\r\n){0,4}\r\n([^\r\n]+)",
+    re.IGNORECASE,
+)
+"""The first line of a part of multipart/form-data (RFC 7578)."""
+_USERINFO = re.compile(rb"://[^\s/:@]{0,200}:([^\s/@]{1,200})@")
+"""The password in a URL, as of a database."""
 
 
 def is_secret(name: bytes) -> bool:
@@ -69,6 +78,14 @@ class Masks:
             for value in self._values:  # not a regular expression, whose compilation costs more, and is cached
                 data = data.replace(value, MASK)
         return data
+
+    def beginning(self, data: bytes, size: int) -> bytes:
+        """The first `size` bytes of the masked data. A secret may begin there and end behind."""
+        return self.hide(data[: size + _MAX_VALUE])[:size]
+
+    def end(self, data: bytes, size: int) -> bytes:
+        """The last `size` bytes of the masked data. A secret may begin before and end there."""
+        return self.hide(data[-size - _MAX_VALUE :])[-size:]
 
     def hide_pairs(self, data: bytes) -> bytes:
         """`data` with every known secret masked, and the values of `name=value` pairs with a secret name."""
@@ -107,10 +124,20 @@ def _candidates(recording: Recording) -> Iterator[bytes]:
         if is_secret(name):
             yield from _parts(name, value.strip())
         yield from (pair[2] for pair in _PAIR.finditer(value))
+        yield from (url[1] for url in _USERINFO.finditer(value))
     yield from (pair[2] for pair in _PAIR.finditer(recording.request.query))
     if _has_word(body := recording.body.content):
         yield from (pair[2] for pair in _PAIR.finditer(body))
-        yield from (pair[1] for pair in _JSON_PAIR.finditer(body))
+        yield from (text for pair in _JSON_PAIR.finditer(body) for text in _json_texts(pair[1]))
+        yield from (part[1] for part in _PART.finditer(body))
+
+
+def _json_texts(text: bytes) -> Iterator[bytes]:
+    """The content of a JSON string as it is written, and what it stands for."""
+    yield text
+    if b"\\" in text:
+        with contextlib.suppress(ValueError):
+            yield str(json.loads(b'"%s"' % text)).encode("utf-8", "replace")
 
 
 def _has_word(data: bytes) -> bool:

@@ -169,7 +169,8 @@ class Recording:
         parts += sum(len(file.path) + 150 for file in list(self.files))
         frames = self.outcome.frames if self.outcome else ()
         parts += sum(len(frame.function) + len(frame.file or "") + 300 for frame in frames)
-        return _OWN_SIZE + parts + 120 * len(self.stderr_pieces) + 400 * len(self.calls)
+        parts += sum(len(call.method) + len(call.origin) + len(call.reason) + 400 for call in list(self.calls))
+        return _OWN_SIZE + parts + 120 * len(self.stderr_pieces)
 
     @property
     def seconds(self) -> float:

@@ -9,6 +9,11 @@ AROUND = 5
 """Lines before and after."""
 _MAX_FILE = 2 * 1024 * 1024
 _MAX_LINE = 400
+_SUFFIXES = frozenset(
+    ".ada .adb .as .asm .c .c3 .cc .cpp .cr .cs .cxx .d .f .f90 .fs .go .h .hh .hpp .hs .hxx .inc .inl .java .jl .js"
+    " .kt .m .mjs .ml .mm .mbt .mod .nim .odin .pas .py .rb .rs .s .scala .swift .ts .tsx .v .wast .wat .zig".split()
+)
+"""Suffixes of programs' sources: beside them are keys and settings, which a module may name as well."""
 
 
 class SourceLine(NamedTuple):
@@ -21,16 +26,19 @@ class SourceLine(NamedTuple):
 def source_lines(base: Path, name: str, line: int, around: int = AROUND) -> tuple[str, list[SourceLine]] | None:
     """The path below `base` and the lines around `line`; None for a file elsewhere or that cannot be read.
 
-    A debug section names the file: the name is hostile. Symbolic links are resolved before the check.
+    A debug section names the file: the name is hostile. Symbolic links are resolved before the check, and a file
+    counts by its suffix.
     """
     try:
         root = base.resolve(strict=True)
         path = (root / name).resolve(strict=True)
         below = path.relative_to(root)
-        if any(part.startswith(".") for part in below.parts) or not path.is_file() or path.stat().st_size > _MAX_FILE:
+        if path.suffix.lower() not in _SUFFIXES or any(part.startswith(".") for part in below.parts):
+            return None
+        if not path.is_file() or path.stat().st_size > _MAX_FILE:
             return None
         lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
-    except (OSError, ValueError):
+    except (OSError, ValueError, RuntimeError):  # of links in a circle, before Python 3.13
         return None
     first = max(1, line - around)
     shown = lines[first - 1 : line + around]
