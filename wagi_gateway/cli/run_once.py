@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, MutableMapping
+from contextlib import suppress
 from difflib import SequenceMatcher
 from typing import IO, Any, Literal, cast
 
 from ..app import create_app
-from ..errors import Problem
+from ..errors import ClientDisconnect, Problem
 from ..http.reason_phrase import reason_phrase
 from ..router import RoutePattern
 from ..sandbox.guest import Guest
@@ -63,7 +64,7 @@ async def _run_once(site: Site, request: RunRequest, output: IO[bytes], show: Sh
             await copying.copy_the_rest()
         finally:
             generation.sandbox = sandbox
-    return int(statuses[0])
+    return int(statuses[0]) if statuses else 200  # what `head` has left unread is no failure
 
 
 def unmatched(site: Site, request: RunRequest) -> list[Problem]:
@@ -101,8 +102,9 @@ class _CopyingSandbox:
     async def copy_the_rest(self) -> None:
         """Copies the output that the response did not need, up to the guests' end or `limits.time`."""
         for guest in self._guests:
-            while await guest.read():
-                pass
+            with suppress(ClientDisconnect):
+                while await guest.read():
+                    pass
             guest.guest.release()
 
 
@@ -117,9 +119,12 @@ class _CopiedGuest:
         return getattr(self.guest, name)
 
     async def read(self) -> bytes:
-        """Returns the next piece of standard output, as `Guest.read`."""
+        """Returns the next piece of standard output, as `Guest.read`. Raises ClientDisconnect for a closed pipe."""
         data = await self.guest.read()
-        self._write(data)
+        try:
+            self._write(data)
+        except OSError:
+            raise ClientDisconnect from None
         return data
 
     def release(self) -> None:
