@@ -8,6 +8,7 @@ import contextlib
 import json
 import re
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from urllib.parse import unquote_to_bytes
 
 from .header_fields import parse_output
@@ -20,6 +21,8 @@ _MAX_VALUE = 64 * 1024
 """Bytes of a value that are looked for: no head of a request is longer."""
 MAX_VALUES = 300
 """Values of one recording that are looked for."""
+_MAX_CANDIDATES = 20 * MAX_VALUES
+"""Values of one recording that are looked at: a body may repeat one without end."""
 _FIELDS = frozenset(b"authorization cookie set-cookie cookie2 set-cookie2".split())
 _NAME = re.compile(rb"token|secret|passw|passphrase|key|credential|(?:^|[_-])(?:pass|pwd|jwt)(?:$|[_-])", re.IGNORECASE)
 _WORDS = (b"token", b"secret", b"password", b"passwd", b"key")
@@ -107,7 +110,7 @@ class Masks:
 
 def _secrets(recording: Recording) -> set[bytes]:
     found: set[bytes] = set()
-    for value in _candidates(recording):
+    for value in islice(_candidates(recording), _MAX_CANDIDATES):
         if len(found) >= MAX_VALUES:
             break
         found |= {value[:_MAX_VALUE], unquote_to_bytes(value[:_MAX_VALUE].replace(b"+", b" "))}
