@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import pytest
 
+from tests.conftest import wait_until
 from tests.support import guests
 from tests.support.inline_guests import (
     AGAIN,
     ARGS_GET,
     BOTH_OUTPUTS,
+    CLOCK,
     ENVIRON,
     HELLO,
     INITIALIZES,
@@ -18,8 +21,10 @@ from tests.support.inline_guests import (
     MIB,
     SAYS,
     STARTS,
+    TIMEOUT,
     Ended,
     ModuleUnderTest,
+    burns,
     run,
     run_inline,
     with_sandbox,
@@ -140,3 +145,25 @@ def test_the_same_end_inline_and_on_a_thread(given: dict[str, object]) -> None:
     on_thread, inline = with_sandbox(test)
     assert not on_thread.was_inline
     assert inline.end == on_thread.end
+
+
+CLOSE = '(import "wasi_snapshot_preview1" "fd_close" (func $close (param i32) (result i32)))'
+
+
+def test_a_guest_that_goes_on_without_a_client_is_not_reported_as_slow() -> None:
+    """The response is over before the guest turns out slow: a client that leaves then does not stop the guest."""
+    wat = guests.if_argument(f"(drop (call $close (i32.const 1))) {burns(200)}", fields=f"{CLOSE} {CLOCK}")
+
+    async def test(sandbox: Sandbox) -> tuple[list[str], str | None]:
+        slow: list[str] = []
+        ended = asyncio.Event()
+        invocation = ModuleUnderTest(wat).invocation([], has_input=True)
+        guest = sandbox.start(invocation, on_slow=lambda: slow.append("slow"), on_end=lambda _: ended.set())
+        wait_until(lambda: guest.has_closed_stdout)  # the event loop is blocked, and its timers with it
+        assert guest.outcome is None
+        assert await guest.read() == b""
+        guest.release()
+        await asyncio.wait_for(ended.wait(), TIMEOUT)
+        return slow, guest.failure()
+
+    assert with_sandbox(test) == ([], None)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from tests.support import guests
 from wagi_gateway.cli.main import app
 from wagi_gateway.config.file import read_config
 from wagi_gateway.errors import StartupError, redact, redact_value
+from wagi_gateway.server.signals import IGNORED_SIGNALS
 from wagi_gateway.site.load import load
 
 SECRET = "h0rse-b4ttery"
@@ -20,6 +23,15 @@ URL = f"http://user:{SECRET}@x.example"
 
 RUNNER = CliRunner(env={"COLUMNS": "400"})
 """Runs commands; `check` wraps lines at COLUMNS, in which a secret would not be found."""
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    """Restores the handlers of the signals that `serve` ignores: the processes of later tests would inherit that."""
+    before = {number: signal.getsignal(number) for number in IGNORED_SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def of_module(reference: str) -> str:

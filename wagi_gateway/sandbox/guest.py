@@ -155,7 +155,8 @@ class Guest:
 
     def release(self) -> None:
         """Ends the reading of standard output: stops a guest that still runs, unless the guest has closed standard
-        output itself and goes on without a client."""
+        output itself and goes on without a client. `on_slow` is not called any more."""
+        self._on_slow = _nothing
         if self.outcome is None and not (self._is_drained and self.context.streams.is_stdout_closed):
             self.stop("disconnect")
 

@@ -8,6 +8,9 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import httpx
+import pytest
+
 from tests.conftest import wait_until
 from tests.support.attacks import together
 from wagi_gateway.compiler.engine import MAX_WASM_STACK
@@ -146,7 +149,11 @@ def _at_rest(city: City) -> Usage:
 
 def _fill_pipes(city: City) -> None:
     """Uses all kept pipes of guests at once, so that missing ones are created again and counted."""
-    assert set(together(IDLE_PIPES, lambda _: city.gateway.get("/nap").status_code)) == {200}
+    try:
+        statuses = together(IDLE_PIPES, lambda _: city.gateway.get("/nap", timeout=TIMEOUT).status_code)
+    except httpx.TimeoutException:
+        pytest.fail(f"a request has no response:\n{descriptors(city)}")
+    assert set(statuses) == {200}
 
 
 def _ticks(seconds: float) -> Iterator[None]:

@@ -63,7 +63,8 @@ def descriptors(city: City) -> str:
     for family in ("tcp", "tcp6"):
         for line in Path(f"/proc/net/{family}").read_text().splitlines()[1:]:
             row = line.split()
-            states[f"socket:[{row[9]}]"] = f"{family} {row[1]} {row[2]} {row[3]}"
+            # Addresses, state, and bytes of the queues to send and to receive: proc(5).
+            states[f"socket:[{row[9]}]"] = f"{family} {row[1]} {row[2]} {row[3]} {row[4]}"
     found: list[str] = []
     for pid in city.processes():
         with contextlib.suppress(OSError):

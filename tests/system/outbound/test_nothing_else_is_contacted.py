@@ -301,8 +301,11 @@ def test_nothing_else_is_contacted(farm: Farm) -> None:
             assert not connections or is_meant(target.host, target.port), f"{target.url} was contacted"
         count(world, seen)
 
-    holds()
-    missing = {"answered", "denied", "redirected", "denied at a redirect", "denied as an address", "public"} - set(seen)
+    kinds = {"answered", "denied", "redirected", "denied at a redirect", "denied as an address", "public"}
+    for _ in range(5):  # by chance, no example of a kind may be among the first
+        holds()
+        if not (missing := kinds - seen.keys()):
+            break
     assert not missing, f"no example was about: {missing}"
 
 
