@@ -60,6 +60,8 @@ def redact_value(value: str) -> str:
     return f"{path}?…" if query and is_url else value
 
 
+MAX_PROBLEMS = 100
+"""Problems of one kind that are reported of a module, which may have a million of them."""
 _MAX_PROBLEM = 4000
 """Characters of a problem: a name in a module may have 100,000."""
 

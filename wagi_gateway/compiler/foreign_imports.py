@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..errors import Problem
+from ..errors import MAX_PROBLEMS, Problem
 from .externs import Import
 
 _REBUILD = "rebuild it for wasm32-wasip1"
@@ -27,7 +27,6 @@ _ADVICE_BY_PREFIX = {
     "wasi:": f"it was made for a component (WASI preview 2); {_REBUILD}",
     "__wbindgen": _BINDGEN,
 }
-_MAX_PROBLEMS = 100
 
 
 def describe(missing: Iterable[Import]) -> list[Problem]:
@@ -37,9 +36,9 @@ def describe(missing: Iterable[Import]) -> list[Problem]:
         key = wanted.module if _advice(wanted.module) else f"{wanted.module}.{wanted.name}"
         names.setdefault(key, []).append(f"{wanted.module}.{wanted.name}")
     problems = [Problem("", _sentence(key, found)) for key, found in names.items()]
-    if len(problems) > _MAX_PROBLEMS:
-        rest = len(problems) - _MAX_PROBLEMS
-        problems[_MAX_PROBLEMS:] = [Problem("", f"imports {rest} more that this gateway does not provide")]
+    if len(problems) > MAX_PROBLEMS:
+        rest = len(problems) - MAX_PROBLEMS
+        problems[MAX_PROBLEMS:] = [Problem("", f"imports {rest} more that this gateway does not provide")]
     return problems
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ..compiler.compiler import WarmModule
 from ..config.file import ConfigFile
 from ..config.settings import Config, ModuleConfig
-from ..errors import StartupError, redact_value
+from ..errors import MAX_PROBLEMS, StartupError, redact_value
 from ..outbound.policy import AllowedHost, Policy
 from ..outbound.proxy import Proxy
 from ..router import RoutePattern
@@ -24,7 +24,7 @@ from ..sources.modules import ModuleSources, is_image
 from ..sources.oci.errors import RegistryError
 from ..tls import create_context
 from .findings import Findings
-from .modules import MAX_PROBLEMS, ModuleLoader
+from .modules import ModuleLoader
 from .route_owners import RouteOwners, read_pattern
 from .site import Endpoint
 
