@@ -73,6 +73,8 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+MAX_PROBLEMS = 100
+"""Problems of one kind that are reported of a module, which may have a million of them."""
 _MAX_PROBLEM = 4000
 """Characters of a problem: a name in a module may have 100,000."""
 

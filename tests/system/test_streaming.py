@@ -70,9 +70,9 @@ def stream(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Se
     texts["late_exit"] = guests.exits(7, TEXT + b"x" * 300_000)
     texts["exit"] = guests.exits(7, TEXT + b"whole\n")
     texts |= {f"tells-{number}": tells(stderr) for number, (stderr, _) in enumerate(ERRORS.values())}
-    texts["works"] = tells(b"at work\n", more="(nop)")
+    texts["busy"] = tells(b"at work\n", more="(nop)")
     texts["floods"] = tells(b"0123456789abcde\n" * 1000)
-    limits = {"gibibyte": {"stdout": "2GiB"}, "works": {"time": "5s"}, "floods": {"stderr": "1KiB"}}
+    limits = {"gibibyte": {"stdout": "2GiB"}, "busy": {"time": "5s"}, "floods": {"stderr": "1KiB"}}
     directory = tmp_path_factory.mktemp("stream")
     for name, text in texts.items():
         (directory / f"{name}.wat").write_text(text)
@@ -231,9 +231,9 @@ def test_standard_error_is_logged_by_line_and_escaped(stream: Server, name: str)
 
 def test_standard_error_is_logged_while_the_guest_runs(stream: Server) -> None:
     with stream.connect() as connection:
-        connection.sendall(b"GET /works HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        stream.wait_for_log(r"guest: at work route=/works id=\w+\n", timeout=2)
-        assert "GET /works" not in stream.log
+        connection.sendall(b"GET /busy HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        stream.wait_for_log(r"guest: at work route=/busy id=\w+\n", timeout=2)
+        assert "GET /busy" not in stream.log
 
 
 def test_standard_error_over_its_limit_is_dropped_and_counted(stream: Server) -> None:

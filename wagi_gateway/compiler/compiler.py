@@ -17,7 +17,7 @@ import wasmtime
 from filelock import Timeout
 
 from ..config.settings import CompilerConfig
-from ..errors import Problem, StartupError
+from ..errors import MAX_PROBLEMS, Problem, StartupError
 from ..sources.file import WasmSource
 from . import abi, foreign_imports
 from .abi import WASMTIME_VERSION
@@ -35,8 +35,6 @@ _WASMTIME_FUNCTIONS = frozenset(f"{_WASI}.{name}" for name in ("clock_res_get", 
 """The functions of wasmtime's WASI that the gateway does not replace (`sandbox.preview1`)."""
 _MAX_READ = 2**20
 """Bytes of a module whose code the gateway reads itself: that takes a second at worst. What is larger is not quick."""
-_MAX_PROBLEMS = 100
-"""Imports with another signature that are reported."""
 _MAX_IMPORTS = 1000
 """Imports of a module that is served. There are fewer functions to import; each import takes time of each guest."""
 _MAX_SHORT_FUNCTION = 128 * 1024
@@ -329,7 +327,7 @@ class Compiler:
         missing: list[Import] = []
         problems: list[Problem] = []
         for wanted in externs.imports:
-            if len(problems) >= _MAX_PROBLEMS:
+            if len(problems) >= MAX_PROBLEMS:
                 break
             try:
                 offered = linker.get(store, wanted.module, wanted.name)

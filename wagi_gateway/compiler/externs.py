@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
 
-from ..errors import Problem
+from ..errors import MAX_PROBLEMS, Problem
 from .binary import FUNCTION, MAX_ITEMS, TYPE, Malformed, Reader, SizeLimits, sections
 
 _IMPORT, _TABLE, _MEMORY, _GLOBAL, _EXPORT, _TAG = 2, 4, 5, 6, 7, 13
@@ -21,8 +21,7 @@ _REC, _SUB, _SUB_FINAL, _FUNC, _STRUCT, _ARRAY = 0x4E, 0x50, 0x4F, 0x60, 0x5F, 0
 _TABLE_WITH_EXPRESSION = 0x40
 _MAX_SUPERTYPES = 1
 _MAX_32_BITS = 0xFFFF_FFFF
-_MAX_PROBLEMS = 100
-_MAX_IMPORTS, _MAX_EXPORTS = 10_000, 100_000
+_MAX_READ_IMPORTS, _MAX_READ_EXPORTS = 10_000, 100_000
 """More of them take seconds and hundreds of megabytes to read."""
 
 _DESCRIBED = frozenset(("i32", "i64", "f32", "f64", "funcref", "externref"))
@@ -111,7 +110,7 @@ class Externs(NamedTuple):
 
     def undescribed(self) -> list[Problem]:
         """The imports and exports with types that wasmtime's C API cannot describe, a hundred at most."""
-        return list(islice(self._undescribed(), _MAX_PROBLEMS))
+        return list(islice(self._undescribed(), MAX_PROBLEMS))
 
     def _undescribed(self) -> Iterator[Problem]:
         for wanted in self.imports:
@@ -217,7 +216,7 @@ class IndexSpaces:
             raise Malformed(f"0x{first:02x} is no type")
 
     def _read_imports(self, reader: Reader) -> None:
-        for _ in range(_count(reader, "imports", _MAX_IMPORTS)):
+        for _ in range(_count(reader, "imports", _MAX_READ_IMPORTS)):
             module, name, kind = reader.name(), reader.name(), reader.byte()
             self.imports.append(Import(module, name, self._read_import(kind, reader)))
 
@@ -265,7 +264,7 @@ class IndexSpaces:
         self._tags += [_tag_type(reader) for _ in range(reader.count())]
 
     def _read_exports(self, reader: Reader) -> None:
-        for _ in range(_count(reader, "exports", _MAX_EXPORTS)):
+        for _ in range(_count(reader, "exports", _MAX_READ_EXPORTS)):
             name, kind, index = reader.name(), reader.byte(), reader.number()
             self.exports.append(Export(name, self._export_type(kind, index)))
 

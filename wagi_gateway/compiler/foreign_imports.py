@@ -7,12 +7,11 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import NamedTuple
 
-from ..errors import Problem
+from ..errors import MAX_PROBLEMS, Problem
 from .externs import Import
 
 _REBUILD = "rebuild it for wasm32-wasip1"
 _NO_JAVASCRIPT = "it calls JavaScript, which this gateway does not have; build it for WASI"
-_MAX_PROBLEMS = 100
 _MAX_NAMES = 1000
 """Imports of one module that are compared with those of known hosts."""
 
@@ -86,13 +85,13 @@ def describe(missing: Iterable[Import]) -> list[Problem]:
     sentences: list[str] = []
     left = sum(map(len, names.values()))
     for module, found in names.items():
-        if len(sentences) > _MAX_PROBLEMS:
+        if len(sentences) > MAX_PROBLEMS:
             break
         sentences += _sentences(module, found)
         left -= len(found)
-    if len(sentences) > _MAX_PROBLEMS:
-        rest = left + len(sentences) - _MAX_PROBLEMS
-        sentences[_MAX_PROBLEMS:] = [f"imports {rest} more that this gateway does not provide"]
+    if len(sentences) > MAX_PROBLEMS:
+        rest = left + len(sentences) - MAX_PROBLEMS
+        sentences[MAX_PROBLEMS:] = [f"imports {rest} more that this gateway does not provide"]
     return [Problem("", sentence) for sentence in sentences]
 
 

@@ -348,6 +348,7 @@ def define(linker: wasmtime.Linker, host: HostImport) -> None:
 def _callback(function: HostFunction, parameters: str, failed: int) -> Any:
     arguments = struct.Struct("".join(_LAYOUT[kind] for kind in parameters)).unpack_from
 
+    # The handlers of signals may run at the first instruction, before any `try`. If one raises, ctypes returns garbage.
     @_Callback  # type: ignore[untyped-decorator]
     def callback(_env: int, caller: int, values: int, _count: int) -> int:
         context = current.context

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ..compiler.compiler import WarmModule
 from ..config.file import ConfigFile
 from ..config.settings import ModuleConfig
-from ..errors import StartupError, redact_value
+from ..errors import MAX_PROBLEMS, StartupError, redact_value
 from ..outbound.policy import Policy
 from ..outbound.proxy import Proxy
 from ..router import RoutePattern
@@ -23,7 +23,7 @@ from ..sources.oci.errors import RegistryError
 from ..tls import create_context
 from .doubtful_settings import warn_of_doubtful_settings
 from .findings import Findings
-from .modules import MAX_PROBLEMS, ModuleLoader
+from .modules import ModuleLoader
 from .route_owners import RouteOwners, read_pattern
 from .site import Endpoint
 

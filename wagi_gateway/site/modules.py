@@ -16,6 +16,7 @@ from ..compiler.compilation import POLL_INTERVAL, Wait
 from ..compiler.compiler import Compiler, OnCompile, WarmModule
 from ..compiler.engine import EngineSettings, create_engine
 from ..config.settings import Config, Limits
+from ..errors import MAX_PROBLEMS
 from ..observe.guest_log import GuestLog
 from ..sandbox import preview1
 from ..sandbox.backend import choose
@@ -141,8 +142,6 @@ def _engine_settings(config: Config, *, has_source_lines: bool) -> EngineSetting
 
 _MAX_OUTPUT = 1024 * 1024
 """Most output of `_routes`, in bytes."""
-MAX_PROBLEMS = 100
-"""Problems of `_routes` that are reported."""
 
 
 class PrintedRoutes(NamedTuple):
