@@ -55,6 +55,20 @@ def test_a_page_is_for_clients_that_accept_html(pages: ErrorPages, site: Site, a
     assert (pages.of_error(one, BadOutput("x"), site) is not None) == is_page
 
 
+@pytest.mark.parametrize("host", [b"localhost:3000", b"app.localhost", b"127.0.0.1:3000", b"[::1]:3000"])
+def test_a_page_is_for_a_name_of_this_host(pages: ErrorPages, builds: Builds, host: bytes) -> None:
+    builds.results["/hello"] = failed()
+    assert pages.of_build(replace(head(), headers=((b"host", host), *HTML))) is not None
+
+
+@pytest.mark.parametrize("host", [b"evil.example:3000", b"localhost.evil.example", b"127.0.0.1.evil.example", b""])
+def test_no_page_shows_sources_to_another_site(pages: ErrorPages, site: Site, builds: Builds, host: bytes) -> None:
+    request = replace(head(), headers=((b"host", host), *HTML))
+    assert pages.of_error(recording(request), BadOutput("x"), site) is None
+    builds.results["/hello"] = failed()
+    assert pages.of_build(request) is None
+
+
 def test_reason_output_and_link_are_escaped(pages: ErrorPages, site: Site) -> None:
     one = recording(
         head(target=b"/<b>", fields=[*HTML, (b"cookie", b"a=abcdefgh")]), stdout=HOSTILE + b"abcdefgh", stderr=HOSTILE

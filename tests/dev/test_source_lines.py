@@ -15,6 +15,8 @@ def base(tmp_path: Path) -> Path:
     (base / "src").mkdir(parents=True)
     (base / "src/a.c").write_text("".join(f"line {number}\n" for number in range(1, 31)))
     (base / ".env").write_text("SECRET=1\n")
+    (base / "modules.toml").write_text("secret = 1\n")
+    (base / "key.PEM").write_text("secret\n")
     (tmp_path / "outside.c").write_text("secret\n")
     (base / "link.c").symlink_to(tmp_path / "outside.c")
     return base
@@ -30,7 +32,11 @@ def test_lines_around(base: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["../outside.c", "link.c", "{base}/../outside.c", ".env", "src", "nothing.c", "/etc/hostname", "a\0b"]
+    "name",
+    [
+        *("../outside.c", "link.c", "{base}/../outside.c", ".env", "src", "nothing.c", "/etc/hostname", "a\0b"),
+        *("modules.toml", "key.PEM"),
+    ],
 )
 def test_no_file_elsewhere(base: Path, name: str) -> None:
     assert source_lines(base, name.format(base=base), 1) is None

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 AROUND = 5
 """Lines before and after."""
+_NOT_SOURCES = frozenset({".toml", ".yaml", ".yml", ".json", ".env", ".pem", ".key", ".crt"})
+"""Suffixes of files that may hold secrets; a compiler writes none of them as the source of a function."""
 _MAX_FILE = 2 * 1024 * 1024
 _MAX_LINE = 400
 
@@ -27,7 +29,9 @@ def source_lines(base: Path, name: str, line: int, around: int = AROUND) -> tupl
         root = base.resolve(strict=True)
         path = (root / name).resolve(strict=True)
         below = path.relative_to(root)
-        if any(part.startswith(".") for part in below.parts) or not path.is_file() or path.stat().st_size > _MAX_FILE:
+        if any(part.startswith(".") for part in below.parts) or path.suffix.lower() in _NOT_SOURCES:
+            return None
+        if not path.is_file() or path.stat().st_size > _MAX_FILE:
             return None
         lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
     except (OSError, ValueError):
