@@ -37,6 +37,7 @@ def of_argv(argv: str) -> list[str]:
         "/c++",
         "/a:b",
         "/urn:x:y",
+        "GET /x",
     ],
 )
 def test_a_usual_route(route: str) -> None:

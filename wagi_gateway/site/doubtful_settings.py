@@ -51,6 +51,8 @@ def warn_of_doubtful_route(route: str, findings: Findings) -> None:
 
 
 def _route_doubts(route: str) -> Iterator[str]:
+    if not route.startswith("/"):  # an error, and not a doubt
+        return
     path = route.removesuffix("/...")
     if "..." in path:
         yield '"..." stands for everything below at the end only, after a slash'
