@@ -16,9 +16,9 @@ def is_spin_manifest(tables: Mapping[str, Any]) -> bool:
 
 
 def convert_command(path: Path) -> str:
-    """The command that makes a `modules.toml` of a Spin manifest, beside the manifest; one that is there is kept."""
-    command, target = f"wagi-gateway convert {shlex.quote(str(path))}", path.with_name("modules.toml")
-    return command if target.exists() else f"{command} > {shlex.quote(str(target))}"
+    """The command that makes a `modules.toml` of a Spin manifest, beside the manifest."""
+    target = path.with_name("modules.toml")
+    return f"wagi-gateway convert {shlex.quote(str(path))} > {shlex.quote(str(target))}"
 
 
 def name_foreign(path: Path, tables: Mapping[str, Any]) -> str | None:
