@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 
 import pytest
@@ -89,3 +90,12 @@ def test_the_list_of_routes_is_bounded(tmp_path: Path) -> None:
     (problem,) = unmatched(site, RunRequest(path="/route"))
     site.close()
     assert problem.what.endswith(" and 10 more")
+
+
+@pytest.mark.parametrize("show", ["response", "body", "raw"])
+def test_a_reader_that_leaves_ends_the_guest(site: Site, show: Show, caplog: pytest.LogCaptureFixture) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "wb", buffering=0) as output:
+        assert run_once(site, RunRequest(path="/long"), output, show) == 200
+    assert "defect" not in caplog.text

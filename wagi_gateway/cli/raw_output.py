@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from ..cgi.request import RequestHead
+from ..errors import ClientDisconnect
 from ..gateway.delivery import Delivery
 from ..gateway.exchange import Exchange
 from ..gateway.gateway import Gateway
@@ -63,10 +65,14 @@ class _RawDelivery(Delivery):
         try:
             return await super().respond()
         finally:
-            while await self._read():
-                pass
+            with suppress(ClientDisconnect):
+                while await self._read():
+                    pass
 
     async def _read(self) -> bytes:
         data = await super()._read()
-        self._write(data)
+        try:
+            self._write(data)
+        except OSError:  # a closed pipe
+            raise ClientDisconnect from None
         return data
