@@ -153,6 +153,22 @@ def test_bad_patterns(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("users", "/users"),
+        ("GET /users/...", "/users/..."),
+        ("https://a.example/x", "/x"),
+        ("DELETE http://a", "/"),
+        ("Home/x", "/Home/x"),
+        ("", "/"),
+    ],
+)
+def test_a_pattern_without_slash_is_shown_as_a_path(text: str, path: str) -> None:
+    with pytest.raises(ValueError, match=f'a route starts with "/"; write "{re.escape(path)}"$'):
+        RoutePattern(text)
+
+
+@pytest.mark.parametrize(
     ("parent", "child", "joined"),
     [
         ("/exactparentslash/", "/exact", "/exactparentslash/exact"),

@@ -51,9 +51,13 @@ def create_app(
     return application(Gateway(config, metrics, may_notice), read or _cannot_read, on_reload, metrics)
 
 
+def _cannot_read() -> ConfigFile:
+    raise StartupError(Problem("", "the application was made of a site, so that there is no file to read anew"))
+
+
 def application(
     gateway: Gateway,
-    read: Read,
+    read: Read = _cannot_read,
     on_reload: OnReload = lambda _site, _error: None,
     metrics: WorkerMetrics | None = None,
 ) -> Application:
@@ -78,10 +82,6 @@ def application(
     return Application(gateway, routes, lifespan, Reloader(gateway, read, on_reload))
 
 
-def _cannot_read() -> ConfigFile:
-    raise StartupError(Problem("", "the application was made of a site, so that there is no file to read anew"))
-
-
 class Application(Starlette):
     """Starlette for the built-in routes and the lifespan; other requests go to the gateway, past all middleware."""
 
@@ -102,11 +102,6 @@ class Application(Starlette):
             await self._gateway(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
-
-    @property
-    def gateway(self) -> Gateway:
-        """The gateway, which answers all but the built-in routes."""
-        return self._gateway
 
     @property
     def certificate(self) -> Certificate | None:

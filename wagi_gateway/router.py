@@ -21,6 +21,8 @@ _NOT_PLAIN = re.compile(rb"[^\x21-\x24\x26-\x7e]")
 _OCTET = re.compile(rb"%([0-9A-Fa-f]{2})|[^\x21-\x24\x26-\x7e]")
 """An escape, or an octet that `comparable` escapes."""
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
+_BEFORE_PATH = re.compile(r"\A([A-Z]+\s+)?([A-Za-z][A-Za-z0-9+.-]*://[^/]*)?")
+"""What routes of other servers have before the path: a method, and an origin."""
 _USUAL_PATH = 256
 """Longest path in bytes whose match is cached."""
 
@@ -114,7 +116,8 @@ class RoutePattern:
 
     def __post_init__(self) -> None:
         if not self.text.startswith("/"):
-            raise ValueError(f'a route starts with "/"; write "/{self.text}"')
+            path = _BEFORE_PATH.sub("", self.text).lstrip("/")
+            raise ValueError(f'a route starts with "/"; write "/{path}"')
         if "?" in self.text or "#" in self.text:
             raise ValueError("a route is a path, without query or fragment")
         if _CONTROL.search(self.script_name):

@@ -42,6 +42,7 @@ CARGO = ["cargo", "build", "--target", "wasm32-wasip1"]
         (["npm", "ci"], "there is no program npm in PATH", "https://nodejs.org"),
         (["python3", "-m", "nothere.at_all"], "python3 has no module nothere", "python3 -m pip install nothere"),
         (["zig", "cc"], "there is no program zig in PATH", "pip install ziglang==0.17.1"),
+        (["sh", "-c", "cd x && npm ci; A=1 cargo build"], "there is no program sh in PATH", "install it"),
     ],
     ids=lambda value: value[-1] if isinstance(value, list) else "",
 )
@@ -81,6 +82,34 @@ def test_nothing_is_missing(tools: Path, tmp_path: Path, command: list[str]) -> 
     program(tools, "go", "echo go version go1.21.0 linux/amd64")
     program(tmp_path, "build.sh")
     assert missing_tool(command, tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("script", "what"),
+    [
+        ("npm install && npm run build", "there is no program npm in PATH"),
+        ("mkdir -p x\ncd x; A=1 B='2 3' tinygo build", "there is no program tinygo in PATH"),
+        ("(test -d x || asc x)", "there is no program asc in PATH"),
+        ("env GOOS=wasip1 go build", "there is no program go in PATH"),
+        ("mkdir x && ./own && 'open", None),
+        ("", None),
+    ],
+)
+def test_the_tools_of_a_shell_command_are_looked_for(
+    tools: Path, tmp_path: Path, script: str, what: str | None
+) -> None:
+    program(tools, "sh")
+    missing = missing_tool(["sh", "-c", script], tmp_path)
+    assert (missing and missing.what) == what
+
+
+def test_the_old_name_of_the_target_of_rust_is_named(tools: Path, tmp_path: Path) -> None:
+    program(tools, "cargo")
+    program(tools, "rustc", "exit 1")
+    assert missing_tool(["cargo", "build", "--target", "wasm32-wasi", "--release"], tmp_path) == (
+        "rustc has no target wasm32-wasi",
+        "write wasm32-wasip1 in its place, and: rustup target add wasm32-wasip1",
+    )
 
 
 @pytest.mark.parametrize("script", ["exit 1", "echo /nowhere"], ids=["unknown-target", "not-installed"])

@@ -64,6 +64,18 @@ def test_the_first_failure_ends_the_builds(tmp_path: Path, script: str, code: in
         (config(module("/a", "a.wat")), [], 0, "Nothing to build: no [[module]] in modules.toml has a build."),
         (config(module("/a", "a.wat")), ["/b"], 3, "error: ROUTE: modules.toml has no route /b; did you mean /a?"),
         (
+            config(module("/a", "a.wat")),
+            ["b.toml"],
+            3,
+            'error: ROUTE: "b.toml": a route begins with "/"; --config names another file than modules.toml',
+        ),
+        (
+            config(module("/a", "bindle:x", build={"command": ["true"]})),
+            [],
+            0,
+            "Building /a: true",
+        ),
+        (
             config(module("/a", "a.wasm", build={"command": ["nothere"]})),
             [],
             3,
@@ -83,7 +95,7 @@ def test_the_first_failure_ends_the_builds(tmp_path: Path, script: str, code: in
             "error: modules.toml: [[module]] 1 (/a): module: missing; it has no default",
         ),
     ],
-    ids=["nothing", "no-route", "no-tool", "no-directory", "mistake"],
+    ids=["nothing", "no-route", "no-path", "no-file", "no-tool", "no-directory", "mistake"],
 )
 def test_build_says_what_is_wrong(tmp_path: Path, text: str, arguments: list[str], code: int, message: str) -> None:
     (tmp_path / "modules.toml").write_text(text)

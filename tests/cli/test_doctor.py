@@ -37,4 +37,6 @@ def test_doctor_finds_nothing(tmp_path: Path) -> None:
 def test_doctor_without_a_file(tmp_path: Path) -> None:
     result = gateway("doctor", cwd=tmp_path)
     assert (result.returncode, result.stdout) == (1, b"")
-    assert result.stderr == b"error: modules.toml: cannot be read: No such file or directory\n"
+    assert result.stderr == b"error: modules.toml: there is none in this directory; name a configuration\n"
+    (tmp_path / "spin.toml").touch()
+    assert b"wagi-gateway convert spin.toml > modules.toml" in gateway("doctor", cwd=tmp_path).stderr

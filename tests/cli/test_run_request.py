@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from wagi_gateway.cli.run_request import RunRequest, read_data
+from wagi_gateway.cli.run_request import RunRequest, read_data, read_json
 from wagi_gateway.errors import StartupError
 
 HOST = (b"host", b"localhost")
@@ -35,6 +35,18 @@ FORM = (b"content-type", b"application/x-www-form-urlencoded")
         ({"data": b""}, {"method": "POST", "headers": [HOST, FORM]}),
         ({"data": b"abc", "headers": ("Content-Type:",)}, {"headers": [HOST, (b"content-length", b"3")]}),
         ({"data": b"abc", "method": "PUT"}, {"method": "PUT"}),
+        (
+            {"data": b"{}", "is_json": True, "headers": ("Accept: a/b",)},
+            {
+                "method": "POST",
+                "headers": [
+                    HOST,
+                    (b"accept", b"a/b"),
+                    (b"content-type", b"application/json"),
+                    (b"content-length", b"2"),
+                ],
+            },
+        ),
         (
             {"data": b"a", "headers": ("content-type: text/plain", "Content-Length: 1")},
             {"headers": [HOST, (b"content-type", b"text/plain"), (b"content-length", b"1")]},
@@ -84,6 +96,16 @@ def test_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: list[st
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"stdin")))
     Path("file").write_bytes(b"x\r\n\0y")
     assert read_data(data) == body
+
+
+def test_data_without_a_meaning_of_its_characters(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"stdin")))
+    assert read_data(None, ["@file", "-"]) == b"@file&-"
+    assert read_data(["-"], ["@x"]) == b"stdin&@x"
+
+
+def test_json_is_put_together() -> None:
+    assert (read_json(None), read_json(["{", "}"])) == (None, b"{}")
 
 
 def test_data_that_cannot_be_read() -> None:

@@ -47,6 +47,12 @@ def test_the_command_names_the_files_for_a_shell() -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["hello.wasm", "hello.wat"])
+def test_a_module_is_named_as_such(name: str) -> None:
+    with pytest.raises(StartupError, match=f"{name}: is a module; .* wagi-gateway run {name}"):
+        read_config(name)
+
+
 def test_a_configuration_that_is_read(tmp_path: Path) -> None:
     path = tmp_path / "spin.toml"
     path.write_text("spin_manifest_version = 2\n")

@@ -43,9 +43,9 @@ def test_builds_run_in_order_up_to_the_first_failure(tmp_path: Path) -> None:
 
 def test_a_failure_lasts_until_that_module_is_built(tmp_path: Path) -> None:
     builds = Builds(lambda *_: None)
-    assert not run(builds, file(tmp_path, a="exit 1", b="true"))
-    assert not run(builds, file(tmp_path, a="true", b="true"), {"/b"})
-    assert run(builds, file(tmp_path, a="true", b="true"), {"/a"})
+    assert not run(builds, file(tmp_path, a="exit 1", b="exit 0"))
+    assert not run(builds, file(tmp_path, a="true", b="exit 0"), {"/b"})
+    assert run(builds, file(tmp_path, a="true", b="exit 0"), {"/a"})
     assert not builds.is_broken
 
 
@@ -63,6 +63,24 @@ def test_a_command_that_cannot_start(tmp_path: Path) -> None:
     )
     assert not run(builds, config)
     assert b"no program no-such-program" in builds.results["/a"].output
+
+
+def test_what_a_failed_build_lacks_is_named(tmp_path: Path) -> None:
+    builds = Builds(lambda *_: None)
+    assert not run(builds, file(tmp_path, a="tinygo build || exit 3"))
+    assert (builds.results["/a"].code, b"install TinyGo" in builds.results["/a"].output) == (3, True)
+
+
+def test_modules_of_one_build_are_built_once(tmp_path: Path) -> None:
+    began: list[str] = []
+    builds = Builds(lambda *_: None, lambda one: began.append(one.route) if one.code is None else None)
+    shared = file(tmp_path, a="exit 1", b="exit 1")
+    assert not run(builds, shared)
+    assert began == ["/a, /b"]
+    assert [one.route for one in builds.failed] == ["/a, /b"]
+    assert builds.results["/a"] is builds.results["/b"]
+    assert not run(builds, shared, {"/b"})
+    assert began == ["/a, /b"] * 2
 
 
 def test_output_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,9 @@ import pytest
 from tests.support.recordings import head, recording
 from wagi_gateway.dev.builds import BuildResult
 from wagi_gateway.dev.console import Console, keys
+from wagi_gateway.observe.diagnosis import NO_NAMES
+from wagi_gateway.sandbox.backtrace import Frame
+from wagi_gateway.sandbox.invocation import Outcome
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -49,15 +52,45 @@ def test_a_failure_expands() -> None:
         stdout=b"Hello, world\n",
         stderr=b"a\tline \x1b[31mred abcdefgh\n" * 3,
     )
-    one.status, one.error = 502, "502: no colon"
+    one.status, one.error, one.refused_at = 502, "502: no colon", 5
     console.banner("http://s", "http://i/#token=t", False)
     console.request(one)
     text = output.getvalue()
     assert f"  http://i/#/{one.number}\n" in text
     assert "  502: no colon\n" in text
     assert "  │ a   line \\x1b[31mred ••••••••\n" in text
-    assert "  > Hello, world\n" in text
+    assert "from byte 5 on:\n  | Hello, world\n  |      ^\n" in text
     assert "\x1b" not in text
+
+
+def test_a_trap_has_its_functions_and_what_they_lack(tmp_path: Path) -> None:
+    (tmp_path / "a.c").write_text("one\ntwo\n\tthree\nfour\n")
+    output = Terminal()
+    console = Console(output, tmp_path, has_color=False)
+    outcomes = [
+        Outcome("trap", frames=(Frame("f", "a.c", 3, 5),)),
+        Outcome("trap", frames=(Frame("<wasm function 3>"),)),
+    ]
+    for outcome in outcomes:
+        one = recording(outcome=outcome)
+        one.failure = "trap: "
+        console.request(one)
+    first, second = output.getvalue().split("<wasm function 3>")
+    assert "    at f  a.c:3:5\n          2 two\n     >    3     three\n          4 four\n" in first
+    assert NO_NAMES not in first
+    assert NO_NAMES in second
+
+
+def test_advice_is_written_once_for_a_route() -> None:
+    console, output = shown()
+    one = recording(stdout="content-type: text/html\n\nhéllo".encode())
+    one.status = 200
+    console.request(one)
+    console.request(one)
+    assert output.getvalue().count("  worth a look: text/html has no charset, and the body is not ASCII") == 1
+    console.clear()
+    console.request(one)
+    assert output.getvalue().count("worth a look") == 2
 
 
 def test_long_standard_error_is_cut() -> None:

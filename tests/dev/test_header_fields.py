@@ -45,12 +45,13 @@ def test_a_front_end_field_is_kept_where_it_is_allowed() -> None:
     [
         (b"content-type: a/b\n\nbody", 19, "", None),
         (b"content-type: a/b\r\n\r\nbody", 21, "", None),
-        (b"\nbody", 1, "empty line", None),
+        (b"\nbody", 1, "empty line", 0),
         (b"", None, "printed nothing", None),
         (b"content-type: a/b\nHello\n\n", 25, "colon", 18),
         (b"Hello, world\n", None, "", 0),
-        (b"x: 1\n\n", 6, "Content-Type", None),
-        (b"x" * 2000, None, "longer than 1000", 0),
+        (b"x: 1\n\n", 6, "Content-Type", 4),
+        (b"content-type: a/b\nx y: 1\n\n", 26, "not a field name", 19),
+        (b"x" * 2000, None, "longer than 1000", 1000),
     ],
 )
 def test_an_output(output: bytes, body: int | None, error: str, at: int | None) -> None:

@@ -49,7 +49,7 @@ class Error:
 
 ERRORS = {
     500: Error("/traps", "Internal Server Error: the module failed", "trap: "),
-    502: Error("/plain", "Bad Gateway: the module&#x27;s output is not a valid CGI response", "<pre>Hello, world"),
+    502: Error("/plain", "Bad Gateway: the module&#x27;s output is not a valid CGI response", "| Hello, world\n| ^"),
     404: Error("/hallo", "Not Found", "/hello</a> — did you mean this one?"),
     413: Error(
         "/small",

@@ -15,6 +15,8 @@ def base(tmp_path: Path) -> Path:
     (base / "src").mkdir(parents=True)
     (base / "src/a.c").write_text("".join(f"line {number}\n" for number in range(1, 31)))
     (base / ".env").write_text("SECRET=1\n")
+    (base / "modules.toml").write_text("secret = 1\n")
+    (base / "key.PEM").write_text("secret\n")
     (tmp_path / "outside.c").write_text("secret\n")
     (base / "link.c").symlink_to(tmp_path / "outside.c")
     (base / "loop.c").symlink_to("loop.c")

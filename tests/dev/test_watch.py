@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
+from collections.abc import AsyncGenerator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import watchfiles
 
 from wagi_gateway.config.file import config_from_tables
 from wagi_gateway.dev.watch import Changes, WatchedFiles, changed_paths
@@ -74,7 +77,19 @@ def test_an_unreadable_configuration_is_waited_for(base: Path) -> None:
     assert (watched.trees, watched.directories) == (set(), {base})
 
 
-def test_changes_are_seen_in_trees_and_directories(base: Path) -> None:
+@pytest.mark.parametrize("has_watches", [True, False])
+def test_changes_are_seen_in_trees_and_directories(
+    base: Path, monkeypatch: pytest.MonkeyPatch, has_watches: bool
+) -> None:
+    follow = watchfiles.awatch
+
+    def awatch(*paths: Path, force_polling: bool | None = None, **options: Any) -> AsyncGenerator[Any, None]:
+        if not force_polling and not has_watches:
+            raise OSError("OS file watch limit reached")
+        return follow(*paths, force_polling=force_polling, **options)
+
+    monkeypatch.setattr(watchfiles, "awatch", awatch)
+
     async def main() -> set[Path]:
         seen: set[Path] = set()
         async with asyncio.timeout(30), contextlib.aclosing(changed_paths([base], [base / "app"])) as groups:

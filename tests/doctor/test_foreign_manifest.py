@@ -15,7 +15,7 @@ def test_each_manifest_is_named_once(tmp_path: Path) -> None:
         (
             "warning",
             f"{tmp_path}/spin.toml: is a manifest for Spin, which nothing here reads",
-            "wagi-gateway convert spin.toml >modules.toml, then remove it",
+            f"wagi-gateway convert {tmp_path}/spin.toml prints its [[module]] tables; then remove it",
         ),
         (
             "warning",

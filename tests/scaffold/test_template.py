@@ -50,3 +50,9 @@ def test_a_route_is_quoted(route: str, path: str) -> None:
     assert tomllib.loads(files["modules.toml"].decode())["module"][0]["route"] == route
     assert files["modules.toml"].startswith(b"#:schema ./modules.schema.json\n\n# The gateway")
     assert files["test.sh"].decode().count(f" --path {path} ") == 2
+
+
+def test_the_path_of_a_go_module_ends_with_no_device_of_windows() -> None:
+    """`con` as an element of a module's path is an error of Go, on every system."""
+    files = dict(Template(LANGUAGES["go"], "con", RoutePattern("/")).module_files())
+    assert files["go.mod"].decode().startswith("module example.com/wagi-con\n")

@@ -23,7 +23,22 @@ def of_argv(argv: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "route", ["/", "/...", "/a", "/a/...", "/v1/things:batch", "/~me/x.html", "/price-$5", "/sp%20ace", "/[1]"]
+    "route",
+    [
+        "/",
+        "/...",
+        "/a",
+        "/a/...",
+        "/v1/things:batch",
+        "/~me/x.html",
+        "/price-$5",
+        "/sp%20ace",
+        "/[1]",
+        "/c++",
+        "/a:b",
+        "/urn:x:y",
+        "GET /x",
+    ],
 )
 def test_a_usual_route(route: str) -> None:
     assert of_route(route) == []
@@ -43,6 +58,13 @@ def test_a_usual_route(route: str) -> None:
         ("/$id/posts", "$id", "/..."),
         ("/[id]", "[id]", "/..."),
         (r"/u/(\d+)", r"(\d+)", "/u/..."),
+        ("/u/[0-9]+", "[0-9]+", "/u/..."),
+        ("/u/[^/]+/x", "[^", "/u/..."),
+        ("/u/.+", ".+", "/u/..."),
+        ("/u/:user-id", ":user-id", "/u/..."),
+        ("/u/:id.json", ":id.json", "/u/..."),
+        ("/u/@:name", "@:name", "/u/..."),
+        ("/u/:from-:to/x", ":from-:to", "/u/..."),
         ("/a/^b$", "^b$", "/a/..."),
     ],
 )
@@ -84,6 +106,11 @@ def test_a_usual_argv(argv: str) -> None:
         ("a $ARGS ${args}", ["$ARGS stands for itself; write ${ARGS}", "${args} stands for itself; write ${ARGS}"]),
         ("a ${script_name", ["${script_name stands for itself; write ${SCRIPT_NAME}"]),
         ("a $(date)", ["$( stands for itself"]),
+        ("a $@ $1", ["$@ stands for itself", "$1 stands for itself"]),
+        (
+            "a {ARGS} {{QUERY_STRING}}",
+            ["{ARGS} stands for itself; write ${ARGS}", "{{QUERY_STRING}} stands for itself"],
+        ),
     ],
 )
 def test_an_argv_for_a_shell(argv: str, whats: list[str]) -> None:

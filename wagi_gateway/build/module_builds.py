@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,13 +46,16 @@ def module_builds(file: ConfigFile, route: str | None = None) -> list[ModuleBuil
 
 def _module_path(module: ModuleConfig, base: Path) -> Iterator[Path]:
     if not is_image(module.module):
-        yield resolve(module.module, base).path
+        with suppress(ValueError):  # `check` says what is wrong
+            yield resolve(module.module, base).path
 
 
 def _why_nothing(file: ConfigFile, route: str) -> str:
     routes = [module.route for module in file.config.module]
     if route in routes:
         return f'{route} has no build; add build = {{ command = ["…"] }} to its [[module]] in {file.path}'
+    if not route.startswith("/"):
+        return f'"{route}": a route begins with "/"; --config names another file than modules.toml'
     near = difflib.get_close_matches(route, routes, n=1, cutoff=0.5)
     advice = f"did you mean {near[0]}?" if near else f"there are {', '.join(routes) or 'none'}"
     return f"{file.path} has no route {route}; {advice}"

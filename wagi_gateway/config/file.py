@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import shlex
 import tempfile
 import tomllib
 from dataclasses import dataclass, replace
@@ -81,6 +82,9 @@ def read_config(path: str | Path, overrides: Overrides | None = None, settings: 
         return _config_from_pod(read_pod(path), path, overrides, settings)
     if settings:
         raise StartupError(Problem("--settings", f"goes with a Pod manifest; {path} has its own tables"))
+    if path.suffix in (".wasm", ".wat"):
+        what = "is a module; name a modules.toml with a [[module]] for it, or answer one request: wagi-gateway run"
+        raise StartupError(Problem(str(path), f"{what} {shlex.quote(str(path))}"))
     tables = read_toml(path)
     if foreign := name_foreign(path, tables):
         raise StartupError(Problem(str(path), foreign))

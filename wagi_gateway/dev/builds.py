@@ -5,13 +5,18 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
+from ..build.module_builds import module_builds
 from ..build.runner import Build
+from ..build.toolchain import missing_tool
 from ..config.file import ConfigFile
 from ..errors import Problem, StartupError
 
+_NOT_STARTED = 127
+"""Exit code of a command that cannot be started, as in a shell."""
 MAX_OUTPUT = 256 * 1024
 """Bytes of a build's output that are kept: the last ones."""
 
@@ -21,9 +26,10 @@ OnOutput = Callable[[str, bytes], None]
 
 @dataclass(slots=True, eq=False)
 class BuildResult:
-    """The latest build of one `[[module]]`."""
+    """The latest build of one `[[module]]`, or of several with the same build."""
 
     route: str
+    """The route, or the routes separated by commas."""
     command: str
     began: float = field(default_factory=time.time)
     seconds: float | None = None
@@ -58,25 +64,25 @@ class Builds:
     @property
     def failed(self) -> list[BuildResult]:
         """The builds whose latest run has failed."""
-        return [result for result in self.results.values() if result.has_failed]
+        return [result for result in dict.fromkeys(self.results.values()) if result.has_failed]
 
     @property
     def is_broken(self) -> bool:
         """Whether the latest sources are not what is served."""
         return bool(self.problems or self.failed)
 
-    async def run(self, file: ConfigFile, only: Collection[str] | None = None) -> bool:
+    async def run(self, file: ConfigFile, only: AbstractSet[str] | None = None) -> bool:
         """Builds the modules with these routes, or all of them, in the file's order, up to the first failure.
 
         Returns whether every build has succeeded. Cancelling the call cancels the running build.
         """
         routes = {module.route for module in file.config.module if module.build}
         self.results = {route: result for route, result in self.results.items() if route in routes}
-        for module in file.config.module:
-            if module.build and (only is None or module.route in only):
-                build = Build(module.build, file.base)
-                result = self.results[module.route] = BuildResult(module.route, str(build))
-                await self._run(build, result)
+        for one in module_builds(file):
+            if only is None or not only.isdisjoint(one.routes):
+                result = BuildResult(", ".join(one.routes), str(one.build))
+                self.results |= dict.fromkeys(one.routes, result)
+                await self._run(one.build, result)
                 if result.has_failed:
                     return False
         return not self.failed
@@ -104,10 +110,15 @@ class Builds:
 
         self.on_change(result)
         started = time.perf_counter()
+        problem = ""
         try:
-            result.code = await build.run(on_output)
+            code = await build.run(on_output)
         except StartupError as error:
-            on_output(f"{error}\n".encode())
-            result.code = 127
+            code, problem = _NOT_STARTED, str(error)
+        if code and (missing := await asyncio.to_thread(missing_tool, build.command, build.directory)):
+            problem = f"{missing.what}; {missing.install}"
+        if problem:
+            on_output(f"{problem}\n".encode())
+        result.code = code
         result.seconds = time.perf_counter() - started
         self.on_change(result)

@@ -16,16 +16,21 @@ from typing import TextIO
 
 from ..observe.log import escape
 from .builds import BuildResult
-from .detail import end_of, frames, is_bad
+from .detail import end_of, is_bad, parsed_output
+from .failure import ShownFrame, diagnosis, frames
+from .lint import lint
 from .masks import Masks
 from .recording import Recording
 
 _EXCERPT = 512
-"""Bytes of refused output that are printed."""
+"""Bytes of output that are printed."""
 _MAX_STDERR_LINES = 200
 _MAX_LINE = 4000
 """Characters of a line of a guest."""
 _SOURCE_AROUND = 1
+_MAX_ADVICE = 5
+"""Lines of advice for one request."""
+_MAX_ADVISED = 1000
 _COLORS = {"red": "31", "green": "32", "yellow": "33", "cyan": "36", "soft": "2", "bold": "1"}
 
 
@@ -38,6 +43,8 @@ class Console:
         self._has_color = has_color
         self._inspector = ""
         """The URL of the inspector without its token: a browser that has it open needs none."""
+        self._advised: set[tuple[str, str]] = set()
+        """Route and text of the advice that was written since the terminal was cleared."""
 
     @classmethod
     def of(cls, output: TextIO, base: Path, environment: Mapping[str, str] = os.environ) -> Console:
@@ -70,23 +77,38 @@ class Console:
         self._indented(masks.hide(recording.stderr.content), "│ ", _MAX_STDERR_LINES)
         if is_bad(recording):
             self._failure(recording, masks)
+        else:
+            self._advise(recording, masks)
+
+    def _advise(self, recording: Recording, masks: Masks) -> None:
+        """Writes what no error shows, such as a missing charset: once for each route."""
+        for text in lint(recording, parsed_output(recording))[:_MAX_ADVICE]:
+            if (recording.route, text) not in self._advised and len(self._advised) < _MAX_ADVISED:
+                self._advised.add((recording.route, text))
+                self.line(f"  worth a look: {escape(masks.text(text))}", "yellow")
 
     def _failure(self, recording: Recording, masks: Masks) -> None:
         reason = recording.error or recording.failure or end_of(recording)
         self.line(f"  {escape(masks.text(reason))}", "red")
         for frame in frames(recording, self._base):
-            place = f"  {frame['file']}:{frame['line']}:{frame['column']}" if frame["file"] else ""
-            self.line(f"    at {escape(str(frame['function']))}{escape(place)}")
-            source: list[list[object]] = frame["source"]  # type: ignore[assignment]
-            for number, text in source:
-                if abs(int(str(number)) - int(str(frame["line"]))) <= _SOURCE_AROUND:
-                    mark = ">" if number == frame["line"] else " "
-                    self.line(f"     {mark} {number:>4} {escape(str(text).expandtabs(4))}", "soft")
-        if recording.error and recording.stdout.size:
+            self._frame(frame)
+        found = diagnosis(recording, masks)
+        for text in (*filter(None, [found.advice]), *found.refused()):
+            self.line(f"  {text}", "soft")
+        if recording.error and recording.stdout.size and not found.output:
             self.line(f"  printed {recording.stdout.size} bytes:", "soft")
             self._indented(masks.beginning(recording.stdout.content, _EXCERPT), "> ", 20)
         if self._inspector:
             self.line(f"  {self._inspector}#/{recording.number}", "soft")
+
+    def _frame(self, frame: ShownFrame) -> None:
+        """Writes the place of a frame, and its line of the source with its neighbours."""
+        place = f"  {frame.file}:{frame.line}:{frame.column}" if frame.file else ""
+        self.line(f"    at {escape(frame.function)}{escape(place)}")
+        for number, text in frame.source:
+            if abs(number - (frame.line or 0)) <= _SOURCE_AROUND:
+                mark = ">" if number == frame.line else " "
+                self.line(f"     {mark} {number:>4} {escape(text.expandtabs(4))}", "soft")
 
     def _indented(self, data: bytes, mark: str, limit: int) -> None:
         lines = data.decode("utf-8", "backslashreplace").splitlines()
@@ -118,6 +140,7 @@ class Console:
 
     def clear(self) -> None:
         """Clears the terminal."""
+        self._advised.clear()
         if self._output.isatty():
             self.line("\x1b[2J\x1b[3J\x1b[H")
 

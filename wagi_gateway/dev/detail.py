@@ -9,17 +9,16 @@ from pathlib import Path
 from ..cgi.request import RequestHead
 from ..config.settings import ModuleConfig
 from .capture import Capture
+from .failure import diagnosis, frames
 from .header_fields import ParsedOutput, parse_output
 from .lint import lint
 from .masks import Masks
 from .opened_files import opened_files
 from .recording import Recording
-from .source_lines import source_lines
 from .withheld import withheld_fields
 
 Document = dict[str, object]
 
-MAX_SHOWN_FRAMES = 50
 _MAX_TEXT = 1000
 """Characters of a path, a query or an end in a row of the list: many rows may wait for a slow page."""
 _STOPS = {"time": "limits.time", "stdout": "limits.stdout", "disconnect": "client left", "shutdown": "server stopped"}
@@ -231,27 +230,9 @@ def _end(recording: Recording, base: Path, masks: Masks) -> Document:
         "code": outcome.code if outcome else None,
         "error": masks.text(recording.error),
         "failure": masks.text(recording.failure),
-        "frames": frames(recording, base),
+        "frames": [frame._asdict() for frame in frames(recording, base)],
+        "advice": diagnosis(recording, masks).advice,
     }
-
-
-def frames(recording: Recording, base: Path) -> list[Document]:
-    """The frames of a trap, the innermost first, each with the lines of its source below `base`."""
-    shown: list[Document] = []
-    for frame in (recording.outcome.frames if recording.outcome else ())[:MAX_SHOWN_FRAMES]:
-        found = source_lines(base, frame.file, frame.line) if frame.file and frame.line else None
-        name = found[0] if found else Path(frame.file).name if frame.file else ""
-        shown.append(
-            {
-                "function": frame.function,
-                "file": name,
-                "line": frame.line,
-                "column": frame.column,
-                "is_inlined": frame.is_inlined,
-                "source": [[line.number, line.text] for line in found[1]] if found else [],
-            }
-        )
-    return shown
 
 
 def _memory(recording: Recording) -> Document:

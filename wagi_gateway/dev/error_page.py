@@ -10,20 +10,22 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from ..cgi.request import Authority, RequestHead
+from ..cgi.request import RequestHead
 from ..cgi.response import ResponseHead
-from ..config.values import is_local
-from ..errors import BadRequest, NotFound, RequestError
+from ..errors import NotFound, RequestError
 from ..site.site import Site
 from .builds import Builds
-from .detail import frames
+from .failure import diagnosis, frames
 from .live import LiveReload
+from .loopback import is_own_name
 from .masks import Masks
 from .recording import Recording
 
 _EXCERPT = 512
 """Bytes of standard output and standard error on a page."""
 _MAX_ROUTES = 100
+_TEXT = ("utf-8", "backslashreplace")
+"""Encoding and errors of what a guest prints."""
 _HTML = re.compile(rb"(?:^|[,\s])text/html\b(?!\s*;\s*q=0(?:\.0*)?(?:\s*,|\s*$))", re.IGNORECASE)
 _ESCAPE_SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 _STYLE = """
@@ -74,8 +76,8 @@ class ErrorPages:
         self._is_stale_served = is_stale_served
 
     def of_error(self, recording: Recording, error: RequestError, site: Site) -> Page | None:
-        """The page of an error; None for a request that is no page's."""
-        if not _is_page(recording.request):
+        """The page of an error; None for a client that is no browser of this host."""
+        if not _is_browser(recording.request):
             return None
         masks = Masks.of(recording)
         title = f"{error.status} {(error.public or 'Not Found').partition(':')[0]}"
@@ -83,10 +85,14 @@ class ErrorPages:
         if isinstance(error, NotFound):
             parts.append(_routes(recording.request.raw_path.decode("latin-1"), site))
         else:
+            found = diagnosis(recording, masks)
+            stderr = masks.end(recording.stderr.content, _EXCERPT)
+            stdout = masks.beginning(recording.stdout.content, _EXCERPT)
             parts += [
                 _frames(recording, self._base),
-                _excerpt("Standard error", masks.end(recording.stderr.content, _EXCERPT)),
-                _excerpt("Standard output", masks.beginning(recording.stdout.content, _EXCERPT)),
+                *map(_paragraph, filter(None, [found.advice])),
+                _excerpt("Standard error", stderr.decode(*_TEXT)),
+                _excerpt("Standard output", "\n".join(found.refused()) or stdout.decode(*_TEXT)),
             ]
         request_id = html.escape(recording.request.request_id)
         link = f'<a href="{html.escape(self._inspector)}/#/{recording.number}">request {recording.number}</a>'
@@ -96,7 +102,8 @@ class ErrorPages:
     def of_build(self, request: RequestHead) -> Page | None:
         """The page of a failed build; None if the last build has succeeded, and for a request that is no page's."""
         builds = self._builds
-        is_page = request.method in ("GET", "HEAD") and _is_page(request)
+        is_page = request.method in ("GET", "HEAD") and _is_browser(request)
+        is_page = request.method in ("GET", "HEAD") and _is_browser(request)
         if self._is_stale_served or not builds.is_broken or not is_page:
             return None
         parts = ["<p>The module of before is kept. This page loads itself anew after the next build.</p>"]
@@ -118,20 +125,10 @@ class ErrorPages:
         return Page(ResponseHead(status, (*_HEADERS, *headers), None), document.encode("utf-8", "replace"))
 
 
-def _is_page(request: RequestHead) -> bool:
-    """Whether a client accepts HTML, and has asked for a name of this host: a page shows sources, and another site's
-    name may lead here (DNS rebinding)."""
+def _is_browser(request: RequestHead) -> bool:
+    """Whether the client accepts HTML, and has called the server by a name of this host: a page shows sources."""
     hosts = [request.target_authority] if request.target_authority else request.values(b"host")
-    is_own = all(_is_own_name(host) for host in hosts)
-    return is_own and any(_HTML.search(value) for value in request.values(b"accept"))
-
-
-def _is_own_name(host: bytes) -> bool:
-    try:
-        name = Authority.parse(host).name.decode().strip("[]").lower()
-    except BadRequest:
-        return False
-    return is_local(name) or name.endswith(".localhost")  # RFC 6761 section 6.3
+    return all(map(is_own_name, hosts)) and any(_HTML.search(value) for value in request.values(b"accept"))
 
 
 def _routes(path: str, site: Site) -> str:
@@ -148,19 +145,18 @@ def _routes(path: str, site: Site) -> str:
 def _frames(recording: Recording, base: Path) -> str:
     parts = []
     for frame in frames(recording, base):
-        place = f" — {frame['file']}:{frame['line']}" if frame["file"] else ""
-        parts.append(f"<p><code>{html.escape(str(frame['function']))}</code>{html.escape(place)}</p>")
+        place = f" — {frame.file}:{frame.line}" if frame.file else ""
+        parts.append(f"<p><code>{html.escape(frame.function)}</code>{html.escape(place)}</p>")
         lines = []
-        source: list[list[object]] = frame["source"]  # type: ignore[assignment]
-        for number, text in source:
-            line = f"{number:>5}  {html.escape(str(text))}"
-            lines.append(f"<mark>{line}</mark>" if number == frame["line"] else line)
+        for number, text in frame.source:
+            line = f"{number:>5}  {html.escape(text)}"
+            lines.append(f"<mark>{line}</mark>" if number == frame.line else line)
         parts.append(f"<pre>{chr(10).join(lines)}</pre>" if lines else "")
     return f"<h2>Where</h2>{''.join(parts)}" if parts else ""
 
 
-def _excerpt(title: str, data: bytes) -> str:
-    return f"<h2>{title}</h2>{_pre(data.decode('utf-8', 'backslashreplace'))}" if data else ""
+def _excerpt(title: str, text: str) -> str:
+    return f"<h2>{title}</h2>{_pre(text)}" if text else ""
 
 
 def _pre(text: str) -> str:

@@ -44,23 +44,23 @@ class ParsedOutput(NamedTuple):
     """Byte at which the body begins; None without an empty line."""
     error: str
     error_at: int | None
-    """Byte of the line that breaks the block; None where the whole of it does."""
+    """Byte that breaks the block; None without an error, or without output."""
 
 
 def parse_output(output: bytes, limit: int, *, front_end_headers: bool = False) -> ParsedOutput:
     """Explains the header block at the beginning of `output`."""
     block = HeaderBlock(limit, front_end_headers)
     error = ""
+    error_at: int | None = None
     try:
         head = block.feed(output)
         if head is None:
             block.close()
     except BadOutput as bad:
-        error = str(bad)
+        error, error_at = str(bad), bad.offset if output else None
     end, body = _end(output)
     lines = _lines(output[: min(end, limit)], front_end_headers=front_end_headers)
-    broken = [line for line in lines if line.fate == "error"]
-    return ParsedOutput(lines, body, error, broken[0].offset if error and broken else None)
+    return ParsedOutput(lines, body, error, error_at)
 
 
 def _end(output: bytes) -> tuple[int, int | None]:

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from .detail import detail, summary
 from .export import CannotExport, ServedConfiguration, as_curl, as_har, as_pytest, as_run, as_test
@@ -244,9 +245,8 @@ class _PageFile:
         self._content = content
         self._media_type = media_type
 
-    async def __call__(self, scope: object, receive: object, send: object) -> None:
-        response = Response(self._content, headers={"content-type": self._media_type})
-        await response(scope, receive, send)  # type: ignore[arg-type]
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await Response(self._content, headers={"content-type": self._media_type})(scope, receive, send)
 
 
 def _event(event: Event) -> str:

@@ -1,17 +1,25 @@
-"""What `dev` refuses: every address and setting with which another host could reach the development server."""
+"""What `dev` refuses: every address, setting and name with which another host could reach the development server."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 
 from ..config.settings import ServerConfig
 from ..config.values import is_local, parse_descriptor, parse_listen, parse_unix
 from ..errors import Problem
 
+_NAME = re.compile(rb"(?:(?:[\w-]+\.)*localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d{1,5})?", re.IGNORECASE)
 _VARIABLES = {
     "NOTIFY_SOCKET": "a service manager starts `serve`",
     "KUBERNETES_SERVICE_HOST": "a Pod runs `serve`",
 }
+
+
+def is_own_name(host: bytes) -> bool:
+    """Whether a value of Host is a name or address of this host alone. A browser that a foreign name has led here sends
+    that name (DNS rebinding), and its page could read the answer."""
+    return _NAME.fullmatch(host) is not None
 
 
 def refusals(server: ServerConfig, inspector: str, environment: Mapping[str, str]) -> Iterator[Problem]:

@@ -6,7 +6,7 @@ import statistics
 from functools import lru_cache
 from pathlib import Path
 
-from ..compiler.binary import MAGIC
+from ..compiler.debug_info import debug_info
 from ..compiler.interface import read_interface
 from ..errors import StartupError, redact_value
 from ..site.site import Endpoint, Site
@@ -86,9 +86,8 @@ def _read(path: Path, _changed: int, size: int, _digest: str) -> Document:
     except (OSError, StartupError):
         return document
     document["imports"], document["exports"] = interface.imports[:_MAX_ITEMS], interface.exports[:_MAX_ITEMS]
-    if data.startswith(MAGIC):
-        # A custom section begins with its name: a length of one byte, and the text.
-        document["has_names"], document["has_lines"] = b"\x04name" in data, b"\x0b.debug_line" in data
+    if found := debug_info(data):
+        document |= found._asdict()
     return document
 
 

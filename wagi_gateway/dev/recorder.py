@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple
 
 from starlette.types import Message, Receive, Scope, Send
 
@@ -17,7 +17,7 @@ from ..gateway.gateway import Gateway
 from ..gateway.generation import Generation
 from ..gateway.guest_resources import GuestResources
 from ..http.reply import Reply
-from ..http.spool import Spool
+from ..http.spool import Spool, SpoolBudget
 from ..http.static import StaticDirectory
 from ..outbound.session import OutboundSession
 from ..router import RouteMatch
@@ -162,10 +162,12 @@ class RecordedExchange(Exchange):
         return super()._start(invocation, resources, endpoint)
 
     def _delivery(self, guest: Guest, endpoint: Endpoint) -> Delivery:
-        return super()._delivery(cast(Guest, _ReadGuest(guest, self.recording)), endpoint)
+        budget = self._generation.budget
+        return RecordedDelivery(self.recording, guest, endpoint, self._reply, budget, self._record.warn)
 
     async def _handle_error(self, error: RequestError) -> None:
         self.recording.error = f"{error.status}: {error}"
+        self.recording.refused_at = error.output.offset if error.output else None
         if self._guest:
             self._see_end(self._guest)
         await super()._handle_error(error)
@@ -209,19 +211,25 @@ class PageReply(Reply):
         await self.whole(head, body, is_last=is_last)
 
 
-class _ReadGuest:
-    """A guest whose standard output is recorded as it is read."""
+class RecordedDelivery(Delivery):
+    """A delivery that records the guest's standard output as it is read."""
 
-    def __init__(self, guest: Guest, recording: Recording) -> None:
-        self._guest = guest
+    __slots__ = ("_recording",)
+
+    def __init__(
+        self,
+        recording: Recording,
+        guest: Guest,
+        endpoint: Endpoint,
+        reply: Reply,
+        budget: SpoolBudget,
+        warn: Callable[[str], None],
+    ) -> None:
+        super().__init__(guest, endpoint, recording.request, reply, budget, warn)
         self._recording = recording
 
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._guest, name)
-
-    async def read(self) -> bytes:
-        """The next piece of standard output; empty at its end."""
-        if data := await self._guest.read():
+    async def _read(self) -> bytes:
+        if data := await super()._read():
             self._recording.mark("first output")
             self._recording.stdout.feed(data)
         return data

@@ -77,6 +77,8 @@ class Recording:
     """Bytes of the response body."""
     error: str = ""
     """Why the gateway, and not the guest, answered."""
+    refused_at: int | None = None
+    """Byte of standard output that is no response; None for output that was not refused."""
     outcome: Outcome | None = None
     stop_reason: str | None = None
     failure: str = ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import secrets
@@ -11,24 +10,19 @@ import signal
 import socket
 import sys
 import webbrowser
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
-
-from uvicorn import Server
 
 from ..app import application
 from ..compiler.compilation import end_early
 from ..config.file import ConfigFile
-from ..config.values import parse_listen
-from ..errors import Problem, StartupError
+from ..errors import StartupError
 from ..gateway.reload import ReloadResult
 from ..memory import bound_arenas
 from ..observe import log
-from ..server.listener import OPERATOR_TIMEOUT, listening_on, url
-from ..server.protocol import BoundedProtocol
-from ..server.uvicorn_config import UvicornConfig, worker_config
+from ..server.listener import url
+from ..server.uvicorn_config import worker_config
 from ..server.worker import Worker, raise_descriptor_limit
 from ..site.site import Site
 from .builds import BuildResult, Builds
@@ -36,20 +30,16 @@ from .console import Console, keys
 from .detail import summary
 from .error_page import ErrorPages
 from .export import ServedConfiguration
-from .guard import InspectorGuard
+from .free_port import listening_from
 from .history import History
 from .inspector import Inspector
+from .inspector_server import InspectorServer
 from .live import LiveReload
 from .loopback import refusals
 from .modules import Modules
 from .rebuild import Rebuilder
 from .recorder import RecordingGateway
 from .recording import Recording
-
-_PORTS = 50
-"""Ports after the wanted one that are tried if it is taken."""
-_MAX_CONNECTIONS = 64
-"""Connections of browsers to the inspector."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,8 +68,8 @@ def develop(options: DevelopmentOptions) -> None:
     bound_arenas()
     console = Console.of(sys.stderr, file.base.absolute())
     with ExitStack() as stack:
-        listener = stack.enter_context(_listening(file.config.server.listen, is_fixed=options.listen is not None))
-        inspector_listener = stack.enter_context(_listening(inspector, is_fixed=options.inspector is not None))
+        listener = stack.enter_context(listening_from(file.config.server.listen, is_fixed=options.listen is not None))
+        inspector_listener = stack.enter_context(listening_from(inspector, is_fixed=options.inspector is not None))
         raise_descriptor_limit()
         server = DevelopmentServer(options, console, listener, inspector_listener)
         server.run()
@@ -120,8 +110,7 @@ class DevelopmentServer:
         self._token = secrets.token_urlsafe(24)
         self._tasks: set[asyncio.Task[object]] = set()
         self._worker: Worker
-        self._inspector_app: InspectorGuard
-        self._inspector_server: _InspectorServer
+        self._inspector_server: InspectorServer
 
     @property
     def inspector_url(self) -> str:
@@ -197,8 +186,8 @@ class DevelopmentServer:
 
     def _on_ready(self, address: str) -> None:
         loop = asyncio.get_running_loop()
-        self._inspector_app = self._inspector.app(self._hosts(), self._token)
-        self._inspector_server = _InspectorServer(_inspector_config(self._inspector_app))
+        port = self._inspector_listener.getsockname()[1]
+        self._inspector_server = InspectorServer(self._inspector, port, self._token)
         for coroutine in (
             self._inspector_server.serve([self._inspector_listener]),
             self._rebuilder.watch(),
@@ -207,10 +196,6 @@ class DevelopmentServer:
             task = loop.create_task(coroutine)
             self._tasks.add(task)
             task.add_done_callback(_report)
-
-    def _hosts(self) -> list[str]:
-        port = self._inspector_listener.getsockname()[1]
-        return [f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]")]
 
     async def _keys(self, address: str) -> None:
         loop = asyncio.get_running_loop()
@@ -227,7 +212,7 @@ class DevelopmentServer:
 
         actions: dict[str, Callable[[], object]] = {
             "o": lambda: open_page(address),
-            "i": lambda: open_page(f"{url(self._inspector_listener)}/#code={self._inspector_app.code()}"),
+            "i": lambda: open_page(f"{url(self._inspector_listener)}/#code={self._inspector_server.code()}"),
             "r": rebuild,
             "c": clear,
             "q": self._stop,
@@ -267,34 +252,6 @@ class DevelopmentServer:
             self._console.request(recording)
 
 
-class _InspectorServer(Server):
-    """A server on the loop of another one, which handles the signals."""
-
-    def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]
-        """Handles no signal."""
-        return nullcontext()
-
-
-def _inspector_config(app: InspectorGuard) -> UvicornConfig:
-    return UvicornConfig(
-        app,
-        http=BoundedProtocol,
-        head_time=OPERATOR_TIMEOUT,
-        send_timeout=OPERATOR_TIMEOUT,
-        keep_alive_requests=1000,
-        max_connections=_MAX_CONNECTIONS,
-        loop="none",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        timeout_keep_alive=round(OPERATOR_TIMEOUT),
-        timeout_graceful_shutdown=1,
-    )
-
-
 def _report(task: asyncio.Task[object]) -> None:
     if not task.cancelled() and (error := task.exception()):
         logging.getLogger("wagi_gateway").error("a part of dev has ended", exc_info=error)
@@ -304,22 +261,3 @@ def _configure_log(file: ConfigFile) -> None:
     log.configure(file.config.log)
     # A failed request is shown with its output and frames by the console.
     log.logger.addFilter(lambda record: "id" not in getattr(record, "fields", {}))
-
-
-@contextlib.contextmanager
-def _listening(address: str, *, is_fixed: bool) -> Iterator[socket.socket]:
-    """A listening socket, on the next free port if a port that is not `is_fixed` is taken. Raises StartupError."""
-    host, port = parse_listen(address)
-    name = f"[{host}]" if ":" in host else host
-    ports = [port] if is_fixed or not port else range(port, min(port + _PORTS, 65536))
-    for at in ports:
-        with ExitStack() as stack:
-            try:
-                listener = stack.enter_context(listening_on(f"{name}:{at}", Path(), OPERATOR_TIMEOUT))
-            except StartupError as error:
-                if at == ports[-1]:
-                    raise StartupError(*error.problems) from None
-                continue
-            yield listener
-            return
-    raise StartupError(Problem("", f"no port from {port} on is free"))

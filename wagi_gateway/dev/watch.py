@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,8 @@ from ..build.watch import WatchPatterns
 from ..config.file import ConfigFile
 from ..sources.file import resolve
 from ..sources.modules import is_image
+
+logger = logging.getLogger("wagi_gateway")
 
 DEBOUNCE = 50
 """Milliseconds without a change after which a group of changes is complete."""
@@ -107,11 +110,14 @@ def _is_new(path: Path, known: dict[Path, _Stamp]) -> bool:
 
 
 async def changed_paths(directories: Iterable[Path], trees: Iterable[Path]) -> AsyncGenerator[set[Path], None]:
-    """The groups of changed files in `directories`, and at any depth of `trees`, as they happen."""
-    from watchfiles import awatch
+    """The groups of changed files in `directories`, and at any depth of `trees`, as they happen.
 
-    async def follow(found: set[Path], *, recursive: bool) -> None:
-        async for group in awatch(
+    Where the system has no watch left (inotify(7), `max_user_watches`) the files are compared every 300 ms.
+    """
+    import watchfiles
+
+    async def follow(found: set[Path], *, recursive: bool, force_polling: bool | None = None) -> None:
+        async for group in watchfiles.awatch(
             *found,
             watch_filter=None,
             step=DEBOUNCE,
@@ -119,15 +125,25 @@ async def changed_paths(directories: Iterable[Path], trees: Iterable[Path]) -> A
             recursive=recursive,
             stop_event=stop,
             ignore_permission_denied=True,
+            force_polling=force_polling,
         ):
             queue.put_nowait({Path(path) for _, path in group})
+
+    async def follow_anyway(found: set[Path], *, recursive: bool) -> None:
+        try:
+            await follow(found, recursive=recursive)
+        except (OSError, RuntimeError) as error:
+            logger.warning("files are compared every 300 ms, because they cannot be watched: %s", error)
+            await follow(found, recursive=recursive, force_polling=True)
 
     stop = asyncio.Event()
     queue: asyncio.Queue[set[Path]] = asyncio.Queue()
     trees = set(trees)
     flat = set(directories) - trees
     tasks = [
-        asyncio.create_task(follow(found, recursive=deep)) for found, deep in ((trees, True), (flat, False)) if found
+        asyncio.create_task(follow_anyway(found, recursive=deep))
+        for found, deep in ((trees, True), (flat, False))
+        if found
     ]
     try:
         while True:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from ..build.toolchain import missing_tool
 from ..build.watch import WatchPatterns
+from ..compiler.debug_info import debug_info
 from ..config.settings import BuildConfig, ModuleConfig
 from ..sources.file import resolve
 from ..sources.modules import is_image
-from .debug_info import debug_info
 from .finding import Finding
 
 _PACKAGES = "node_modules"

@@ -7,7 +7,7 @@ from contextlib import closing
 
 from ..compiler.cache import ArtefactCache, CacheRefused
 from ..config.file import ConfigFile, cache_directory
-from ..errors import StartupError
+from ..errors import StartupError, counted
 from ..site.site import Site
 from .built_module import examine_module
 from .finding import Finding
@@ -37,9 +37,9 @@ def _examine_cache(file: ConfigFile) -> Iterator[Finding]:
 def _examine_start(file: ConfigFile, load: Callable[[ConfigFile], Site]) -> Iterator[Finding]:
     try:
         with closing(load(file)) as site:
-            count = len(site.routes) + len(site.static)
+            routes = counted(len(site.routes) + len(site.static), "route")
             yield from (Finding("warning", str(warning)) for warning in site.warnings)
-            yield Finding("ok", f"{file.path} can be served: {count} {'route' if count == 1 else 'routes'}")
+            yield Finding("ok", f"{file.path} can be served: {routes}")
     except StartupError as error:
         yield from (Finding("warning", str(warning)) for warning in error.warnings)
         yield from (Finding("error", str(problem)) for problem in error.problems)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from .finding import Finding
 
-_CONVERT = "wagi-gateway convert spin.toml >modules.toml, then remove it"
+_CONVERT = "wagi-gateway convert {} prints its [[module]] tables; then remove it"
 _UNREAD = "its modules are served by [[module]] in modules.toml; remove it"
 _MANIFESTS = {
     "spin.toml": ("Spin", _CONVERT),
@@ -26,6 +27,5 @@ def foreign_manifests(directories: Iterable[Path]) -> Iterator[Finding]:
     for directory in dict.fromkeys(directories):
         for name, (host, advice) in _MANIFESTS.items():
             if (directory / name).is_file():
-                yield Finding(
-                    "warning", f"{directory / name}: is a manifest for {host}, which nothing here reads", advice
-                )
+                what = f"{directory / name}: is a manifest for {host}, which nothing here reads"
+                yield Finding("warning", what, advice.format(shlex.quote(str(directory / name))))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from ..cgi.request import RequestHead
 from ..cgi.response import HeaderBlock, ResponseHead
@@ -44,7 +44,7 @@ class Delivery:
         guest = self._guest
         head, body = await self._read_head()
         if head.local_redirect and self._endpoint.config.local_redirects == "internal":
-            body = body or await guest.read()
+            body = body or await self._read()
             if not body:
                 self._raise_if_ended_badly()
                 if failure := guest.failure():
@@ -60,6 +60,10 @@ class Delivery:
             await self._stream(head, body)
         return None
 
+    def _read(self) -> Awaitable[bytes]:
+        """The next piece of standard output, as `Guest.read`; a subclass may see it."""
+        return self._guest.read()
+
     def _is_bodiless(self, head: ResponseHead) -> bool:
         return head.is_bodiless or self._is_head
 
@@ -67,7 +71,7 @@ class Delivery:
         """The response head, and the part of the body that was read with it."""
         endpoint, guest = self._endpoint, self._guest
         block = HeaderBlock(endpoint.limits.header_block, endpoint.config.front_end_headers)
-        while data := await guest.read():
+        while data := await self._read():
             if head := block.feed(data):
                 return head, block.rest
         try:
@@ -88,7 +92,7 @@ class Delivery:
         await self._reply.start(head)
         if body:
             await self._reply.send(body)
-        while body := await self._guest.read():
+        while body := await self._read():
             await self._reply.send(body)
         if _has_exited_with_all_output(self._guest):
             self._check_length(head, self._reply.size)
@@ -101,7 +105,7 @@ class Delivery:
         with Spool(self._budget) as spool:
             if not is_bodiless:
                 await spool.write(body)
-            while body := await self._guest.read():
+            while body := await self._read():
                 if not is_bodiless:
                     await spool.write(body)
             self._raise_if_ended_badly()

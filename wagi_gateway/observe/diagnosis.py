@@ -13,6 +13,7 @@ from ..sandbox.backtrace import Frame
 from .log_record import escape
 
 NO_NAMES = "the module has no function names: it was built with -s, or stripped; build it with -g"
+NO_LINES = "the module has no source lines: build it with -g, if its compiler writes DWARF"
 _WIDTH = 32
 """Characters of the widest column of function names."""
 
@@ -36,23 +37,29 @@ class Diagnosis(NamedTuple):
             yield from _show(self.output)
 
     @property
+    def advice(self) -> str:
+        """How the module is built so that the backtrace has what it lacks; empty if it lacks nothing."""
+        if not self.frames or any(frame.file for frame in self.frames):
+            return ""
+        return NO_LINES if any(frame.has_name for frame in self.frames) else NO_NAMES
+
+    @property
     def lacks_names(self) -> bool:
         """Whether a guest failed in a module without function names."""
-        return bool(self.frames) and not any(frame.has_name for frame in self.frames)
+        return self.advice == NO_NAMES
 
     def _backtrace(self) -> Iterator[str]:
-        if not self.frames:
-            return
-        if self.lacks_names:
-            yield NO_NAMES
-            return
+        if self.frames and not self.lacks_names:
+            yield from self._functions()
+        if self.advice:
+            yield self.advice
+
+    def _functions(self) -> Iterator[str]:
         width = min(max(len(frame.function) for frame in self.frames), _WIDTH)
         for frame, group in groupby(self.frames):
             count = len(list(group))
             times = f" ({count} times)" if count > 1 else ""
             yield f"{frame.function:<{width}}  {_place(frame)}".rstrip() + times
-        if not any(frame.file for frame in self.frames):
-            yield "the module has no source lines: build it with -g, if its compiler writes DWARF"
 
 
 def _place(frame: Frame) -> str:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..config.file import ConfigFile
-from ..errors import Problem, StartupError
+from ..errors import StartupError
 from ..sources.file import resolve
 from ..sources.modules import is_image
 
@@ -26,15 +26,6 @@ _MAX_NAMES = 5
 
 _Stamps = dict[Path, tuple[int, int, int] | None]
 """Inode, size and modification time in nanoseconds of each file; None for a file that does not exist."""
-
-
-def check_available() -> None:
-    """Raises StartupError if the package watchfiles is not installed."""
-    try:
-        import watchfiles  # noqa: F401
-    except ImportError:
-        what = 'needs the package watchfiles; pip install "wagi-gateway[reload]"'
-        raise StartupError(Problem("--reload", what)) from None
 
 
 @contextmanager

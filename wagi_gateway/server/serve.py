@@ -29,7 +29,7 @@ from ..sandbox.sandbox import inline_warning
 from ..site.site import Site
 from ..version import __version__
 from . import systemd
-from .autoreload import check_available, watching
+from .autoreload import watching
 from .listener import listening, listening_to_admin, url
 from .signals import HangupHandler, ignore_signals
 from .supervisor import Supervisor
@@ -53,8 +53,6 @@ def serve(read: Read, *, load: Callable[[ConfigFile], Site], watched: Sequence[P
     anything is served.
     """
     notify = systemd.ServiceManager()
-    if watched is not None:
-        check_available()
     file = read()
     log.configure(file.config.log, log_directory(file))
     _log_start(file)

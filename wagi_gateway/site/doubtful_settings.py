@@ -15,12 +15,12 @@ from .findings import Findings
 _INTERPRETER = re.compile(r"(php|python|ruby|perl|lua|node|quickjs|qjs|micropython|sh|bash|busybox)\b", re.IGNORECASE)
 
 _PARAMETER = re.compile(
-    r":\w+[?*+]?|\$[A-Za-z]\w*|\[{1,2}(\.\.\.)?[A-Za-z]\w*\]{1,2}"  # of Express, Remix, Next.js
+    r"(.*[@.~-])?:[A-Za-z_].*|\$[A-Za-z]\w*|\[{1,2}(\.\.\.)?[A-Za-z]\w*\]{1,2}"  # of Express, Remix, Next.js
     r"|.*\*.*|.*\{.*\}.*|.*<.*>.*"  # of Caddy and Workers, of FastAPI and Go, of Flask and Django
-    r"|\^.*|.*\(.*\).*|.*\\[dw].*|.*\$"  # regular expressions
+    r"|\^.*|.*\(.*\).*|.*\\[dw].*|.*\$|\.\+|.*\[[^\]]*(\][+?])?"  # regular expressions
 )
 """A segment with which other routers match any text."""
-_PLACEHOLDER = re.compile(r"\$\{[^}\s]*\}?|\$\(|\$\w+")
+_PLACEHOLDER = re.compile(r"\$\{[^}\s]*\}?|\$[(@*]|\$\w+|(?<!\$)\{{1,2}[A-Z_]{2,}\}{1,2}")
 _PLACEHOLDERS = ("${SCRIPT_NAME}", "${ARGS}")
 _QUOTED = re.compile(r"""(?:\S*[=:])?["'`]\S*|\S*["'`]""")
 _OPERATORS = frozenset(("|", "||", "&&", "&", ";", ">", ">>", "<", "2>", "2>&1"))
@@ -51,6 +51,8 @@ def warn_of_doubtful_route(route: str, findings: Findings) -> None:
 
 
 def _route_doubts(route: str) -> Iterator[str]:
+    if not route.startswith("/"):  # an error, and not a doubt
+        return
     path = route.removesuffix("/...")
     if "..." in path:
         yield '"..." stands for everything below at the end only, after a slash'

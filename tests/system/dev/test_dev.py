@@ -200,6 +200,19 @@ def test_a_signal_ends_it_also_with_an_open_page(app: Path, cache: Path, number:
             assert running.process.wait(20) == 0
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP], ids=lambda number: number.name)
+def test_a_signal_ends_the_first_build(tmp_path: Path, number: signal.Signals) -> None:
+    build = {"command": ["sh", "-c", "echo $$ >new; mv new pid; exec sleep 600"]}
+    (tmp_path / "modules.toml").write_text(config(module("/a", "a.wasm", build=build)))
+    command = [sys.executable, "-m", "wagi_gateway", "dev", "--listen", "127.0.0.1:0", "--inspector", "127.0.0.1:0"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE) as process:
+        wait_until((tmp_path / "pid").exists, message=lambda: "the build did not start")
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=30)
+    assert (process.returncode, b"Traceback" in errors) == (130, False), errors
+    assert not is_alive(int((tmp_path / "pid").read_text()))
+
+
 def test_a_configuration_that_cannot_be_loaded_yet(tmp_path: Path, cache: Path) -> None:
     (tmp_path / "modules.toml").write_text(guest("/hello", "hello"))
     with developing(tmp_path, cache=cache) as running:

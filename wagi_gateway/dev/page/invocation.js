@@ -85,8 +85,7 @@ function failure(one) {
         frame.file ? el("span", { class: "soft" }, ` — ${frame.file}:${frame.line}:${frame.column}`) : null),
       frame.source.length ? scrollable(el("div", { class: "source" }, frame.source.map(([number, text]) =>
         el("div", { class: number === frame.line ? "at" : "" }, el("span", { class: "no" }, String(number)), text || " "))), "Source") : null)),
-    one.end.kind === "trap" && one.end.frames.length && !one.end.frames.some((frame) => frame.file)
-      ? el("p", { class: "soft" }, "The module has no line numbers: build it with -g.") : null);
+    one.end.advice ? el("p", { class: "soft" }, one.end.advice) : null);
 }
 
 function lint(one) {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ..compiler.binary import CUSTOM, MODULE, Malformed, Reader
+from .binary import CUSTOM, MODULE, Malformed, Reader
 
 _MAX_SECTIONS = 10_000
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.modules import binary
-from wagi_gateway.doctor.debug_info import DebugInfo, debug_info
+from wagi_gateway.compiler.debug_info import DebugInfo, debug_info
 
 BARE = b"\0asm\1\0\0\0"
 
