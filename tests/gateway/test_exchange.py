@@ -115,8 +115,10 @@ def test_the_same_answer_in_one_step(
             body if isinstance(body, bytes) else error_body(body, answer.headers[b"x-request-id"].decode()).encode()
         )
         assert (answer.status, answer.body, answer.is_whole) == (status, expected, True)
-    assert first.headers.keys() == inline.headers.keys()
-    assert first.headers[b"content-length"] == inline.headers[b"content-length"]
+    # The response of a guest on a thread that has printed all and not ended yet has no Content-Length.
+    length = inline.headers[b"content-length"]
+    assert first.headers.keys() | {b"content-length"} == inline.headers.keys()
+    assert first.headers.get(b"content-length", length) == length
 
 
 @pytest.mark.parametrize("size", [0, 4, 100_000, 2 * 2**20], ids=["none", "small", "large", "spooled to disk"])

@@ -28,8 +28,9 @@ from wagi_gateway.sandbox.sandbox import Sandbox
 T = TypeVar("T")
 MIB = 2**20
 HELLO = guests.CONTENT_TYPE + b"hello\n"
-HELD = 0.1
-"""Seconds of processor time for which a guest may block the event loop; it is interrupted after some thousandths."""
+HELD = 0.3
+"""Seconds of processor time for which a guest may block the event loop; the watchdog interrupts it after some
+thousandths, and on a busy machine later."""
 BLOCKED = 5.0
 """Seconds of wall time, in which a busy machine interrupts a guest that is blocked in a write."""
 TIMEOUT = 20.0

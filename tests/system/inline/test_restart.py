@@ -127,7 +127,7 @@ def test_a_guest_is_restarted_before_its_entrypoint(where: str) -> None:
 RANDOM = '(import "wasi_snapshot_preview1" "random_get" (func $random (param i32 i32) (result i32)))'
 SLEEPS = """(i32.store (i32.const 128) (i32.const 1)) (i64.store (i32.const 136) (i64.const 20000000))
  (drop (call $poll (i32.const 112) (i32.const 256) (i32.const 1) (i32.const 300)))"""
-IN_A_ROW = "(drop (call $fd_write (i32.const 1) (i32.const 256) (i32.const 1024) (i32.const 8)))" * 2000
+IN_A_ROW = "(drop (call $fd_write (i32.const 1) (i32.const 256) (i32.const 1024) (i32.const 8)))" * 6000
 
 
 @pytest.mark.parametrize(
