@@ -69,7 +69,8 @@ def test_builds(
     [
         ("/none", 'ROUTE: /none has no build; add build = { command = ["…"] } to its [[module]] in '),
         ("/agian", "has no route /agian; did you mean /again?"),
-        ("x", "has no route x; there are /b, /none, /a, /again, /image"),
+        ("/nothing/like/it", "has no route /nothing/like/it; there are /b, /none, /a, /again, /image"),
+        ("x", '"x": a route begins with "/"'),
     ],
 )
 def test_a_route_without_a_build_is_refused(file: ConfigFile, route: str, message: str) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+from fnmatch import fnmatch
 from pathlib import Path
+
+import pytest
 
 from tests.conftest import ROOT
 
@@ -52,6 +55,12 @@ def unit_tests() -> set[str]:
         for path in TESTS.rglob("test_*.py")
         if path.relative_to(TESTS).parts[0] not in NOT_UNITS and not path.stem.endswith(CANARIES)
     }
+
+
+def test_every_folder_of_tests_is_collected(pytestconfig: pytest.Config) -> None:
+    patterns = pytestconfig.getini("norecursedirs")
+    folders = {part for path in TESTS.rglob("test_*.py") for part in path.relative_to(TESTS).parts[:-1]}
+    assert [folder for folder in folders if any(fnmatch(folder, pattern) for pattern in patterns)] == []
 
 
 def test_every_module_has_its_unit_tests() -> None:

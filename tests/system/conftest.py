@@ -16,13 +16,15 @@ MEASURED = {
     "test_bodies",
     "test_calls",
     "test_connections",
+    "test_dev",
     "test_ends",
     "test_lifecycle",
     "test_reload",
     "test_start_and_stop",
     "test_tracing",
 }
-"""The modules of tests with what no unit test covers: the supervisor, spans, calls of guests, bounds of connections."""
+"""The modules of tests with what no unit test covers: the supervisor, the development server, spans, calls of guests,
+bounds of connections."""
 
 
 @pytest.fixture(autouse=True, scope="module")
