@@ -72,6 +72,26 @@ def test_a_pool_beyond_the_address_space_is_done_without() -> None:
     instantiate(engine, "(module (memory 3))")
 
 
+UNDER_RLIMIT_DATA = """
+import resource, wasmtime
+from wagi_gateway.compiler.engine import EngineSettings, create_engine
+resource.setrlimit(resource.RLIMIT_DATA, ({size}, {size}))
+settings = EngineSettings(slots=257, max_memory=2**28, memories=1, tables=4, table_elements=100_000)
+engine, warning = create_engine(settings)
+store = wasmtime.Store(engine)
+wasmtime.Instance(store, wasmtime.Module(engine, "(module (memory 1) (table 10 funcref))"), [])
+print(warning)
+"""
+
+
+@pytest.mark.parametrize("mebibytes", [256, 2500, 3900, 100_000])
+def test_a_pool_beyond_rlimit_data_is_done_without(mebibytes: int) -> None:
+    command = [sys.executable, "-c", UNDER_RLIMIT_DATA.format(size=mebibytes << 20)]
+    done = subprocess.run(command, capture_output=True, timeout=60, text=True)
+    assert done.returncode == 0, done.stderr
+    assert ("raise RLIMIT_DATA (ulimit -d, LimitDATA=)" in done.stdout) == (mebibytes < 4000)
+
+
 def test_another_release_has_no_pool(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(abi, "WASMTIME_VERSION", OTHER_RELEASE)
     engine, warning = create_engine(SMALL)

@@ -49,9 +49,15 @@ MODULES = {
     "sums": SUMS,
     "jumps": guests.says(b"location: /hello\n\n"),
     "jumps-twice": guests.says(b"location: /jumps\n\n"),
+    "jumps-and-goes-on": guests.says(
+        b"location: /hello\n\n",
+        then=f"(drop (call $close (i32.const 1))) {LONG} unreachable",
+        imports=f'(import "wasi_snapshot_preview1" "fd_close" (func $close (param i32) (result i32))) {CLOCK}',
+    ),
     "circles": guests.says(b"location: /circles\n\n"),
     "traps": guests.TRAP,
     "logs": guests.says(guests.CONTENT_TYPE + b"logged\n", stderr=b"a line\n"),
+    "logs-much": guests.says(guests.CONTENT_TYPE + b"logged\n", stderr=b"a line\n" * 200),
     "fails": guests.exits(3, guests.CONTENT_TYPE + b"failed\n"),
     "only-one": guests.if_argument(LONG, fields=CLOCK + "(global i32 (i32.const 1))"),
 }
@@ -180,6 +186,28 @@ def test_limits_are_left_once(config: Path) -> None:
             return [*statuses, *sorted(answer.status for answer in both), (await client.ask("/only-one")).status]
 
     assert asyncio.run(main()) == [200] * 21 + [503, 200]
+
+
+@pytest.mark.usefixtures("propagating_loggers")
+@pytest.mark.parametrize("name", ["hello", "jumps", "logs-much", "jumps-and-goes-on", "circles"])
+def test_a_request_is_over_once(config: Path, name: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A request is over when the last of its guests has ended and its standard error is logged."""
+    caplog.set_level("INFO")
+
+    async def main() -> int:
+        async with served(config) as client:
+            for _ in range(12):
+                await client.ask(f"/{name}")
+            assert isinstance(client.app, Gateway)
+            generation = client.app.generation
+            await generation.over()
+        return generation.users
+
+    assert asyncio.run(main()) == 0
+    lines = [record.getMessage() for record in caplog.records]
+    assert sum(line.startswith("GET ") for line in lines) == 12
+    if name == "jumps-and-goes-on":
+        assert lines.count("trap: wasm `unreachable` instruction executed") == 12
 
 
 @pytest.mark.parametrize("name", ["forever", "streams"], ids=["before the response", "in the response"])

@@ -62,6 +62,28 @@ def test_the_time_of_routes_is_limited() -> None:
     assert printed(b"", "(loop (br 0))", time="100ms").problems == ["the guest ran into limits.time (0.1 s)"]
 
 
+CLOSE = '(import "wasi_snapshot_preview1" "fd_close" (func $close (param i32) (result i32)))'
+
+
+@pytest.mark.parametrize("entrypoint", ["(start $run)", '(export "_routes" (func $run))'])
+@pytest.mark.parametrize(
+    ("then", "failure"),
+    [
+        ("(loop (br 0))", "the guest ran into limits.time (0.1 s)"),
+        ("unreachable", "trap: wasm `unreachable`"),
+    ],
+    ids=["loops", "traps"],
+)
+def test_a_guest_that_closes_its_output_is_awaited(entrypoint: str, then: str, failure: str) -> None:
+    module = warm(
+        f'(module {CLOSE} (memory (export "memory") 1) {entrypoint}'
+        f" (func $run (drop (call $close (i32.const 1))) {then}))"
+    )
+    own, limits = own_loader(), Limits(time=0.1)
+    found = own.check_instantiates(module, limits) or own.print_routes(module, limits, "/m").problems[0]
+    assert found.startswith(failure)
+
+
 def test_the_problems_of_routes_are_bounded() -> None:
     assert len(printed(b"/a one two\n" * 1000).problems) == 100
 

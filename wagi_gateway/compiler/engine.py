@@ -17,6 +17,12 @@ INSTANCES_PER_GUEST = 3
 _BACKTRACE_DETAILS = "WASMTIME_BACKTRACE_DETAILS"
 _MEMORY_RESERVATION = (4 << 30) + (64 << 20)
 """Bytes of address space for a 32-bit memory with its guards."""
+_STACKS = 1000 * ((2 << 20) + mmap.PAGESIZE)
+"""Bytes of the stacks for asynchronous calls, of which a pool has 1,000. RLIMIT_DATA counts them, and tables."""
+_ROOM = 64 << 20
+"""Bytes for what else is allocated at the start."""
+_MAP_NORESERVE = 0x4000
+"""Linux's flag, with which wasmtime maps, too; the module `mmap` has it since CPython 3.13."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +58,7 @@ def create_engine(settings: EngineSettings) -> tuple[wasmtime.Engine, str | None
     if warning := abi.warning():
         return create_plain_engine(has_source_lines=settings.has_source_lines), warning
     if reason := _pool_refused(settings):
-        warning = f"sandboxes are allocated one by one, which is slower: {reason}; lower concurrency in [server]"
+        warning = f"sandboxes are allocated one by one, which is slower: {reason}"
         return create_plain_engine(has_source_lines=settings.has_source_lines), warning
     config = _configure(has_source_lines=settings.has_source_lines)
     _set_pool(config, settings)
@@ -61,13 +67,24 @@ def create_engine(settings: EngineSettings) -> tuple[wasmtime.Engine, str | None
 
 def _pool_refused(settings: EngineSettings) -> str | None:
     """Why the pool cannot be reserved, or None. Tried first, because wasmtime's C API ends the process on failure."""
-    size = settings.slots * (
-        settings.memories * _MEMORY_RESERVATION + (settings.tables + 1) * settings.table_elements * 16
-    )
+    tables = settings.slots * (settings.tables + 1) * settings.table_elements * 16
+    writable = tables + _STACKS + _ROOM
+    size = settings.slots * settings.memories * _MEMORY_RESERVATION + writable
+    if error := _mapping_refused(size, protection=0):
+        what = f"{settings.slots} sandboxes need {size >> 30} GiB of address space ({error})"
+        return f"{what}; lower concurrency in [server]"
+    if error := _mapping_refused(writable, mmap.PROT_READ | mmap.PROT_WRITE):
+        what = f"{settings.slots} sandboxes need {writable >> 20} MiB of writable mappings ({error})"
+        return f"{what}; raise RLIMIT_DATA (ulimit -d, LimitDATA=), or lower concurrency in [server]"
+    return None
+
+
+def _mapping_refused(size: int, protection: int) -> Exception | None:
+    """The error of mmap(2) for a private mapping, or None."""
     try:
-        mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=0).close()
+        mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE, prot=protection).close()
     except (OSError, OverflowError, ValueError) as error:
-        return f"{settings.slots} sandboxes need {size >> 30} GiB of address space ({error})"
+        return error
     return None
 
 

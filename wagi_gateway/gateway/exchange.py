@@ -53,7 +53,7 @@ _ALLOW = MethodNotAllowed.headers
 
 
 class Exchange:
-    """Answers one request. The exchange is over once the response is sent and the last guest has ended.
+    """Answers one request. The exchange is over once the response is sent and every guest has ended.
 
     A guest may outlive its response.
     """
@@ -67,6 +67,10 @@ class Exchange:
         self._record = RequestRecord(request, generation)
         self._guest: Guest | None = None
         """The last guest that was started."""
+        self._running = 0
+        """Guests that were started and have not ended, or have standard error that is not logged."""
+        self._redirecting: tuple[Guest, ...] = ()
+        """Guests that still ran after their local redirect."""
         self._watch: asyncio.Task[None] | None = None
         """Watches for the client's disconnect while a slow guest runs."""
         self._is_body_read = not has_body(request)
@@ -94,8 +98,8 @@ class Exchange:
             self._finish_if_over()
 
     def _finish_if_over(self) -> None:
-        """Leaves the generation and finishes the record, once the response is sent and the last guest has ended."""
-        if self._is_done_answering and (self._guest is None or self._guest.outcome):
+        """Leaves the generation and finishes the record, once the response is sent and every guest has ended."""
+        if self._is_done_answering and not self._running:
             self._finish()
 
     def _finish(self) -> None:
@@ -200,7 +204,10 @@ class Exchange:
             resources.end()
             raise
         try:
-            return await self._delivery(guest, endpoint).respond()
+            location = await self._delivery(guest, endpoint).respond()
+            if location is not None and guest.outcome is None:
+                self._redirecting += (guest,)
+            return location
         finally:
             guest.release()
             if self._watch:
@@ -235,9 +242,14 @@ class Exchange:
         def end(guest: Guest) -> None:
             resources.end(guest.stderr_dropped)
             record.end_guest(guest, config_route, end_span)
+            if guest in self._redirecting and (failure := guest.failure()):
+                record.warn(failure)
+            self._running -= 1
             self._finish_if_over()
 
-        return sandbox.start(invocation, on_slow=self._stop_on_disconnect, on_end=end)
+        guest = sandbox.start(invocation, on_slow=self._stop_on_disconnect, on_end=end)
+        self._running += 1  # if the guest has ended meanwhile, this makes it 0 again
+        return guest
 
     def _stop_on_disconnect(self) -> None:
         """Called when the guest turns out slow: from now on a disconnect stops it."""

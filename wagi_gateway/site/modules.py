@@ -175,18 +175,20 @@ class _Output(NamedTuple):
 def _run(engine: wasmtime.Engine, invocation: Invocation, wait: Wait) -> _Output:
     """Runs a guest outside of any request. Raises LoadCancelled, and has stopped the guest then."""
 
-    async def read(guest: Guest) -> bytes:
+    async def read(guest: Guest, ended: asyncio.Event) -> bytes:
         output = b""
         while data := await guest.read():
             output += data
             if len(output) > _MAX_OUTPUT:
                 guest.stop("stdout")
+        await ended.wait()  # a guest may close its standard output and go on
         return output
 
     async def run() -> _Output:
         async with Sandbox(engine) as sandbox:
-            guest = sandbox.start(invocation)
-            reading = asyncio.create_task(read(guest))
+            ended = asyncio.Event()
+            guest = sandbox.start(invocation, on_end=lambda _: ended.set())
+            reading = asyncio.create_task(read(guest, ended))
             while not (await asyncio.wait([reading], timeout=POLL_INTERVAL))[0]:
                 wait.check()
             failure = guest.failure()
