@@ -53,3 +53,11 @@ def test_closed_counters_are_empty() -> None:
     assert (counters.get("a"), counters.get("b")) == (5, 0)
     counters.close()
     assert (counters.get("a"), list(counters.read())) == (0, [])
+
+
+def test_the_descriptor_is_closed_once() -> None:
+    counters = SharedCounters()
+    counters.close()
+    with open("/dev/null", "rb") as reused:
+        counters.close()
+        assert reused.read() == b""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import mmap
 import os
 import threading
@@ -86,13 +85,14 @@ class SharedCounters:
     def close(self) -> None:
         """Unmaps the memory; `read` and `get` then find no series."""
         with self._lock:
+            if self._is_closed:
+                return
             self._is_closed = True
             self._known = {}
             self.numbers.release()
             self._bytes.release()
             self._memory.close()
-            with contextlib.suppress(OSError):
-                os.close(self._descriptor)
+            os.close(self._descriptor)
 
     def _index(self) -> None:
         """Reads the keys of series that were added since the last call."""
