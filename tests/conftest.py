@@ -33,8 +33,6 @@ START = 60.0
 """Seconds until a server is ready, at most, with compilation on a slow machine."""
 READY = re.compile(r'Ready: serving on ([^\s"]+)')
 """The server's line, or record, with its URL."""
-UNLIMITED = httpx.Limits(max_connections=None, max_keepalive_connections=None)
-"""httpcore closes idle connections beyond a limit also where another thread is about to use one."""
 UNMEASURED = {"COVERAGE_PROCESS_CONFIG": ""}
 """The environment of a process that cannot write coverage data."""
 INSTALLATION = 900.0
@@ -185,7 +183,7 @@ def running(
         wait_until(has_begun, START, lambda: f"not ready in {START} s:\n{log_path.read_text()}")
         assert process.poll() is None, f"exited with {process.returncode}:\n{log_path.read_text()}"
         url = find_ready()[-1]
-        client = stack.enter_context(httpx.Client(timeout=60, trust_env=False, limits=UNLIMITED))
+        client = stack.enter_context(httpx.Client(timeout=60, trust_env=False))
         yield Server(process, url, lines, log_path, client)
 
 
