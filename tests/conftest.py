@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import textwrap
@@ -35,6 +36,8 @@ READY = re.compile(r'Ready: serving on ([^\s"]+)')
 """The server's line, or record, with its URL."""
 UNMEASURED = {"COVERAGE_PROCESS_CONFIG": ""}
 """The environment of a process that cannot write coverage data."""
+_CERTIFICATES = ssl.create_default_context()
+"""The system's certificates, read once: that takes longer than a request."""
 INSTALLATION = 900.0
 """The timeout in seconds of a test that installs compilers or builds with them."""
 
@@ -76,12 +79,18 @@ class Server:
         return url.host, url.port or 80
 
     def get(self, path: str, **options: object) -> httpx.Response:
-        """A GET over a persistent connection."""
-        return self.client.get(self.url + path, **options)  # type: ignore[arg-type]
+        """A GET over a persistent connection of the main thread, or a new connection of any other one."""
+        return self._request("GET", path, **options)
 
     def post(self, path: str, content: bytes, **options: object) -> httpx.Response:
-        """A POST over a persistent connection."""
-        return self.client.post(self.url + path, content=content, **options)  # type: ignore[arg-type]
+        """A POST, over a connection as for `get`."""
+        return self._request("POST", path, content=content, **options)
+
+    def _request(self, method: str, path: str, **options: object) -> httpx.Response:
+        if threading.current_thread() is threading.main_thread():
+            return self.client.request(method, self.url + path, **options)  # type: ignore[arg-type]
+        with _client() as client:  # httpcore closes idle connections that another thread is about to use
+            return client.request(method, self.url + path, **options)  # type: ignore[arg-type]
 
     def connect(self, timeout: float = 10.0) -> socket.socket:
         """A raw connection, for requests that no well-behaved client sends."""
@@ -183,8 +192,12 @@ def running(
         wait_until(has_begun, START, lambda: f"not ready in {START} s:\n{log_path.read_text()}")
         assert process.poll() is None, f"exited with {process.returncode}:\n{log_path.read_text()}"
         url = find_ready()[-1]
-        client = stack.enter_context(httpx.Client(timeout=60, trust_env=False))
+        client = stack.enter_context(_client())
         yield Server(process, url, lines, log_path, client)
+
+
+def _client() -> httpx.Client:
+    return httpx.Client(timeout=60, trust_env=False, verify=_CERTIFICATES)
 
 
 def _read(process: subprocess.Popen[str], lines: list[str]) -> None:
