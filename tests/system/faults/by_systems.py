@@ -91,6 +91,8 @@ def a_jump_of_the_clock(city: City) -> None:
 def no_descriptors(city: City) -> None:
     """All descriptors are in use: new connections wait until others close, and are answered then."""
     pid = city.serving()[0]
+    kept = _asking(city)
+    _read(kept)
     limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     taken = {int(number) for number in os.listdir(f"/proc/{pid}/fd")}
 
@@ -104,10 +106,12 @@ def no_descriptors(city: City) -> None:
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, limits[1]))
     try:
         with contextlib.ExitStack() as stack:
+            stack.enter_context(kept)
             waiting = [stack.enter_context(_asking(city)) for _ in range(many)]
             answered = _answered(waiting)
             assert 0 < len(answered) < many, f"{len(answered)} of {many} were answered"
-            assert city.gateway.get("/hello").status_code == 200
+            kept.sendall(get("/hello"))
+            _read(kept)
             deadline = time.monotonic() + TIMEOUT
             while waiting := [connection for connection in waiting if connection not in answered]:
                 assert time.monotonic() < deadline, f"{len(waiting)} connections wait in vain"
@@ -129,8 +133,13 @@ def _answered(connections: list[socket.socket]) -> list[socket.socket]:
     """The connections with a response, which must be the right one."""
     answered = select.select(connections, [], [], 0.3)[0]
     for connection in answered:
-        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+        _read(connection)
     return answered
+
+
+def _read(connection: socket.socket) -> None:
+    """Reads a response, which must be the right one."""
+    assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
 
 
 @contextlib.contextmanager
