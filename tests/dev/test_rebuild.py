@@ -98,17 +98,18 @@ def test_a_failed_reload_is_a_problem_until_the_next(tmp_path: Path) -> None:
 
 
 def test_the_latest_change_wins(tmp_path: Path) -> None:
-    loop = Loop(tmp_path, "echo x >>started; test -e quick || sleep 600")
+    started = tmp_path / "started"
+    loop = Loop(tmp_path, "test -e quick; slow=$?; echo x >>started; test $slow = 0 || sleep 600")
 
     async def main() -> None:
         await loop.rebuilder.rebuild(A)
-        await loop.until((tmp_path / "started").exists)
+        await loop.until(lambda: started.exists() and started.read_text() == "x\n")
         (tmp_path / "quick").touch()
         await loop.rebuilder.rebuild(Changes(config=True))  # builds what was cancelled
         await loop.until(lambda: loop.reloads == 1)
 
     run(main())
-    assert (tmp_path / "started").read_text() == "x\nx\n"
+    assert started.read_text() == "x\nx\n"
 
 
 @pytest.mark.timeout(90)
