@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import itertools
 import os
 import resource
@@ -138,8 +139,11 @@ def _answered(connections: list[socket.socket]) -> list[socket.socket]:
 
 
 def _read(connection: socket.socket) -> None:
-    """Reads a response, which must be the right one."""
-    assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+    """Reads a whole response, which must be the right one."""
+    with http.client.HTTPResponse(connection) as response:
+        response.begin()
+        received = response.status, response.read()
+    assert received == (200, b"hello world\n"), received
 
 
 @contextlib.contextmanager
