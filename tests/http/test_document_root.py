@@ -113,7 +113,7 @@ def run(server: Server, path: str, method: str = "GET") -> Seen:
         ("/hello.php?-s", "/hello.php", "", "/app/hello.php"),
         ("/hello.php/", "/hello.php", "/", "/app/hello.php"),
         ("/hello.php/a%20b/c.php", "/hello.php", "/a b/c.php", "/app/hello.php"),
-        ("/hello.php/x.jpg", "/hello.php", "/x.jpg", "/app/hello.php"),
+        ("/hello.php/y.jpg", "/hello.php", "/y.jpg", "/app/hello.php"),
         ("/h%65llo%2ephp", "/hello.php", "", "/app/hello.php"),
         ("/docs/%2e%2e/hello.php", "/hello.php", "", "/app/hello.php"),
         ("/a%20b+%C3%A9.php", "/a b+é.php", "", "/app/a b+é.php"),
@@ -143,18 +143,24 @@ def test_scripts(server: Server, path: str, script_name: str, path_info: str, fi
     found = run(server, path)
     root = filename[: 9 if filename.startswith("/srv") else 4].encode()
     assert {
-        name: found[name].decode() if found[name] is not None else None  # type: ignore[union-attr]
+        name: value if (value := found[name]) is None else value.decode()
         for name in ("SCRIPT_NAME", "PATH_INFO", "SCRIPT_FILENAME", "PATH_TRANSLATED", "REDIRECT_STATUS", "TMPDIR")
     } == {
         "SCRIPT_NAME": script_name,
         "PATH_INFO": path_info,
         "SCRIPT_FILENAME": filename,
-        "PATH_TRANSLATED": root.decode() + path_info if path_info else "",
+        "PATH_TRANSLATED": root.decode() + path_info if path_info else None,
         "REDIRECT_STATUS": "200",
         "TMPDIR": "/tmp",
     }
     assert (found["DOCUMENT_ROOT"], found["REQUEST_URI"]) == (root, path.encode())
     assert len(found.argv) == 1  # CVE-2012-1823: no option of the query reaches the interpreter
+
+
+@pytest.mark.parametrize("path_info", ["/x.jpg", "/docs/index.html", "/hello.php"])
+def test_no_file_takes_the_place_of_the_script(server: Server, path_info: str) -> None:
+    found = run(server, "/hello.php" + path_info)
+    assert (found["PATH_INFO"], found["PATH_TRANSLATED"]) == (path_info.encode(), None)
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "OPTIONS"])

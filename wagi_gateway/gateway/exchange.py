@@ -297,6 +297,8 @@ def _environ(
         trace=trace.environ if trace else {},
     )
     environ[b"CONTENT_LENGTH"] = b"%d" % content_length
-    if path_translated is not None:
+    if path_translated:
         environ[b"PATH_TRANSLATED"] = path_translated
+    elif path_translated is not None:
+        del environ[b"PATH_TRANSLATED"]
     return environ

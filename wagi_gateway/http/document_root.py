@@ -34,6 +34,9 @@ class Script(NamedTuple):
 
     path: str
     path_info: str
+    is_translated: bool = False
+    """Whether PATH_TRANSLATED is set: for a path that names no file. With `cgi.fix_pathinfo = 0` php-cgi runs the file
+    of PATH_TRANSLATED in the place of SCRIPT_FILENAME, and `/a.php/uploads/x.jpg` would run the picture."""
 
 
 class _Redirect(NamedTuple):
@@ -48,7 +51,7 @@ class ScriptRequest:
     variables: dict[bytes, bytes]
     """DOCUMENT_ROOT, SCRIPT_FILENAME, REDIRECT_STATUS, TMPDIR."""
     path_translated: bytes
-    """PATH_TRANSLATED (RFC 3875 section 4.1.6)."""
+    """PATH_TRANSLATED (RFC 3875 section 4.1.6); empty for a request that has none."""
 
 
 class DocumentRoot:
@@ -92,7 +95,7 @@ class DocumentRoot:
         count = path_info.count(b"/")
         raw = b"/" + b"/".join(match.raw_path_info.split(b"/")[-count:]) if count else b""
         divided = match._replace(script_name=match.script_name + path, path_info=path_info, raw_path_info=raw)
-        return ScriptRequest(divided, variables, root + path_info if path_info else b"")
+        return ScriptRequest(divided, variables, root + path_info if script.is_translated else b"")
 
     def _find(self, match: RouteMatch[object]) -> Script | OpenFile | _Redirect:
         """Raises NotFound, AtCapacity."""
@@ -144,7 +147,7 @@ class DocumentRoot:
         """A regular file that `rest` of the request's path follows. Raises NotFound, OSError."""
         real = self._real(path)
         if self._is_script(path) and self._is_script(real):
-            return Script(path, rest)
+            return Script(path, rest, bool(rest) and not os.path.isfile(self._host(rest)))
         if rest or any(self._is_private(os.path.basename(name)) for name in (path, real)):
             raise NotFound("there is no such file")
         return self.files.open_file(real)
