@@ -114,6 +114,7 @@ def run(server: Server, path: str, method: str = "GET") -> Seen:
         ("/hello.php/", "/hello.php", "/", "/app/hello.php"),
         ("/hello.php/a%20b/c.php", "/hello.php", "/a b/c.php", "/app/hello.php"),
         ("/hello.php/y.jpg", "/hello.php", "/y.jpg", "/app/hello.php"),
+        ("/hello.php/a%2Fb//.c/", "/hello.php", "/a/b//.c/", "/app/hello.php"),
         ("/h%65llo%2ephp", "/hello.php", "", "/app/hello.php"),
         ("/docs/%2e%2e/hello.php", "/hello.php", "", "/app/hello.php"),
         ("/a%20b+%C3%A9.php", "/a b+é.php", "", "/app/a b+é.php"),
@@ -154,6 +155,7 @@ def test_scripts(server: Server, path: str, script_name: str, path_info: str, fi
         "TMPDIR": "/tmp",
     }
     assert (found["DOCUMENT_ROOT"], found["REQUEST_URI"]) == (root, path.encode())
+    assert found["X_RAW_PATH_INFO"] == (path_info.replace("a/b", "a%2Fb").replace(" ", "%20").encode())
     assert len(found.argv) == 1  # CVE-2012-1823: no option of the query reaches the interpreter
 
 

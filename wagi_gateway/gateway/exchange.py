@@ -173,13 +173,14 @@ class Exchange:
         if isinstance(endpoint, StaticDirectory):
             await endpoint.answer(request, match, self._receive, self._reply)
             return None
-        operator, path_translated = endpoint.operator, None
+        operator, path_translated, has_temporary = endpoint.operator, None, False
         if endpoint.document_root is not None:
             script = await endpoint.document_root.answer(request, match, self._receive, self._reply)
             if script is None:
                 return None
             match, path_translated = script.match, script.path_translated
             operator = operator | script.variables
+            has_temporary = endpoint.config.has_own_temporary
         if endpoint.config.encoded_slashes == "reject" and b"%2f" in match.raw_path_info.lower():
             raise NotFound("the path has an encoded slash (encoded_slashes)")
         trace = self._record.trace
@@ -191,7 +192,7 @@ class Exchange:
         resources = GuestResources(match.pattern, request.request_id)
         volumes = endpoint.volumes
         try:
-            if endpoint.config.has_own_temporary:
+            if has_temporary:
                 resources.temporary = RequestDirectory(endpoint.limits.temporary)
                 volumes = (*volumes, resources.temporary.volume)
             stdin: bytes | int = b""

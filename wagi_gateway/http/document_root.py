@@ -12,6 +12,7 @@ import re
 import stat
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+from urllib.parse import unquote_to_bytes
 
 from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive
@@ -21,7 +22,7 @@ from ..config.settings import TEMPORARY_VOLUME, DocumentRootConfig
 from ..errors import AtCapacity, FilesOnly, NotFound
 from ..router import RouteMatch
 from .reply import Reply
-from .static import OpenFile, StaticDirectory, file_path, is_hidden, redirect_to_directory
+from .static import OpenFile, StaticDirectory, is_hidden, redirect_to_directory
 
 _SOURCES = ("php", "phtml", "phps", "pht", "phar", "inc")
 """Suffixes of source code, whatever the scripts are."""
@@ -33,7 +34,8 @@ class Script(NamedTuple):
     """A script of the directory and the rest of the request's path, both empty or with a slash in front."""
 
     path: str
-    path_info: str
+    path_info: str = ""
+    raw_path_info: bytes = b""
     is_translated: bool = False
     """Whether PATH_TRANSLATED is set: for a path that names no file. With `cgi.fix_pathinfo = 0` php-cgi runs the file
     of PATH_TRANSLATED in the place of SCRIPT_FILENAME, and `/a.php/uploads/x.jpg` would run the picture."""
@@ -92,19 +94,18 @@ class DocumentRoot:
             b"REDIRECT_STATUS": b"200",  # php-cgi refuses to run without it
             b"TMPDIR": TEMPORARY_VOLUME.encode(),
         }
-        count = path_info.count(b"/")
-        raw = b"/" + b"/".join(match.raw_path_info.split(b"/")[-count:]) if count else b""
-        divided = match._replace(script_name=match.script_name + path, path_info=path_info, raw_path_info=raw)
+        divided = match._replace(
+            script_name=match.script_name + path, path_info=path_info, raw_path_info=script.raw_path_info
+        )
         return ScriptRequest(divided, variables, root + path_info if script.is_translated else b"")
 
     def _find(self, match: RouteMatch[object]) -> Script | OpenFile | _Redirect:
         """Raises NotFound, AtCapacity."""
         if self._config.front_controller and not match.path_info:  # an exact route, or a directory without its slash
             is_prefix = match.pattern.endswith("/...")
-            return _Redirect() if is_prefix else Script("/" + self._config.front_controller, "")
+            return _Redirect() if is_prefix else Script("/" + self._config.front_controller)
         try:
-            file_path(match)  # raises NotFound for a path that no file has
-            found = self._walk(match.path_info.decode())
+            found = self._walk(match.raw_path_info)
         except NotFound:
             if self._config.front_controller is None:
                 raise
@@ -115,40 +116,43 @@ class DocumentRoot:
                 raise NotFound(f"the file cannot be read: {error.strerror}") from None
         else:
             return found
-        return Script("/" + self._config.front_controller, "")
+        return Script("/" + self._config.front_controller)
 
-    def _walk(self, path: str) -> Script | OpenFile | _Redirect:
-        """What answers a path, whose first regular file decides. Raises NotFound, OSError."""
+    def _walk(self, raw_path: bytes) -> Script | OpenFile | _Redirect:
+        """What answers a path, still encoded, whose first regular file decides. Raises NotFound, OSError."""
         found = ""
-        segments = path.split("/")[1:]
-        for number, segment in enumerate(segments):
-            if not segment:  # the slash at the end of a directory
+        raw_segments = raw_path.split(b"/")[1:]
+        for number, raw in enumerate(raw_segments, start=1):
+            segment = unquote_to_bytes(raw).decode()
+            if not segment and number == len(raw_segments):  # the slash at the end of a directory
                 break
+            if not segment or "/" in segment or is_hidden(segment):
+                raise NotFound("the path has a segment that no served file has")
             found = f"{found}/{segment}"
             mode = os.lstat(self._host(found)).st_mode
             if stat.S_ISLNK(mode):
                 mode = os.stat(self._real(found)).st_mode
             if stat.S_ISREG(mode):
-                rest = "".join("/" + each for each in segments[number + 1 :])
-                return self._file(found, rest)
+                return self._file(found, b"".join(b"/" + each for each in raw_segments[number:]))
             if not stat.S_ISDIR(mode):
                 raise NotFound("there is no such file")
-        return self._index(found, has_slash=path.endswith("/"))
+        return self._index(found, has_slash=raw_path.endswith(b"/"))
 
     def _index(self, directory: str, *, has_slash: bool) -> Script | OpenFile | _Redirect:
         """Raises NotFound, OSError."""
         for name in self._config.index:
             candidate = f"{directory}/{name}"
             if os.path.isfile(self._host(candidate)):
-                return self._file(candidate, "") if has_slash else _Redirect()
+                return self._file(candidate) if has_slash else _Redirect()
         raise NotFound("the directory has no index")
 
-    def _file(self, path: str, rest: str) -> Script | OpenFile:
-        """A regular file that `rest` of the request's path follows. Raises NotFound, OSError."""
+    def _file(self, path: str, raw_rest: bytes = b"") -> Script | OpenFile:
+        """A regular file that the rest of the request's path, still encoded, follows. Raises NotFound, OSError."""
         real = self._real(path)
         if self._is_script(path) and self._is_script(real):
-            return Script(path, rest, bool(rest) and not os.path.isfile(self._host(rest)))
-        if rest or any(self._is_private(os.path.basename(name)) for name in (path, real)):
+            rest = unquote_to_bytes(raw_rest).decode()
+            return Script(path, rest, raw_rest, bool(rest) and not os.path.isfile(self._host(rest)))
+        if raw_rest or any(self._is_private(os.path.basename(name)) for name in (path, real)):
             raise NotFound("there is no such file")
         return self.files.open_file(real)
 

@@ -89,7 +89,7 @@ class StaticDirectory(StaticFiles):
         """Sends the file of a path. Raises RequestError, ClientDisconnect."""
         if request.method not in ("GET", "HEAD"):
             raise FilesOnly(f"{request.method} is not for files")
-        path = file_path(match)
+        path = _path(match)
         file = await run_in_threadpool(self._open, path, is_directory=match.path_info.endswith(b"/"))
         if file is None:
             await redirect_to_directory(request, match, receive, reply)
@@ -194,7 +194,7 @@ async def redirect_to_directory(
     await _send(RedirectResponse(target), request, receive, reply)
 
 
-def file_path(match: RouteMatch[object]) -> str:
+def _path(match: RouteMatch[object]) -> str:
     """The path below the directory. Raises NotFound for a path that no served file has."""
     if b"%2f" in match.raw_path_info.lower():
         raise NotFound("the path has an encoded slash, and a file's name none")
