@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Iterator
 
 import httpx
@@ -230,3 +231,23 @@ def test_what_is_neither_run_nor_sent(server: Server, path: str) -> None:
 )
 def test_a_path_that_no_file_has_is_a_bad_request(server: Server, path: str) -> None:
     assert ask(server, path).startswith(b"400 ")
+
+
+def test_a_name_that_is_too_long_and_one_that_is_exact(server: Server) -> None:
+    assert ask(server, "/" + "n" * 300).startswith(b"404 ")
+    assert ask(server, "/one/more").startswith(b"404 ")
+
+
+def test_a_file_there_is_no_descriptor_for(server: Server) -> None:
+    assert server.get("/style.css").status_code == 200
+    usual = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (0, usual[1]))
+    answer = server.get("/style.css")
+    resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, usual)
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert server.get("/style.css").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/hello.php?" + "q" * 8000, "/hello.php/" + "i" * 7900])
+def test_a_request_that_is_not_usual(server: Server, path: str) -> None:
+    assert ask(server, path).partition(b" ")[0] in (b"200", b"414")
