@@ -59,3 +59,20 @@ def test_routes(path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pyt
     )
     width = 38 if columns == "10" else 80
     assert [line for line in lines if len(line) > width and len(line[18:].split()) > 1] == []
+
+
+@pytest.mark.parametrize(
+    ("root", "line"),
+    [
+        ("files", "files (.php)"),
+        ({"path": "files", "scripts": [], "front_controller": "a.php"}, "files (no scripts, else a.php)"),
+    ],
+    ids=str,
+)
+def test_a_document_root(path: Path, capsys: pytest.CaptureFixture[str], root: object, line: str) -> None:
+    (path.parent / "files/a.php").touch()
+    path.write_text(config(module("/...", "hello.wat", document_root=root), cache={"directory": "cache"}))
+    with closing(load(read_config(path))) as site:
+        print_routes(site)
+    words = " ".join(capsys.readouterr().out.split())
+    assert f"files {line} volumes /app = files (read-only)" in words

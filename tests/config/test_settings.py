@@ -46,6 +46,61 @@ def test_a_build_has_a_command_and_defaults() -> None:
 
 
 @pytest.mark.parametrize(
+    ("volumes", "root", "guest", "all_volumes"),
+    [
+        ({}, "site", "/app", {"/app": "site"}),
+        ({}, {"path": "/srv/site/"}, "/app", {"/app": "/srv/site/"}),
+        ({"/app/files": "site/files"}, "site", "/app", {"/app": "site", "/app/files": "site/files"}),
+        ({"/srv": "."}, "shop/public", "/srv/shop/public", {"/srv": "."}),
+        ({"/": "shop"}, "./shop", "/", {"/": "shop"}),
+        ({"/a": "shop", "/b": {"path": "shop/public"}}, "shop/public/x", "/b/x", {"/a": "shop", "/b": "shop/public"}),
+        ({"/a": "sho", "/t": {"temporary": "t"}}, "shop", "/app", {"/app": "shop", "/a": "sho", "/t": None}),
+    ],
+    ids=str,
+)
+def test_a_document_root_is_where_its_volume_is(
+    volumes: dict[str, object], root: object, guest: str, all_volumes: dict[str, str | None]
+) -> None:
+    table = {"route": "/...", "module": "m", "volumes": volumes, "document_root": root}
+    module = ModuleConfig.model_validate(table)
+    assert module.guest_document_root == guest
+    assert {name: volume.path for name, volume in module.volumes.items()} == all_volumes
+    assert "/app" not in all_volumes or module.volumes["/app"].read_only
+    assert (module.argv_mode, module.has_own_temporary) == ("none", True)
+    assert ModuleConfig.model_validate(table | {"argv_mode": "wagi"}).argv_mode == "wagi"
+    own = ModuleConfig.model_validate(table | {"volumes": {"/tmp": "tmp"}})
+    assert not own.has_own_temporary
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"index": ["a/b"]},
+        {"index": [".env"]},
+        {"front_controller": "../x.php"},
+        {"front_controller": "/x.php"},
+        {"front_controller": "a/.git"},
+        {"scripts": ["php"]},
+        {"scripts": [".p hp"]},
+        {"path": ""},
+        {"path": "a\0b"},
+        {"roots": 1},
+    ],
+    ids=str,
+)
+def test_a_wrong_document_root(wrong: dict[str, object]) -> None:
+    root = {"path": "site"} | wrong
+    with pytest.raises(ValidationError, match="document_root"):
+        ModuleConfig.model_validate({"route": "/...", "module": "m", "document_root": root})
+
+
+@pytest.mark.parametrize("table", [{"document_root": 3}, {"document_root": "a", "volumes": 3}, 3], ids=str)
+def test_a_table_that_is_none(table: object) -> None:
+    with pytest.raises(ValidationError):
+        ModuleConfig.model_validate(table)
+
+
+@pytest.mark.parametrize(
     ("annotation", "models"),
     [
         (Limits, [Limits]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 LIMITS = (
-    "time memory memories tables table_elements files body body_time header_block stdout stderr http_time"
+    "time memory memories tables table_elements files body body_time header_block stdout stderr temporary http_time"
     " http_connect_time http_request http_response http_headers http_calls"
 ).split()
 """The limits of `[limits]` that one request may meet; the others are about several requests."""

@@ -45,6 +45,10 @@ def _lines(site: Site, route: str, endpoint: Endpoint) -> Iterator[tuple[str, st
         f"time {as_written(limits.time, float)}, memory {as_written(limits.memory, ByteSize)}, "
         f"concurrency {limits.concurrency}",
     )
+    if config.document_root:
+        script = config.document_root.front_controller
+        what = f"{config.document_root.path} ({', '.join(config.document_root.scripts) or 'no scripts'}"
+        yield "files", f"{what}{f', else {script}' if script else ''})"
     yield "volumes", ", ".join(_volumes(config)) or "none"
     yield "environment", ", ".join(name.decode() for name in endpoint.operator) or "none"
     yield "allowed hosts", ", ".join(map(redact_value, config.allowed_hosts or ())) or "none"

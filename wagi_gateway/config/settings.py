@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import types
 from collections.abc import Iterator
+from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import (
@@ -28,6 +30,7 @@ from .values import (
     Duration,
     Environment,
     FieldValue,
+    FileName,
     HostEntry,
     Hostname,
     Listen,
@@ -38,7 +41,9 @@ from .values import (
     ProxyUrl,
     PullPolicy,
     RegistryHost,
+    RelativePath,
     Size,
+    Suffix,
 )
 
 
@@ -89,6 +94,10 @@ class Limits(SettingsTable):
     files: StrictInt = Field(64, ge=1, le=4096)
     """Files and directories of its volumes that a guest may have open at the same time; opening one more fails in the
     guest. Fewer where the process's own limit on open files would not do for all guests."""
+    temporary: Size = Field(ByteSize(256 * 2**20), ge=0)
+    """Bytes that the files may have in the directory TMPDIR which each request of a module with a `document_root` gets
+    for itself; each name in it counts for 4 KiB more. It is measured ten times a second, and a guest beyond it is
+    stopped."""
     body: Size = Field(ByteSize(16 * 2**20), ge=0)
     """Size of a request body; a larger one is answered with 413 before the guest starts."""
     body_time: Duration = Field(60.0, gt=0, le=86400)
@@ -149,6 +158,42 @@ def _volume_from_string(value: object) -> object:
     return {"path": value} if isinstance(value, str) else value
 
 
+class DocumentRootConfig(SettingsTable):
+    """A directory of scripts and files, of which an interpreter such as php-cgi runs the scripts."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The JSON Schema that also accepts the path as a string."""
+        return {"anyOf": [{"type": "string", "minLength": 1}, handler(core)]}
+
+    path: Directory = Field(min_length=1)
+    """The directory on the host; relative to the file that names it. Below the host's directory of one of `volumes` the
+    guest sees it there, else as a read-only volume `/app`."""
+    index: tuple[FileName, ...] = ("index.php", "index.html")
+    """Names of the files that answer for a directory; the first that exists counts."""
+    front_controller: RelativePath | None = None
+    """Script that answers each path without a file, relative to `path`, such as `"index.php"`. Without it such a path
+    is answered with 404."""
+    scripts: tuple[Suffix, ...] = (".php",)
+    """Suffixes of the files that the module runs. All other files are sent as those of a `[[static]]` are, but for
+    source code (`.php`, `.phtml`, `.phar`, `.inc` and the like, copies such as `a.php~` or `a.php.bak` too) and
+    `php.ini`, which are never sent. With `[]` the front controller alone is run."""
+    cache_control: FieldValue | None = Field(None, min_length=1)
+    """Cache-Control of the files that are sent, as in `[[static]]`."""
+    charset: Charset | None = None
+    """Charset of the text files that are sent, as in `[[static]]`."""
+
+
+def _document_root_from_string(value: object) -> object:
+    return {"path": value} if isinstance(value, str) else value
+
+
+DOCUMENT_ROOT_VOLUME = "/app"
+"""The guest's path of a document root that lies in none of the module's volumes."""
+TEMPORARY_VOLUME = "/tmp"  # noqa: S108 - the guest's own
+"""The guest's path of the directory TMPDIR of one request."""
+
+
 class BuildConfig(SettingsTable):
     """The build of a module, for the commands `build` and `dev` alone; no other command executes it."""
 
@@ -188,6 +233,11 @@ class ModuleConfig(SettingsTable):
     """Directories the guest may open: `{ "/guest" = "host/dir" }`, or `{ path = "host/dir", read_only = true }`, or
     `{ temporary = "name" }`. As in WAGI the guest may write to them unless they are `read_only`; one that it may write
     to must not hold this file, modules, keys or other files that the gateway reads, nor the cache or the logs."""
+    document_root: Annotated[DocumentRootConfig, BeforeValidator(_document_root_from_string)] | None = None
+    """Directory of scripts and files, for php-cgi and its like: `"site"`, or
+    `{ path = "site", front_controller = "index.php" }`. A script is run with SCRIPT_FILENAME, DOCUMENT_ROOT,
+    REDIRECT_STATUS and a TMPDIR of its request, any other file is sent without the module. With it `argv_mode` is
+    `none` unless it is set."""
     environment: Environment = Field(default_factory=dict)
     """Environment variables for this module's guests; a name CGI gives a meaning to is refused."""
     allowed_hosts: tuple[HostEntry, ...] | None = None
@@ -217,6 +267,46 @@ class ModuleConfig(SettingsTable):
     """How the module is built: `{ command = ["cargo", "build"], directory = ".", watch = ["src/**"] }`. `serve`,
     `check` and a reload never execute it."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _derive_from_document_root(cls, table: Any) -> Any:
+        """Adds the volume of the document root, unless another one holds it, and an `argv_mode` for interpreters."""
+        if not isinstance(table, dict) or not isinstance(volumes := table.get("volumes", {}), dict):
+            return table
+        path = _path_of(table.get("document_root"))
+        if path is None:
+            return table
+        if not any(_lies_in(path, _path_of(volume)) for volume in volumes.values()):
+            volumes = {DOCUMENT_ROOT_VOLUME: {"path": path, "read_only": True}} | volumes
+        return {"argv_mode": "none"} | table | {"volumes": volumes}
+
+    @property
+    def has_own_temporary(self) -> bool:
+        """Whether each request gets a directory TMPDIR, unless a volume takes its place."""
+        return self.document_root is not None and TEMPORARY_VOLUME not in self.volumes
+
+    @property
+    def guest_document_root(self) -> str:
+        """The guest's path of the document root."""
+        path = self.document_root.path if self.document_root else ""
+        holding = [(volume.path, guest) for guest, volume in self.volumes.items() if _lies_in(path, volume.path)]
+        host, guest = max(holding, key=lambda one: len(_normal(one[0] or "").parts))
+        return str(PurePosixPath(guest, _normal(path).relative_to(_normal(host or ""))))
+
+
+def _path_of(value: object) -> str | None:
+    """The path of a volume or a document root as it is in the file: a string, or a table."""
+    path = value.get("path") if isinstance(value, dict) else value
+    return path if isinstance(path, str) and path else None
+
+
+def _normal(path: str) -> PurePosixPath:
+    return PurePosixPath(os.path.normpath(path))
+
+
+def _lies_in(path: str, directory: str | None) -> bool:
+    return directory is not None and _normal(path).is_relative_to(_normal(directory))
+
 
 class StaticConfig(SettingsTable):
     """One `[[static]]`: a route and the directory whose files answer it."""
@@ -230,6 +320,10 @@ class StaticConfig(SettingsTable):
     cache_control: FieldValue | None = Field(None, min_length=1)
     """Cache-Control of its files, such as `"public, max-age=3600"`. Without it a client asks again whether a file has
     changed when it sees fit."""
+    fallback: StrictBool = False
+    """Whether a path without a file is answered by the route that has it otherwise, as with nginx's `try_files`: a
+    `[[module]]` with the same route, or the next less specific one. Methods other than GET and HEAD go there at once.
+    Without it such a path is answered with 404."""
     charset: Charset | None = None
     """Charset of its text files (`text/*` and JavaScript), such as `"iso-8859-1"`. Without it a file is sent as `utf-8`
     if its bytes are UTF-8 and it declares no other charset, and without a charset else, or above 4 MiB."""

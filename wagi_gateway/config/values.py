@@ -192,6 +192,12 @@ PrefixRoute = Annotated[str, AfterValidator(_check_prefix_route)]
 FieldValue = Annotated[str, _matches(r"([!-~]([ -~]*[!-~])?)?", "not the value of a header field")]
 Charset = Annotated[str, _matches("[A-Za-z0-9][A-Za-z0-9._:+-]{0,39}", 'not a charset; write "iso-8859-1"')]
 Directory = Annotated[str, _matches(r"[^\0]*", "the path of a directory must not contain NUL")]
+FileName = Annotated[str, _matches(r"[^/\0.][^/\0]*", 'not a file name; write for example "index.php"')]
+RelativePath = Annotated[
+    str,
+    _matches(r"(?:[^/\0.][^/\0]*/)*[^/\0.][^/\0]*", 'not a path below the directory; write for example "index.php"'),
+]
+Suffix = Annotated[str, _matches(r"\.[A-Za-z0-9_-]+", 'not a suffix; write for example ".php"')]
 BuildPath = Annotated[str, _matches(r"[^\0]+", "a path must not be empty and must not contain NUL")]
 BuildCommand = Annotated[
     tuple[Annotated[str, _matches(r"[^\0]*", "a word of a command must not contain NUL")], ...],

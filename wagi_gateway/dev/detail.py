@@ -21,7 +21,13 @@ Document = dict[str, object]
 
 _MAX_TEXT = 1000
 """Characters of a path, a query or an end in a row of the list: many rows may wait for a slow page."""
-_STOPS = {"time": "limits.time", "stdout": "limits.stdout", "disconnect": "client left", "shutdown": "server stopped"}
+_STOPS = {
+    "time": "limits.time",
+    "stdout": "limits.stdout",
+    "temporary": "limits.temporary",
+    "disconnect": "client left",
+    "shutdown": "server stopped",
+}
 _OUTCOMES = {
     "answered": "allowed, answered",
     "denied": "denied by allowed_hosts",

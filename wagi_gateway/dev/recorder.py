@@ -128,11 +128,11 @@ class RecordedExchange(Exchange):
         self.recording.error = "the last build has failed"
         await self._reply.whole(*page)
 
-    def _match(self, request: RequestHead) -> RouteMatch[Endpoint | StaticDirectory]:
+    def _match(self, request: RequestHead, *, behind: bool = False) -> RouteMatch[Endpoint | StaticDirectory]:
         recording = self.recording
-        if recording.route:
+        if recording.route and not behind:
             recording.redirect(request.raw_path.decode("latin-1"))
-        match = super()._match(request)
+        match = super()._match(request, behind=behind)
         recording.route, target = match.pattern, match.target
         recording.source, recording.config = target.source, None
         if isinstance(target, Endpoint):

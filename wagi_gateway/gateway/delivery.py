@@ -130,7 +130,7 @@ class Delivery:
                 raise GuestTimeout(guest.failure())
             case "descriptors":
                 raise AtCapacity(guest.failure())
-            case "stdout":
+            case "stdout" | "temporary":
                 raise BadOutput(guest.failure())
             case "shutdown":
                 raise AtCapacity(guest.failure())

@@ -43,6 +43,7 @@ from .delivery import Delivery
 from .generation import Generation
 from .guest_resources import GuestResources
 from .record import RequestRecord
+from .request_directory import RequestDirectory
 
 if TYPE_CHECKING:  # httpcore is imported with the first module that makes calls
     from ..outbound.session import OutboundSession
@@ -150,9 +151,11 @@ class Exchange:
             except (BadRequest, UriTooLong) as error:
                 raise BadOutput(f"a local redirect leads nowhere: {error}") from None
 
-    def _match(self, request: RequestHead) -> RouteMatch[Endpoint | StaticDirectory]:
+    def _match(self, request: RequestHead, *, behind: bool = False) -> RouteMatch[Endpoint | StaticDirectory]:
+        """The route of a request; with `behind` the one that answers if a `[[static]]` with `fallback` has no file."""
         check_target(request)
-        match = self._generation.site.router.match(request.raw_path)
+        site = self._generation.site
+        match = (site.behind_files if behind else site.router).match(request.raw_path)
         if match is None:
             raise NotFound("no route matches")
         self._record.route = match.pattern
@@ -166,18 +169,36 @@ class Exchange:
         """
         match = self._match(request)
         endpoint = match.target
+        if isinstance(endpoint, StaticDirectory) and endpoint.config.fallback:
+            if await endpoint.has_answered(request, match, self._receive, self._reply):
+                return None
+            match = self._match(request, behind=True)
+            endpoint = match.target
         if isinstance(endpoint, StaticDirectory):
             await endpoint.answer(request, match, self._receive, self._reply)
             return None
+        operator, path_translated, has_temporary = endpoint.operator, None, False
+        if endpoint.document_root is not None:
+            script = await endpoint.document_root.answer(request, match, self._receive, self._reply)
+            if script is None:
+                return None
+            match, path_translated = script.match, script.path_translated
+            operator = operator | script.variables
+            has_temporary = endpoint.config.has_own_temporary
         if endpoint.config.encoded_slashes == "reject" and b"%2f" in match.raw_path_info.lower():
             raise NotFound("the path has an encoded slash (encoded_slashes)")
         trace = self._record.trace
-        if not is_usual(request, match, endpoint.operator):
-            _environ(request, match, endpoint, authority, trace)  # raises the error of what no environment can hold
+        if not is_usual(request, match, operator):
+            # Raises the error of what no environment can hold.
+            _environ(request, match, endpoint, authority, trace, operator, path_translated)
         if logger.isEnabledFor(logging.DEBUG):
             logger.debug("withheld from the guest: %s", b", ".join(withheld(request)).decode("latin-1") or "nothing")
         resources = GuestResources(match.pattern, request.request_id)
+        volumes = endpoint.volumes
         try:
+            if has_temporary:
+                resources.temporary = RequestDirectory(endpoint.limits.temporary)
+                volumes = (*volumes, resources.temporary.volume)
             stdin: bytes | int = b""
             size = 0
             if not self._is_body_read:
@@ -189,9 +210,9 @@ class Exchange:
                 endpoint.entrypoint.encode(),
                 endpoint.limits,
                 build_argv(endpoint.config.argv, endpoint.config.argv_mode, request, match.path),
-                lambda: _environ(request, match, endpoint, authority, trace, content_length=size),
+                lambda: _environ(request, match, endpoint, authority, trace, operator, path_translated, size),
                 stdin,
-                endpoint.volumes,
+                volumes,
                 resources.feed_log,
                 self._open_outbound(resources, endpoint) if endpoint.outbound else None,
             )
@@ -204,6 +225,8 @@ class Exchange:
             resources.end()
             raise
         try:
+            if resources.temporary:
+                resources.temporary.watch(guest)
             location = await self._delivery(guest, endpoint).respond()
             if location is not None and guest.outcome is None:
                 self._redirecting += (guest,)
@@ -269,10 +292,12 @@ class Exchange:
 
 def _environ(
     request: RequestHead,
-    match: RouteMatch[Endpoint | StaticDirectory],
+    match: RouteMatch[object],
     endpoint: Endpoint,
     authority: FoundAuthority,
     trace: TraceContext | None,
+    operator: Environ,
+    path_translated: bytes | None,
     content_length: int = 0,
 ) -> Environ:
     """The environment of a guest. A function, not a method: its caller outlives the exchange. Raises RequestError."""
@@ -280,9 +305,13 @@ def _environ(
         request,
         match,
         authority=authority,
-        operator=endpoint.operator,
+        operator=operator,
         pass_authorization=endpoint.config.pass_authorization,
         trace=trace.environ if trace else {},
     )
     environ[b"CONTENT_LENGTH"] = b"%d" % content_length
+    if path_translated:
+        environ[b"PATH_TRANSLATED"] = path_translated
+    elif path_translated is not None:
+        del environ[b"PATH_TRANSLATED"]
     return environ

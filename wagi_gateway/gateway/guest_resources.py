@@ -10,6 +10,7 @@ from ..observe.guest_log import GuestLog
 from ..observe.worker_metrics import WorkerMetrics
 from ..site.site import Endpoint
 from .admission import ModuleLimit
+from .request_directory import RequestDirectory
 
 if TYPE_CHECKING:  # httpcore is imported with the first module that makes calls
     from ..outbound.client import Call, OnBegin, OnCallEnd
@@ -17,18 +18,21 @@ if TYPE_CHECKING:  # httpcore is imported with the first module that makes calls
 
 
 class GuestResources:
-    """A guest's share of its module's concurrency, its request body, outbound session and log.
+    """A guest's share of its module's concurrency, its request body, temporary directory, outbound session
+    and log.
 
     Each is created on first use, because most guests have no body, make no call and write no standard error.
     """
 
-    __slots__ = ("_log", "_module_limit", "_origin", "_outbound", "body", "on_call_end")
+    __slots__ = ("_log", "_module_limit", "_origin", "_outbound", "body", "on_call_end", "temporary")
 
     def __init__(self, pattern: str, request_id: str) -> None:
         """`pattern` is the matched route's; both appear in log lines."""
         self.body: Spool | None = None
         self.on_call_end: OnCallEnd | None = None
         """Called with each finished outbound call, on the guest's thread; set before `open_outbound`."""
+        self.temporary: RequestDirectory | None = None
+        """The guest's own directory TMPDIR."""
         self._origin = (pattern, request_id)
         self._module_limit: ModuleLimit | None = None
         self._outbound: OutboundSession | None = None
@@ -78,5 +82,7 @@ class GuestResources:
             self._outbound.end()
         if self.body:
             self.body.close()
+        if self.temporary:
+            self.temporary.close()
         if self._log:
             self._log.close(stderr_dropped)

@@ -47,7 +47,7 @@ _REPRODUCIBLE = 11 * 365 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
-class _File:
+class OpenFile:
     """An open file. The descriptor keeps it the file that was checked, whatever takes its name meanwhile."""
 
     descriptor: int
@@ -92,16 +92,29 @@ class StaticDirectory(StaticFiles):
         path = _path(match)
         file = await run_in_threadpool(self._open, path, is_directory=match.path_info.endswith(b"/"))
         if file is None:
-            query = b"?" + request.query if request.query else b""
-            target = quote(match.path + b"/" + query, safe="/%?!$&'()*+,;=:@~-._")
-            await _send(RedirectResponse(target), request, receive, reply)
+            await redirect_to_directory(request, match, receive, reply)
             return
+        await self.send_file(file, request, receive, reply)
+
+    async def has_answered(
+        self, request: RequestHead, match: RouteMatch[object], receive: Receive, reply: Reply
+    ) -> bool:
+        """Sends the file of a path; False, with nothing sent, for a path without a file and for other methods than GET
+        and HEAD. Raises RequestError, ClientDisconnect."""
+        try:
+            await self.answer(request, match, receive, reply)
+        except (FilesOnly, NotFound):  # raised before anything is sent
+            return False
+        return True
+
+    async def send_file(self, file: OpenFile, request: RequestHead, receive: Receive, reply: Reply) -> None:
+        """Sends an open file, and closes it. Raises PreconditionFailed, RangeUnsatisfiable, ClientDisconnect."""
         try:
             await self._send_file(file, request, receive, reply)
         finally:
             os.close(file.descriptor)
 
-    async def _send_file(self, file: _File, request: RequestHead, receive: Receive, reply: Reply) -> None:
+    async def _send_file(self, file: OpenFile, request: RequestHead, receive: Receive, reply: Reply) -> None:
         """Raises PreconditionFailed, RangeUnsatisfiable."""
         validators = file.validators
         headers = {"content-type": file.content_type(self.config.charset), "etag": file.content.etag, **self._headers}
@@ -122,7 +135,7 @@ class StaticDirectory(StaticFiles):
             raise RangeUnsatisfiable("the file has none of the requested ranges", size=size)
         await _send(response, request, receive, reply, _range_field(ranges) if ranges else None)
 
-    def _open(self, path: str, *, is_directory: bool) -> _File | None:
+    def _open(self, path: str, *, is_directory: bool) -> OpenFile | None:
         """The file of a path; None for a directory without the trailing slash. Raises NotFound, AtCapacity."""
         try:
             found, status = self.lookup_path(path)
@@ -134,15 +147,15 @@ class StaticDirectory(StaticFiles):
                 status = None
             if status is None or not stat.S_ISREG(status.st_mode):
                 raise NotFound("there is no such file")
-            return self._opened(found)
+            return self.open_file(found)
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
                 raise AtCapacity(f"the file cannot be opened: {error.strerror}", limit="descriptors") from None
             # No permission, a name that is too long, or a file that was just removed.
             raise NotFound(f"the file cannot be read: {error.strerror}") from None
 
-    def _opened(self, path: str) -> _File:
-        """Raises OSError, NotFound."""
+    def open_file(self, path: str) -> OpenFile:
+        """Opens a file by its real path. Raises OSError, and NotFound for a path that leads elsewhere meanwhile."""
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             status, real = os.fstat(descriptor), os.readlink(f"/proc/self/fd/{descriptor}")
@@ -150,11 +163,16 @@ class StaticDirectory(StaticFiles):
             if not stat.S_ISREG(status.st_mode) or not Path(real).is_relative_to(os.path.realpath(self.path)):
                 raise NotFound("there is no such file")
             media_type = _media_type(os.path.basename(path))
-            file = _File(descriptor, status, media_type, self._contents.describe(descriptor, status, media_type))
+            file = OpenFile(descriptor, status, media_type, self._contents.describe(descriptor, status, media_type))
         except BaseException:
             os.close(descriptor)
             raise
         return file
+
+
+def is_hidden(segment: str) -> bool:
+    """Whether the name of a file or directory keeps it from being served."""
+    return segment.startswith(".") and segment != _VISIBLE
 
 
 def _media_type(name: str) -> str:
@@ -167,6 +185,15 @@ def _range_field(ranges: list[tuple[int, int]]) -> bytes:
     return b"bytes=" + b",".join(b"%d-%d" % each for each in ranges)
 
 
+async def redirect_to_directory(
+    request: RequestHead, match: RouteMatch[object], receive: Receive, reply: Reply
+) -> None:
+    """Sends a redirect to the path with a slash at its end. Raises ClientDisconnect."""
+    query = b"?" + request.query if request.query else b""
+    target = quote(match.path + b"/" + query, safe="/%?!$&'()*+,;=:@~-._")
+    await _send(RedirectResponse(target), request, receive, reply)
+
+
 def _path(match: RouteMatch[object]) -> str:
     """The path below the directory. Raises NotFound for a path that no served file has."""
     if b"%2f" in match.raw_path_info.lower():
@@ -174,7 +201,7 @@ def _path(match: RouteMatch[object]) -> str:
     segments = match.path_info.decode().split("/")[1:]
     if "" in segments[:-1]:
         raise NotFound("the path has a void segment")
-    if any(segment.startswith(".") and segment != _VISIBLE for segment in segments):
+    if any(map(is_hidden, segments)):
         raise NotFound("names that start with a dot are not served")
     return "/".join(segments).removesuffix("/")
 

@@ -23,6 +23,7 @@ _STOPPED: dict[StopReason, str] = {
     "disconnect": "the client went away",
     "shutdown": "the server is stopping",
     "descriptors": "the server ran out of descriptors, and the guest may open files or connections",
+    "temporary": "the guest's temporary files were larger than limits.temporary ({limits.temporary} bytes)",
 }
 
 

@@ -15,7 +15,7 @@ from .backtrace import Frame
 if TYPE_CHECKING:  # httpcore is imported with the first module that makes calls
     from ..outbound.session import OutboundSession
 
-StopReason = Literal["time", "stdout", "disconnect", "shutdown", "descriptors"]
+StopReason = Literal["time", "stdout", "disconnect", "shutdown", "descriptors", "temporary"]
 End = Literal["exit", "trap", "stopped", "failed", "starved"]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from ..config.settings import Config, ModuleConfig
 from ..errors import redact_value
@@ -36,12 +36,23 @@ def warn_of_doubtful_settings(module: ModuleConfig, config: Config, findings: Fi
         elif not entry.is_exact and config.outbound.proxy and not module.allow_private_networks:
             what = f'"{entry.text}" permits no name, because outbound.proxy resolves it'
             findings.warn(f"allowed_hosts: {what}; set allow_private_networks = true")
-    if module.argv is None and module.argv_mode == "wagi" and _INTERPRETER.match(Path(module.module).stem):
+    if module.document_root and not _is_read_only(module):
+        what = f'"{module.document_root.path}" is in a volume that guests write to: a script that one puts there is run'
+        findings.warn(f"document_root: {what}; make it read_only, and what has to be written a volume of its own")
+    is_interpreter = module.document_root is not None or _INTERPRETER.match(Path(module.module).stem)
+    if module.argv is None and module.argv_mode == "wagi" and is_interpreter:
         what = 'a query such as "?-x" becomes an option of this interpreter; set argv, or argv_mode = "none"'
         findings.warn(f'module = "{module.module}": {what}')
     for doubt in _argv_doubts(module.argv or ""):
         findings.warn(f"argv: {doubt}")
     warn_of_doubtful_route(module.route, findings)
+
+
+def _is_read_only(module: ModuleConfig) -> bool:
+    """Whether the volume of the document root is read-only."""
+    root = PurePosixPath(module.guest_document_root)
+    held = [guest for guest in module.volumes if root.is_relative_to(guest)]
+    return module.volumes[max(held, key=len)].read_only
 
 
 def warn_of_doubtful_route(route: str, findings: Findings) -> None:

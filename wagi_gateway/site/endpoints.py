@@ -55,7 +55,7 @@ class EndpointLoader:
         self._findings = findings
 
     def routes(self) -> list[tuple[RoutePattern, Endpoint]]:
-        """Every endpoint with its route. The caller adds the volumes."""
+        """Every endpoint with its route. The caller adds volumes and document roots."""
         if self._config.outbound.ca_file:
             self._ssl_context  # noqa: B018 - an invalid file is a problem even without outbound calls
         return [route for number, _ in enumerate(self._config.module) for route in self._module_routes(number)]
@@ -92,6 +92,7 @@ class EndpointLoader:
                     entrypoint=entrypoint,
                     operator=operator,
                     volumes=(),
+                    document_root=None,
                     outbound=outbound,
                     image=source.image,
                 ),

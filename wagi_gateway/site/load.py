@@ -27,7 +27,7 @@ from .findings import Findings
 from .modules import ModuleLoader
 from .route_owners import RouteOwners
 from .site import Site
-from .static_routes import static_routes
+from .static_routes import behind_files, check_fallbacks, document_roots, in_front, static_routes
 from .trusted import TrustedFiles, trusted_files, warn_of_exchangeable
 from .volumes import Volumes, open_volumes
 
@@ -76,6 +76,7 @@ def load(
     with closing(loader.compiler):
         routes = EndpointLoader(file, sources, loader, route_owners, findings).routes()
     static = list(static_routes(file, trusted, route_owners, findings))
+    roots = document_roots(file, trusted, findings)
     certificate = _certificate(config.server, file.base, previous, findings)
     _check_log_directory(file, findings)
     route_owners.check()
@@ -83,7 +84,13 @@ def load(
     volumes = Volumes(file.base, previous.volumes if previous else None)
     try:
         opened = open_volumes(file, volumes, trusted, findings)
-        routes = [(pattern, replace(endpoint, volumes=opened[endpoint.number])) for pattern, endpoint in routes]
+        routes = [
+            (pattern, replace(endpoint, volumes=opened[endpoint.number], document_root=roots[endpoint.number]))
+            for pattern, endpoint in routes
+        ]
+        behind = behind_files(list(routes), static)
+        if not findings.problems:
+            check_fallbacks(Router(behind), static, findings)
         warnings = [*findings.warnings, *sources.warnings, *(Problem("", text) for text in loader.compiler.warnings)]
         warnings = [file.as_given(warning) for warning in warnings]
         if findings.problems:
@@ -94,7 +101,8 @@ def load(
             engine=loader.engine,
             loader=loader,
             hostname=Authority.parse(hostname.encode()) if (hostname := config.server.hostname) else None,
-            router=Router([*routes, *static]),
+            router=Router(in_front(behind, static)),
+            behind_files=Router(behind),
             routes=routes,
             static=static,
             volumes=volumes,

@@ -19,6 +19,7 @@ from ..compiler.compiler import WarmModule
 from ..config.file import ConfigFile
 from ..config.settings import Config, Limits, LogConfig, ModuleConfig, VolumeConfig
 from ..errors import Problem, redact_value
+from ..http.document_root import DocumentRoot
 from ..http.static import StaticDirectory
 from ..memory import give_back
 from ..observe.module_log import module_log
@@ -48,6 +49,7 @@ class Endpoint:
     operator: Environ
     """The operator's environment variables."""
     volumes: tuple[GuestVolume, ...]
+    document_root: DocumentRoot | None
     outbound: OutboundClient | None
     """The client of outbound calls; None for a module that imports no function for them."""
     image: str | None
@@ -75,6 +77,8 @@ class Site:
     hostname: Authority | None
     """`server.hostname`."""
     router: Router[Endpoint | StaticDirectory]
+    behind_files: Router[Endpoint | StaticDirectory]
+    """The routes without the published directories that have `fallback`: what answers a path that has no file there."""
     routes: list[tuple[RoutePattern, Endpoint]]
     """The routes of modules."""
     static: list[tuple[RoutePattern, StaticDirectory]]

@@ -32,6 +32,10 @@ class TemporaryDirectory:
         """Removes the directory; a failure is logged. May be called twice."""
         self._finalizer()
 
+    def forget(self) -> None:
+        """Gives up the directory, which its owner has removed."""
+        self._finalizer.detach()
+
 
 def _remove(path: str) -> None:
     failure: Exception | None

@@ -148,6 +148,8 @@ def _trusted_files(file: ConfigFile, cache: Path | None, logs: Path | None) -> I
         yield TrustedFile(f"the directory {directory} of a build", file.base / directory, kind="build")
     for static in file.config.static:
         yield TrustedFile(f"the published directory {static.directory}", file.base / static.directory, kind="published")
+    for root in filter(None, (module.document_root for module in file.config.module)):
+        yield TrustedFile(f"the document root {root.path}", file.base / root.path, kind="published")
     for code in _own_code():
         yield TrustedFile(f"the gateway's own code in {code}", code, kind="directory")
     yield TrustedFile("the gateway's own memory (proc(5))", Path("/proc/self/mem"), is_secret=True)

@@ -1,0 +1,75 @@
+"""The temporary directory of one request: bounded in size, and removed with whatever the guest left in it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+
+from ..config.settings import TEMPORARY_VOLUME
+from ..errors import AtCapacity
+from ..sandbox.guest import Guest
+from ..sandbox.invocation import GuestVolume
+from ..site.temporary import TemporaryDirectory
+
+_INTERVAL = 0.1
+"""Seconds between two measurements of a directory."""
+_NAME_SIZE = 4096
+"""Bytes that each file or directory counts for beside its content."""
+
+
+class RequestDirectory:
+    """The directory TMPDIR of one guest, which no other guest sees. Belongs to the event loop."""
+
+    def __init__(self, limit: int) -> None:
+        """`limit` is in bytes. Raises AtCapacity for a directory that cannot be made."""
+        try:
+            self._directory = TemporaryDirectory()
+        except OSError as error:
+            raise AtCapacity(f"no temporary directory can be made: {error.strerror}", limit="descriptors") from None
+        self._limit = limit
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+
+    @property
+    def volume(self) -> GuestVolume:
+        """The directory as a volume of the guest."""
+        return GuestVolume(self._directory.name.encode(), TEMPORARY_VOLUME.encode(), True)
+
+    def watch(self, guest: Guest) -> None:
+        """Stops the guest once its files are larger than the limit; a guest that ends within the first interval is not
+        measured."""
+        self._timer = self._loop.call_later(_INTERVAL, self._measure, guest)
+
+    def close(self) -> None:
+        """Removes the directory: at once if it is empty, else on another thread."""
+        if self._timer:
+            self._timer.cancel()
+        with contextlib.suppress(OSError):
+            os.rmdir(self._directory.name)
+            self._directory.forget()
+            return
+        self._loop.run_in_executor(None, self._directory.cleanup)
+
+    def _measure(self, guest: Guest) -> None:
+        if size_of(self._directory.name, self._limit) > self._limit:
+            guest.stop("temporary")
+        else:
+            self.watch(guest)
+
+
+def size_of(path: str, limit: int) -> int:
+    """The size of all files below a directory in bytes, or any size beyond `limit`: the search ends there."""
+    size, pending = 0, [path]
+    while pending and size <= limit:
+        with contextlib.suppress(OSError), os.scandir(pending.pop()) as entries:
+            for entry in entries:
+                size += _NAME_SIZE
+                if size > limit:
+                    break
+                with contextlib.suppress(OSError):
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append(entry.path)
+                    else:
+                        size += entry.stat(follow_symlinks=False).st_blocks * 512
+    return size
