@@ -8,8 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import guests
+from tests.support.config import module
+from wagi_gateway.config.file import read_config
 from wagi_gateway.config.settings import VolumeConfig
-from wagi_gateway.site.volumes import Volumes
+from wagi_gateway.site.findings import Findings
+from wagi_gateway.site.trusted import TrustedFiles
+from wagi_gateway.site.volumes import Volumes, open_volumes
 
 
 @pytest.fixture
@@ -86,3 +91,34 @@ def test_what_is_no_directory(tmp_path: Path, volumes: Volumes, path: str, probl
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match=problem):
         volumes.open(VolumeConfig(path=path))
+
+
+@pytest.mark.parametrize(
+    ("guest", "has_dev", "has_devices"),
+    [
+        ("/data", True, True),
+        ("/", False, True),
+        ("/", True, False),
+        (".", True, False),
+        ("/dev", False, False),
+        ("/dev/", False, False),
+        ("dev", False, False),
+        ("/dev/shm", False, True),
+        ("/device", False, True),
+    ],
+)
+def test_a_guest_has_devices_but_with_a_directory_of_its_own(
+    tmp_path: Path, guest: str, has_dev: bool, has_devices: bool
+) -> None:
+    (tmp_path / "host").mkdir()
+    if has_dev:
+        (tmp_path / "host/dev").mkdir()
+    (tmp_path / "m.wat").write_text(guests.HELLO)
+    (tmp_path / "modules.toml").write_text(module("/a", "m.wat", volumes={guest: "host"}) + module("/b", "m.wat"))
+    volumes = Volumes(tmp_path)
+    findings = Findings("file")
+    with_volume, without = open_volumes(read_config(tmp_path / "modules.toml"), volumes, TrustedFiles([]), findings)
+    volumes.close()
+    assert findings.problems == []
+    assert [volume.guest for volume in with_volume] == [guest.encode(), b"/dev"][: 1 + has_devices]
+    assert without == ()

@@ -177,6 +177,10 @@ class ModuleConfig(SettingsTable):
     neither tag nor digest, else `if-not-present`."""
     entrypoint: str = Field("_start", min_length=1)
     """Exported function that is called for each request."""
+    missing_imports: Literal["refuse", "trap"] = "refuse"
+    """What becomes of imported functions that the gateway does not provide. `refuse`: the module is refused. `trap`:
+    the module is served, a call of such a function ends the guest with a trap, and each of them is named at start and
+    by `check`. For interpreters that can call a host and need not. An imported memory, table or global is refused."""
     argv: str | None = None
     """Template of the argument vector, split on white space; `${SCRIPT_NAME}` stands for the request path and `${ARGS}`
     for the query's items. Without `${ARGS}` the guest gets no item."""

@@ -1,0 +1,42 @@
+"""The pieces of gathered reads and writes."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+
+from tests.support import guests
+from tests.support.sandbox import invocation
+from wagi_gateway.sandbox.context import ExecutionContext
+from wagi_gateway.sandbox.iovecs import read_iovecs
+from wagi_gateway.sandbox.memory import Memory, OutOfBounds
+
+pytestmark = pytest.mark.parametrize("path", ["hot"], indirect=True)
+
+
+class BytesMemory(Memory):
+    """A memory of fixed size."""
+
+    def refresh(self) -> None:
+        """Nothing grows."""
+
+
+def memory(*pieces: tuple[int, int]) -> BytesMemory:
+    data = b"".join(struct.pack("<II", *piece) for piece in pieces).ljust(256, b"\0")
+    return BytesMemory(memoryview(bytearray(data)), 256)
+
+
+def test_pieces() -> None:
+    context = ExecutionContext(invocation(guests.HELLO))
+    pieces = [(number, 8) for number in range(20)]
+    left = context.calls_left
+    assert read_iovecs(context, memory(*pieces), 0, 20) == pieces
+    assert context.calls_left == left - 1
+    assert read_iovecs(context, memory(*pieces), 8, 1) == [(1, 8)]
+
+
+@pytest.mark.parametrize(("iovecs", "count", "piece"), [(250, 1, (0, 0)), (0, 1, (255, 2)), (0, 33, (0, 0))])
+def test_outside_of_the_memory(iovecs: int, count: int, piece: tuple[int, int]) -> None:
+    with pytest.raises(OutOfBounds):
+        read_iovecs(ExecutionContext(invocation(guests.HELLO)), memory(piece), iovecs, count)
