@@ -11,7 +11,7 @@ from tests.support.sandbox import run, warm
 from tests.support.wasi import MODULE, SIGNATURES
 from wagi_gateway.config.settings import Limits
 from wagi_gateway.sandbox import errno
-from wagi_gateway.sandbox.devices import GUEST_PATH, PLACEHOLDER
+from wagi_gateway.sandbox.devices import GUEST_PATH, NO_HOST
 from wagi_gateway.sandbox.invocation import GuestVolume, Invocation
 
 PATH, IOVECS, OUT, BUFFER, RESULTS = 0x100, 0x300, 0x400, 0x1000, 0x8000
@@ -24,7 +24,7 @@ OPENED = f"(i32.load (i32.const {OUT}))"
 def with_devices(directory: Path) -> tuple[GuestVolume, ...]:
     (directory / "file").write_text("content")
     data = GuestVolume(bytes(directory), b"/data", is_writable=True)
-    return data, GuestVolume(PLACEHOLDER, GUEST_PATH, is_writable=False)
+    return data, GuestVolume(NO_HOST, GUEST_PATH, is_writable=False)
 
 
 @pytest.fixture(params=[False, True], ids=["no volume", "volume"])
@@ -248,3 +248,28 @@ def test_a_file_is_not_moved_to_a_device(tmp_path: Path) -> None:
     found, buffer = results(given, opens("null"), opening, call("fd_renumber", OPENED, "DEV"), io("fd_read"), MOVED)
     assert found == [0, 0, errno.NOTSUP, 0, 7]
     assert buffer[:7] == b"content"
+
+
+def test_numbers_of_files_stay_clear_of_devices(tmp_path: Path) -> None:
+    """The number of `/dev` is not given to a file, whatever is closed before."""
+    given = with_devices(tmp_path)
+    file = opens("file", rights=READ, directory="(i32.const 3)")
+    moved = call("fd_renumber", OPENED, OPENED)
+    found, _ = results(given, file, OPENED, file, OPENED, moved, opens("null"), OPENED)
+    assert found == [0, 5, 0, 6, 0, 0, 4 + 1 + 64]
+    closing = call("fd_close", 3)
+    found, _ = results(given, closing, opens("null"), call("fd_prestat_get", 3, BUFFER), opens("."), file)
+    assert found[:2] == [0, 0]
+    assert errno.SUCCESS not in found[2:]
+    found, _ = results(given, file, call("fd_close", OPENED), file, OPENED, files=1)
+    assert found == [0, 0, 0, 5]
+
+
+def test_a_memory_without_room_to_reserve_a_number(tmp_path: Path) -> None:
+    wat = f"""(module (import "{MODULE}" "fd_close" (func $close (param i32) (result i32)))
+     (memory (export "memory") 0)
+     (func (export "_start") (if (i32.ne (call $close (i32.const 3)) (i32.const {errno.FAULT})) (then unreachable))))"""
+    given = Invocation(
+        warm(wat, has_files=True), b"_start", limits=Limits(), argv=[], environ={}, volumes=with_devices(tmp_path)
+    )
+    assert run(given)[1].failure() is None

@@ -6,14 +6,14 @@ import pytest
 
 from tests.support import guests
 from tests.support.sandbox import invocation
-from wagi_gateway.sandbox.devices import GUEST_PATH, PLACEHOLDER, DeviceNumbers, Devices, OpenDevice, device_numbers
+from wagi_gateway.sandbox.devices import GUEST_PATH, NO_HOST, DeviceNumbers, Devices, OpenDevice, device_numbers
 from wagi_gateway.sandbox.invocation import GuestVolume
 
 pytestmark = pytest.mark.parametrize("path", ["hot"], indirect=True)
 OPENS = f"""(module (import "wasi_snapshot_preview1" "path_open"
   (func (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32))) {guests.FD_WRITE}
  (memory (export "memory") 1) (func (export "_start")))"""
-DATA, DEVICES = GuestVolume(b"/", b"/data", True), GuestVolume(PLACEHOLDER, GUEST_PATH, False)
+DATA, DEVICES = GuestVolume(b"/", b"/data", True), GuestVolume(NO_HOST, GUEST_PATH, False)
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.support import guests
-from tests.support.config import module
-from wagi_gateway.config.file import read_config
+from tests.support.sandbox import warm
 from wagi_gateway.config.settings import VolumeConfig
-from wagi_gateway.site.findings import Findings
-from wagi_gateway.site.trusted import TrustedFiles
-from wagi_gateway.site.volumes import Volumes, open_volumes
+from wagi_gateway.sandbox.invocation import GuestVolume
+from wagi_gateway.site.volumes import Volumes, with_devices
 
 
 @pytest.fixture
@@ -93,6 +91,12 @@ def test_what_is_no_directory(tmp_path: Path, volumes: Volumes, path: str, probl
         volumes.open(VolumeConfig(path=path))
 
 
+OPENS = """(module (import "wasi_snapshot_preview1" "path_open"
+  (func (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+ (memory (export "memory") 1) (func (export "_start")))"""
+DEVICES = GuestVolume(b"", b"/dev", is_writable=False)
+
+
 @pytest.mark.parametrize(
     ("guest", "has_dev", "has_devices"),
     [
@@ -113,12 +117,8 @@ def test_a_guest_has_devices_but_with_a_directory_of_its_own(
     (tmp_path / "host").mkdir()
     if has_dev:
         (tmp_path / "host/dev").mkdir()
-    (tmp_path / "m.wat").write_text(guests.HELLO)
-    (tmp_path / "modules.toml").write_text(module("/a", "m.wat", volumes={guest: "host"}) + module("/b", "m.wat"))
-    volumes = Volumes(tmp_path)
-    findings = Findings("file")
-    with_volume, without = open_volumes(read_config(tmp_path / "modules.toml"), volumes, TrustedFiles([]), findings)
-    volumes.close()
-    assert findings.problems == []
-    assert [volume.guest for volume in with_volume] == [guest.encode(), b"/dev"][: 1 + has_devices]
-    assert without == ()
+    volume = GuestVolume(bytes(tmp_path / "host"), guest.encode(), is_writable=True)
+    opens = warm(OPENS, has_files=True)
+    assert with_devices((volume,), opens) == (volume, *([DEVICES] if has_devices else []))
+    assert with_devices((), opens) == ()
+    assert with_devices((volume,), warm(guests.HELLO, has_files=True)) == (volume,)

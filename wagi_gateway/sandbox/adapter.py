@@ -35,6 +35,8 @@ _MISSING = "missing"
 """The import module of the shim for functions that the gateway does not provide; their names are numbers."""
 _DIRECTORY_GLOBAL, _DEVICE_GLOBAL = b"directory", b"device"
 """The adapter's globals with the numbers of the guest's devices (`devices.DeviceNumbers`)."""
+_ONLY_DIRECTORY = 2
+"""The flag of `path_open`."""
 _DIRECTORY, _REGULAR_FILE, _SYMBOLIC_LINK = 3, 4, 7
 _FD_WRITE_RIGHT = 1 << 6
 
@@ -153,7 +155,11 @@ def adapter_text(*, reports_opens: bool = False) -> str:
                 for name in (_DIRECTORY_GLOBAL, _DEVICE_GLOBAL)
             ),
             _IS_DEVICE,
-            *map(_on_stream, ("fd_fdstat_get", "fd_filestat_get", "fd_prestat_dir_name", "fd_seek", "fd_tell")),
+            *map(
+                _on_stream,
+                ("fd_fdstat_get", "fd_filestat_get", "fd_prestat_dir_name", "fd_prestat_get", "fd_seek", "fd_tell"),
+            ),
+            _RESERVE.format(open=_wasi("path_open", _RESERVING), fault=errno.FAULT),
             _IS_OUTSIDE,
             *map(_on_iovecs, ("fd_read", "fd_pread", "fd_write", "fd_pwrite")),
             *(_on_path(name, lengths) for name, lengths in _ON_PATHS.items()),
@@ -317,6 +323,23 @@ _IS_DEVICE = """
   (i32.eq (local.get $descriptor) (global.get $directory))))
 (func $is_own (param $descriptor i32) (result i32)
  (i32.or (i32.lt_u (local.get $descriptor) (i32.const 3)) (call $is_device (local.get $descriptor))))"""
+_RESERVING = (
+    f"(i32.const 3) (i32.const 0) (i32.const 0) (i32.const 1) (i32.const {_ONLY_DIRECTORY})"
+    " (i64.const 0) (i64.const 0) (i32.const 0) (i32.const 4)"
+)
+# wasmtime would give the number of /dev to the first file. So the first volume is opened once more before, and before
+# the first close, because a number that was freed would be given first.
+_RESERVE = """
+(global $is_reserved (mut i32) (i32.const 0))
+(func $reserve (result i32) (local $saved i64) (local $error i32)
+ (if (i32.or (global.get $is_reserved) (i32.eq (global.get $directory) (i32.const -1))) (then (return (i32.const 0))))
+ (if (call $is_outside (i32.const 0) (i32.const 8)) (then (return (i32.const {fault}))))
+ (local.set $saved (i64.load (i32.const 0)))
+ (i32.store8 (i32.const 0) (i32.const 46))
+ (local.set $error {open})
+ (i64.store (i32.const 0) (local.get $saved))
+ (global.set $is_reserved (i32.eqz (local.get $error)))
+ (local.get $error))"""
 _IS_OUTSIDE = """
 (func $is_outside (param $start i32) (param $size i32) (result i32)
  (i64.gt_u
@@ -375,6 +398,8 @@ _ON_IOVECS = """
 _FD_CLOSE = """
 (func $fd_close (param i32) (result i32) (local $error i32)
  {stream}
+ (local.set $error (call $reserve))
+ (if (local.get $error) (then (return (local.get $error))))
  (local.set $error {call})
  (if (i32.eqz (local.get $error)) (then (global.set $files (i32.add (global.get $files) (i32.const 1)))))
  (local.get $error))"""
@@ -384,6 +409,8 @@ _FD_RENUMBER = """
  (if (i32.and (call $is_own (local.get 0)) (call $is_own (local.get 1))) (then (return {both})))
  (if (i32.or (call $is_own (local.get 0)) (call $is_own (local.get 1)))
   (then (return (i32.const {notsup}))))
+ (local.set $error (call $reserve))
+ (if (local.get $error) (then (return (local.get $error))))
  (local.set $error {call})
  (if (i32.and (i32.eqz (local.get $error)) (i32.ne (local.get 0) (local.get 1))) (then
   (drop {moved})
@@ -415,6 +442,8 @@ _PATH_OPEN = """
  (if (i32.and (local.get 8) (i32.const 3)) (then (return (i32.const {inval}))))
  (if (call $is_outside (local.get 8) (i32.const 4)) (then (return (i32.const {fault}))))
  (if (i32.le_s (global.get $files) (i32.const 0)) (then (return (i32.const {mfile}))))
+ (local.set $error (call $reserve))
+ (if (local.get $error) (then (return (local.get $error))))
  (local.set $type (call $path_type (local.get 0) (local.get 1) (local.get 2) (local.get 3)))
  (if (i32.ge_s (local.get $type) (i32.const 0)) (then
   (if (i32.and (i32.ne (local.get $type) (i32.const {link})) (i32.eqz (call $is_plain (local.get $type))))

@@ -172,7 +172,7 @@ def _configure_wasi(context: int, invocation: Invocation) -> Outcome | None:
     config = _config_new()
     failure = None
     for volume in invocation.volumes:
-        if not _preopen_dir(config, *volume):
+        if volume.host and not _preopen_dir(config, *volume):
             failure = f"the volume {volume.guest.decode()} cannot be opened"
     if failure:
         _config_delete(config)

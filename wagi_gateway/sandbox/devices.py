@@ -1,14 +1,12 @@
 """The open devices of a guest: `/dev/null`, `/dev/urandom`, and `/dev` itself, which a guest has without a volume.
 
-`/dev` is a preopened directory, whose descriptor follows those of the volumes. No file of the host is opened. Source:
-null(4), random(4).
+`/dev` is a preopened directory, whose descriptor follows those of the volumes. wasmtime does not know any of them, and
+no file of the host is opened. Source: null(4), random(4).
 """
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -16,10 +14,10 @@ if TYPE_CHECKING:
 
 GUEST_PATH = b"/dev"
 NAMES = b"null", b"urandom"
-PLACEHOLDER = os.fsencode(Path(__file__).with_name("dev"))
-"""A directory of the package: wasmtime's descriptor of `/dev` leads to it, and is not used."""
+NO_HOST = b""
+"""The host's path of the volume that stands for the devices: wasmtime does not get it."""
 _FIRST_PREOPEN = 3
-_PATH_OPEN = "wasi_snapshot_preview1", "path_open"
+PATH_OPEN = "wasi_snapshot_preview1", "path_open"
 
 
 class OpenDevice(NamedTuple):
@@ -50,9 +48,9 @@ def device_numbers(invocation: Invocation) -> DeviceNumbers | None:
     volumes = invocation.volumes
     if volumes:
         directory = _FIRST_PREOPEN + len(volumes) - 1
-        has_devices = volumes[-1].host == PLACEHOLDER
+        has_devices = volumes[-1].host == NO_HOST
         return DeviceNumbers(directory, directory + 1 + invocation.limits.files) if has_devices else None
-    if _PATH_OPEN in invocation.module.import_names:
+    if PATH_OPEN in invocation.module.import_names:
         return DeviceNumbers(_FIRST_PREOPEN, _FIRST_PREOPEN + 1)
     return None
 

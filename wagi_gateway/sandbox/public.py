@@ -106,7 +106,7 @@ def _limit(store: wasmtime.Store, invocation: Invocation) -> None:
 def _configure_wasi(store: wasmtime.Store, invocation: Invocation) -> None:
     """Gives the guest wasmtime's WASI, for clocks and volumes. Raises _Starved where a volume fails."""
     with wasmtime.WasiConfig() as config:
-        for volume in invocation.volumes:
+        for volume in filter(lambda volume: volume.host, invocation.volumes):
             try:
                 config.preopen_dir(volume.host.decode(), volume.guest.decode(), fs_mutable=volume.is_writable)
             except (UnicodeDecodeError, wasmtime.WasmtimeError):

@@ -29,7 +29,7 @@ from .route_owners import RouteOwners
 from .site import Site
 from .static_routes import static_routes
 from .trusted import TrustedFiles, trusted_files, warn_of_exchangeable
-from .volumes import Volumes, open_volumes
+from .volumes import Volumes, open_volumes, with_devices
 
 if TYPE_CHECKING:
     from ..sources.oci.puller import OnProgress
@@ -83,7 +83,10 @@ def load(
     volumes = Volumes(file.base, previous.volumes if previous else None)
     try:
         opened = open_volumes(file, volumes, trusted, findings)
-        routes = [(pattern, replace(endpoint, volumes=opened[endpoint.number])) for pattern, endpoint in routes]
+        routes = [
+            (pattern, replace(endpoint, volumes=with_devices(opened[endpoint.number], endpoint.module)))
+            for pattern, endpoint in routes
+        ]
         warnings = [*findings.warnings, *sources.warnings, *(Problem("", text) for text in loader.compiler.warnings)]
         warnings = [file.as_given(warning) for warning in warnings]
         if findings.problems:

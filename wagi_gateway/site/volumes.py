@@ -7,9 +7,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..compiler.compiler import WarmModule
 from ..config.file import ConfigFile
 from ..config.settings import VolumeConfig
-from ..sandbox.devices import GUEST_PATH, PLACEHOLDER
+from ..sandbox.devices import GUEST_PATH, NO_HOST, PATH_OPEN
 from ..sandbox.invocation import GuestVolume
 from ..sources.file import resolve
 from .findings import Findings
@@ -125,24 +126,24 @@ def open_volumes(
     advice = "set readOnly: true in volumeMounts" if file.containers else "set read_only = true"
     # Volumes inside of others are found once all are open.
     return [
-        _with_devices(
-            tuple(
-                GuestVolume(directory.host_path, guest.encode(), not volume.read_only)
-                for guest, volume, directory in some
-                if directory and _is_safe(volumes, _key(guest, volume), directory, trusted, advice, here)
-            )
+        tuple(
+            GuestVolume(directory.host_path, guest.encode(), not volume.read_only)
+            for guest, volume, directory in some
+            if directory and _is_safe(volumes, _key(guest, volume), directory, trusted, advice, here)
         )
         for here, some in zip(locations, opened, strict=True)
     ]
 
 
-def _with_devices(volumes: tuple[GuestVolume, ...]) -> tuple[GuestVolume, ...]:
-    """The volumes of a guest with `/dev`, unless one of them is or holds that directory."""
+def with_devices(volumes: tuple[GuestVolume, ...], module: WarmModule) -> tuple[GuestVolume, ...]:
+    """The volumes of a guest that opens files with `/dev`, unless one of them is or holds that directory."""
+    if PATH_OPEN not in module.import_names:
+        return volumes
     for volume in volumes:
         path = os.path.normpath(b"/" + volume.guest.lstrip(b"/"))
         if path == GUEST_PATH or (path == b"/" and os.path.lexists(volume.host + GUEST_PATH)):
             return volumes
-    return (*volumes, GuestVolume(PLACEHOLDER, GUEST_PATH, is_writable=False)) if volumes else ()
+    return (*volumes, GuestVolume(NO_HOST, GUEST_PATH, is_writable=False)) if volumes else ()
 
 
 def _open(volumes: Volumes, guest: str, volume: VolumeConfig, findings: Findings) -> OpenVolume | None:
