@@ -46,6 +46,12 @@ CPYTHON = Published(
     "e5dc5a398b07b54ea8fdb503bf68fb583d533f10ec3f930963e02b9505f7a763",
 )
 """CPython 3.12 compiled to WASI, 26 MB."""
+WIZER = Published(
+    "@bytecodealliance/wizer-linux-x64@11.0.3",
+    "wizer",
+    "a081ff0c2f2689e84680189d1a17b3369bab8c8c04490c5ee8179cba44a34a98",
+)
+"""The program of Wizer, 25 MB."""
 
 
 @dataclass(frozen=True, slots=True)
