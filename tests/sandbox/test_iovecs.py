@@ -7,24 +7,19 @@ import struct
 import pytest
 
 from tests.support import guests
+from tests.support.memory import BytesMemory
 from tests.support.sandbox import invocation
 from wagi_gateway.sandbox.context import ExecutionContext
 from wagi_gateway.sandbox.iovecs import read_iovecs
-from wagi_gateway.sandbox.memory import Memory, OutOfBounds
+from wagi_gateway.sandbox.memory import OutOfBounds
 
 pytestmark = pytest.mark.parametrize("path", ["hot"], indirect=True)
 
 
-class BytesMemory(Memory):
-    """A memory of fixed size."""
-
-    def refresh(self) -> None:
-        """Nothing grows."""
-
-
 def memory(*pieces: tuple[int, int]) -> BytesMemory:
-    data = b"".join(struct.pack("<II", *piece) for piece in pieces).ljust(256, b"\0")
-    return BytesMemory(memoryview(bytearray(data)), 256)
+    found = BytesMemory(256)
+    found.write(0, b"".join(struct.pack("<II", *piece) for piece in pieces))
+    return found
 
 
 def test_pieces() -> None:

@@ -39,8 +39,8 @@ _LAYOUT = {"i": "I12x", "I": "Q8x"}
 _pack_result = struct.Struct("I").pack_into
 _Values = c_uint64 * 2
 """A value of the unchecked calls (`wasmtime_val_raw_t`)."""
-_MAX_MEMORY = 2**32
 _UNSIGNED = 0xFFFFFFFF
+_MAX_MEMORY = 2**32
 """Bytes that the 32-bit addresses of host functions reach."""
 
 
