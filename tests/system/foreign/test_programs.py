@@ -13,6 +13,7 @@ from tests.conftest import ROOT, Server, running
 from tests.support.cli import gateway
 from tests.system.foreign.toolchains import Toolchains
 
+pytestmark = pytest.mark.timeout(900)
 PAGE = (ROOT / "docs/programs.md").read_text()
 
 
@@ -52,7 +53,6 @@ def programs(folder: Path, cache: Path) -> Iterator[Server]:
         yield server
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("program", ["quickjs", "micropython", "perl"])
 def test_a_program_answers(programs: Server, program: str) -> None:
     response = programs.get(f"/{program}/x?name=World")

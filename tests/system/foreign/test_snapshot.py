@@ -11,6 +11,7 @@ from samples.packages import WIZER
 from tests.support.cli import gateway
 from tests.support.config import config, module
 
+pytestmark = pytest.mark.timeout(600)
 REACTOR = """(module (import "wasi_snapshot_preview1" "random_get" (func $random (param i32 i32) (result i32)))
  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
  (import "env" "host_call" (func $host_call))
