@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,7 +51,11 @@ def programs(folder: Path, cache: Path) -> Iterator[Server]:
         own = section.lower()
         lines = block(section, "toml").replace('"/..."', f'"/{own}/..."').replace('module = "', f'module = "{own}/')
         config += lines.replace('path = "app"', f'path = "{own}/app"')
-    with running(folder, config, cache=cache) as server:
+    (folder / "modules.toml").write_text(config)
+    # Perl is compiled for a quarter of a minute of processor time, before the server is waited for.
+    command = [sys.executable, "-m", "wagi_gateway", "check", "--cache-dir", str(cache)]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=800)
+    with running(folder, folder / "modules.toml", cache=cache) as server:
         yield server
 
 
