@@ -22,7 +22,8 @@ PAGE = (ROOT / "docs/programs.md").read_text()
 def block(section: str, language: str) -> str:
     """The first block of a language in a section of the page."""
     text = re.split(r"^## ", PAGE.split(f"\n## {section}\n")[1], flags=re.MULTILINE)[0]
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)[0]
+    found: list[str] = re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    return found[0]
 
 
 @pytest.fixture(scope="module")
