@@ -303,13 +303,16 @@ def test_inspect_of_a_reference(name: str, tmp_path: Path) -> None:
 
 def test_inspect_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "m.wat").write_text(
-        '(module (import "e" "f" (func (param i32 i64) (result f32))) (memory (export "m") 1)'
+        '(module (import "e" "f" (func (param i32 i64) (result f32)))'
+        ' (import "wasi_snapshot_preview1" "clock_time_get" (func (param i32 i64 i32) (result i32)))'
+        ' (memory (export "m") 1)'
         ' (global (export "g") i32 (i32.const 1)) (table (export "t") 1 funcref) (func (export "_start")))'
     )
     found = rows(run("inspect", "m.wat", cwd=tmp_path))
     assert found[0][1].startswith(digest_of((tmp_path / "m.wat").read_bytes()))
     assert found[1:] == [
-        ["import", "e.f  func (i32, i64) -> (f32)"],
+        ["import", 'e.f  func (i32, i64) -> (f32)  (not provided; missing_imports = "trap" makes a call of it trap)'],
+        ["import", "wasi_snapshot_preview1.clock_time_get  func (i32, i64, i32) -> (i32)"],
         ["export", "m  memory"],
         ["export", "g  global"],
         ["export", "t  table"],

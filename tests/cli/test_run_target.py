@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,13 @@ def test_limits_of_the_command_line_win_over_a_modules_own(folder: Path) -> None
 def test_options_of_a_module_go_with_no_configuration(folder: Path) -> None:
     (folder / "modules.toml").write_text(guest("/a", "m"))
     target = RunTarget(what="modules.toml", volumes=("/a=b",), allowed_hosts=("a",), entrypoint="x", argv="y")
+    target = replace(target, missing_imports="trap")
     with pytest.raises(StartupError) as error:
         target.config_file({})
-    assert [problem.where for problem in error.value.problems] == ["--volume", "--allow-host", "--entrypoint", "--argv"]
+    given = ["--volume", "--allow-host", "--entrypoint", "--argv", "--missing-imports"]
+    assert [problem.where for problem in error.value.problems] == given
+
+
+def test_missing_imports_of_a_module() -> None:
+    (one,) = RunTarget(what="m.wat", missing_imports="trap").config_file({}).config.module
+    assert one.missing_imports == "trap"

@@ -100,7 +100,12 @@ from wagi_gateway.config.validation import unknown_key, without
         ),
         (MINIMAL + "limits = 3\n", "modules.toml: [[module]] 1 (/x): limits = 3: must be a table"),
         (MINIMAL + "build = 3\n", "modules.toml: [[module]] 1 (/x): build = 3: must be a table"),
-        (MINIMAL + "build = {}\n", "modules.toml: [[module]] 1 (/x): build.command: missing; it has no default"),
+        (MINIMAL + "build = {}\n", "modules.toml: [[module]] 1 (/x): build: write a command, such as"),
+        (MINIMAL + "build = { snapshot = 1 }\n", "modules.toml: [[module]] 1 (/x): build.snapshot = 1: "),
+        (
+            MINIMAL + "missing_imports = true\n",
+            "modules.toml: [[module]] 1 (/x): missing_imports = true: ",
+        ),
         (
             MINIMAL + 'build = { command = "make all" }\n',
             'modules.toml: [[module]] 1 (/x): build.command = "make all": write the words of the command',

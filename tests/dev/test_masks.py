@@ -7,7 +7,8 @@ import base64
 import pytest
 
 from tests.support.recordings import head, recording
-from wagi_gateway.dev.masks import MASK, MAX_VALUES, Masks, is_secret
+from wagi_gateway.build.secret_names import is_secret
+from wagi_gateway.dev.masks import MASK, MAX_VALUES, Masks
 
 BASIC = base64.b64encode(b"joe:opensesame")
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from tests.support import guests
-from tests.support.sandbox import compiler, invocation
+from tests.support.sandbox import compiler, invocation, run, warm
 from wagi_gateway.compiler.compiler import Compiler
+from wagi_gateway.config.settings import Limits
 from wagi_gateway.sandbox.backend import choose
 from wagi_gateway.sandbox.context import ExecutionContext
 from wagi_gateway.sandbox.host import HostImport
@@ -88,3 +90,37 @@ def test_a_host_function_without_memory(exports: str) -> None:
     own = Compiler(compiler().engine, lambda linker, _has_files, _names: choose().define(linker, HAS_MEMORY))
     guest = replace(invocation(guests.HELLO), module=own.load(WasmSource("guest.wat", text.encode(), text)))
     assert outcome(guest) == ("exit", 0, "")
+
+
+TYPES = ("i32", "i64", "f32", "f64", "funcref", "externref")
+CALLED = f"""(module (import "a b" "f(x)" (func $f (param {" ".join(TYPES)}) (result i32 f64)))
+ (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
+ (import "a" "b f(x)" (func $other)) (memory (export "memory") 1)
+ (data (i32.const 0) "\\08\\00\\00\\00\\02\\00\\00\\00ok")
+ (func $run (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 16))))
+ (func (export "_start") (call $run)
+  (call $f (i32.const 1) (i64.const 2) (f32.const 3) (f64.const 4) (ref.null func) (ref.null extern)) drop drop)
+ (func (export "nothing") (call $run)) (func (export "other") (call $other)))"""
+
+
+@pytest.mark.parametrize("has_files", [False, True], ids=["without files", "with files"])
+@pytest.mark.parametrize(
+    ("entrypoint", "output", "failure"),
+    [
+        (b"nothing", b"ok", None),
+        (b"_start", b"ok", "trap: call of a missing import (a b.f(x))"),
+        (b"other", b"", "trap: call of a missing import (a.b f(x))"),
+    ],
+)
+def test_a_call_of_a_missing_import_traps(
+    tmp_path: Path, has_files: bool, entrypoint: bytes, output: bytes, failure: str | None
+) -> None:
+    module = warm(CALLED, has_files=has_files, allows_missing=True)
+    volumes = (GuestVolume(bytes(tmp_path), b"/", is_writable=True),) if has_files else ()
+    given = Invocation(module, entrypoint, limits=Limits(), argv=[], environ={}, volumes=volumes)
+    for _ in range(2):
+        printed, guest = run(given)
+        assert (printed, guest.failure()) == (output, failure)
+        assert guest.outcome
+        assert guest.outcome.trap == ("call of a missing import" if failure else "")
+    assert module.is_interruptible != has_files

@@ -8,8 +8,9 @@ import pytest
 
 from tests.support import guests
 from tests.support.sandbox import invocation
+from wagi_gateway.compiler.externs import FunctionType, Import
 from wagi_gateway.sandbox.context import _CALLS_PER_PAUSE, ExecutionContext, Unwind
-from wagi_gateway.sandbox.host import call
+from wagi_gateway.sandbox.host import call, missing_trap
 
 pytestmark = pytest.mark.parametrize("path", ["hot"], indirect=True)
 FAILED = 21
@@ -58,3 +59,8 @@ def test_a_guest_on_a_thread_pauses_now_and_then(guest: ExecutionContext, monkey
     for _ in range(3 * _CALLS_PER_PAUSE):
         call(guest, add, (1, 2), FAILED)
     assert len(pauses) == 3
+
+
+def test_the_name_of_a_missing_import_is_bounded() -> None:
+    wanted = Import("m", "n" * 10_000, FunctionType((), ()))
+    assert len(missing_trap(wanted)) < 250

@@ -127,3 +127,52 @@ def test_an_invalid_ca_file_is_a_problem_once(tmp_path: Path) -> None:
     calling = [module(f"/{name}", "calls.wat", allowed_hosts=["a.example"]) for name in "ab"]
     _, findings = endpoints(tmp_path, *calling, outbound={"ca_file": "ca.pem"})
     assert [problem.what[:28] for problem in findings.problems] == ['outbound.ca_file = "ca.pem":']
+
+
+MISSING = """(module (import "env" "f" (func)) (import "env" "g" (func (param f64) (result i32)))
+ (import "wasi_snapshot_preview1" "sock_open" (func (param i32 i32 i32) (result i32)))
+ (memory (export "memory") 1) (func (export "_start")))"""
+
+
+def test_each_missing_import_that_traps_is_named(tmp_path: Path) -> None:
+    (tmp_path / "missing.wat").write_text(MISSING)
+    routes, findings = endpoints(tmp_path, module("/a", "missing.wat", 'missing_imports = "trap"'))
+    assert (len(routes), findings.problems) == (1, [])
+    assert [warning.what.partition(", ")[0] for warning in findings.warnings] == [
+        f'missing_imports = "trap": a call of {name} traps'
+        for name in ("env.f", "env.g", "wasi_snapshot_preview1.sock_open")
+    ]
+
+
+def test_a_module_with_missing_imports_is_still_refused_without_the_setting(tmp_path: Path) -> None:
+    """The machine code is shared, the permission is not."""
+    (tmp_path / "missing.wat").write_text(MISSING)
+    trap = 'missing_imports = "trap"'
+    routes, findings = endpoints(tmp_path, module("/a", "missing.wat", trap), module("/b", "missing.wat"))
+    assert [pattern.text for pattern, _ in routes] == ["/a"]
+    assert len(findings.problems) == 2
+
+
+@pytest.mark.parametrize(("count", "warnings"), [(0, 1), (100, 100), (150, 101)])
+def test_warnings_of_missing_imports_are_bounded(tmp_path: Path, count: int, warnings: int) -> None:
+    imports = "".join(f'(import "env" "f{number}" (func))' for number in range(count))
+    (tmp_path / "missing.wat").write_text(f'(module {imports} (memory (export "memory") 1) (func (export "_start")))')
+    _, findings = endpoints(tmp_path, module("/a", "missing.wat", 'missing_imports = "trap"'))
+    assert len(findings.warnings) == warnings
+
+
+@pytest.mark.parametrize(
+    ("field", "problem"),
+    [
+        ('(import "env" "memory" (memory 1))', "imports the memory env.memory, which this gateway does not provide"),
+        ('(import "env" "table" (table 1 funcref))', "imports the table env.table, which"),
+        ('(import "env" "base" (global i32))', "imports the global env.base, which"),
+        ('(import "a" "f" (func)) (import "a" "f" (func (param i32)))', "imports a.f twice, with two signatures"),
+        ('(import "wasi_snapshot_preview1" "fd_write" (func))', "imports wasi_snapshot_preview1.fd_write with another"),
+    ],
+)
+def test_what_cannot_trap_is_refused(tmp_path: Path, field: str, problem: str) -> None:
+    (tmp_path / "missing.wat").write_text(f'(module {field} (func (export "memory")) (func (export "_start")))')
+    routes, findings = endpoints(tmp_path, module("/a", "missing.wat", 'missing_imports = "trap"'))
+    assert routes == []
+    assert findings.problems[0].what.startswith(f'module = "missing.wat": {problem}')

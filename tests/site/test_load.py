@@ -38,7 +38,7 @@ FUNCTIONS = '(module (func (export "go")) (func (export "add") (param i32)) (mem
         ("(module", "", 'module = "m.wat": does not compile: '),
         (FUNCTIONS, "", 'entrypoint = "_start": there is no such export; m.wat exports go'),
         (FUNCTIONS, 'entrypoint = "goo"', 'entrypoint = "goo": there is no such export; did you mean go?'),
-        (FUNCTIONS, 'entrypoint = "add"', 'entrypoint = "add": is exported, but takes or returns values'),
+        (FUNCTIONS, 'entrypoint = "add"', 'entrypoint = "add": is exported, but takes values'),
         ('(module (import "env" "f" (func)))', "", 'module = "m.wat": imports env.f, which this gateway does not'),
         (
             '(module (import "wasi_snapshot_preview1" "fd_write" (func)))',

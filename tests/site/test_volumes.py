@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import guests
+from tests.support.sandbox import warm
 from wagi_gateway.config.settings import VolumeConfig
-from wagi_gateway.site.volumes import Volumes
+from wagi_gateway.sandbox.invocation import GuestVolume
+from wagi_gateway.site.volumes import Volumes, with_devices
 
 
 @pytest.fixture
@@ -86,3 +89,36 @@ def test_what_is_no_directory(tmp_path: Path, volumes: Volumes, path: str, probl
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match=problem):
         volumes.open(VolumeConfig(path=path))
+
+
+OPENS = """(module (import "wasi_snapshot_preview1" "path_open"
+  (func (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+ (memory (export "memory") 1) (func (export "_start")))"""
+DEVICES = GuestVolume(b"", b"/dev", is_writable=False)
+
+
+@pytest.mark.parametrize(
+    ("guest", "has_dev", "has_devices"),
+    [
+        ("/data", True, True),
+        ("/", False, True),
+        ("/", True, False),
+        (".", True, False),
+        ("/dev", False, False),
+        ("/dev/", False, False),
+        ("dev", False, False),
+        ("/dev/shm", False, True),
+        ("/device", False, True),
+    ],
+)
+def test_a_guest_has_devices_but_with_a_directory_of_its_own(
+    tmp_path: Path, guest: str, has_dev: bool, has_devices: bool
+) -> None:
+    (tmp_path / "host").mkdir()
+    if has_dev:
+        (tmp_path / "host/dev").mkdir()
+    volume = GuestVolume(bytes(tmp_path / "host"), guest.encode(), is_writable=True)
+    opens = warm(OPENS, has_files=True)
+    assert with_devices((volume,), opens) == (volume, *([DEVICES] if has_devices else []))
+    assert with_devices((), opens) == ()
+    assert with_devices((volume,), warm(guests.HELLO, has_files=True)) == (volume,)

@@ -36,7 +36,7 @@ def define(linker: wasmtime.Linker, has_files: bool, names: Collection[tuple[str
 
 @functools.cache
 def _compiler(_is_hot: bool) -> Compiler:
-    return Compiler(create_engine(SETTINGS)[0], define)
+    return Compiler(create_engine(SETTINGS)[0], define, define_missing=choose().define_missing)
 
 
 def compiler() -> Compiler:
@@ -44,9 +44,10 @@ def compiler() -> Compiler:
     return _compiler(abi.has_known_abi())
 
 
-def warm(wat: str) -> WarmModule:
+def warm(wat: str, *, has_files: bool = False, allows_missing: bool = False) -> WarmModule:
     """Compiles a WAT text."""
-    return compiler().load(WasmSource("guest.wat", wat.encode(), wat))
+    source = WasmSource("guest.wat", wat.encode(), wat)
+    return compiler().load(source, has_files=has_files, allows_missing=allows_missing)
 
 
 def invocation(

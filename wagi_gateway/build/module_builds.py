@@ -29,12 +29,15 @@ class ModuleBuild(NamedTuple):
 
 def module_builds(file: ConfigFile, route: str | None = None) -> list[ModuleBuild]:
     """The builds of a configuration, or that of one route. Raises StartupError for a route without a build."""
-    builds: dict[tuple[tuple[str, ...], Path], ModuleBuild] = {}
+    builds: dict[tuple[object, ...], ModuleBuild] = {}
     for number, module in enumerate(file.config.module):
         if module.build is None or route not in (None, module.route):
             continue
-        build = Build(module.build, file.base)
-        key = build.command, build.directory
+        output = next(_module_path(module, file.base), None)
+        build = Build(module.build, file.base, entrypoint=module.entrypoint, output=output)
+        key: tuple[object, ...] = build.command, build.directory
+        if build.snapshot:
+            key += (output, module.entrypoint, str(build.snapshot))
         first = builds.get(key, ModuleBuild(file.where(number), (), (), build))
         builds[key] = first._replace(
             routes=(*first.routes, module.route), modules=(*first.modules, *_module_path(module, file.base))

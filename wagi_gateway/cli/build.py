@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..build.toolchain import missing_tool
+from ..build.secret_names import secrets_of_environment
 from ..errors import Problem, StartupError
-from .terminal import exit_on_problems, fail, given_config
+from .terminal import exit_on_problems, fail, given_config, print_warnings
 
 if TYPE_CHECKING:
     import asyncio
 
     from ..build.module_builds import ModuleBuild
 
+_MAX_NAMES = 20
+"""Names of variables in a warning."""
 _ENDED_BY = 128
 """Added to the number of a signal in an exit code, as a shell does."""
 
@@ -63,7 +65,9 @@ async def _run(one: ModuleBuild) -> int:
     from ..observe import log
 
     typer.echo(f"Building {', '.join(one.routes)}: {log.escape(str(one.build))}", err=True)
-    if one.build.directory.is_dir() and (missing := missing_tool(one.build.command, one.build.directory)):
+    if one.build.snapshot and (names := secrets_of_environment()):
+        print_warnings([Problem(one.where, f"build.snapshot: {_secrets(names)}")])
+    if one.build.directory.is_dir() and (missing := one.build.missing_tool()):
         raise StartupError(Problem(one.where, f"build: {missing.what}; {missing.install}"))
     task = asyncio.create_task(one.build.run())
     received: list[int] = []
@@ -82,6 +86,14 @@ async def _run(one: ModuleBuild) -> int:
         if not module.exists():
             raise StartupError(Problem(one.where, f"build: made no {module}; module names that file"))
     return 0
+
+
+def _secrets(names: list[str]) -> str:
+    more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
+    return (
+        f"the environment has {', '.join(names[:_MAX_NAMES])}{more}; what the build reads of it may be kept in the "
+        "module's file: unset it, or keep the module as secret"
+    )
 
 
 def _cancel(task: asyncio.Task[int], received: list[int], number: int) -> None:

@@ -70,8 +70,17 @@ def inspect_module(what: str, settings_file: Path | None, cache_dir: str | None,
         found = _inspect_image(what, settings_file, cache_dir, auth_file)
     imports, exports = read_interface(what, found.data)
     rows = [*found.rows, ("module", f"sha256:{found.digest}  {_size(len(found.data))}")]
-    rows += [("import", text) for text in imports] + [("export", text) for text in exports]
+    rows += [("import", _import(text)) for text in imports] + [("export", text) for text in exports]
     print_table(("what", "value"), rows)
+
+
+def _import(text: str) -> str:
+    """An import, with what to do if the gateway does not provide it."""
+    from ..sandbox.adapter import shim_exports
+
+    if text.partition("  ")[0] in map(".".join, shim_exports()):
+        return text
+    return f'{text}  (not provided; missing_imports = "trap" makes a call of it trap)'
 
 
 def list_store(settings_file: Path | None, cache_dir: str | None) -> None:

@@ -116,6 +116,9 @@ def run(
         str | None, typer.Option(help="Exported function of MODULE to call; _start if left out.", show_default=False)
     ] = None,
     argv: Annotated[str | None, typer.Option(help="Template of MODULE's argument vector, as in modules.toml.")] = None,
+    missing_imports: Annotated[
+        str | None, typer.Option(help='As in modules.toml: "trap" takes a MODULE with missing imports.')
+    ] = None,
     settings_file: SettingsFile = None,
     cache_dir: CacheDir = None,
     auth_file: AuthFile = None,
@@ -141,6 +144,7 @@ def run(
             allowed_hosts=tuple(allow_host or ()),
             entrypoint=entrypoint,
             argv=argv,
+            missing_imports=missing_imports,
         )
         if include + body + raw > 1:
             raise typer.BadParameter("give one of them", param_hint="--include, --body, --raw")

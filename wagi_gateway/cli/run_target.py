@@ -27,6 +27,7 @@ class RunTarget:
     allowed_hosts: tuple[str, ...] = ()
     entrypoint: str | None = None
     argv: str | None = None
+    missing_imports: str | None = None
 
     @property
     def is_config(self) -> bool:
@@ -46,6 +47,8 @@ class RunTarget:
             module["entrypoint"] = self.entrypoint
         if self.argv is not None:
             module["argv"] = self.argv
+        if self.missing_imports is not None:
+            module["missing_imports"] = self.missing_imports
         tables = read_toml(settings) if settings else {}
         tables |= {"module": [module], "server": {"concurrency": 1}}
         return config_from_tables(settings or Path("command line"), tables, overrides)
@@ -69,6 +72,7 @@ class RunTarget:
             "--allow-host": self.allowed_hosts,
             "--entrypoint": self.entrypoint,
             "--argv": self.argv,
+            "--missing-imports": self.missing_imports,
         }
         problems = [
             Problem(option, f"goes with a module; {self.what} says so in its [[module]] tables")

@@ -8,9 +8,10 @@ import threading
 import time
 import weakref
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import wasmtime
@@ -27,7 +28,7 @@ from .cache import ArtefactCache
 from .chunked_functions import CHUNK
 from .compilation import POLL_INTERVAL, CompilationFailed, CompilerProcess, Wait, one_line
 from .engine import MAX_WASM_STACK, create_plain_engine
-from .externs import Externs, FunctionType, Import, MemoryType
+from .externs import Externs, ExternType, FunctionType, Import, MemoryType
 from .start_section import defer_start
 
 _WASI = "wasi_snapshot_preview1"
@@ -41,9 +42,11 @@ _MAX_SHORT_FUNCTION = 128 * 1024
 """Bytes of a function body. Epochs are checked on entry and in loops; a body of this size has room for some ten
 thousand calls in a row, a fifth of a second at worst."""
 
-_ENTRYPOINT = FunctionType((), ())
+_INITIALIZE, _WITH_CODE = FunctionType((), ()), FunctionType((), ("i32",))
+_ENTRYPOINTS = _INITIALIZE, _WITH_CODE
 _NO_ENTRYPOINT = (
-    "exports no function without parameters and results, so there is nothing to call; build a program (with main) for "
+    "exports no function without parameters that returns nothing or an exit code (i32), so there is nothing to call; "
+    "build a program (with main) for "
     "wasm32-wasip1, not for wasm32-unknown-unknown"
 )
 
@@ -52,8 +55,14 @@ Names = Collection[tuple[str, str]]
 DefineHost = Callable[[wasmtime.Linker, bool, Names | None], None]
 """Defines the host functions in a linker; the flag says whether the guests have files. With names it defines those
 alone: the public API makes a linker for each guest."""
+DefineMissing = Callable[[wasmtime.Linker, tuple[str, str], Import], None]
+"""Defines a function that traps in a linker, by module and name, for an import that the gateway does not provide."""
 OnCompile = Callable[[WasmSource], AbstractContextManager[object]]
 """Returns a context manager that wraps a compilation (for progress output)."""
+
+
+def _define_nothing(_linker: wasmtime.Linker, _names: tuple[str, str], _wanted: Import) -> None:
+    pass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +77,9 @@ class WarmModule:
     instance_pre: wasmtime.InstancePre | None
     """The linked module; None for a module that is linked for each guest, because its guests have files."""
     functions: frozenset[str]
-    """Exported functions without parameters and results: the possible entrypoints."""
+    """Exported functions without parameters that return nothing or an exit code: the possible entrypoints."""
+    functions_with_code: frozenset[bytes]
+    """The entrypoints that return an exit code, an i32."""
     exports: tuple[str, ...]
     """All exported functions."""
     is_reactor: bool
@@ -77,6 +88,8 @@ class WarmModule:
     """The export to call before all others; None where the module has no start function, or wasmtime calls it."""
     imports: frozenset[str]
     """The import modules, such as `wasi_snapshot_preview1`."""
+    missing: tuple[Import, ...]
+    """The imported functions that the gateway does not provide: a call of one traps."""
     needs_wasi: bool
     """Whether the module calls a function of wasmtime's WASI, which needs a context in the store."""
     is_interruptible: bool
@@ -137,6 +150,7 @@ class Compiler:
         settings: CompilerConfig | None = None,
         cancelled: threading.Event | None = None,
         has_source_lines: bool = False,
+        define_missing: DefineMissing = _define_nothing,
     ) -> None:
         """`on_compile` wraps each compilation, which the log reports else; modules that `previous`, of the same engine,
         has loaded are not loaded again. Setting `cancelled`, on any thread, ends a load with LoadCancelled.
@@ -158,19 +172,27 @@ class Compiler:
             has_source_lines=has_source_lines,
         )
         self._has_source_lines = has_source_lines
-        self._warm: dict[tuple[str, bool], WarmModule] = {}
+        self._warm: dict[tuple[str, bool, bool], WarmModule] = {}
         self._modules: dict[tuple[str, bool], wasmtime.Module] = previous._modules.copy() if previous else {}
         self._define_host = define_host
+        self._define_missing = define_missing
         self._linkers: dict[bool, wasmtime.Linker] = previous._linkers if previous else {}
         self._previous = previous._warm if previous else {}
 
-    def load(self, source: WasmSource, *, has_files: bool = False, needs_entrypoint: bool = False) -> WarmModule:
+    def load(
+        self,
+        source: WasmSource,
+        *,
+        has_files: bool = False,
+        needs_entrypoint: bool = False,
+        allows_missing: bool = False,
+    ) -> WarmModule:
         """Loads a module, once for each digest. Raises StartupError.
 
         `has_files` says that the module has volumes, `needs_entrypoint` that a module without a function that could be
-        an entrypoint is refused.
+        an entrypoint is refused, `allows_missing` that imported functions may be missing, whose calls trap.
         """
-        key = source.digest, has_files
+        key = source.digest, has_files, allows_missing
         if known := self._previous.get(key):
             self._warm[key] = known
         if key not in self._warm:
@@ -179,15 +201,18 @@ class Compiler:
             externs = self._externs(source, data)
             # Before the compilation, which may take minutes. Types of disabled proposals are left to wasmtime's words.
             is_checked = any(isinstance(wanted.type, (FunctionType, MemoryType)) for wanted in externs.imports)
+            missing: tuple[Import, ...] = ()
             if is_checked:
-                self._check_imports(externs, linker)
-            if needs_entrypoint and all(export.type != _ENTRYPOINT for export in externs.exports):
+                missing = self._check_imports(externs, linker, allows_missing=allows_missing)
+            if needs_entrypoint and all(export.type not in _ENTRYPOINTS for export in externs.exports):
                 raise _refuse(_NO_ENTRYPOINT)
             data, start = defer_start(data) if has_files else (data, None)
             module = self._module(source, data, has_deferred_start=start is not None)
             if not is_checked:
-                self._check_imports(externs, linker)
-            self._warm[key] = self._link(source, data, externs, module, linker, has_files=has_files, start=start)
+                missing = self._check_imports(externs, linker, allows_missing=allows_missing)
+            self._warm[key] = self._link(
+                source, data, externs, module, linker, has_files=has_files, start=start, missing=missing
+            )
         return self._warm[key]
 
     def drop_previous(self) -> None:
@@ -205,14 +230,21 @@ class Compiler:
             self._linkers[has_files] = _create_linker(self.engine, self._define_host, has_files, None)
         return self._linkers[has_files]
 
-    def _serialize(self, module: wasmtime.Module, has_files: bool, names: Names) -> SerializedModule | None:
+    def _linker_with_missing(self, linker: wasmtime.Linker, missing: tuple[Import, ...]) -> wasmtime.Linker:
+        for wanted in missing:
+            self._define_missing(linker, (wanted.module, wanted.name), wanted)
+        return linker
+
+    def _serialize(
+        self, module: wasmtime.Module, has_files: bool, names: Names, missing: tuple[Import, ...]
+    ) -> SerializedModule | None:
         if abi.has_known_abi():
             return None
-        define_host = self._define_host
+        define_host, add_missing = self._define_host, self._linker_with_missing
         try:
             return SerializedModule(
                 module,
-                lambda engine: _create_linker(engine, define_host, has_files, names),
+                lambda engine: add_missing(_create_linker(engine, define_host, has_files, names), missing),
                 has_source_lines=self._has_source_lines,
             )
         except OSError as error:
@@ -322,7 +354,8 @@ class Compiler:
         self.seconds[source.digest] = time.monotonic() - started
         return artefact
 
-    def _check_imports(self, externs: Externs, linker: wasmtime.Linker) -> None:
+    def _check_imports(self, externs: Externs, linker: wasmtime.Linker, *, allows_missing: bool) -> tuple[Import, ...]:
+        """Returns the functions that are missing, if they may be. Raises StartupError."""
         store = wasmtime.Store(self.engine)
         missing: list[Import] = []
         problems: list[Problem] = []
@@ -337,13 +370,17 @@ class Compiler:
             if isinstance(offered, wasmtime.Func) and _signature(offered.type(store)) != wanted.type:
                 name = f"{wanted.module}.{wanted.name}"
                 problems.append(Problem("", f"imports {name} with another signature than this gateway provides"))
-        problems += foreign_imports.describe(missing)
+        if allows_missing:
+            problems += islice(_untrappable(missing), MAX_PROBLEMS)
+        else:
+            problems += foreign_imports.describe(missing)
         if not problems and len(externs.imports) > _MAX_IMPORTS:
             problems.append(Problem("", f"has {len(externs.imports)} imports, more than {_MAX_IMPORTS}"))
         if not problems and (problem := _missing_memory(externs)):
             problems.append(problem)
         if problems:
             raise StartupError(*problems)
+        return tuple(missing)
 
     def _link(
         self,
@@ -355,16 +392,20 @@ class Compiler:
         *,
         has_files: bool,
         start: bytes | None,
+        missing: tuple[Import, ...],
     ) -> WarmModule:
+        if missing:  # in a linker of its own: another module must not find them
+            new = _create_linker(self.engine, self._define_host, has_files, None)
+            linker = self._linker_with_missing(new, missing)
         try:
             instance_pre = linker.instantiate_pre(module)
         except wasmtime.WasmtimeError as error:
             raise _refuse(f"cannot be linked: {one_line(str(error))}") from None
         exported = {export.name: export.type for export in externs.exports if isinstance(export.type, FunctionType)}
-        functions = frozenset(name for name, kind in exported.items() if kind == _ENTRYPOINT)
+        functions = frozenset(name for name, kind in exported.items() if kind in _ENTRYPOINTS)
         import_names = tuple((wanted.module, wanted.name) for wanted in externs.imports)
         imports = frozenset(module for module, _ in import_names)
-        called = {f"{wanted.module}.{wanted.name}" for wanted in externs.imports}
+        called = {f"{wanted.module}.{wanted.name}" for wanted in externs.imports if wanted not in missing}
         return WarmModule(
             name=source.name,
             digest=source.digest,
@@ -372,17 +413,19 @@ class Compiler:
             import_names=import_names,
             instance_pre=None if has_files and _WASI in imports else instance_pre,
             functions=functions,
+            functions_with_code=frozenset(name.encode() for name in functions if exported[name] == _WITH_CODE),
             exports=tuple(exported),
-            is_reactor="_initialize" in functions,
+            is_reactor=exported.get("_initialize") == _INITIALIZE,
             start=start,
             needs_wasi=has_files or not called.isdisjoint(_WASMTIME_FUNCTIONS),
             imports=imports,
+            missing=missing,
             is_interruptible=not has_files
             and all(map(_is_wasi, called))
             and len(data) <= _MAX_READ
             and make_interruptible(data).is_complete
             and largest_function(data) <= _MAX_SHORT_FUNCTION,
-            serialized=self._serialize(module, has_files, import_names),
+            serialized=self._serialize(module, has_files, import_names, missing),
         )
 
 
@@ -394,6 +437,18 @@ def _create_linker(
     linker.define_wasi()
     define_host(linker, has_files, names)
     return linker
+
+
+def _untrappable(missing: Sequence[Import]) -> Iterator[Problem]:
+    """The problems of missing imports that are no functions, or have two signatures."""
+    types: dict[tuple[str, str], ExternType] = {}
+    for wanted in missing:
+        name = f"{wanted.module}.{wanted.name}"
+        if not isinstance(wanted.type, FunctionType):
+            what = f"imports the {wanted.type} {name}, which this gateway does not provide"
+            yield Problem("", f'{what}; missing_imports = "trap" is for functions alone')
+        elif types.setdefault((wanted.module, wanted.name), wanted.type) != wanted.type:
+            yield Problem("", f"imports {name} twice, with two signatures")
 
 
 def _is_wasi(name: str) -> bool:

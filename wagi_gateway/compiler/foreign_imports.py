@@ -87,7 +87,10 @@ _HOSTS = (
 """The hosts; the first one that matches an import module counts."""
 _OWN = ("wasi_snapshot_preview1", "wasi_experimental_http")
 """The import modules of this gateway."""
-_UNKNOWN = "it was built for another host; build a program (with main) for WASI preview 1, such as wasm32-wasip1"
+_UNKNOWN = (
+    "it was built for another host; build a program (with main) for WASI preview 1, such as wasm32-wasip1, or set "
+    'missing_imports = "trap" if it runs without that host'
+)
 
 
 def describe(missing: Iterable[Import]) -> list[Problem]:

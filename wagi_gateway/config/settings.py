@@ -194,15 +194,51 @@ TEMPORARY_VOLUME = "/tmp"  # noqa: S108 - the guest's own
 """The guest's path of the directory TMPDIR of one request."""
 
 
+class SnapshotConfig(SettingsTable):
+    """A pre-initialised module: an exported function is executed once, by Wizer, and memory and globals are kept.
+
+    The function sees the directories of `volumes`, no environment and no arguments. All that it reads or makes is in
+    the module's file: random numbers, hash seeds, times, secrets.
+    """
+
+    module: BuildPath
+    """The module that exports the function, such as `"reactor.wasm"`, relative to `directory`."""
+    initialize: str = Field("wizer.initialize", min_length=1)
+    """The exported function that is executed once; it returns, and the new module does not export it."""
+    resume: str = Field("wizer.resume", min_length=1)
+    """The exported function that becomes the `entrypoint` of the new module."""
+    volumes: dict[str, BuildPath] = Field(default_factory=dict)
+    """Directories that the function may open: `{ "/guest" = "dir" }`, relative to `directory`."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The JSON Schema that also accepts the module as a string."""
+        return {"anyOf": [{"type": "string", "minLength": 1}, handler(core)]}
+
+
+def _snapshot_from_string(value: object) -> object:
+    return {"module": value} if isinstance(value, str) else value
+
+
 class BuildConfig(SettingsTable):
     """The build of a module, for the commands `build` and `dev` alone; no other command executes it."""
 
-    command: BuildCommand = Field(min_length=1)
-    """Program and arguments, such as `["cargo", "build", "--release"]`. No shell reads them."""
+    command: BuildCommand = Field((), min_length=1)
+    """Program and arguments, such as `["cargo", "build", "--release"]`. No shell reads them. Only a build with a
+    `snapshot` goes without."""
     directory: BuildPath = "."
     """Working directory of the command, relative to this file."""
     watch: tuple[BuildPath, ...] = ()
     """Patterns of the files that `dev` watches, relative to `directory`, such as `"src/**"`."""
+    snapshot: Annotated[SnapshotConfig, BeforeValidator(_snapshot_from_string)] | None = None
+    """The module that is initialised once the command has ended, and becomes the `[[module]]`'s: `"reactor.wasm"`, or
+    `{ module = "reactor.wasm", volumes = { "/app" = "app" } }`."""
+
+    @model_validator(mode="after")
+    def _check_step(self) -> BuildConfig:
+        if not self.command and self.snapshot is None:
+            raise ValueError('write a command, such as ["make"], or a snapshot')
+        return self
 
 
 class ModuleConfig(SettingsTable):
@@ -222,6 +258,10 @@ class ModuleConfig(SettingsTable):
     neither tag nor digest, else `if-not-present`."""
     entrypoint: str = Field("_start", min_length=1)
     """Exported function that is called for each request."""
+    missing_imports: Literal["refuse", "trap"] = "refuse"
+    """What becomes of imported functions that the gateway does not provide. `refuse`: the module is refused. `trap`:
+    the module is served, a call of such a function ends the guest with a trap, and each of them is named at start and
+    by `check`. For interpreters that can call a host and need not. An imported memory, table or global is refused."""
     argv: str | None = None
     """Template of the argument vector, split on white space; `${SCRIPT_NAME}` stands for the request path and `${ARGS}`
     for the query's items. Without `${ARGS}` the guest gets no item."""

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 
 from ..build.module_builds import module_builds
 from ..build.runner import Build
-from ..build.toolchain import missing_tool
 from ..config.file import ConfigFile
 from ..errors import Problem, StartupError
 
@@ -115,7 +114,7 @@ class Builds:
             code = await build.run(on_output)
         except StartupError as error:
             code, problem = _NOT_STARTED, str(error)
-        if code and (missing := await asyncio.to_thread(missing_tool, build.command, build.directory)):
+        if code and (missing := await asyncio.to_thread(build.missing_tool)):
             problem = f"{missing.what}; {missing.install}"
         if problem:
             on_output(f"{problem}\n".encode())

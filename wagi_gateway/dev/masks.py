@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from urllib.parse import unquote_to_bytes
 
+from ..build.secret_names import is_secret
 from .header_fields import parse_output
 from .recording import Recording
 
@@ -23,8 +24,6 @@ MAX_VALUES = 300
 """Values of one recording that are looked for."""
 _MAX_CANDIDATES = 20 * MAX_VALUES
 """Values of one recording that are looked at: a body may repeat one without end."""
-_FIELDS = frozenset(b"authorization cookie set-cookie cookie2 set-cookie2".split())
-_NAME = re.compile(rb"token|secret|passw|passphrase|key|credential|(?:^|[_-])(?:pass|pwd|jwt)(?:$|[_-])", re.IGNORECASE)
 _WORDS = (b"token", b"secret", b"password", b"passwd", b"key")
 """The words of _PAIR and _JSON_PAIR: a search for them takes a hundredth of the time."""
 # Bounded, and begun at the start of a word alone: a body is hostile, and its length must not count twice.
@@ -45,12 +44,6 @@ _PART = re.compile(
 """The first line of a part of multipart/form-data (RFC 7578)."""
 _USERINFO = re.compile(rb"://[^\s/:@]{0,200}:([^\s/@]{1,200})@")
 """The password in a URL, as of a database."""
-
-
-def is_secret(name: bytes) -> bool:
-    """Whether the value of a header field or variable of this name is masked."""
-    field = name.lower().removeprefix(b"http_").replace(b"_", b"-")
-    return field in _FIELDS or field.startswith(b"proxy-") or bool(_NAME.search(name))
 
 
 class Masks:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..build.toolchain import missing_tool
+from ..build.runner import Build
 from ..build.watch import WatchPatterns
 from ..compiler.debug_info import debug_info
 from ..config.settings import BuildConfig, ModuleConfig
@@ -35,10 +35,10 @@ def _tool(module: ModuleConfig, build: BuildConfig, base: Path) -> Iterator[Find
     directory = base / build.directory
     if not directory.is_dir():
         yield Finding("error", f"{module.route}: build.directory: there is no directory {directory}")
-    elif missing := missing_tool(build.command, directory):
+    elif missing := Build(build, base).missing_tool():
         yield Finding("error", f"{module.route}: {missing.what}", missing.install)
     else:
-        yield Finding("ok", f"{module.route}: is built by {build.command[0]}")
+        yield Finding("ok", f"{module.route}: is built by {build.command[0] if build.command else 'a snapshot'}")
 
 
 def _age(module: ModuleConfig, build: BuildConfig, path: Path, base: Path) -> Iterator[Finding]:

@@ -11,22 +11,32 @@ files of a guest; and it opens regular files and directories alone, because open
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import cache, lru_cache
 
 import wasmtime
 
+from ..compiler.compiler import DefineMissing
+from ..compiler.externs import FunctionType, Import
 from . import errno
-from .descriptors import MAX_IOVECS
+from .context import ExecutionContext
+from .devices import device_numbers
 from .experimental_http import EXPERIMENTAL_HTTP
 from .host import HostImport
+from .iovecs import MAX_IOVECS
 from .open_directories import MAX_PATH
-from .preview1 import DIRECTORIES, MODULE, NO_FILES, PROCESS, STREAMS, wasm_types
+from .preview1 import DEVICES, DIRECTORIES, MODULE, NO_FILES, PROCESS, STREAMS, wasm_types
 
 GATEWAY_MODULE = "wagi_gateway"
 """The import module of the shim for the gateway's own functions."""
-FILES_GLOBAL = b"files"
+_FILES_GLOBAL = b"files"
 """The adapter's global with the number of files that the guest may still open."""
+_MISSING = "missing"
+"""The import module of the shim for functions that the gateway does not provide; their names are numbers."""
+_DIRECTORY_GLOBAL, _DEVICE_GLOBAL = b"directory", b"device"
+"""The adapter's globals with the numbers of the guest's devices (`devices.DeviceNumbers`)."""
+_ONLY_DIRECTORY = 2
+"""The flag of `path_open`."""
 _DIRECTORY, _REGULAR_FILE, _SYMBOLIC_LINK = 3, 4, 7
 _FD_WRITE_RIGHT = 1 << 6
 
@@ -47,28 +57,37 @@ _ON_PATHS = {
 _ADAPTED = (*sorted(_STREAM_FUNCTIONS), "fd_readdir", *_ON_PATHS, "path_open")
 
 
-def shim_linker(engine: wasmtime.Engine, define: Callable[[wasmtime.Linker, HostImport], None]) -> wasmtime.Linker:
-    """A linker with what the shim imports: wasmtime's WASI and the gateway's functions, which `define` adds."""
+def shim_linker(
+    engine: wasmtime.Engine,
+    define: Callable[[wasmtime.Linker, HostImport], None],
+    define_missing: DefineMissing,
+    missing: Sequence[Import] = (),
+) -> wasmtime.Linker:
+    """A linker with what the shim imports: wasmtime's WASI, and the gateway's functions, which `define` adds."""
     linker = wasmtime.Linker(engine)
     linker.allow_shadowing = True
     linker.define_wasi()
     for host in (*PROCESS, *EXPERIMENTAL_HTTP, *_gateway_imports()):
         define(linker, host)
+    for number, wanted in enumerate(missing):
+        define_missing(linker, (_MISSING, str(number)), wanted)
     return linker
 
 
 def _gateway_imports() -> tuple[HostImport, ...]:
-    return tuple(host._replace(module=GATEWAY_MODULE) for host in (*STREAMS, *DIRECTORIES))
+    return tuple(host._replace(module=GATEWAY_MODULE) for host in (*STREAMS, *DIRECTORIES, *DEVICES))
 
 
-def shim_exports() -> tuple[tuple[str, str], ...]:
-    """Module and name of the imports that a guest with volumes may have; the shim exports `MODULE NAME`."""
-    return tuple((module, name) for module, name, _ in _unadapted()) + tuple((MODULE, name) for name in _ADAPTED)
+def shim_exports(missing: Sequence[Import] = ()) -> dict[tuple[str, str], str]:
+    """The shim's exports, by module and name of the imports that a guest with volumes may have."""
+    names = [*((module, name) for module, name, _ in _unadapted()), *((MODULE, name) for name in _ADAPTED)]
+    trapping = {(wanted.module, wanted.name): f"{_MISSING} {number}" for number, wanted in enumerate(missing)}
+    return {name: " ".join(name) for name in names} | trapping
 
 
-@cache
-def shim_text() -> str:
-    """The text of the shim."""
+@lru_cache(maxsize=64)
+def shim_text(missing: tuple[FunctionType, ...] = ()) -> str:
+    """The text of the shim; `missing` are the types of the guest's imports that trap."""
     hosts = _gateway_imports()
     adapted = [(MODULE, name, _type(_SIGNATURES[name])) for name in _ADAPTED]
     gateway = [(host.module, host.name, _type(host.parameters)) for host in hosts]
@@ -78,6 +97,11 @@ def shim_text() -> str:
         (
             "(module",
             *(f'(import "{module}" "{name}" (func $"{module} {name}" {type_}))' for module, name, type_ in imports),
+            *(
+                f'(import "{_MISSING}" "{number}" (func $"{_MISSING} {number}" {_missing_type(kind)}))'
+                f'(export "{_MISSING} {number}" (func $"{_MISSING} {number}"))'
+                for number, kind in enumerate(missing)
+            ),
             *(f'(export "{module} {name}" (func $"{module} {name}"))' for module, name, _ in _unadapted()),
             *(
                 f'(func (export "{module} {name}") {type_} {_arguments(name)}'
@@ -103,6 +127,15 @@ def _unadapted() -> list[tuple[str, str, str]]:
     return own + files + clocks
 
 
+def types_of(missing: Sequence[Import]) -> tuple[FunctionType, ...]:
+    """The types of imported functions."""
+    return tuple(wanted.type for wanted in missing if isinstance(wanted.type, FunctionType))
+
+
+def _missing_type(kind: FunctionType) -> str:
+    return f"(param {' '.join(kind.parameters)}) (result {' '.join(kind.results)})"
+
+
 def _type(parameters: str, has_result: bool = True) -> str:
     return f"(param {wasm_types(parameters)}){' (result i32)' if has_result else ''}"
 
@@ -116,8 +149,17 @@ def adapter_text(*, reports_opens: bool = False) -> str:
             '(import "guest" "memory" (memory 0))',
             '(import "shim" "table" (table 0 funcref))',
             '(export "memory" (memory 0))',
-            f'(global $files (export "{FILES_GLOBAL.decode()}") (mut i32) (i32.const 0))',
-            *map(_on_stream, ("fd_fdstat_get", "fd_filestat_get", "fd_prestat_dir_name", "fd_seek", "fd_tell")),
+            f'(global $files (export "{_FILES_GLOBAL.decode()}") (mut i32) (i32.const 0))',
+            *(
+                f'(global ${name.decode()} (export "{name.decode()}") (mut i32) (i32.const -1))'
+                for name in (_DIRECTORY_GLOBAL, _DEVICE_GLOBAL)
+            ),
+            _IS_DEVICE,
+            *map(
+                _on_stream,
+                ("fd_fdstat_get", "fd_filestat_get", "fd_prestat_dir_name", "fd_prestat_get", "fd_seek", "fd_tell"),
+            ),
+            _RESERVE.format(open=_wasi("path_open", _RESERVING), fault=errno.FAULT),
             _IS_OUTSIDE,
             *map(_on_iovecs, ("fd_read", "fd_pread", "fd_write", "fd_pwrite")),
             *(_on_path(name, lengths) for name, lengths in _ON_PATHS.items()),
@@ -155,7 +197,8 @@ def adapter_text(*, reports_opens: bool = False) -> str:
                     "directory_opened",
                     "(local.get 0) (local.get 2) (local.get 3) (i32.load (local.get 8))",
                 ),
-                open=_wasi("path_open", " ".join(f"(local.get {index})" for index in range(9))),
+                open=_wasi("path_open", _arguments("path_open")),
+                device=_if_device("path_open"),
             ),
             _REPORTED_OPEN.format(
                 open=" ".join(f"(local.get {index})" for index in range(9)),
@@ -168,6 +211,7 @@ def adapter_text(*, reports_opens: bool = False) -> str:
             if reports_opens
             else "",
             _FD_READDIR.format(
+                stream=_if_stream("fd_readdir"),
                 badf=errno.BADF,
                 notdir=errno.NOTDIR,
                 directory=_DIRECTORY,
@@ -177,6 +221,18 @@ def adapter_text(*, reports_opens: bool = False) -> str:
             ")",
         )
     )
+
+
+def adapter_globals(context: ExecutionContext) -> dict[bytes, int]:
+    """The globals of the adapter that are set for a guest."""
+    numbers = device_numbers(context.invocation)
+    if numbers is None:
+        return {_FILES_GLOBAL: context.max_files}
+    return {
+        _FILES_GLOBAL: context.max_files,
+        _DIRECTORY_GLOBAL: numbers.directory,
+        _DEVICE_GLOBAL: numbers.first,
+    }
 
 
 def _call(slot: int, parameters: str, arguments: str) -> str:
@@ -200,8 +256,13 @@ def _arguments(name: str) -> str:
 
 
 def _if_stream(name: str) -> str:
-    """Returns from the adapter with the gateway's result for the descriptors 0 to 2."""
-    return f"(if (i32.lt_u (local.get 0) (i32.const 3)) (then (return {_gateway(name, _arguments(name))})))"
+    """Returns from the adapter with the gateway's result for the descriptors 0 to 2, and those of devices."""
+    return f"(if (call $is_own (local.get 0)) (then (return {_gateway(name, _arguments(name))})))"
+
+
+def _if_device(name: str) -> str:
+    """Returns from the adapter with the gateway's result for the descriptors of devices."""
+    return f"(if (call $is_device (local.get 0)) (then (return {_gateway(name, _arguments(name))})))"
 
 
 def _bound_iovecs(index: int) -> str:
@@ -244,7 +305,8 @@ def _on_iovecs(name: str) -> str:
 
 
 def _on_path(name: str, lengths: tuple[int, ...]) -> str:
-    return _function(name, *map(_bound_path, lengths), _wasi(name, _arguments(name)))
+    device = _if_device(name) if name == "path_filestat_get" else ""
+    return _function(name, *map(_bound_path, lengths), device, _wasi(name, _arguments(name)))
 
 
 _CHUNK = 1 << 20
@@ -254,6 +316,30 @@ _PREAD_CHUNK = 1 << 16
 _RESULT_AT = "(local.get 3)", "(local.get 4)"
 """Where the result is stored, without an offset and with one."""
 
+_IS_DEVICE = """
+(func $is_device (param $descriptor i32) (result i32)
+ (i32.or
+  (i32.ge_u (local.get $descriptor) (global.get $device))
+  (i32.eq (local.get $descriptor) (global.get $directory))))
+(func $is_own (param $descriptor i32) (result i32)
+ (i32.or (i32.lt_u (local.get $descriptor) (i32.const 3)) (call $is_device (local.get $descriptor))))"""
+_RESERVING = (
+    f"(i32.const 3) (i32.const 0) (i32.const 0) (i32.const 1) (i32.const {_ONLY_DIRECTORY})"
+    " (i64.const 0) (i64.const 0) (i32.const 0) (i32.const 4)"
+)
+# wasmtime would give the number of /dev to the first file. So the first volume is opened once more before, and before
+# the first close, because a number that was freed would be given first.
+_RESERVE = """
+(global $is_reserved (mut i32) (i32.const 0))
+(func $reserve (result i32) (local $saved i64) (local $error i32)
+ (if (i32.or (global.get $is_reserved) (i32.eq (global.get $directory) (i32.const -1))) (then (return (i32.const 0))))
+ (if (call $is_outside (i32.const 0) (i32.const 8)) (then (return (i32.const {fault}))))
+ (local.set $saved (i64.load (i32.const 0)))
+ (i32.store8 (i32.const 0) (i32.const 46))
+ (local.set $error {open})
+ (i64.store (i32.const 0) (local.get $saved))
+ (global.set $is_reserved (i32.eqz (local.get $error)))
+ (local.get $error))"""
 _IS_OUTSIDE = """
 (func $is_outside (param $start i32) (param $size i32) (result i32)
  (i64.gt_u
@@ -312,15 +398,19 @@ _ON_IOVECS = """
 _FD_CLOSE = """
 (func $fd_close (param i32) (result i32) (local $error i32)
  {stream}
+ (local.set $error (call $reserve))
+ (if (local.get $error) (then (return (local.get $error))))
  (local.set $error {call})
  (if (i32.eqz (local.get $error)) (then (global.set $files (i32.add (global.get $files) (i32.const 1)))))
  (local.get $error))"""
 
 _FD_RENUMBER = """
 (func $fd_renumber (param i32 i32) (result i32) (local $error i32)
- (if (i32.and (i32.lt_u (local.get 0) (i32.const 3)) (i32.lt_u (local.get 1) (i32.const 3))) (then (return {both})))
- (if (i32.or (i32.lt_u (local.get 0) (i32.const 3)) (i32.lt_u (local.get 1) (i32.const 3)))
+ (if (i32.and (call $is_own (local.get 0)) (call $is_own (local.get 1))) (then (return {both})))
+ (if (i32.or (call $is_own (local.get 0)) (call $is_own (local.get 1)))
   (then (return (i32.const {notsup}))))
+ (local.set $error (call $reserve))
+ (if (local.get $error) (then (return (local.get $error))))
  (local.set $error {call})
  (if (i32.and (i32.eqz (local.get $error)) (i32.ne (local.get 0) (local.get 1))) (then
   (drop {moved})
@@ -348,10 +438,12 @@ _STAT = """
 # too: wasmtime's own checks it when the file is open, which then stays open, and would not be counted.
 _PATH_OPEN = """
 (func ${name} (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32) (local $type i32) (local $error i32)
- {bounds}
+ {bounds} {device}
  (if (i32.and (local.get 8) (i32.const 3)) (then (return (i32.const {inval}))))
  (if (call $is_outside (local.get 8) (i32.const 4)) (then (return (i32.const {fault}))))
  (if (i32.le_s (global.get $files) (i32.const 0)) (then (return (i32.const {mfile}))))
+ (local.set $error (call $reserve))
+ (if (local.get $error) (then (return (local.get $error))))
  (local.set $type (call $path_type (local.get 0) (local.get 1) (local.get 2) (local.get 3)))
  (if (i32.ge_s (local.get $type) (i32.const 0)) (then
   (if (i32.and (i32.ne (local.get $type) (i32.const {link})) (i32.eqz (call $is_plain (local.get $type))))
@@ -372,7 +464,7 @@ _REPORTED_OPEN = """
 
 _FD_READDIR = """
 (func $fd_readdir (param i32 i32 i32 i64 i32) (result i32) (local $type i32)
- (if (i32.lt_u (local.get 0) (i32.const 3)) (then (return (i32.const {badf}))))
+ {stream}
  (local.set $type (call $file_type (local.get 0)))
  (if (i32.lt_s (local.get $type) (i32.const 0)) (then (return (i32.const {badf}))))
  (if (i32.ne (local.get $type) (i32.const {directory})) (then (return (i32.const {notdir}))))

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import wasmtime
 
 from ..compiler import abi
+from ..compiler.compiler import DefineMissing
 from . import public
 from .context import ExecutionContext
 from .host import HostImport
@@ -24,6 +25,7 @@ class Backend(NamedTuple):
 
     run: Run
     define: Define
+    define_missing: DefineMissing
     tick: Callable[[], None]
     """Called at each epoch, from any thread."""
     can_run_inline: bool
@@ -40,7 +42,7 @@ def choose() -> Backend:
     `capi` is imported here alone: its import binds functions by name, which another release may not have.
     """
     if not abi.has_known_abi():
-        return Backend(public.run, public.define, public.tick, can_run_inline=False)
+        return Backend(public.run, public.define, public.define_missing, public.tick, can_run_inline=False)
     from . import capi
 
-    return Backend(capi.run, capi.define, _nothing, can_run_inline=True)
+    return Backend(capi.run, capi.define, capi.define_missing, _nothing, can_run_inline=True)

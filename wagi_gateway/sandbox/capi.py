@@ -21,19 +21,25 @@ from weakref import WeakKeyDictionary
 import wasmtime
 from wasmtime import _bindings
 
+from ..compiler.compiler import WarmModule
+from ..compiler.externs import Import
 from . import backtrace
-from .adapter import FILES_GLOBAL, adapter_text, shim_exports, shim_linker, shim_text
+from .adapter import adapter_globals, adapter_text, shim_exports, shim_linker, shim_text, types_of
 from .context import ExecutionContext, Unwind, current
-from .host import HostFunction, HostImport, call
+from .host import HostFunction, HostImport, call, missing_trap, missing_type
 from .inline import TIME_SLICE_EPOCHS
 from .invocation import End, Invocation, Outcome
 from .memory import Memory
+from .proc_exit import exit_code
 
 _FAST = 0.001
 """Seconds of a guest that has touched so little memory that its store is deleted with the GIL kept."""
 _LAYOUT = {"i": "I12x", "I": "Q8x"}
 """A value in the C API for `struct`: an i32 or an i64 in 16 bytes."""
 _pack_result = struct.Struct("I").pack_into
+_Values = c_uint64 * 2
+"""A value of the unchecked calls (`wasmtime_val_raw_t`)."""
+_UNSIGNED = 0xFFFFFFFF
 _MAX_MEMORY = 2**32
 """Bytes that the 32-bit addresses of host functions reach."""
 
@@ -166,7 +172,7 @@ def _configure_wasi(context: int, invocation: Invocation) -> Outcome | None:
     config = _config_new()
     failure = None
     for volume in invocation.volumes:
-        if not _preopen_dir(config, *volume):
+        if volume.host and not _preopen_dir(config, *volume):
             failure = f"the volume {volume.guest.decode()} cannot be opened"
     if failure:
         _config_delete(config)
@@ -188,16 +194,21 @@ def _run(engine: wasmtime.Engine, store_context: int, context: ExecutionContext)
         return ended, 0
     if measurement := invocation.measurement:
         measurement.instantiated_ns = time.monotonic_ns()
-    extern = _Extern()
+    extern, code, codes = _Extern(), 0, invocation.module.functions_with_code
     for name in invocation.entrypoints:
         if not _export_get(store_context, byref(instance), name, len(name), byref(extern)):
             return Outcome("failed", 0, f"there is no export {name.decode()}"), 0
-        error = _call(store_context, byref(extern, _EXTERN_OFFSET), None, 0, byref(trap))
+        if codes and name in codes:
+            result = _Values()
+            error = _call(store_context, byref(extern, _EXTERN_OFFSET), result, 1, byref(trap))
+            code = exit_code(result[0] & _UNSIGNED)
+        else:
+            error = _call(store_context, byref(extern, _EXTERN_OFFSET), None, 0, byref(trap))
         if ended := _outcome(context, error, trap):
             is_measured = ended.kind != "exit" or ended.code != 0 or measurement
             return ended, _size_of_memory(store_context, instance) if is_measured else 0
-    if measurement:
-        return Outcome("exit"), _size_of_memory(store_context, instance)
+    if measurement or code:
+        return Outcome("exit", code), _size_of_memory(store_context, instance)
     return _RETURNED
 
 
@@ -206,7 +217,7 @@ def _instantiate_with_files(
 ) -> int | None:
     """Instantiates shim, guest and adapter; returns wasmtime's error, if one fails."""
     module = context.invocation.module
-    files = _files(engine)
+    files = _files(engine, module)
     around = _reporting_adapter(engine) if context.invocation.measurement else files.adapter
     shim, adapter = _bindings.wasmtime_instance_t(), _bindings.wasmtime_instance_t()
     error: int | None = _instantiate(files.shim.ptr(), store_context, byref(shim), byref(trap))
@@ -227,9 +238,12 @@ def _instantiate_with_files(
     if error or trap:
         return error
     extern, value = _Extern(), _bindings.wasmtime_val_t()
-    _export_get(store_context, byref(adapter), FILES_GLOBAL, len(FILES_GLOBAL), byref(extern))
-    value.of.i32 = context.max_files
-    return cast("int | None", _global_set(store_context, byref(extern, _EXTERN_OFFSET), byref(value)))
+    for global_name, number in adapter_globals(context).items():
+        _export_get(store_context, byref(adapter), global_name, len(global_name), byref(extern))
+        value.of.i32 = number
+        if error := _global_set(store_context, byref(extern, _EXTERN_OFFSET), byref(value)):
+            break
+    return cast("int | None", error)
 
 
 class _Files(NamedTuple):
@@ -241,17 +255,19 @@ class _Files(NamedTuple):
     adapter: wasmtime.Module
 
 
-def _files(engine: wasmtime.Engine) -> _Files:
-    if engine not in _files_of:
-        _files_of[engine] = _compile_files(engine)
-    return _files_of[engine]
+def _files(engine: wasmtime.Engine, module: WarmModule) -> _Files:
+    key = module.module if module.missing else engine
+    if key not in _files_of:
+        _files_of[key] = _compile_files(engine, module.missing)
+    return _files_of[key]
 
 
-def _compile_files(engine: wasmtime.Engine) -> _Files:
-    shim = wasmtime.Module(engine, shim_text())
+def _compile_files(engine: wasmtime.Engine, missing: tuple[Import, ...]) -> _Files:
+    shim = wasmtime.Module(engine, shim_text(types_of(missing)))
     numbers = {export.name: number for number, export in enumerate(shim.exports)}
-    exports = {wanted: numbers[" ".join(wanted)] for wanted in shim_exports()}
-    return _Files(shim_linker(engine, define).instantiate_pre(shim), exports, wasmtime.Module(engine, adapter_text()))
+    exports = {wanted: numbers[name] for wanted, name in shim_exports(missing).items()}
+    linker = shim_linker(engine, define, define_missing, missing)
+    return _Files(linker.instantiate_pre(shim), exports, wasmtime.Module(engine, adapter_text()))
 
 
 def _reporting_adapter(engine: wasmtime.Engine) -> wasmtime.Module:
@@ -261,7 +277,8 @@ def _reporting_adapter(engine: wasmtime.Engine) -> wasmtime.Module:
     return _reporting_adapters[engine]
 
 
-_files_of: WeakKeyDictionary[wasmtime.Engine, _Files] = WeakKeyDictionary()
+_files_of: WeakKeyDictionary[wasmtime.Engine | wasmtime.Module, _Files] = WeakKeyDictionary()
+"""By the engine, or by the guest's module where imports of it are missing."""
 _reporting_adapters: WeakKeyDictionary[wasmtime.Engine, wasmtime.Module] = WeakKeyDictionary()
 
 
@@ -295,6 +312,8 @@ def _outcome(context: ExecutionContext, error: int | None, trap: c_void_p) -> Ou
     if context.exit_code is not None:
         return Outcome("exit", context.exit_code)
     cause, frames = backtrace.parse(text)
+    if context.missing_import:
+        return Outcome("trap", 0, context.missing_import, frames=frames)
     return Outcome(kind, 0, cause, frames=frames)
 
 
@@ -337,11 +356,31 @@ def define(linker: wasmtime.Linker, host: HostImport) -> None:
     types = {"i": wasmtime.ValType.i32, "I": wasmtime.ValType.i64}
     results = [wasmtime.ValType.i32()] if host.has_result else []
     function_type = wasmtime.FuncType([types[kind]() for kind in host.parameters], results)
-    names = (host.module.encode(), len(host.module), host.name.encode(), len(host.name))
     callback = _callback(host.function, host.parameters, host.failed)
-    error = _define_func(linker.ptr(), *names, function_type.ptr(), callback, None, None)
+    _define(linker, (host.module, host.name), function_type, callback)
+
+
+def define_missing(linker: wasmtime.Linker, names: tuple[str, str], wanted: Import) -> None:
+    """Adds a function that traps to a linker, for an import that the gateway does not provide."""
+    _define(linker, names, missing_type(wanted), _missing_callback(missing_trap(wanted)))
+
+
+def _define(linker: wasmtime.Linker, names: tuple[str, str], kind: wasmtime.FuncType, callback: Any) -> None:
+    module, name = (text.encode() for text in names)
+    error = _define_func(linker.ptr(), module, len(module), name, len(name), kind.ptr(), callback, None, None)
     if error:
         raise wasmtime.WasmtimeError._from_ptr(ctypes.cast(error, POINTER(_bindings.wasmtime_error_t)))
+
+
+@functools.cache  # as `_callback`
+def _missing_callback(cause: str) -> Any:
+    @_Callback  # type: ignore[untyped-decorator]
+    def callback(_env: int, _caller: int, _values: int, _count: int) -> int:
+        if current.context:
+            current.context.missing_import = cause
+        return int(_trap_new_code(_TRAP_INTERRUPT))
+
+    return callback
 
 
 @functools.cache  # never freed, because linkers hold its address

@@ -9,7 +9,9 @@ import threading
 import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
+from typing import Literal
 
+from .devices import Devices
 from .invocation import Invocation, StopReason
 from .memory import Memory
 from .open_directories import OpenDirectories
@@ -40,6 +42,7 @@ class ExecutionContext:
     """
 
     __slots__ = (
+        "_devices",
         "_directories",
         "_has_waited",
         "_is_woken",
@@ -55,6 +58,7 @@ class ExecutionContext:
         "is_inline",
         "max_files",
         "memory",
+        "missing_import",
         "on_wait",
         "running",
         "started_ns",
@@ -74,10 +78,13 @@ class ExecutionContext:
         self.environment: StringArray | None = None
         """The environment, laid out as the guest reads it; None until then."""
         self._directories: OpenDirectories | None = None
+        self._devices: Devices | Literal[False] | None = False
         self.max_files = invocation.limits.files
         """Files and directories that the guest may have open at the same time."""
         self.exit_code: int | None = None
         """The code that the guest gave to `proc_exit`."""
+        self.missing_import: str | None = None
+        """The cause of the trap, in the log's words, of a guest that has called a function which is missing."""
         self.is_ending = False
         """Whether the next host call ends the guest: the guest was stopped, or has to leave the event loop's thread."""
         self.on_wait: Callable[[], None] = _nothing
@@ -103,6 +110,13 @@ class ExecutionContext:
         if self._directories is None:
             self._directories = OpenDirectories([volume.host for volume in self.invocation.volumes])
         return self._directories
+
+    @property
+    def devices(self) -> Devices | None:
+        """The devices of `/dev` that the guest has open; None for a guest without them."""
+        if self._devices is False:
+            self._devices = Devices.create(self.invocation)
+        return self._devices
 
     def begin(self) -> None:
         """Starts the guest's clock."""

@@ -8,15 +8,12 @@ from __future__ import annotations
 import math
 import struct
 
-from . import errno
+from . import device_functions, errno
 from .context import ExecutionContext
+from .iovecs import IOVEC, MAX_IOVECS, read_iovecs
 from .memory import Memory, OutOfBounds
 from .streams import CHUNK, CLOSED, STDERR, STDIN, STDOUT
 
-_IOVEC = struct.Struct("<II")
-MAX_IOVECS = 1024
-_IOVECS_PER_CALL = 16
-"""Pieces that take as long as a host call."""
 _U32 = struct.Struct("<I")
 _RIGHT_READ, _RIGHT_WRITE = 1 << 1, 1 << 6
 _UNKNOWN_FILE_TYPE = 0
@@ -29,12 +26,12 @@ def fd_write(context: ExecutionContext, descriptor: int, iovecs: int, count: int
     streams, memory = context.streams, context.memory
     stream = streams.descriptors[descriptor] if descriptor <= STDERR else CLOSED
     if stream <= STDIN:
-        return errno.BADF
+        return device_functions.fd_write(context, descriptor, iovecs, count, written_at)
     if memory is None:
         return errno.FAULT
-    if count == 1 and stream == STDOUT and max(iovecs + _IOVEC.size, written_at + 4) <= memory.size:
+    if count == 1 and stream == STDOUT and max(iovecs + IOVEC.size, written_at + 4) <= memory.size:
         view = memory.view
-        start, size = _IOVEC.unpack_from(view, iovecs)
+        start, size = IOVEC.unpack_from(view, iovecs)
         if start + size <= memory.size and 0 < size <= CHUNK:  # as most guests write
             if streams.write_stdout(view[start : start + size].tobytes()):
                 _wait_for_room(context)
@@ -44,7 +41,7 @@ def fd_write(context: ExecutionContext, descriptor: int, iovecs: int, count: int
         return errno.INVAL
     try:
         memory.check(written_at, 4)
-        pieces = _pieces(context, memory, iovecs, count)
+        pieces = read_iovecs(context, memory, iovecs, count)
     except OutOfBounds:
         return errno.FAULT
     write = _write_stdout if stream == STDOUT else _write_stderr
@@ -61,14 +58,14 @@ def fd_read(context: ExecutionContext, descriptor: int, iovecs: int, count: int,
     """Reads from standard input into the iovecs, until they are full or standard input is at its end."""
     streams, memory = context.streams, context.memory
     if descriptor > STDERR or streams.descriptors[descriptor] != STDIN:
-        return errno.BADF
+        return device_functions.fd_read(context, descriptor, iovecs, count, read_at)
     if memory is None:
         return errno.FAULT
     if count > MAX_IOVECS:
         return errno.INVAL
     total = 0
     try:
-        pieces = _pieces(context, memory, iovecs, count)
+        pieces = read_iovecs(context, memory, iovecs, count)
         memory.check(read_at, 4)
         for start, size in pieces:
             while size and (data := streams.read_stdin(size)):
@@ -88,16 +85,27 @@ def fd_read(context: ExecutionContext, descriptor: int, iovecs: int, count: int,
 def fd_close(context: ExecutionContext, descriptor: int) -> int:
     """Closes a descriptor; without standard output the response is at its end."""
     if _stream(context, descriptor) == CLOSED:
-        return errno.BADF
+        return device_functions.fd_close(context, descriptor)
     context.streams.close(descriptor)
     return errno.SUCCESS
 
 
 def fd_renumber(context: ExecutionContext, source: int, target: int) -> int:
-    """Moves a stream to another descriptor, which has to be open too."""
-    if CLOSED in (_stream(context, source), _stream(context, target)):
+    """Moves a stream or device to another descriptor, which has to be open too; a stream stays below 3."""
+    if not is_open(context, source) or not is_open(context, target):
         return errno.BADF
-    context.streams.renumber(source, target)
+    is_stream = _stream(context, source) != CLOSED
+    if is_stream and target > STDERR:
+        return errno.NOTSUP
+    devices = context.devices
+    if is_stream:
+        context.streams.renumber(source, target)
+        if devices:
+            devices.close(target)
+    elif devices and source != target:
+        if _stream(context, target) != CLOSED:
+            context.streams.close(target)
+        devices.renumber(source, target)
     return errno.SUCCESS
 
 
@@ -105,62 +113,62 @@ def fd_fdstat_get(context: ExecutionContext, descriptor: int, stat_at: int) -> i
     """Describes a stream as a file of unknown type, so that no guest takes it for a terminal."""
     stream = _stream(context, descriptor)
     if stream == CLOSED:
-        return errno.BADF
+        return device_functions.fd_fdstat_get(context, descriptor, stat_at)
     rights = _RIGHT_READ if stream == STDIN else _RIGHT_WRITE
     return _write(context.memory, stat_at, _FDSTAT.pack(_UNKNOWN_FILE_TYPE, 0, rights, rights))
 
 
 def fd_filestat_get(context: ExecutionContext, descriptor: int, stat_at: int) -> int:
     """Describes a stream as a file of unknown type, without a size or a time."""
-    return errno.BADF if _stream(context, descriptor) == CLOSED else _write(context.memory, stat_at, _FILESTAT)
+    if _stream(context, descriptor) == CLOSED:
+        return device_functions.fd_filestat_get(context, descriptor, stat_at)
+    return _write(context.memory, stat_at, _FILESTAT)
 
 
-def fd_seek(context: ExecutionContext, descriptor: int, _offset: int, _whence: int, _position_at: int) -> int:
+def fd_seek(context: ExecutionContext, descriptor: int, _offset: int, _whence: int, position_at: int) -> int:
     """Refuses: a stream has no position."""
-    return errno.BADF if _stream(context, descriptor) == CLOSED else errno.SPIPE
+    if _stream(context, descriptor) == CLOSED:
+        return device_functions.fd_seek(context, descriptor, position_at)
+    return errno.SPIPE
 
 
-def fd_tell(context: ExecutionContext, descriptor: int, _position_at: int) -> int:
+def fd_tell(context: ExecutionContext, descriptor: int, position_at: int) -> int:
     """Refuses: a stream has no position."""
-    return errno.BADF if _stream(context, descriptor) == CLOSED else errno.SPIPE
+    if _stream(context, descriptor) == CLOSED:
+        return device_functions.fd_seek(context, descriptor, position_at)
+    return errno.SPIPE
 
 
-def fd_pread(context: ExecutionContext, descriptor: int, _iovecs: int, _count: int, _offset: int, _read_at: int) -> int:
+def fd_pread(context: ExecutionContext, descriptor: int, iovecs: int, count: int, _offset: int, read_at: int) -> int:
     """Refuses: a stream has no position."""
+    if _stream(context, descriptor) == CLOSED:
+        return device_functions.fd_read(context, descriptor, iovecs, count, read_at)
     return errno.SPIPE if _stream(context, descriptor) == STDIN else errno.BADF
 
 
 def fd_pwrite(
-    context: ExecutionContext, descriptor: int, _iovecs: int, _count: int, _offset: int, _written_at: int
+    context: ExecutionContext, descriptor: int, iovecs: int, count: int, _offset: int, written_at: int
 ) -> int:
     """Refuses: a stream has no position."""
+    if _stream(context, descriptor) == CLOSED:
+        return device_functions.fd_write(context, descriptor, iovecs, count, written_at)
     return errno.SPIPE if _stream(context, descriptor) in (STDOUT, STDERR) else errno.BADF
 
 
-def fd_prestat_dir_name(context: ExecutionContext, descriptor: int, _path: int, _size: int) -> int:
+def fd_prestat_dir_name(context: ExecutionContext, descriptor: int, path: int, size: int) -> int:
     """Refuses: a stream is no directory."""
-    return errno.BADF if _stream(context, descriptor) == CLOSED else errno.NOTDIR
+    if _stream(context, descriptor) == CLOSED:
+        return device_functions.fd_prestat_dir_name(context, descriptor, path, size)
+    return errno.NOTDIR
 
 
 def is_open(context: ExecutionContext, descriptor: int) -> bool:
-    """Whether a descriptor is one of the guest's streams."""
-    return _stream(context, descriptor) != CLOSED
+    """Whether a descriptor is one of the guest's streams or devices."""
+    return _stream(context, descriptor) != CLOSED or device_functions.find(context, descriptor) is not None
 
 
 def _stream(context: ExecutionContext, descriptor: int) -> int:
     return context.streams.descriptors[descriptor] if descriptor <= STDERR else CLOSED
-
-
-def _pieces(context: ExecutionContext, memory: Memory, iovecs: int, count: int) -> list[tuple[int, int]]:
-    """The iovecs: start and size of each piece of memory. Raises OutOfBounds."""
-    if count > _IOVECS_PER_CALL:
-        context.count_host_calls(count // _IOVECS_PER_CALL)
-    memory.check(iovecs, count * _IOVEC.size)
-    pieces = list(_IOVEC.iter_unpack(memory.read(iovecs, count * _IOVEC.size)))
-    for start, size in pieces:
-        if start + size > memory.size:
-            memory.check(start, size)
-    return pieces
 
 
 def _write_stdout(context: ExecutionContext, memory: Memory, start: int, size: int) -> None:

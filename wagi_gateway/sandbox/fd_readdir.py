@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import struct
 
-from . import errno
+from . import device_functions, errno
 from .context import ExecutionContext
 from .memory import OutOfBounds
+from .streams import STDERR
 
 _DIRENT = struct.Struct("<QQIB3x")  # cookie of the next entry, inode, size of the name, type
 _U32 = struct.Struct("<I")
@@ -36,6 +37,8 @@ def fd_readdir(context: ExecutionContext, descriptor: int, start: int, size: int
     memory = context.memory
     if memory is None:
         return errno.FAULT
+    if descriptor <= STDERR or device_functions.find(context, descriptor):
+        return device_functions.fd_readdir(context, descriptor, start, size, cookie, used_at)
     try:
         memory.check(start, size)
         memory.check(used_at, 4)

@@ -9,6 +9,9 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import wasmtime
+
+from ..compiler.externs import FunctionType, Import
 from .context import ExecutionContext, Unwind
 
 logger = logging.getLogger("wagi_gateway")
@@ -28,6 +31,31 @@ class HostImport(NamedTuple):
     failed: int
     """The result where `function` raises."""
     has_result: bool = True
+
+
+_MAX_NAME = 200
+"""Characters of the name of a missing import in the outcome of a guest."""
+_TYPES = {
+    "i32": wasmtime.ValType.i32,
+    "i64": wasmtime.ValType.i64,
+    "f32": wasmtime.ValType.f32,
+    "f64": wasmtime.ValType.f64,
+    "funcref": wasmtime.ValType.funcref,
+    "externref": wasmtime.ValType.externref,
+}
+
+
+def missing_type(wanted: Import) -> wasmtime.FuncType:
+    """The type of an imported function, for one linker: an engine takes ownership."""
+    kind = wanted.type
+    values = (kind.parameters, kind.results) if isinstance(kind, FunctionType) else ((), ())
+    parameters, results = ([_TYPES[value]() for value in some] for some in values)
+    return wasmtime.FuncType(parameters, results)
+
+
+def missing_trap(wanted: Import) -> str:
+    """The cause of the trap of a call of an import that the gateway does not provide."""
+    return f"call of a missing import ({wanted.module}.{wanted.name}"[:_MAX_NAME] + ")"
 
 
 def call(context: ExecutionContext, function: HostFunction, arguments: Sequence[int], failed: int) -> int:

@@ -6,7 +6,7 @@ wasmtime's own would first read a path of any length.
 
 from __future__ import annotations
 
-from . import descriptors, errno, strings
+from . import descriptors, device_functions, errno, strings
 from .context import ExecutionContext
 from .fd_readdir import directory_opened, directory_renumbered, fd_readdir
 from .host import HostFunction, HostImport
@@ -40,6 +40,7 @@ STREAMS = (
     _host("fd_filestat_get", "ii", descriptors.fd_filestat_get),
     _host("fd_pread", "iiiIi", descriptors.fd_pread),
     _host("fd_prestat_dir_name", "iii", descriptors.fd_prestat_dir_name),
+    _host("fd_prestat_get", "ii", device_functions.fd_prestat_get),
     _host("fd_pwrite", "iiiIi", descriptors.fd_pwrite),
     _host("fd_read", "iiii", descriptors.fd_read),
     _host("fd_renumber", "ii", descriptors.fd_renumber),
@@ -73,6 +74,12 @@ DIRECTORIES = (
 )
 """The functions on the directories of volumes: one of WASI's, and those that `adapter` calls."""
 
+DEVICES = (
+    _host("path_filestat_get", "iiiii", device_functions.path_filestat_get),
+    _host("path_open", "iiiiiIIii", device_functions.path_open),
+)
+"""The functions on the paths of devices."""
+
 NO_FILES = (
     _host("fd_advise", "iIIi"),
     _host("fd_allocate", "iII"),
@@ -81,21 +88,19 @@ NO_FILES = (
     _host("fd_fdstat_set_rights", "iII"),
     _host("fd_filestat_set_size", "iI"),
     _host("fd_filestat_set_times", "iIIi"),
-    _host("fd_prestat_get", "ii"),
-    _host("fd_readdir", "iiiIi"),
+    _host("fd_readdir", "iiiIi", device_functions.fd_readdir),
     _host("fd_sync", "i"),
     _host("path_create_directory", "iii"),
-    _host("path_filestat_get", "iiiii"),
     _host("path_filestat_set_times", "iiiiIIi"),
     _host("path_link", "iiiiiii"),
-    _host("path_open", "iiiiiIIii"),
     _host("path_readlink", "iiiiii"),
     _host("path_remove_directory", "iii"),
     _host("path_rename", "iiiiii"),
     _host("path_symlink", "iiiii"),
     _host("path_unlink_file", "iii"),
+    *DEVICES,
 )
-"""The functions on files, of which there are none."""
+"""The functions on files, of which there are none but devices."""
 
 
 def wasm_types(parameters: str) -> str:

@@ -10,18 +10,20 @@ from __future__ import annotations
 
 import ctypes
 import time
-from functools import cache
+from functools import lru_cache
 
 import wasmtime
 
 from ..compiler.compiler import SerializedModule
 from ..compiler.engine import create_plain_engine
+from ..compiler.externs import FunctionType, Import
 from . import backtrace
-from .adapter import FILES_GLOBAL, adapter_text, shim_linker, shim_text
+from .adapter import adapter_globals, adapter_text, shim_exports, shim_linker, shim_text, types_of
 from .context import ExecutionContext, Unwind, current
-from .host import HostImport, call
+from .host import HostImport, call, missing_trap, missing_type
 from .invocation import End, Invocation, Outcome
 from .memory import Memory
+from .proc_exit import exit_code
 
 _UNSIGNED, _UNSIGNED_LONG = 0xFFFFFFFF, 0xFFFFFFFF_FFFFFFFF
 _MAX_MEMORY = 2**32
@@ -84,6 +86,8 @@ def _outcome(context: ExecutionContext, error: Exception) -> Outcome:
     if isinstance(error, wasmtime.Trap):
         kind = "trap"
     cause, frames = backtrace.parse(str(error))
+    if context.missing_import:
+        return Outcome("trap", 0, context.missing_import, frames=frames)
     return Outcome(kind, 0, cause, frames=frames)
 
 
@@ -102,7 +106,7 @@ def _limit(store: wasmtime.Store, invocation: Invocation) -> None:
 def _configure_wasi(store: wasmtime.Store, invocation: Invocation) -> None:
     """Gives the guest wasmtime's WASI, for clocks and volumes. Raises _Starved where a volume fails."""
     with wasmtime.WasiConfig() as config:
-        for volume in invocation.volumes:
+        for volume in filter(lambda volume: volume.host, invocation.volumes):
             try:
                 config.preopen_dir(volume.host.decode(), volume.guest.decode(), fs_mutable=volume.is_writable)
             except (UnicodeDecodeError, wasmtime.WasmtimeError):
@@ -121,17 +125,20 @@ def _run(store: wasmtime.Store, context: ExecutionContext, serialized: Serialize
     exports = _instantiate(store, context, serialized).exports(store)
     if measurement := context.invocation.measurement:
         measurement.instantiated_ns = time.monotonic_ns()
+    code = 0
     for name in context.invocation.entrypoints:
         function = exports.get(name.decode())
         if not isinstance(function, wasmtime.Func):
             raise wasmtime.WasmtimeError(f"there is no export {name.decode()}")
         try:
-            function(store)
+            result = function(store)
         except Exception as error:  # noqa: BLE001 - as in `_run_in_store`
             ended, memory = _outcome(context, error), exports.get("memory")
             return ended, memory.data_len(store) if isinstance(memory, wasmtime.Memory) else 0
+        if name in context.invocation.module.functions_with_code:
+            code = exit_code(result)
     memory = exports.get("memory")
-    return Outcome("exit"), memory.data_len(store) if isinstance(memory, wasmtime.Memory) else 0
+    return Outcome("exit", code), memory.data_len(store) if isinstance(memory, wasmtime.Memory) else 0
 
 
 def _instantiate(store: wasmtime.Store, context: ExecutionContext, serialized: SerializedModule) -> wasmtime.Instance:
@@ -139,22 +146,24 @@ def _instantiate(store: wasmtime.Store, context: ExecutionContext, serialized: S
     module = context.invocation.module
     if module.instance_pre:
         return serialized.instantiate(store)
-    around = _serialized_files(has_source_lines=serialized.has_source_lines)
+    around = _serialized_files(types_of(module.missing), has_source_lines=serialized.has_source_lines)
     shim_module, adapter_module = (wasmtime.Module.deserialize(store.engine, data) for data in around)
-    shim = shim_linker(store.engine, define).instantiate(store, shim_module).exports(store)
-    imports = [shim[" ".join(wanted)] for wanted in module.import_names]
+    linker = shim_linker(store.engine, define, define_missing, module.missing)
+    shim, names = linker.instantiate(store, shim_module).exports(store), shim_exports(module.missing)
+    imports = [shim[names[wanted]] for wanted in module.import_names]
     guest = wasmtime.Instance(store, serialized.module(store.engine), imports)
     adapter = wasmtime.Instance(store, adapter_module, [guest.exports(store)["memory"], shim["table"]])
-    files = adapter.exports(store)[FILES_GLOBAL.decode()]
-    if isinstance(files, wasmtime.Global):
-        files.set_value(store, context.max_files)
+    for name, number in adapter_globals(context).items():
+        exported = adapter.exports(store)[name.decode()]
+        if isinstance(exported, wasmtime.Global):
+            exported.set_value(store, number)
     return guest
 
 
-@cache
-def _serialized_files(*, has_source_lines: bool) -> tuple[bytearray, bytearray]:
+@lru_cache(maxsize=64)
+def _serialized_files(missing: tuple[FunctionType, ...], *, has_source_lines: bool) -> tuple[bytearray, bytearray]:
     engine = create_plain_engine(has_source_lines=has_source_lines)
-    shim, adapter = (wasmtime.Module(engine, text).serialize() for text in (shim_text(), adapter_text()))
+    shim, adapter = (wasmtime.Module(engine, text).serialize() for text in (shim_text(missing), adapter_text()))
     return shim, adapter
 
 
@@ -195,6 +204,18 @@ def define(linker: wasmtime.Linker, host: HostImport) -> None:
     parameters = [types[kind]() for kind in host.parameters]
     function_type = wasmtime.FuncType(parameters, [wasmtime.ValType.i32()] if host.has_result else [])
     linker.define_func(host.module, host.name, function_type, callback, access_caller=True)
+
+
+def define_missing(linker: wasmtime.Linker, names: tuple[str, str], wanted: Import) -> None:
+    """Adds a function that traps to a linker, for an import that the gateway does not provide."""
+    cause = missing_trap(wanted)
+
+    def callback(*_arguments: object) -> None:
+        if current.context:
+            current.context.missing_import = cause
+        raise wasmtime.Trap("ended by the gateway")
+
+    linker.define_func(*names, missing_type(wanted), callback)
 
 
 def _memory(caller: wasmtime.Caller) -> Memory | None:

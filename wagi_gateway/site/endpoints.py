@@ -119,7 +119,15 @@ class EndpointLoader:
 
     def _module(self, config: ModuleConfig, source: WasmSource, findings: Findings) -> WarmModule | None:
         try:
-            return self._loader.compiler.load(source, has_files=bool(config.volumes), needs_entrypoint=True)
+            module = self._loader.compiler.load(
+                source,
+                has_files=bool(config.volumes),
+                needs_entrypoint=True,
+                allows_missing=config.missing_imports == "trap",
+            )
+            if config.missing_imports == "trap":
+                _warn_of_missing(module, findings)
+            return module
         except StartupError as error:
             for problem in error.problems:
                 findings.refuse(f'module = "{config.module}": {problem.what}')
@@ -173,17 +181,28 @@ class EndpointLoader:
             return None
 
 
+def _warn_of_missing(module: WarmModule, findings: Findings) -> None:
+    """Names each imported function that traps, up to the hundredth."""
+    key = 'missing_imports = "trap"'
+    for wanted in module.missing[:MAX_PROBLEMS]:
+        findings.warn(f"{key}: a call of {wanted.module}.{wanted.name} traps, because this gateway does not provide it")
+    if len(module.missing) > MAX_PROBLEMS:
+        findings.warn(f"{key}: calls of {len(module.missing) - MAX_PROBLEMS} more functions trap")
+    if not module.missing:
+        findings.warn(f"{key}: no import of {module.name} is missing; remove the key")
+
+
 def _has_entrypoint(
     module: WarmModule, key: str, entrypoint: str, findings: Findings, *, is_needed: bool = True
 ) -> bool:
     if entrypoint in module.functions:
         return True
     if entrypoint in module.exports:
-        what = "is exported, but takes or returns values; an entrypoint does neither"
+        what = "is exported, but takes values, or returns more than an exit code (i32); an entrypoint does neither"
     else:
         offered = sorted(islice((name for name in module.exports if name in module.functions), _MAX_OFFERED))
         close = get_close_matches(entrypoint[:_MAX_NAME], (name for name in offered if len(name) <= _MAX_NAME), n=1)
-        offers = ", ".join(offered) or "no function without parameters and results"
+        offers = ", ".join(offered) or "no function without parameters that returns nothing or an exit code (i32)"
         hint = f"did you mean {close[0]}?" if close else f"{module.name} exports {offers}"
         what = f"there is no such export; {hint}"
     problem = f'{key} = "{entrypoint}": {what}'

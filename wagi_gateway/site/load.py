@@ -29,7 +29,7 @@ from .route_owners import RouteOwners
 from .site import Site
 from .static_routes import behind_files, check_fallbacks, document_roots, in_front, static_routes
 from .trusted import TrustedFiles, trusted_files, warn_of_exchangeable
-from .volumes import Volumes, open_volumes
+from .volumes import Volumes, open_volumes, with_devices
 
 if TYPE_CHECKING:
     from ..sources.oci.puller import OnProgress
@@ -85,7 +85,7 @@ def load(
     try:
         opened = open_volumes(file, volumes, trusted, findings)
         routes = [
-            (pattern, replace(endpoint, volumes=opened[endpoint.number], document_root=roots[endpoint.number]))
+            (pattern, replace(endpoint, volumes=with_devices(opened[endpoint.number], endpoint.module), document_root=roots[endpoint.number]))
             for pattern, endpoint in routes
         ]
         behind = behind_files(list(routes), static)

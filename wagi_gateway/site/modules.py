@@ -64,6 +64,7 @@ class ModuleLoader:
             settings=config.compiler,
             cancelled=cancelled,
             has_source_lines=has_source_lines,
+            define_missing=choose().define_missing,
         )
         self._cancelled = cancelled or threading.Event()
         self._is_silent = on_compile is not None

@@ -7,8 +7,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..compiler.compiler import WarmModule
 from ..config.file import ConfigFile
 from ..config.settings import VolumeConfig
+from ..sandbox.devices import GUEST_PATH, NO_HOST, PATH_OPEN
 from ..sandbox.invocation import GuestVolume
 from ..sources.file import resolve
 from .findings import Findings
@@ -131,6 +133,17 @@ def open_volumes(
         )
         for here, some in zip(locations, opened, strict=True)
     ]
+
+
+def with_devices(volumes: tuple[GuestVolume, ...], module: WarmModule) -> tuple[GuestVolume, ...]:
+    """The volumes of a guest that opens files with `/dev`, unless one of them is or holds that directory."""
+    if PATH_OPEN not in module.import_names:
+        return volumes
+    for volume in volumes:
+        path = os.path.normpath(b"/" + volume.guest.lstrip(b"/"))
+        if path == GUEST_PATH or (path == b"/" and os.path.lexists(volume.host + GUEST_PATH)):
+            return volumes
+    return (*volumes, GuestVolume(NO_HOST, GUEST_PATH, is_writable=False)) if volumes else ()
 
 
 def _open(volumes: Volumes, guest: str, volume: VolumeConfig, findings: Findings) -> OpenVolume | None:

