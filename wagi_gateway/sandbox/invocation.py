@@ -8,7 +8,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ..cgi.environ import Environ
-from ..compiler.compiler import WarmModule
+from ..compiler.compiler import WarmGuest
+from ..compiler.component import WarmComponent
 from ..config.settings import Limits
 from .backtrace import Frame
 
@@ -58,7 +59,7 @@ def _discard(_data: bytes) -> None:
 class Invocation:
     """The input of one guest: module, entrypoint, limits, and everything the guest may read or call."""
 
-    module: WarmModule
+    module: WarmGuest
     entrypoint: bytes | None
     """The exported function to call; None instantiates the module and calls nothing."""
     limits: Limits
@@ -78,6 +79,8 @@ class Invocation:
     @property
     def entrypoints(self) -> tuple[bytes, ...]:
         """The exported functions to call, in order: those of a reactor begin with `_initialize`."""
+        if isinstance(self.module, WarmComponent):
+            return (self.entrypoint,) if self.entrypoint else ()
         return _entrypoints(self.module.start, self.module.is_reactor, self.entrypoint)
 
 

@@ -11,10 +11,11 @@ from __future__ import annotations
 import ctypes
 import time
 from functools import cache
+from typing import cast
 
 import wasmtime
 
-from ..compiler.compiler import SerializedModule
+from ..compiler.compiler import SerializedModule, WarmModule
 from ..compiler.engine import create_plain_engine
 from . import backtrace
 from .adapter import FILES_GLOBAL, adapter_text, shim_linker, shim_text
@@ -60,7 +61,7 @@ def run(_engine: wasmtime.Engine, context: ExecutionContext) -> Outcome:
 def _run_in_store(context: ExecutionContext) -> tuple[Outcome, int]:
     """Runs the guest; returns its end, and the bytes of its memory."""
     invocation = context.invocation
-    serialized = invocation.module.serialized
+    serialized = cast("WarmModule", invocation.module).serialized
     try:
         if serialized is None:
             raise wasmtime.WasmtimeError("the module was loaded for the C API backend")
@@ -88,7 +89,7 @@ def _outcome(context: ExecutionContext, error: Exception) -> Outcome:
 
 
 def _limit(store: wasmtime.Store, invocation: Invocation) -> None:
-    limits, extra = invocation.limits, 0 if invocation.module.instance_pre else 1
+    limits, extra = invocation.limits, 0 if cast("WarmModule", invocation.module).instance_pre else 1
     store.set_limits(
         memory_size=limits.memory,
         table_elements=limits.table_elements,
@@ -136,7 +137,7 @@ def _run(store: wasmtime.Store, context: ExecutionContext, serialized: Serialize
 
 def _instantiate(store: wasmtime.Store, context: ExecutionContext, serialized: SerializedModule) -> wasmtime.Instance:
     """Instantiates the guest, between shim and adapter if it has files (`sandbox.adapter`)."""
-    module = context.invocation.module
+    module = cast("WarmModule", context.invocation.module)
     if module.instance_pre:
         return serialized.instantiate(store)
     around = _serialized_files(has_source_lines=serialized.has_source_lines)

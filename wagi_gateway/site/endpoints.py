@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from ..compiler.compiler import WarmModule
+from ..compiler.compiler import WarmGuest
 from ..config.file import ConfigFile
 from ..config.settings import ModuleConfig
 from ..errors import MAX_PROBLEMS, StartupError, redact_value
@@ -116,7 +116,7 @@ class EndpointLoader:
             return source
         return None
 
-    def _module(self, config: ModuleConfig, source: WasmSource, findings: Findings) -> WarmModule | None:
+    def _module(self, config: ModuleConfig, source: WasmSource, findings: Findings) -> WarmGuest | None:
         try:
             return self._loader.compiler.load(source, has_files=bool(config.volumes), needs_entrypoint=True)
         except StartupError as error:
@@ -124,14 +124,14 @@ class EndpointLoader:
                 findings.refuse(f'module = "{config.module}": {problem.what}')
             return None
 
-    def _instantiates(self, config: ModuleConfig, module: WarmModule, findings: Findings) -> bool:
+    def _instantiates(self, config: ModuleConfig, module: WarmGuest, findings: Findings) -> bool:
         failure = self._loader.check_instantiates(module, config.limits)
         if failure is not None:
             findings.refuse(f'module = "{config.module}": cannot be instantiated: {failure}')
         return failure is None
 
     def _printed_routes(
-        self, config: ModuleConfig, module: WarmModule, parent: RoutePattern, findings: Findings
+        self, config: ModuleConfig, module: WarmGuest, parent: RoutePattern, findings: Findings
     ) -> Iterator[tuple[RoutePattern, str]]:
         if "_routes" not in module.functions:
             return
@@ -173,7 +173,7 @@ class EndpointLoader:
 
 
 def _has_entrypoint(
-    module: WarmModule, key: str, entrypoint: str, findings: Findings, *, is_needed: bool = True
+    module: WarmGuest, key: str, entrypoint: str, findings: Findings, *, is_needed: bool = True
 ) -> bool:
     if entrypoint in module.functions:
         return True
