@@ -45,6 +45,18 @@ class ComponentExterns(NamedTuple):
         return cls(tuple(imports), tuple(exports))
 
 
+def find_modules(component: bytes) -> Iterator[tuple[int, int]]:
+    """The begin and end of each core module of a component, at any depth. Raises Malformed."""
+    pending = [(0, len(component), 0)]
+    while pending:
+        begin, end, depth = pending.pop()
+        for section in _sections(component, begin, end, depth):
+            if section.id == _CORE_MODULE:
+                yield section.content, section.end
+            elif section.id == _NESTED_COMPONENT:
+                pending.append((section.content, section.end, depth + 1))
+
+
 def rewrite_modules(component: bytes, rewrite: Callable[[bytes], bytes]) -> bytes:
     """The component with each of its core modules, at any depth, rewritten. Raises Malformed."""
     return _rewrite(component, 0, len(component), rewrite, 0)
@@ -57,8 +69,10 @@ class _Section(NamedTuple):
     end: int
 
 
-def _sections(component: bytes, begin: int, end: int) -> Iterator[_Section]:
-    """The sections of a component that lies at these positions. Raises Malformed."""
+def _sections(component: bytes, begin: int, end: int, depth: int = 0) -> Iterator[_Section]:
+    """The sections of a component that lies at these positions, `depth` components deep. Raises Malformed."""
+    if depth > _MAX_DEPTH:
+        raise Malformed(f"components are nested deeper than {_MAX_DEPTH}")
     if not component.startswith(COMPONENT, begin, end):
         raise Malformed("the magic number or version is not that of a component")
     whole = Reader(component, begin + len(COMPONENT), end)
@@ -76,11 +90,9 @@ def _sections(component: bytes, begin: int, end: int) -> Iterator[_Section]:
 
 
 def _rewrite(component: bytes, begin: int, end: int, rewrite: Callable[[bytes], bytes], depth: int) -> bytes:
-    if depth > _MAX_DEPTH:
-        raise Malformed(f"components are nested deeper than {_MAX_DEPTH}")
     pieces = []
     copied = begin
-    for section in _sections(component, begin, end):
+    for section in _sections(component, begin, end, depth):
         if section.id == _CORE_MODULE:
             content = rewrite(component[section.content : section.end])
         elif section.id == _NESTED_COMPONENT:

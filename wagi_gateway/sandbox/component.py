@@ -7,9 +7,12 @@ Never used: the C API's functions with `async` in their names, which end the pro
 
 from __future__ import annotations
 
-import functools
+import array
+import ctypes
+import itertools
 import time
-from ctypes import byref, c_bool, c_char_p, c_int, c_size_t
+from collections.abc import Callable
+from ctypes import byref, c_bool, c_char, c_char_p, c_int, c_size_t
 from typing import Any, cast
 
 import wasmtime
@@ -21,11 +24,12 @@ from ..compiler.engine import (
     CORE_INSTANCES_PER_HELPER,
     TABLES_PER_COMPONENT,
 )
+from ..config.settings import Limits
 from . import backtrace
 from .context import ExecutionContext, current
 from .invocation import End, Outcome
 from .piped_streams import PipedStreams
-from .wasi_io import component_linker
+from .wasi_io import enter
 from .wasmtime_library import (
     P,
     bind,
@@ -103,22 +107,15 @@ def _run(engine: wasmtime.Engine, store: int, context: ExecutionContext, streams
     invocation = context.invocation
     component = cast("WarmComponent", invocation.module)
     limits = invocation.limits
-    store_limiter(
-        store,
-        limits.memory,
-        limits.table_elements,
-        CORE_INSTANCES_PER_COMPONENT + CORE_INSTANCES_PER_HELPER,
-        max(limits.tables, TABLES_PER_COMPONENT) + 1,
-        limits.memories + 1,
-    )
+    _limit(store, limits)
     store_context = context_of(store)
     check_epochs(store, store_context)
     if failure := _configure_wasi(store_context, context, streams):
         return Outcome("starved", 0, failure)
     instance, function = _Instance(), _Func()
-    linker = component_linker(engine)
-    if error := _instantiate(linker, store_context, component.component.ptr(), byref(instance)):
+    if error := _instantiate(enter(engine), store_context, component.component.ptr(), byref(instance)):
         return _ended(error)
+    _limit(store, limits, has_helper=True)
     if measurement := invocation.measurement:
         measurement.instantiated_ns = time.monotonic_ns()
     if not _get_func(byref(instance), store_context, component.run.ptr(), byref(function)):
@@ -131,6 +128,18 @@ def _run(engine: wasmtime.Engine, store: int, context: ExecutionContext, streams
     has_succeeded = result.kind == _RESULT and result.of.result.is_ok
     _val_delete(byref(result))
     return Outcome("exit", 0 if has_succeeded else 1)
+
+
+def _limit(store: int, limits: Limits, *, has_helper: bool = False) -> None:
+    """Limits what is created in a store from now on: the guest, and then a helper beside it."""
+    store_limiter(
+        store,
+        limits.memory,
+        limits.table_elements,
+        CORE_INSTANCES_PER_COMPONENT + has_helper * CORE_INSTANCES_PER_HELPER,
+        max(limits.tables, TABLES_PER_COMPONENT) + has_helper,
+        limits.memories + has_helper,
+    )
 
 
 def _check_type(store_context: int, function: Any) -> Outcome:
@@ -148,15 +157,10 @@ def _configure_wasi(store_context: int, context: ExecutionContext, streams: Pipe
     """Gives the guest its WASI; returns why that fails, if it does."""
     invocation = context.invocation
     config = config_new()
-    argv = invocation.argv
     environ = invocation.environ() if callable(invocation.environ) else invocation.environ
     names, values = list(environ), list(environ.values())
-    if not _set_argv(config, len(argv), _strings(argv)):
-        argv = list(map(_utf_8, argv))
-        _set_argv(config, len(argv), _strings(argv))
-    if not _set_env(config, len(names), _strings(names), _strings(values)):
-        values = list(map(_utf_8, values))
-        _set_env(config, len(names), _strings(list(map(_utf_8, names))), _strings(values))
+    _set_strings(_set_argv, config, invocation.argv)
+    _set_strings(_set_env, config, names, values)
     stdin = invocation.stdin
     is_given = True
     if isinstance(stdin, int):
@@ -179,15 +183,18 @@ def _configure_wasi(store_context: int, context: ExecutionContext, streams: Pipe
     return failure
 
 
-def _strings(strings: list[bytes]) -> Any:
-    """An array of strings that end at their first NUL."""
-    return _array(len(strings))(*strings)
+def _set_strings(function: Callable[..., bool], config: int, *lists: list[bytes]) -> None:
+    """Calls a function of the C library that copies arrays of strings, each of which ends at its first NUL."""
+    arrays = list(map(_addresses, lists))
+    if not function(config, len(lists[0]), *(addresses.buffer_info()[0] for _, addresses in arrays)):
+        _set_strings(function, config, *(list(map(_utf_8, strings)) for strings in lists))
 
 
-@functools.lru_cache(maxsize=1024)
-def _array(count: int) -> Any:
-    """The type of an array, cached because ctypes leaves a new type to garbage collection."""
-    return c_char_p * count
+def _addresses(strings: list[bytes]) -> tuple[bytearray, array.array[int]]:
+    """The strings as one block, and their addresses in the block."""
+    block = bytearray(b"\0".join(strings) + b"\0")
+    start = ctypes.addressof(c_char.from_buffer(block))
+    return block, array.array("Q", itertools.accumulate((len(string) + 1 for string in strings[:-1]), initial=start))
 
 
 def _utf_8(string: bytes) -> bytes:

@@ -278,9 +278,7 @@ def _digest(data: bytes, like: str = "sha256:") -> str:
 
 
 def _check_module(data: bytes, where: str) -> None:
-    if data.startswith(_COMPONENT):
-        raise Invalid("this is a component (WASI preview 2); WAGI's modules are core modules (wasm32-wasip1)", where)
-    if not data.startswith(_CORE):
+    if not data.startswith((_CORE, _COMPONENT)):
         raise Invalid("this is not a WebAssembly module; text (.wat) has to be compiled first", where)
 
 
