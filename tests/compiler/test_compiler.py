@@ -111,7 +111,7 @@ def test_a_compilation_is_announced() -> None:
 @pytest.mark.parametrize(
     ("data", "name", "reason"),
     [
-        (b"\0asm\x0d\x00\x01\x00", "guest.wasm", "is a WebAssembly component; build a core module"),
+        (b"\0asm\x0d\x00\x01\x00", "guest.wasm", "exports no wasi:cli/run of WASI 0.2, so there is nothing to call"),
         (b"#!/bin/sh", "guest.wasm", "is not a WebAssembly module; name a .wasm or .wat file"),
         (b"", "guest.wasm", "is not a WebAssembly module"),
         (b"(module", "guest.wat", "does not compile: line 1, column 8: expected `)`"),

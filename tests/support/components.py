@@ -174,3 +174,13 @@ def _result(name: str) -> str:
 
 def _arguments(parameters: str) -> str:
     return " ".join(f"(local.get {number})" for number in range(len(parameters.split())))
+
+
+def bare(instructions: str = "", *, fields: str = "", function: str = "(result (result))", more: str = "") -> str:
+    """A component without imports whose `run` executes `instructions` and returns the result `ok`."""
+    result = "(result i32)" if "result" in function else ""
+    return f"""(component {more}
+ (core module $Main {fields} (func $run (export "run") {result} {instructions} {"(i32.const 0)" if result else ""}))
+ (core instance $main (instantiate $Main))
+ (func $main {function} (canon lift (core func $main "run")))
+ {RUN})"""

@@ -339,6 +339,8 @@ class Compiler:
         except wasmtime.WasmtimeError as error:
             if "pooling allocator" not in str(error):
                 raise
+            if "instances" in str(error):  # of a component; they have no setting
+                raise _refuse(f"has too many parts: {one_line(str(error))}") from None
             advice = "raise memory, memories, tables or table_elements in limits"
             raise _refuse(f"needs more than its limits allow ({one_line(str(error))}); {advice}") from None
 

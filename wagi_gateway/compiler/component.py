@@ -68,13 +68,21 @@ def find_problem(externs: ComponentExterns) -> Problem | None:
     """Why a component cannot be served, with what to do; None for a command that imports WASI 0.2 alone."""
     names = [name for name, _ in (*externs.exports, *externs.imports)]
     if newer := next(filter(_WASI_0_3.match, names), None):
-        return Problem("", f"is a component for WASI 0.3 ({newer}); build it for WASI 0.2, such as wasm32-wasip2")
+        what = f"is a component for WASI 0.3, with {newer}"
+        return Problem("", f"{what}; this gateway has WASI 0.2, so build it for that, such as wasm32-wasip2")
     missing = [name for name, kind in externs.imports if not _is_provided(name, kind)]
     if missing and find_run(externs):
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        what = f"imports {missing[0]}{more}, which this gateway does not provide; {advice_for_interface(missing)}"
+        what = (
+            f"imports {_shown(missing[0])}{more}, which this gateway does not provide; {advice_for_interface(missing)}"
+        )
         return Problem("", what)
     return None if find_run(externs) else Problem("", _without_run(name for name, _ in externs.exports))
+
+
+def _shown(name: str) -> str:
+    """The name of an interface without the version of another host's: its `@` would look like that of a password."""
+    return name if name.startswith("wasi:") else name.partition("@")[0]
 
 
 def _is_provided(name: str, kind: str) -> bool:
@@ -87,5 +95,5 @@ def _without_run(exports: Iterable[str]) -> str:
     if any(name.startswith("wasi:http/incoming-handler@") for name in exported):
         what = "exports wasi:http/incoming-handler and no wasi:cli/run: it is for `wasmtime serve`"
     else:
-        what = "exports no wasi:cli/run@0.2, so there is nothing to call"
+        what = "exports no wasi:cli/run of WASI 0.2, so there is nothing to call"
     return f"{what}; build a program (with main) for WASI 0.2, such as wasm32-wasip2, that prints its response"

@@ -100,6 +100,8 @@ def _configure(*, has_source_lines: bool, compiles_in_parallel: bool = False) ->
     config.shared_memory = False
     # The C API has no notation for the types of WASI 0.3: streams and futures.
     _bindings.wasmtime_config_wasm_component_model_async_set(config.ptr(), False)
+    # With it a host function that is given two borrowed resources fails (wasmtime 50).
+    _bindings.wasmtime_config_concurrency_support_set(config.ptr(), False)
     return config
 
 

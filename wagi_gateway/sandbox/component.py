@@ -186,13 +186,16 @@ def _configure_wasi(store_context: int, context: ExecutionContext, streams: Pipe
 def _set_strings(function: Callable[..., bool], config: int, *lists: list[bytes]) -> None:
     """Calls a function of the C library that copies arrays of strings, each of which ends at its first NUL."""
     arrays = list(map(_addresses, lists))
-    if not function(config, len(lists[0]), *(addresses.buffer_info()[0] for _, addresses in arrays)):
-        _set_strings(function, config, *(list(map(_utf_8, strings)) for strings in lists))
+    function(config, len(lists[0]), *(addresses.buffer_info()[0] for _, addresses in arrays))
 
 
 def _addresses(strings: list[bytes]) -> tuple[bytearray, array.array[int]]:
     """The strings as one block, and their addresses in the block."""
     block = bytearray(b"\0".join(strings) + b"\0")
+    try:
+        block.decode()
+    except UnicodeDecodeError:
+        return _addresses(list(map(_utf_8, strings)))
     start = ctypes.addressof(c_char.from_buffer(block))
     return block, array.array("Q", itertools.accumulate((len(string) + 1 for string in strings[:-1]), initial=start))
 
