@@ -127,7 +127,7 @@ def test_standard_error_is_limited() -> None:
     ],
 )  # fmt: skip
 def test_how_a_guest_ends(wat: str, limits: dict[str, object], outcome: tuple[str, int, str | None]) -> None:
-    _, guest = run(invocation(wat, **limits))
+    _, guest = run(invocation(wat, **limits))  # type: ignore[arg-type]
     assert guest.outcome is not None
     kind, code, message = outcome
     assert guest.outcome[:2] == (kind, code)
@@ -195,6 +195,15 @@ def test_a_guest_has_its_volume(volume: GuestVolume) -> None:
     assert Path(volume.host.decode(), "new.txt").read_text() == "new"
     assert probe(b"write", volumes=(volume._replace(is_writable=False),))[0] == "Err(PermissionDenied)\n"
     assert probe(b"outside", volumes=(volume,))[0] == "Err(PermissionDenied)\n"
+
+
+@pytest.mark.parametrize("limit", [1, 5, 64])
+def test_files_are_limited(volume: GuestVolume, limit: int) -> None:
+    assert probe(b"open", volumes=(volume,), files=limit)[0] == f"{limit}\n"
+
+
+def test_files_that_are_closed_count_no_more(volume: GuestVolume) -> None:
+    assert probe(b"reopen", volumes=(volume,), files=5)[0] == "1000\n"
 
 
 def test_a_volume_that_is_gone_is_a_lack_of_the_system(volume: GuestVolume) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 import wasmtime
 
 from wagi_gateway.compiler import abi
-from wagi_gateway.compiler.compiler import Compiler, WarmModule
+from wagi_gateway.compiler.compiler import Compiler, WarmGuest, WarmModule
 from wagi_gateway.compiler.engine import EngineSettings, create_engine
 from wagi_gateway.config.settings import Limits
 from wagi_gateway.sandbox import preview1
@@ -46,7 +46,13 @@ def compiler() -> Compiler:
 
 def warm(wat: str) -> WarmModule:
     """Compiles a WAT text."""
-    return compiler().load(WasmSource("guest.wat", wat.encode(), wat))
+    return core(compiler().load(WasmSource("guest.wat", wat.encode(), wat)))
+
+
+def core(module: WarmGuest) -> WarmModule:
+    """A core module, for tests that look into it."""
+    assert isinstance(module, WarmModule)
+    return module
 
 
 def invocation(

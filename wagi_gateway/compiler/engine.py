@@ -18,8 +18,9 @@ CORE_INSTANCES_PER_COMPONENT = 30
 """Core instances of a component. A Rust program has 3, one of componentize-py 14, with a bridge for wasi:http 23."""
 TABLES_PER_COMPONENT = 20
 """Tables of all core instances of a component."""
+HELPERS = 2
+"""Components beside a component (`sandbox.wasi_helper`), each with a memory and no table."""
 CORE_INSTANCES_PER_HELPER = 3
-"""Core instances of the component that waits for a guest (`sandbox.wasi_io`); it has one memory and one table."""
 _BACKTRACE_DETAILS = "WASMTIME_BACKTRACE_DETAILS"
 _MEMORY_RESERVATION = (4 << 30) + (64 << 20)
 """Bytes of address space for a 32-bit memory with its guards."""
@@ -78,12 +79,12 @@ def _pool_refused(settings: EngineSettings) -> str | None:
 
 
 def _memories(settings: EngineSettings) -> int:
-    """Memories of one slot: those of a guest, and that of its helper."""
-    return settings.memories + 1
+    """Memories of one slot: those of a guest and its helpers."""
+    return settings.memories + HELPERS
 
 
 def _tables(settings: EngineSettings) -> int:
-    """Tables of one slot: those of a guest, and that of its adapter or helper."""
+    """Tables of one slot: those of a guest, and that of its adapter."""
     return max(settings.tables, TABLES_PER_COMPONENT) + 1
 
 
@@ -124,8 +125,8 @@ def _set_pool(config: wasmtime.Config, settings: EngineSettings) -> None:
 
     pool = _bindings.wasmtime_pooling_allocation_config_new()
     for name, value in {
-        "total_core_instances": settings.slots * (CORE_INSTANCES_PER_COMPONENT + CORE_INSTANCES_PER_HELPER),
-        "total_component_instances": settings.slots * 2,
+        "total_core_instances": settings.slots * (CORE_INSTANCES_PER_COMPONENT + HELPERS * CORE_INSTANCES_PER_HELPER),
+        "total_component_instances": settings.slots * (1 + HELPERS),
         "max_core_instances_per_component": CORE_INSTANCES_PER_COMPONENT,
         "max_memories_per_component": settings.memories,
         "max_tables_per_component": max(settings.tables, TABLES_PER_COMPONENT),

@@ -22,6 +22,7 @@ from ..compiler.component import WarmComponent
 from ..compiler.engine import (
     CORE_INSTANCES_PER_COMPONENT,
     CORE_INSTANCES_PER_HELPER,
+    HELPERS,
     TABLES_PER_COMPONENT,
 )
 from ..config.settings import Limits
@@ -115,7 +116,7 @@ def _run(engine: wasmtime.Engine, store: int, context: ExecutionContext, streams
     instance, function = _Instance(), _Func()
     if error := _instantiate(enter(engine), store_context, component.component.ptr(), byref(instance)):
         return _ended(error)
-    _limit(store, limits, has_helper=True)
+    _limit(store, limits, helpers=HELPERS)
     if measurement := invocation.measurement:
         measurement.instantiated_ns = time.monotonic_ns()
     if not _get_func(byref(instance), store_context, component.run.ptr(), byref(function)):
@@ -130,15 +131,15 @@ def _run(engine: wasmtime.Engine, store: int, context: ExecutionContext, streams
     return Outcome("exit", 0 if has_succeeded else 1)
 
 
-def _limit(store: int, limits: Limits, *, has_helper: bool = False) -> None:
-    """Limits what is created in a store from now on: the guest, and then a helper beside it."""
+def _limit(store: int, limits: Limits, *, helpers: int = 0) -> None:
+    """Limits what is created in a store from now on: the guest, and then the helpers beside it."""
     store_limiter(
         store,
         limits.memory,
         limits.table_elements,
-        CORE_INSTANCES_PER_COMPONENT + has_helper * CORE_INSTANCES_PER_HELPER,
-        max(limits.tables, TABLES_PER_COMPONENT) + has_helper,
-        limits.memories + has_helper,
+        CORE_INSTANCES_PER_COMPONENT + helpers * CORE_INSTANCES_PER_HELPER,
+        max(limits.tables, TABLES_PER_COMPONENT),
+        limits.memories + helpers,
     )
 
 

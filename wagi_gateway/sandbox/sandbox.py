@@ -286,9 +286,11 @@ class Sandbox:
                 interrupt_opens()
 
     def _stop_guests_that_call_out(self) -> None:
-        """Stops the guests that may have connections open. Those with volumes have no more files than were reserved."""
+        """Stops the guests that may have connections open, and components with volumes, which may have more files open
+        than were reserved. Core modules have no more."""
         for guest in list(self._running):
-            if guest.invocation.outbound:
+            is_component = isinstance(guest.invocation.module, WarmComponent)
+            if guest.invocation.outbound or (is_component and guest.invocation.volumes):
                 guest.context.stop("descriptors")
 
     def _descriptors_are_short(self) -> bool:

@@ -1,8 +1,7 @@
 """WASI 0.2 for components: wasmtime's own, with functions in the place of those that wait past the deadline.
 
 A sleep in wasmtime's `wasi:io/poll` is not ended by an epoch. So `poll` and `pollable.block` wait in slices here, and
-the guest ends after one of them. Each slice is a call of wasmtime's own `poll`, which only WebAssembly can call: a
-helper component does, whose instance is in the guest's store.
+the guest ends after one of them. Each slice is a call of wasmtime's own `poll` by a helper (`wasi_helper`).
 Sources: WASI 0.2, `wasi:io/poll`, `wasi:sockets`.
 """
 
@@ -11,23 +10,22 @@ from __future__ import annotations
 import ctypes
 import functools
 import logging
-import threading
 from collections.abc import Callable
-from ctypes import byref, c_bool, c_size_t, c_void_p
-from typing import Any, NamedTuple, cast
+from ctypes import byref, c_size_t
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import wasmtime
-from wasmtime import _bindings
-from wasmtime.component import Component, ExportIndex, Linker
+from wasmtime.component import Linker
 
+from . import wasi_helper
 from .context import ExecutionContext, Unwind, current
-from .wasmtime_library import P, bind, error_new, keep_gil, release_gil, take_error
+from .wasi_files import open_at
+from .wasi_helper import LIST, MEMORY, OPTIONS, RESET, RESOURCE, U64, VERSION, Helper, Val, drop, fail, val_delete
+from .wasmtime_library import P, bind, error_new, keep_gil, take_error
 
 logger = logging.getLogger("wagi_gateway")
 
-_VERSION = "0.2.12"
-"""The version of WASI under which wasmtime's linker has its functions; others of 0.2 find them too."""
 _SLICE = 50_000_000
 """Nanoseconds of a slice, as long as an epoch."""
 _MAX_POLLABLES = 1024
@@ -40,32 +38,19 @@ _SOCKETS = {
     "sockets/ip-name-lookup": "resolve-addresses",
 }
 """The functions without which no other of `wasi:sockets` can be called: each socket is a descriptor of the process."""
-_U64, _LIST, _ENUM, _RESULT, _RESOURCE = 8, 13, 17, 19, 21
-"""Kinds of values (wasmtime/component/val.h)."""
 
-_HELPER = f"""(component
- (import "wasi:io/poll@{_VERSION}" (instance $io
+_HELPER = Helper(
+    f"""(component
+ (import "wasi:io/poll@{VERSION}" (instance $io
   (export "pollable" (type $pollable (sub resource)))
   (export "poll" (func (param "in" (list (borrow $pollable))) (result (list u32))))))
  (alias export $io "pollable" (type $pollable))
- (import "wasi:clocks/monotonic-clock@{_VERSION}" (instance $clock
+ (import "wasi:clocks/monotonic-clock@{VERSION}" (instance $clock
   (alias outer 1 $pollable (type $pollable))
   (export "subscribe-duration" (func (param "when" u64) (result (own $pollable))))))
- (core module $Memory
-  (memory (export "memory") 1)
-  (global $end (mut i32) (i32.const 1024))
-  (func (export "reset") (param i32) (global.set $end (i32.const 1024)))
-  (func (export "realloc") (param $old i32) (param $old_size i32) (param $align i32) (param $size i32) (result i32)
-   (local $new i32)
-   (local.set $new (i32.and (i32.add (global.get $end) (i32.const 7)) (i32.const -8)))
-   (global.set $end (i32.add (local.get $new) (local.get $size)))
-   (if (i32.gt_u (global.get $end) (i32.const 65536)) (then unreachable))
-   (memory.copy (local.get $new) (local.get $old) (local.get $old_size))
-   (local.get $new)))
- (core instance $memory (instantiate $Memory))
+ {MEMORY}
  (core func $subscribe (canon lower (func $clock "subscribe-duration")))
- (core func $poll (canon lower (func $io "poll") (memory (core memory $memory "memory"))
-  (realloc (core func $memory "realloc"))))
+ (core func $poll (canon lower (func $io "poll") {OPTIONS}))
  (core func $drop (canon resource.drop $pollable))
  (core module $Slice
   (import "memory" "memory" (memory 1))
@@ -95,71 +80,34 @@ _HELPER = f"""(component
   (with "wasi" (instance
    (export "subscribe" (func $subscribe)) (export "poll" (func $poll)) (export "drop" (func $drop))))))
  (func (export "poll") (param "in" (list (borrow $pollable))) (param "ns" u64) (result (list u32))
-  (canon lift (core func $slice "poll") (memory (core memory $memory "memory")) (realloc (core func $memory "realloc"))
-   (post-return (core func $memory "reset")))))"""
+  (canon lift (core func $slice "poll") {OPTIONS}
+   {RESET})))""",
+    "poll",
+)
 
-_Val: Any = _bindings.wasmtime_component_val_t
-_Instance: Any = _bindings.wasmtime_component_instance_t
-_Func: Any = _bindings.wasmtime_component_func_t
 _Callback = ctypes.CFUNCTYPE(c_size_t, P, P, P, P, c_size_t, P, c_size_t)
-_NO_FINALIZER = c_void_p(None)
 _add_func = bind(keep_gil, "wasmtime_component_linker_instance_add_func", P, P, P, c_size_t, P, P, P)
-_instantiate = bind(release_gil, "wasmtime_component_linker_instantiate", P, P, P, P, P)
-_get_func = bind(keep_gil, "wasmtime_component_instance_get_func", c_bool, P, P, P, P)
-_call = bind(release_gil, "wasmtime_component_func_call", P, P, P, P, c_size_t, P, c_size_t)
-_post_return = bind(keep_gil, "wasmtime_component_func_post_return", P, P, P)
-_val_new = bind(keep_gil, "wasmtime_component_val_new", ctypes.POINTER(_Val), P)
-_val_delete = bind(keep_gil, "wasmtime_component_val_delete", None, P)
-_byte_vec_new = bind(keep_gil, "wasm_byte_vec_new", None, P, c_size_t, ctypes.c_char_p)
-_DENIED = b"access-denied"
-_drop = bind(keep_gil, "wasmtime_component_resource_any_drop", P, P, P)
 
-
-class _Wasi(NamedTuple):
-    """WASI 0.2 for one engine."""
-
-    linker: Linker
-    native: Linker
-    """The linker of the helper, with wasmtime's own functions alone."""
-    helper: Component
-    poll: ExportIndex
-
-
-_wasi_of: WeakKeyDictionary[wasmtime.Engine, _Wasi] = WeakKeyDictionary()
-
-
-class _Running(threading.local):
-    """What the host functions need of the guest that runs on this thread."""
-
-    engine: wasmtime.Engine | None = None
-    poll: Any = None
-    """The helper's function in the guest's store; None until the guest waits."""
-
-
-_running = _Running()
+_linkers: WeakKeyDictionary[wasmtime.Engine, Linker] = WeakKeyDictionary()
 
 
 def enter(engine: wasmtime.Engine) -> Any:
     """Prepares for the next guest on this thread, and returns the linker with WASI 0.2."""
-    _running.engine, _running.poll = engine, None
-    return _wasi(engine).linker.ptr()
+    wasi_helper.enter(engine)
+    if engine not in _linkers:
+        _linkers[engine] = _create(engine)
+    return _linkers[engine].ptr()
 
 
-def _wasi(engine: wasmtime.Engine) -> _Wasi:
-    if engine not in _wasi_of:
-        _wasi_of[engine] = _create(engine)
-    return _wasi_of[engine]
-
-
-def _create(engine: wasmtime.Engine) -> _Wasi:
-    linker, native, helper = Linker(engine), Linker(engine), Component(engine, _HELPER)
-    native.add_wasip2()
+def _create(engine: wasmtime.Engine) -> Linker:
+    linker = Linker(engine)
     linker.add_wasip2()
     linker.allow_shadowing = True
     _replace(linker, "io/poll", {"poll": _poll, "[method]pollable.block": _block})
+    _replace(linker, "filesystem/types", {"[method]descriptor.open-at": open_at})
     for interface, function in _SOCKETS.items():
         _replace(linker, interface, {function: _deny})
-    return _Wasi(linker, native, helper, cast("ExportIndex", helper.get_export_index("poll")))
+    return linker
 
 
 _HostFunction = Callable[[ExecutionContext, int, Any, int], int]
@@ -168,7 +116,7 @@ the address of an error, or 0."""
 
 
 def _replace(linker: Linker, interface: str, functions: dict[str, _HostFunction]) -> None:
-    with linker.root() as root, root.add_instance(f"wasi:{interface}@{_VERSION}") as instance:
+    with linker.root() as root, root.add_instance(f"wasi:{interface}@{VERSION}") as instance:
         for name, function in functions.items():
             encoded = name.encode()
             if error := _add_func(instance.ptr(), encoded, len(encoded), _callback(function), None, None):
@@ -184,7 +132,7 @@ def _callback(function: _HostFunction) -> Any:
             if context is None:
                 return int(error_new(b"no guest runs on this thread"))
             context.count_host_calls()
-            return function(context, store, (_Val * count).from_address(values), result)
+            return function(context, store, (Val * count).from_address(values), result)
         except Unwind:
             return int(error_new(b"stopped by the gateway"))
         except Exception:
@@ -197,12 +145,9 @@ def _callback(function: _HostFunction) -> Any:
 def _deny(_context: ExecutionContext, store: int, arguments: Any, result: int) -> int:
     """Refuses a socket, as wasmtime's own functions refuse every address."""
     for argument in arguments:
-        if argument.kind == _RESOURCE:
-            _drop(store, argument.of.resource)
-    denied, code = _Val.from_address(result), _Val(kind=_ENUM)
-    _byte_vec_new(byref(code.of.enumeration), len(_DENIED), _DENIED)
-    denied.kind, denied.of.result.is_ok, denied.of.result.val = _RESULT, False, _val_new(byref(code))
-    return 0
+        if argument.kind == RESOURCE:
+            drop(store, argument.of.resource)
+    return fail(result, b"access-denied")
 
 
 def _poll(context: ExecutionContext, store: int, arguments: Any, result: int) -> int:
@@ -215,43 +160,34 @@ def _poll(context: ExecutionContext, store: int, arguments: Any, result: int) ->
         return _wait(context, store, arguments[0], result)
     finally:
         for number in range(pollables.size):
-            _drop(store, pollables.data[number].of.resource)
+            drop(store, pollables.data[number].of.resource)
 
 
 def _block(context: ExecutionContext, store: int, arguments: Any, _result: int) -> int:
     """`wasi:io/poll` `pollable.block`: waits until the pollable is ready, at most until the guest's deadline."""
-    pollables, ready = _Val(kind=_LIST), _Val()
+    pollables, ready = Val(kind=LIST), Val()
     pollables.of.list.size = 1
     pollables.of.list.data = ctypes.pointer(arguments[0])
     try:
-        error = _wait(context, store, pollables, ctypes.addressof(ready))
-        if not error:
-            _val_delete(byref(ready))
-        return error
+        if error := _wait(context, store, pollables, ctypes.addressof(ready)):
+            return error
+        val_delete(byref(ready))
+        return 0
     finally:
-        _drop(store, arguments[0].of.resource)
+        drop(store, arguments[0].of.resource)
 
 
 def _wait(context: ExecutionContext, store: int, pollables: Any, result: int) -> int:
     """Waits in slices until one of the pollables is ready, and writes the list of their indices to `result`. Returns an
     error where the guest has to end."""
-    poll = _running.poll
-    if poll is None:
-        poll, wasi, instance = _Func(), _wasi(cast("wasmtime.Engine", _running.engine)), _Instance()
-        error: int = _instantiate(wasi.native.ptr(), store, wasi.helper.ptr(), byref(instance))
-        if error:
-            return error
-        _get_func(byref(instance), store, wasi.poll.ptr(), byref(poll))
-        _running.poll = poll
-    arguments = (_Val * 2)()
+    arguments = (Val * 2)()
     arguments[0] = pollables
-    arguments[1].kind, arguments[1].of.u64 = _U64, _SLICE
-    ready = _Val.from_address(result)
+    arguments[1].kind, arguments[1].of.u64 = U64, _SLICE
+    ready = Val.from_address(result)
     while not context.must_stop():
-        if error := _call(byref(poll), store, arguments, 2, result, 1):
+        if error := _HELPER.call(store, arguments, 2, result):
             return error
-        _post_return(byref(poll), store)
         if ready.of.list.size:
             return 0
-        _val_delete(result)
+        val_delete(result)
     return int(error_new(b"stopped by the gateway"))
