@@ -4,65 +4,24 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.support import guests
+from tests.support.component_guests import HEAD, PROBE, invocation, probe
 from tests.support.components import bare, component
 from tests.support.sandbox import compiler, run
 from wagi_gateway.compiler import debug_info
-from wagi_gateway.config.settings import Limits
 from wagi_gateway.sandbox.component import run as run_component
 from wagi_gateway.sandbox.context import ExecutionContext
-from wagi_gateway.sandbox.guest import Guest
-from wagi_gateway.sandbox.invocation import GuestVolume, Invocation, Measurement, StopReason
-from wagi_gateway.sources.file import WasmSource
+from wagi_gateway.sandbox.invocation import GuestVolume, Measurement, StopReason
 
 
 @pytest.fixture(autouse=True)
 def path() -> str:
     """The backend of components, of which there is one."""
     return "hot"
-
-
-PROBE = Path(__file__).parents[1] / "support" / "probe.wasm"
-HEAD = b"content-type: text/plain\n\n"
-
-
-def invocation(
-    data: bytes | str,
-    *arguments: bytes,
-    stdin: bytes | int = b"",
-    environ: dict[bytes, bytes] | None = None,
-    volumes: tuple[GuestVolume, ...] = (),
-    on_stderr: Callable[[bytes], None] = lambda _: None,
-    entrypoint: bytes | None = b"_start",
-    measurement: Measurement | None = None,
-    **limits: object,
-) -> Invocation:
-    """An invocation of a component in the binary or the text format."""
-    name = "guest.wat" if isinstance(data, str) else "guest.wasm"
-    data = data.encode() if isinstance(data, str) else data
-    return Invocation(
-        compiler().load(WasmSource(name, data, str(hash(data)))),
-        entrypoint,
-        limits=Limits.model_validate(limits),
-        argv=[b"/x", *arguments],
-        environ=environ or {},
-        stdin=stdin,
-        volumes=volumes,
-        on_stderr=on_stderr,
-        measurement=measurement,
-    )
-
-
-def probe(*arguments: bytes, **more: object) -> tuple[str, Guest]:
-    """What the probe prints after its header block."""
-    output, guest = run(invocation(PROBE.read_bytes(), *arguments, **more))  # type: ignore[arg-type]
-    assert output.startswith(HEAD)
-    return output.removeprefix(HEAD).decode(), guest
 
 
 def test_a_guest_has_its_arguments() -> None:
@@ -181,29 +140,12 @@ def test_the_moment_of_instantiation_is_measured() -> None:
 # Volumes
 
 
-@pytest.fixture
-def volume(tmp_path: Path) -> GuestVolume:
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "a.txt").write_text("a")
-    (tmp_path / "secret.txt").write_text("secret")
-    return GuestVolume(str(tmp_path / "data").encode(), b"/data", True)
-
-
 def test_a_guest_has_its_volume(volume: GuestVolume) -> None:
     assert probe(b"list", volumes=(volume,))[0] == '["a.txt"]\n'
     assert probe(b"write", volumes=(volume,))[0] == "Ok(())\n"
     assert Path(volume.host.decode(), "new.txt").read_text() == "new"
     assert probe(b"write", volumes=(volume._replace(is_writable=False),))[0] == "Err(PermissionDenied)\n"
     assert probe(b"outside", volumes=(volume,))[0] == "Err(PermissionDenied)\n"
-
-
-@pytest.mark.parametrize("limit", [1, 5, 64])
-def test_files_are_limited(volume: GuestVolume, limit: int) -> None:
-    assert probe(b"open", volumes=(volume,), files=limit)[0] == f"{limit}\n"
-
-
-def test_files_that_are_closed_count_no_more(volume: GuestVolume) -> None:
-    assert probe(b"reopen", volumes=(volume,), files=5)[0] == "1000\n"
 
 
 def test_a_volume_that_is_gone_is_a_lack_of_the_system(volume: GuestVolume) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.sandbox.test_component import invocation, probe
+from tests.support.component_guests import invocation, probe
 from tests.support.components import INTERFACES, RUN, bare
 from tests.support.sandbox import run
 

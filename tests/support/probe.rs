@@ -27,6 +27,7 @@ fn main() {
         }
         "write" => println!("{:?}", fs::write("/data/new.txt", "new").map_err(|error| error.kind())),
         "outside" => println!("{:?}", File::open("/data/../secret.txt").map(drop).map_err(|error| error.kind())),
+        "long" => println!("{:?}", File::open("/data/".to_string() + &"x".repeat(5000)).map(drop).map_err(|error| error.kind())),
         "open" => {
             let files: Vec<File> = std::iter::from_fn(|| File::open("/data/a.txt").ok()).collect();
             println!("{}", files.len());

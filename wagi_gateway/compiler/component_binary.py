@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from .binary import COMPONENT, CUSTOM, Malformed, Reader, leb128
+from .binary import COMPONENT, CUSTOM, Malformed, Reader, Section, leb128
 
 _CORE_MODULE, _NESTED_COMPONENT, _IMPORT, _EXPORT = 1, 4, 10, 11
 _MAX_SECTIONS = 20_000
@@ -62,14 +62,7 @@ def rewrite_modules(component: bytes, rewrite: Callable[[bytes], bytes]) -> byte
     return _rewrite(component, 0, len(component), rewrite, 0)
 
 
-class _Section(NamedTuple):
-    id: int
-    begin: int
-    content: int
-    end: int
-
-
-def _sections(component: bytes, begin: int, end: int, depth: int = 0) -> Iterator[_Section]:
+def _sections(component: bytes, begin: int, end: int, depth: int = 0) -> Iterator[Section]:
     """The sections of a component that lies at these positions, `depth` components deep. Raises Malformed."""
     if depth > _MAX_DEPTH:
         raise Malformed(f"components are nested deeper than {_MAX_DEPTH}")
@@ -85,7 +78,7 @@ def _sections(component: bytes, begin: int, end: int, depth: int = 0) -> Iterato
         content = whole.position
         whole.skip(size)
         if section != CUSTOM:
-            yield _Section(section, start, content, whole.position)
+            yield Section(section, start, content, whole.position)
     raise Malformed(f"it has more than {_MAX_SECTIONS} sections")
 
 

@@ -74,20 +74,20 @@ def open_at(context: ExecutionContext, store: int, arguments: Any, result: int) 
         if arguments[2].of.string.size > _MAX_PATH:
             return fail(result, b"name-too-long")
         running.opened += 1
-        if running.opened > context.max_files and _count_open(context) >= _most_open(context):
+        if running.opened > context.max_files and count_open(context) >= most_open(context):
             return fail(result, b"insufficient-memory")
         return _HELPER.call(store, arguments, len(arguments), result)
     finally:
         drop(store, arguments[0].of.resource)
 
 
-def _most_open(context: ExecutionContext) -> int:
+def most_open(context: ExecutionContext) -> int:
     """The files that all running guests with volumes may have open together."""
     guests = [guest for guest in cast("list[Guest]", list(context.running)) if guest.invocation.volumes]
     return max(context.max_files, sum(guest.context.max_files for guest in guests))
 
 
-def _count_open(context: ExecutionContext) -> int:
+def count_open(context: ExecutionContext) -> int:
     """The number of this process's descriptors beneath the guest's volumes."""
     volumes = {os.path.realpath(volume.host) for volume in context.invocation.volumes}
     paths = list(_open_paths())
