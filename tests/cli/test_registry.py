@@ -19,6 +19,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.support import guests, publishing
 from tests.support.cli import gateway
+from tests.support.component_guests import PROBE
 from tests.support.config import module
 from tests.support.publishing import SECRETS, binary, digest_of, live_alone, publish, says
 from tests.support.registry import PASSWORD, Registry
@@ -89,6 +90,13 @@ def test_push_assembles_text(name: str, tmp_path: Path) -> None:
     assert f"module │ {digest_of(binary(HELLO.read_text()))}" in re.sub(
         " +", " ", run("inspect", f"{name}:1", cwd=tmp_path)
     )
+
+
+def test_a_component_is_pushed_served_and_inspected(name: str, tmp_path: Path) -> None:
+    reference = run("push", PROBE, f"{name}:1", cwd=tmp_path).strip()
+    (tmp_path / "modules.toml").write_text(module("/", f"oci:{reference}"))
+    assert "hello" in run("run", "modules.toml", cwd=tmp_path)
+    assert ["export", "wasi:cli/run@0.2.0  instance"] in rows(run("inspect", f"{name}:1", cwd=tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ def _tables(settings: EngineSettings) -> int:
 
 
 def _configure(*, has_source_lines: bool, compiles_in_parallel: bool = False) -> wasmtime.Config:
-    from wasmtime import _bindings  # the public API has no such setting
+    from wasmtime import _bindings  # the public API has no such settings
 
     _set_backtrace_details(has_source_lines)
     config = wasmtime.Config()
@@ -99,10 +99,11 @@ def _configure(*, has_source_lines: bool, compiles_in_parallel: bool = False) ->
     config.wasm_multi_memory = True
     # A guest's wait on shared memory cannot be interrupted.
     config.shared_memory = False
-    # The C API has no notation for the types of WASI 0.3: streams and futures.
-    _bindings.wasmtime_config_wasm_component_model_async_set(config.ptr(), False)
-    # With it a host function that is given two borrowed resources fails (wasmtime 50).
-    _bindings.wasmtime_config_concurrency_support_set(config.ptr(), False)
+    # The C API has no notation for streams and futures, the types of WASI 0.3; with support for concurrency a host function
+    # that is given two borrowed resources fails (wasmtime 50). Another release may lack the functions.
+    for name in ("wasm_component_model_async", "concurrency_support"):
+        if disable := getattr(_bindings, f"wasmtime_config_{name}_set", None):
+            disable(config.ptr(), False)
     return config
 
 
