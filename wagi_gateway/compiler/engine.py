@@ -99,8 +99,8 @@ def _configure(*, has_source_lines: bool, compiles_in_parallel: bool = False) ->
     config.wasm_multi_memory = True
     # A guest's wait on shared memory cannot be interrupted.
     config.shared_memory = False
-    # The C API has no notation for streams and futures, the types of WASI 0.3; with support for concurrency a host function
-    # that is given two borrowed resources fails (wasmtime 50). Another release may lack the functions.
+    # The C API has no notation for streams and futures, the types of WASI 0.3; with support for concurrency a host
+    # function that is given two borrowed resources fails (wasmtime 50). Another release may lack the functions.
     for name in ("wasm_component_model_async", "concurrency_support"):
         if disable := getattr(_bindings, f"wasmtime_config_{name}_set", None):
             disable(config.ptr(), False)
