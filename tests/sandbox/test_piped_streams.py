@@ -99,7 +99,6 @@ def test_standard_error_is_read_while_the_guest_runs(limit: int, held: int) -> N
         streams = await opened(logged.append, limit)
         streams.write_stderr(b"x" * held)
         streams.begin_streaming()
-        os.set_blocking(streams.writers[1], False)
         left = 400_000
         while left:
             try:

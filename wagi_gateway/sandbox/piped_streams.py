@@ -53,12 +53,11 @@ class PipedStreams(StandardStreams):
     def attach(self, loop: asyncio.AbstractEventLoop, wake_guest: Callable[[], None]) -> None:
         """Creates the pipes. Raises OSError."""
         super().attach(loop, wake_guest)
-        self._stdout_pipe, stdout = os.pipe2(os.O_CLOEXEC)
+        # wasmtime opens the ends for writing anew, where they block.
+        self._stdout_pipe, stdout = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._writers = (stdout,)
-        self._stderr_pipe, stderr = os.pipe2(os.O_CLOEXEC)
+        self._stderr_pipe, stderr = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._writers = stdout, stderr
-        for descriptor in (self._stdout_pipe, self._stderr_pipe):
-            os.set_blocking(descriptor, False)
 
     def detach(self) -> None:
         """Takes what is left in the pipes of a guest that has ended, logs the rest of standard error, and closes the
