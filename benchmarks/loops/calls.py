@@ -10,11 +10,12 @@ import ctypes
 import itertools
 import time
 from ctypes import byref, c_bool, c_char_p, c_int64, c_size_t, c_uint64, c_void_p
-from typing import Any
+from typing import Any, cast
 
 import wasmtime
 from wasmtime import _bindings
 
+from wagi_gateway.compiler.compiler import WarmModule
 from wagi_gateway.site.site import Site
 
 from ..harness.errors import Failed
@@ -70,7 +71,10 @@ class BareCalls:
         if self._host:
             linker.allow_shadowing = True
             self._host.define(linker)
-        self._engine, self._instance_pre = site.engine.ptr(), linker.instantiate_pre(endpoint.module.module)
+        self._engine, self._instance_pre = (
+            site.engine.ptr(),
+            linker.instantiate_pre(cast("WarmModule", endpoint.module).module),
+        )
         self._limits = (limits.memory, limits.table_elements, 1, limits.tables, limits.memories)
         self._instance, self._trap = _bindings.wasmtime_instance_t(), _P()
         self._extern = _bindings.wasmtime_extern_t()

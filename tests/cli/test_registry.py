@@ -19,6 +19,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.support import guests, publishing
 from tests.support.cli import gateway
+from tests.support.component_guests import PROBE
 from tests.support.config import module
 from tests.support.publishing import SECRETS, binary, digest_of, live_alone, publish, says
 from tests.support.registry import PASSWORD, Registry
@@ -91,6 +92,13 @@ def test_push_assembles_text(name: str, tmp_path: Path) -> None:
     )
 
 
+def test_a_component_is_pushed_served_and_inspected(name: str, tmp_path: Path) -> None:
+    reference = run("push", PROBE, f"{name}:1", cwd=tmp_path).strip()
+    (tmp_path / "modules.toml").write_text(module("/", f"oci:{reference}"))
+    assert "hello" in run("run", "modules.toml", cwd=tmp_path)
+    assert ["export", "wasi:cli/run@0.2.0  instance"] in rows(run("inspect", f"{name}:1", cwd=tmp_path))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -99,7 +107,6 @@ def test_push_assembles_text(name: str, tmp_path: Path) -> None:
         ([".", "NAME:1"], ". is not a file"),
         (["text", "NAME:1"], "not a WebAssembly module"),
         (["bad.wat", "NAME:1"], "bad.wat: is no "),
-        (["component.wasm", "NAME:1"], "is a component"),
         (["garbage.wasm", "NAME:1"], "garbage.wasm: is no module"),
         (["m.wat", f"NAME@sha256:{'0' * 64}"], "a push names a tag"),
         (["m.wat", "NAME:1", "--annotation", "x"], '--annotation: "x": write NAME=VALUE'),
@@ -112,7 +119,6 @@ def test_push_assembles_text(name: str, tmp_path: Path) -> None:
 def test_push_says_what_is_wrong(name: str, tmp_path: Path, arguments: list[str], message: str) -> None:
     (tmp_path / "text").write_text("text")
     (tmp_path / "bad.wat").write_text("(module")
-    (tmp_path / "component.wasm").write_bytes(b"\0asm\x0d\0\1\0")
     (tmp_path / "garbage.wasm").write_bytes(b"\0asm\1\0\0\0garbage")
     (tmp_path / "m.wat").write_text(guests.HELLO)
     arguments = [argument.replace("NAME", name) for argument in arguments]
@@ -324,7 +330,7 @@ def test_inspect_of_a_file(tmp_path: Path) -> None:
     ("what", "message"),
     [
         ("garbage.wasm", "garbage.wasm: is no module"),
-        ("component.wasm", "component.wasm: is "),
+        ("component.wasm", "component.wasm: cannot be read"),
         (".", ". is not a file"),
         (
             "nothere.wasm",
@@ -337,7 +343,7 @@ def test_inspect_of_a_file(tmp_path: Path) -> None:
 )
 def test_inspect_says_what_is_wrong(name: str, tmp_path: Path, what: str, message: str) -> None:
     (tmp_path / "garbage.wasm").write_bytes(b"\0asm\1\0\0\0garbage")
-    (tmp_path / "component.wasm").write_bytes(b"\0asm\x0d\0\1\0")
+    (tmp_path / "component.wasm").write_bytes(b"\0asm\x0d\0\1\0\x0a")
     assert message in run("inspect", what.replace("NAME", name), cwd=tmp_path, code=1)
 
 

@@ -12,6 +12,7 @@ import wasmtime
 
 from tests.conftest import OTHER_RELEASE
 from tests.support.modules import DISABLED, LOADED, UNDESCRIBED, binary, started
+from tests.support.sandbox import core
 from wagi_gateway.compiler import abi
 from wagi_gateway.compiler.cache import ArtefactCache
 from wagi_gateway.compiler.compiler import Compiler
@@ -111,7 +112,7 @@ def test_a_compilation_is_announced() -> None:
 @pytest.mark.parametrize(
     ("data", "name", "reason"),
     [
-        (b"\0asm\x0d\x00\x01\x00", "guest.wasm", "is a WebAssembly component; build a core module"),
+        (b"\0asm\x0d\x00\x01\x00", "guest.wasm", "exports no wasi:cli/run of WASI 0.2, so there is nothing to call"),
         (b"#!/bin/sh", "guest.wasm", "is not a WebAssembly module; name a .wasm or .wat file"),
         (b"", "guest.wasm", "is not a WebAssembly module"),
         (b"(module", "guest.wat", "does not compile: line 1, column 8: expected `)`"),
@@ -284,7 +285,7 @@ def test_what_a_module_exports_and_imports() -> None:
     text = f"""(module {WASI.format("args_get", "(param i32 i32) (result i32)")} (import "host" "call" (func))
      (func (export "_start")) (func (export "_initialize")) (func (export "add") (param i32) (result i32) unreachable)
      (memory (export "memory") 1))"""
-    module = compiler().load(source(text))
+    module = core(compiler().load(source(text)))
     assert module.functions == {"_start", "_initialize"}
     assert module.exports == ("_start", "_initialize", "add")
     assert module.is_reactor
@@ -326,16 +327,16 @@ def test_a_guest_with_files_is_linked_with_other_functions() -> None:
 
 def test_a_module_with_and_without_files() -> None:
     own, either = compiler(), source(f'(module {WASI.format("args_get", TWO)} (memory (export "memory") 1))')
-    plain, with_files = own.load(either), own.load(either, has_files=True)
+    plain, with_files = core(own.load(either)), core(own.load(either, has_files=True))
     assert (plain.is_interruptible, with_files.is_interruptible) == (True, False)
     assert (plain.instance_pre is None, with_files.instance_pre is None) == (False, True)
     assert (own.load(either), own.load(either, has_files=True)) == (plain, with_files)
 
 
 def test_another_release_serializes_modules_for_engines_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert compiler().load(source(EMPTY)).serialized is None
+    assert core(compiler().load(source(EMPTY))).serialized is None
     monkeypatch.setattr(abi, "WASMTIME_VERSION", OTHER_RELEASE)
-    serialized = compiler().load(source(EMPTY)).serialized
+    serialized = core(compiler().load(source(EMPTY))).serialized
     assert serialized
     for _ in range(2):
         store = wasmtime.Store(create_plain_engine())

@@ -12,7 +12,7 @@ from wasmtime import _bindings
 
 from tests.conftest import OTHER_RELEASE
 from wagi_gateway.compiler import abi
-from wagi_gateway.compiler.engine import EngineSettings, create_engine, create_plain_engine
+from wagi_gateway.compiler.engine import HELPERS, EngineSettings, create_engine, create_plain_engine
 
 SMALL = EngineSettings(slots=2, max_memory=2 * 2**16, memories=1, tables=1, table_elements=10)
 DETAILS = "WASMTIME_BACKTRACE_DETAILS"
@@ -21,7 +21,7 @@ HUGE = EngineSettings(slots=1_000_000, max_memory=2**32, memories=100, tables=1,
 
 COMPILES = """
 import os, wasmtime
-from wagi_gateway.compiler.engine import create_plain_engine
+from wagi_gateway.compiler.engine import HELPERS, create_plain_engine
 wasmtime.Module(create_plain_engine(compiles_in_parallel={}), "(module (func) (func))")
 print(len(os.listdir("/proc/self/task")))
 """
@@ -44,12 +44,13 @@ def instantiate(engine: wasmtime.Engine, wat: str, count: int = 1) -> None:
         wasmtime.Instance(store, module, [])
 
 
-def test_a_pool_has_as_many_slots() -> None:
+def test_a_pool_has_as_many_slots_each_with_room_for_the_helpers_of_a_component() -> None:
     engine, warning = create_engine(SMALL)
     assert warning is None
-    instantiate(engine, "(module (memory 2))", 2)
+    memories = SMALL.slots * (SMALL.memories + HELPERS)
+    instantiate(engine, "(module (memory 2))", memories)
     with pytest.raises(wasmtime.WasmtimeError, match="maximum concurrent"):
-        instantiate(engine, "(module (memory 2))", 3)
+        instantiate(engine, "(module (memory 2))", memories + 1)
 
 
 @pytest.mark.parametrize(

@@ -44,9 +44,14 @@ def test_imports_and_exports_have_names_and_types() -> None:
     )
 
 
+def test_interfaces_of_a_component_have_names_and_kinds() -> None:
+    text = b'(component (import "wasi:cli/exit@0.2.0" (instance)) (import "log" (func)))'
+    assert read_interface("m", text) == (["wasi:cli/exit@0.2.0  instance", "log  func"], [])
+
+
 @pytest.mark.parametrize(
     ("data", "what"),
-    [(COMPONENT, r"is a component \(WASI preview 2\), not a module"), (b"hello", "is no module: ")],
+    [(COMPONENT + b"\x0a", "cannot be read: "), (b"hello", "is no module: ")],
 )
 def test_no_interface(data: bytes, what: str) -> None:
     with pytest.raises(StartupError, match=f"^m: {what}"):

@@ -28,6 +28,8 @@ COVERED_ELSEWHERE: dict[str, str] = {
     "dev/server": "system/dev/test_dev.py",
     "sandbox/capi": "sandbox/test_sandbox.py, on the hot path",
     "sandbox/public": "sandbox/test_sandbox.py, on the public path",
+    "sandbox/wasi_helper": "sandbox/test_wasi_io.py and sandbox/test_wasi_files.py",
+    "sandbox/wasmtime_library": "sandbox/test_sandbox.py and sandbox/test_component.py",
     "server/uvicorn_config": "server/test_uvicorn_internals.py, system/test_connections.py",
     "version": "project/test_requirements.py",
 }

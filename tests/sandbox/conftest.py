@@ -7,10 +7,13 @@ instantiation, not at compilation; and each module keeps a descriptor.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.conftest import OTHER_RELEASE
 from wagi_gateway.compiler import abi
+from wagi_gateway.sandbox.invocation import GuestVolume
 
 
 @pytest.fixture(params=["hot", "public"], autouse=True)
@@ -19,3 +22,12 @@ def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
     if request.param == "public":
         monkeypatch.setattr(abi, "WASMTIME_VERSION", OTHER_RELEASE)
     return str(request.param)
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> GuestVolume:
+    """A writable volume with a file, beside a file outside of it."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a.txt").write_text("a")
+    (tmp_path / "secret.txt").write_text("secret")
+    return GuestVolume(str(tmp_path / "data").encode(), b"/data", True)

@@ -70,7 +70,7 @@ def test_one_problem(tmp_path: Path, wat: str, more: str, problem: str) -> None:
     [
         (b"GIF89a", "is not a WebAssembly module"),
         (b"", "is not a WebAssembly module"),
-        (b"\0asm\x0d\0\x01\0", "is a WebAssembly component"),
+        (b"\0asm\x0d\0\x01\0", "exports no wasi:cli/run of WASI 0.2"),
         (b"\0asm\x01\0\0\0garbage", "does not compile"),
     ],
 )

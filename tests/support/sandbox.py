@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 import wasmtime
 
 from wagi_gateway.compiler import abi
-from wagi_gateway.compiler.compiler import Compiler, WarmModule
+from wagi_gateway.compiler.compiler import Compiler, WarmGuest, WarmModule
 from wagi_gateway.compiler.engine import EngineSettings, create_engine
 from wagi_gateway.config.settings import Limits
 from wagi_gateway.sandbox import preview1
@@ -47,7 +47,13 @@ def compiler() -> Compiler:
 def warm(wat: str, *, has_files: bool = False, allows_missing: bool = False) -> WarmModule:
     """Compiles a WAT text."""
     source = WasmSource("guest.wat", wat.encode(), wat)
-    return compiler().load(source, has_files=has_files, allows_missing=allows_missing)
+    return core(compiler().load(source, has_files=has_files, allows_missing=allows_missing))
+
+
+def core(module: WarmGuest) -> WarmModule:
+    """A core module, for tests that look into it."""
+    assert isinstance(module, WarmModule)
+    return module
 
 
 def invocation(

@@ -19,6 +19,7 @@ from tests.conftest import Server, running, wait_until
 from tests.support import guests
 from tests.support.attacks import LOOP, NAP, SLEEP, STREAM, get, send, together, wait_for_work
 from tests.support.clock import assert_within
+from tests.support.components import component
 from tests.support.config import guest
 from tests.support.error_body import error_body
 from tests.support.neighbours import DESCRIPTOR_ROOM, others_answered
@@ -102,9 +103,11 @@ CONFIG = """
 """
 
 
-@pytest.fixture(scope="module")
-def shared_city(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Server]:
-    """One server with every guest of this file."""
+@pytest.fixture(scope="module", params=["module", "component"])
+def shared_city(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, cache: Path
+) -> Iterator[Server]:
+    """One server with every guest of this file, as a core module or as a component."""
     texts = {attack.name: attack.guest for attack in ATTACKS} | {name: guest for name, guest, _ in CUT_OFF} | HOLDS
     texts |= {"hello": guests.HELLO, "nap": NAP, "queue": NAP, "impatient": NAP}
     # On a busy machine no guest that ends in another way may reach `limits.time` first.
@@ -119,7 +122,7 @@ def shared_city(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterat
     config += guest("/impatient", "impatient", concurrency=1, queue_time="200ms", time="5s")
     directory = tmp_path_factory.mktemp("city")
     for name, text in texts.items():
-        (directory / f"{name}.wat").write_text(text)
+        (directory / f"{name}.wat").write_text(component(text) if request.param == "component" else text)
     with running(directory, config, cache=cache) as server:
         together(IDLE_PIPES, lambda _: httpx.get(f"{server.url}/nap?sleep", trust_env=False, timeout=30))
         yield server

@@ -13,9 +13,11 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import wasmtime
 from filelock import Timeout
+from wasmtime.component import Component
 
 from ..config.settings import CompilerConfig
 from ..errors import MAX_PROBLEMS, Problem, StartupError
@@ -27,6 +29,8 @@ from .bulk_operations import make_interruptible
 from .cache import ArtefactCache
 from .chunked_functions import CHUNK
 from .compilation import POLL_INTERVAL, CompilationFailed, CompilerProcess, Wait, one_line
+from .component import WarmComponent, find_problem, find_run
+from .component_binary import ComponentExterns
 from .engine import MAX_WASM_STACK, create_plain_engine
 from .externs import Externs, ExternType, FunctionType, Import, MemoryType
 from .start_section import defer_start
@@ -57,6 +61,7 @@ DefineHost = Callable[[wasmtime.Linker, bool, Names | None], None]
 alone: the public API makes a linker for each guest."""
 DefineMissing = Callable[[wasmtime.Linker, tuple[str, str], Import], None]
 """Defines a function that traps in a linker, by module and name, for an import that the gateway does not provide."""
+Compiled = TypeVar("Compiled", wasmtime.Module, Component)
 OnCompile = Callable[[WasmSource], AbstractContextManager[object]]
 """Returns a context manager that wraps a compilation (for progress output)."""
 
@@ -97,6 +102,10 @@ class WarmModule:
     works for long, nor does an instruction, and no function body is long enough for very many calls in a row."""
     serialized: SerializedModule | None
     """The module for the public API, which needs an engine for each guest; None with the C API backend."""
+
+
+WarmGuest = WarmModule | WarmComponent
+"""What is instantiated for each request: a core module or a command component."""
 
 
 class SerializedModule:
@@ -172,7 +181,7 @@ class Compiler:
             has_source_lines=has_source_lines,
         )
         self._has_source_lines = has_source_lines
-        self._warm: dict[tuple[str, bool, bool], WarmModule] = {}
+        self._warm: dict[tuple[str, bool, bool], WarmGuest] = {}
         self._modules: dict[tuple[str, bool], wasmtime.Module] = previous._modules.copy() if previous else {}
         self._define_host = define_host
         self._define_missing = define_missing
@@ -186,8 +195,8 @@ class Compiler:
         has_files: bool = False,
         needs_entrypoint: bool = False,
         allows_missing: bool = False,
-    ) -> WarmModule:
-        """Loads a module, once for each digest. Raises StartupError.
+    ) -> WarmGuest:
+        """Loads a module or component, once for each digest. Raises StartupError.
 
         `has_files` says that the module has volumes, `needs_entrypoint` that a module without a function that could be
         an entrypoint is refused, `allows_missing` that imported functions may be missing, whose calls trap.
@@ -196,29 +205,53 @@ class Compiler:
         if known := self._previous.get(key):
             self._warm[key] = known
         if key not in self._warm:
-            linker = self._linker(has_files=has_files)
             data = _binary(source)
-            externs = self._externs(source, data)
-            # Before the compilation, which may take minutes. Types of disabled proposals are left to wasmtime's words.
-            is_checked = any(isinstance(wanted.type, (FunctionType, MemoryType)) for wanted in externs.imports)
-            missing: tuple[Import, ...] = ()
-            if is_checked:
-                missing = self._check_imports(externs, linker, allows_missing=allows_missing)
-            if needs_entrypoint and all(export.type not in _ENTRYPOINTS for export in externs.exports):
-                raise _refuse(_NO_ENTRYPOINT)
-            data, start = defer_start(data) if has_files else (data, None)
-            module = self._module(source, data, has_deferred_start=start is not None)
-            if not is_checked:
-                missing = self._check_imports(externs, linker, allows_missing=allows_missing)
-            self._warm[key] = self._link(
-                source, data, externs, module, linker, has_files=has_files, start=start, missing=missing
-            )
+            if data.startswith(COMPONENT):
+                self._warm[key] = self._load_component(source, data)
+            else:
+                self._warm[key] = self._load_module(
+                    source, data, has_files=has_files, needs_entrypoint=needs_entrypoint, allows_missing=allows_missing
+                )
         return self._warm[key]
+
+    def _load_module(
+        self, source: WasmSource, data: bytes, *, has_files: bool, needs_entrypoint: bool, allows_missing: bool
+    ) -> WarmModule:
+        linker = self._linker(has_files=has_files)
+        externs = self._externs(source, data)
+        # Before the compilation, which may take minutes. Types of disabled proposals are left to wasmtime's words.
+        is_checked = any(isinstance(wanted.type, (FunctionType, MemoryType)) for wanted in externs.imports)
+        missing: tuple[Import, ...] = ()
+        if is_checked:
+            missing = self._check_imports(externs, linker, allows_missing=allows_missing)
+        if needs_entrypoint and all(export.type not in _ENTRYPOINTS for export in externs.exports):
+            raise _refuse(_NO_ENTRYPOINT)
+        data, start = defer_start(data) if has_files else (data, None)
+        module = self._module(source, data, has_deferred_start=start is not None)
+        if not is_checked:
+            missing = self._check_imports(externs, linker, allows_missing=allows_missing)
+        return self._link(source, data, externs, module, linker, has_files=has_files, start=start, missing=missing)
+
+    def _load_component(self, source: WasmSource, data: bytes) -> WarmComponent:
+        if warning := abi.warning():
+            raise _refuse(f"is a component, for which another release is needed: {warning}")
+        # The imports are known before the compilation, which may take a minute.
+        try:
+            externs = ComponentExterns.read(data)
+        except Malformed as malformed:
+            raise _refuse(f"is a component that cannot be read: {malformed}") from None
+        if problem := find_problem(externs):
+            raise StartupError(problem)
+        component = self._load(Component, source, data, "")
+        warm = WarmComponent.create(source.name, source.digest, component, find_run(externs) or "")
+        if warm is None:
+            raise _refuse("is a component whose wasi:cli/run has no function run; build a program (with main)")
+        return warm
 
     def drop_previous(self) -> None:
         """Releases the modules of the previous compiler that were not loaded again."""
         self._previous = {}
-        used = {module.module for module in self._warm.values()}
+        used = {module.module for module in self._warm.values() if isinstance(module, WarmModule)}
         self._modules = {key: module for key, module in self._modules.items() if module in used}
 
     def close(self) -> None:
@@ -267,27 +300,28 @@ class Compiler:
         """The compiled module, compiled once for guests with and without files if it has no start section."""
         key = source.digest, has_deferred_start
         if key not in self._modules:
-            self._modules[key] = self._load(source, data, has_deferred_start=has_deferred_start)
+            self._modules[key] = self._load(wasmtime.Module, source, data, "-start" if has_deferred_start else "")
         return self._modules[key]
 
-    def _load(self, source: WasmSource, data: bytes, *, has_deferred_start: bool) -> wasmtime.Module:
+    def _load(self, form: type[Compiled], source: WasmSource, data: bytes, variant: str) -> Compiled:
+        """The machine code of a source, from the cache or compiled now; `variant` distinguishes it in the cache."""
         if self._cache is None:
-            return self._compiled(source, data)
-        key = f"{source.digest}-{WASMTIME_VERSION}-{_SETTINGS_DIGEST}{'-start' if has_deferred_start else ''}"
+            return self._compiled(form, source, data)
+        key = f"{source.digest}-{WASMTIME_VERSION}-{_SETTINGS_DIGEST}{variant}"
         key += "-lines" if self._has_source_lines else ""
-        if module := self._cached(self._cache, key):
+        if module := self._cached(form, self._cache, key):
             return module
         try:
             with self._locked(self._cache, key, source):
                 # Another process may have compiled the module meanwhile.
-                return self._cached(self._cache, key) or self._compiled(source, data, self._cache, key)
+                return self._cached(form, self._cache, key) or self._compiled(form, source, data, self._cache, key)
         except OSError as error:
             self._warn_unwritable(self._cache, error)
-            return self._compiled(source, data)
+            return self._compiled(form, source, data)
 
     def _compiled(
-        self, source: WasmSource, data: bytes, cache: ArtefactCache | None = None, key: str = ""
-    ) -> wasmtime.Module:
+        self, form: type[Compiled], source: WasmSource, data: bytes, cache: ArtefactCache | None = None, key: str = ""
+    ) -> Compiled:
         """A module that is compiled now, and stored in `cache`."""
         artefact = self._compile(source, data)
         if cache:
@@ -297,8 +331,8 @@ class Compiler:
                 self._warn_unwritable(cache, error)
             else:
                 # Machine code that is mapped from the cache is shared by all workers.
-                return self._deserialize(path)
-        return self._deserialize(artefact)
+                return self._deserialize(form, path)
+        return self._deserialize(form, artefact)
 
     def _warn_unwritable(self, cache: ArtefactCache, error: OSError) -> None:
         self.warnings.append(f"{cache.directory}: the cache cannot be written ({error.strerror})")
@@ -316,29 +350,31 @@ class Compiler:
             except Timeout:
                 wait.check()
 
-    def _cached(self, cache: ArtefactCache, key: str) -> wasmtime.Module | None:
+    def _cached(self, form: type[Compiled], cache: ArtefactCache, key: str) -> Compiled | None:
         path = cache.find(key)
         if path is None:
             if cache.has(key):
                 self.warnings.append(f"{cache.directory}: the artefact {key} was changed; it is compiled again")
             return None
         try:
-            module = self._deserialize(path)
+            module = self._deserialize(form, path)
         except wasmtime.WasmtimeError as error:
             self.warnings.append(f"{cache.directory / path.name}: compiled again, because: {_first_line(error)}")
             return None
         self.loads["cache"] += 1
         return module
 
-    def _deserialize(self, artefact: Path | bytearray) -> wasmtime.Module:
+    def _deserialize(self, form: type[Compiled], artefact: Path | bytearray) -> Compiled:
         """The module of an artefact. Raises WasmtimeError, and StartupError for a module over the pool's limits."""
         try:
             if isinstance(artefact, Path):
-                return wasmtime.Module.deserialize_file(self.engine, str(artefact))
-            return wasmtime.Module.deserialize(self.engine, artefact)
+                return form.deserialize_file(self.engine, str(artefact))
+            return form.deserialize(self.engine, artefact)
         except wasmtime.WasmtimeError as error:
             if "pooling allocator" not in str(error):
                 raise
+            if "instances" in str(error):  # of a component; they have no setting
+                raise _refuse(f"has too many parts: {one_line(str(error))}") from None
             advice = "raise memory, memories, tables or table_elements in limits"
             raise _refuse(f"needs more than its limits allow ({one_line(str(error))}); {advice}") from None
 
@@ -458,8 +494,6 @@ def _is_wasi(name: str) -> bool:
 def _binary(source: WasmSource) -> bytes:
     """The binary form of a module. Raises StartupError."""
     data = source.data
-    if data.startswith(COMPONENT):
-        raise _refuse("is a WebAssembly component; build a core module for WASI preview 1 (wasm32-wasip1)")
     if data.startswith(MAGIC):
         return data
     if not data or not source.name.endswith(".wat"):
@@ -501,4 +535,5 @@ def _first_line(error: Exception) -> str:
 
 
 # wasmtime compares an artefact's compiler settings itself; the digest keeps artefacts of different settings apart.
-_SETTINGS_DIGEST = hashlib.sha256(f"epoch,multi-memory,stack={MAX_WASM_STACK},chunk={CHUNK}".encode()).hexdigest()[:12]
+_SETTINGS = f"epoch,multi-memory,no-wasip3,stack={MAX_WASM_STACK},chunk={CHUNK}"
+_SETTINGS_DIGEST = hashlib.sha256(_SETTINGS.encode()).hexdigest()[:12]

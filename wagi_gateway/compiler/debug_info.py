@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
+from itertools import islice
 from typing import NamedTuple
 
-from .binary import CUSTOM, MODULE, Malformed, Reader
+from .binary import COMPONENT, CUSTOM, MODULE, Malformed, Reader
+from .component_binary import find_modules
 
 _MAX_SECTIONS = 10_000
+_MAX_MODULES = 100
+"""Core modules of a component whose sections are read."""
 
 
 class DebugInfo(NamedTuple):
@@ -18,16 +23,25 @@ class DebugInfo(NamedTuple):
 
 
 def debug_info(data: bytes) -> DebugInfo | None:
-    """The debug information of a module in the binary format; None for other bytes, such as text."""
-    if not data.startswith(MODULE):
+    """The debug information of a module or component in the binary format; None for other bytes, such as text."""
+    if data.startswith(COMPONENT):
+        names = {name for begin, end in _modules(data) for name in _custom_sections(data, begin, end)}
+    elif data.startswith(MODULE):
+        names = set(_custom_sections(data, 0, len(data)))
+    else:
         return None
-    names = set(_custom_sections(data))
     return DebugInfo("name" in names, ".debug_line" in names)
 
 
-def _custom_sections(data: bytes) -> Iterator[str]:
-    """The names of the custom sections, as far as they can be read."""
-    whole = Reader(data, len(MODULE), len(data))
+def _modules(component: bytes) -> Iterator[tuple[int, int]]:
+    """The core modules of a component, as far as they can be read."""
+    with suppress(Malformed):
+        yield from islice(find_modules(component), _MAX_MODULES)
+
+
+def _custom_sections(data: bytes, begin: int, end: int) -> Iterator[str]:
+    """The names of the custom sections of a module that lies at these positions, as far as they can be read."""
+    whole = Reader(data, begin + len(MODULE), end)
     try:
         for _ in range(_MAX_SECTIONS):
             if whole.is_at_end():

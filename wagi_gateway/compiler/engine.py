@@ -14,6 +14,13 @@ MAX_WASM_STACK = 1024 * 1024
 """Bytes of a guest's stack."""
 INSTANCES_PER_GUEST = 3
 """A guest with volumes has two instances beside its own, and one table (`sandbox.adapter`)."""
+CORE_INSTANCES_PER_COMPONENT = 30
+"""Core instances of a component. A Rust program has 3, one of componentize-py 14, with a bridge for wasi:http 23."""
+TABLES_PER_COMPONENT = 20
+"""Tables of all core instances of a component."""
+HELPERS = 2
+"""Components beside a component (`sandbox.wasi_helper`), each with a memory and no table."""
+CORE_INSTANCES_PER_HELPER = 3
 _BACKTRACE_DETAILS = "WASMTIME_BACKTRACE_DETAILS"
 _MEMORY_RESERVATION = (4 << 30) + (64 << 20)
 """Bytes of address space for a 32-bit memory with its guards."""
@@ -67,9 +74,9 @@ def create_engine(settings: EngineSettings) -> tuple[wasmtime.Engine, str | None
 
 def _pool_refused(settings: EngineSettings) -> str | None:
     """Why the pool cannot be reserved, or None. Tried first, because wasmtime's C API ends the process on failure."""
-    tables = settings.slots * (settings.tables + 1) * settings.table_elements * 16
+    tables = settings.slots * _tables(settings) * settings.table_elements * 16
     writable = tables + _STACKS + _ROOM
-    size = settings.slots * settings.memories * _MEMORY_RESERVATION + writable
+    size = settings.slots * _memories(settings) * _MEMORY_RESERVATION + writable
     if error := _mapping_refused(size, protection=0):
         what = f"{settings.slots} sandboxes need {size >> 30} GiB of address space ({error})"
         return f"{what}; lower concurrency in [server]"
@@ -88,7 +95,19 @@ def _mapping_refused(size: int, protection: int) -> Exception | None:
     return None
 
 
+def _memories(settings: EngineSettings) -> int:
+    """Memories of one slot: those of a guest and its helpers."""
+    return settings.memories + HELPERS
+
+
+def _tables(settings: EngineSettings) -> int:
+    """Tables of one slot: those of a guest, and that of its adapter."""
+    return max(settings.tables, TABLES_PER_COMPONENT) + 1
+
+
 def _configure(*, has_source_lines: bool, compiles_in_parallel: bool = False) -> wasmtime.Config:
+    from wasmtime import _bindings  # the public API has no such settings
+
     _set_backtrace_details(has_source_lines)
     config = wasmtime.Config()
     config.parallel_compilation = compiles_in_parallel
@@ -97,6 +116,11 @@ def _configure(*, has_source_lines: bool, compiles_in_parallel: bool = False) ->
     config.wasm_multi_memory = True
     # A guest's wait on shared memory cannot be interrupted.
     config.shared_memory = False
+    # The C API has no notation for streams and futures, the types of WASI 0.3; with support for concurrency a host
+    # function that is given two borrowed resources fails (wasmtime 50). Another release may lack the functions.
+    for name in ("wasm_component_model_async", "concurrency_support"):
+        if disable := getattr(_bindings, f"wasmtime_config_{name}_set", None):
+            disable(config.ptr(), False)
     return config
 
 
@@ -119,9 +143,14 @@ def _set_pool(config: wasmtime.Config, settings: EngineSettings) -> None:
 
     pool = _bindings.wasmtime_pooling_allocation_config_new()
     for name, value in {
-        "total_core_instances": settings.slots * INSTANCES_PER_GUEST,
-        "total_memories": settings.slots * settings.memories,
-        "total_tables": settings.slots * (settings.tables + 1),
+        "total_core_instances": settings.slots * (CORE_INSTANCES_PER_COMPONENT + HELPERS * CORE_INSTANCES_PER_HELPER),
+        "total_component_instances": settings.slots * (1 + HELPERS),
+        "max_core_instances_per_component": CORE_INSTANCES_PER_COMPONENT,
+        "max_memories_per_component": settings.memories,
+        "max_tables_per_component": max(settings.tables, TABLES_PER_COMPONENT),
+        "max_component_instance_size": 2**20,
+        "total_memories": settings.slots * _memories(settings),
+        "total_tables": settings.slots * _tables(settings),
         "max_memories_per_module": settings.memories,
         "max_tables_per_module": settings.tables,
         "table_elements": settings.table_elements,

@@ -112,6 +112,31 @@ def describe(missing: Iterable[Import]) -> list[Problem]:
     return [Problem("", sentence) for sentence in sentences]
 
 
+_INTERFACES = (
+    (
+        "wasi:http/",
+        "a command answers by printing and has no wasi:http; build it without (componentize-js: --disable http "
+        "--disable fetch-event)",
+    ),
+    ("wasi:", "it needs a proposal of WASI, or a later one; build it for WASI 0.2 alone, such as wasm32-wasip2"),
+    (
+        "(fermyon|spin|wasmcloud|wasmtime|fastly|componentize):",
+        "it calls interfaces of its own host, which are not WASI's; build it for WASI 0.2 alone, such as wasm32-wasip2",
+    ),
+)
+"""Beginnings of the names of interfaces that components import, as regular expressions, and what to do."""
+_UNKNOWN_INTERFACE = (
+    "it was built for another host, or is a part of a program: compose it with the rest, or build a program (with "
+    "main) for WASI 0.2, such as wasm32-wasip2"
+)
+
+
+def advice_for_interface(names: Iterable[str]) -> str:
+    """What to do about a component that imports interfaces which this gateway does not provide."""
+    known = [advice for beginning, advice in _INTERFACES if any(re.match(beginning, name) for name in names)]
+    return known[0] if known else _UNKNOWN_INTERFACE
+
+
 def _sentences(module: str, names: Sequence[str]) -> list[str]:
     advice = _advice(module, names)
     if module in _OWN and not advice:

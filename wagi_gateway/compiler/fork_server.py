@@ -18,8 +18,11 @@ import traceback
 from typing import NamedTuple, NoReturn
 
 import wasmtime
+from wasmtime.component import Component
 
+from .binary import COMPONENT, Malformed
 from .bulk_operations import make_interruptible
+from .component_binary import rewrite_modules
 from .engine import create_plain_engine
 from .name_section import bound_names
 
@@ -54,13 +57,19 @@ class Job(NamedTuple):
 
 
 def compile_module(data: bytes, *, has_source_lines: bool = False) -> bytearray:
-    """The artefact of a module in the binary format. Raises WasmtimeError.
+    """The artefact of a module or component in the binary format. Raises WasmtimeError, Malformed.
 
     Called in a child process with bounds on time and memory: the only place where wasmtime reads a module's code.
     """
-    data = bound_names(make_interruptible(data).data)
     engine = create_plain_engine(has_source_lines=has_source_lines, compiles_in_parallel=True)
-    return wasmtime.Module(engine, data).serialize()
+    if data.startswith(COMPONENT):
+        return Component(engine, rewrite_modules(data, _rewrite)).serialize()
+    return wasmtime.Module(engine, _rewrite(data)).serialize()
+
+
+def _rewrite(data: bytes) -> bytes:
+    """A core module whose operations and names are bounded."""
+    return bound_names(make_interruptible(data).data)
 
 
 def main() -> None:
@@ -119,7 +128,7 @@ def _compile(job: Job, server: int, module: int, output: int) -> NoReturn:
         with open(output, "wb", closefd=False) as file:
             file.write(artefact)
         code = 0
-    except wasmtime.WasmtimeError as error:
+    except (wasmtime.WasmtimeError, Malformed) as error:
         os.write(output, str(error).encode())
         code = REFUSED
     except MemoryError:

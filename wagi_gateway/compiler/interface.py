@@ -11,11 +11,13 @@ import wasmtime
 from ..errors import Problem, StartupError
 from .binary import COMPONENT, MAGIC, MODULE, Malformed
 from .compilation import one_line
+from .component_binary import ComponentExterns
 from .externs import Externs
 
 
 class Interface(NamedTuple):
-    """The imports and exports of a module, each with its name and type: `env.log  func (i32) -> ()`."""
+    """The imports and exports of a module, each with its name and type: `env.log  func (i32) -> ()`; of a component,
+    each with its name and kind: `wasi:cli/run@0.2.6  instance`."""
 
     imports: list[str]
     exports: list[str]
@@ -35,14 +37,19 @@ def assemble(name: str, data: bytes, *, is_text: bool) -> bytes:
 
 
 def read_interface(name: str, data: bytes) -> Interface:
-    """Validates a module and lists its imports and exports. Raises StartupError, with `name` as the place."""
-    if data.startswith(COMPONENT):
-        raise StartupError(Problem(name, "is a component (WASI preview 2), not a module"))
+    """Validates a module, not a component, and lists its imports and exports.
+
+    Raises StartupError, with `name` as the place.
+    """
     with _translated(name):
         if not data.startswith(MAGIC):
             data = bytes(wasmtime.wat2wasm(data))
-        wasmtime.Module.validate(wasmtime.Engine(), data)
+        if not data.startswith(COMPONENT):
+            wasmtime.Module.validate(wasmtime.Engine(), data)
     try:
+        if data.startswith(COMPONENT):
+            interfaces = ComponentExterns.read(data)
+            return Interface(*([f"{name}  {kind}" for name, kind in names] for names in interfaces))
         externs = Externs.read(data)
     except Malformed as malformed:
         raise StartupError(Problem(name, f"cannot be read: {malformed}")) from None

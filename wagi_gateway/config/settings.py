@@ -86,9 +86,9 @@ class Limits(SettingsTable):
     """Size to which a guest's linear memory may grow; `memory.grow` fails beyond it. A heap of WebAssembly's garbage
     collector counts by itself, up to the same size."""
     memories: StrictInt = Field(1, ge=1, le=16)
-    """Linear memories a module may have; `memory` holds for each of them."""
+    """Linear memories a module or component may have; `memory` holds for each of them."""
     tables: StrictInt = Field(4, ge=1, le=16)
-    """Tables a module may have."""
+    """Tables a module may have. A component may have 20 in all, or as many as this if that is more."""
     table_elements: StrictInt = Field(100_000, ge=0, le=10_000_000)
     """Elements to which each table may grow."""
     files: StrictInt = Field(64, ge=1, le=4096)
@@ -250,14 +250,14 @@ class ModuleConfig(SettingsTable):
     """Path this module answers: `/exact`, or `/prefix/...` for the path and everything below it. The most specific
     route wins, whatever the order in the file."""
     module: str = Field(min_length=1)
-    """The module: a path or `file:` URL of a `.wasm` or `.wat` file, relative to this file, or a reference to a
-    registry, `oci:registry/repository:tag` or `oci:registry/repository@sha256:…`."""
+    """The module or component: a path or `file:` URL of a `.wasm` or `.wat` file, relative to this file, or a reference
+    to a registry, `oci:registry/repository:tag` or `oci:registry/repository@sha256:…`."""
     pull_policy: PullPolicy | None = None
     """When a registry is asked for the module. `always`: at each start. `if-not-present`: when it is not on this
     machine yet. `never`: not at all. Without it, as in Kubernetes, `always` for the tag `latest` and where there is
     neither tag nor digest, else `if-not-present`."""
     entrypoint: str = Field("_start", min_length=1)
-    """Exported function that is called for each request."""
+    """Exported function that is called for each request. A component is called by `wasi:cli/run`."""
     missing_imports: Literal["refuse", "trap"] = "refuse"
     """What becomes of imported functions that the gateway does not provide. `refuse`: the module is refused. `trap`:
     the module is served, a call of such a function ends the guest with a trap, and each of them is named at start and

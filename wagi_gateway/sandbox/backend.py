@@ -24,6 +24,8 @@ class Backend(NamedTuple):
     """How guests are run and host functions defined."""
 
     run: Run
+    """Runs a core module."""
+    run_component: Run
     define: Define
     define_missing: DefineMissing
     tick: Callable[[], None]
@@ -39,10 +41,11 @@ def _nothing() -> None:
 def choose() -> Backend:
     """Returns the C API's backend where the installed wasmtime has the ABI it was written for, else the public API's.
 
-    `capi` is imported here alone: its import binds functions by name, which another release may not have.
+    `capi` and `component` are imported here alone: their import binds functions by name, which another release may not
+    have.
     """
     if not abi.has_known_abi():
-        return Backend(public.run, public.define, public.define_missing, public.tick, can_run_inline=False)
-    from . import capi
+        return Backend(public.run, public.run, public.define, public.define_missing, public.tick, can_run_inline=False)
+    from . import capi, component
 
-    return Backend(capi.run, capi.define, capi.define_missing, _nothing, can_run_inline=True)
+    return Backend(capi.run, component.run, capi.define, capi.define_missing, _nothing, can_run_inline=True)

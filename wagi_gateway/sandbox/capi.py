@@ -14,7 +14,7 @@ import functools
 import struct
 import sys
 import time
-from ctypes import POINTER, byref, c_bool, c_char, c_char_p, c_int64, c_size_t, c_uint8, c_uint64, c_void_p
+from ctypes import POINTER, byref, c_bool, c_char, c_char_p, c_size_t, c_uint8, c_uint64, c_void_p
 from typing import Any, NamedTuple, cast
 from weakref import WeakKeyDictionary
 
@@ -28,9 +28,27 @@ from .adapter import adapter_globals, adapter_text, shim_exports, shim_linker, s
 from .context import ExecutionContext, Unwind, current
 from .host import HostFunction, HostImport, call, missing_trap, missing_type
 from .inline import TIME_SLICE_EPOCHS
-from .invocation import End, Invocation, Outcome
+from .invocation import End, Invocation, Outcome, core_module
 from .memory import Memory
 from .proc_exit import exit_code
+from .wasmtime_library import (
+    P,
+    bind,
+    check_epochs,
+    config_delete,
+    config_new,
+    context_of,
+    keep_gil,
+    preopen,
+    release_gil,
+    set_deadline,
+    set_wasi,
+    store_delete,
+    store_limiter,
+    store_new,
+    take_error,
+    take_text,
+)
 
 _FAST = 0.001
 """Seconds of a guest that has touched so little memory that its store is deleted with the GIL kept."""
@@ -47,80 +65,40 @@ _MAX_MEMORY = 2**32
 _ADDRESS_SPACE = memoryview((c_char * (sys.maxsize >> 16)).from_address(0)).cast("B")
 """This process's memory by address: no object is made for the arguments and the result of a host call."""
 
-_P = c_void_p
-_library = _bindings.dll._name  # type: ignore[attr-defined]
-_keep_gil = ctypes.PyDLL(_library)
-_release_gil = ctypes.CDLL(_library)
+_store_delete_keeping_gil = bind(keep_gil, "wasmtime_store_delete", None, P)
 
+_instantiate = bind(release_gil, "wasmtime_instance_pre_instantiate", P, P, P, P, P)
+_export_get = bind(keep_gil, "wasmtime_instance_export_get", c_bool, P, P, c_char_p, c_size_t, P)
+_call = bind(release_gil, "wasmtime_func_call_unchecked", P, P, P, P, c_size_t, P)
 
-def _bind(library: ctypes.CDLL, name: str, result: Any, *arguments: Any) -> Any:
-    function = library[name]
-    function.restype, function.argtypes = result, arguments
-    return function
-
-
-_config_new = _bind(_keep_gil, "wasi_config_new", _P)
-_config_delete = _bind(_keep_gil, "wasi_config_delete", None, _P)
-_preopen_dir = _bind(_keep_gil, "wasi_config_preopen_dir", c_bool, _P, c_char_p, c_char_p, c_bool)
-_byte_vec_delete = _bind(_keep_gil, "wasm_byte_vec_delete", None, _P)
-
-_store_new = _bind(_keep_gil, "wasmtime_store_new", _P, _P, _P, _P)
-_store_context = _bind(_keep_gil, "wasmtime_store_context", _P, _P)
-_store_limiter = _bind(_keep_gil, "wasmtime_store_limiter", None, _P, c_int64, c_int64, c_int64, c_int64, c_int64)
-_store_delete = _bind(_release_gil, "wasmtime_store_delete", None, _P)
-_store_delete_keeping_gil = _bind(_keep_gil, "wasmtime_store_delete", None, _P)
-_set_wasi = _bind(_keep_gil, "wasmtime_context_set_wasi", _P, _P, _P)
-_set_deadline = _bind(_keep_gil, "wasmtime_context_set_epoch_deadline", None, _P, c_uint64)
-
-_instantiate = _bind(_release_gil, "wasmtime_instance_pre_instantiate", _P, _P, _P, _P, _P)
-_export_get = _bind(_keep_gil, "wasmtime_instance_export_get", c_bool, _P, _P, c_char_p, c_size_t, _P)
-_call = _bind(_release_gil, "wasmtime_func_call_unchecked", _P, _P, _P, _P, c_size_t, _P)
-
-_export_nth = _bind(_keep_gil, "wasmtime_instance_export_nth", c_bool, _P, _P, c_size_t, _P, _P, _P)
-_instance_new = _bind(_release_gil, "wasmtime_instance_new", _P, _P, _P, _P, c_size_t, _P, _P)
-_global_set = _bind(_keep_gil, "wasmtime_global_set", _P, _P, _P, _P)
+_export_nth = bind(keep_gil, "wasmtime_instance_export_nth", c_bool, P, P, c_size_t, P, P, P)
+_instance_new = bind(release_gil, "wasmtime_instance_new", P, P, P, P, c_size_t, P, P)
+_global_set = bind(keep_gil, "wasmtime_global_set", P, P, P, P)
 _Extern: Any = _bindings.wasmtime_extern_t
 _EXTERN_SIZE = ctypes.sizeof(_Extern)
 _EXTERN_OFFSET = _Extern.of.offset
 """Where the union of an extern begins."""
 
-_memory_size = _bind(_keep_gil, "wasmtime_memory_data_size", c_size_t, _P, _P)
+_memory_size = bind(keep_gil, "wasmtime_memory_data_size", c_size_t, P, P)
 _EXTERN_MEMORY = 3
 
-_caller_export_get = _bind(_keep_gil, "wasmtime_caller_export_get", c_bool, _P, c_char_p, c_size_t, _P)
-_memory_data = _bind(_keep_gil, "wasmtime_memory_data", _P, _P, _P)
-_caller_context = _bind(_keep_gil, "wasmtime_caller_context", _P, _P)
-_define_func = _bind(
-    _keep_gil,
+_caller_export_get = bind(keep_gil, "wasmtime_caller_export_get", c_bool, P, c_char_p, c_size_t, P)
+_memory_data = bind(keep_gil, "wasmtime_memory_data", P, P, P)
+_caller_context = bind(keep_gil, "wasmtime_caller_context", P, P)
+_define_func = bind(
+    keep_gil,
     "wasmtime_linker_define_func_unchecked",
-    _P,
-    *(_P, c_char_p, c_size_t, c_char_p, c_size_t),
-    *(_P, _P, _P, _P),
+    P,
+    *(P, c_char_p, c_size_t, c_char_p, c_size_t),
+    *(P, P, P, P),
 )
-_Callback = ctypes.CFUNCTYPE(_P, _P, _P, _P, c_size_t)
+_Callback = ctypes.CFUNCTYPE(P, P, P, P, c_size_t)
 
-_error_new = _bind(_keep_gil, "wasmtime_error_new", _P, c_char_p)
-_error_message = _bind(_release_gil, "wasmtime_error_message", None, _P, _P)
-_error_delete = _bind(_keep_gil, "wasmtime_error_delete", None, _P)
-_trap_new_code = _bind(_keep_gil, "wasmtime_trap_new_code", _P, c_uint8)
+_trap_new_code = bind(keep_gil, "wasmtime_trap_new_code", P, c_uint8)
 _TRAP_INTERRUPT = 10
 """The trap of an epoch. A trap with a message would come back as an error."""
-_trap_message = _bind(_release_gil, "wasm_trap_message", None, _P, _P)
-_trap_delete = _bind(_keep_gil, "wasm_trap_delete", None, _P)
-
-_EpochCallback = ctypes.CFUNCTYPE(c_size_t, _P, _P, POINTER(c_uint64), POINTER(c_uint8))
-_epoch_callback = _bind(_keep_gil, "wasmtime_store_epoch_deadline_callback", None, _P, _EpochCallback, _P, _P)
-_CONTINUE = 0
-
-
-@_EpochCallback  # type: ignore[untyped-decorator]
-def _on_epoch(_context: int, _data: int, delta: Any, update: Any) -> int:
-    """Called on the guest's thread at each epoch: lets the guest go on, or ends it with an error."""
-    if current.context is None or current.context.must_stop():
-        return int(_error_new(b"stopped by the gateway"))
-    delta[0] = 1
-    update[0] = _CONTINUE
-    return 0
+_trap_message = bind(release_gil, "wasm_trap_message", None, P, P)
+_trap_delete = bind(keep_gil, "wasm_trap_delete", None, P)
 
 
 def run(engine: wasmtime.Engine, context: ExecutionContext) -> Outcome:
@@ -130,8 +108,8 @@ def run(engine: wasmtime.Engine, context: ExecutionContext) -> Outcome:
         return Outcome("stopped", message=context.stop_reason)
     current.context = context
     invocation = context.invocation
-    store = _store_new(engine.ptr(), None, None)
-    store_context = _store_context(store)
+    store = store_new(engine.ptr(), None, None)
+    store_context = context_of(store)
     _limit(store, store_context, context)
     seconds = 0.0
     memory = 0
@@ -141,7 +119,7 @@ def run(engine: wasmtime.Engine, context: ExecutionContext) -> Outcome:
             ended, memory = _run(engine, store_context, context)
         seconds = (time.monotonic_ns() - context.started_ns) / 1e9
     finally:  # a signal's handler may raise
-        (_store_delete_keeping_gil if seconds < _FAST else _store_delete)(store)
+        (_store_delete_keeping_gil if seconds < _FAST else store_delete)(store)
         current.context = context.memory = None
         context.end()
     kind, code, message = ended[:3]
@@ -153,31 +131,27 @@ def run(engine: wasmtime.Engine, context: ExecutionContext) -> Outcome:
 
 def _limit(store: int, store_context: int, context: ExecutionContext) -> None:
     limits = context.invocation.limits
-    extra = 0 if context.invocation.module.instance_pre else 1
+    extra = 0 if core_module(context.invocation).instance_pre else 1
     instances, tables = 1 + 2 * extra, limits.tables + extra
-    _store_limiter(store, limits.memory, limits.table_elements, instances, tables, limits.memories)
+    store_limiter(store, limits.memory, limits.table_elements, instances, tables, limits.memories)
     if context.is_inline:
         # Without a callback an epoch ends the guest: the second one, because the first may come at once. In a callback
         # the handlers of signals would run, and an exception of theirs would be lost there.
-        _set_deadline(store_context, TIME_SLICE_EPOCHS)
+        set_deadline(store_context, TIME_SLICE_EPOCHS)
     else:
-        _epoch_callback(store, _on_epoch, None, None)
-        _set_deadline(store_context, 1)
+        check_epochs(store, store_context)
 
 
 def _configure_wasi(context: int, invocation: Invocation) -> Outcome | None:
     """Gives the guest wasmtime's WASI, for clocks and volumes; returns the guest's end where a volume fails."""
-    if not (invocation.module.needs_wasi or invocation.volumes):
+    if not (core_module(invocation).needs_wasi or invocation.volumes):
         return None
-    config = _config_new()
-    failure = None
-    for volume in invocation.volumes:
-        if volume.host and not _preopen_dir(config, *volume):
-            failure = f"the volume {volume.guest.decode()} cannot be opened"
+    config = config_new()
+    failure = preopen(config, invocation.volumes)
     if failure:
-        _config_delete(config)
-    elif error := _set_wasi(context, config):
-        failure = _take_error(error)
+        config_delete(config)
+    elif error := set_wasi(context, config):
+        failure = take_error(error)
     return Outcome("starved", 0, failure) if failure else None
 
 
@@ -185,8 +159,8 @@ def _run(engine: wasmtime.Engine, store_context: int, context: ExecutionContext)
     """Instantiates the module and calls the entrypoints; returns the end, and the bytes of memory: 0 for a guest that
     has not failed, without a `measurement`."""
     invocation = context.invocation
-    instance, trap = _bindings.wasmtime_instance_t(), _P()
-    if pre := invocation.module.instance_pre:
+    instance, trap = _bindings.wasmtime_instance_t(), P()
+    if pre := core_module(invocation).instance_pre:
         error = _instantiate(pre.ptr(), store_context, byref(instance), byref(trap))
     else:
         error = _instantiate_with_files(engine, store_context, context, instance, trap)
@@ -194,7 +168,7 @@ def _run(engine: wasmtime.Engine, store_context: int, context: ExecutionContext)
         return ended, 0
     if measurement := invocation.measurement:
         measurement.instantiated_ns = time.monotonic_ns()
-    extern, code, codes = _Extern(), 0, invocation.module.functions_with_code
+    extern, code, codes = _Extern(), 0, core_module(invocation).functions_with_code
     for name in invocation.entrypoints:
         if not _export_get(store_context, byref(instance), name, len(name), byref(extern)):
             return Outcome("failed", 0, f"there is no export {name.decode()}"), 0
@@ -216,7 +190,7 @@ def _instantiate_with_files(
     engine: wasmtime.Engine, store_context: int, context: ExecutionContext, guest: Any, trap: Any
 ) -> int | None:
     """Instantiates shim, guest and adapter; returns wasmtime's error, if one fails."""
-    module = context.invocation.module
+    module = core_module(context.invocation)
     files = _files(engine, module)
     around = _reporting_adapter(engine) if context.invocation.measurement else files.adapter
     shim, adapter = _bindings.wasmtime_instance_t(), _bindings.wasmtime_instance_t()
@@ -224,7 +198,7 @@ def _instantiate_with_files(
     if error or trap:
         return error
     imports = _externs(len(module.import_names))()
-    name, size = _P(), c_size_t()
+    name, size = P(), c_size_t()
     for index, wanted in enumerate(module.import_names):
         number, target = files.exports[wanted], byref(imports, index * _EXTERN_SIZE)
         _export_nth(store_context, byref(shim), number, byref(name), byref(size), target)
@@ -304,9 +278,9 @@ def _outcome(context: ExecutionContext, error: int | None, trap: c_void_p) -> Ou
         _trap_message(trap, byref(message))
         _trap_delete(trap)
         kind: End = "trap"
-        text = _take_text(message)
+        text = take_text(message)
     elif error:
-        kind, text = "failed", _take_error(error)
+        kind, text = "failed", take_error(error)
     else:
         return None
     if context.exit_code is not None:
@@ -315,19 +289,6 @@ def _outcome(context: ExecutionContext, error: int | None, trap: c_void_p) -> Ou
     if context.missing_import:
         return Outcome("trap", 0, context.missing_import, frames=frames)
     return Outcome(kind, 0, cause, frames=frames)
-
-
-def _take_error(error: int) -> str:
-    message = _bindings.wasm_byte_vec_t()
-    _error_message(error, byref(message))
-    _error_delete(error)
-    return _take_text(message)
-
-
-def _take_text(vector: Any) -> str:
-    text = ctypes.string_at(vector.data, vector.size).rstrip(b"\0").decode("utf-8", "replace")
-    _byte_vec_delete(byref(vector))
-    return text
 
 
 @functools.lru_cache(maxsize=4096)

@@ -11,10 +11,12 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Literal
 
+from ..compiler.component import WarmComponent
 from .devices import Devices
 from .invocation import Invocation, StopReason
 from .memory import Memory
 from .open_directories import OpenDirectories
+from .piped_streams import PipedStreams
 from .streams import StandardStreams
 from .string_array import StringArray
 
@@ -70,7 +72,8 @@ class ExecutionContext:
         self.invocation = invocation
         self.is_inline = False
         """Whether the guest runs on the event loop's thread, where it blocks every other request."""
-        self.streams = StandardStreams(invocation.stdin, invocation.limits.stderr, invocation.on_stderr)
+        streams = PipedStreams if isinstance(invocation.module, WarmComponent) else StandardStreams
+        self.streams = streams(invocation.stdin, invocation.limits.stderr, invocation.on_stderr)
         self.memory: Memory | None = None
         """The guest's memory; None before the guest is instantiated, and for a module that exports none."""
         self.arguments: StringArray | None = None

@@ -7,10 +7,9 @@ no file of the host is opened. Source: null(4), random(4).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from .invocation import Invocation
+from .invocation import Invocation, core_module
 
 GUEST_PATH = b"/dev"
 NAMES = b"null", b"urandom"
@@ -50,7 +49,7 @@ def device_numbers(invocation: Invocation) -> DeviceNumbers | None:
         directory = _FIRST_PREOPEN + len(volumes) - 1
         has_devices = volumes[-1].host == NO_HOST
         return DeviceNumbers(directory, directory + 1 + invocation.limits.files) if has_devices else None
-    if PATH_OPEN in invocation.module.import_names:
+    if PATH_OPEN in core_module(invocation).import_names:
         return DeviceNumbers(_FIRST_PREOPEN, _FIRST_PREOPEN + 1)
     return None
 

@@ -9,11 +9,9 @@ from typing import Literal
 from . import backtrace
 from .context import ExecutionContext
 from .invocation import Invocation, Outcome, StopReason
-from .streams import CAPACITY
 
 GRACE = 0.005
 """Seconds after which a guest's output is read while the guest runs. Most guests end earlier: one read is enough."""
-_NEARLY_FULL = CAPACITY // 2
 _MANY_BYTES = 16 * 2**20
 """Least `limits.memory` that is shown in MiB."""
 Executor = Literal["inline", "restarted", "thread"]
@@ -168,12 +166,13 @@ class Guest:
 
     def is_blocked(self) -> bool:
         """Whether the guest has printed so much that it will soon be blocked unless the output is read."""
-        return self.context.streams.stdout_held > _NEARLY_FULL
+        return self.context.streams.is_nearly_full
 
     def begin_streaming(self) -> None:
         """Reads output while the guest runs, and starts the timer of `limits.time`."""
         if self.outcome is None:
             self._is_streaming = True
+            self.context.streams.begin_streaming()
             left = self.invocation.limits.time - GRACE
             self._timer = self._loop.call_later(max(0.0, left), self.stop, "time")
             self._on_slow()
@@ -227,6 +226,7 @@ class Guest:
     def _break(self) -> None:
         """Ends the reading of standard output."""
         self._is_broken = True
+        self.context.streams.abandon()
         self._notify()
 
     def _notify(self) -> None:

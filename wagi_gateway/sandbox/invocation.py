@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
 from ..cgi.environ import Environ
-from ..compiler.compiler import WarmModule
+from ..compiler.compiler import WarmGuest, WarmModule
+from ..compiler.component import WarmComponent
 from ..config.settings import Limits
 from .backtrace import Frame
 
@@ -58,7 +59,7 @@ def _discard(_data: bytes) -> None:
 class Invocation:
     """The input of one guest: module, entrypoint, limits, and everything the guest may read or call."""
 
-    module: WarmModule
+    module: WarmGuest
     entrypoint: bytes | None
     """The exported function to call; None instantiates the module and calls nothing."""
     limits: Limits
@@ -78,6 +79,8 @@ class Invocation:
     @property
     def entrypoints(self) -> tuple[bytes, ...]:
         """The exported functions to call, in order: those of a reactor begin with `_initialize`."""
+        if isinstance(self.module, WarmComponent):
+            return (self.entrypoint,) if self.entrypoint else ()
         return _entrypoints(self.module.start, self.module.is_reactor, self.entrypoint)
 
 
@@ -117,3 +120,8 @@ class Outcome(NamedTuple):
     def was_interrupted(self) -> bool:
         """Whether an epoch ended the guest."""
         return self.kind == "trap" and self.trap == "interrupt"
+
+
+def core_module(invocation: Invocation) -> WarmModule:
+    """The module of an invocation that is known to be no component."""
+    return cast("WarmModule", invocation.module)

@@ -21,7 +21,7 @@ from . import backtrace
 from .adapter import adapter_globals, adapter_text, shim_exports, shim_linker, shim_text, types_of
 from .context import ExecutionContext, Unwind, current
 from .host import HostImport, call, missing_trap, missing_type
-from .invocation import End, Invocation, Outcome
+from .invocation import End, Invocation, Outcome, core_module
 from .memory import Memory
 from .proc_exit import exit_code
 
@@ -62,7 +62,7 @@ def run(_engine: wasmtime.Engine, context: ExecutionContext) -> Outcome:
 def _run_in_store(context: ExecutionContext) -> tuple[Outcome, int]:
     """Runs the guest; returns its end, and the bytes of its memory."""
     invocation = context.invocation
-    serialized = invocation.module.serialized
+    serialized = core_module(invocation).serialized
     try:
         if serialized is None:
             raise wasmtime.WasmtimeError("the module was loaded for the C API backend")
@@ -92,7 +92,7 @@ def _outcome(context: ExecutionContext, error: Exception) -> Outcome:
 
 
 def _limit(store: wasmtime.Store, invocation: Invocation) -> None:
-    limits, extra = invocation.limits, 0 if invocation.module.instance_pre else 1
+    limits, extra = invocation.limits, 0 if core_module(invocation).instance_pre else 1
     store.set_limits(
         memory_size=limits.memory,
         table_elements=limits.table_elements,
@@ -135,7 +135,7 @@ def _run(store: wasmtime.Store, context: ExecutionContext, serialized: Serialize
         except Exception as error:  # noqa: BLE001 - as in `_run_in_store`
             ended, memory = _outcome(context, error), exports.get("memory")
             return ended, memory.data_len(store) if isinstance(memory, wasmtime.Memory) else 0
-        if name in context.invocation.module.functions_with_code:
+        if name in core_module(context.invocation).functions_with_code:
             code = exit_code(result)
     memory = exports.get("memory")
     return Outcome("exit", code), memory.data_len(store) if isinstance(memory, wasmtime.Memory) else 0
@@ -143,7 +143,7 @@ def _run(store: wasmtime.Store, context: ExecutionContext, serialized: Serialize
 
 def _instantiate(store: wasmtime.Store, context: ExecutionContext, serialized: SerializedModule) -> wasmtime.Instance:
     """Instantiates the guest, between shim and adapter if it has files (`sandbox.adapter`)."""
-    module = context.invocation.module
+    module = core_module(context.invocation)
     if module.instance_pre:
         return serialized.instantiate(store)
     around = _serialized_files(types_of(module.missing), has_source_lines=serialized.has_source_lines)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection
 
 import wasmtime
 
+from ..compiler.component import WarmComponent
 from ..errors import AtCapacity
 from .backend import choose
 from .blocked_opens import allow_interrupts, interrupt_opens
@@ -191,17 +192,18 @@ class Sandbox:
             self._reserve_files(guest.context)
         guest.context.on_wait = self._add_threads
         guest.context.running = self._running
-        guest.context.streams.attach(self.loop, guest.context.wake)
         guest.started = self.loop.time()
         self._running.add(guest)
         self._peak = max(self._peak, len(self._running))
         self._all_ended.clear()
         try:
+            guest.context.streams.attach(self.loop, guest.context.wake)
             self._threads.submit(lambda: self._run_on_thread(guest, policy))
-        except RuntimeError as error:
+        except (RuntimeError, OSError) as error:
             self._remove(guest)
             guest.context.streams.detach()
-            raise AtCapacity(f"no thread for a sandbox: {error}") from None
+            lacking = "pipe" if isinstance(error, OSError) else "thread"
+            raise AtCapacity(f"no {lacking} for a sandbox: {error}") from None
         self._recent.append(guest)
         if self._recent_timer is None:
             self._recent_timer = self.loop.call_later(_CHECK_INTERVAL, self._promote_slow_guests)
@@ -223,7 +225,9 @@ class Sandbox:
             if guest.invocation.volumes and not self._file_thread.keep():
                 outcome = Outcome("starved", message="the system has no thread left for files")
             else:
-                outcome = self._backend.run(self._engine, guest.context)
+                is_component = isinstance(guest.invocation.module, WarmComponent)
+                run = self._backend.run_component if is_component else self._backend.run
+                outcome = run(self._engine, guest.context)
         except BaseException as error:  # noqa: BLE001 - whatever it is, the request must end and free its concurrency
             outcome = _failed(error)
         with contextlib.suppress(RuntimeError):  # the event loop is closed
@@ -282,9 +286,11 @@ class Sandbox:
                 interrupt_opens()
 
     def _stop_guests_that_call_out(self) -> None:
-        """Stops the guests that may have connections open. Those with volumes have no more files than were reserved."""
+        """Stops the guests that may have connections open, and components with volumes, which may have more files open
+        than were reserved. Core modules have no more."""
         for guest in list(self._running):
-            if guest.invocation.outbound:
+            is_component = isinstance(guest.invocation.module, WarmComponent)
+            if guest.invocation.outbound or (is_component and guest.invocation.volumes):
                 guest.context.stop("descriptors")
 
     def _descriptors_are_short(self) -> bool:

@@ -176,6 +176,17 @@ class StandardStreams:
             self._log(self._stderr.popleft())
         self._loop = self._wake_guest = None
 
+    def begin_streaming(self) -> None:
+        """Called when the output is going to be read while the guest runs."""
+
+    def abandon(self) -> None:
+        """Called when standard output is not read any more."""
+
+    @property
+    def is_nearly_full(self) -> bool:
+        """Whether the guest will soon be blocked unless its output is read."""
+        return self.stdout_held > CAPACITY // 2
+
     @property
     def stdout_held(self) -> int:
         """Bytes of standard output that were not taken, with the cost of their pieces."""

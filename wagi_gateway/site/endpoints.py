@@ -9,7 +9,8 @@ from difflib import get_close_matches
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from ..compiler.compiler import WarmModule
+from ..compiler.compiler import WarmGuest
+from ..compiler.component import WarmComponent
 from ..config.file import ConfigFile
 from ..config.settings import ModuleConfig
 from ..errors import MAX_PROBLEMS, StartupError, redact_value
@@ -117,7 +118,7 @@ class EndpointLoader:
             return source
         return None
 
-    def _module(self, config: ModuleConfig, source: WasmSource, findings: Findings) -> WarmModule | None:
+    def _module(self, config: ModuleConfig, source: WasmSource, findings: Findings) -> WarmGuest | None:
         try:
             module = self._loader.compiler.load(
                 source,
@@ -133,14 +134,14 @@ class EndpointLoader:
                 findings.refuse(f'module = "{config.module}": {problem.what}')
             return None
 
-    def _instantiates(self, config: ModuleConfig, module: WarmModule, findings: Findings) -> bool:
+    def _instantiates(self, config: ModuleConfig, module: WarmGuest, findings: Findings) -> bool:
         failure = self._loader.check_instantiates(module, config.limits)
         if failure is not None:
             findings.refuse(f'module = "{config.module}": cannot be instantiated: {failure}')
         return failure is None
 
     def _printed_routes(
-        self, config: ModuleConfig, module: WarmModule, parent: RoutePattern, findings: Findings
+        self, config: ModuleConfig, module: WarmGuest, parent: RoutePattern, findings: Findings
     ) -> Iterator[tuple[RoutePattern, str]]:
         if "_routes" not in module.functions:
             return
@@ -181,9 +182,12 @@ class EndpointLoader:
             return None
 
 
-def _warn_of_missing(module: WarmModule, findings: Findings) -> None:
+def _warn_of_missing(module: WarmGuest, findings: Findings) -> None:
     """Names each imported function that traps, up to the hundredth."""
     key = 'missing_imports = "trap"'
+    if isinstance(module, WarmComponent):
+        findings.warn(f"{key}: {module.name} is a component, whose missing imports are refused; remove the key")
+        return
     for wanted in module.missing[:MAX_PROBLEMS]:
         findings.warn(f"{key}: a call of {wanted.module}.{wanted.name} traps, because this gateway does not provide it")
     if len(module.missing) > MAX_PROBLEMS:
@@ -193,7 +197,7 @@ def _warn_of_missing(module: WarmModule, findings: Findings) -> None:
 
 
 def _has_entrypoint(
-    module: WarmModule, key: str, entrypoint: str, findings: Findings, *, is_needed: bool = True
+    module: WarmGuest, key: str, entrypoint: str, findings: Findings, *, is_needed: bool = True
 ) -> bool:
     if entrypoint in module.functions:
         return True

@@ -85,7 +85,14 @@ def load(
     try:
         opened = open_volumes(file, volumes, trusted, findings)
         routes = [
-            (pattern, replace(endpoint, volumes=with_devices(opened[endpoint.number], endpoint.module), document_root=roots[endpoint.number]))
+            (
+                pattern,
+                replace(
+                    endpoint,
+                    volumes=with_devices(opened[endpoint.number], endpoint.module),
+                    document_root=roots[endpoint.number],
+                ),
+            )
             for pattern, endpoint in routes
         ]
         behind = behind_files(list(routes), static)

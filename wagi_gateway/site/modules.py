@@ -13,7 +13,7 @@ import wasmtime
 
 from ..compiler.cache import ArtefactCache, CacheRefused
 from ..compiler.compilation import POLL_INTERVAL, Wait
-from ..compiler.compiler import Compiler, OnCompile, WarmModule
+from ..compiler.compiler import Compiler, OnCompile, WarmGuest
 from ..compiler.engine import EngineSettings, create_engine
 from ..config.settings import Config, Limits
 from ..errors import MAX_PROBLEMS
@@ -77,7 +77,7 @@ class ModuleLoader:
         """The engine of its modules."""
         return self.compiler.engine
 
-    def check_instantiates(self, module: WarmModule, limits: Limits) -> str | None:
+    def check_instantiates(self, module: WarmGuest, limits: Limits) -> str | None:
         """Instantiates a module once under its limits. Returns why it fails, if it does. Raises LoadCancelled."""
         key = (module.digest, limits)
         if key not in self._checked:
@@ -88,7 +88,7 @@ class ModuleLoader:
             self._checked.add(key)
         return None
 
-    def print_routes(self, module: WarmModule, limits: Limits, route: str) -> PrintedRoutes:
+    def print_routes(self, module: WarmGuest, limits: Limits, route: str) -> PrintedRoutes:
         """Calls `_routes` of a module, which prints a path and an entrypoint on each line (docs/spec/wagi.md).
 
         Raises LoadCancelled.

@@ -15,7 +15,7 @@ import wasmtime
 
 from ..cgi.environ import Environ
 from ..cgi.request import Authority
-from ..compiler.compiler import WarmModule
+from ..compiler.compiler import WarmGuest
 from ..config.file import ConfigFile
 from ..config.settings import Config, Limits, LogConfig, ModuleConfig, VolumeConfig
 from ..errors import Problem, redact_value
@@ -44,7 +44,7 @@ class Endpoint:
     number: int
     """The index of its `[[module]]`, whose limits its routes share."""
     config: ModuleConfig
-    module: WarmModule
+    module: WarmGuest
     entrypoint: str
     operator: Environ
     """The operator's environment variables."""

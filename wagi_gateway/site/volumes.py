@@ -7,7 +7,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..compiler.compiler import WarmModule
+from ..compiler.compiler import WarmGuest
+from ..compiler.component import WarmComponent
 from ..config.file import ConfigFile
 from ..config.settings import VolumeConfig
 from ..sandbox.devices import GUEST_PATH, NO_HOST, PATH_OPEN
@@ -135,9 +136,9 @@ def open_volumes(
     ]
 
 
-def with_devices(volumes: tuple[GuestVolume, ...], module: WarmModule) -> tuple[GuestVolume, ...]:
+def with_devices(volumes: tuple[GuestVolume, ...], module: WarmGuest) -> tuple[GuestVolume, ...]:
     """The volumes of a guest that opens files with `/dev`, unless one of them is or holds that directory."""
-    if PATH_OPEN not in module.import_names:
+    if isinstance(module, WarmComponent) or PATH_OPEN not in module.import_names:
         return volumes
     for volume in volumes:
         path = os.path.normpath(b"/" + volume.guest.lstrip(b"/"))

@@ -132,7 +132,7 @@ def test_a_time_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("data", "what"),
-    [(b"(module)", "is not a WebAssembly module"), (b"\0asm\r\0\1\0", "is a component")],
+    [(b"(module)", "is not a WebAssembly module"), (b"\0asm\r\0\2\0", "is not a WebAssembly module")],
 )
 def test_what_is_not_pushed(data: bytes, what: str) -> None:
     with pytest.raises(Invalid, match=what):

@@ -37,7 +37,7 @@ from tests.support.inline_guests import (
     run_restarted,
     with_sandbox,
 )
-from tests.support.sandbox import SETTINGS, define
+from tests.support.sandbox import SETTINGS, core, define
 from wagi_gateway.compiler.compiler import Compiler
 from wagi_gateway.compiler.engine import create_engine
 from wagi_gateway.sandbox.context import ExecutionContext
@@ -182,7 +182,7 @@ def test_as_many_guests_are_restarted_as_the_pool_has_slots(slots: int) -> None:
 
     def module() -> ModuleUnderTest:
         wat = guests.if_argument(f"(drop (i32.const {next(numbers)})) {LONG}", fields=CLOCK)
-        return ModuleUnderTest(wat, module=small.load(WasmSource("guest.wat", wat.encode(), wat)))
+        return ModuleUnderTest(wat, module=core(small.load(WasmSource("guest.wat", wat.encode(), wat))))
 
     async def main() -> list[Ended]:
         ended = []

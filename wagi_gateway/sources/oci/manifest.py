@@ -53,7 +53,7 @@ _EMPTY_LAYERS = {
     "sha256:4f4fb700ef54461cfa02571ae0db9a0dc1e0cdb5577484a6d75e68dc38e8acc1",
 }
 # (os, architecture), best first.
-_PLATFORMS = (("wasip1", "wasm"), ("wasi", "wasm"), ("wasi", "wasm32"))
+_PLATFORMS = (("wasip1", "wasm"), ("wasi", "wasm"), ("wasi", "wasm32"), ("wasip2", "wasm"))
 _ACCEPTED_MANIFESTS = "an OCI image manifest or index, or Docker's of version 2"
 _ACCEPTED_LAYERS = (
     f"accepted are one layer {WASM} or {WASM_TO_OCI}, or an image with one layer (tar, tar+gzip, tar+zstd) that holds "

@@ -158,7 +158,7 @@ class Repository:
         """
         _check_module(module, self._where)
         digest = _digest(module)
-        config = json.dumps(_cncf_config(digest) if form == "cncf" else {}).encode()
+        config = json.dumps(_cncf_config(digest, _system(module)) if form == "cncf" else {}).encode()
         wasm, config_type = (WASM, WASM_CONFIG) if form == "cncf" else (WASM_TO_OCI, WASM_TO_OCI_CONFIG)
         # `oras pull` names the file by its title, and ignores a layer without one.
         title = {"annotations": {"org.opencontainers.image.title": name}} if name else {}
@@ -278,13 +278,16 @@ def _digest(data: bytes, like: str = "sha256:") -> str:
 
 
 def _check_module(data: bytes, where: str) -> None:
-    if data.startswith(_COMPONENT):
-        raise Invalid("this is a component (WASI preview 2); WAGI's modules are core modules (wasm32-wasip1)", where)
-    if not data.startswith(_CORE):
+    if not data.startswith((_CORE, _COMPONENT)):
         raise Invalid("this is not a WebAssembly module; text (.wat) has to be compiled first", where)
 
 
-def _cncf_config(digest: str) -> dict[str, object]:
+def _system(module: bytes) -> str:
+    """The `os` of a module: the version of WASI."""
+    return "wasip2" if module.startswith(_COMPONENT) else "wasip1"
+
+
+def _cncf_config(digest: str, system: str) -> dict[str, object]:
     # Reproducible: without SOURCE_DATE_EPOCH the time is the epoch, so that a module has one digest however often it is
     # pushed.
     try:
@@ -292,4 +295,4 @@ def _cncf_config(digest: str) -> dict[str, object]:
     except (ValueError, OverflowError, OSError):
         raise Invalid("SOURCE_DATE_EPOCH is not a number of seconds") from None
     created = time.strftime("%Y-%m-%dT%H:%M:%SZ", built)
-    return {"created": created, "architecture": "wasm", "os": "wasip1", "layerDigests": [digest]}
+    return {"created": created, "architecture": "wasm", "os": system, "layerDigests": [digest]}

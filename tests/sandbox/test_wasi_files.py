@@ -1,0 +1,55 @@
+"""The open files of components."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.component_guests import PROBE, invocation, probe
+from wagi_gateway.sandbox import wasi_files
+from wagi_gateway.sandbox.context import ExecutionContext
+from wagi_gateway.sandbox.invocation import GuestVolume
+
+
+@pytest.fixture(autouse=True)
+def path() -> str:
+    """The backend of components, of which there is one."""
+    return "hot"
+
+
+@pytest.mark.parametrize("limit", [1, 5, 64])
+def test_files_are_limited(volume: GuestVolume, limit: int) -> None:
+    assert probe(b"open", volumes=(volume,), files=limit)[0] == f"{limit}\n"
+
+
+def test_files_that_are_closed_count_no_more(volume: GuestVolume) -> None:
+    assert probe(b"reopen", volumes=(volume,), files=5)[0] == "1000\n"
+
+
+def test_a_path_has_a_bound(volume: GuestVolume) -> None:
+    assert probe(b"long", volumes=(volume,))[0] == "Err(InvalidFilename)\n"
+
+
+def test_guests_that_run_at_the_same_time_share_the_sum_of_their_limits(volume: GuestVolume) -> None:
+    given = invocation(PROBE.read_bytes(), volumes=(volume,), files=3)
+    context = ExecutionContext(given)
+    assert wasi_files.most_open(context) == 3
+    context.running = [_Running(ExecutionContext(given)) for _ in range(4)]
+    assert wasi_files.most_open(context) == 12
+
+
+def test_descriptors_beneath_the_volume_are_counted(volume: GuestVolume) -> None:
+    context = ExecutionContext(invocation(PROBE.read_bytes(), volumes=(volume,)))
+    before = wasi_files.count_open(context)
+    with Path(volume.host.decode(), "a.txt").open(), Path(volume.host.decode(), "a.txt").open():
+        assert wasi_files.count_open(context) == before + 2
+    assert wasi_files.count_open(context) == before
+
+
+class _Running:
+    """A running guest, as far as it is counted."""
+
+    def __init__(self, context: ExecutionContext) -> None:
+        self.context = context
+        self.invocation = context.invocation

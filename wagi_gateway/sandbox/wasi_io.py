@@ -1,0 +1,193 @@
+"""WASI 0.2 for components: wasmtime's own, with functions in the place of those that wait past the deadline.
+
+A sleep in wasmtime's `wasi:io/poll` is not ended by an epoch. So `poll` and `pollable.block` wait in slices here, and
+the guest ends after one of them. Each slice is a call of wasmtime's own `poll` by a helper (`wasi_helper`).
+Sources: WASI 0.2, `wasi:io/poll`, `wasi:sockets`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import logging
+from collections.abc import Callable
+from ctypes import byref, c_size_t
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import wasmtime
+from wasmtime.component import Linker
+
+from . import wasi_helper
+from .context import ExecutionContext, Unwind, current
+from .wasi_files import open_at
+from .wasi_helper import LIST, MEMORY, OPTIONS, RESET, RESOURCE, U64, VERSION, Helper, Val, drop, fail, val_delete
+from .wasmtime_library import P, bind, error_new, keep_gil, take_error
+
+logger = logging.getLogger("wagi_gateway")
+
+_SLICE = 50_000_000
+"""Nanoseconds of a slice, as long as an epoch."""
+_MAX_POLLABLES = 1024
+"""Pollables of one call; each holds the GIL for a microsecond."""
+_POLLABLES_PER_CALL = 16
+"""Pollables that take as long as a host call."""
+_SOCKETS = {
+    "sockets/tcp-create-socket": "create-tcp-socket",
+    "sockets/udp-create-socket": "create-udp-socket",
+    "sockets/ip-name-lookup": "resolve-addresses",
+}
+"""The functions without which no other of `wasi:sockets` can be called: each socket is a descriptor of the process."""
+
+_HELPER = Helper(
+    f"""(component
+ (import "wasi:io/poll@{VERSION}" (instance $io
+  (export "pollable" (type $pollable (sub resource)))
+  (export "poll" (func (param "in" (list (borrow $pollable))) (result (list u32))))))
+ (alias export $io "pollable" (type $pollable))
+ (import "wasi:clocks/monotonic-clock@{VERSION}" (instance $clock
+  (alias outer 1 $pollable (type $pollable))
+  (export "subscribe-duration" (func (param "when" u64) (result (own $pollable))))))
+ {MEMORY}
+ (core func $subscribe (canon lower (func $clock "subscribe-duration")))
+ (core func $poll (canon lower (func $io "poll") {OPTIONS}))
+ (core func $drop (canon resource.drop $pollable))
+ (core module $Slice
+  (import "memory" "memory" (memory 1))
+  (import "memory" "realloc" (func $realloc (param i32 i32 i32 i32) (result i32)))
+  (import "wasi" "subscribe" (func $subscribe (param i64) (result i32)))
+  (import "wasi" "poll" (func $poll (param i32 i32 i32)))
+  (import "wasi" "drop" (func $drop (param i32)))
+  (func (export "poll") (param $in i32) (param $count i32) (param $ns i64) (result i32)
+   (local $all i32) (local $timer i32) (local $left i32)
+   (local.set $left (i32.shl (local.get $count) (i32.const 2)))
+   (local.set $all (call $realloc (local.get $in) (local.get $left) (i32.const 4)
+    (i32.add (local.get $left) (i32.const 4))))
+   (local.set $timer (i32.add (local.get $all) (local.get $left)))
+   (i32.store (local.get $timer) (call $subscribe (local.get $ns)))
+   (call $poll (local.get $all) (i32.add (local.get $count) (i32.const 1)) (i32.const 16))
+   ;; The handles are dropped, the timer's first. Its index, the largest, is the last of the result.
+   (loop $next
+    (call $drop (i32.load (i32.add (local.get $all) (local.get $left))))
+    (local.set $left (i32.sub (local.get $left) (i32.const 4)))
+    (br_if $next (i32.ge_s (local.get $left) (i32.const 0))))
+   (if (i32.eq (local.get $count) (i32.load (i32.add (i32.load (i32.const 16))
+     (i32.shl (i32.sub (i32.load (i32.const 20)) (i32.const 1)) (i32.const 2)))))
+    (then (i32.store (i32.const 20) (i32.sub (i32.load (i32.const 20)) (i32.const 1)))))
+   (i32.const 16)))
+ (core instance $slice (instantiate $Slice
+  (with "memory" (instance $memory))
+  (with "wasi" (instance
+   (export "subscribe" (func $subscribe)) (export "poll" (func $poll)) (export "drop" (func $drop))))))
+ (func (export "poll") (param "in" (list (borrow $pollable))) (param "ns" u64) (result (list u32))
+  (canon lift (core func $slice "poll") {OPTIONS}
+   {RESET})))""",
+    "poll",
+)
+
+_Callback = ctypes.CFUNCTYPE(c_size_t, P, P, P, P, c_size_t, P, c_size_t)
+_add_func = bind(keep_gil, "wasmtime_component_linker_instance_add_func", P, P, P, c_size_t, P, P, P)
+
+_linkers: WeakKeyDictionary[wasmtime.Engine, Linker] = WeakKeyDictionary()
+
+
+def enter(engine: wasmtime.Engine) -> Any:
+    """Prepares for the next guest on this thread, and returns the linker with WASI 0.2."""
+    wasi_helper.enter(engine)
+    if engine not in _linkers:
+        _linkers[engine] = _create(engine)
+    return _linkers[engine].ptr()
+
+
+def _create(engine: wasmtime.Engine) -> Linker:
+    linker = Linker(engine)
+    linker.add_wasip2()
+    linker.allow_shadowing = True
+    _replace(linker, "io/poll", {"poll": _poll, "[method]pollable.block": _block})
+    _replace(linker, "filesystem/types", {"[method]descriptor.open-at": open_at})
+    for interface, function in _SOCKETS.items():
+        _replace(linker, interface, {function: _deny})
+    return linker
+
+
+_HostFunction = Callable[[ExecutionContext, int, Any, int], int]
+"""Called with the context, the address of the store's context, the arguments, and the address of the result; returns
+the address of an error, or 0."""
+
+
+def _replace(linker: Linker, interface: str, functions: dict[str, _HostFunction]) -> None:
+    with linker.root() as root, root.add_instance(f"wasi:{interface}@{VERSION}") as instance:
+        for name, function in functions.items():
+            encoded = name.encode()
+            if error := _add_func(instance.ptr(), encoded, len(encoded), _callback(function), None, None):
+                raise wasmtime.WasmtimeError(take_error(error))
+
+
+@functools.cache  # never freed, because linkers hold its address
+def _callback(function: _HostFunction) -> Any:
+    @_Callback  # type: ignore[untyped-decorator]
+    def callback(_data: int, store: int, _type: int, values: int, count: int, result: int, _results: int) -> int:
+        context = current.context
+        try:
+            if context is None:
+                return int(error_new(b"no guest runs on this thread"))
+            context.count_host_calls()
+            return function(context, store, (Val * count).from_address(values), result)
+        except Unwind:
+            return int(error_new(b"stopped by the gateway"))
+        except Exception:
+            logger.exception("a host function failed")
+            return int(error_new(b"a host function failed"))
+
+    return callback
+
+
+def _deny(_context: ExecutionContext, store: int, arguments: Any, result: int) -> int:
+    """Refuses a socket, as wasmtime's own functions refuse every address."""
+    for argument in arguments:
+        if argument.kind == RESOURCE:
+            drop(store, argument.of.resource)
+    return fail(result, b"access-denied")
+
+
+def _poll(context: ExecutionContext, store: int, arguments: Any, result: int) -> int:
+    """`wasi:io/poll` `poll`: waits until one of the pollables is ready, at most until the guest's deadline."""
+    pollables = arguments[0].of.list
+    if not 0 < pollables.size <= _MAX_POLLABLES:
+        return int(error_new(b"poll takes 1 to %d pollables" % _MAX_POLLABLES))
+    context.count_host_calls(pollables.size // _POLLABLES_PER_CALL)
+    try:
+        return _wait(context, store, arguments[0], result)
+    finally:
+        for number in range(pollables.size):
+            drop(store, pollables.data[number].of.resource)
+
+
+def _block(context: ExecutionContext, store: int, arguments: Any, _result: int) -> int:
+    """`wasi:io/poll` `pollable.block`: waits until the pollable is ready, at most until the guest's deadline."""
+    pollables, ready = Val(kind=LIST), Val()
+    pollables.of.list.size = 1
+    pollables.of.list.data = ctypes.pointer(arguments[0])
+    try:
+        if error := _wait(context, store, pollables, ctypes.addressof(ready)):
+            return error
+        val_delete(byref(ready))
+        return 0
+    finally:
+        drop(store, arguments[0].of.resource)
+
+
+def _wait(context: ExecutionContext, store: int, pollables: Any, result: int) -> int:
+    """Waits in slices until one of the pollables is ready, and writes the list of their indices to `result`. Returns an
+    error where the guest has to end."""
+    arguments = (Val * 2)()
+    arguments[0] = pollables
+    arguments[1].kind, arguments[1].of.u64 = U64, _SLICE
+    ready = Val.from_address(result)
+    while not context.must_stop():
+        if error := _HELPER.call(store, arguments, 2, result):
+            return error
+        if ready.of.list.size:
+            return 0
+        val_delete(result)
+    return int(error_new(b"stopped by the gateway"))
