@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 
 from ..config.settings import TEMPORARY_VOLUME
@@ -29,6 +30,7 @@ class RequestDirectory:
             raise AtCapacity(f"no temporary directory can be made: {error.strerror}", limit="descriptors") from None
         self._limit = limit
         self._timer: asyncio.TimerHandle | None = None
+        self._is_closed = False
         self._loop = asyncio.get_running_loop()
 
     @property
@@ -43,6 +45,7 @@ class RequestDirectory:
 
     def close(self) -> None:
         """Removes the directory: at once if it is empty, else on another thread."""
+        self._is_closed = True
         if self._timer:
             self._timer.cancel()
         with contextlib.suppress(OSError):
@@ -52,7 +55,14 @@ class RequestDirectory:
         self._loop.run_in_executor(None, self._directory.cleanup)
 
     def _measure(self, guest: Guest) -> None:
-        if size_of(self._directory.name, self._limit) > self._limit:
+        """Measures on another thread: tens of thousands of files take longer than a turn of the event loop may."""
+        size = self._loop.run_in_executor(None, size_of, self._directory.name, self._limit)
+        size.add_done_callback(functools.partial(self._compare, guest))
+
+    def _compare(self, guest: Guest, size: asyncio.Future[int]) -> None:
+        if self._is_closed or size.cancelled():
+            return
+        if size.result() > self._limit:
             guest.stop("temporary")
         else:
             self.watch(guest)
