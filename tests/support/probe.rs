@@ -26,6 +26,7 @@ fn main() {
             println!("{names:?}");
         }
         "write" => println!("{:?}", fs::write("/data/new.txt", "new").map_err(|error| error.kind())),
+        "file" => println!("{:?}", File::open(format!("/data/{}", arguments[2])).map(drop).map_err(|error| error.kind())),
         "outside" => println!("{:?}", File::open("/data/../secret.txt").map(drop).map_err(|error| error.kind())),
         "long" => println!("{:?}", File::open("/data/".to_string() + &"x".repeat(5000)).map(drop).map_err(|error| error.kind())),
         "open" => {

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ..cgi.environ import Environ
 from ..compiler.compiler import WarmGuest, WarmModule
@@ -122,6 +123,5 @@ class Outcome(NamedTuple):
         return self.kind == "trap" and self.trap == "interrupt"
 
 
-def core_module(invocation: Invocation) -> WarmModule:
-    """The module of an invocation that is known to be no component."""
-    return cast("WarmModule", invocation.module)
+core_module: Callable[[Invocation], WarmModule] = operator.attrgetter("module")
+"""The module of an invocation that is known to be no component."""

@@ -18,6 +18,7 @@ from weakref import WeakKeyDictionary
 import wasmtime
 from wasmtime.component import Linker
 
+from ..config.settings import Limits
 from . import wasi_helper
 from .context import ExecutionContext, Unwind, current
 from .wasi_files import open_at
@@ -91,12 +92,18 @@ _add_func = bind(keep_gil, "wasmtime_component_linker_instance_add_func", P, P, 
 _linkers: WeakKeyDictionary[wasmtime.Engine, Linker] = WeakKeyDictionary()
 
 
-def enter(engine: wasmtime.Engine) -> Any:
+def enter(engine: wasmtime.Engine, store: int, limits: Limits) -> Any:
     """Prepares for the next guest on this thread, and returns the linker with WASI 0.2."""
-    wasi_helper.enter(engine)
-    if engine not in _linkers:
-        _linkers[engine] = _create(engine)
-    return _linkers[engine].ptr()
+    wasi_helper.enter(engine, store, limits)
+    return linker(engine).ptr()
+
+
+def linker(engine: wasmtime.Engine) -> Linker:
+    """The linker with WASI 0.2, made at the first call."""
+    found = _linkers.get(engine)
+    if found is None:
+        found = _linkers[engine] = _create(engine)
+    return found
 
 
 def _create(engine: wasmtime.Engine) -> Linker:
