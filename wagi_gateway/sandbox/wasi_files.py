@@ -98,7 +98,7 @@ _HELPER = Helper(
 
 
 def open_at(context: ExecutionContext, store: int, arguments: Any, result: int) -> int:
-    """`wasi:filesystem/types` `descriptor.open-at`, of regular files and directories, with a bound on the open files."""
+    """`wasi:filesystem/types` `descriptor.open-at` for regular files and directories, as many as there may be."""
     try:
         if arguments[2].of.string.size > _MAX_PATH:
             return fail(result, b"name-too-long")

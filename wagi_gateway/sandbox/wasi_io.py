@@ -23,6 +23,7 @@ from . import wasi_helper
 from .context import ExecutionContext, Unwind, current
 from .wasi_files import open_at
 from .wasi_helper import LIST, MEMORY, OPTIONS, RESET, RESOURCE, U64, VERSION, Helper, Val, drop, fail, val_delete
+from .wasi_random import get_random_bytes
 from .wasmtime_library import P, bind, error_new, keep_gil, take_error
 
 logger = logging.getLogger("wagi_gateway")
@@ -112,6 +113,8 @@ def _create(engine: wasmtime.Engine) -> Linker:
     linker.allow_shadowing = True
     _replace(linker, "io/poll", {"poll": _poll, "[method]pollable.block": _block})
     _replace(linker, "filesystem/types", {"[method]descriptor.open-at": open_at})
+    _replace(linker, "random/random", {"get-random-bytes": get_random_bytes})
+    _replace(linker, "random/insecure", {"get-insecure-random-bytes": get_random_bytes})
     for interface, function in _SOCKETS.items():
         _replace(linker, interface, {function: _deny})
     return linker
