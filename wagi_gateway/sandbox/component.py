@@ -163,7 +163,7 @@ def _strings(strings: Iterable[bytes]) -> ctypes.Array[c_char_p]:
     if not b"".join(strings).isascii():
         strings = [string.decode("utf-8", "replace").encode() for string in strings]
     array = _array(len(strings))()
-    array[:] = strings  # faster than to pass them to the constructor
+    array[:] = cast("list[c_char_p | bytes | None]", strings)  # faster than to pass them to the constructor
     return array
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ..cgi.environ import Environ
 from ..compiler.compiler import WarmGuest, WarmModule
-from ..compiler.component import WarmComponent
 from ..config.settings import Limits
 from .backtrace import Frame
 
@@ -80,8 +79,6 @@ class Invocation:
     @property
     def entrypoints(self) -> tuple[bytes, ...]:
         """The exported functions to call, in order: those of a reactor begin with `_initialize`."""
-        if isinstance(self.module, WarmComponent):
-            return (self.entrypoint,) if self.entrypoint else ()
         return _entrypoints(self.module.start, self.module.is_reactor, self.entrypoint)
 
 
