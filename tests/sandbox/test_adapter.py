@@ -12,10 +12,10 @@ import pytest
 from tests.support.sandbox import compiler, run
 from wagi_gateway.config.settings import Limits
 from wagi_gateway.sandbox import errno
-from wagi_gateway.sandbox.adapter import shim_exports
 from wagi_gateway.sandbox.experimental_http import EXPERIMENTAL_HTTP
 from wagi_gateway.sandbox.invocation import GuestVolume, Invocation
 from wagi_gateway.sandbox.preview1 import NO_FILES, PROCESS, STREAMS
+from wagi_gateway.sandbox.shim import shim_exports
 from wagi_gateway.sources.file import WasmSource
 
 HEAD, PATH, LONG_PATH, IOVECS, OUT = 0x100, 0x200, 0x10000, 0x300, 0x400
