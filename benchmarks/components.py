@@ -23,9 +23,10 @@ from pathlib import Path
 import wasmtime
 from wasmtime import _bindings
 
-from wagi_gateway.compiler.compiler import Compiler, WarmModule
+from wagi_gateway.compiler.compiler import Compiler
 from wagi_gateway.compiler.component import WarmComponent
 from wagi_gateway.compiler.engine import EngineSettings, create_engine
+from wagi_gateway.compiler.warm_module import WarmModule
 from wagi_gateway.config.settings import Limits
 from wagi_gateway.sandbox import component as backend
 from wagi_gateway.sandbox import wasi_io

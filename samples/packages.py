@@ -119,6 +119,8 @@ class Merged:
     name: str
     """The import module of the driver."""
     driver: str
+    imports: tuple[tuple[str, str], ...] = ()
+    """Modules that the package's module imports: the name of each and its text."""
 
     def build(self, toolchains: Callable[[], Environ]) -> Path:
         """The path of the module, merged unless it is kept; `toolchains` returns an environment with npm and node."""
@@ -130,8 +132,11 @@ class Merged:
                 work = Path(folder)
                 (work / "package.json").write_text('{"type": "commonjs"}')
                 shutil.copy(program, work / "wasm-merge.js")
-                (work / "driver.wat").write_text(self.driver)
-                command = ("node", "--stack-size=8000", "wasm-merge.js", str(base), self.name, "driver.wat", "main")
+                modules = [str(base), self.name]
+                for name, text in (*self.imports, ("main", self.driver)):
+                    (work / f"{name}.wat").write_text(text)
+                    modules += [f"{name}.wat", name]
+                command = ("node", "--stack-size=8000", "wasm-merge.js", *modules)
                 _run(*command, *MERGE_FEATURES, "-o", "merged.wasm", work=work, environ=toolchains())
                 (work / "merged.wasm").replace(kept)
         return kept

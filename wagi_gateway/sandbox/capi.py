@@ -21,8 +21,8 @@ from weakref import WeakKeyDictionary
 import wasmtime
 from wasmtime import _bindings
 
-from ..compiler.compiler import WarmModule
 from ..compiler.externs import Import
+from ..compiler.warm_module import WarmModule
 from . import backtrace
 from .adapter import adapter_globals, adapter_text
 from .context import ExecutionContext, Unwind, current

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ..cgi.environ import Environ
-from ..compiler.compiler import WarmGuest, WarmModule
+from ..compiler.warm_module import WarmGuest, WarmModule
 from ..config.settings import Limits
 from .backtrace import Frame
 

@@ -14,9 +14,9 @@ from functools import lru_cache
 
 import wasmtime
 
-from ..compiler.compiler import SerializedModule
 from ..compiler.engine import create_plain_engine
 from ..compiler.externs import FunctionType, Import
+from ..compiler.serialized_module import SerializedModule
 from . import backtrace
 from .adapter import adapter_globals, adapter_text
 from .context import ExecutionContext, Unwind, current
