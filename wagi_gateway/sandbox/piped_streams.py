@@ -6,10 +6,10 @@ so that no descriptor is closed while it is watched.
 
 from __future__ import annotations
 
-import array
 import asyncio
 import fcntl
 import os
+import sys
 import termios
 import threading
 from collections.abc import Callable
@@ -19,6 +19,8 @@ from .streams import CAPACITY, CHUNK, StandardStreams
 
 _NEARLY_FULL = 32 * 1024
 """Bytes in a pipe, half of its capacity (pipe(7)), beyond which a guest will soon be blocked."""
+_INT = bytes(4)
+"""The argument of FIONREAD, an int (ioctl_tty(2))."""
 _DROP_INTERVAL = 0.001
 """Seconds between two reads of standard error beyond its limit: a flood is read slowly."""
 
@@ -118,7 +120,9 @@ class PipedStreams(StandardStreams):
 
     def log_piece(self) -> bool:
         """Logs as much of standard error as one turn of the event loop has time for. Returns whether more is left."""
-        if not self._stderr and (data := self._read(self._stderr_pipe)):
+        if not self._stderr:
+            if not (data := self._read(self._stderr_pipe)):
+                return False
             self.write_stderr(data)
         return super().log_piece() or self._readable(self._stderr_pipe) > 0
 
@@ -166,6 +170,4 @@ class PipedStreams(StandardStreams):
         """The number of bytes in a pipe."""
         if descriptor < 0:
             return 0
-        size = array.array("i", [0])
-        fcntl.ioctl(descriptor, termios.FIONREAD, size)
-        return size[0]
+        return int.from_bytes(fcntl.ioctl(descriptor, termios.FIONREAD, _INT), sys.byteorder)
