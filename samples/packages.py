@@ -153,6 +153,29 @@ MERGE_FEATURES = tuple(
 
 
 @dataclass(frozen=True, slots=True)
+class Scripted:
+    """A module that the commands of a page build, in a folder with some files."""
+
+    commands: str
+    """Commands of a shell."""
+    files: tuple[tuple[str, str], ...]
+    """Name and text of each file."""
+    module: str
+
+    def build(self, toolchains: Callable[[], Environ]) -> Path:
+        """The path of the module, built unless it is kept; `toolchains` returns an environment with zig."""
+        kept = _folder() / f"{hashlib.sha256(repr(self).encode()).hexdigest()}.wasm"
+        if not kept.exists():
+            with tempfile.TemporaryDirectory(dir=_folder()) as folder:
+                work = Path(folder)
+                for name, text in self.files:
+                    (work / name).write_text(text)
+                _run("sh", "-ec", self.commands, work=work, environ=toolchains())
+                (work / self.module).replace(kept)
+        return kept
+
+
+@dataclass(frozen=True, slots=True)
 class Compiled:
     """A module built from AssemblyScript with the compiler that a package.json pins."""
 

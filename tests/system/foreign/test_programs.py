@@ -1,4 +1,4 @@
-"""The programs of docs/programs.md, with the lines of that page: QuickJS, MicroPython, Perl and Ruby."""
+"""The programs of docs/programs.md, with the lines of that page: QuickJS, MicroPython, Lua, Perl and Ruby."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from samples.packages import MERGE_FEATURES, MICROPYTHON, PERL, QUICKJS, RUBY, Merged
+from samples.packages import MERGE_FEATURES, MICROPYTHON, PERL, QUICKJS, RUBY, Merged, Scripted
 from tests.conftest import ROOT, Server, running
 from tests.support.cli import gateway
 from tests.system.foreign.toolchains import Toolchains
@@ -19,7 +19,13 @@ pytestmark = pytest.mark.timeout(900)
 PAGE = (ROOT / "docs/programs.md").read_text()
 
 
-SCRIPTS = {"QuickJS": ("js", "js"), "MicroPython": ("python", "py"), "Perl": ("perl", "pl"), "Ruby": ("ruby", "rb")}
+SCRIPTS = {
+    "QuickJS": ("js", "js"),
+    "MicroPython": ("python", "py"),
+    "Lua": ("lua", "lua"),
+    "Perl": ("perl", "pl"),
+    "Ruby": ("ruby", "rb"),
+}
 """The programs, with the language of their blocks and the ending of their script."""
 
 
@@ -30,6 +36,13 @@ def block(section: str, language: str, number: int = 0) -> str:
     return found[number]
 
 
+def lua() -> Scripted:
+    """The module of the page; zig is there already."""
+    install, commands = block("Lua", "sh").split("\n", 1)
+    assert install.startswith("python3 -m pip install ziglang==")
+    return Scripted(commands, (("longjmp.s", block("Lua", "asm")), ("wasi.c", block("Lua", "c"))), "lua.wasm")
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, toolchains: Toolchains) -> Path:
     """A folder with the modules and scripts, each program in a folder of its own."""
@@ -37,6 +50,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, toolchains: Toolchains) -> 
     modules = {
         "quickjs/quickjs.wasm": QUICKJS.fetch(),
         "micropython/micropython-wasi.wasm": MICROPYTHON.fetch(),
+        "lua/lua.wasm": lua().build(toolchains),
         "perl/perl.wasm": Merged(PERL, "perl", block("Perl", "wat")).build(toolchains),
         "ruby/ruby.wasm": Merged(
             RUBY, "ruby", block("Ruby", "wat", 1), (("canonical_abi", block("Ruby", "wat")),)
@@ -72,6 +86,7 @@ def programs(folder: Path, cache: Path) -> Iterator[Server]:
     [
         ("quickjs", "hello name=World"),
         ("micropython", "hello name=World"),
+        ("lua", "hello name=World"),
         ("perl", "hello name=World"),
         ("ruby", "hello World"),
     ],
