@@ -23,15 +23,17 @@ from pathlib import Path
 import wasmtime
 from wasmtime import _bindings
 
-from wagi_gateway.compiler.compiler import Compiler, WarmModule
+from wagi_gateway.compiler.compiler import Compiler
 from wagi_gateway.compiler.component import WarmComponent
 from wagi_gateway.compiler.engine import EngineSettings, create_engine
+from wagi_gateway.compiler.warm_module import WarmModule
 from wagi_gateway.config.settings import Limits
 from wagi_gateway.sandbox import component as backend
 from wagi_gateway.sandbox import wasi_io
 from wagi_gateway.sandbox.backend import choose
 from wagi_gateway.sandbox.context import ExecutionContext, current
 from wagi_gateway.sandbox.invocation import Invocation
+from wagi_gateway.sandbox.pipes import PipePool
 from wagi_gateway.sandbox.wasmtime_library import (
     check_epochs,
     config_new,
@@ -77,9 +79,11 @@ async def _gateway(engine: wasmtime.Engine, invocation: Invocation) -> str:
     runs, loop = choose(), asyncio.get_running_loop()
     run = runs.run_component if isinstance(invocation.module, WarmComponent) else runs.run
 
+    pipes = PipePool()
+
     def once() -> None:
         context = ExecutionContext(invocation)
-        context.streams.attach(loop, context.wake)
+        context.streams.attach(loop, context.wake, pipes)
         run(engine, context)
         context.streams.take_stdout()
         context.streams.detach()
@@ -95,8 +99,7 @@ class _Calls:
         self._module = invocation.module
         self._reader, self._writer = os.pipe()
         self._stdout = b"/proc/self/fd/%d" % self._writer
-        self._names, self._values = list(_ENVIRON), list(_ENVIRON.values())
-        self._linker = wasi_io.enter(engine)
+        self._linker = wasi_io.linker(engine).ptr()
         if isinstance(self._module, WarmModule):
             linker = wasmtime.Linker(engine)
             linker.define_wasi()
@@ -111,7 +114,7 @@ class _Calls:
         context = context_of(store)
         check_epochs(store, context)
         config = config_new()
-        backend._set_strings(backend._set_env, config, self._names, self._values)
+        backend._set_env(config, len(_ENVIRON), backend._strings(_ENVIRON), backend._strings(_ENVIRON.values()))
         backend._set_stdout_file(config, self._stdout)
         set_wasi(context, config)
         if isinstance(self._module, WarmComponent):

@@ -119,6 +119,8 @@ class Merged:
     name: str
     """The import module of the driver."""
     driver: str
+    imports: tuple[tuple[str, str], ...] = ()
+    """Modules that the package's module imports: the name of each and its text."""
 
     def build(self, toolchains: Callable[[], Environ]) -> Path:
         """The path of the module, merged unless it is kept; `toolchains` returns an environment with npm and node."""
@@ -130,8 +132,11 @@ class Merged:
                 work = Path(folder)
                 (work / "package.json").write_text('{"type": "commonjs"}')
                 shutil.copy(program, work / "wasm-merge.js")
-                (work / "driver.wat").write_text(self.driver)
-                command = ("node", "--stack-size=8000", "wasm-merge.js", str(base), self.name, "driver.wat", "main")
+                modules = [str(base), self.name]
+                for name, text in (*self.imports, ("main", self.driver)):
+                    (work / f"{name}.wat").write_text(text)
+                    modules += [f"{name}.wat", name]
+                command = ("node", "--stack-size=8000", "wasm-merge.js", *modules)
                 _run(*command, *MERGE_FEATURES, "-o", "merged.wasm", work=work, environ=toolchains())
                 (work / "merged.wasm").replace(kept)
         return kept
@@ -145,6 +150,29 @@ MERGE_FEATURES = tuple(
     ).split()
 )
 """The options of wasm-merge. `--all-features` would write a form that wasmtime does not read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scripted:
+    """A module that the commands of a page build, in a folder with some files."""
+
+    commands: str
+    """Commands of a shell."""
+    files: tuple[tuple[str, str], ...]
+    """Name and text of each file."""
+    module: str
+
+    def build(self, toolchains: Callable[[], Environ]) -> Path:
+        """The path of the module, built unless it is kept; `toolchains` returns an environment with zig."""
+        kept = _folder() / f"{hashlib.sha256(repr(self).encode()).hexdigest()}.wasm"
+        if not kept.exists():
+            with tempfile.TemporaryDirectory(dir=_folder()) as folder:
+                work = Path(folder)
+                for name, text in self.files:
+                    (work / name).write_text(text)
+                _run("sh", "-ec", self.commands, work=work, environ=toolchains())
+                (work / self.module).replace(kept)
+        return kept
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from typing import Any, cast
 import wasmtime
 from wasmtime import _bindings
 
-from wagi_gateway.compiler.compiler import WarmModule
+from wagi_gateway.compiler.warm_module import WarmModule
 from wagi_gateway.site.site import Site
 
 from ..harness.errors import Failed

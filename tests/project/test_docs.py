@@ -168,7 +168,7 @@ def test_every_mistake_is_one(block: Block) -> None:
 
 def test_every_block_is_of_a_known_kind() -> None:
     known = {
-        *"c console go js json mermaid nginx perl python ruby rust sh text toml ts wat yaml zig".split(),
+        *"asm c console go js json lua mermaid nginx perl python ruby rust sh text toml ts wat yaml zig".split(),
         "toml invalid",
         "toml settings",
     }

@@ -24,6 +24,8 @@ COVERED_ELSEWHERE: dict[str, str] = {
     "cli/images": "cli/test_registry.py, by the commands",
     "cli/raw_output": "cli/test_run_once.py, by --raw",
     "compiler/chunked_functions": "compiler/test_bulk_operations.py, in rewritten modules",
+    "compiler/serialized_module": "compiler/test_compiler.py, on the public path",
+    "compiler/warm_module": "compiler/test_compiler.py",
     "dev/inspector_server": "system/dev/test_dev.py",
     "dev/server": "system/dev/test_dev.py",
     "sandbox/capi": "sandbox/test_sandbox.py, on the hot path",

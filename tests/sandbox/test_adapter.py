@@ -12,10 +12,7 @@ import pytest
 from tests.support.sandbox import compiler, run
 from wagi_gateway.config.settings import Limits
 from wagi_gateway.sandbox import errno
-from wagi_gateway.sandbox.adapter import shim_exports
-from wagi_gateway.sandbox.experimental_http import EXPERIMENTAL_HTTP
 from wagi_gateway.sandbox.invocation import GuestVolume, Invocation
-from wagi_gateway.sandbox.preview1 import NO_FILES, PROCESS, STREAMS
 from wagi_gateway.sources.file import WasmSource
 
 HEAD, PATH, LONG_PATH, IOVECS, OUT = 0x100, 0x200, 0x10000, 0x300, 0x400
@@ -88,13 +85,6 @@ def results(wat: str, volumes: tuple[GuestVolume, ...], **limits: object) -> lis
     output, ended = run(given)
     assert ended.failure() is None
     return [number for (number,) in struct.iter_unpack("<I", output)]
-
-
-def test_the_shim_offers_every_function_once() -> None:
-    offered = shim_exports()
-    expected = {(host.module, host.name) for host in (*PROCESS, *STREAMS, *NO_FILES, *EXPERIMENTAL_HTTP)}
-    clocks = {("wasi_snapshot_preview1", name) for name in ("clock_res_get", "clock_time_get", "proc_raise")}
-    assert sorted(offered) == sorted(expected | clocks)
 
 
 ON_STREAMS = [

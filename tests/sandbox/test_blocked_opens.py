@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.component_guests import PROBE, invocation
 from tests.support.sandbox import compiler, run
 from tests.support.wasi import MODULE
 from wagi_gateway.config.settings import Limits
@@ -27,7 +28,19 @@ OPENS_FOR_EVER = f"""(module
   (drop (call $close (i32.load (i32.const 8)))) (br 0))))"""
 
 
-def test_a_fifo_in_the_place_of_a_file(tmp_path: Path) -> None:
+def opens_for_ever(kind: str, directory: Path) -> Invocation:
+    """A core module or a component that opens the file `f` of a directory until its time is over."""
+    if kind == "component":
+        volume = GuestVolume(bytes(directory), b"/data", is_writable=True)
+        return invocation(PROBE.read_bytes(), b"open for ever", volumes=(volume,), time=1.5)
+    volume = GuestVolume(bytes(directory), b"/", is_writable=True)
+    module = compiler().load(WasmSource("guest.wat", OPENS_FOR_EVER.encode(), OPENS_FOR_EVER), has_files=True)
+    limits = Limits.model_validate({"time": 1.5})
+    return Invocation(module, b"_start", limits=limits, argv=[], environ={}, volumes=(volume,))
+
+
+@pytest.mark.parametrize("kind", ["module", "component"])
+def test_a_fifo_in_the_place_of_a_file(tmp_path: Path, kind: str) -> None:
     """Another thread exchanges the two all the while."""
     is_over = threading.Event()
     (tmp_path / "f").touch()
@@ -43,12 +56,9 @@ def test_a_fifo_in_the_place_of_a_file(tmp_path: Path) -> None:
 
     thread = threading.Thread(target=exchange)
     thread.start()
-    volumes = (GuestVolume(bytes(tmp_path), b"/", is_writable=True),)
-    module = compiler().load(WasmSource("guest.wat", OPENS_FOR_EVER.encode(), OPENS_FOR_EVER), has_files=True)
-    limits = Limits.model_validate({"time": 1.5})
     try:
         begin = time.monotonic()
-        _, guest = run(Invocation(module, b"_start", limits=limits, argv=[], environ={}, volumes=volumes))
+        _, guest = run(opens_for_ever(kind, tmp_path))
         assert guest.stop_reason == "time"
         assert time.monotonic() - begin < 15
     finally:

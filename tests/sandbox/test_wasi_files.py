@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,31 @@ def test_files_that_are_closed_count_no_more(volume: GuestVolume) -> None:
 
 def test_a_path_has_a_bound(volume: GuestVolume) -> None:
     assert probe(b"long", volumes=(volume,))[0] == "Err(InvalidFilename)\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "printed"),
+    [
+        ("a.txt", "Ok(())"),
+        ("directory", "Ok(())"),
+        ("link to a file", "Ok(())"),
+        ("nothing", "Err(NotFound)"),
+        ("fifo", "Err(PermissionDenied)"),
+        ("socket", "Err(PermissionDenied)"),
+        ("link to the fifo", "Err(PermissionDenied)"),
+        ("link to a device", "Err(PermissionDenied)"),
+    ],
+)
+def test_files_and_directories_alone_are_opened(volume: GuestVolume, name: str, printed: str) -> None:
+    root = Path(volume.host.decode())
+    (root / "directory").mkdir()
+    os.mkfifo(root / "fifo")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(root / "socket"))
+    for link, target in (("file", "a.txt"), ("device", "/dev/zero")):
+        (root / f"link to a {link}").symlink_to(target)
+    (root / "link to the fifo").symlink_to("fifo")
+    assert probe(b"file", name.encode(), volumes=(volume,), time="20s")[0] == f"{printed}\n"
 
 
 def test_guests_that_run_at_the_same_time_share_the_sum_of_their_limits(volume: GuestVolume) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import guests
+from tests.support.components import bare
 from tests.support.config import config, guest, module
 from wagi_gateway.config.file import cache_directory, read_config
 from wagi_gateway.router import RoutePattern
@@ -142,6 +143,19 @@ def test_each_missing_import_that_traps_is_named(tmp_path: Path) -> None:
         f'missing_imports = "trap": a call of {name} traps'
         for name in ("env.f", "env.g", "wasi_snapshot_preview1.sock_open")
     ]
+
+
+def test_missing_imports_of_a_component_are_refused_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "component.wat").write_text(bare())
+    routes, findings = endpoints(tmp_path, module("/a", "component.wat", 'missing_imports = "trap"'))
+    assert (len(routes), findings.problems) == (1, [])
+    assert [warning.what for warning in findings.warnings] == [
+        'missing_imports = "trap": component.wat is a component, whose missing imports are refused; remove the key'
+    ]
+    (tmp_path / "other.wat").write_text(bare(more='(import "other:host/calls" (instance))'))
+    routes, findings = endpoints(tmp_path, module("/a", "other.wat", 'missing_imports = "trap"'))
+    assert (routes, len(findings.problems)) == ([], 1)
+    assert "imports other:host/calls, which this gateway does not provide" in findings.problems[0].what
 
 
 def test_a_module_with_missing_imports_is_still_refused_without_the_setting(tmp_path: Path) -> None:

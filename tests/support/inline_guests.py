@@ -17,7 +17,8 @@ import pytest
 
 from tests.support import guests
 from tests.support.sandbox import compiler, warm
-from wagi_gateway.compiler.compiler import Compiler, WarmModule
+from wagi_gateway.compiler.compiler import Compiler
+from wagi_gateway.compiler.warm_module import WarmModule
 from wagi_gateway.config.settings import Limits
 from wagi_gateway.sandbox.backend import choose
 from wagi_gateway.sandbox.guest import Guest

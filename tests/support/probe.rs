@@ -26,6 +26,7 @@ fn main() {
             println!("{names:?}");
         }
         "write" => println!("{:?}", fs::write("/data/new.txt", "new").map_err(|error| error.kind())),
+        "file" => println!("{:?}", File::open(format!("/data/{}", arguments[2])).map(drop).map_err(|error| error.kind())),
         "outside" => println!("{:?}", File::open("/data/../secret.txt").map(drop).map_err(|error| error.kind())),
         "long" => println!("{:?}", File::open("/data/".to_string() + &"x".repeat(5000)).map(drop).map_err(|error| error.kind())),
         "open" => {
@@ -33,6 +34,9 @@ fn main() {
             println!("{}", files.len());
         }
         "reopen" => println!("{}", (0..1000).filter(|_| File::open("/data/a.txt").is_ok()).count()),
+        "open for ever" => loop {
+            let _ = File::open("/data/f");
+        },
         "sockets" => {
             println!("{:?}", TcpStream::connect("127.0.0.1:9").map(drop).map_err(|error| error.kind()));
             println!("{:?}", TcpListener::bind("127.0.0.1:0").map(drop).map_err(|error| error.kind()));

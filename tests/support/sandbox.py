@@ -9,8 +9,9 @@ from collections.abc import Callable, Collection
 import wasmtime
 
 from wagi_gateway.compiler import abi
-from wagi_gateway.compiler.compiler import Compiler, WarmGuest, WarmModule
+from wagi_gateway.compiler.compiler import Compiler
 from wagi_gateway.compiler.engine import EngineSettings, create_engine
+from wagi_gateway.compiler.warm_module import WarmGuest, WarmModule
 from wagi_gateway.config.settings import Limits
 from wagi_gateway.sandbox import preview1
 from wagi_gateway.sandbox.backend import choose

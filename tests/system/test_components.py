@@ -28,7 +28,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (directory / "late.wat").write_text(LATE)
     (directory / "big.wat").write_text(BIG)
     config = module("/probe/...", PROBE, limits={"files": 8}, volumes={"/data": "data"})
-    config += module("/late", "late.wat") + module("/big", "big.wat", limits={"concurrency": 32})
+    config += module("/late", "late.wat") + module("/big", "big.wat", limits={"concurrency": 100})
     (directory / "modules.toml").write_text(config)
     return directory
 
@@ -72,7 +72,7 @@ def test_the_first_byte_comes_while_the_guest_runs(server: Server) -> None:
 
 
 def test_many_requests_at_once_are_whole(server: Server) -> None:
-    bodies = together(32, lambda _: server.get("/big").text)
+    bodies = together(100, lambda _: server.get("/big").text)
     assert {len(body) for body in bodies} == {300_000}
 
 

@@ -17,6 +17,7 @@ from tests.support import guests
 from tests.support.clock import assert_within
 from tests.support.config import guest, module
 from tests.support.farm import Target
+from tests.support.temporary_files import FILLS, LEAVES
 from wagi_gateway.config.file import config_from_tables
 from wagi_gateway.config.settings import Limits
 from wagi_gateway.errors import StartupError
@@ -250,6 +251,19 @@ def test_files(tmp_path: Path, cache: Path) -> None:
     routes = [module(f"/{files}", "opens.wat", limits={"files": files}, volumes=volumes) for files in (2, 3)]
     with running(tmp_path, "".join(routes), cache=cache) as server:
         assert [server.get(f"/{files}").status_code for files in (2, 3)] == [500, 200]
+
+
+def test_temporary(tmp_path: Path, cache: Path) -> None:
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root/index.php").touch()
+    guests_and_limits = {"leaves": (LEAVES, "8KiB"), "fills": (FILLS, "1MiB")}
+    config = ""
+    for name, (text, temporary) in guests_and_limits.items():
+        (tmp_path / f"{name}.wat").write_text(text)
+        config += module(f"/{name}/...", f"{name}.wat", document_root="root", limits={"temporary": temporary})
+    with running(tmp_path, config, cache=cache) as server:
+        assert [server.get(f"/{name}/").status_code for name in guests_and_limits] == [200, 502]
+        server.wait_for_log(r"502: .*limits\.temporary \(1048576 bytes\) .*route=/fills/")
 
 
 def test_body(site: Server) -> None:

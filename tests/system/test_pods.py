@@ -17,6 +17,7 @@ from tests.conftest import ROOT, Server, running, wait_until, warnings
 from tests.support import guests
 from tests.support.attacks import together
 from tests.support.cli import gateway
+from tests.support.component_guests import PROBE
 from tests.support.config import module
 from tests.support.processes import workers
 from tests.support.publishing import SECRETS, live_alone, publish, run, says
@@ -97,6 +98,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
             source: Path | str = path.read_text() if path.suffix == ".wat" else path
             publish(running, f"krustlet-wagi-demo-{name}:v1.0.0", source)
         publish(running, "team/env:1", ROOT / "samples" / "c" / "env.wasm")
+        publish(running, "team/probe:1", PROBE)
         for name, wat in {"keeps": KEEPS, "shows": SHOWS, "grows": GROWS, "hello": guests.HELLO}.items():
             publish(running, f"team/{name}:1", wat)
         yield running
@@ -262,6 +264,7 @@ def test_environment_and_memory(registry: Registry, tmp_path: Path, cache: Path)
     ]
     containers: dict[str, tuple[str, dict[str, Any]]] = {
         "env": ("/env", {"env": variables}),
+        "probe": ("/probe", {"env": variables}),
         "grows": ("/grow", {}),
         "grows-not": ("/grow-not", {"resources": {"limits": {"memory": "1Mi"}}}),
     }
@@ -273,6 +276,7 @@ def test_environment_and_memory(registry: Registry, tmp_path: Path, cache: Path)
             "POD=test",
             "TWICE=test test $(MODE) $(NONE)",
         ]
+        assert "TWICE=test test $(MODE) $(NONE)" in server.get("/probe?variables").text.splitlines()
         assert server.get("/grow").text == "grown"
         assert server.get("/grow-not").text.rstrip("\0") == "no"
 

@@ -76,7 +76,7 @@ def inspect_module(what: str, settings_file: Path | None, cache_dir: str | None,
 
 def _import(text: str) -> str:
     """An import, with what to do if the gateway does not provide it."""
-    from ..sandbox.adapter import shim_exports
+    from ..sandbox.shim import shim_exports
 
     if text.partition("  ")[0] in map(".".join, shim_exports()):
         return text

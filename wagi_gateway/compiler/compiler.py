@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import threading
 import time
-import weakref
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -31,9 +28,11 @@ from .chunked_functions import CHUNK
 from .compilation import POLL_INTERVAL, CompilationFailed, CompilerProcess, Wait, one_line
 from .component import WarmComponent, find_problem, find_run
 from .component_binary import ComponentExterns
-from .engine import MAX_WASM_STACK, create_plain_engine
+from .engine import MAX_WASM_STACK
 from .externs import Externs, ExternType, FunctionType, Import, MemoryType
+from .serialized_module import SerializedModule
 from .start_section import defer_start
+from .warm_module import WarmGuest, WarmModule
 
 _WASI = "wasi_snapshot_preview1"
 _WASMTIME_FUNCTIONS = frozenset(f"{_WASI}.{name}" for name in ("clock_res_get", "clock_time_get", "proc_raise"))
@@ -68,81 +67,6 @@ OnCompile = Callable[[WasmSource], AbstractContextManager[object]]
 
 def _define_nothing(_linker: wasmtime.Linker, _names: tuple[str, str], _wanted: Import) -> None:
     pass
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WarmModule:
-    """A compiled and linked module, which is instantiated once for each request."""
-
-    name: str
-    digest: str
-    module: wasmtime.Module
-    import_names: tuple[tuple[str, str], ...]
-    """Module and name of each import, in order."""
-    instance_pre: wasmtime.InstancePre | None
-    """The linked module; None for a module that is linked for each guest, because its guests have files."""
-    functions: frozenset[str]
-    """Exported functions without parameters that return nothing or an exit code: the possible entrypoints."""
-    functions_with_code: frozenset[bytes]
-    """The entrypoints that return an exit code, an i32."""
-    exports: tuple[str, ...]
-    """All exported functions."""
-    is_reactor: bool
-    """Whether `_initialize` has to be called before the entrypoint (WASI application ABI)."""
-    start: bytes | None
-    """The export to call before all others; None where the module has no start function, or wasmtime calls it."""
-    imports: frozenset[str]
-    """The import modules, such as `wasi_snapshot_preview1`."""
-    missing: tuple[Import, ...]
-    """The imported functions that the gateway does not provide: a call of one traps."""
-    needs_wasi: bool
-    """Whether the module calls a function of wasmtime's WASI, which needs a context in the store."""
-    is_interruptible: bool
-    """Whether a guest reaches an epoch check, where it can be ended, at short intervals: no imported function waits or
-    works for long, nor does an instruction, and no function body is long enough for very many calls in a row."""
-    serialized: SerializedModule | None
-    """The module for the public API, which needs an engine for each guest; None with the C API backend."""
-
-
-WarmGuest = WarmModule | WarmComponent
-"""What is instantiated for each request: a core module or a command component."""
-
-
-class SerializedModule:
-    """A serialized module in memory, for any number of engines.
-
-    wasmtime's public API can end a guest that computes only by the engine's epoch, so each guest gets an engine of its
-    own.
-    """
-
-    def __init__(
-        self,
-        module: wasmtime.Module,
-        define: Callable[[wasmtime.Engine], wasmtime.Linker],
-        *,
-        has_source_lines: bool = False,
-    ) -> None:
-        """Raises OSError when descriptors or memory run out."""
-        self.has_source_lines = has_source_lines
-        """Whether the module was compiled for engines with source lines."""
-        self._create_linker = define
-        # A file is mapped and shared; bytes would be copied for each engine.
-        self._file = os.memfd_create("module")
-        weakref.finalize(self, os.close, self._file)
-        with open(self._file, "wb", closefd=False) as file:
-            file.write(module.serialize())
-
-    def create_engine(self) -> wasmtime.Engine:
-        """Creates an engine for the module."""
-        return create_plain_engine(has_source_lines=self.has_source_lines)
-
-    def module(self, engine: wasmtime.Engine) -> wasmtime.Module:
-        """The module for an engine of `create_engine`."""
-        return wasmtime.Module.deserialize_file(engine, f"/dev/fd/{self._file}")
-
-    def instantiate(self, store: wasmtime.Store) -> wasmtime.Instance:
-        """Instantiates the module in a store with an engine of `create_engine`. Raises WasmtimeError, Trap."""
-        return self._create_linker(store.engine).instantiate(store, self.module(store.engine))
 
 
 class Compiler:

@@ -48,6 +48,8 @@ class WarmComponent:
     exports: ClassVar[tuple[str, ...]] = (ENTRYPOINT,)
     imports: ClassVar[frozenset[str]] = frozenset()
     """The import modules of a core module; a component has none."""
+    start: ClassVar[bytes | None] = None
+    is_reactor: ClassVar[bool] = False
     is_interruptible: ClassVar[bool] = False
     """Whether a guest may run on the event loop's thread: none whose output goes through a pipe."""
 

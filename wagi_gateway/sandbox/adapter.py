@@ -11,133 +11,23 @@ files of a guest; and it opens regular files and directories alone, because open
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import cache, lru_cache
+from functools import cache
 
-import wasmtime
-
-from ..compiler.compiler import DefineMissing
-from ..compiler.externs import FunctionType, Import
 from . import errno
 from .context import ExecutionContext
 from .devices import device_numbers
-from .experimental_http import EXPERIMENTAL_HTTP
-from .host import HostImport
 from .iovecs import MAX_IOVECS
 from .open_directories import MAX_PATH
-from .preview1 import DEVICES, DIRECTORIES, MODULE, NO_FILES, PROCESS, STREAMS, wasm_types
+from .shim import ADAPTED, ON_PATHS, SIGNATURES, arguments, gateway_imports, type_text
 
-GATEWAY_MODULE = "wagi_gateway"
-"""The import module of the shim for the gateway's own functions."""
 _FILES_GLOBAL = b"files"
 """The adapter's global with the number of files that the guest may still open."""
-_MISSING = "missing"
-"""The import module of the shim for functions that the gateway does not provide; their names are numbers."""
 _DIRECTORY_GLOBAL, _DEVICE_GLOBAL = b"directory", b"device"
 """The adapter's globals with the numbers of the guest's devices (`devices.DeviceNumbers`)."""
 _ONLY_DIRECTORY = 2
 """The flag of `path_open`."""
 _DIRECTORY, _REGULAR_FILE, _SYMBOLIC_LINK = 3, 4, 7
 _FD_WRITE_RIGHT = 1 << 6
-
-_SIGNATURES = {host.name: host.parameters for host in (*STREAMS, *NO_FILES)}
-_STREAM_FUNCTIONS = {host.name for host in STREAMS}
-_ON_PATHS = {
-    "path_create_directory": (2,),
-    "path_filestat_get": (3,),
-    "path_filestat_set_times": (3,),
-    "path_link": (3, 6),
-    "path_readlink": (2,),
-    "path_remove_directory": (2,),
-    "path_rename": (2, 5),
-    "path_symlink": (1, 4),
-    "path_unlink_file": (2,),
-}
-"""The functions on paths, and their parameters that are a path's length."""
-_ADAPTED = (*sorted(_STREAM_FUNCTIONS), "fd_readdir", *_ON_PATHS, "path_open")
-
-
-def shim_linker(
-    engine: wasmtime.Engine,
-    define: Callable[[wasmtime.Linker, HostImport], None],
-    define_missing: DefineMissing,
-    missing: Sequence[Import] = (),
-) -> wasmtime.Linker:
-    """A linker with what the shim imports: wasmtime's WASI, and the gateway's functions, which `define` adds."""
-    linker = wasmtime.Linker(engine)
-    linker.allow_shadowing = True
-    linker.define_wasi()
-    for host in (*PROCESS, *EXPERIMENTAL_HTTP, *_gateway_imports()):
-        define(linker, host)
-    for number, wanted in enumerate(missing):
-        define_missing(linker, (_MISSING, str(number)), wanted)
-    return linker
-
-
-def _gateway_imports() -> tuple[HostImport, ...]:
-    return tuple(host._replace(module=GATEWAY_MODULE) for host in (*STREAMS, *DIRECTORIES, *DEVICES))
-
-
-def shim_exports(missing: Sequence[Import] = ()) -> dict[tuple[str, str], str]:
-    """The shim's exports, by module and name of the imports that a guest with volumes may have."""
-    names = [*((module, name) for module, name, _ in _unadapted()), *((MODULE, name) for name in _ADAPTED)]
-    trapping = {(wanted.module, wanted.name): f"{_MISSING} {number}" for number, wanted in enumerate(missing)}
-    return {name: " ".join(name) for name in names} | trapping
-
-
-@lru_cache(maxsize=64)
-def shim_text(missing: tuple[FunctionType, ...] = ()) -> str:
-    """The text of the shim; `missing` are the types of the guest's imports that trap."""
-    hosts = _gateway_imports()
-    adapted = [(MODULE, name, _type(_SIGNATURES[name])) for name in _ADAPTED]
-    gateway = [(host.module, host.name, _type(host.parameters)) for host in hosts]
-    imports = (*adapted, *gateway, *_unadapted())
-    functions = " ".join(f'$"{module} {name}"' for module, name, _ in (*adapted, *gateway))
-    return "\n".join(
-        (
-            "(module",
-            *(f'(import "{module}" "{name}" (func $"{module} {name}" {type_}))' for module, name, type_ in imports),
-            *(
-                f'(import "{_MISSING}" "{number}" (func $"{_MISSING} {number}" {_missing_type(kind)}))'
-                f'(export "{_MISSING} {number}" (func $"{_MISSING} {number}"))'
-                for number, kind in enumerate(missing)
-            ),
-            *(f'(export "{module} {name}" (func $"{module} {name}"))' for module, name, _ in _unadapted()),
-            *(
-                f'(func (export "{module} {name}") {type_} {_arguments(name)}'
-                f" (call_indirect {type_} (i32.const {slot})))"
-                for slot, (module, name, type_) in enumerate(adapted)
-            ),
-            f'(table (export "table") {2 * len(adapted) + len(gateway)} funcref)',
-            f"(elem (i32.const {len(adapted)}) func {functions})",
-            ")",
-        )
-    )
-
-
-def _unadapted() -> list[tuple[str, str, str]]:
-    """Import module, name and type of the functions that the guest calls directly."""
-    own = [(host.module, host.name, _type(host.parameters, host.has_result)) for host in (*PROCESS, *EXPERIMENTAL_HTTP)]
-    files = [(MODULE, name, _type(parameters)) for name, parameters in _SIGNATURES.items() if name not in _ADAPTED]
-    clocks = [
-        (MODULE, "clock_res_get", _type("ii")),
-        (MODULE, "clock_time_get", _type("iIi")),
-        (MODULE, "proc_raise", _type("i")),
-    ]
-    return own + files + clocks
-
-
-def types_of(missing: Sequence[Import]) -> tuple[FunctionType, ...]:
-    """The types of imported functions."""
-    return tuple(wanted.type for wanted in missing if isinstance(wanted.type, FunctionType))
-
-
-def _missing_type(kind: FunctionType) -> str:
-    return f"(param {' '.join(kind.parameters)}) (result {' '.join(kind.results)})"
-
-
-def _type(parameters: str, has_result: bool = True) -> str:
-    return f"(param {wasm_types(parameters)}){' (result i32)' if has_result else ''}"
 
 
 @cache
@@ -162,7 +52,7 @@ def adapter_text(*, reports_opens: bool = False) -> str:
             _RESERVE.format(open=_wasi("path_open", _RESERVING), fault=errno.FAULT),
             _IS_OUTSIDE,
             *map(_on_iovecs, ("fd_read", "fd_pread", "fd_write", "fd_pwrite")),
-            *(_on_path(name, lengths) for name, lengths in _ON_PATHS.items()),
+            *(_on_path(name, lengths) for name, lengths in ON_PATHS.items()),
             _FD_CLOSE.format(stream=_if_stream("fd_close"), call=_wasi("fd_close", "(local.get 0)")),
             _FD_RENUMBER.format(
                 both=_gateway("fd_renumber", "(local.get 0) (local.get 1)"),
@@ -197,7 +87,7 @@ def adapter_text(*, reports_opens: bool = False) -> str:
                     "directory_opened",
                     "(local.get 0) (local.get 2) (local.get 3) (i32.load (local.get 8))",
                 ),
-                open=_wasi("path_open", _arguments("path_open")),
+                open=_wasi("path_open", arguments("path_open")),
                 device=_if_device("path_open"),
             ),
             _REPORTED_OPEN.format(
@@ -215,9 +105,9 @@ def adapter_text(*, reports_opens: bool = False) -> str:
                 badf=errno.BADF,
                 notdir=errno.NOTDIR,
                 directory=_DIRECTORY,
-                call=_gateway("fd_readdir", _arguments("fd_readdir")),
+                call=_gateway("fd_readdir", arguments("fd_readdir")),
             ),
-            f"(elem (i32.const 0) func {' '.join(f'${name}' for name in _ADAPTED)})",
+            f"(elem (i32.const 0) func {' '.join(f'${name}' for name in ADAPTED)})",
             ")",
         )
     )
@@ -236,33 +126,29 @@ def adapter_globals(context: ExecutionContext) -> dict[bytes, int]:
 
 
 def _call(slot: int, parameters: str, arguments: str) -> str:
-    return f"(call_indirect {_type(parameters)} {arguments} (i32.const {slot}))"
+    return f"(call_indirect {type_text(parameters)} {arguments} (i32.const {slot}))"
 
 
 def _wasi(name: str, arguments: str) -> str:
     """A call of wasmtime's function."""
-    return _call(len(_ADAPTED) + _ADAPTED.index(name), _SIGNATURES[name], arguments)
+    return _call(len(ADAPTED) + ADAPTED.index(name), SIGNATURES[name], arguments)
 
 
 def _gateway(name: str, arguments: str) -> str:
     """A call of the gateway's function."""
-    hosts = _gateway_imports()
+    hosts = gateway_imports()
     slot = next(index for index, host in enumerate(hosts) if host.name == name)
-    return _call(2 * len(_ADAPTED) + slot, hosts[slot].parameters, arguments)
-
-
-def _arguments(name: str) -> str:
-    return " ".join(f"(local.get {index})" for index in range(len(_SIGNATURES[name])))
+    return _call(2 * len(ADAPTED) + slot, hosts[slot].parameters, arguments)
 
 
 def _if_stream(name: str) -> str:
     """Returns from the adapter with the gateway's result for the descriptors 0 to 2, and those of devices."""
-    return f"(if (call $is_own (local.get 0)) (then (return {_gateway(name, _arguments(name))})))"
+    return f"(if (call $is_own (local.get 0)) (then (return {_gateway(name, arguments(name))})))"
 
 
 def _if_device(name: str) -> str:
     """Returns from the adapter with the gateway's result for the descriptors of devices."""
-    return f"(if (call $is_device (local.get 0)) (then (return {_gateway(name, _arguments(name))})))"
+    return f"(if (call $is_device (local.get 0)) (then (return {_gateway(name, arguments(name))})))"
 
 
 def _bound_iovecs(index: int) -> str:
@@ -274,24 +160,24 @@ def _bound_path(index: int) -> str:
 
 
 def _function(name: str, *body: str) -> str:
-    return f"(func ${name} {_type(_SIGNATURES[name])} {' '.join(body)})"
+    return f"(func ${name} {type_text(SIGNATURES[name])} {' '.join(body)})"
 
 
 def _on_stream(name: str) -> str:
-    return _function(name, _if_stream(name), _wasi(name, _arguments(name)))
+    return _function(name, _if_stream(name), _wasi(name, arguments(name)))
 
 
 def _on_iovecs(name: str) -> str:
-    has_offset, chunk = "I" in _SIGNATURES[name], _PREAD_CHUNK if name == "fd_pread" else _CHUNK
+    has_offset, chunk = "I" in SIGNATURES[name], _PREAD_CHUNK if name == "fd_pread" else _CHUNK
     return _ON_IOVECS.format(
         name=name,
-        type=_type(_SIGNATURES[name]),
+        type=type_text(SIGNATURES[name]),
         stream=_if_stream(name),
         bounds=_bound_iovecs(2),
         fault=errno.FAULT,
         chunk=chunk,
         scratch=chunk + 8,
-        unchanged=_wasi(name, _arguments(name)),
+        unchanged=_wasi(name, arguments(name)),
         call=_wasi(
             name,
             "(local.get 0) (local.get $iovec) (i32.const 1) "
@@ -306,7 +192,7 @@ def _on_iovecs(name: str) -> str:
 
 def _on_path(name: str, lengths: tuple[int, ...]) -> str:
     device = _if_device(name) if name == "path_filestat_get" else ""
-    return _function(name, *map(_bound_path, lengths), device, _wasi(name, _arguments(name)))
+    return _function(name, *map(_bound_path, lengths), device, _wasi(name, arguments(name)))
 
 
 _CHUNK = 1 << 20

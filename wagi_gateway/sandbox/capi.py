@@ -21,16 +21,17 @@ from weakref import WeakKeyDictionary
 import wasmtime
 from wasmtime import _bindings
 
-from ..compiler.compiler import WarmModule
 from ..compiler.externs import Import
+from ..compiler.warm_module import WarmModule
 from . import backtrace
-from .adapter import adapter_globals, adapter_text, shim_exports, shim_linker, shim_text, types_of
+from .adapter import adapter_globals, adapter_text
 from .context import ExecutionContext, Unwind, current
 from .host import HostFunction, HostImport, call, missing_trap, missing_type
 from .inline import TIME_SLICE_EPOCHS
 from .invocation import End, Invocation, Outcome, core_module
 from .memory import Memory
 from .proc_exit import exit_code
+from .shim import shim_exports, shim_linker, shim_text, types_of
 from .wasmtime_library import (
     P,
     bind,

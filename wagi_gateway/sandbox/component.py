@@ -7,25 +7,17 @@ Never used: the C API's functions with `async` in their names, which end the pro
 
 from __future__ import annotations
 
-import array
 import ctypes
-import itertools
+import functools
 import time
-from collections.abc import Callable
-from ctypes import byref, c_bool, c_char, c_char_p, c_int, c_size_t
+from collections.abc import Iterable
+from ctypes import byref, c_bool, c_char_p, c_int, c_size_t
 from typing import Any, cast
 
 import wasmtime
 from wasmtime import _bindings
 
 from ..compiler.component import WarmComponent
-from ..compiler.engine import (
-    CORE_INSTANCES_PER_COMPONENT,
-    CORE_INSTANCES_PER_HELPER,
-    HELPERS,
-    TABLES_PER_COMPONENT,
-)
-from ..config.settings import Limits
 from . import backtrace
 from .context import ExecutionContext, current
 from .invocation import End, Outcome
@@ -44,7 +36,6 @@ from .wasmtime_library import (
     release_gil,
     set_wasi,
     store_delete,
-    store_limiter,
     store_new,
     take_error,
 )
@@ -78,6 +69,7 @@ _RESULT = 19
 _RESULT_TYPE = 19
 """The kind of a `result` type (wasmtime/component/types/val.h)."""
 _TRAP = "wasm trap: "
+_PATH = b"/proc/self/fd/%d"
 
 
 def run(engine: wasmtime.Engine, context: ExecutionContext) -> Outcome:
@@ -85,7 +77,6 @@ def run(engine: wasmtime.Engine, context: ExecutionContext) -> Outcome:
     streams = cast("PipedStreams", context.streams)
     context.begin()
     if context.stop_reason is not None:
-        streams.close_writers()
         return Outcome("stopped", message=context.stop_reason)
     current.context = context
     store = store_new(engine.ptr(), None, None)
@@ -94,7 +85,6 @@ def run(engine: wasmtime.Engine, context: ExecutionContext) -> Outcome:
         ended = _run(engine, store, context, streams)
         seconds = (time.monotonic_ns() - context.started_ns) / 1e9
     finally:
-        streams.close_writers()
         store_delete(store)
         current.context = None
         context.end()
@@ -107,16 +97,14 @@ def _run(engine: wasmtime.Engine, store: int, context: ExecutionContext, streams
     """Instantiates the component and calls its `run`."""
     invocation = context.invocation
     component = cast("WarmComponent", invocation.module)
-    limits = invocation.limits
-    _limit(store, limits)
+    linker = enter(engine, store, invocation.limits)
     store_context = context_of(store)
     check_epochs(store, store_context)
     if failure := _configure_wasi(store_context, context, streams):
         return Outcome("starved", 0, failure)
     instance, function = _Instance(), _Func()
-    if error := _instantiate(enter(engine), store_context, component.component.ptr(), byref(instance)):
+    if error := _instantiate(linker, store_context, component.component.ptr(), byref(instance)):
         return _ended(error)
-    _limit(store, limits, helpers=HELPERS)
     if measurement := invocation.measurement:
         measurement.instantiated_ns = time.monotonic_ns()
     if not _get_func(byref(instance), store_context, component.run.ptr(), byref(function)):
@@ -129,18 +117,6 @@ def _run(engine: wasmtime.Engine, store: int, context: ExecutionContext, streams
     has_succeeded = result.kind == _RESULT and result.of.result.is_ok
     _val_delete(byref(result))
     return Outcome("exit", 0 if has_succeeded else 1)
-
-
-def _limit(store: int, limits: Limits, *, helpers: int = 0) -> None:
-    """Limits what is created in a store from now on: the guest, and then the helpers beside it."""
-    store_limiter(
-        store,
-        limits.memory,
-        limits.table_elements,
-        CORE_INSTANCES_PER_COMPONENT + helpers * CORE_INSTANCES_PER_HELPER,
-        max(limits.tables, TABLES_PER_COMPONENT),
-        limits.memories + helpers,
-    )
 
 
 def _check_type(store_context: int, function: Any) -> Outcome:
@@ -159,22 +135,19 @@ def _configure_wasi(store_context: int, context: ExecutionContext, streams: Pipe
     invocation = context.invocation
     config = config_new()
     environ = invocation.environ() if callable(invocation.environ) else invocation.environ
-    names, values = list(environ), list(environ.values())
-    _set_strings(_set_argv, config, invocation.argv)
-    _set_strings(_set_env, config, names, values)
+    _set_argv(config, len(invocation.argv), _strings(invocation.argv))
+    _set_env(config, len(environ), _strings(environ), _strings(environ.values()))
     stdin = invocation.stdin
     is_given = True
     if isinstance(stdin, int):
-        is_given = _set_stdin_file(config, b"/proc/self/fd/%d" % stdin)
+        is_given = _set_stdin_file(config, _PATH % stdin)
     elif stdin:
         vector = _ByteVec()
         _byte_vec_new(byref(vector), len(stdin), stdin)
         _set_stdin_bytes(config, byref(vector))
-    if streams.writers:
-        stdout, stderr = streams.writers
-        is_given = is_given and _set_stdout_file(config, b"/proc/self/fd/%d" % stdout)
-        is_given = is_given and _set_stderr_file(config, b"/proc/self/fd/%d" % stderr)
-        streams.close_writers()
+    is_given = is_given and streams.open_outputs(
+        lambda stdout, stderr: _set_stdout_file(config, _PATH % stdout) and _set_stderr_file(config, _PATH % stderr)
+    )
     failure = None if is_given else "the standard streams cannot be opened"
     failure = failure or preopen(config, invocation.volumes)
     if failure:
@@ -184,26 +157,20 @@ def _configure_wasi(store_context: int, context: ExecutionContext, streams: Pipe
     return failure
 
 
-def _set_strings(function: Callable[..., bool], config: int, *lists: list[bytes]) -> None:
-    """Calls a function of the C library that copies arrays of strings, each of which ends at its first NUL."""
-    arrays = list(map(_addresses, lists))
-    function(config, len(lists[0]), *(addresses.buffer_info()[0] for _, addresses in arrays))
+def _strings(strings: Iterable[bytes]) -> ctypes.Array[c_char_p]:
+    """The strings for a function that copies them, each up to its first NUL. WASI 0.2 has Unicode strings alone."""
+    strings = list(strings)
+    if not b"".join(strings).isascii():
+        strings = [string.decode("utf-8", "replace").encode() for string in strings]
+    array = _array(len(strings))()
+    array[:] = cast("list[c_char_p | bytes | None]", strings)  # faster than to pass them to the constructor
+    return array
 
 
-def _addresses(strings: list[bytes]) -> tuple[bytearray, array.array[int]]:
-    """The strings as one block, and their addresses in the block."""
-    block = bytearray(b"\0".join(strings) + b"\0")
-    try:
-        block.decode()
-    except UnicodeDecodeError:
-        return _addresses(list(map(_utf_8, strings)))
-    start = ctypes.addressof(c_char.from_buffer(block))
-    return block, array.array("Q", itertools.accumulate((len(string) + 1 for string in strings[:-1]), initial=start))
-
-
-def _utf_8(string: bytes) -> bytes:
-    """The string as UTF-8: the strings of WASI 0.2 are Unicode."""
-    return string.decode("utf-8", "replace").encode()
+@functools.lru_cache(maxsize=1024)
+def _array(size: int) -> type[ctypes.Array[c_char_p]]:
+    """The type of an array, cached because ctypes leaves a new type to garbage collection."""
+    return c_char_p * size
 
 
 def _ended(error: int) -> Outcome:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ..cgi.environ import Environ
-from ..compiler.compiler import WarmGuest, WarmModule
-from ..compiler.component import WarmComponent
+from ..compiler.warm_module import WarmGuest, WarmModule
 from ..config.settings import Limits
 from .backtrace import Frame
 
@@ -79,8 +79,6 @@ class Invocation:
     @property
     def entrypoints(self) -> tuple[bytes, ...]:
         """The exported functions to call, in order: those of a reactor begin with `_initialize`."""
-        if isinstance(self.module, WarmComponent):
-            return (self.entrypoint,) if self.entrypoint else ()
         return _entrypoints(self.module.start, self.module.is_reactor, self.entrypoint)
 
 
@@ -122,6 +120,5 @@ class Outcome(NamedTuple):
         return self.kind == "trap" and self.trap == "interrupt"
 
 
-def core_module(invocation: Invocation) -> WarmModule:
-    """The module of an invocation that is known to be no component."""
-    return cast("WarmModule", invocation.module)
+core_module: Callable[[Invocation], WarmModule] = operator.attrgetter("module")
+"""The module of an invocation that is known to be no component."""

@@ -1,23 +1,26 @@
 """The standard streams of a guest whose output wasmtime writes itself: a component's, through two pipes.
 
-The guest's write blocks in the system while its pipe is full. The event loop's thread alone reads the pipes and closes
-their ends for reading, so that no descriptor is closed while it is watched.
+The guest's write blocks in the system while its pipe is full. The event loop's thread alone reads and closes the pipes,
+so that no descriptor is closed while it is watched.
 """
 
 from __future__ import annotations
 
-import array
 import asyncio
 import fcntl
 import os
+import sys
 import termios
+import threading
 from collections.abc import Callable
-from contextlib import suppress
 
+from .pipes import PipePool
 from .streams import CAPACITY, CHUNK, StandardStreams
 
 _NEARLY_FULL = 32 * 1024
 """Bytes in a pipe, half of its capacity (pipe(7)), beyond which a guest will soon be blocked."""
+_INT = bytes(4)
+"""The argument of FIONREAD, an int (ioctl_tty(2))."""
 _DROP_INTERVAL = 0.001
 """Seconds between two reads of standard error beyond its limit: a flood is read slowly."""
 
@@ -25,57 +28,71 @@ _DROP_INTERVAL = 0.001
 class PipedStreams(StandardStreams):
     """The streams of one guest, over pipes that exist from `attach` to `detach`."""
 
-    __slots__ = ("_stderr_pipe", "_stdout_pipe", "_watched", "_writers", "stdin")
+    __slots__ = (
+        "_is_abandoned",
+        "_is_opened",
+        "_lock",
+        "_pipes",
+        "_stderr_pipe",
+        "_stdout_pipe",
+        "_watched",
+        "stdin",
+    )
 
     def __init__(self, stdin: bytes | int, stderr_limit: int, log: Callable[[bytes], None]) -> None:
         super().__init__(stdin, stderr_limit, log)
         self.stdin = stdin
         """The request body, or the descriptor of a file that holds the body."""
         self._stdout_pipe = self._stderr_pipe = -1
-        self._writers: tuple[int, ...] = ()
         self._watched: set[int] = set()
+        self._pipes: PipePool | None = None
+        self._lock = threading.Lock()
+        """Held while the pipes are opened by their numbers: meanwhile none is closed."""
+        self._is_opened = self._is_abandoned = False
 
     # On the guest's thread.
 
-    @property
-    def writers(self) -> tuple[int, ...]:
-        """The descriptors to write standard output and standard error to; none once they are closed."""
-        return self._writers
-
-    def close_writers(self) -> None:
-        """Closes the descriptors for writing. wasmtime has its own, which it closes with the store."""
-        writers, self._writers = self._writers, ()
-        for descriptor in writers:
-            os.close(descriptor)
+    def open_outputs(self, open_outputs: Callable[[int, int], bool]) -> bool:
+        """Calls a function that opens the pipes of standard output and standard error anew; returns its result. Once
+        `abandon` was called, nothing is opened."""
+        with self._lock:
+            self._is_opened = not self._is_abandoned
+            return self._is_opened and open_outputs(self._stdout_pipe, self._stderr_pipe)
 
     # On the event loop's thread.
 
-    def attach(self, loop: asyncio.AbstractEventLoop, wake_guest: Callable[[], None]) -> None:
-        """Creates the pipes. Raises OSError."""
+    def attach(
+        self, loop: asyncio.AbstractEventLoop, wake_guest: Callable[[], None], _pipes: PipePool | None = None
+    ) -> None:
+        """Takes the pipes. Raises OSError."""
         super().attach(loop, wake_guest)
-        # wasmtime opens the ends for writing anew, where they block.
-        self._stdout_pipe, stdout = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self._writers = (stdout,)
-        self._stderr_pipe, stderr = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self._writers = stdout, stderr
+        self._pipes = pipes = _pipes or PipePool()
+        self._stdout_pipe = pipes.take()
+        self._stderr_pipe = pipes.take()
 
     def detach(self) -> None:
-        """Takes what is left in the pipes of a guest that has ended, logs the rest of standard error, and closes the
-        pipes."""
-        self.close_writers()
+        """Takes what is left in the pipes of a guest that has ended, logs the rest of standard error, and gives the
+        pipes back."""
         while data := self._read(self._stdout_pipe):
             super().write_stdout(data)
         while data := self._read(self._stderr_pipe):
             self.write_stderr(data)
-        self.abandon()
-        self._close(self._stderr_pipe)
-        self._stderr_pipe = -1
+        for pipe in (self._stdout_pipe, self._stderr_pipe):
+            self._unwatch(pipe)
+            if pipe >= 0 and self._pipes:
+                self._pipes.give_back(pipe)
+        self._stdout_pipe = self._stderr_pipe = -1
         super().detach()
 
     def abandon(self) -> None:
         """Closes standard output for reading: a blocked write of the guest fails, and all later ones."""
-        self._close(self._stdout_pipe)
-        self._stdout_pipe = -1
+        with self._lock:
+            self._is_abandoned = True
+            pipe = self._stdout_pipe if self._is_opened else -1
+        if pipe >= 0:
+            self._unwatch(pipe)
+            self._stdout_pipe = -1
+            os.close(pipe)
 
     def begin_streaming(self) -> None:
         """Reads standard error while the guest runs."""
@@ -103,7 +120,9 @@ class PipedStreams(StandardStreams):
 
     def log_piece(self) -> bool:
         """Logs as much of standard error as one turn of the event loop has time for. Returns whether more is left."""
-        if not self._stderr and (data := self._read(self._stderr_pipe)):
+        if not self._stderr:
+            if not (data := self._read(self._stderr_pipe)):
+                return False
             self.write_stderr(data)
         return super().log_piece() or self._readable(self._stderr_pipe) > 0
 
@@ -115,9 +134,7 @@ class PipedStreams(StandardStreams):
         data = self._read(self._stderr_pipe)
         if data and not self.drop_stderr(len(data)):
             self.write_stderr(data)
-        if not data:  # the guest has ended
-            self._unwatch(self._stderr_pipe)
-        elif self._stderr_size - self._stderr_logged >= CAPACITY or not self._stderr_room:
+        if self._stderr_size - self._stderr_logged >= CAPACITY or not self._stderr_room:
             self._unwatch(self._stderr_pipe)
             if self._loop:
                 self._loop.call_later(_DROP_INTERVAL, self._resume_stderr)
@@ -138,25 +155,19 @@ class PipedStreams(StandardStreams):
             self._watched.discard(descriptor)
             self._loop.remove_reader(descriptor)
 
-    def _close(self, descriptor: int) -> None:
-        self._unwatch(descriptor)
-        if descriptor >= 0:
-            os.close(descriptor)
-
     @staticmethod
     def _read(descriptor: int) -> bytes:
         """The next bytes of a pipe; none if it is empty or closed."""
         if descriptor < 0:
             return b""
-        with suppress(BlockingIOError):
+        try:
             return os.read(descriptor, CHUNK)
-        return b""
+        except BlockingIOError:
+            return b""
 
     @staticmethod
     def _readable(descriptor: int) -> int:
         """The number of bytes in a pipe."""
         if descriptor < 0:
             return 0
-        size = array.array("i", [0])
-        fcntl.ioctl(descriptor, termios.FIONREAD, size)
-        return size[0]
+        return int.from_bytes(fcntl.ioctl(descriptor, termios.FIONREAD, _INT), sys.byteorder)

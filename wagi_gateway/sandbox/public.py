@@ -14,16 +14,17 @@ from functools import lru_cache
 
 import wasmtime
 
-from ..compiler.compiler import SerializedModule
 from ..compiler.engine import create_plain_engine
 from ..compiler.externs import FunctionType, Import
+from ..compiler.serialized_module import SerializedModule
 from . import backtrace
-from .adapter import adapter_globals, adapter_text, shim_exports, shim_linker, shim_text, types_of
+from .adapter import adapter_globals, adapter_text
 from .context import ExecutionContext, Unwind, current
 from .host import HostImport, call, missing_trap, missing_type
 from .invocation import End, Invocation, Outcome, core_module
 from .memory import Memory
 from .proc_exit import exit_code
+from .shim import shim_exports, shim_linker, shim_text, types_of
 
 _UNSIGNED, _UNSIGNED_LONG = 0xFFFFFFFF, 0xFFFFFFFF_FFFFFFFF
 _MAX_MEMORY = 2**32

@@ -22,6 +22,7 @@ from .file_thread import FileThread
 from .guest import GRACE, Guest
 from .inline import InlinePolicy, Watchdog
 from .invocation import Invocation, Outcome
+from .pipes import PipePool
 from .stack import GUEST_STACK, can_hold_guest
 from .threads import ThreadPool
 
@@ -87,6 +88,7 @@ class Sandbox:
         self._files_left = self._max_descriptors // 2
         """Descriptors that are left for the files of guests; the other half is for everything else."""
         self._file_thread = FileThread()
+        self._pipes = PipePool()
         self._ticker = threading.Thread(target=self._tick, name="epoch", daemon=True)
 
     async def __aenter__(self) -> Sandbox:
@@ -123,6 +125,7 @@ class Sandbox:
             await asyncio.to_thread(self._watchdog.close)
         await asyncio.to_thread(self._ticker.join)
         os.close(self._probe)
+        self._pipes.close()
         self._threads.close()
 
     def start(
@@ -197,7 +200,7 @@ class Sandbox:
         self._peak = max(self._peak, len(self._running))
         self._all_ended.clear()
         try:
-            guest.context.streams.attach(self.loop, guest.context.wake)
+            guest.context.streams.attach(self.loop, guest.context.wake, self._pipes)
             self._threads.submit(lambda: self._run_on_thread(guest, policy))
         except (RuntimeError, OSError) as error:
             self._remove(guest)

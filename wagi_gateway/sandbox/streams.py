@@ -8,6 +8,8 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 
+from .pipes import PipePool
+
 CHUNK = 64 * 1024
 """Bytes of one piece of standard input or standard output."""
 CAPACITY = 256 * 1024
@@ -164,9 +166,11 @@ class StandardStreams:
 
     # On the event loop's thread.
 
-    def attach(self, loop: asyncio.AbstractEventLoop, wake_guest: Callable[[], None]) -> None:
+    def attach(
+        self, loop: asyncio.AbstractEventLoop, wake_guest: Callable[[], None], _pipes: PipePool | None = None
+    ) -> None:
         """Connects the streams of a guest that is about to run on a thread with the event loop. `wake_guest` ends the
-        guest's wait for room."""
+        guest's wait for room; streams in memory take no pipe."""
         self._loop = loop
         self._wake_guest = wake_guest
 

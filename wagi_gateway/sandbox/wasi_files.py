@@ -1,4 +1,7 @@
-"""`limits.files` for components: `open-at` counts what a guest opens.
+"""What a component opens: regular files and directories alone, as many as `limits.files`.
+
+The type of a file is found before it is opened, because opening a FIFO blocks; one that takes the place of a file
+meanwhile is the concern of `blocked_opens`.
 
 The host learns of no handle that a guest drops. So a guest that has opened as many files as it may have open is counted
 anew: by the descriptors of this process beneath the guest's volumes. Guests that run at the same time share the sum of
@@ -35,10 +38,20 @@ _TYPES = {
     "descriptor-flags": '(flags "read" "write" "file-integrity-sync" "data-integrity-sync" "requested-write-sync"'
     ' "mutate-directory")',
     "error-code": "(enum " + " ".join(map('"{}"'.format, _ERRORS.split())) + ")",
+    "descriptor-type": '(enum "unknown" "block-device" "character-device" "directory" "fifo" "symbolic-link"'
+    ' "regular-file" "socket")',
+    "datetime": '(record (field "seconds" u64) (field "nanoseconds" u32))',
+    "descriptor-stat": '(record (field "type" $descriptor-type) (field "link-count" u64) (field "size" u64)'
+    ' (field "data-access-timestamp" (option $datetime)) (field "data-modification-timestamp" (option $datetime))'
+    ' (field "status-change-timestamp" (option $datetime)))',
 }
+_DIRECTORY, _SYMBOLIC_LINK, _REGULAR_FILE = 3, 5, 6
+"""Cases of `descriptor-type`; `access` is the first case of `error-code`."""
 _FUNCTION = """(func (param "self" (borrow $descriptor)) (param "path-flags" $path-flags) (param "path" string)
   (param "open-flags" $open-flags) (param "flags" $descriptor-flags)
   (result (result (own $descriptor) (error $error-code))))"""
+_STAT = """(func (param "self" (borrow $descriptor)) (param "path-flags" $path-flags) (param "path" string)
+   (result (result $descriptor-stat (error $error-code))))"""
 _DEFINED = "".join(
     f'(type $own-{name} {definition}) (export "{name}" (type ${name} (eq $own-{name})))'
     for name, definition in _TYPES.items()
@@ -49,19 +62,35 @@ _HELPER = Helper(
  (import "wasi:filesystem/types@{VERSION}" (instance $types
   (export "descriptor" (type $descriptor (sub resource)))
   {_DEFINED}
+  (export "[method]descriptor.stat-at" {_STAT})
   (export "[method]descriptor.open-at" {_FUNCTION})))
  {_ALIASES} {MEMORY}
+ (core func $stat (canon lower (func $types "[method]descriptor.stat-at") {OPTIONS}))
  (core func $open (canon lower (func $types "[method]descriptor.open-at") {OPTIONS}))
  (core func $drop (canon resource.drop $descriptor))
  (core module $Open
+  (import "memory" "memory" (memory 1))
+  (import "wasi" "stat" (func $stat (param i32 i32 i32 i32 i32)))
   (import "wasi" "open" (func $open (param i32 i32 i32 i32 i32 i32 i32)))
   (import "wasi" "drop" (func $drop (param i32)))
+  (func $is_special (param $type i32) (result i32)
+   (i32.eqz (i32.or (i32.eq (local.get $type) (i32.const {_DIRECTORY}))
+    (i32.or (i32.eq (local.get $type) (i32.const {_REGULAR_FILE}))
+     (i32.eq (local.get $type) (i32.const {_SYMBOLIC_LINK}))))))
+  (func $is_refused (result i32)
+   (if (result i32) (i32.load8_u (i32.const 16))
+    (then (i32.const 0))
+    (else (call $is_special (i32.load8_u (i32.const 24))))))
   (func (export "open") (param $self i32) (param i32 i32 i32 i32 i32) (result i32)
-   (call $open (local.get 0) (local.get 1) (local.get 2) (local.get 3) (local.get 4) (local.get 5) (i32.const 16))
+   (call $stat (local.get 0) (local.get 1) (local.get 2) (local.get 3) (i32.const 16))
+   (if (call $is_refused)
+    (then (i32.store8 (i32.const 16) (i32.const 1)) (i32.store8 (i32.const 20) (i32.const 0)))
+    (else (call $open (local.get 0) (local.get 1) (local.get 2) (local.get 3) (local.get 4) (local.get 5)
+     (i32.const 16))))
    (call $drop (local.get $self))
    (i32.const 16)))
- (core instance $open (instantiate $Open
-  (with "wasi" (instance (export "open" (func $open)) (export "drop" (func $drop))))))
+ (core instance $open (instantiate $Open (with "memory" (instance $memory)) (with "wasi" (instance
+  (export "stat" (func $stat)) (export "open" (func $open)) (export "drop" (func $drop))))))
  {_FUNCTION.replace("(func", '(func (export "open")', 1)[:-1]}
   (canon lift (core func $open "open") {OPTIONS} {RESET})))""",
     "open",
@@ -69,7 +98,7 @@ _HELPER = Helper(
 
 
 def open_at(context: ExecutionContext, store: int, arguments: Any, result: int) -> int:
-    """`wasi:filesystem/types` `descriptor.open-at`, with a bound on the open files."""
+    """`wasi:filesystem/types` `descriptor.open-at` for regular files and directories, as many as there may be."""
     try:
         if arguments[2].of.string.size > _MAX_PATH:
             return fail(result, b"name-too-long")

@@ -16,7 +16,9 @@ import wasmtime
 from wasmtime import _bindings
 from wasmtime.component import Component, ExportIndex, Linker
 
-from .wasmtime_library import P, bind, keep_gil, release_gil
+from ..compiler.engine import CORE_INSTANCES_PER_COMPONENT, CORE_INSTANCES_PER_HELPER, HELPERS, TABLES_PER_COMPONENT
+from ..config.settings import Limits
+from .wasmtime_library import P, bind, keep_gil, release_gil, store_limiter
 
 VERSION = "0.2.12"
 """The version of WASI under which wasmtime's linker has its functions; the others of 0.2 are found there too."""
@@ -50,19 +52,35 @@ _post_return = bind(keep_gil, "wasmtime_component_func_post_return", P, P, P)
 class _Running(threading.local):
     """What helpers need of the guest that runs on this thread."""
 
-    engine: wasmtime.Engine | None = None
+    engine: wasmtime.Engine
+    store: int
+    limits: Limits
     functions: dict[Helper, Any]
     """The functions of the helpers in the guest's store."""
-    opened: int = 0
+    opened: int
     """Files and directories that the guest has opened."""
 
 
 running = _Running()
 
 
-def enter(engine: wasmtime.Engine) -> None:
-    """Prepares for the next guest on this thread."""
-    running.engine, running.functions, running.opened = engine, {}, 0
+def enter(engine: wasmtime.Engine, store: int, limits: Limits) -> None:
+    """Prepares for the next guest on this thread, and limits what may be created in its store."""
+    running.engine, running.store, running.limits, running.functions, running.opened = engine, store, limits, {}, 0
+    _limit(0)
+
+
+def _limit(helpers: int) -> None:
+    """Limits what is created in the store from now on, for the guest and some helpers."""
+    limits = running.limits
+    store_limiter(
+        running.store,
+        limits.memory,
+        limits.table_elements,
+        CORE_INSTANCES_PER_COMPONENT + helpers * CORE_INSTANCES_PER_HELPER,
+        max(limits.tables, TABLES_PER_COMPONENT),
+        limits.memories + helpers,
+    )
 
 
 class Helper:
@@ -78,7 +96,9 @@ class Helper:
         function = running.functions.get(self)
         if function is None:
             instance, function = _Instance(), _Func()
-            linker, component, index = self._compile(cast("wasmtime.Engine", running.engine))
+            linker, component, index = self._compile(running.engine)
+            if not running.functions:  # not before: the guest itself was created without the room for helpers
+                _limit(HELPERS)
             if error := _instantiate(linker.ptr(), store, component.ptr(), byref(instance)):
                 return cast("int", error)
             _get_func(byref(instance), store, index.ptr(), byref(function))
@@ -97,7 +117,7 @@ class Helper:
 
 
 Val: Any = _bindings.wasmtime_component_val_t
-U64, LIST, ENUM, RESULT, RESOURCE = 8, 13, 17, 19, 21
+U8, U64, LIST, ENUM, RESULT, RESOURCE = 2, 8, 13, 17, 19, 21
 """Kinds of values (wasmtime/component/val.h)."""
 val_new = bind(keep_gil, "wasmtime_component_val_new", ctypes.POINTER(Val), P)
 val_delete = bind(keep_gil, "wasmtime_component_val_delete", None, P)

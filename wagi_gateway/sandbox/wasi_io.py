@@ -18,10 +18,12 @@ from weakref import WeakKeyDictionary
 import wasmtime
 from wasmtime.component import Linker
 
+from ..config.settings import Limits
 from . import wasi_helper
 from .context import ExecutionContext, Unwind, current
 from .wasi_files import open_at
 from .wasi_helper import LIST, MEMORY, OPTIONS, RESET, RESOURCE, U64, VERSION, Helper, Val, drop, fail, val_delete
+from .wasi_random import get_random_bytes
 from .wasmtime_library import P, bind, error_new, keep_gil, take_error
 
 logger = logging.getLogger("wagi_gateway")
@@ -91,12 +93,18 @@ _add_func = bind(keep_gil, "wasmtime_component_linker_instance_add_func", P, P, 
 _linkers: WeakKeyDictionary[wasmtime.Engine, Linker] = WeakKeyDictionary()
 
 
-def enter(engine: wasmtime.Engine) -> Any:
+def enter(engine: wasmtime.Engine, store: int, limits: Limits) -> Any:
     """Prepares for the next guest on this thread, and returns the linker with WASI 0.2."""
-    wasi_helper.enter(engine)
-    if engine not in _linkers:
-        _linkers[engine] = _create(engine)
-    return _linkers[engine].ptr()
+    wasi_helper.enter(engine, store, limits)
+    return linker(engine).ptr()
+
+
+def linker(engine: wasmtime.Engine) -> Linker:
+    """The linker with WASI 0.2, made at the first call."""
+    found = _linkers.get(engine)
+    if found is None:
+        found = _linkers[engine] = _create(engine)
+    return found
 
 
 def _create(engine: wasmtime.Engine) -> Linker:
@@ -105,6 +113,8 @@ def _create(engine: wasmtime.Engine) -> Linker:
     linker.allow_shadowing = True
     _replace(linker, "io/poll", {"poll": _poll, "[method]pollable.block": _block})
     _replace(linker, "filesystem/types", {"[method]descriptor.open-at": open_at})
+    _replace(linker, "random/random", {"get-random-bytes": get_random_bytes})
+    _replace(linker, "random/insecure", {"get-insecure-random-bytes": get_random_bytes})
     for interface, function in _SOCKETS.items():
         _replace(linker, interface, {function: _deny})
     return linker

@@ -9,8 +9,8 @@ from difflib import get_close_matches
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from ..compiler.compiler import WarmGuest
 from ..compiler.component import WarmComponent
+from ..compiler.warm_module import WarmGuest
 from ..config.file import ConfigFile
 from ..config.settings import ModuleConfig
 from ..errors import MAX_PROBLEMS, StartupError, redact_value

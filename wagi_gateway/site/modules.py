@@ -13,8 +13,9 @@ import wasmtime
 
 from ..compiler.cache import ArtefactCache, CacheRefused
 from ..compiler.compilation import POLL_INTERVAL, Wait
-from ..compiler.compiler import Compiler, OnCompile, WarmGuest
+from ..compiler.compiler import Compiler, OnCompile
 from ..compiler.engine import EngineSettings, create_engine
+from ..compiler.warm_module import WarmGuest
 from ..config.settings import Config, Limits
 from ..errors import MAX_PROBLEMS
 from ..observe.guest_log import GuestLog

@@ -15,7 +15,7 @@ import wasmtime
 
 from ..cgi.environ import Environ
 from ..cgi.request import Authority
-from ..compiler.compiler import WarmGuest
+from ..compiler.warm_module import WarmGuest
 from ..config.file import ConfigFile
 from ..config.settings import Config, Limits, LogConfig, ModuleConfig, VolumeConfig
 from ..errors import Problem, redact_value

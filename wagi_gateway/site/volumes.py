@@ -7,8 +7,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..compiler.compiler import WarmGuest
 from ..compiler.component import WarmComponent
+from ..compiler.warm_module import WarmGuest
 from ..config.file import ConfigFile
 from ..config.settings import VolumeConfig
 from ..sandbox.devices import GUEST_PATH, NO_HOST, PATH_OPEN

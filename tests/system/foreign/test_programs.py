@@ -1,4 +1,4 @@
-"""The programs of docs/programs.md, with the lines of that page: QuickJS, MicroPython and Perl."""
+"""The programs of docs/programs.md, with the lines of that page: QuickJS, MicroPython, Lua, Perl and Ruby."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from samples.packages import MERGE_FEATURES, MICROPYTHON, PERL, QUICKJS, Merged
+from samples.packages import MERGE_FEATURES, MICROPYTHON, PERL, QUICKJS, RUBY, Merged, Scripted
 from tests.conftest import ROOT, Server, running
 from tests.support.cli import gateway
 from tests.system.foreign.toolchains import Toolchains
@@ -19,11 +19,28 @@ pytestmark = pytest.mark.timeout(900)
 PAGE = (ROOT / "docs/programs.md").read_text()
 
 
-def block(section: str, language: str) -> str:
-    """The first block of a language in a section of the page."""
+SCRIPTS = {
+    "QuickJS": ("js", "js"),
+    "MicroPython": ("python", "py"),
+    "Lua": ("lua", "lua"),
+    "Perl": ("perl", "pl"),
+    "Ruby": ("ruby", "rb"),
+}
+"""The programs, with the language of their blocks and the ending of their script."""
+
+
+def block(section: str, language: str, number: int = 0) -> str:
+    """A block of a language in a section of the page."""
     text = re.split(r"^## ", PAGE.split(f"\n## {section}\n")[1], flags=re.MULTILINE)[0]
     found: list[str] = re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
-    return found[0]
+    return found[number]
+
+
+def lua() -> Scripted:
+    """The module of the page; zig is there already."""
+    install, commands = block("Lua", "sh").split("\n", 1)
+    assert install.startswith("python3 -m pip install ziglang==")
+    return Scripted(commands, (("longjmp.s", block("Lua", "asm")), ("wasi.c", block("Lua", "c"))), "lua.wasm")
 
 
 @pytest.fixture(scope="module")
@@ -33,12 +50,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory, toolchains: Toolchains) -> 
     modules = {
         "quickjs/quickjs.wasm": QUICKJS.fetch(),
         "micropython/micropython-wasi.wasm": MICROPYTHON.fetch(),
+        "lua/lua.wasm": lua().build(toolchains),
         "perl/perl.wasm": Merged(PERL, "perl", block("Perl", "wat")).build(toolchains),
+        "ruby/ruby.wasm": Merged(
+            RUBY, "ruby", block("Ruby", "wat", 1), (("canonical_abi", block("Ruby", "wat")),)
+        ).build(toolchains),
     }
     for name, path in modules.items():
         (folder / name).parent.mkdir()
         (folder / name).symlink_to(path)
-    for section, language, script in (("QuickJS", "js", "js"), ("MicroPython", "python", "py"), ("Perl", "perl", "pl")):
+    for section, (language, script) in SCRIPTS.items():
         app = folder / section.lower() / "app"
         app.mkdir()
         (app / f"app.{script}").write_text(block(section, language))
@@ -48,22 +69,31 @@ def folder(tmp_path_factory: pytest.TempPathFactory, toolchains: Toolchains) -> 
 @pytest.fixture(scope="module")
 def programs(folder: Path, cache: Path) -> Iterator[Server]:
     config = ""
-    for section in ("QuickJS", "MicroPython", "Perl"):
+    for section in SCRIPTS:
         own = section.lower()
         lines = block(section, "toml").replace('"/..."', f'"/{own}/..."').replace('module = "', f'module = "{own}/')
         config += lines.replace('path = "app"', f'path = "{own}/app"')
     (folder / "modules.toml").write_text(config)
-    # Perl is compiled for a quarter of a minute of processor time, before the server is waited for.
+    # Perl and Ruby are compiled for half a minute of processor time, before the server is waited for.
     command = [sys.executable, "-m", "wagi_gateway", "check", "--cache-dir", str(cache)]
     subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=800)
     with running(folder, folder / "modules.toml", cache=cache) as server:
         yield server
 
 
-@pytest.mark.parametrize("program", ["quickjs", "micropython", "perl"])
-def test_a_program_answers(programs: Server, program: str) -> None:
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [
+        ("quickjs", "hello name=World"),
+        ("micropython", "hello name=World"),
+        ("lua", "hello name=World"),
+        ("perl", "hello name=World"),
+        ("ruby", "hello World"),
+    ],
+)
+def test_a_program_answers(programs: Server, program: str, said: str) -> None:
     response = programs.get(f"/{program}/x?name=World")
-    assert (response.status_code, response.text.strip()) == (200, "hello name=World")
+    assert (response.status_code, response.text.strip()) == (200, said)
 
 
 def test_the_imports_that_trap_are_named(folder: Path) -> None:
@@ -78,4 +108,5 @@ def test_the_imports_that_trap_are_named(folder: Path) -> None:
 
 
 def test_the_page_has_the_options_of_the_test() -> None:
-    assert [feature for feature in MERGE_FEATURES if feature not in block("Perl", "sh")] == []
+    for section in ("Perl", "Ruby"):
+        assert [feature for feature in MERGE_FEATURES if feature not in block(section, "sh")] == []
