@@ -25,6 +25,7 @@ _HTTP = """
       fastcgi_param QUERY_STRING $query_string;
       fastcgi_param REQUEST_METHOD $request_method;
       fastcgi_param REQUEST_URI $request_uri;
+      fastcgi_param REDIRECT_STATUS 200;
       fastcgi_param SCRIPT_NAME $fastcgi_script_name;
       fastcgi_param SERVER_PROTOCOL $server_protocol;
       fastcgi_param GATEWAY_INTERFACE CGI/1.1;
@@ -39,9 +40,9 @@ _CHILDREN = 16
 
 
 @contextlib.contextmanager
-def nginx(directory: Path) -> Iterator[Server]:
-    """Serves the native program."""
-    program, port, socket = native_hello(directory), free_port(), directory / "wrap"
+def nginx(directory: Path, program: Path | None = None) -> Iterator[Server]:
+    """Serves the native program, or another executable file."""
+    program, port, socket = program or native_hello(directory), free_port(), directory / "wrap"
     config = directory / "nginx.conf"
     http = _HTTP.format(program=program, port=port, socket=socket)
     config.write_text(nginx_conf(directory, http, error_log="stderr error"))

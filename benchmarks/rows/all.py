@@ -12,6 +12,7 @@ from .cost import cost
 from .hello import PEERS, QUICK, READS, hello
 from .latency import latency
 from .memory import memory
+from .php import php
 from .precompiled import precompiled
 from .routes import routes
 from .sandbox import sandbox
@@ -49,6 +50,7 @@ GROUPS = (
     _alone(start, is_quick=False),
     _alone(memory),
     _alone(precompiled, is_quick=False),
+    _alone(php, is_quick=False),
     _alone(unpinned, is_quick=False),
 )
 NAMES = tuple(name for group in GROUPS for name in group.names)

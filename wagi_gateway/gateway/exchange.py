@@ -198,7 +198,7 @@ class Exchange:
         try:
             if has_temporary:
                 resources.temporary = RequestDirectory(endpoint.limits.temporary)
-                volumes = (*volumes, resources.temporary.volume)
+                volumes = (resources.temporary.volume, *volumes)  # the devices are last
             stdin: bytes | int = b""
             size = 0
             if not self._is_body_read:

@@ -1,0 +1,1 @@
+/* wasi-php.h has what PHP needs of this header. */
