@@ -108,7 +108,7 @@ def _run(engine: wasmtime.Engine, store: int, context: ExecutionContext, streams
     invocation = context.invocation
     component = cast("WarmComponent", invocation.module)
     limits = invocation.limits
-    _limit(store, limits)
+    _limit(store, limits, memories=component.bridges)
     store_context = context_of(store)
     check_epochs(store, store_context)
     if failure := _configure_wasi(store_context, context, streams):
@@ -116,7 +116,7 @@ def _run(engine: wasmtime.Engine, store: int, context: ExecutionContext, streams
     instance, function = _Instance(), _Func()
     if error := _instantiate(enter(engine), store_context, component.component.ptr(), byref(instance)):
         return _ended(error)
-    _limit(store, limits, helpers=HELPERS)
+    _limit(store, limits, memories=component.bridges + HELPERS, helpers=HELPERS)
     if measurement := invocation.measurement:
         measurement.instantiated_ns = time.monotonic_ns()
     if not _get_func(byref(instance), store_context, component.run.ptr(), byref(function)):
@@ -131,15 +131,16 @@ def _run(engine: wasmtime.Engine, store: int, context: ExecutionContext, streams
     return Outcome("exit", 0 if has_succeeded else 1)
 
 
-def _limit(store: int, limits: Limits, *, helpers: int = 0) -> None:
-    """Limits what is created in a store from now on: the guest, and then the helpers beside it."""
+def _limit(store: int, limits: Limits, *, memories: int, helpers: int = 0) -> None:
+    """Limits what is created in a store from now on: the guest, and then the helpers beside it. `memories` are those
+    beside `limits.memories`."""
     store_limiter(
         store,
         limits.memory,
         limits.table_elements,
         CORE_INSTANCES_PER_COMPONENT + helpers * CORE_INSTANCES_PER_HELPER,
         max(limits.tables, TABLES_PER_COMPONENT),
-        limits.memories + helpers,
+        limits.memories + memories,
     )
 
 
