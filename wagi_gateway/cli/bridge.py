@@ -24,9 +24,9 @@ def bridge(
         ),
     ] = None,
 ) -> None:
-    """Make a component of wasi:http/proxy@0.2 a program that the gateway serves.
+    """Compose a bridge to CGI around a component of wasi:http.
 
-    COMPONENT is what `wasmtime serve` and Spin run. The file that is written has it and a bridge to CGI within, and is
+    COMPONENT is for `wasmtime serve` or Spin (wasi:http/proxy@0.2). The file that is written has it within, and is
     served as any other module. Outgoing requests of the component are denied.
     """
     from ..bridge.composition import compose
