@@ -39,11 +39,11 @@ def compose(name: str, data: bytes, settings: CompilerConfig) -> bytes:
     Its types are checked by compiling it without its code. Raises StartupError, with `name` as the place.
     """
     application = assemble(name, data, is_text=True)
-    if application.startswith(MODULE):
-        raise StartupError(Problem(name, f"is a core module, not a component; {_advice(application)}"))
-    if not application.startswith(COMPONENT):
-        raise StartupError(Problem(name, "is no component: it begins with another magic number or version"))
     try:
+        if application.startswith(MODULE):
+            raise StartupError(Problem(name, f"is a core module, not a component; {_advice(application)}"))
+        if not application.startswith(COMPONENT):
+            raise StartupError(Problem(name, "is no component: it begins with another magic number or version"))
         externs = ComponentExterns.read(application)
         if problem := find_handler_problem(externs):
             raise StartupError(Problem(name, problem.what))
@@ -56,12 +56,8 @@ def compose(name: str, data: bytes, settings: CompilerConfig) -> bytes:
 
 
 def _advice(module: bytes) -> str:
-    """What to do with a core module."""
-    try:
-        exports = Externs.read(module).exports
-    except Malformed:
-        exports = ()
-    if any(export.name.startswith(_HANDLER) for export in exports):
+    """What to do with a core module. Raises Malformed."""
+    if any(export.name.startswith(_HANDLER) for export in Externs.read(module).exports):
         return "Spin makes one of it when it starts: build for wasm32-wasip2, or use `wasm-tools component new`"
     return "a program for WASI is served as it is"
 
