@@ -23,7 +23,7 @@ ORDER = (
     ("sources",),
     ("build",),
     ("compiler",),
-    ("sandbox",),
+    ("sandbox", "bridge"),
     ("observe",),
     ("site",),
     ("gateway",),

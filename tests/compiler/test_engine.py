@@ -12,7 +12,7 @@ from wasmtime import _bindings
 
 from tests.conftest import OTHER_RELEASE
 from wagi_gateway.compiler import abi
-from wagi_gateway.compiler.engine import HELPERS, EngineSettings, create_engine, create_plain_engine
+from wagi_gateway.compiler.engine import BRIDGES, HELPERS, EngineSettings, create_engine, create_plain_engine
 
 SMALL = EngineSettings(slots=2, max_memory=2 * 2**16, memories=1, tables=1, table_elements=10)
 DETAILS = "WASMTIME_BACKTRACE_DETAILS"
@@ -47,7 +47,7 @@ def instantiate(engine: wasmtime.Engine, wat: str, count: int = 1) -> None:
 def test_a_pool_has_as_many_slots_each_with_room_for_the_helpers_of_a_component() -> None:
     engine, warning = create_engine(SMALL)
     assert warning is None
-    memories = SMALL.slots * (SMALL.memories + HELPERS)
+    memories = SMALL.slots * (SMALL.memories + BRIDGES + HELPERS)
     instantiate(engine, "(module (memory 2))", memories)
     with pytest.raises(wasmtime.WasmtimeError, match="maximum concurrent"):
         instantiate(engine, "(module (memory 2))", memories + 1)

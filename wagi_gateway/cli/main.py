@@ -13,6 +13,7 @@ from ..errors import Problem, StartupError
 from ..version import __version__
 from . import registry as cli_registry
 from . import standard_streams
+from .bridge import bridge
 from .build import build
 from .check import check
 from .dev import dev
@@ -205,6 +206,7 @@ def _converted_spin(path: Path, settings_file: Path | None) -> str:
 app.command()(new)
 app.command()(add)
 app.command()(build)
+app.command()(bridge)
 app.command()(doctor)
 app.command()(dev)
 app.command()(cli_registry.pull)

@@ -22,6 +22,7 @@ from ..sources.file import WasmSource
 from . import abi, foreign_imports
 from .abi import WASMTIME_VERSION
 from .binary import COMPONENT, MAGIC, Malformed, largest_function
+from .bridged import count_bridges
 from .bulk_operations import make_interruptible
 from .cache import ArtefactCache
 from .chunked_functions import CHUNK
@@ -161,13 +162,13 @@ class Compiler:
             raise _refuse(f"is a component, for which another release is needed: {warning}")
         # The imports are known before the compilation, which may take a minute.
         try:
-            externs = ComponentExterns.read(data)
+            externs, bridges = ComponentExterns.read(data), count_bridges(data)
         except Malformed as malformed:
             raise _refuse(f"is a component that cannot be read: {malformed}") from None
         if problem := find_problem(externs):
             raise StartupError(problem)
         component = self._load(Component, source, data, "")
-        warm = WarmComponent.create(source.name, source.digest, component, find_run(externs) or "")
+        warm = WarmComponent.create(source.name, source.digest, component, find_run(externs) or "", bridges)
         if warm is None:
             raise _refuse("is a component whose wasi:cli/run has no function run; build a program (with main)")
         return warm

@@ -45,6 +45,11 @@ class ComponentExterns(NamedTuple):
         return cls(tuple(imports), tuple(exports))
 
 
+def top_sections(component: bytes) -> Iterator[Section]:
+    """The sections of a component, but the custom ones; not of components within. Raises Malformed."""
+    return _sections(component, 0, len(component))
+
+
 def find_modules(component: bytes) -> Iterator[tuple[int, int]]:
     """The begin and end of each core module of a component, at any depth. Raises Malformed."""
     pending = [(0, len(component), 0)]

@@ -21,6 +21,8 @@ TABLES_PER_COMPONENT = 20
 HELPERS = 2
 """Components beside a component (`sandbox.wasi_helper`), each with a memory and no table."""
 CORE_INSTANCES_PER_HELPER = 3
+BRIDGES = 1
+"""Bridges within a component (`compiler.bridged`), each with a memory."""
 _BACKTRACE_DETAILS = "WASMTIME_BACKTRACE_DETAILS"
 _MEMORY_RESERVATION = (4 << 30) + (64 << 20)
 """Bytes of address space for a 32-bit memory with its guards."""
@@ -96,8 +98,8 @@ def _mapping_refused(size: int, protection: int) -> Exception | None:
 
 
 def _memories(settings: EngineSettings) -> int:
-    """Memories of one slot: those of a guest and its helpers."""
-    return settings.memories + HELPERS
+    """Memories of one slot: those of a guest, its bridge and its helpers."""
+    return settings.memories + BRIDGES + HELPERS
 
 
 def _tables(settings: EngineSettings) -> int:
@@ -146,7 +148,7 @@ def _set_pool(config: wasmtime.Config, settings: EngineSettings) -> None:
         "total_core_instances": settings.slots * (CORE_INSTANCES_PER_COMPONENT + HELPERS * CORE_INSTANCES_PER_HELPER),
         "total_component_instances": settings.slots * (1 + HELPERS),
         "max_core_instances_per_component": CORE_INSTANCES_PER_COMPONENT,
-        "max_memories_per_component": settings.memories,
+        "max_memories_per_component": settings.memories + BRIDGES,
         "max_tables_per_component": max(settings.tables, TABLES_PER_COMPONENT),
         "max_component_instance_size": 2**20,
         "total_memories": settings.slots * _memories(settings),

@@ -97,7 +97,7 @@ def _run(engine: wasmtime.Engine, store: int, context: ExecutionContext, streams
     """Instantiates the component and calls its `run`."""
     invocation = context.invocation
     component = cast("WarmComponent", invocation.module)
-    linker = enter(engine, store, invocation.limits)
+    linker = enter(engine, store, invocation.limits, bridges=component.bridges)
     store_context = context_of(store)
     check_epochs(store, store_context)
     if failure := _configure_wasi(store_context, context, streams):

@@ -55,6 +55,8 @@ class _Running(threading.local):
     engine: wasmtime.Engine
     store: int
     limits: Limits
+    memories: int
+    """The memories that the guest may have."""
     functions: dict[Helper, Any]
     """The functions of the helpers in the guest's store."""
     opened: int
@@ -64,9 +66,11 @@ class _Running(threading.local):
 running = _Running()
 
 
-def enter(engine: wasmtime.Engine, store: int, limits: Limits) -> None:
-    """Prepares for the next guest on this thread, and limits what may be created in its store."""
-    running.engine, running.store, running.limits, running.functions, running.opened = engine, store, limits, {}, 0
+def enter(engine: wasmtime.Engine, store: int, limits: Limits, memories: int) -> None:
+    """Prepares for the next guest on this thread, and limits what may be created in its store; `memories` is the number
+    of memories that the guest may have."""
+    running.engine, running.store, running.limits, running.memories = engine, store, limits, memories
+    running.functions, running.opened = {}, 0
     _limit(0)
 
 
@@ -79,7 +83,7 @@ def _limit(helpers: int) -> None:
         limits.table_elements,
         CORE_INSTANCES_PER_COMPONENT + helpers * CORE_INSTANCES_PER_HELPER,
         max(limits.tables, TABLES_PER_COMPONENT),
-        limits.memories + helpers,
+        running.memories + helpers,
     )
 
 

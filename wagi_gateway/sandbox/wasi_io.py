@@ -93,9 +93,9 @@ _add_func = bind(keep_gil, "wasmtime_component_linker_instance_add_func", P, P, 
 _linkers: WeakKeyDictionary[wasmtime.Engine, Linker] = WeakKeyDictionary()
 
 
-def enter(engine: wasmtime.Engine, store: int, limits: Limits) -> Any:
-    """Prepares for the next guest on this thread, and returns the linker with WASI 0.2."""
-    wasi_helper.enter(engine, store, limits)
+def enter(engine: wasmtime.Engine, store: int, limits: Limits, *, bridges: int) -> Any:
+    """Prepares for the next guest on this thread, which has `bridges` within; returns the linker with WASI 0.2."""
+    wasi_helper.enter(engine, store, limits, limits.memories + bridges)
     return linker(engine).ptr()
 
 

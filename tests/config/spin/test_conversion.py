@@ -119,7 +119,10 @@ def test_modules_of_one_name_from_two_places(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "doubt"),
     [
-        (component(trigger=""), 'component a: its executor is "spin", Spin\'s own, not "wagi"; skipped'),
+        (
+            component(trigger=""),
+            'component a: its executor is "spin", Spin\'s own, not "wagi" (see wagi-gateway bridge); skipped',
+        ),
         (component(trigger='executor = { type = "wasi" }\n'), 'component a: its executor is "wasi", Spin\'s own'),
         (
             f'{HEAD}[[trigger.redis]]\ncomponent = "a"\n[component.a]\nsource = "a.wasm"\n',

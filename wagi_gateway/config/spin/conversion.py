@@ -227,7 +227,7 @@ def _not_wagi(kind: str, trigger: SpinTrigger) -> str | None:
     if kind != "http":
         return f"its trigger is {kind}, not http"
     if trigger.executor.type != "wagi":
-        return f'its executor is "{trigger.executor.type}", Spin\'s own, not "wagi"'
+        return f'its executor is "{trigger.executor.type}", Spin\'s own, not "wagi" (see wagi-gateway bridge)'
     if trigger.route is None:
         return "its route is private, so that no client can call it"
     return None
