@@ -13,6 +13,8 @@ from .hello import PEERS, QUICK, READS, hello
 from .latency import latency
 from .memory import memory
 from .precompiled import precompiled
+from .programs import NAMES as PROGRAMS
+from .programs import programs
 from .routes import routes
 from .sandbox import sandbox
 from .start import start
@@ -47,6 +49,7 @@ GROUPS = (
     _alone(streaming),
     _alone(upload),
     _alone(start, is_quick=False),
+    Group(PROGRAMS, programs, ()),
     _alone(memory),
     _alone(precompiled, is_quick=False),
     _alone(unpinned, is_quick=False),
