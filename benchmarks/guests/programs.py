@@ -16,16 +16,18 @@ HELLO = """def app(environ, start_response):
     return [b"hello world\\n"]
 """
 FETCH = 'export default { fetch: () => new Response("hello world\\n") };\n'
-FLASK = """from flask import Flask, jsonify, render_template_string, session
+FLASK = """from flask import Flask, jsonify, render_template, session
+from jinja2 import DictLoader
 
 app = Flask(__name__)
 app.secret_key = "not secret"
+app.jinja_loader = DictLoader({"page.html": "<p>{{ visits }}</p>"})
 
 
 @app.get("/<path:path>")
 def index(path):
     session["visits"] = session.get("visits", 0) + 1
-    return jsonify(page=render_template_string("<p>{{ visits }}</p>", visits=session["visits"]))
+    return jsonify(page=render_template("page.html", visits=session["visits"]))
 
 
 WARM_UP = ("/flask",)
