@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
-from ..components import raw
 from ..guests.programs import flask, javascript_hello, python_hello, unmodified_flask
 from ..harness.cores import SERVER, pinned
 from ..harness.errors import Failed
 from ..harness.plan import Plan
 from ..harness.server import Server, gateway
 from ..harness.turns import alternate
+from ..loops.components import raw
 from ..report.table import Measured, Row, ratio
 from .start import ready
 

@@ -1,6 +1,6 @@
 """The cost of components and core modules, one guest after the other on one thread of this process.
 
-    python -m benchmarks.components core.wasm component.wasm
+    python -m benchmarks.loops.components core.wasm component.wasm
 
 For each file the least and the median of 300 guests in microseconds, each from a new store to its deletion: `calls`,
 the C calls alone, for both kinds with wasmtime's own WASI, 34 variables and standard output to a pipe; `gateway`, what
