@@ -24,13 +24,10 @@ app.secret_key = "not secret"
 app.jinja_loader = DictLoader({"page.html": "<p>{{ visits }}</p>"})
 
 
-@app.get("/<path:path>")
-def index(path):
+@app.get("/")
+def index():
     session["visits"] = session.get("visits", 0) + 1
     return jsonify(page=render_template("page.html", visits=session["visits"]))
-
-
-WARM_UP = ("/flask",)
 """
 _UNMODIFIED = "from wsgiref.handlers import CGIHandler\nfrom application import app\nCGIHandler().run(app)\n"
 
