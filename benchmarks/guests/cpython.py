@@ -15,10 +15,10 @@ _ROOT = Path(__file__).parents[2]
 
 def cpython() -> Path:
     """The path of the module; the first call fetches it from npm."""
-    return CPYTHON.fetch(_toolchains)
+    return CPYTHON.fetch(toolchains)
 
 
-def _toolchains() -> Mapping[str, str]:
+def toolchains() -> Mapping[str, str]:
     """An environment whose PATH has npm: the system's, or the one that scripts/build-samples installs."""
     if shutil.which("npm"):
         return os.environ

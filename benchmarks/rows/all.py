@@ -14,6 +14,8 @@ from .latency import latency
 from .memory import memory
 from .php import php
 from .precompiled import precompiled
+from .programs import NAMES as PROGRAMS
+from .programs import programs
 from .routes import routes
 from .sandbox import sandbox
 from .start import start
@@ -48,6 +50,7 @@ GROUPS = (
     _alone(streaming),
     _alone(upload),
     _alone(start, is_quick=False),
+    Group(PROGRAMS, programs, ()),
     _alone(memory),
     _alone(precompiled, is_quick=False),
     _alone(php, is_quick=False),

@@ -28,4 +28,6 @@ def test_those_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     before = secrets_of_environment()
     monkeypatch.setenv("Z_TOKEN", "x")
     monkeypatch.setenv("A_TOKEN", "")
+    monkeypatch.setenv("PWD", "/")
+    monkeypatch.setenv("OLDPWD", "/")
     assert secrets_of_environment() == sorted([*before, "Z_TOKEN"])

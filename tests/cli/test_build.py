@@ -114,3 +114,11 @@ def test_a_signal_ends_the_whole_build(tmp_path: Path, number: signal.Signals) -
     assert process.returncode == 128 + number
     assert f"build: ended by {number.name}" in errors
     assert not is_alive(int((tmp_path / "child").read_text()))
+
+
+@pytest.mark.parametrize("tool", ["component-init-transform", "wit-component"])
+def test_secrets_are_named_for_a_preinitialised_component(tmp_path: Path, tool: str) -> None:
+    write(tmp_path, a=rf"printf '\0asm\15\0\1\0{tool}' >a.wasm")
+    result = gateway("build", cwd=tmp_path, API_TOKEN="x")
+    warned = b"API_TOKEN" in result.stderr and b"warning: modules.toml: [[module]] 1 (/a): build: the " in result.stderr
+    assert (result.returncode, warned) == (0, tool == "component-init-transform")

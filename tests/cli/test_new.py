@@ -20,8 +20,8 @@ def test_new_and_add(tmp_path: Path) -> None:
         "first: WebAssembly text, served at /...",
         "cd first && wagi-gateway dev",
     ]
-    result = gateway("add", "second", "--lang", "JavaScript", cwd=tmp_path / "first")
-    assert result.stdout == b"second: JavaScript, served at /second/... by modules.toml\n"
+    result = gateway("add", "second", "--lang", "QuickJS", cwd=tmp_path / "first")
+    assert result.stdout == b"second: JavaScript on QuickJS, served at /second/... by modules.toml\n"
     file = read_config(tmp_path / "first/modules.toml")
     assert [module.route for module in file.config.module] == ["/...", "/second/..."]
     assert gateway("check", "modules.toml", cwd=tmp_path / "first").returncode == 0
@@ -40,7 +40,10 @@ def test_a_missing_tool_is_named_before_the_first_build(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["new"], "NAME: missing; give the name of the folder to make"),
-        (["new", "a"], "--lang: missing; give one of c, rust, go, python, javascript, assemblyscript, zig, wat"),
+        (
+            ["new", "a"],
+            "--lang: missing; give one of c, rust, go, python, javascript, assemblyscript, zig, wat, quickjs",
+        ),
         (["new", "a", "--lang", "perl"], '--lang: "perl": there is no such template; give one of c, rust, go,'),
         (["new", "../a", "--lang", "c"], 'NAME: "../a": a name is no path; write a letter, then letters of English,'),
         (["new", "there", "--lang", "c"], "NAME: there exists already; nothing is overwritten"),
@@ -74,5 +77,5 @@ def test_new_asks_on_a_terminal(tmp_path: Path) -> None:
     _, status = os.waitpid(pid, 0)
     assert os.waitstatus_to_exitcode(status) == 0, output
     assert b"Name of the new folder: " in output
-    assert b"Language (c, rust, go, python, javascript, assemblyscript, zig, wat): " in output
+    assert b"Language (c, rust, go, python, javascript, assemblyscript, zig, wat, quickjs): " in output
     assert (tmp_path / "first/main.wat").is_file()

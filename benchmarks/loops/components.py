@@ -1,6 +1,6 @@
 """The cost of components and core modules, one guest after the other on one thread of this process.
 
-    python -m benchmarks.components core.wasm component.wasm
+    python -m benchmarks.loops.components core.wasm component.wasm
 
 For each file the least and the median of 300 guests in microseconds, each from a new store to its deletion: `calls`,
 the C calls alone, for both kinds with wasmtime's own WASI, 34 variables and standard output to a pipe; `gateway`, what
@@ -16,7 +16,8 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from ctypes import byref
 from pathlib import Path
 
@@ -52,29 +53,45 @@ _SETTINGS = EngineSettings(slots=16, max_memory=256 * 2**20, memories=1, tables=
 
 def main() -> None:
     """Prints a line for each file."""
+    for name in sys.argv[1:]:
+        with _loaded(Path(name)) as (engine, invocation):
+            calls, ours = _measure(_Calls(engine, invocation).run), asyncio.run(_gateway(engine, invocation))
+        print(f"{name}: calls {_shown(calls)}, gateway {_shown(ours)}")
+
+
+def raw(path: Path, rounds: int) -> list[float]:
+    """Milliseconds of one guest of the gateway without a server, the median of each round."""
+    with _loaded(path) as (engine, invocation):
+        return [statistics.median(asyncio.run(_gateway(engine, invocation))) / 1e3 for _ in range(rounds)]
+
+
+@contextmanager
+def _loaded(path: Path) -> Iterator[tuple[wasmtime.Engine, Invocation]]:
     engine, warning = create_engine(_SETTINGS)
     compiler = Compiler(engine, _define_host)
     if warning:
         print(warning)
-    for name in sys.argv[1:]:
-        data = Path(name).read_bytes()
-        warm = compiler.load(WasmSource(name, data, hashlib.sha256(data).hexdigest()))
-        invocation = Invocation(warm, b"_start", limits=Limits(), argv=[b"/x"], environ=_ENVIRON)
-        calls = _Calls(engine, invocation)
-        print(f"{name}: calls {_measure(calls.run)}, gateway {asyncio.run(_gateway(engine, invocation))}")
+    data = path.read_bytes()
+    warm = compiler.load(WasmSource(path.name, data, hashlib.sha256(data).hexdigest()))
+    yield engine, Invocation(warm, b"_start", limits=Limits(), argv=[b"/x"], environ=_ENVIRON)
     compiler.close()
 
 
-def _measure(run: Callable[[], object]) -> str:
+def _measure(run: Callable[[], object]) -> list[float]:
+    """Microseconds of each run."""
     times = []
     for _ in range(_COUNT):
         begin = time.perf_counter()
         run()
         times.append((time.perf_counter() - begin) * 1e6)
+    return times
+
+
+def _shown(times: list[float]) -> str:
     return f"{min(times):.0f} ({statistics.median(times):.0f})"
 
 
-async def _gateway(engine: wasmtime.Engine, invocation: Invocation) -> str:
+async def _gateway(engine: wasmtime.Engine, invocation: Invocation) -> list[float]:
     """The gateway's own way, without its threads."""
     runs, loop = choose(), asyncio.get_running_loop()
     run = runs.run_component if isinstance(invocation.module, WarmComponent) else runs.run
