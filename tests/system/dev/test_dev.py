@@ -7,7 +7,6 @@ import pty
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,9 +58,7 @@ def test_it_builds_serves_and_prints_plain_lines(dev: Development) -> None:
 
 def test_a_change_is_built_and_served(dev: Development, app: Path) -> None:
     (app / "src.wat").write_text(page("second"))
-    saved = time.monotonic()
     wait_until(lambda: dev.get("/hello").text == "second\n")
-    assert time.monotonic() - saved < 10
 
 
 def test_a_failed_build_is_shown_and_the_old_module_stays(dev: Development, app: Path) -> None:
