@@ -45,6 +45,10 @@ SLEEP = if_argument("(call $sleep (i64.const 3600000000000))")
 NAP = if_argument("(call $sleep (i64.const 1000000000))")
 
 
+LONG_NAP = if_argument("(call $sleep (i64.const 3000000000))")
+"""Long enough for another request on a busy machine."""
+
+
 STREAM = if_argument(
     f"""(call $write (i32.const 1) (i32.const 1024) (i32.const {len(guests.CONTENT_TYPE)}))
     (loop $forever (call $write (i32.const 1) (i32.const 0) (i32.const 65536)) (br $forever))"""

@@ -258,7 +258,10 @@ def test_the_log_gives_each_line_to_its_request(crowd: Server) -> None:
         for asked, answered in zip(requests, asyncio.run(ask_all(crowd, requests)), strict=True)
     }
     for token, request_id in ids.items():
-        crowd.wait_for_log(rf"guest: \S*/{token}\\x00{token}\\x00 route=\S+ id={request_id}\n")
+        access = crowd.wait_for_log(rf"POST \S+ status=.* id={request_id}\b")[0]
+        # On a busy machine a guest with a second of time may have had no turn in it.
+        if " status=504 " not in access or " guest_ms=0.0 " not in access:
+            crowd.wait_for_log(rf"guest: \S*/{token}\\x00{token}\\x00 route=\S+ id={request_id}\n")
         lines = [line for line in crowd.log.splitlines() if token in line]
         assert [line for line in lines if not line.endswith(f" id={request_id}")] == []
 

@@ -17,7 +17,7 @@ import pytest
 
 from tests.conftest import Server, running, wait_until
 from tests.support import guests
-from tests.support.attacks import LOOP, NAP, SLEEP, STREAM, get, send, together, wait_for_work
+from tests.support.attacks import LONG_NAP, LOOP, NAP, SLEEP, STREAM, get, send, together, wait_for_work
 from tests.support.clock import assert_within
 from tests.support.config import guest
 from tests.support.error_body import error_body
@@ -106,7 +106,7 @@ CONFIG = """
 def shared_city(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Server]:
     """One server with every guest of this file."""
     texts = {attack.name: attack.guest for attack in ATTACKS} | {name: guest for name, guest, _ in CUT_OFF} | HOLDS
-    texts |= {"hello": guests.HELLO, "nap": NAP, "queue": NAP, "impatient": NAP}
+    texts |= {"hello": guests.HELLO, "nap": NAP, "queue": NAP, "impatient": LONG_NAP}
     # On a busy machine no guest that ends in another way may reach `limits.time` first.
     timed = {name for name, reason in REASONS.items() if "time" in reason}
     config = textwrap.dedent(CONFIG) + "".join(
@@ -116,7 +116,7 @@ def shared_city(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterat
     config += guest("/nap", "nap", time="5s", concurrency=IDLE_PIPES)
     config += guest("/stalled", "hold_stream", concurrency=1, stdout="1GiB")
     config += guest("/queue", "queue", concurrency=2, queue=3, time="5s")
-    config += guest("/impatient", "impatient", concurrency=1, queue_time="200ms", time="5s")
+    config += guest("/impatient", "impatient", concurrency=1, queue_time="200ms", time="20s")
     directory = tmp_path_factory.mktemp("city")
     for name, text in texts.items():
         (directory / f"{name}.wat").write_text(text)
