@@ -207,7 +207,8 @@ def test_a_signal_ends_the_first_build(tmp_path: Path, number: signal.Signals) -
         process.send_signal(number)
         _, errors = process.communicate(timeout=30)
     assert (process.returncode, b"Traceback" in errors) == (128 + number, False), errors
-    assert not is_alive(int((tmp_path / "pid").read_text()))
+    child = int((tmp_path / "pid").read_text())
+    wait_until(lambda: not is_alive(child))
 
 
 def test_a_configuration_that_cannot_be_loaded_yet(tmp_path: Path, cache: Path) -> None:
