@@ -16,6 +16,7 @@ import pytest
 from tests.conftest import wait_until
 from tests.support import guests
 from tests.support.cli import gateway
+from tests.support.clock import assert_soon
 from tests.support.config import config, guest, module
 from tests.support.development import Development, developing
 from tests.support.env_guest import ENV, seen
@@ -58,7 +59,7 @@ def test_it_builds_serves_and_prints_plain_lines(dev: Development) -> None:
 
 def test_a_change_is_built_and_served(dev: Development, app: Path) -> None:
     (app / "src.wat").write_text(page("second"))
-    wait_until(lambda: dev.get("/hello").text == "second\n")
+    assert_soon(lambda: dev.get("/hello").text == "second\n", 10)
 
 
 def test_a_failed_build_is_shown_and_the_old_module_stays(dev: Development, app: Path) -> None:
