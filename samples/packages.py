@@ -164,9 +164,9 @@ class Scripted:
 
     def build(self, toolchains: Callable[[], Environ]) -> Path:
         """The path of the module, built unless it is kept; `toolchains` returns an environment with zig."""
-        kept = _folder() / f"{hashlib.sha256(repr(self).encode()).hexdigest()}.wasm"
+        kept = folder_of_modules() / f"{hashlib.sha256(repr(self).encode()).hexdigest()}.wasm"
         if not kept.exists():
-            with tempfile.TemporaryDirectory(dir=_folder()) as folder:
+            with tempfile.TemporaryDirectory(dir=folder_of_modules()) as folder:
                 work = Path(folder)
                 for name, text in self.files:
                     (work / name).write_text(text)

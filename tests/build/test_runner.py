@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import wait_until
 from tests.support.processes import is_alive
 from wagi_gateway.build.runner import Build
 from wagi_gateway.config.settings import BuildConfig
@@ -101,4 +102,5 @@ def test_a_cancelled_build_ends_its_whole_group(tmp_path: Path) -> None:
             await task
 
     asyncio.run(cancel())
-    assert not is_alive(int((tmp_path / "child").read_text()))
+    child = int((tmp_path / "child").read_text())
+    wait_until(lambda: not is_alive(child))

@@ -113,7 +113,8 @@ def test_a_signal_ends_the_whole_build(tmp_path: Path, number: signal.Signals) -
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 128 + number
     assert f"build: ended by {number.name}" in errors
-    assert not is_alive(int((tmp_path / "child").read_text()))
+    child = int((tmp_path / "child").read_text())
+    wait_until(lambda: not is_alive(child))
 
 
 @pytest.mark.parametrize("tool", ["component-init-transform", "wit-component"])

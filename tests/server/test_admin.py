@@ -247,7 +247,7 @@ def test_no_count_is_lost_when_a_worker_is_killed(serve: Serve) -> None:
             before = after
         assert value(server, "wagi_requests_total", route="/hello", status="200") == round_ * 20
     assert value(server, "wagi_worker_starts_total") == 5
-    assert ask(server, "/readyz").status_code == 200
+    wait_until(lambda: ask(server, "/readyz").status_code == 200)
 
 
 def test_counts_outlive_workers_that_are_replaced(serve: Serve) -> None:

@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,11 +64,11 @@ def nginx_command() -> str:
     return found
 
 
-def free_address() -> Address:
-    """A free port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return "127.0.0.1", int(probe.getsockname()[1])
+def free_addresses(count: int) -> list[Address]:
+    """Addresses with free ports, all different, for servers that do not take port 0."""
+    with ExitStack() as stack:
+        probes = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [("127.0.0.1", int(probe.getsockname()[1])) for probe in probes]
 
 
 @contextmanager
@@ -91,7 +91,7 @@ def running_nginx(directory: Path, http: str, *addresses: Address) -> Iterator[N
 @contextmanager
 def nginx_before(gateway: Address, directory: Path) -> Iterator[Nginx]:
     """nginx in front of a gateway, configured as in docs/behind-a-proxy.md."""
-    nginx = Nginx(free_address(), free_address(), free_address())
+    nginx = Nginx(*free_addresses(3))
     (directory / "internal").mkdir()
     (directory / "internal" / "secret").write_text("only nginx may say so\n")
     listeners = [

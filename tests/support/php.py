@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, wait_until
-from tests.support.nginx import free_address, running_nginx
+from tests.support.nginx import free_addresses, running_nginx
 
 BUILD = 1800.0
 """The timeout in seconds of a test that builds and compiles php-cgi: ten minutes of processor time at most."""
@@ -60,7 +60,7 @@ def native_php(directory: Path, root: Path, *settings: str) -> Iterator[str]:
         process = subprocess.Popen([program, "-n", *options, "-b", str(socket)], stderr=log)
     try:
         wait_until(socket.exists, message=(directory / "php.log").read_text)
-        host, port = free_address()
+        [(host, port)] = free_addresses(1)
         http = _HTTP.format(host=host, port=port, root=root, socket=socket)
         with running_nginx(directory, http, (host, port)):
             yield f"http://{host}:{port}"

@@ -257,13 +257,16 @@ def test_the_log_gives_each_line_to_its_request(crowd: Server) -> None:
         asked.token: answered.headers["x-request-id"]
         for asked, answered in zip(requests, asyncio.run(ask_all(crowd, requests)), strict=True)
     }
+    late = 0
     for token, request_id in ids.items():
         access = crowd.wait_for_log(rf"POST \S+ status=.* id={request_id}\b")[0]
-        # On a busy machine a guest with a second of time may have had no turn in it.
-        if " status=504 " not in access or " guest_ms=0.0 " not in access:
+        if " status=504 " in access and " guest_ms=0.0 " in access:
+            late += 1  # on a busy machine a guest with a second of time may have had no turn in it
+        else:
             crowd.wait_for_log(rf"guest: \S*/{token}\\x00{token}\\x00 route=\S+ id={request_id}\n")
         lines = [line for line in crowd.log.splitlines() if token in line]
         assert [line for line in lines if not line.endswith(f" id={request_id}")] == []
+    assert late < len(ids) / 4
 
 
 def test_nothing_is_left_from_one_request_to_the_next(crowd: Server) -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import httpx
 import pytest
 
 from tests.conftest import ROOT, wait_until
+from tests.support.nginx import free_addresses
 
 PAGE = ROOT / "docs" / "the-article-today.md"
 END = "## The end"
@@ -76,12 +76,6 @@ def commands() -> tuple[str, str]:
     """The commands of the page: the commands of the walkthrough, and the commands that end it."""
     begin, _, end = PAGE.read_text().partition(END)
     return "".join(_BLOCK.findall(begin)), "".join(_BLOCK.findall(end))
-
-
-def free_addresses(count: int) -> list[str]:
-    with ExitStack() as stack:
-        probes = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [f"127.0.0.1:{probe.getsockname()[1]}" for probe in probes]
 
 
 def clone(directory: Path) -> Path:
@@ -151,7 +145,7 @@ def test_the_walkthrough(tmp_path: Path) -> None:
     begin, end = commands()
     first, _, rest = begin.partition("\n")
     assert first.startswith("export ")
-    addresses = free_addresses(len(_PORTS))
+    addresses = [f"{host}:{port}" for host, port in free_addresses(len(_PORTS))]
     for written, free in zip(_PORTS, addresses, strict=True):
         assert first.count(written) == 1
         first = first.replace(written, free)

@@ -11,7 +11,7 @@ from pathlib import Path
 import trustme
 
 from tests.conftest import ROOT
-from tests.support.nginx import free_address, running_nginx
+from tests.support.nginx import free_addresses, running_nginx
 
 _DEPLOY = ROOT / "deploy" / "nginx"
 _HTTP = """
@@ -39,7 +39,7 @@ def front(name: str, directory: Path, gateway: str) -> Iterator[Front]:
     authority = None
     shutil.copytree(_DEPLOY / "snippets", directory / "snippets")
     (directory / "conf.d").mkdir()
-    (_, port), (_, secure) = free_address(), free_address()
+    (_, port), (_, secure) = free_addresses(2)
     # Not every machine has IPv6: 127.0.0.2 stands for it.
     changes = {"listen 80 ": f"listen 127.0.0.1:{port} ", "listen [::]:80 ": f"listen 127.0.0.2:{port} "}
     published = "unix:/run/wagi-gateway.sock" if gateway.startswith("unix:") else "127.0.0.1:3000"

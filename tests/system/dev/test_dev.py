@@ -7,7 +7,6 @@ import pty
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import pytest
 from tests.conftest import wait_until
 from tests.support import guests
 from tests.support.cli import gateway
+from tests.support.clock import assert_soon
 from tests.support.config import config, guest, module
 from tests.support.development import Development, developing
 from tests.support.env_guest import ENV, seen
@@ -59,9 +59,7 @@ def test_it_builds_serves_and_prints_plain_lines(dev: Development) -> None:
 
 def test_a_change_is_built_and_served(dev: Development, app: Path) -> None:
     (app / "src.wat").write_text(page("second"))
-    saved = time.monotonic()
-    wait_until(lambda: dev.get("/hello").text == "second\n")
-    assert time.monotonic() - saved < 10
+    assert_soon(lambda: dev.get("/hello").text == "second\n", 10)
 
 
 def test_a_failed_build_is_shown_and_the_old_module_stays(dev: Development, app: Path) -> None:
@@ -210,7 +208,8 @@ def test_a_signal_ends_the_first_build(tmp_path: Path, number: signal.Signals) -
         process.send_signal(number)
         _, errors = process.communicate(timeout=30)
     assert (process.returncode, b"Traceback" in errors) == (128 + number, False), errors
-    assert not is_alive(int((tmp_path / "pid").read_text()))
+    child = int((tmp_path / "pid").read_text())
+    wait_until(lambda: not is_alive(child))
 
 
 def test_a_configuration_that_cannot_be_loaded_yet(tmp_path: Path, cache: Path) -> None:

@@ -67,9 +67,10 @@ def aborted_downloads(city: City) -> None:
 
 def a_crowd(city: City) -> None:
     """2,000 connections at the same time with one request each: the gateway answers all."""
-    with _connected(city, _CROWD) as connections:
-        for _ in range(2):
-            for connection in connections:
+    # Each first request is sent at once: a connection without one is closed after `head_time`.
+    with _connected(city, _CROWD, request=get("/crowd")) as connections:
+        for is_second in (False, True):
+            for connection in connections if is_second else ():
                 connection.sendall(get("/crowd"))
             deadline = time.monotonic() + TIMEOUT
             for connection in connections:
@@ -111,8 +112,8 @@ def _peers(city: City) -> set[str]:
 
 
 @contextmanager
-def _connected(city: City, count: int, *, small: bool = False) -> Iterator[list[socket.socket]]:
-    """`count` connections, with the smallest receive buffer or the usual one."""
+def _connected(city: City, count: int, *, small: bool = False, request: bytes = b"") -> Iterator[list[socket.socket]]:
+    """`count` connections with a request on each, with the smallest receive buffer or the usual one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < count + 1000:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, count + 1000), hard))
@@ -124,6 +125,7 @@ def _connected(city: City, count: int, *, small: bool = False) -> Iterator[list[
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             connection.settimeout(TIMEOUT)
             connection.connect(city.gateway.address)
+            connection.sendall(request)
             connections.append(connection)
         yield connections
 

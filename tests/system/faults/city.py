@@ -218,8 +218,10 @@ def _config(target: Target, registry: Registry) -> str:
         ("/pulled", f"oci:{registry.address}/team/hello:1", 'pull_policy = "always"\n'),
     ):
         config += module(route, name, more, limits=_GOOD)
-    for name in ("loop", "sleep", "bomb", "trap", "overflow", "stderr"):
+    for name in ("loop", "sleep", "stderr"):
         config += guest(f"/{name}", name, concurrency=8)
+    for name in ("bomb", "trap", "overflow"):
+        config += guest(f"/{name}", name, concurrency=8, time="10s")
     config += guest("/stdout", "stdout", concurrency=8, time="5s")
     config += guest("/pour", "stdout", concurrency=16, time="5s", stdout="1GiB")
     config += guest("/nap", "nap", time="5s", concurrency=IDLE_PIPES)

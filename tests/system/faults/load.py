@@ -165,8 +165,7 @@ class Load:
                 while not self._is_over.wait(0.1) and process.poll() is None:
                     pass
             finally:
-                process.send_signal(signal.SIGINT)
-                output = process.communicate(timeout=TIMEOUT)[0]
+                output = _interrupt(process)
         found = re.search(r"counted (\d+) (\d+) (\d+) (\d+) (\d+) (\d+) (\d+)", output)
         assert found, f"wrk says nothing:\n{output}"
         requests, connect, read, write, late, status, bodies = map(int, found.groups())
@@ -209,6 +208,16 @@ def read_log(path: Path, count: int, began: float, said: str = "") -> list[Answe
         answers.append(Answer("h2load", since, since + micros / 1e6, wrong, is_lost=status == -1))
     lost = Answer("h2load", began, time.monotonic(), f"no answer:\n{said[-600:]}", is_lost=True)
     return answers + [lost] * (count - len(answers))
+
+
+def _interrupt(process: subprocess.Popen[str]) -> str:
+    """Ends wrk with SIGINT; returns its output. wrk sleeps on if the first SIGINT arrives just before its sleep."""
+    for _ in range(int(TIMEOUT)):
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return process.communicate(timeout=1)[0]
+    process.kill()
+    raise AssertionError("wrk does not end")
 
 
 def _lines(path: Path) -> list[str]:

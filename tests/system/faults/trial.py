@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import statistics
 import time
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -73,7 +74,7 @@ def trial(city: City, fault: Fault, before: Usage, calm: float) -> Outcome:
         try:
             affected = fault.inflict(city)
         except Exception as error:  # noqa: BLE001 - the row says so
-            problems.append(f"{type(error).__name__}: {error}")
+            problems.append("".join(traceback.format_exception(error)))
         ended = time.monotonic()
         _fill_pipes(city)
         deadline = time.monotonic() + TIMEOUT

@@ -15,7 +15,7 @@ import pytest
 
 from scripts.nginx_conf import nginx_conf
 from tests.conftest import wait_until
-from tests.support.nginx import Address, accepts, free_address, nginx_command
+from tests.support.nginx import Address, accepts, free_addresses, nginx_command
 
 from .targets import PREFIX
 
@@ -141,7 +141,7 @@ defaults
 @contextmanager
 def running_fronts(directory: Path, gateway: Address, fronts: dict[str, Front]) -> Iterator[dict[str, Address]]:
     """Runs every front server with all of its configurations, each on an address of its own, until the context ends."""
-    addresses = {name: free_address() for name in fronts}
+    addresses = dict(zip(fronts, free_addresses(len(fronts)), strict=True))
     upstream = f"http://{gateway[0]}:{gateway[1]}"
     with ExitStack() as stack:
         for server, command in (("nginx", _nginx), ("apache", _apache), ("caddy", _caddy), ("haproxy", _haproxy)):
