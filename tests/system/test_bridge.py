@@ -16,7 +16,10 @@ from tests.support.handlers import bridged
 def server(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Server]:
     site = tmp_path_factory.mktemp("site")
     (site / "app-cgi.wasm").write_bytes(bridged())
-    (site / "modules.toml").write_text(module("/app/...", "app-cgi.wasm", limits={"time": "2s"}))
+    (site / "modules.toml").write_text(
+        module("/app/...", "app-cgi.wasm", limits={"time": "30s"})
+        + module("/brief/...", "app-cgi.wasm", limits={"time": "1s"})
+    )
     with running(site, site / "modules.toml", cache=cache) as started:
         yield started
 
@@ -56,14 +59,14 @@ def test_a_response_is_streamed(server: Server) -> None:
 @pytest.mark.parametrize(
     ("path", "status", "log"),
     [
-        ("unset", 500, "it did not call response-outparam.set"),
-        ("error", 500, "the handler answered with an error: "),
-        ("trap", 500, "the handler panics"),
-        ("sleep", 504, "limits.time"),
-        ("outgoing", 200, "an outgoing request to 127.0.0.1:9 was denied"),
-        ("log", 200, "to standard output"),
+        ("app/unset", 500, "it did not call response-outparam.set"),
+        ("app/error", 500, "the handler answered with an error: "),
+        ("app/trap", 500, "the handler panics"),
+        ("brief/sleep", 504, "limits.time"),
+        ("app/outgoing", 200, "an outgoing request to 127.0.0.1:9 was denied"),
+        ("app/log", 200, "to standard output"),
     ],
 )
 def test_the_log_has_what_went_wrong(server: Server, path: str, status: int, log: str) -> None:
-    assert server.get(f"/app/{path}").status_code == status
+    assert server.get(f"/{path}").status_code == status
     server.wait_for_log(log)
