@@ -339,12 +339,22 @@ class ModuleConfig(SettingsTable):
         return self.document_root is not None and not _has_guest_path(self.volumes, TEMPORARY_VOLUME)
 
     @property
+    def document_root_volume(self) -> str:
+        """The guest's path of the volume that holds the document root; of several, the innermost one on the host."""
+        path = self.document_root.path if self.document_root else ""
+        holding = [(volume.path or "", guest) for guest, volume in self.volumes.items() if _lies_in(path, volume.path)]
+        return max(holding, key=lambda one: len(_normal(one[0]).parts))[1]
+
+    @property
+    def path_in_volume(self) -> PurePosixPath:
+        """The path of the document root below the directory of that volume."""
+        path = self.document_root.path if self.document_root else ""
+        return _normal(path).relative_to(_normal(self.volumes[self.document_root_volume].path or ""))
+
+    @property
     def guest_document_root(self) -> str:
         """The guest's path of the document root."""
-        path = self.document_root.path if self.document_root else ""
-        holding = [(volume.path, guest) for guest, volume in self.volumes.items() if _lies_in(path, volume.path)]
-        host, guest = max(holding, key=lambda one: len(_normal(one[0] or "").parts))
-        return str(PurePosixPath(guest, _normal(path).relative_to(_normal(host or ""))))
+        return str(PurePosixPath(self.document_root_volume, self.path_in_volume))
 
 
 def _path_of(value: object) -> str | None:
