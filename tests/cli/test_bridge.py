@@ -29,6 +29,7 @@ def test_the_file_is_a_module_like_any_other(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (("none.wasm",), "there is no file none.wasm"),
+        ((".",), "error: . is not a file"),
         (("text.wasm",), "error: text.wasm: is no module"),
         (("handler.wasm", "-o", "folder"), "error: folder: is not a file; name another one in --output"),
         (("handler.wasm", "-o", "none/a.wasm"), "error: none/a.wasm: cannot be written: No such file or directory"),

@@ -311,7 +311,7 @@ def test_inspect_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "m.wat").write_text(
         '(module (import "e" "f" (func (param i32 i64) (result f32)))'
         ' (import "wasi_snapshot_preview1" "clock_time_get" (func (param i32 i64 i32) (result i32)))'
-        ' (memory (export "m") 1)'
+        ' (import "e" "g" (global i32)) (memory (export "m") 1)'
         ' (global (export "g") i32 (i32.const 1)) (table (export "t") 1 funcref) (func (export "_start")))'
     )
     found = rows(run("inspect", "m.wat", cwd=tmp_path))
@@ -319,10 +319,22 @@ def test_inspect_of_a_file(tmp_path: Path) -> None:
     assert found[1:] == [
         ["import", 'e.f  func (i32, i64) -> (f32)  (not provided; missing_imports = "trap" makes a call of it trap)'],
         ["import", "wasi_snapshot_preview1.clock_time_get  func (i32, i64, i32) -> (i32)"],
+        ["import", "e.g  global  (not provided)"],
         ["export", "m  memory"],
         ["export", "g  global"],
         ["export", "t  table"],
         ["export", "_start  func () -> ()"],
+    ]
+
+
+def test_inspect_of_a_component_says_which_interfaces_are_missing(tmp_path: Path) -> None:
+    names = "wasi:io/error@0.2.3", "wasi:http/types@0.2.3", "wasi:io/error@0.3.0"
+    imports = " ".join(f'(import "{name}" (instance))' for name in names)
+    (tmp_path / "m.wat").write_text(f"(component {imports})")
+    assert rows(run("inspect", "m.wat", cwd=tmp_path))[1:] == [
+        ["import", "wasi:io/error@0.2.3  instance"],
+        ["import", "wasi:http/types@0.2.3  instance  (not provided)"],
+        ["import", "wasi:io/error@0.3.0  instance  (not provided)"],
     ]
 
 

@@ -68,8 +68,6 @@ def test_a_document_root_is_where_its_volume_is(
     assert "/app" not in all_volumes or module.volumes["/app"].read_only
     assert (module.argv_mode, module.has_own_temporary) == ("none", True)
     assert ModuleConfig.model_validate(table | {"argv_mode": "wagi"}).argv_mode == "wagi"
-    own = ModuleConfig.model_validate(table | {"volumes": {"/tmp": "tmp"}})
-    assert not own.has_own_temporary
 
 
 @pytest.mark.parametrize(
@@ -92,6 +90,20 @@ def test_a_wrong_document_root(wrong: dict[str, object]) -> None:
     root = {"path": "site"} | wrong
     with pytest.raises(ValidationError, match="document_root"):
         ModuleConfig.model_validate({"route": "/...", "module": "m", "document_root": root})
+
+
+@pytest.mark.parametrize("guest", ["/app", "/app/", "app", "/./app"])
+@pytest.mark.parametrize("volume", ["site/files", {"temporary": "t"}], ids=str)
+def test_a_document_root_whose_place_another_volume_takes(guest: str, volume: object) -> None:
+    table = {"route": "/...", "module": "m", "document_root": "site", "volumes": {guest: volume}}
+    with pytest.raises(ValidationError, match="guests would see it as /app, but volumes has another directory there"):
+        ModuleConfig.model_validate(table)
+
+
+@pytest.mark.parametrize("guest", ["/tmp", "/tmp/", "tmp"])
+def test_a_volume_takes_the_place_of_the_temporary_directory(guest: str) -> None:
+    table = {"route": "/...", "module": "m", "document_root": "site", "volumes": {guest: "files"}}
+    assert not ModuleConfig.model_validate(table).has_own_temporary
 
 
 @pytest.mark.parametrize("table", [{"document_root": 3}, {"document_root": "a", "volumes": 3}, 3], ids=str)

@@ -121,6 +121,30 @@ def test_a_document_root_is_below_its_route(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("root", "volume", "expected"),
+    [
+        ("current", "current", "releases/1"),
+        ("current/www", "current", "releases/1/www"),
+        ("current/www", ".", "current/www"),  # the guest follows the link
+    ],
+)
+def test_a_document_root_is_in_the_directory_of_its_volume(
+    tmp_path: Path, root: str, volume: str, expected: str
+) -> None:
+    """Once a link on the way leads elsewhere, scripts are not those of one directory and files those of another."""
+    (tmp_path / "site/releases/1/www").mkdir(parents=True)
+    (tmp_path / "site/current").symlink_to("releases/1")
+    (tmp_path / "hello.wat").write_text(guests.HELLO)
+    path = tmp_path / "modules.toml"
+    volumes = {"/srv": {"path": f"site/{volume}", "read_only": True}}
+    path.write_text(module("/...", "hello.wat", document_root=f"site/{root}", volumes=volumes))
+    with closing(load(read_config(path))) as site:
+        [(_, endpoint)] = site.routes
+        assert endpoint.document_root
+        assert endpoint.document_root.files.path == tmp_path / "site" / expected
+
+
+@pytest.mark.parametrize(
     ("more", "is_warned"),
     [("", False), ('volumes = { "/app" = "www" }', True), ('volumes = { "/app/up" = "www/up" }', False)],
 )

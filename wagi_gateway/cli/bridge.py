@@ -33,9 +33,9 @@ def bridge(
     from ..config.settings import CompilerConfig
     from ..sources.file import read_module
 
-    target = output or component.with_name(f"{component.stem}-cgi.wasm")
     with exit_on_problems(exit_code=1):
         composed = compose(str(component), read_module(component).data, CompilerConfig())
+        target = output or component.with_name(f"{component.stem}-cgi.wasm")
         _write(target, composed)
     typer.echo(f"{target} written ({len(composed) >> 10} KiB)", err=True)
 

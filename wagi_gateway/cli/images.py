@@ -76,11 +76,15 @@ def inspect_module(what: str, settings_file: Path | None, cache_dir: str | None,
 
 def _import(text: str) -> str:
     """An import, with what to do if the gateway does not provide it."""
+    from ..compiler.component import is_provided
     from ..sandbox.shim import shim_exports
 
-    if text.partition("  ")[0] in map(".".join, shim_exports()):
+    name, _, kind = text.partition("  ")
+    if is_provided(name, kind) or name in map(".".join, shim_exports()):
         return text
-    return f'{text}  (not provided; missing_imports = "trap" makes a call of it trap)'
+    if kind.startswith("func ("):  # of a core module
+        return f'{text}  (not provided; missing_imports = "trap" makes a call of it trap)'
+    return f"{text}  (not provided)"
 
 
 def list_store(settings_file: Path | None, cache_dir: str | None) -> None:

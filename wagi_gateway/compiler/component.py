@@ -84,7 +84,7 @@ def find_problem(externs: ComponentExterns) -> Problem | None:
     """Why a component cannot be served, with what to do; None for a command that imports WASI 0.2 alone."""
     if newer := _find_newer(externs):
         return newer
-    missing = [name for name, kind in externs.imports if not _is_provided(name, kind, _PROVIDED)]
+    missing = [name for name, kind in externs.imports if not is_provided(name, kind)]
     if missing and find_run(externs):
         return _describe_missing(missing)
     return None if find_run(externs) else Problem("", _without_run(externs))
@@ -98,8 +98,14 @@ def find_handler_problem(externs: ComponentExterns) -> Problem | None:
         if find_run(externs):
             return Problem("", "exports wasi:cli/run and no wasi:http/incoming-handler: it is served as it is")
         return Problem("", "exports no wasi:http/incoming-handler of WASI 0.2, so there is nothing to bridge")
-    missing = [name for name, kind in externs.imports if not _is_provided(name, kind, _PROVIDED | _OF_HANDLERS)]
+    missing = [name for name, kind in externs.imports if not is_provided(name, kind, _PROVIDED | _OF_HANDLERS)]
     return _describe_missing(missing) if missing else None
+
+
+def is_provided(name: str, kind: str, interfaces: frozenset[str] = _PROVIDED) -> bool:
+    """Whether an import of a component is one of some interfaces of WASI 0.2; by default of those of a command."""
+    found = _INTERFACE.fullmatch(name)
+    return kind == "instance" and found is not None and found[1] in interfaces
 
 
 def interface_of(name: str) -> str:
@@ -129,11 +135,6 @@ def _describe_missing(missing: Sequence[str]) -> Problem:
 def _shown(name: str) -> str:
     """The name of an interface without the version of another host's: its `@` would look like that of a password."""
     return name if name.startswith("wasi:") else name.partition("@")[0]
-
-
-def _is_provided(name: str, kind: str, interfaces: frozenset[str]) -> bool:
-    found = _INTERFACE.fullmatch(name)
-    return kind == "instance" and found is not None and found[1] in interfaces
 
 
 def _without_run(externs: ComponentExterns) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import types
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -17,6 +17,8 @@ from pydantic import (
     GetJsonSchemaHandler,
     StrictBool,
     StrictInt,
+    ValidationInfo,
+    field_validator,
     model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
@@ -316,22 +318,43 @@ class ModuleConfig(SettingsTable):
         path = _path_of(table.get("document_root"))
         if path is None:
             return table
-        if not any(_lies_in(path, _path_of(volume)) for volume in volumes.values()):
+        is_held = any(_lies_in(path, _path_of(volume)) for volume in volumes.values())
+        if not is_held and not _has_guest_path(volumes, DOCUMENT_ROOT_VOLUME):
             volumes = {DOCUMENT_ROOT_VOLUME: {"path": path, "read_only": True}} | volumes
         return {"argv_mode": "none"} | table | {"volumes": volumes}
+
+    @field_validator("document_root")
+    @classmethod
+    def _check_volume(cls, root: DocumentRootConfig | None, info: ValidationInfo) -> DocumentRootConfig | None:
+        """Refuses a document root that no volume holds: the user's `/app` is another directory."""
+        volumes: dict[str, VolumeConfig] | None = info.data.get("volumes")
+        if root and volumes is not None and not any(_lies_in(root.path, volume.path) for volume in volumes.values()):
+            what = f"guests would see it as {DOCUMENT_ROOT_VOLUME}, but volumes has another directory there"
+            raise ValueError(f"{what}; give that directory another path, or the document root a volume of its own")
+        return root
 
     @property
     def has_own_temporary(self) -> bool:
         """Whether each request gets a directory TMPDIR, unless a volume takes its place."""
-        return self.document_root is not None and TEMPORARY_VOLUME not in self.volumes
+        return self.document_root is not None and not _has_guest_path(self.volumes, TEMPORARY_VOLUME)
+
+    @property
+    def document_root_volume(self) -> str:
+        """The guest's path of the volume that holds the document root; of several, the innermost one on the host."""
+        path = self.document_root.path if self.document_root else ""
+        holding = [(volume.path or "", guest) for guest, volume in self.volumes.items() if _lies_in(path, volume.path)]
+        return max(holding, key=lambda one: len(_normal(one[0]).parts))[1]
+
+    @property
+    def path_in_volume(self) -> PurePosixPath:
+        """The path of the document root below the directory of that volume."""
+        path = self.document_root.path if self.document_root else ""
+        return _normal(path).relative_to(_normal(self.volumes[self.document_root_volume].path or ""))
 
     @property
     def guest_document_root(self) -> str:
         """The guest's path of the document root."""
-        path = self.document_root.path if self.document_root else ""
-        holding = [(volume.path, guest) for guest, volume in self.volumes.items() if _lies_in(path, volume.path)]
-        host, guest = max(holding, key=lambda one: len(_normal(one[0] or "").parts))
-        return str(PurePosixPath(guest, _normal(path).relative_to(_normal(host or ""))))
+        return str(PurePosixPath(self.document_root_volume, self.path_in_volume))
 
 
 def _path_of(value: object) -> str | None:
@@ -342,6 +365,11 @@ def _path_of(value: object) -> str | None:
 
 def _normal(path: str) -> PurePosixPath:
     return PurePosixPath(os.path.normpath(path))
+
+
+def _has_guest_path(volumes: Iterable[str], path: str) -> bool:
+    """Whether one of the guest's paths, such as `/app/`, is `path`."""
+    return any(_normal(f"/{guest.lstrip('/')}") == PurePosixPath(path) for guest in volumes)
 
 
 def _lies_in(path: str, directory: str | None) -> bool:

@@ -75,7 +75,9 @@ def document_roots(file: ConfigFile, trusted: TrustedFiles, findings: Findings) 
 def _document_root(
     file: ConfigFile, module: ModuleConfig, config: DocumentRootConfig, trusted: TrustedFiles, findings: Findings
 ) -> DocumentRoot:
-    directory = file.base.absolute() / config.path
+    volume = file.base.absolute() / (module.volumes[module.document_root_volume].path or "")
+    # Without the links on the way to the volume, which was opened, too: scripts and files are those of one directory.
+    directory = volume.resolve() / module.path_in_volume
     key = f'document_root = "{config.path}"'
     _check_directory(key, directory, trusted, findings)
     script = config.front_controller
