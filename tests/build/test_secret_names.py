@@ -15,6 +15,8 @@ from wagi_gateway.build.secret_names import is_secret, secrets_of_environment
         (b"DB_PASS", True),
         (b"HTTP_COOKIE", True),
         (b"proxy-authorization", True),
+        (b"GITHUB_PAT", True),
+        (b"SENTRY_DSN", True),
         (b"PATH", False),
         (b"COMPASS", False),
         (b"REQUEST_METHOD", False),
@@ -30,4 +32,6 @@ def test_those_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("A_TOKEN", "")
     monkeypatch.setenv("PWD", "/")
     monkeypatch.setenv("OLDPWD", "/")
-    assert secrets_of_environment() == sorted([*before, "Z_TOKEN"])
+    monkeypatch.setenv("DATABASE_URL", "postgres://app:hidden@db.example/app?a=b")
+    monkeypatch.setenv("HOME_URL", "http://h.example:80/a:b@c")
+    assert secrets_of_environment() == sorted([*before, "Z_TOKEN", "DATABASE_URL"])

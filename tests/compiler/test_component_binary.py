@@ -76,8 +76,9 @@ def nested(depth: int) -> bytes:
         (COMPONENT + section(11, b"\1\0\1a\0\0\0\0"), "unknown kind"),
         (COMPONENT + b"\0\0" * 20_001, "sections"),
         (COMPONENT + section(10, b"\x14" + b"\0\1a\1\0" * 20) * 51, "more than 1000 imports"),
+        (COMPONENT + b"\x0a\xec\x2e" + b"\xe9\x07" + b"\0\1a\7\0" * 1200, "more than 1000 imports"),
     ],
-    ids="module|size|end|name|value|import|core import|export|core export|sections|imports".split("|"),
+    ids="module|size|end|name|value|import|core import|export|core export|sections|imports|imports at once".split("|"),
 )
 def test_what_cannot_be_read(data: bytes, what: str) -> None:
     with pytest.raises(Malformed, match=what):
@@ -90,3 +91,11 @@ def test_the_depth_is_bounded() -> None:
     for read in (lambda data: rewrite_modules(data, bytes), lambda data: list(find_modules(data))):
         with pytest.raises(Malformed, match="nested deeper than 32"):
             read(nested(33))
+
+
+def test_the_sections_of_all_nested_components_together_are_bounded() -> None:
+    many = section(4, COMPONENT + b"\x07\0" * 50)
+    assert not list(find_modules(COMPONENT + many * 300))
+    for read in (lambda data: rewrite_modules(data, bytes), lambda data: list(find_modules(data))):
+        with pytest.raises(Malformed, match="more than 20000 sections"):
+            read(COMPONENT + many * 500)

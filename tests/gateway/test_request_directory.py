@@ -13,9 +13,10 @@ import pytest
 
 from tests.conftest import Server, running, wait_until
 from tests.support.config import config, module
-from tests.support.temporary_files import FILLS, LEAVES
+from tests.support.temporary_files import FILLS, FILLS_UNLINKED, LEAVES
 from wagi_gateway.errors import AtCapacity
 from wagi_gateway.gateway.request_directory import RequestDirectory, size_of
+from wagi_gateway.site.temporary import remove_tree
 
 
 @pytest.fixture(scope="module")
@@ -26,9 +27,11 @@ def server(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Se
     (folder / "site/index.php").touch()
     (folder / "leaves.wat").write_text(LEAVES)
     (folder / "fills.wat").write_text(FILLS)
+    (folder / "unlinked.wat").write_text(FILLS_UNLINKED)
     text = config(
         module("/leaves/...", "leaves.wat", document_root="site"),
         module("/fills/...", "fills.wat", document_root="site", limits={"temporary": "1MiB"}),
+        module("/unlinked/...", "unlinked.wat", document_root="site", limits={"temporary": "1MiB"}),
     )
     with running(folder, text, cache=cache, environment={"TMPDIR": str(folder / "scratch")}) as server:
         yield server
@@ -45,10 +48,11 @@ def test_each_request_has_a_directory_of_its_own(server: Server) -> None:
     wait_until(lambda: is_empty(server))
 
 
-def test_a_guest_beyond_the_limit_is_stopped(server: Server) -> None:
-    answer = server.get("/fills/")
+@pytest.mark.parametrize("name", ["fills", "unlinked"])
+def test_a_guest_beyond_the_limit_is_stopped(server: Server, name: str) -> None:
+    answer = server.get(f"/{name}/")
     assert answer.status_code == 502
-    server.wait_for_log(r"larger than limits\.temporary \(1048576 bytes\)")
+    server.wait_for_log(rf"larger than limits\.temporary \(1048576 bytes\) route=/{name}/")
     wait_until(lambda: is_empty(server))
 
 
@@ -60,6 +64,23 @@ def test_the_size_counts_names_and_blocks_of_all_levels(tmp_path: Path) -> None:
     assert 4 * 4096 + 100_000 <= size_of(str(tmp_path), 10**9) < 200_000
     assert size_of(str(tmp_path), 1) > 1
     assert size_of(str(tmp_path / "nothing"), 1) == 0
+
+
+@pytest.mark.parametrize("levels", [17, 16])
+def test_what_lies_deeper_than_a_path_is_long_is_beyond_every_limit(tmp_path: Path, levels: int) -> None:
+    here = os.open(tmp_path, os.O_RDONLY)
+    try:
+        for _ in range(levels):
+            os.mkdir("d" * 250, dir_fd=here)
+            here, outer = os.open("d" * 250, os.O_RDONLY, dir_fd=here), here
+            os.close(outer)
+        os.close(os.open("f" * 250, os.O_CREAT | os.O_WRONLY, dir_fd=here))
+    finally:
+        os.close(here)
+    try:
+        assert size_of(str(tmp_path), 10**9) > 10**9
+    finally:
+        assert remove_tree(str(tmp_path)) is None
 
 
 def test_a_directory_that_cannot_be_made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

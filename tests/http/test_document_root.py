@@ -38,6 +38,7 @@ FILES = {
     "old.php.": SOURCE,
     "old.PHP.txt": SOURCE,
     "view.phtml": SOURCE,
+    "test.phpt": SOURCE,
     "lib.inc": SOURCE,
     "app.phar": SOURCE,
     "php.ini": SOURCE,
@@ -214,7 +215,7 @@ NOTHING = """/nothing /nothing.php /x.jpg/a.php /x.jpg/hello.php /x.jpg/ /x.jpg/
  /.htaccess /.git/hook.php /.git/config /.env /.hidden.php /%2egit/config /.git%2Fconfig /docs/../.env /.%65nv
  /HELLO.PHP /Hello.php /hello.php. /hello.php.. /hello.php%20 /hello.php::$DATA /hello.php~
  /hello.php%E3%80%82 /hello.php%2500
- /old.php5 /old.php~ /old.php.bak /old.php. /old.PHP.txt /view.phtml /lib.inc /app.phar /php.ini
+ /old.php5 /old.php~ /old.php.bak /old.php. /old.PHP.txt /view.phtml /test.phpt /lib.inc /app.phar /php.ini
  /out.php /out/secret.php /out/site/hello.php /beside/x.php /loop.php /pipe.php /picture.php /picture.php/a
  /source.txt /git.txt /only/../../x /only%2f..%2fhello.php""".split()
 

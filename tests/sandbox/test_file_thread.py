@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.component_guests import invocation
+from tests.support.components import bare
 from tests.support.sandbox import compiler, run
 from wagi_gateway.config.settings import Limits
 from wagi_gateway.sandbox.file_thread import FileThread
@@ -86,3 +88,10 @@ def test_a_guest_with_files_is_not_run_without_one(tmp_path: Path, has_files: bo
     _, guest = run(Invocation(module, b"_start", limits=Limits(), argv=[], environ={}, volumes=volumes))
     assert guest.outcome
     assert guest.outcome.kind == ("starved" if has_files else "exit")
+
+
+@pytest.mark.usefixtures("no_threads")
+def test_a_component_is_not_run_without_one() -> None:
+    _, guest = run(invocation(bare()))
+    assert guest.outcome
+    assert guest.outcome.kind == "starved"

@@ -12,6 +12,7 @@ from tests.support.component_guests import PROBE, invocation, probe
 from wagi_gateway.sandbox import wasi_files
 from wagi_gateway.sandbox.context import ExecutionContext
 from wagi_gateway.sandbox.invocation import GuestVolume
+from wagi_gateway.sandbox.wasi_helper import running
 
 
 @pytest.fixture(autouse=True)
@@ -72,6 +73,32 @@ def test_descriptors_beneath_the_volume_are_counted(volume: GuestVolume) -> None
     with Path(volume.host.decode(), "a.txt").open(), Path(volume.host.decode(), "a.txt").open():
         assert wasi_files.count_open(context) == before + 2
     assert wasi_files.count_open(context) == before
+
+
+def test_files_are_counted_again_once_a_guest_has_opened_its_share_of_what_is_left(
+    volume: GuestVolume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = ExecutionContext(invocation(PROBE.read_bytes(), volumes=(volume,), files=8))
+    counted: list[int] = []
+    count = wasi_files.count_open
+
+    def count_open(context: ExecutionContext) -> int:
+        counted.append(count(context))
+        return counted[-1]
+
+    monkeypatch.setattr(wasi_files, "count_open", count_open)
+    assert probe(b"reopen", volumes=(volume,), files=8)[0] == "1000\n"
+    assert len(counted) < 1000 / 4
+    context.running = [_Running(context) for _ in range(4)]
+    assert wasi_files._may_open(context)
+    assert running.opened == 8 + 1 - 8
+
+
+def test_counting_files_counts_as_host_calls(volume: GuestVolume) -> None:
+    context = ExecutionContext(invocation(PROBE.read_bytes(), volumes=(volume,)))
+    left = context.calls_left
+    wasi_files.count_open(context)
+    assert context.calls_left < left
 
 
 class _Running:

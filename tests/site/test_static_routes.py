@@ -177,7 +177,9 @@ def test_two_fallbacks_with_one_route_are_refused(tmp_path: Path) -> None:
 
 
 def test_files_first_module_else(tmp_path: Path, serve: Serve) -> None:
-    for name, text in {"www/a.txt": "file", "www/d/index.html": "index", "plain/b.txt": "plain"}.items():
+    sources = {f"www/{name}": "<?php secret" for name in ("a.php", "B.PHP", "a.php~", "a.inc")}
+    files = {"www/a.txt": "file", "www/d/index.html": "index", "www/d.php/a.txt": "file", "plain/b.txt": "plain"}
+    for name, text in (sources | files).items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     static = [
@@ -188,6 +190,7 @@ def test_files_first_module_else(tmp_path: Path, serve: Serve) -> None:
     ]
     server = serve(config(module("/...", "hello.wat"), static=static), hello=guests.HELLO)
     found = {path: server.get(path) for path in ("/a.txt", "/d/", "/d", "/plain/a.txt", "/plain/b.txt", "/inner/a.txt")}
+    assert server.get("/d.php/a.txt").text == "file"
     assert {path: (one.status_code, one.text) for path, one in found.items()} == {
         "/a.txt": (200, "file"),
         "/d/": (200, "index"),
@@ -196,7 +199,20 @@ def test_files_first_module_else(tmp_path: Path, serve: Serve) -> None:
         "/plain/b.txt": (200, "plain"),
         "/inner/a.txt": (200, "file"),
     }
-    for path in ("/", "/none", "/.env", "/a.txt/b", "/inner/none", "/a%2Fb", "//a.txt"):
+    for path in (
+        "/",
+        "/none",
+        "/.env",
+        "/a.txt/b",
+        "/inner/none",
+        "/a%2Fb",
+        "//a.txt",
+        "/a.php",
+        "/a.ph%70",
+        "/B.PHP",
+        "/a.php~",
+        "/a.inc",
+    ):
         assert server.get(path).text == "hello world\n"
     assert server.post("/a.txt", b"x").text == "hello world\n"  # files answer GET and HEAD alone
     assert server.get("/plain/none").status_code == 404

@@ -24,3 +24,11 @@ FILLS = guests.says(
     repeat="(call $write (i32.load (i32.const 12)) (i32.const 0) (i32.const 65536))",
 )
 """A guest that writes to a file in its TMPDIR without an end."""
+_UNLINK = """(import "wasi_snapshot_preview1" "path_unlink_file" (func $unlink (param i32 i32 i32) (result i32)))"""
+FILLS_UNLINKED = guests.says(
+    b"",
+    imports=_UNLINK + _OPEN,
+    then=_CREATE + "(if (call $unlink (i32.const 3) (i32.const 700) (i32.const 1)) (then unreachable))",
+    repeat="(call $write (i32.load (i32.const 12)) (i32.const 0) (i32.const 65536))",
+)
+"""A guest that removes a file in its TMPDIR, and writes to the file without an end."""

@@ -93,3 +93,4 @@ def test_commands_take_components(site: Path) -> None:
         (("doctor",), b"is stripped"),
     ):
         assert what in gateway(*arguments, cwd=site).stdout
+    assert b"not provided" not in gateway("inspect", str(PROBE), cwd=site).stdout

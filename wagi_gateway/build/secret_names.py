@@ -8,7 +8,11 @@ import re
 _FIELDS = frozenset(b"authorization cookie set-cookie cookie2 set-cookie2".split())
 _DIRECTORIES = frozenset((b"PWD", b"OLDPWD"))
 """Variables of a shell."""
-_NAME = re.compile(rb"token|secret|passw|passphrase|key|credential|(?:^|[_-])(?:pass|pwd|jwt)(?:$|[_-])", re.IGNORECASE)
+_NAME = re.compile(
+    rb"token|secret|passw|passphrase|key|credential|(?:^|[_-])(?:pass|pwd|jwt|pat|dsn)(?:$|[_-])", re.IGNORECASE
+)
+_PASSWORD = re.compile(rb"://[^/?#\s@]*:[^/?#\s@]+@")
+"""The password in a URL (RFC 3986 section 3.2.1), such as that of a database."""
 
 
 def is_secret(name: bytes) -> bool:
@@ -18,6 +22,9 @@ def is_secret(name: bytes) -> bool:
 
 
 def secrets_of_environment() -> list[str]:
-    """The names of this process's variables that look like secrets, and have a value."""
-    names = (name for name, value in os.environb.items() if value and name not in _DIRECTORIES)
-    return sorted(os.fsdecode(name) for name in names if is_secret(name))
+    """The names of this process's variables that have a value, and look like secrets or hold a URL with a password."""
+    return sorted(
+        os.fsdecode(name)
+        for name, value in os.environb.items()
+        if value and name not in _DIRECTORIES and (is_secret(name) or _PASSWORD.search(value))
+    )

@@ -12,9 +12,11 @@ from .binary import COMPONENT, CUSTOM, Malformed, Reader, Section, leb128
 
 _CORE_MODULE, _NESTED_COMPONENT, _IMPORT, _EXPORT = 1, 4, 10, 11
 _MAX_SECTIONS = 20_000
-"""Sections of one component. Compilers write some hundred; reading this many takes a tenth of a second."""
+"""Sections of a component and those within. Compilers write some hundred; to read this many takes a tenth of a
+second."""
 _MAX_NAMES = 1000
 """Imports or exports of one component."""
+_TOO_MANY_NAMES = f"it has more than {_MAX_NAMES} imports or exports"
 _MAX_DEPTH = 32
 """Components within components."""
 _CORE_SORT = 0
@@ -37,11 +39,11 @@ class ComponentExterns(NamedTuple):
         for section in _sections(component, 0, len(component)):
             reader = Reader(component, section.content, section.end)
             if section.id == _IMPORT:
-                imports += [_read_import(reader) for _ in range(reader.count())]
+                imports += [_read_import(reader) for _ in range(_count_names(reader))]
             elif section.id == _EXPORT:
-                exports += [_read_export(reader) for _ in range(reader.count())]
+                exports += [_read_export(reader) for _ in range(_count_names(reader))]
             if max(len(imports), len(exports)) > _MAX_NAMES:
-                raise Malformed(f"it has more than {_MAX_NAMES} imports or exports")
+                raise Malformed(_TOO_MANY_NAMES)
         return cls(tuple(imports), tuple(exports))
 
 
@@ -52,10 +54,10 @@ def top_sections(component: bytes) -> Iterator[Section]:
 
 def find_modules(component: bytes) -> Iterator[tuple[int, int]]:
     """The begin and end of each core module of a component, at any depth. Raises Malformed."""
-    pending = [(0, len(component), 0)]
+    pending, budget = [(0, len(component), 0)], _budget()
     while pending:
         begin, end, depth = pending.pop()
-        for section in _sections(component, begin, end, depth):
+        for section in _sections(component, begin, end, depth, budget):
             if section.id == _CORE_MODULE:
                 yield section.content, section.end
             elif section.id == _NESTED_COMPONENT:
@@ -64,17 +66,24 @@ def find_modules(component: bytes) -> Iterator[tuple[int, int]]:
 
 def rewrite_modules(component: bytes, rewrite: Callable[[bytes], bytes]) -> bytes:
     """The component with each of its core modules, at any depth, rewritten. Raises Malformed."""
-    return _rewrite(component, 0, len(component), rewrite, 0)
+    return _rewrite(component, 0, len(component), rewrite, 0, _budget())
 
 
-def _sections(component: bytes, begin: int, end: int, depth: int = 0) -> Iterator[Section]:
+def _budget() -> Iterator[int]:
+    """The numbers of the sections that may be read."""
+    return iter(range(_MAX_SECTIONS))
+
+
+def _sections(
+    component: bytes, begin: int, end: int, depth: int = 0, budget: Iterator[int] | None = None
+) -> Iterator[Section]:
     """The sections of a component that lies at these positions, `depth` components deep. Raises Malformed."""
     if depth > _MAX_DEPTH:
         raise Malformed(f"components are nested deeper than {_MAX_DEPTH}")
     if not component.startswith(COMPONENT, begin, end):
         raise Malformed("the magic number or version is not that of a component")
     whole = Reader(component, begin + len(COMPONENT), end)
-    for _ in range(_MAX_SECTIONS):
+    for _ in budget or _budget():
         if whole.is_at_end():
             return
         start = whole.position
@@ -87,20 +96,30 @@ def _sections(component: bytes, begin: int, end: int, depth: int = 0) -> Iterato
     raise Malformed(f"it has more than {_MAX_SECTIONS} sections")
 
 
-def _rewrite(component: bytes, begin: int, end: int, rewrite: Callable[[bytes], bytes], depth: int) -> bytes:
+def _rewrite(
+    component: bytes, begin: int, end: int, rewrite: Callable[[bytes], bytes], depth: int, budget: Iterator[int]
+) -> bytes:
     pieces = []
     copied = begin
-    for section in _sections(component, begin, end, depth):
+    for section in _sections(component, begin, end, depth, budget):
         if section.id == _CORE_MODULE:
             content = rewrite(component[section.content : section.end])
         elif section.id == _NESTED_COMPONENT:
-            content = _rewrite(component, section.content, section.end, rewrite, depth + 1)
+            content = _rewrite(component, section.content, section.end, rewrite, depth + 1, budget)
         else:
             continue
         pieces += [component[copied : section.begin], bytes([section.id]), leb128(len(content)), content]
         copied = section.end
     pieces.append(component[copied:end])
     return b"".join(pieces)
+
+
+def _count_names(reader: Reader) -> int:
+    """The number of imports or exports of a section. Raises Malformed before they are read."""
+    count = reader.count()
+    if count > _MAX_NAMES:
+        raise Malformed(_TOO_MANY_NAMES)
+    return count
 
 
 def _read_import(reader: Reader) -> tuple[str, str]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import functools
 import os
+import time
 
 from ..config.settings import TEMPORARY_VOLUME
 from ..errors import AtCapacity
@@ -17,6 +19,7 @@ _INTERVAL = 0.1
 """Seconds between two measurements of a directory."""
 _NAME_SIZE = 4096
 """Bytes that each file or directory counts for beside its content."""
+_DESCRIPTORS = "/proc/self/fd"
 
 
 class RequestDirectory:
@@ -69,17 +72,50 @@ class RequestDirectory:
 
 
 def size_of(path: str, limit: int) -> int:
-    """The size of all files below a directory in bytes, or any size beyond `limit`: the search ends there."""
-    size, pending = 0, [path]
+    """The size of all files below a directory in bytes, or any size beyond `limit`: the search ends there.
+
+    Files without a name count while they are open. A path that is longer than PATH_MAX is beyond every limit: nothing
+    that it leads to can be measured.
+    """
+    size, pending = _unlinked_size(path), [path]
     while pending and size <= limit:
-        with contextlib.suppress(OSError), os.scandir(pending.pop()) as entries:
-            for entry in entries:
-                size += _NAME_SIZE
-                if size > limit:
-                    break
-                with contextlib.suppress(OSError):
+        try:
+            with os.scandir(pending.pop()) as entries:
+                for entry in entries:
+                    size += _NAME_SIZE
+                    if size > limit:
+                        break
                     if entry.is_dir(follow_symlinks=False):
                         pending.append(entry.path)
                     else:
-                        size += entry.stat(follow_symlinks=False).st_blocks * 512
+                        size += _blocks(entry.path)
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                return limit + 1
     return size
+
+
+def _blocks(path: str) -> int:
+    """The size of a file in bytes of its disk, 0 for one that was removed. Raises OSError."""
+    try:
+        return os.lstat(path).st_blocks * 512
+    except FileNotFoundError:
+        return 0
+
+
+def _unlinked_size(path: str) -> int:
+    """The size of the files below a directory that were removed and are still open."""
+    inside = os.path.realpath(path) + "/"
+    return sum(size for name, size in _unlinked(int(time.monotonic() / _INTERVAL)) if name.startswith(inside))
+
+
+@functools.lru_cache(maxsize=1)
+def _unlinked(_interval: int) -> list[tuple[str, int]]:
+    """The path and size of each file that this process has open without a name, found once in an interval."""
+    found = []
+    for descriptor in os.listdir(_DESCRIPTORS):
+        with contextlib.suppress(OSError):  # closed meanwhile
+            name = os.readlink(f"{_DESCRIPTORS}/{descriptor}")
+            if name.endswith(" (deleted)"):  # proc_pid_fd(5)
+                found.append((name, os.stat(f"{_DESCRIPTORS}/{descriptor}").st_blocks * 512))
+    return found

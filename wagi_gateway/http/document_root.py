@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import stat
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -22,10 +21,9 @@ from ..config.settings import TEMPORARY_VOLUME, DocumentRootConfig
 from ..errors import AtCapacity, FilesOnly, NotFound
 from ..router import RouteMatch
 from .reply import Reply
+from .source_names import source_pattern
 from .static import OpenFile, StaticDirectory, is_hidden, redirect_to_directory
 
-_SOURCES = ("php", "phtml", "phps", "pht", "phar", "inc")
-"""Suffixes of source code, whatever the scripts are."""
 _PRIVATE = ("php.ini",)
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
@@ -65,9 +63,7 @@ class DocumentRoot:
         self._config = config
         self._guest_path = guest_path.rstrip("/")
         self._suffixes = tuple(suffix.lower() for suffix in config.scripts)
-        endings = "|".join([*_SOURCES, *(re.escape(suffix[1:]) for suffix in self._suffixes)])
-        # Copies, too: `a.php~`, `a.php.bak`, `a.php5`, `a.php.`
-        self._source = re.compile(rf"\.(?:{endings})(?![a-z])", re.IGNORECASE | re.ASCII)
+        self._source = source_pattern(self._suffixes)
 
     async def answer(
         self, request: RequestHead, match: RouteMatch[object], receive: Receive, reply: Reply

@@ -36,9 +36,11 @@ from .preconditions import Validators
 from .ranges import satisfiable_ranges
 from .reply import Reply
 from .request import unless_disconnected
+from .source_names import source_pattern
 
 _VISIBLE = ".well-known"
 """The one name with a leading dot that is served (RFC 8615)."""
+_SOURCE = source_pattern()
 _CODINGS = {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}
 """Media types of compressed files: `a.txt.gz` is sent as gzip, without Content-Encoding."""
 _REPRODUCIBLE = 11 * 365 * 86_400
@@ -99,8 +101,10 @@ class StaticDirectory(StaticFiles):
     async def has_answered(
         self, request: RequestHead, match: RouteMatch[object], receive: Receive, reply: Reply
     ) -> bool:
-        """Sends the file of a path; False, with nothing sent, for a path without a file and for other methods than GET
-        and HEAD. Raises RequestError, ClientDisconnect."""
+        """Sends the file of a path; False, with nothing sent, for a path without a file, for source code, which is the
+        module's to run, and for other methods than GET and HEAD. Raises RequestError, ClientDisconnect."""
+        if _SOURCE.search(match.path_info.decode().rpartition("/")[2]):
+            return False
         try:
             await self.answer(request, match, receive, reply)
         except (FilesOnly, NotFound):  # raised before anything is sent

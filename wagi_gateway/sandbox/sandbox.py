@@ -225,10 +225,11 @@ class Sandbox:
         """Runs a guest to its end on a thread of the pool. Never raises."""
         started = time.thread_time()
         try:
-            if guest.invocation.volumes and not self._file_thread.keep():
+            is_component = isinstance(guest.invocation.module, WarmComponent)
+            # Components read their standard input, and wait, on wasmtime's threads, too.
+            if (guest.invocation.volumes or is_component) and not self._file_thread.keep():
                 outcome = Outcome("starved", message="the system has no thread left for files")
             else:
-                is_component = isinstance(guest.invocation.module, WarmComponent)
                 run = self._backend.run_component if is_component else self._backend.run
                 outcome = run(self._engine, guest.context)
         except BaseException as error:  # noqa: BLE001 - whatever it is, the request must end and free its concurrency

@@ -103,23 +103,39 @@ def open_at(context: ExecutionContext, store: int, arguments: Any, result: int) 
         if arguments[2].of.string.size > _MAX_PATH:
             return fail(result, b"name-too-long")
         running.opened += 1
-        if running.opened > context.max_files and count_open(context) >= most_open(context):
+        if running.opened > context.max_files and not _may_open(context):
             return fail(result, b"insufficient-memory")
         return _HELPER.call(store, arguments, len(arguments), result)
     finally:
         drop(store, arguments[0].of.resource)
 
 
+def _may_open(context: ExecutionContext) -> bool:
+    """Counts the open files; the guest may open its share of what is left before they are counted again."""
+    limits = _limits(context)
+    left = sum(limits) - count_open(context)
+    running.opened = context.max_files + 1 - max(1, left // len(limits))
+    return left > 0
+
+
 def most_open(context: ExecutionContext) -> int:
     """The files that all running guests with volumes may have open together."""
+    return sum(_limits(context))
+
+
+def _limits(context: ExecutionContext) -> list[int]:
+    """The files that each running guest with volumes may have open."""
     guests = [guest for guest in cast("list[Guest]", list(context.running)) if guest.invocation.volumes]
-    return max(context.max_files, sum(guest.context.max_files for guest in guests))
+    return [guest.context.max_files for guest in guests] or [context.max_files]
 
 
 def count_open(context: ExecutionContext) -> int:
-    """The number of this process's descriptors beneath the guest's volumes."""
+    """The number of this process's descriptors beneath the guest's volumes. Raises Unwind."""
     volumes = {os.path.realpath(volume.host) for volume in context.invocation.volumes}
-    paths = list(_open_paths())
+    paths = []
+    for path in _open_paths():
+        context.count_host_calls()  # reading a link takes as long as one
+        paths.append(path)
     roots = sum(path in volumes for path in paths)
     files = sum(any(path.startswith(volume.rstrip(b"/") + b"/") for volume in volumes) for path in paths)
     return files + max(0, roots - len(volumes) * (len(context.running) + _OWN_DIRECTORIES))

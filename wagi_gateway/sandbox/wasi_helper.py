@@ -121,7 +121,7 @@ class Helper:
 
 
 Val: Any = _bindings.wasmtime_component_val_t
-U8, U64, LIST, ENUM, RESULT, RESOURCE = 2, 8, 13, 17, 19, 21
+U8, U64, STRING, LIST, ENUM, RESULT, FLAGS, RESOURCE = 2, 8, 12, 13, 17, 19, 20, 21
 """Kinds of values (wasmtime/component/val.h)."""
 val_new = bind(keep_gil, "wasmtime_component_val_new", ctypes.POINTER(Val), P)
 val_delete = bind(keep_gil, "wasmtime_component_val_delete", None, P)

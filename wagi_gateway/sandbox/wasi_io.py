@@ -22,7 +22,23 @@ from ..config.settings import Limits
 from . import wasi_helper
 from .context import ExecutionContext, Unwind, current
 from .wasi_files import open_at
-from .wasi_helper import LIST, MEMORY, OPTIONS, RESET, RESOURCE, U64, VERSION, Helper, Val, drop, fail, val_delete
+from .wasi_helper import (
+    ENUM,
+    FLAGS,
+    LIST,
+    MEMORY,
+    OPTIONS,
+    RESET,
+    RESOURCE,
+    STRING,
+    U64,
+    VERSION,
+    Helper,
+    Val,
+    drop,
+    fail,
+    val_delete,
+)
 from .wasi_random import get_random_bytes
 from .wasmtime_library import P, bind, error_new, keep_gil, take_error
 
@@ -32,12 +48,13 @@ _SLICE = 50_000_000
 """Nanoseconds of a slice, as long as an epoch."""
 _MAX_POLLABLES = 1024
 """Pollables of one call; each holds the GIL for a microsecond."""
+_OTHER_SIGNATURE = b"a function of WASI was imported with another signature than WASI's"
 _POLLABLES_PER_CALL = 16
 """Pollables that take as long as a host call."""
 _SOCKETS = {
-    "sockets/tcp-create-socket": "create-tcp-socket",
-    "sockets/udp-create-socket": "create-udp-socket",
-    "sockets/ip-name-lookup": "resolve-addresses",
+    "sockets/tcp-create-socket": ("create-tcp-socket", (ENUM,)),
+    "sockets/udp-create-socket": ("create-udp-socket", (ENUM,)),
+    "sockets/ip-name-lookup": ("resolve-addresses", (RESOURCE, STRING)),
 }
 """The functions without which no other of `wasi:sockets` can be called: each socket is a descriptor of the process."""
 
@@ -111,12 +128,14 @@ def _create(engine: wasmtime.Engine) -> Linker:
     linker = Linker(engine)
     linker.add_wasip2()
     linker.allow_shadowing = True
-    _replace(linker, "io/poll", {"poll": _poll, "[method]pollable.block": _block})
-    _replace(linker, "filesystem/types", {"[method]descriptor.open-at": open_at})
-    _replace(linker, "random/random", {"get-random-bytes": get_random_bytes})
-    _replace(linker, "random/insecure", {"get-insecure-random-bytes": get_random_bytes})
-    for interface, function in _SOCKETS.items():
-        _replace(linker, interface, {function: _deny})
+    _replace(linker, "io/poll", "poll", (LIST,), _poll)
+    _replace(linker, "io/poll", "[method]pollable.block", (RESOURCE,), _block, results=0)
+    open_at_kinds = RESOURCE, FLAGS, STRING, FLAGS, FLAGS
+    _replace(linker, "filesystem/types", "[method]descriptor.open-at", open_at_kinds, open_at)
+    _replace(linker, "random/random", "get-random-bytes", (U64,), get_random_bytes)
+    _replace(linker, "random/insecure", "get-insecure-random-bytes", (U64,), get_random_bytes)
+    for interface, (name, kinds) in _SOCKETS.items():
+        _replace(linker, interface, name, kinds, _deny)
     return linker
 
 
@@ -125,24 +144,34 @@ _HostFunction = Callable[[ExecutionContext, int, Any, int], int]
 the address of an error, or 0."""
 
 
-def _replace(linker: Linker, interface: str, functions: dict[str, _HostFunction]) -> None:
+def _replace(
+    linker: Linker, interface: str, name: str, kinds: tuple[int, ...], function: _HostFunction, *, results: int = 1
+) -> None:
+    """Defines a function of WASI, whose parameters have these kinds."""
+    callback, encoded = _callback(function, kinds, results), name.encode()
     with linker.root() as root, root.add_instance(f"wasi:{interface}@{VERSION}") as instance:
-        for name, function in functions.items():
-            encoded = name.encode()
-            if error := _add_func(instance.ptr(), encoded, len(encoded), _callback(function), None, None):
-                raise wasmtime.WasmtimeError(take_error(error))
+        if error := _add_func(instance.ptr(), encoded, len(encoded), callback, None, None):
+            raise wasmtime.WasmtimeError(take_error(error))
 
 
 @functools.cache  # never freed, because linkers hold its address
-def _callback(function: _HostFunction) -> Any:
+def _callback(function: _HostFunction, kinds: tuple[int, ...], expected_results: int) -> Any:
+    # wasmtime compares no types of a function that is defined this way: a guest may import it with any signature.
+    arguments_type = Val * len(kinds)
+
     @_Callback  # type: ignore[untyped-decorator]
-    def callback(_data: int, store: int, _type: int, values: int, count: int, result: int, _results: int) -> int:
+    def callback(_data: int, store: int, _type: int, values: int, count: int, result: int, results: int) -> int:
         context = current.context
         try:
             if context is None:
                 return int(error_new(b"no guest runs on this thread"))
             context.count_host_calls()
-            return function(context, store, (Val * count).from_address(values), result)
+            if count != len(kinds) or results != expected_results:
+                return int(error_new(_OTHER_SIGNATURE))
+            arguments = arguments_type.from_address(values)
+            if any(argument.kind != kind for argument, kind in zip(arguments, kinds, strict=True)):
+                return int(error_new(_OTHER_SIGNATURE))
+            return function(context, store, arguments, result)
         except Unwind:
             return int(error_new(b"stopped by the gateway"))
         except Exception:
@@ -165,6 +194,8 @@ def _poll(context: ExecutionContext, store: int, arguments: Any, result: int) ->
     pollables = arguments[0].of.list
     if not 0 < pollables.size <= _MAX_POLLABLES:
         return int(error_new(b"poll takes 1 to %d pollables" % _MAX_POLLABLES))
+    if pollables.data[0].kind != RESOURCE:  # all elements of a list have one type
+        return int(error_new(_OTHER_SIGNATURE))
     context.count_host_calls(pollables.size // _POLLABLES_PER_CALL)
     try:
         return _wait(context, store, arguments[0], result)
