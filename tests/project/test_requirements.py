@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 from tests.conftest import ROOT
 from tests.support.locks import entries, locked
 
-LOCKS = ("requirements.txt", "requirements-tracing.txt", "requirements-test.txt")
+LOCKS = ("requirements.txt", "requirements-tracing.txt", "requirements-kubernetes.txt", "requirements-test.txt")
 
 
 @pytest.mark.parametrize("lock", LOCKS)
@@ -31,8 +31,9 @@ def test_what_the_package_needs_is_locked(lock: str) -> None:
 
 
 def test_the_tests_run_with_what_is_served_with() -> None:
-    served, traced, tested = (locked(lock).items() for lock in LOCKS)
+    served, traced, clustered, tested = (locked(lock).items() for lock in LOCKS)
     assert served <= traced <= tested
+    assert served <= clustered <= tested
 
 
 def test_everything_that_is_needed_for_tracing_is_in_its_lock() -> None:
