@@ -44,9 +44,9 @@ class Heartbeat:
         self._clock = clock
         self._registration = Registration(api, options)
         self._not_ready: str | None = "the node starts"
-        self._changed = asyncio.Event()
+        self._reported: str | None = ""
+        self._changed, self._wrote = asyncio.Event(), asyncio.Event()
         self._uid = ""
-        self._was_ready: bool | None = None
         self._written: Object | None = None
         self._written_at = 0.0
         self._failures = 0
@@ -61,6 +61,12 @@ class Heartbeat:
         if not_ready != self._not_ready:
             self._not_ready = not_ready
             self._changed.set()
+
+    async def flush(self) -> None:
+        """Waits until the API has what `set_ready` said."""
+        while self._not_ready != self._reported:
+            self._wrote.clear()
+            await self._wrote.wait()
 
     async def run(self) -> None:
         """Beats until it is cancelled. Raises LeaseLost; every other error is retried: right after its restart an API
@@ -103,6 +109,7 @@ class Heartbeat:
 
     async def _write_status(self, node: Object, wanted: Object) -> None:
         stored = node.get("status", {}).get("conditions") or []
+        not_ready = self._not_ready
         found = self._conditions(stored)
         is_due = self._clock() - self._written_at >= self._options.status_interval
         if wanted == self._written and not is_due and not differ(found, stored):
@@ -111,15 +118,16 @@ class Heartbeat:
         change = {"status": wanted | {"addresses": addresses, "conditions": found}}
         await self._api.patch(NODES, self._options.name, change, subresource="status")
         self._written, self._written_at = wanted, self._clock()
-        self._report(node)
+        self._report(node, not_ready)
 
     def _conditions(self, stored: list[Object]) -> list[Object]:
         return conditions(self._measure(), self._not_ready, stored, seconds())
 
-    def _report(self, node: Object) -> None:
-        is_ready = self._not_ready is None
-        if is_ready != self._was_ready:
-            reason = "NodeReady" if is_ready else "NodeNotReady"
+    def _report(self, node: Object, not_ready: str | None) -> None:
+        """Has events and log say what has just been written."""
+        if not_ready != self._reported:
+            reason = "NodeNotReady" if not_ready else "NodeReady"
             self._events.record(node, reason, f"Node {self._options.name} status is now: {reason}")
-            logger.info("the Node %s is %s", self._options.name, self._not_ready or "ready")
-        self._was_ready = is_ready
+            logger.info("the Node %s: %s", self._options.name, not_ready or "ready")
+        self._reported = not_ready
+        self._wrote.set()

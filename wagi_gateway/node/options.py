@@ -176,6 +176,9 @@ class NodeOptions(SettingsTable):
     """Time after which the cluster takes a silent node for dead; the Lease is renewed four times as often."""
     status_interval: Duration = Field(300.0, ge=1, le=3600)
     """Time after which the status of the Node is written, although nothing in it has changed."""
+    at_stop: Literal["drain", "leave"] = "drain"
+    """What becomes of the Pods when the node is stopped (SIGTERM): they end within their grace period, or they are left
+    to serve until the node runs again, which systemd allows with `KillMode=process`."""
     shutdown_grace: Duration = Field(30.0, ge=0, le=3600)
     """Time that Pods have to end when the node is stopped; a shorter grace period of a Pod holds."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from ..errors import GatewayError
 from ..observe.log import logger
@@ -46,6 +46,12 @@ class Reflector:
         self._failures = 0
         self.synced = asyncio.Event()
         """Set when the first list has been reported."""
+
+    def expect(self, known: Iterable[Object]) -> None:
+        """Objects of an earlier process: the first list reports the end of those that are gone, and the others."""
+        for one in known:
+            metadata = one["metadata"] | {"resourceVersion": ""}
+            self._known[metadata["uid"]] = one | {"metadata": metadata}
 
     async def run(self) -> None:
         """Lists and watches until it is cancelled."""
