@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from tests.support.kubernetes_api import MemoryApi
-from wagi_gateway.node import heartbeat as module
 from wagi_gateway.node.api import EVENTS, LEASES, NODES, ApiError, ApiUnreachable, Object
 from wagi_gateway.node.capacity import Pressure
 from wagi_gateway.node.events import Events
@@ -46,7 +45,7 @@ class Beating:
     def ready(self) -> Object:
         """The condition Ready."""
         (found,) = (one for one in self.node["status"]["conditions"] if one["type"] == "Ready")
-        return found
+        return dict(found)
 
     async def calls(self) -> list[str]:
         """The calls of one beat."""
@@ -163,7 +162,7 @@ def test_errors_are_tried_again(tmp_path: Path, error: Exception, caplog: pytest
 
 
 def test_a_change_of_readiness_does_not_wait_for_the_next_beat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module.NodeOptions, "heartbeat", 3600)
+    monkeypatch.setattr(NodeOptions, "heartbeat", 3600)
 
     async def use(node: Beating) -> None:
         task = asyncio.create_task(node.heartbeat.run())

@@ -80,14 +80,14 @@ def test_a_node_that_appears_meanwhile_is_used() -> None:
 def test_other_errors_are_the_callers(code: int, which: int) -> None:
     async def go() -> None:
         api = MemoryApi()
-        api.failures = [ApiError(404, "NotFound", "")] * which + [ApiError(code, "", "")]
+        api.failures += [ApiError(404, "NotFound", "")] * which + [ApiError(code, "", "")]
         await Registration(api, OPTIONS).node({})
 
     with pytest.raises(ApiError, match=str(code)):
         asyncio.run(go())
 
 
-def stored(**changes: Object) -> Object:
+def stored(**changes: object) -> Object:
     """A Node as it is registered, but for `labels` or `taints`."""
     node: Object = {"metadata": {"name": "n", "labels": labels(OPTIONS)}, "spec": {"taints": taints(OPTIONS)}}
     node["metadata"] |= {key: value for key, value in changes.items() if key == "labels"}

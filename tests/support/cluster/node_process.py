@@ -67,7 +67,17 @@ def running_node(
     directory.mkdir(parents=True, exist_ok=True)
     options = directory / "node.toml"
     options.write_text(f'{text}\nlease_duration = "{LEASE}"\n')
-    command = [sys.executable, "-m", "wagi_gateway", "node", options, "--name", name, "--kubeconfig", kubeconfig]
+    command: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "wagi_gateway",
+        "node",
+        options,
+        "--name",
+        name,
+        "--kubeconfig",
+        kubeconfig,
+    ]
     command += ["--state-dir", directory / "state", "--pod-ip", "192.0.2.77", "--address", "127.0.0.1", *arguments]
     with (directory / "log").open("ab") as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
