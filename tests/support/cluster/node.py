@@ -6,9 +6,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.cluster.article import REGISTRY
@@ -36,7 +36,6 @@ class Node:
     kubeconfig: Path
     options: str
     """Further lines of its file of options."""
-    environment: Mapping[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -61,7 +60,7 @@ class Node:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=os.environ | {"HOME": str(self.directory)} | self.environment,
+                env=os.environ | {"HOME": str(self.directory)},
                 start_new_session=True,
             )
 
