@@ -224,7 +224,11 @@ def watched(server: FaultProxy) -> list[WatchEvent]:
 
 
 def test_a_watch_yields_each_line(server: FaultProxy) -> None:
-    lines = [{"type": "ADDED", "object": {"a": "ä" * 50}}, {"type": "BOOKMARK", "object": {}}, {"type": "DELETED"}]
+    lines: list[Object] = [
+        {"type": "ADDED", "object": {"a": "ä" * 50}},
+        {"type": "BOOKMARK", "object": {}},
+        {"type": "DELETED"},
+    ]
     text = "".join(json.dumps(line) + "\n" for line in lines).encode()
     pieces = [text[start : start + 7] for start in range(0, len(text), 7)]
     server.fault(lambda _: True, lambda _request, _proxy: Answer(body=pieces))

@@ -25,6 +25,7 @@ LIBRARIES = {
     "httptools": ("server",),
     "httpx2": ("node",),
     "lightkube": ("node",),
+    "msgspec": ("node",),
     "opentelemetry": ("observe",),
     "oras": ("sources.oci",),
     "platformdirs": ("config",),
@@ -40,7 +41,7 @@ LIBRARIES = {
     "uvicorn": ("server", "dev", "node"),
     "wasmtime": ("compiler", "sandbox", "site"),
     "watchfiles": ("server", "dev"),
-    "yaml": ("config.pod",),
+    "yaml": ("config.pod", "node"),
 }
 """The rooms that import a library."""
 PURE = ("errors", "version", "router", "cgi")
