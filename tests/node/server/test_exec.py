@@ -14,11 +14,23 @@ from tests.support.node_api import NodeApi, WebSocketClient, exec_path, outcome
 from wagi_gateway.node.server import exec as endpoint
 from wagi_gateway.node.server.exec import _status
 
+ECHO = f"""(module {guests.FD_WRITE} {guests.FD_READ} (memory (export "memory") 3)
+ (data (i32.const 1024) "content-type: text/plain\\n\\n")
+ (func (export "_start")
+  (i32.store (i32.const 0) (i32.const 1024)) (i32.store (i32.const 4) (i32.const 26))
+  (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 16)))
+  (block $end (loop $more
+   (i32.store (i32.const 0) (i32.const 65536)) (i32.store (i32.const 4) (i32.const 65536))
+   (drop (call $fd_read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)))
+   (br_if $end (i32.eqz (i32.load (i32.const 8))))
+   (i32.store (i32.const 4) (i32.load (i32.const 8)))
+   (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 16)))
+   (br $more)))))"""
 MODULES = {
     "hello": guests.says(guests.CONTENT_TYPE + b"hello\n", stderr=b"said\n"),
     "trap": guests.TRAP,
     "sleep": guests.SLEEP,
-    "echo": guests.ECHO,
+    "echo": ECHO,
 }
 
 
@@ -112,11 +124,8 @@ def children(pod: NodeApi) -> list[str]:
             lines.append(path.read_bytes().decode())
         except OSError:
             continue
-    return [
-        line
-        for line in lines
-        if "--path=/sleep" in line and str(pod.pods.all["default", "demo"]["sleep"].configuration) in line
-    ]
+    configuration = str(pod.pods.all["default", "demo"]["sleep"].configuration)
+    return [line for line in lines if "--path=/sleep" in line and configuration in line]
 
 
 def sleeping(pod: NodeApi, **options: str) -> WebSocketClient:
