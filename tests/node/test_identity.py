@@ -108,7 +108,7 @@ def test_no_identity_at_all_is_refused() -> None:
 
 
 NO_KUBECONFIGS: dict[str, tuple[str, str]] = {
-    "a list": ("[]", "is not a kubeconfig: TypeError"),
+    "a list": ("[]", "is not a kubeconfig: AttributeError"),
     "an empty file": ("", "is not a kubeconfig"),
     "no clusters": ("{}", "is not a kubeconfig: KeyError: 'clusters'"),
     "no YAML": ("{", "is not a kubeconfig"),
