@@ -288,6 +288,9 @@ class ModuleConfig(SettingsTable):
     allow_private_networks: StrictBool = False
     """Whether wildcards and `insecure:allow-all` reach private, loopback, link-local and other addresses that are not
     public, among them the cloud's metadata. A host that `allowed_hosts` names may have any address."""
+    public_addresses_only: StrictBool = False
+    """Whether every entry of `allowed_hosts` reaches public addresses only, also one that names a host: for modules
+    whose `allowed_hosts` others write, as on a Kubernetes node."""
     http_max_concurrency: StrictInt = Field(16, ge=0)
     """Outbound responses one request may hold open."""
     limits: Limits = Field(default_factory=Limits)

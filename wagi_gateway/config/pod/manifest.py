@@ -69,6 +69,11 @@ def read_pod(path: Path) -> PodFile:
     return PodReader(_only_pod(where, list(objects(documents.values)), report)).read()
 
 
+def read_pod_object(pod: Mapping[str, Value], where: str) -> PodFile:
+    """Reads a Pod of the Kubernetes API; `where` is its name in messages."""
+    return PodReader(ManifestMapping(pod, where, "", Report())).read()
+
+
 def _only_pod(where: str, found: list[Value], report: Report) -> ManifestMapping:
     """The only Pod among the objects; each other object gets a warning. Raises StartupError."""
     pods = [(value, pod) for value in found if (pod := find_pod(value, where, report))]
