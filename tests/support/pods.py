@@ -140,9 +140,7 @@ class PodNode:
 
     async def until_event(self, text: str) -> None:
         """Waits for an Event whose line contains a text."""
-        async with asyncio.timeout(PATIENCE):
-            while not any(text in line for line in self.events.lines):
-                await asyncio.sleep(0.05)
+        await self.until("", lambda _: any(text in line for line in self.events.lines))
 
 
 @asynccontextmanager

@@ -10,10 +10,9 @@ from typing import Any
 from ...config.pod.document import value_of
 from ...config.pod.manifest import PodFile, read_pod_object
 from ...config.pod.toml import write_toml
-from ...config.pod.variables import MAX_ENVIRONMENT, expand
 from ...config.pod.workload import ANNOTATIONS
 from ..api import Object
-from .volumes import READ_ONLY, SUPPORTED, kind_of
+from .volumes import READ_ONLY, SUPPORTED, kind_of, sub_path_of
 
 DEFAULT_LISTEN = "127.0.0.1:3000"
 """Krustlet's address of a Pod without the annotation `default-host`."""
@@ -76,8 +75,8 @@ def _container(container: Object, parts: PodParts, kinds: Mapping[str, str]) -> 
 def _mount(mount: Object, variables: Mapping[str, str], kinds: Mapping[str, str]) -> Object:
     keys = ("name", "mountPath", "subPath", "readOnly")
     plain = {key: mount[key] for key in keys if key in mount}
-    if expression := mount.get("subPathExpr"):
-        plain["subPath"] = expand(expression, variables, MAX_ENVIRONMENT)
+    if "subPathExpr" in mount:
+        plain["subPath"] = sub_path_of(mount, variables)
     if kinds.get(mount.get("name", "")) in READ_ONLY:
         plain["readOnly"] = True
     return plain

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 
-from ...config.settings import ModuleConfig
 from ..api import Object
 from .folder import PodFolder
 from .gateway_configuration import PodParts, configuration_text, read_parts
@@ -94,7 +93,7 @@ class Preparation:
     async def configure(self) -> None:
         """Writes the gateway's configuration for the next run.
 
-        Raises ReferenceMissing, UnknownField, ApiError, ApiUnreachable, OSError.
+        Raises VolumeNotReady, ReferenceMissing, UnknownField, ApiError, ApiUnreachable, OSError.
         """
         references = References(self._runtime.api, self.pod["metadata"]["namespace"])
         fields = self._runtime.fields(self.pod)
@@ -102,6 +101,7 @@ class Preparation:
         for container in self.pod["spec"]["containers"]:
             environment, skipped = await resolve_variables(container, references, fields)
             environments[container["name"]] = environment
+            self.volumes.make_sub_paths(container, environment)
             if skipped:
                 names = ", ".join(skipped[:20])
                 self.warn(
@@ -110,8 +110,7 @@ class Preparation:
         parts = PodParts(directories=self.volumes.paths, environments=environments)
         file = read_parts(self.pod, parts)
         restarts = self._state.restarts
-        has_log = "log_file" in ModuleConfig.model_fields
-        logs = {name: self._folder.log(name, restarts) for name in file.containers if has_log}
+        logs = {name: self._folder.log(name, restarts) for name in file.containers}
         text = configuration_text(self.pod, file, images=self._state.images, logs=logs, node=self._runtime.tables)
         write_atomically(self._folder.configuration, text)
         self._folder.prune_logs(restarts)

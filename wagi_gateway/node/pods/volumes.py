@@ -12,12 +12,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ...config.pod.quantity import parse_bytes
+from ...config.pod.variables import expand
 from ...errors import GatewayError
 from ..api import Api, Object
 from .ceiling import PodCeiling
 from .downward import DownwardFields, UnknownField
 from .references import ReferenceMissing, References
 from .service_account_token import ServiceAccountTokens
+from .sub_path import check_sub_path, make_sub_path
 from .volume_files import BadVolume, VolumeFile, write_files
 
 SUPPORTED = ("configMap", "secret", "emptyDir", "projected", "downwardAPI", "hostPath")
@@ -25,6 +27,7 @@ READ_ONLY = ("configMap", "secret", "projected", "downwardAPI")
 """Kinds whose files a guest cannot change, whatever `readOnly` says (Kubernetes since 1.9.6)."""
 _DEFAULT_MODE = 0o644
 _KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
+_MAX_SUB_PATH = 4096
 _MAX_ENTRIES = 100_000
 """Entries of an `emptyDir` that are counted; one with more is over its limit."""
 
@@ -39,6 +42,13 @@ class VolumeNotReady(GatewayError):
 def kind_of(volume: Mapping[str, object]) -> str:
     """The kind of an entry of `spec.volumes`; without one it is an emptyDir."""
     return next((key for key, value in volume.items() if key != "name" and value is not None), "emptyDir")
+
+
+def sub_path_of(mount: Mapping[str, str], environment: Mapping[str, str]) -> str:
+    """`subPath`, or `subPathExpr` with the values of its variables."""
+    if expression := mount.get("subPathExpr"):
+        return expand(expression, environment, _MAX_SUB_PATH)
+    return mount.get("subPath") or ""
 
 
 class VolumeDirectories:
@@ -78,6 +88,19 @@ class VolumeDirectories:
             except OSError as error:
                 raise VolumeNotReady(volume["name"], error.strerror or str(error)) from None
         return changed
+
+    def make_sub_paths(self, container: Object, environment: Mapping[str, str]) -> None:
+        """Makes the `subPath` of each mount of a container. Raises VolumeNotReady."""
+        volumes = {volume["name"]: volume for volume in self._volumes()}
+        for mount in container.get("volumeMounts") or ():
+            path, volume = sub_path_of(mount, environment), volumes.get(mount["name"])
+            if not path or volume is None:
+                continue
+            use = check_sub_path if kind_of(volume) in READ_ONLY else make_sub_path
+            try:
+                use(self._path(volume), path)
+            except BadVolume as error:
+                raise VolumeNotReady(volume["name"], str(error)) from None
 
     def over_limit(self) -> str | None:
         """What is wrong with an `emptyDir` that is larger than its `sizeLimit`; None if none is. Blocks on disk."""

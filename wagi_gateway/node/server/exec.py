@@ -118,7 +118,7 @@ async def _answer(websocket: WebSocket, container: Container, request: ModuleReq
         env=environment(),
         start_new_session=True,
     )
-    output = asyncio.gather(_forward(process.stdout, websocket, _STDOUT), _forward(process.stderr, websocket, _STDERR))
+    output = asyncio.create_task(_send_output(process, websocket))
     client = asyncio.create_task(_read(websocket, process.stdin))
     try:
         await asyncio.wait({output, client}, return_when=asyncio.FIRST_COMPLETED)
@@ -131,6 +131,11 @@ async def _answer(websocket: WebSocket, container: Container, request: ModuleReq
         client.cancel()
         await asyncio.gather(output, client, return_exceptions=True)
         await _kill(process)
+
+
+async def _send_output(process: Process, websocket: WebSocket) -> None:
+    outputs = ((process.stdout, _STDOUT), (process.stderr, _STDERR))
+    await asyncio.gather(*(_forward(stream, websocket, channel) for stream, channel in outputs))
 
 
 async def _forward(stream: asyncio.StreamReader | None, websocket: WebSocket, channel: bytes) -> None:

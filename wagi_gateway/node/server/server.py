@@ -32,6 +32,8 @@ _MAX_FRAME = 2**20
 class NodeServer(Server):
     """Serves the node's API over TLS; the signals are the node's."""
 
+    config: UvicornConfig
+
     def __init__(self, app: ASGIApp, context: ssl.SSLContext) -> None:
         """`context` asks for client certificates (`tls.accept_client_certificates`)."""
         super().__init__(

@@ -66,11 +66,7 @@ class GatewayProcess(NamedTuple):
 
 def running(containers: Containers) -> list[GatewayProcess]:
     """The Pods whose gateways run."""
-    found = []
-    for pod in containers.pods():
-        if pid := next((one.pid for _, one in containers_of(containers, pod) if one.pid is not None), None):
-            found.append(GatewayProcess(pod, pid))
-    return found
+    return [GatewayProcess(pod, pid) for pod in containers.pods() if (pid := _pid(containers, pod))]
 
 
 def containers_of(containers: Containers, pod: Object) -> Iterator[tuple[str, Container]]:
@@ -81,6 +77,10 @@ def containers_of(containers: Containers, pod: Object) -> Iterator[tuple[str, Co
             yield spec["name"], containers.container(metadata["namespace"], metadata["name"], spec["name"])
         except (UnknownPod, UnknownContainer):
             return
+
+
+def _pid(containers: Containers, pod: Object) -> int | None:
+    return next((one.pid for _, one in containers_of(containers, pod) if one.pid is not None), None)
 
 
 def measure(processes: Iterable[GatewayProcess], own: int) -> NodeUsage:
