@@ -9,13 +9,13 @@ import json
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 from lightkube.config.kubeconfig import SingleConfig
 
 from ..errors import Problem, StartupError
 from ..observe.log import logger
 from .api import Api, ApiError, ApiUnreachable
-from .client import LightkubeApi
 from .options import NodeOptions
 from .signing import CLIENT_SIGNER, Names, NotSigned, Validity, requested, store
 
@@ -66,8 +66,15 @@ async def bootstrap(api: Api, config: SingleConfig, options: NodeOptions) -> Non
     logger.info("the node %s has its own certificate", options.name)
 
 
+class ReloadableApi(Api, Protocol):
+    """An API whose new connections can have another client certificate."""
+
+    def load_client_certificate(self, certificate: str, key: str) -> None:
+        """Loads PEM files."""
+
+
 async def rotate(
-    api: LightkubeApi, options: NodeOptions, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    api: ReloadableApi, options: NodeOptions, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 ) -> None:
     """Renews the client certificate of a bootstrapped node in time, again and again; errors are tried again."""
     path = certificate_path(options)

@@ -51,11 +51,6 @@ class Heartbeat:
         self._written_at = 0.0
         self._failures = 0
 
-    @property
-    def uid(self) -> str:
-        """The uid of the Node object; empty before the first beat."""
-        return self._uid
-
     def set_ready(self, not_ready: str | None) -> None:
         """Whether Pods can be served: None, or why not. The next beat comes at once."""
         if not_ready != self._not_ready:
@@ -96,14 +91,12 @@ class Heartbeat:
 
         Raises LeaseLost, ApiError, ApiUnreachable, OSError.
         """
-        if self._uid:  # first, so that nothing else keeps the node from being taken for alive
-            await self._lease.renew(self._uid)
         wanted = status(self._options, self._addresses)
         node = await self._registration.node(wanted | {"conditions": self._conditions([])})
         uid = node["metadata"]["uid"]
         if uid != self._uid:
             self._uid, self._written = uid, None
-            await self._lease.renew(uid)
+        await self._lease.renew(uid)
         await self._write_status(node, wanted)
         await self._registration.repair(node)
 

@@ -77,9 +77,7 @@ class Lease:
             if not self._is_of_other(self._stored):
                 return
             if (found := _claim(self._stored)) != before:
-                what = (
-                    f"a node of this name is alive: {found[0]} renews its Lease; choose another name, or stop that one"
-                )
+                what = f"a node of this name is alive: {found[0]} renews its Lease; stop it, or choose another name"
                 raise StartupError(Problem(f"node {self._options.name}", what))
 
     async def renew(self, node_uid: str) -> None:

@@ -7,7 +7,7 @@ import contextlib
 import fcntl
 import os
 import signal
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -71,7 +71,10 @@ class Served(NamedTuple):
     """Serves the node's API until it is cancelled. Raises StartupError if it cannot listen."""
 
 
-def run_node(options: NodeOptions, build: Callable[[NodeParts], Served]) -> None:
+Build = Callable[[NodeParts], Awaitable[Served]]
+
+
+def run_node(options: NodeOptions, build: Build) -> None:
     """Runs the node until SIGTERM or SIGINT.
 
     Raises StartupError, also if another node of the name takes over.
@@ -106,7 +109,7 @@ def _state(options: NodeOptions) -> Iterator[None]:
         os.close(lock)
 
 
-async def _run(options: NodeOptions, build: Callable[[NodeParts], Served]) -> None:
+async def _run(options: NodeOptions, build: Build) -> None:
     stopped, started = asyncio.Event(), asyncio.Event()
     node = asyncio.create_task(_open(options, build, stopped, started))
 
@@ -122,9 +125,7 @@ async def _run(options: NodeOptions, build: Callable[[NodeParts], Served]) -> No
         await node
 
 
-async def _open(
-    options: NodeOptions, build: Callable[[NodeParts], Served], stopped: asyncio.Event, started: asyncio.Event
-) -> None:
+async def _open(options: NodeOptions, build: Build, stopped: asyncio.Event, started: asyncio.Event) -> None:
     identity = await open_identity(options)
     try:
         addresses = options.addresses or (await _own_address(identity.server),)
@@ -134,7 +135,7 @@ async def _open(
         await _claim(lease)
         parts = NodeParts(identity.api, options, events, addresses, certificate, identity)
         started.set()
-        await _serve(parts, lease, build(parts), stopped)
+        await _serve(parts, lease, await build(parts), stopped)
     finally:
         await identity.api.aclose()
 

@@ -7,7 +7,9 @@ import base64
 import ipaddress
 import os
 import random
-from collections.abc import Awaitable, Callable, Sequence
+import warnings
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -27,7 +29,6 @@ SERVING_SIGNER = "kubernetes.io/kubelet-serving"
 _USAGES = {CLIENT_SIGNER: "client auth", SERVING_SIGNER: "server auth"}
 _SELF_SIGNED = timedelta(days=365)
 _MAX_POLL = 10.0
-_MAX_COMMON_NAME = 64
 
 
 class NotSigned(GatewayError):
@@ -105,10 +106,10 @@ def self_signed(names: Names) -> bytes:
 def common_name(pem: bytes) -> str:
     """The common name of the first certificate's subject; empty if there is none."""
     try:
-        certificate = _first(pem)
+        with _long_names():
+            names = _first(pem).subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     except ValueError:
         return ""
-    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     return str(names[0].value) if names else ""
 
 
@@ -169,14 +170,22 @@ def _request(key: ec.EllipticCurvePrivateKey, names: Names) -> bytes:
 
 
 def _subject(names: Names) -> x509.Name:
-    """The subject of a node; a common name of more than 64 characters breaks RFC 5280, but not Kubernetes."""
-    common_name = f"system:node:{names.node}"
-    return x509.Name(
-        [
-            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "system:nodes"),
-            x509.NameAttribute(NameOID.COMMON_NAME, common_name, _validate=len(common_name) <= _MAX_COMMON_NAME),
-        ]
-    )
+    """The subject of a node."""
+    with _long_names():
+        return x509.Name(
+            [
+                x509.NameAttribute(NameOID.ORGANIZATION_NAME, "system:nodes"),
+                x509.NameAttribute(NameOID.COMMON_NAME, f"system:node:{names.node}", _validate=False),
+            ]
+        )
+
+
+@contextmanager
+def _long_names() -> Iterator[None]:
+    """Has no warning of a common name of more than 64 characters, which breaks RFC 5280, but not Kubernetes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield
 
 
 def _alternative_names(names: Names) -> x509.SubjectAlternativeName:

@@ -52,7 +52,8 @@ class Cluster:
 
         `user` is the kubeconfig of another user than the administrator. Raises CommandFailed.
         """
-        return self._run("kubectl", *(["--kubeconfig", user] if user else []), *arguments, stdin=stdin)
+        identity = ("--kubeconfig", str(user)) if user else ()
+        return self._run("kubectl", *identity, *arguments, stdin=stdin)
 
     def helm(self, *arguments: str | Path) -> str:
         """Runs helm, and returns its standard output; raises CommandFailed."""
@@ -62,6 +63,11 @@ class Cluster:
         """Applies objects."""
         documents = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
         self.kubectl("apply", "-f", "-", stdin=documents, user=user)
+
+    def patch_status(self, kind: str, name: str, status: Object, namespace: str = "default") -> None:
+        """Patches the status of an object, as a kubelet does."""
+        patch = json.dumps({"status": status})
+        self.kubectl("patch", kind, name, "-n", namespace, "--subresource=status", "--patch", patch)
 
     def get(self, kind: str, name: str, namespace: str = "default") -> Object:
         """One object; raises CommandFailed if there is none."""

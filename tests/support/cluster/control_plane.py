@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import socket
 import ssl
@@ -11,6 +12,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -45,6 +47,28 @@ GRACE = 8
 """Seconds without a heartbeat until the node controller sets Ready=Unknown; 50 by default."""
 
 
+# The requests of nodes and ServiceAccounts, without bodies.
+AUDIT_POLICY = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived"],
+    "rules": [
+        {"level": "Metadata", "userGroups": ["system:nodes", "system:serviceaccounts"]},
+        {"level": "None"},
+    ],
+}
+
+
+class Request(NamedTuple):
+    """An audited request."""
+
+    user: str
+    verb: str
+    resource: str
+    """Such as `nodes`, or `nodes/status`."""
+    code: int
+
+
 class ControlPlane:
     """A control plane in a directory, which has its certificates, kubeconfig files and logs."""
 
@@ -63,6 +87,7 @@ class ControlPlane:
         self.authority.client("controller-manager", "system:kube-controller-manager", "system:masters")
         self.authority.client("to-kubelet", "kube-apiserver-kubelet-client", API_SERVER_KUBELET_CLIENT)
         write_signing_key(directory)
+        (directory / "audit-policy.json").write_text(json.dumps(AUDIT_POLICY))
         self._choose_ports()
 
     @property
@@ -119,6 +144,11 @@ class ControlPlane:
         self.stop_api_server()
         self.start_api_server(*arguments)
 
+    def compact(self) -> None:
+        """Has etcd forget all revisions but the current one (its JSON gateway: `/v3/kv/compaction`)."""
+        revision = int(self._etcd_call("range", {"key": "AA=="})["header"]["revision"])
+        self._etcd_call("compaction", {"revision": revision, "physical": True})
+
     def kill(self) -> None:
         """Kills all processes."""
         for name in list(self._processes):
@@ -133,6 +163,12 @@ class ControlPlane:
     def log(self, name: str) -> str:
         """The log of a program."""
         return (self.directory / f"{name}.log").read_text(errors="replace")
+
+    def requests(self, user: str) -> list[Request]:
+        """The requests of a node or ServiceAccount so far, such as `system:serviceaccount:NAMESPACE:NAME`."""
+        lines = self.log("audit").splitlines(keepends=True)
+        found = [json.loads(line) for line in lines if line.endswith("\n") and user in line]
+        return [_request(one) for one in found if one["user"]["username"] == user and "objectRef" in one]
 
     def status(self, path: str) -> int:
         """The status code of a GET by the administrator, and 0 if the API server is unreachable."""
@@ -149,6 +185,12 @@ class ControlPlane:
                 return error.code
         except OSError:
             return 0
+
+    def _etcd_call(self, method: str, body: dict[str, object]) -> dict[str, Any]:
+        request = urllib.request.Request(f"http://{HOST}:{self._etcd}/v3/kv/{method}", json.dumps(body).encode())
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(request, timeout=30) as response:
+            return dict(json.load(response))
 
     def _choose_ports(self) -> None:
         with ExitStack() as stack:
@@ -220,6 +262,8 @@ class ControlPlane:
             f"--kubelet-client-key={here}/to-kubelet.key",
             "--kubelet-preferred-address-types=InternalIP,Hostname",
             "--profiling=false",
+            f"--audit-policy-file={here}/audit-policy.json",
+            f"--audit-log-path={here}/audit.log",
         ]
 
     def _start_controllers(self) -> None:
@@ -241,6 +285,12 @@ class ControlPlane:
             f"--node-monitor-grace-period={GRACE}s",
             f"--controllers={','.join(CONTROLLERS)}",
         )
+
+
+def _request(event: dict[str, Any]) -> Request:
+    target = event["objectRef"]
+    resource = "/".join(filter(None, (target["resource"], target.get("subresource"))))
+    return Request(event["user"]["username"], event["verb"], resource, event.get("responseStatus", {}).get("code", 0))
 
 
 @contextmanager

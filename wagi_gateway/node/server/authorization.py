@@ -23,7 +23,8 @@ def verb(scope: Scope) -> str:
     read could otherwise execute."""
     if scope["type"] == "websocket" or any(_is_below(scope["path"], path) for path in _COMMANDS):
         return "create"
-    return _VERBS.get(scope["method"], scope["method"].lower())
+    method: str = scope["method"]
+    return _VERBS.get(method, method.lower())
 
 
 def subresources(path: str) -> tuple[str, ...]:

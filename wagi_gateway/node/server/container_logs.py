@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import closing
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing, closing
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -53,11 +53,12 @@ class ContainerLogs:
         is_running = partial(self._is_running, namespace, pod, name, path)
         return StreamingResponse(self._counted(log_text(path, options, is_running)), media_type="text/plain")
 
-    async def _counted(self, text: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def _counted(self, text: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
         self._streams += 1
         try:
-            async for data in text:
-                yield data
+            async with aclosing(text):
+                async for data in text:
+                    yield data
         finally:
             self._streams -= 1
 
@@ -84,7 +85,7 @@ def log_of(container: Container, pod: str, name: str, *, is_previous: bool) -> P
     return container.previous_log
 
 
-async def log_text(path: Path, options: LogOptions, is_running: Callable[[], bool]) -> AsyncIterator[bytes]:
+async def log_text(path: Path, options: LogOptions, is_running: Callable[[], bool]) -> AsyncGenerator[bytes, None]:
     """The text of a log, a block at a time: to its end, or with `follow` until the run has ended."""
     text = _Text(options)
     with closing(LogReader(path, options.tail)) as reader:

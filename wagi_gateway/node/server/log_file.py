@@ -59,34 +59,26 @@ class LogReader:
 
         A later call goes on where this one has ended. Raises OSError.
         """
-        while self._file or self._move_on():
-            assert self._file is not None
-            if data := self._file.read(BLOCK):
+        while file := self._file or self._move_on():
+            if data := file.read(BLOCK):
                 *lines, self._rest = (self._rest + data).split(b"\n")
                 yield [parsed for line in lines if (parsed := Line.parse(line))]
-            elif self._is_current() or not (self._has_grown() or self._move_on()):
+            elif self._is_current(file) or not (_has_grown(file) or self._move_on()):
                 return
 
-    def _is_current(self) -> bool:
-        assert self._file is not None
+    def _is_current(self, file: FileIO) -> bool:
         with contextlib.suppress(OSError):
-            return os.path.samestat(os.fstat(self._file.fileno()), self._path.stat())
+            return os.path.samestat(os.fstat(file.fileno()), self._path.stat())
         return False
 
-    def _has_grown(self) -> bool:
-        """Whether lines came between the last read and the rotation."""
-        assert self._file is not None
-        return os.fstat(self._file.fileno()).st_size > self._file.tell()
-
-    def _move_on(self) -> bool:
-        """Goes to the next file, if there is one."""
+    def _move_on(self) -> FileIO | None:
+        """Goes to the next file, if there is one, and returns it."""
         following = self._left.popleft() if self._left else self._following()
-        if following is None:
-            return False
-        if self._file:
-            self._file.close()
-        self._file, self._rest = following, b""
-        return True
+        if following:
+            if self._file:
+                self._file.close()
+            self._file, self._rest = following, b""
+        return following
 
     def _following(self) -> FileIO | None:
         """The file after the current one; the oldest one if that is gone."""
@@ -127,6 +119,11 @@ class LogReader:
                     return
                 is_open = is_open and line is None
             file.seek(0)
+
+
+def _has_grown(file: FileIO) -> bool:
+    """Whether lines came between the last read and the rotation."""
+    return os.fstat(file.fileno()).st_size > file.tell()
 
 
 def _backwards(file: FileIO) -> Iterator[tuple[int, bytes]]:

@@ -36,9 +36,7 @@ class LogOptions:
         if seconds is not None and time is not None:
             raise InvalidLogOptions("at most one of sinceTime or sinceSeconds may be specified")
         if query.get("stream", "All") != "All":
-            raise InvalidLogOptions(
-                f'stream: "{query["stream"]}": a module has one stream, standard error; leave it out'
-            )
+            raise InvalidLogOptions(f'stream: "{query["stream"]}": a module has standard error alone; leave it out')
         since = b"" if time is None else _since(time)
         return cls(
             follow=_boolean(query, "follow"),

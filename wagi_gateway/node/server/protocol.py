@@ -58,15 +58,10 @@ class NodeProtocol(BoundedProtocol):
             self.transport.close()
         else:
             self.handle_websocket_upgrade()
-
-    def handle_websocket_upgrade(self) -> None:
-        """Hands the connection over; it counts until it is closed."""
-        self._stop_head_timer()
-        super().handle_websocket_upgrade()
-        protocol: Any = self.transport.get_protocol()
-        protocol.on_end = self._leave
-        if self.transport.is_closing():  # the upgrade was refused, and the transport lost before the hand-over
-            return
+            protocol: Any = self.transport.get_protocol()
+            protocol.on_end = self._leave  # the connection counts until then
+            if rest:
+                protocol.data_received(rest)
 
     def _leave(self) -> None:
         self._settings.admitted -= self._is_admitted

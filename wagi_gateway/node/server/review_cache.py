@@ -24,16 +24,23 @@ class ReviewCache(Generic[A]):
         self._lifetime = lifetime
         self._clock = clock
         self._answers: OrderedDict[Hashable, tuple[float, A]] = OrderedDict()
-        self._under_way = asyncio.Semaphore(_MAX_REVIEWS)
+        self._under_way: dict[Hashable, asyncio.Task[A]] = {}
+        self._turns = asyncio.Semaphore(_MAX_REVIEWS)
 
     async def get(self, key: Hashable, review: Callable[[], Awaitable[A]]) -> A:
         """The answer that is kept, or else that of `review`, whose exceptions are raised and not kept."""
         if found := self._kept(key):
             return found[1]
-        async with self._under_way:
-            if found := self._kept(key):  # another request has asked meanwhile
-                return found[1]
-            answer = await review()
+        if key not in self._under_way:
+            self._under_way[key] = asyncio.create_task(self._ask(key, review))
+        return await asyncio.shield(self._under_way[key])  # another request may wait for it, too
+
+    async def _ask(self, key: Hashable, review: Callable[[], Awaitable[A]]) -> A:
+        try:
+            async with self._turns:
+                answer = await review()
+        finally:
+            del self._under_way[key]
         self._answers.pop(key, None)
         self._answers[key] = (self._clock() + self._lifetime(answer), answer)
         while len(self._answers) > MAX_ANSWERS:

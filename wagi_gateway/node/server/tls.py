@@ -14,7 +14,7 @@ def accept_client_certificates(context: ssl.SSLContext, authorities: str) -> Non
     """
     try:
         context.load_verify_locations(cadata=authorities)
-    except (ssl.SSLError, ValueError):
+    except (ssl.SSLError, TypeError, ValueError):  # TypeError: not ASCII
         what = "the authority of client certificates (certificate-authority of the kubeconfig) is no certificate in PEM"
         raise StartupError(Problem("", what)) from None
     context.verify_mode = ssl.CERT_OPTIONAL
