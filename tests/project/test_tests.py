@@ -30,6 +30,7 @@ COVERED_ELSEWHERE: dict[str, str] = {
     "compiler/warm_module": "compiler/test_compiler.py",
     "dev/inspector_server": "system/dev/test_dev.py",
     "dev/server": "system/dev/test_dev.py",
+    "node/server/containers": "node/server/test_container_logs.py",
     "node/api": "node/test_client.py",
     "sandbox/capi": "sandbox/test_sandbox.py, on the hot path",
     "sandbox/public": "sandbox/test_sandbox.py, on the public path",
