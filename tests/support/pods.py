@@ -111,9 +111,17 @@ def runtime(directory: Path, api: MemoryApi, events: RecordedEvents, **options: 
             "groups": ControlGroups(None),
             "back_off": 0.2,
             "refresh": 0.5,
+            "shutdown_grace": 5.0,
             **options,
         }
     )
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Waits for a condition."""
+    async with asyncio.timeout(PATIENCE):
+        while not condition():  # noqa: ASYNC110 - of another process, or of the disk
+            await asyncio.sleep(0.05)
 
 
 class PodNode:

@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 from tests.support.kubernetes_api import MemoryApi
-from tests.support.pods import RecordedEvents, a_pod
+from tests.support.pods import RecordedEvents, a_pod, until, waiting
 from wagi_gateway.node.api import PODS
 from wagi_gateway.node.options import NodeOptions
 from wagi_gateway.node.pods.creation import create_pods
@@ -22,9 +22,8 @@ def test_the_ceiling_of_the_options_holds(tmp_path: Path) -> None:
         api = MemoryApi()
         pods = create_pods(options, api, RecordedEvents(), ("192.0.2.1",), {})
         await pods.changed(api.put(PODS, pod))
-        async with asyncio.timeout(60):
-            while not (status := pods.pods()[0]["status"])["containerStatuses"][0]["state"]["waiting"].get("message"):
-                await asyncio.sleep(0.01)
+        await until(lambda: waiting(pods.pods()[0]) == "CreateContainerConfigError")
+        status = pods.pods()[0]["status"]
         await pods.stop()
         assert status["podIP"] == "192.0.2.1"
         return str(status["containerStatuses"][0]["state"]["waiting"]["message"])

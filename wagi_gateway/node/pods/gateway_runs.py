@@ -142,7 +142,9 @@ class GatewayRuns:
         self._state.images.clear()
 
     async def _back_off_pull(self, back_off: BackOff) -> None:
-        await self._status.flush()  # ErrImagePull is shown first
+        delay = back_off.fail()
+        await self._status.flush()
+        await asyncio.sleep(delay / 5)  # ErrImagePull is shown before ImagePullBackOff
         containers = {one["name"]: one["image"] for one in self.pod["spec"]["containers"]}
         for name, waiting in self._state.waiting_images.items():
             image = containers.get(name, "")
@@ -151,7 +153,7 @@ class GatewayRuns:
             if waiting.reason == "ErrImagePull":
                 self._state.waiting_images[name] = Waiting("ImagePullBackOff", f"{text}: {waiting.message}"[:1000])
         self.changed()
-        await asyncio.sleep(back_off.fail())
+        await asyncio.sleep(delay)
 
     async def _wait(self, reason: str, message: str, event: str, back_off: BackOff) -> None:
         """Shows why no container runs, until the next attempt."""

@@ -16,6 +16,9 @@ from .runtime import PodRuntime
 from .state import PodState
 from .status_writer import StatusWriter
 
+_LOOK = 5.0
+"""Seconds between two looks at a deadline that may be set or shortened."""
+
 
 class AdoptedRun(NamedTuple):
     """The state of a Pod from an earlier process of the node, and its gateway if that still runs."""
@@ -108,16 +111,15 @@ class PodWorker:
             await _cancel(life, writer, deletion, deadline)
 
     async def _until_deadline(self) -> None:
-        """Waits for `activeDeadlineSeconds` of the Pod, for ever without them."""
+        """Waits for `activeDeadlineSeconds` of the Pod, which may be set later."""
         while True:
-            seconds = self.pod["spec"].get("activeDeadlineSeconds")
-            start = self.state.start_time
+            seconds, start = self.pod["spec"].get("activeDeadlineSeconds"), self.state.start_time
+            remaining = _LOOK
             if seconds is not None and start:
-                if (remaining := parse(start).timestamp() + seconds - self._runtime.clock()) <= 0:
-                    return
-                await asyncio.sleep(min(remaining, 60.0))
-            else:
-                await asyncio.sleep(60.0 if start else 0.1)
+                remaining = parse(start).timestamp() + seconds - self._runtime.clock()
+            if remaining <= 0:
+                return
+            await asyncio.sleep(min(remaining, _LOOK))
 
 
 async def _cancel(*tasks: asyncio.Task[Any]) -> None:
@@ -130,5 +132,9 @@ def _first_state(pod: Object) -> PodState:
     """The state of a Pod without a folder: restarts go on from what the API shows."""
     status = pod.get("status") or {}
     shown = [one.get("restartCount", 0) + 1 for one in status.get("containerStatuses") or () if one.get("containerID")]
-    phase = status.get("phase") if status.get("phase") in ("Succeeded", "Failed") else "Pending"
-    return PodState(phase, restarts=max(shown, default=0), start_time=status.get("startTime") or "")
+    phase = status.get("phase")
+    return PodState(
+        str(phase) if phase in ("Succeeded", "Failed") else "Pending",
+        restarts=max(shown, default=0),
+        start_time=status.get("startTime") or "",
+    )

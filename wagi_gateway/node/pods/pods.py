@@ -120,7 +120,7 @@ def _route(pod: Object, container: str) -> str:
 
 def _plain(status: Object) -> Object:
     """A status without the directives of a patch."""
-    addresses = {
+    addresses: Object = {
         key: [one for one in status[key] if "$patch" not in one] for key in ("podIPs", "hostIPs") if key in status
     }
     return {key: value for key, value in {**status, **addresses}.items() if value is not None}

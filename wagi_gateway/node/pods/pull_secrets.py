@@ -77,7 +77,7 @@ class PodCredentials(CredentialSource):
 
     def find(self, registry: str, repository: str) -> FoundCredentials:
         """The credentials for a repository. Raises Unauthorised."""
-        warnings = []
+        warnings: list[str] = []
         for config in self._secrets.configs:
             try:
                 if credentials := config.find(normalised(registry), repository, _no_helper):

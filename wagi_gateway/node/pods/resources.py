@@ -130,9 +130,17 @@ def _delegate(group: Path) -> None:
 
 
 def bound_data(pid: int, memory: int) -> bool:
-    """Bounds a process's private memory (RLIMIT_DATA, getrlimit(2)); False if it may not."""
+    """Bounds what a process's private memory (RLIMIT_DATA, getrlimit(2)) may grow by; False if it may not."""
     try:
-        resource.prlimit(pid, resource.RLIMIT_DATA, (memory, memory))
+        # The stacks of threads count whole, used or not, so the bound is over what there is.
+        bound = _data(pid) + memory
+        resource.prlimit(pid, resource.RLIMIT_DATA, (bound, bound))
     except (OSError, ValueError):
         return False
     return True
+
+
+def _data(pid: int) -> int:
+    """The bytes of a process that RLIMIT_DATA counts. Raises OSError, ValueError."""
+    status = Path(f"/proc/{pid}/status").read_text().split()
+    return int(status[status.index("VmData:") + 1]) * 1024
