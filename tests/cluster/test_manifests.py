@@ -18,6 +18,11 @@ from tests.support.cluster.cluster import Cluster, CommandFailed, Object
 KUBERNETES = ROOT / "deploy" / "kubernetes"
 CHART = ROOT / "deploy" / "helm" / "wagi-gateway-node"
 KUSTOMIZATIONS = ("base", "node", "node-bootstrap", "runtimeclass")
+MANIFESTS = [
+    MANIFEST,
+    MANIFEST.parent / "hello-wasi-nginx.yaml",
+    KUBERNETES / "components" / "ingress" / "ingress.yaml",
+]
 CUSTOM = ("HTTPRoute", "ServiceMonitor")
 """Kinds of the example whose definitions a cluster has to be given first."""
 
@@ -26,12 +31,12 @@ def kustomize(cluster: Cluster, directory: Path) -> list[Object]:
     return list(yaml.safe_load_all(cluster.kubectl("kustomize", directory)))
 
 
-def dry_run(cluster: Cluster, objects: list[Object], namespace: str = "default") -> None:
+def dry_run(cluster: Cluster, objects: list[Object]) -> None:
     """Validates objects by the API server, in which their namespaces exist."""
     for name in {one["metadata"].get("namespace") for one in objects} - {None}:
         cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     documents = {"apiVersion": "v1", "kind": "List", "items": objects}
-    cluster.kubectl("apply", "--dry-run=server", "--validate=strict", "-n", namespace, "-f", "-", stdin=documents)
+    cluster.kubectl("apply", "--dry-run=server", "--validate=strict", "-f", "-", stdin=documents)
 
 
 @pytest.mark.parametrize("name", KUSTOMIZATIONS)
@@ -50,7 +55,7 @@ def test_every_kustomization_is_checked() -> None:
     assert {str(path) for path in found - others} == set(KUSTOMIZATIONS)
 
 
-@pytest.mark.parametrize("manifest", [MANIFEST, KUBERNETES / "components" / "ingress" / "ingress.yaml"])
+@pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda path: path.name)
 def test_a_manifest(cluster: Cluster, manifest: Path) -> None:
     dry_run(cluster, list(yaml.safe_load_all(manifest.read_text())))
 
@@ -82,7 +87,7 @@ def template(cluster: Cluster, *arguments: str) -> list[Object]:
 
 
 def test_helm_template(cluster: Cluster) -> None:
-    dry_run(cluster, template(cluster), "wagi-system")
+    dry_run(cluster, template(cluster))
 
 
 def test_the_chart_has_the_objects_of_the_kustomization(cluster: Cluster) -> None:
