@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import yaml
 from tests.conftest import ROOT
 from tests.support.cluster.article import MANIFEST
 from tests.support.cluster.cluster import Cluster, CommandFailed, Object
+from tests.support.cluster.container_node import container_node
 
 KUBERNETES = ROOT / "deploy" / "kubernetes"
 CHART = ROOT / "deploy" / "helm" / "wagi-gateway-node"
@@ -127,22 +127,9 @@ def test_options_of_the_chart(cluster: Cluster, arguments: tuple[str, ...], expe
     assert {key: found.get(key) for key in expected} == expected
 
 
-@pytest.fixture
-def container_node(cluster: Cluster) -> Iterator[str]:
-    """The object of an ordinary node, for the Pod of the chart; the test is its kubelet."""
-    name = "linux-helm"
-    cluster.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}})
-    resources = {"pods": "10", "cpu": "4", "memory": "8Gi", "ephemeral-storage": "8Gi"}
-    ready = {"type": "Ready", "status": "True", "reason": "Test", "message": ""}
-    cluster.patch_status("node", name, {"allocatable": resources, "capacity": resources, "conditions": [ready]})
-    yield name
-    cluster.kubectl("delete", "node", name, "--wait=false")
-
-
-@pytest.mark.usefixtures("container_node")
 def test_helm_install_upgrade_and_uninstall(cluster: Cluster, namespace: str) -> None:
     name, values = "demo-wagi-gateway-node", ("-n", namespace, "--set", "runtimeClass.create=false")
-    with ThreadPoolExecutor(1) as executor:
+    with container_node(cluster, "linux-helm"), ThreadPoolExecutor(1) as executor:
         installed = executor.submit(cluster.helm, "install", "demo", CHART, *values, "--wait", "--timeout", "60s")
         cluster.wait_for(lambda: cluster.list("pods", namespace), "the Pod of the chart")
         (pod,) = (one["metadata"]["name"] for one in cluster.list("pods", namespace))
