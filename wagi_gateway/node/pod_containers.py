@@ -25,10 +25,12 @@ class PodContainers(Containers):
         if all(one["name"] != name for one in worker.pod["spec"].get("containers") or ()):
             raise UnknownContainer(pod, name)
         state, folder = worker.state, worker.folder
-        has_begun = state.run is not None or state.termination is not None
+        has_ended = state.run is None and state.termination is None and state.last_termination is not None
+        has_begun = state.run is not None or state.termination is not None or has_ended
         return Container(
             log=folder.log(name, state.restarts),
-            previous_log=folder.previous_log(name, state.restarts),
+            # While a restart is awaited, the latest run is the previous one.
+            previous_log=folder.log(name, state.restarts) if has_ended else folder.previous_log(name, state.restarts),
             waiting=None if has_begun else state.waiting_images.get(name, state.waiting).reason,
             is_running=state.run is not None,
             configuration=folder.configuration,

@@ -21,7 +21,6 @@ from tests.support.publishing import publish, says
 from tests.support.registry import Registry, running_registry
 from wagi_gateway.node.api import CONFIG_MAPS, PODS, SECRETS, ApiError, ApiUnreachable, Object
 from wagi_gateway.node.pods.process import start_time
-from wagi_gateway.node.server.containers import UnknownContainer, UnknownPod
 
 pytestmark = pytest.mark.timeout(500)
 
@@ -77,9 +76,10 @@ def last_state(pod: Object) -> Object:
 
 
 def pid_of(node: PodNode, name: str = "demo") -> int:
-    pid = node.pods.container("default", name, "hello").pid
-    assert pid is not None
-    return pid
+    worker = node.pods.worker("default", name)
+    assert worker is not None
+    assert worker.process is not None
+    return worker.process.pid
 
 
 def folders(directory: Path) -> list[str]:
@@ -103,7 +103,7 @@ def test_a_pod_serves_until_it_is_deleted(registry: Registry, tmp_path: Path) ->
             assert first["started"]
             assert "running" in first["state"]
             assert {"Pulling", "Pulled", "Created", "Started"} <= set(node.events.reasons)
-            (known,) = node.pods.pods()
+            (known,) = node.pods.statuses
             assert known["status"]["podIPs"] == [{"ip": "192.0.2.77"}]
             late = asyncio.create_task(get(port, "/slow"))
             await asyncio.sleep(0.5)
@@ -116,7 +116,7 @@ def test_a_pod_serves_until_it_is_deleted(registry: Registry, tmp_path: Path) ->
             assert node.events.reasons[-1] == "Killing"
             with pytest.raises(httpx.ConnectError):
                 await get(port)
-            assert node.pods.pods() == []
+            assert node.pods.statuses == []
 
     go(story())
 
@@ -168,11 +168,7 @@ def test_mistakes_are_shown_until_they_are_mended(registry: Registry, tmp_path: 
             await api.patch(PODS, "bad", mended, "default")
             await node.until_event("Failed: Error: ErrImagePull")
             await node.until("later", lambda pod: waiting(pod) == "ImagePullBackOff")
-            with pytest.raises(UnknownContainer):
-                node.pods.container("default", "later", "ghost")
-            with pytest.raises(UnknownPod):
-                node.pods.container("default", "ghost", "hello")
-            assert node.pods.container("default", "later", "hello").waiting == "ImagePullBackOff"
+            assert node.pods.worker("default", "ghost") is None
             await asyncio.to_thread(publish, registry, "later:1", says("late\n"))
             await node.until("bad", is_ready)
             await node.until("later", is_ready)
@@ -206,7 +202,6 @@ def test_restarts(registry: Registry, tmp_path: Path) -> None:
             os.kill(pid_of(node), signal.SIGKILL)
             shown = await node.until("demo", lambda pod: is_ready(pod) and restarts(pod) == 1)
             assert (last_state(shown)["exitCode"], last_state(shown)["reason"]) == (137, "Error")
-            assert node.pods.container("default", "demo", "hello").is_running
             os.kill(pid_of(node), signal.SIGKILL)
             await node.until("demo", lambda pod: waiting(pod) == "CrashLoopBackOff")
             await node.until("demo", lambda pod: is_ready(pod) and restarts(pod) == 2)

@@ -5,10 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 
-from ...config.pod.annotation import BadAnnotation, parse_modules
-from ...config.pod.manifest import MODULES
 from ..api import Object
-from ..server.containers import Container, UnknownContainer, UnknownPod
 from ..timestamps import seconds
 from .adoption import find_pods
 from .pod_worker import AdoptedRun, PodWorker
@@ -64,7 +61,8 @@ class Pods:
         await asyncio.gather(*(worker.drain() for worker in workers))
         self._workers.clear()
 
-    def pods(self) -> list[Object]:
+    @property
+    def statuses(self) -> list[Object]:
         """Each Pod with its status as the node knows it."""
         found = []
         for worker in self._workers.values():
@@ -74,27 +72,10 @@ class Pods:
             found.append(pod)
         return found
 
-    def container(self, namespace: str, pod: str, name: str) -> Container:
-        """A container as it is now. Raises UnknownPod and UnknownContainer."""
-        named = [one for one in self._workers.values() if _name(one.pod) == (namespace, pod)]
-        if not named:
-            raise UnknownPod(pod)
-        worker = min(named, key=lambda one: one.deleted.is_set())  # of two, the one that is not being deleted
-        if name not in [one["name"] for one in worker.pod["spec"]["containers"]]:
-            raise UnknownContainer(pod, name)
-        state, folder = worker.state, worker.folder
-        has_run = state.run or state.termination
-        # While the next run is awaited, the latest is the one that has ended.
-        waiting = None if has_run or state.last_termination else state.waiting_images.get(name, state.waiting).reason
-        return Container(
-            log=folder.log(name, state.restarts),
-            previous_log=folder.previous_log(name, state.restarts),
-            waiting=waiting,
-            is_running=state.run is not None,
-            configuration=folder.configuration,
-            route=_route(worker.pod, name),
-            pid=state.run.pid if state.run else None,
-        )
+    def worker(self, namespace: str, name: str) -> PodWorker | None:
+        """The Pod of a name; of two, the one that is not being deleted."""
+        named = [one for one in self._workers.values() if _name(one.pod) == (namespace, name)]
+        return min(named, key=lambda one: one.deleted.is_set(), default=None)
 
     def _add(self, worker: PodWorker) -> None:
         self._workers[worker.uid] = worker
@@ -107,15 +88,6 @@ class Pods:
 
 def _name(pod: Object) -> tuple[str, str]:
     return pod["metadata"]["namespace"], pod["metadata"]["name"]
-
-
-def _route(pod: Object, container: str) -> str:
-    """The route of a container in the annotation; empty without one."""
-    try:
-        entry = parse_modules((pod["metadata"].get("annotations") or {}).get(MODULES, "{}")).get(container)
-    except BadAnnotation:
-        return ""
-    return str(entry.get("route", "")) if isinstance(entry, dict) else ""
 
 
 def _plain(status: Object) -> Object:
