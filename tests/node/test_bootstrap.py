@@ -15,7 +15,7 @@ import pytest
 from lightkube.config.kubeconfig import KubeConfig, SingleConfig
 from lightkube.config.models import Cluster, User
 
-from tests.support.kubernetes_api import MemoryApi
+from tests.support.kubernetes_api import ConnectedApi, MemoryApi
 from tests.support.signer import signed
 from wagi_gateway.errors import StartupError
 from wagi_gateway.node import bootstrap as module
@@ -107,18 +107,6 @@ def test_a_refusal_is_final(tmp_path: Path, api: MemoryApi, failures: list[Excep
         bootstrapped(tmp_path, api)
 
 
-class Connection(MemoryApi):
-    """An API whose client certificate can be replaced."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.answers[CERTIFICATE_SIGNING_REQUESTS] = signed
-        self.loaded: list[tuple[str, str]] = []
-
-    def load_client_certificate(self, certificate: str, key: str) -> None:
-        self.loaded.append((certificate, key))
-
-
 class Enough(Exception):
     """The end of a test that sleeps."""
 
@@ -127,7 +115,8 @@ class Enough(Exception):
 def test_a_certificate_is_renewed_before_it_expires(tmp_path: Path, failures: int) -> None:
     bootstrapped(tmp_path, signing(partial(signed, age=timedelta(hours=23))))
     path = tmp_path / "client.pem"
-    before, api, sleeps = path.read_bytes(), Connection(), list[float]()
+    before, api, sleeps = path.read_bytes(), ConnectedApi(), list[float]()
+    api.answers[CERTIFICATE_SIGNING_REQUESTS] = signed
     api.failures = [ApiUnreachable("away")] * failures
 
     async def sleep(seconds: float) -> None:

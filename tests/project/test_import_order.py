@@ -29,7 +29,7 @@ LIBRARIES = {
     "opentelemetry": ("observe",),
     "oras": ("sources.oci",),
     "platformdirs": ("config",),
-    "prometheus_client": ("observe",),
+    "prometheus_client": ("observe", "node"),
     "pydantic": ("config", "memory", "sources.oci", "node", "cli"),
     "pydantic_core": ("config", "sources.oci"),
     "requests": ("sources.oci",),

@@ -30,6 +30,7 @@ COVERED_ELSEWHERE: dict[str, str] = {
     "compiler/warm_module": "compiler/test_compiler.py",
     "dev/inspector_server": "system/dev/test_dev.py",
     "dev/server": "system/dev/test_dev.py",
+    "node/server/containers": "node/server/test_container_logs.py",
     "node/api": "node/test_client.py",
     "node/pods/ending": "node/pods/test_pods.py",
     "node/pods/gateway_runs": "node/pods/test_pods.py",

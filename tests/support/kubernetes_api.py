@@ -236,6 +236,23 @@ class MemoryApi(Api):
             self._changed.notify_all()
 
 
+class ConnectedApi(MemoryApi):
+    """An API whose connections have a client certificate."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loaded: list[tuple[str, str]] = []
+        """The files of each client certificate."""
+        self.is_closed = False
+
+    def load_client_certificate(self, certificate: str, key: str) -> None:
+        self.loaded.append((certificate, key))
+
+    async def aclose(self) -> None:
+        self.is_closed = True
+        await super().aclose()
+
+
 _BOOKMARKS = Kind("", "bookmarks", namespaced=False)
 
 

@@ -16,6 +16,7 @@ from urllib.parse import urlencode
 
 import httpx
 import wsproto
+from starlette.types import ASGIApp
 from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, RejectConnection, RejectData, Request
 
 from tests.conftest import wait_until
@@ -59,7 +60,7 @@ class Pods:
 
     def add(self, pod: str, container: str, log: Path, *, namespace: str = "default", **options: Any) -> None:
         """Adds a container, or replaces it."""
-        given = {"configuration": log.with_name("modules.toml"), "route": "/..."} | options
+        given: dict[str, Any] = {"configuration": log.with_name("modules.toml"), "route": "/..."} | options
         self.all.setdefault((namespace, pod), {})[container] = Container(log=log, **given)
 
     def change(self, pod: str, container: str, **options: Any) -> None:
@@ -163,8 +164,8 @@ def exec_path(pod: str, container: str, *command: str, **options: str) -> str:
 
 def outcome(channels: dict[int, bytes]) -> str:
     """`Success`, or the exit code of a Status."""
-    status = json.loads(channels[3])
-    return status["status"] if status["status"] == "Success" else status["details"]["causes"][0]["message"]
+    status: dict[str, Any] = json.loads(channels[3])
+    return str(status["status"] if status["status"] == "Success" else status["details"]["causes"][0]["message"])
 
 
 def reviewing_api() -> MemoryApi:
@@ -201,13 +202,19 @@ def issue_certificates(directory: Path) -> None:
 
 @contextmanager
 def running_node_api(directory: Path) -> Iterator[NodeApi]:
-    """Serves on a free port, on an event loop of its own."""
+    """Serves on a free port, with an API server in memory."""
     issue_certificates(directory)
-    certificate = Certificate((directory / "node.key").read_bytes() + (directory / "node.crt").read_bytes())
-    accept_client_certificates(certificate.context, (directory / "ca.crt").read_text())
     pods, api = Pods(), reviewing_api()
-    server = NodeServer(create_node_app(NODE, api, pods), certificate.context)
-    loop = asyncio.new_event_loop()
+    with serving(create_node_app(NODE, api, pods), directory, directory / "ca.crt") as (server, port):
+        yield NodeApi(pods, api, directory, server, port)
+
+
+@contextmanager
+def serving(app: ASGIApp, directory: Path, authorities: Path) -> Iterator[tuple[NodeServer, int]]:
+    """Serves on a free port and an event loop of its own, with the certificate `node` of a directory."""
+    certificate = Certificate((directory / "node.key").read_bytes() + (directory / "node.crt").read_bytes())
+    accept_client_certificates(certificate.context, authorities.read_text())
+    server, loop = NodeServer(app, certificate.context), asyncio.new_event_loop()
     with listening_to_clients(HOST, 0) as listener:
         serving = loop.create_task(server.serve_socket(listener))
 
@@ -219,7 +226,7 @@ def running_node_api(directory: Path) -> Iterator[NodeApi]:
         thread.start()
         wait_until(lambda: server.started)
         try:
-            yield NodeApi(pods, api, directory, server, listener.getsockname()[1])
+            yield server, listener.getsockname()[1]
         finally:
             loop.call_soon_threadsafe(serving.cancel)
             thread.join()

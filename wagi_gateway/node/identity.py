@@ -27,7 +27,7 @@ _NODE = "system:node:"
 class Identity:
     """The API server, as the node's identity may use it."""
 
-    api: LightkubeApi
+    api: bootstrap.ReloadableApi
     server: str
     """The URL of the API server."""
     authority: bytes | None

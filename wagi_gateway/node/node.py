@@ -72,16 +72,17 @@ class Served(NamedTuple):
 
 
 Build = Callable[[NodeParts], Awaitable[Served]]
+Connect = Callable[[NodeOptions], Awaitable[Identity]]
 
 
-def run_node(options: NodeOptions, build: Build) -> None:
+def run_node(options: NodeOptions, build: Build, connect: Connect = open_identity) -> None:
     """Runs the node until SIGTERM or SIGINT.
 
     Raises StartupError, also if another node of the name takes over.
     """
     try:
         with _state(options):
-            asyncio.run(_run(options, build))
+            asyncio.run(_run(options, build, connect))
     except ExceptionGroup as group:
         error = _first(group)
         if isinstance(error, LeaseLost):
@@ -109,9 +110,9 @@ def _state(options: NodeOptions) -> Iterator[None]:
         os.close(lock)
 
 
-async def _run(options: NodeOptions, build: Build) -> None:
+async def _run(options: NodeOptions, build: Build, connect: Connect) -> None:
     stopped, started = asyncio.Event(), asyncio.Event()
-    node = asyncio.create_task(_open(options, build, stopped, started))
+    node = asyncio.create_task(_open(options, build, connect, stopped, started))
 
     def stop() -> None:
         stopped.set()
@@ -125,8 +126,10 @@ async def _run(options: NodeOptions, build: Build) -> None:
         await node
 
 
-async def _open(options: NodeOptions, build: Build, stopped: asyncio.Event, started: asyncio.Event) -> None:
-    identity = await open_identity(options)
+async def _open(
+    options: NodeOptions, build: Build, connect: Connect, stopped: asyncio.Event, started: asyncio.Event
+) -> None:
+    identity = await connect(options)
     try:
         addresses = options.addresses or (await _own_address(identity.server),)
         certificate = ServingCertificate(options, addresses, is_node=identity.is_node)
@@ -207,21 +210,13 @@ async def _announce(reflector: Reflector, heartbeat: Heartbeat, notify: Callable
 
 async def _drain(pods: Workload, options: NodeOptions) -> None:
     try:
-        async with asyncio.timeout(options.shutdown_grace):
+        async with asyncio.timeout(options.shutdown_grace + LAST_WORDS):
             await pods.drain()
     except TimeoutError:
-        logger.warning("Pods did not end within shutdown_grace (%g s)", options.shutdown_grace)
+        logger.warning("Pods have not ended within shutdown_grace (%g s)", options.shutdown_grace)
 
 
 def _first(group: ExceptionGroup[Exception]) -> Exception:
     """The first error of a group that has words for the user, or else the first one."""
-    errors = list(_leaves(group))
+    errors = group.exceptions
     return next((one for one in errors if isinstance(one, StartupError | LeaseLost)), errors[0])
-
-
-def _leaves(group: ExceptionGroup[Exception]) -> Iterator[Exception]:
-    for one in group.exceptions:
-        if isinstance(one, ExceptionGroup):
-            yield from _leaves(one)
-        else:
-            yield one

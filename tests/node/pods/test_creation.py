@@ -22,8 +22,8 @@ def test_the_ceiling_of_the_options_holds(tmp_path: Path) -> None:
         api = MemoryApi()
         pods = create_pods(options, api, RecordedEvents(), ("192.0.2.1",), {})
         await pods.changed(api.put(PODS, pod))
-        await until(lambda: waiting(pods.statuses[0]) == "CreateContainerConfigError")
-        status = pods.statuses[0]["status"]
+        await until(lambda: waiting(pods.pods()[0]) == "CreateContainerConfigError")
+        status = pods.pods()[0]["status"]
         await pods.stop()
         assert status["podIP"] == "192.0.2.1"
         return str(status["containerStatuses"][0]["state"]["waiting"]["message"])

@@ -21,6 +21,7 @@ from tests.support.publishing import publish, says
 from tests.support.registry import Registry, running_registry
 from wagi_gateway.node.api import CONFIG_MAPS, PODS, SECRETS, ApiError, ApiUnreachable, Object
 from wagi_gateway.node.pods.process import start_time
+from wagi_gateway.node.server.containers import UnknownContainer, UnknownPod
 
 pytestmark = pytest.mark.timeout(500)
 
@@ -76,10 +77,9 @@ def last_state(pod: Object) -> Object:
 
 
 def pid_of(node: PodNode, name: str = "demo") -> int:
-    worker = node.pods.worker("default", name)
-    assert worker is not None
-    assert worker.process is not None
-    return worker.process.pid
+    pid = node.pods.container("default", name, "hello").pid
+    assert pid is not None
+    return pid
 
 
 def folders(directory: Path) -> list[str]:
@@ -103,7 +103,7 @@ def test_a_pod_serves_until_it_is_deleted(registry: Registry, tmp_path: Path) ->
             assert first["started"]
             assert "running" in first["state"]
             assert {"Pulling", "Pulled", "Created", "Started"} <= set(node.events.reasons)
-            (known,) = node.pods.statuses
+            (known,) = node.pods.pods()
             assert known["status"]["podIPs"] == [{"ip": "192.0.2.77"}]
             late = asyncio.create_task(get(port, "/slow"))
             await asyncio.sleep(0.5)
@@ -116,7 +116,7 @@ def test_a_pod_serves_until_it_is_deleted(registry: Registry, tmp_path: Path) ->
             assert node.events.reasons[-1] == "Killing"
             with pytest.raises(httpx.ConnectError):
                 await get(port)
-            assert node.pods.statuses == []
+            assert node.pods.pods() == []
 
     go(story())
 
@@ -168,7 +168,13 @@ def test_mistakes_are_shown_until_they_are_mended(registry: Registry, tmp_path: 
             await api.patch(PODS, "bad", mended, "default")
             await node.until_event("Failed: Error: ErrImagePull")
             await node.until("later", lambda pod: waiting(pod) == "ImagePullBackOff")
-            assert node.pods.worker("default", "ghost") is None
+            with pytest.raises(UnknownContainer):
+                node.pods.container("default", "later", "ghost")
+            with pytest.raises(UnknownPod):
+                node.pods.container("default", "ghost", "hello")
+            assert node.pods.container("default", "bad", "hello").route == "/hello"
+            assert node.pods.container("default", "never", "hello").route == ""
+            assert node.pods.container("default", "later", "hello").waiting in ("ErrImagePull", "ImagePullBackOff")
             await asyncio.to_thread(publish, registry, "later:1", says("late\n"))
             await node.until("bad", is_ready)
             await node.until("later", is_ready)
@@ -204,6 +210,8 @@ def test_restarts(registry: Registry, tmp_path: Path) -> None:
             assert (last_state(shown)["exitCode"], last_state(shown)["reason"]) == (137, "Error")
             os.kill(pid_of(node), signal.SIGKILL)
             await node.until("demo", lambda pod: waiting(pod) == "CrashLoopBackOff")
+            between = node.pods.container("default", "demo", "hello")
+            assert (between.waiting, between.is_running, between.previous_log) == (None, False, between.log)
             await node.until("demo", lambda pod: is_ready(pod) and restarts(pod) == 2)
             changed = container(registry, "env")
             await api.patch(PODS, "demo", {"spec": {"containers": [changed]}}, "default")

@@ -11,6 +11,7 @@ import pytest
 from wagi_gateway.node.server import log_file
 from wagi_gateway.node.server.log_file import Line, LogReader
 from wagi_gateway.observe.log_file import Rotation, append
+from wagi_gateway.observe.log_file import rotated as rotated_files
 
 SMALL = Rotation(400, 4)
 
@@ -134,12 +135,11 @@ def test_a_log_rotated_while_it_is_opened_is_read_once(tmp_path: Path, monkeypat
     path = tmp_path / "0.log"
     write(path, ["a", "b"])
     calls = itertools.count()
-    original = log_file.rotated
 
     def rotated(of: Path) -> list[Path]:
         if not next(calls):
             path.rename(path.with_name("0.log.1"))
-        return original(of)
+        return rotated_files(of)
 
     monkeypatch.setattr(log_file, "rotated", rotated)
     assert texts(path) == ["a", "b"]

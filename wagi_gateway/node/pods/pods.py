@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import copy
 
+from ...config.pod.annotation import BadAnnotation, parse_modules
+from ...config.pod.manifest import MODULES
 from ..api import Object
+from ..server.containers import Container, UnknownContainer, UnknownPod
 from ..timestamps import seconds
 from .adoption import find_pods
 from .pod_worker import AdoptedRun, PodWorker
@@ -61,8 +64,7 @@ class Pods:
         await asyncio.gather(*(worker.drain() for worker in workers))
         self._workers.clear()
 
-    @property
-    def statuses(self) -> list[Object]:
+    def pods(self) -> list[Object]:
         """Each Pod with its status as the node knows it."""
         found = []
         for worker in self._workers.values():
@@ -72,10 +74,28 @@ class Pods:
             found.append(pod)
         return found
 
-    def worker(self, namespace: str, name: str) -> PodWorker | None:
-        """The Pod of a name; of two, the one that is not being deleted."""
-        named = [one for one in self._workers.values() if _name(one.pod) == (namespace, name)]
-        return min(named, key=lambda one: one.deleted.is_set(), default=None)
+    def container(self, namespace: str, pod: str, name: str) -> Container:
+        """A container as it is now. Raises UnknownPod and UnknownContainer."""
+        named = [one for one in self._workers.values() if _name(one.pod) == (namespace, pod)]
+        if not named:
+            raise UnknownPod(pod)
+        worker = min(named, key=lambda one: one.deleted.is_set())  # of two, the one that is not being deleted
+        if all(one["name"] != name for one in worker.pod["spec"]["containers"]):
+            raise UnknownContainer(pod, name)
+        state, folder = worker.state, worker.folder
+        log = folder.log(name, state.restarts)
+        # While a restart is awaited, the latest run is the previous one, too.
+        is_between = not state.run and not state.termination and state.last_termination is not None
+        has_begun = state.run or state.termination or is_between
+        return Container(
+            log=log,
+            previous_log=log if is_between else folder.previous_log(name, state.restarts),
+            waiting=None if has_begun else state.waiting_images.get(name, state.waiting).reason,
+            is_running=state.run is not None,
+            configuration=folder.configuration,
+            route=_route(worker.pod, name),
+            pid=state.run.pid if state.run else None,
+        )
 
     def _add(self, worker: PodWorker) -> None:
         self._workers[worker.uid] = worker
@@ -88,6 +108,15 @@ class Pods:
 
 def _name(pod: Object) -> tuple[str, str]:
     return pod["metadata"]["namespace"], pod["metadata"]["name"]
+
+
+def _route(pod: Object, container: str) -> str:
+    """The route of a container in the annotation; empty without one."""
+    try:
+        entry = parse_modules((pod["metadata"].get("annotations") or {}).get(MODULES, "{}")).get(container)
+    except BadAnnotation:
+        return ""
+    return str(entry.get("route", "")) if isinstance(entry, dict) else ""
 
 
 def _plain(status: Object) -> Object:

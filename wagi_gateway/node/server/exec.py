@@ -34,7 +34,7 @@ _USAGE_ERROR = 2
 """The exit code of a command that is no request."""
 
 
-class BodyTooLarge(Exception):
+class InputTooLarge(Exception):
     """Standard input has more than MAX_BODY bytes."""
 
 
@@ -68,7 +68,7 @@ class Exec:
             await _end(websocket, code)
         except NotARequest as error:
             await _fail(websocket, str(error))
-        except BodyTooLarge:
+        except InputTooLarge:
             await _fail(websocket, f"standard input has more than {MAX_BODY} bytes")
         except TimeoutError:
             await _fail(websocket, f"the request took more than {MAX_TIME:g} s")
@@ -109,7 +109,7 @@ def _unsupported(path: str) -> Response:
 
 
 async def _answer(websocket: WebSocket, container: Container, request: ModuleRequest, *, has_body: bool) -> int:
-    """Runs the request in a process of its own, and returns its exit code. Raises BodyTooLarge, WebSocketDisconnect."""
+    """Runs the request in a process of its own, and returns its exit code. Raises InputTooLarge, WebSocketDisconnect."""
     process = await asyncio.create_subprocess_exec(
         *request.command(container, has_body=has_body),
         stdin=PIPE if has_body else DEVNULL,
@@ -145,14 +145,14 @@ async def _forward(stream: asyncio.StreamReader | None, websocket: WebSocket, ch
 
 
 async def _read(websocket: WebSocket, stdin: asyncio.StreamWriter | None) -> None:
-    """Writes standard input, and reads on until the client disconnects. Raises WebSocketDisconnect, BodyTooLarge."""
+    """Writes standard input, and reads on until the client disconnects. Raises WebSocketDisconnect, InputTooLarge."""
     size = 0
     while True:
         data = await websocket.receive_bytes()
         if stdin and data[:1] == _STDIN:
             size += len(data) - 1
             if size > MAX_BODY:
-                raise BodyTooLarge
+                raise InputTooLarge
             with contextlib.suppress(ConnectionError):  # the process has ended, or reads no more
                 stdin.write(data[1:])
                 await stdin.drain()
