@@ -17,7 +17,6 @@ from lightkube import KubeConfig
 from tests.conftest import wait_until
 from tests.support import guests
 from tests.support.cluster.cluster import Cluster, CommandFailed, Object
-from tests.support.cluster.control_plane import API_SERVER_KUBELET_CLIENT
 from tests.support.config import guest
 from tests.support.node_api import HOST, Pods, serving
 from wagi_gateway.node.client import LightkubeApi
@@ -77,7 +76,7 @@ def by_hand(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Itera
     with serving(
         create_node_app(NODE, api, pods), api, control_plane.directory, control_plane.authority.certificate
     ) as (_, port):
-        cluster.apply(_binding(), _node(port), _pod())
+        cluster.apply(_node(port), _pod())
         cluster.kubectl("patch", "pod", POD, "--subresource=status", "--type=merge", "-p", _STATUS)
         yield ByHand(cluster, pods, directory / "hello", port)
         cluster.kubectl("delete", "pod", POD, "--force", "--grace-period=0")
@@ -85,19 +84,6 @@ def by_hand(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 _STATUS = '{"status": {"phase": "Running", "hostIP": "127.0.0.1", "podIP": "192.0.2.77"}}'
-
-
-def _binding() -> Object:
-    """The rights of the API server at nodes, as kubeadm grants them."""
-    return {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "ClusterRoleBinding",
-        "metadata": {"name": API_SERVER_KUBELET_CLIENT},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
-        "subjects": [
-            {"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": API_SERVER_KUBELET_CLIENT},
-        ],
-    }
 
 
 def _node(port: int) -> Object:
