@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,10 +13,16 @@ import yaml
 from tests.conftest import ROOT
 from tests.support.cluster.article import MANIFEST
 from tests.support.cluster.cluster import Cluster, CommandFailed, Object
+from tests.support.cluster.container_node import container_node
 
 KUBERNETES = ROOT / "deploy" / "kubernetes"
 CHART = ROOT / "deploy" / "helm" / "wagi-gateway-node"
 KUSTOMIZATIONS = ("base", "node", "node-bootstrap", "runtimeclass")
+MANIFESTS = [
+    MANIFEST,
+    MANIFEST.parent / "hello-wasi-nginx.yaml",
+    KUBERNETES / "components" / "ingress" / "ingress.yaml",
+]
 CUSTOM = ("HTTPRoute", "ServiceMonitor")
 """Kinds of the example whose definitions a cluster has to be given first."""
 
@@ -26,12 +31,12 @@ def kustomize(cluster: Cluster, directory: Path) -> list[Object]:
     return list(yaml.safe_load_all(cluster.kubectl("kustomize", directory)))
 
 
-def dry_run(cluster: Cluster, objects: list[Object], namespace: str = "default") -> None:
+def dry_run(cluster: Cluster, objects: list[Object]) -> None:
     """Validates objects by the API server, in which their namespaces exist."""
     for name in {one["metadata"].get("namespace") for one in objects} - {None}:
         cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     documents = {"apiVersion": "v1", "kind": "List", "items": objects}
-    cluster.kubectl("apply", "--dry-run=server", "--validate=strict", "-n", namespace, "-f", "-", stdin=documents)
+    cluster.kubectl("apply", "--dry-run=server", "--validate=strict", "-f", "-", stdin=documents)
 
 
 @pytest.mark.parametrize("name", KUSTOMIZATIONS)
@@ -50,7 +55,7 @@ def test_every_kustomization_is_checked() -> None:
     assert {str(path) for path in found - others} == set(KUSTOMIZATIONS)
 
 
-@pytest.mark.parametrize("manifest", [MANIFEST, KUBERNETES / "components" / "ingress" / "ingress.yaml"])
+@pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda path: path.name)
 def test_a_manifest(cluster: Cluster, manifest: Path) -> None:
     dry_run(cluster, list(yaml.safe_load_all(manifest.read_text())))
 
@@ -82,7 +87,7 @@ def template(cluster: Cluster, *arguments: str) -> list[Object]:
 
 
 def test_helm_template(cluster: Cluster) -> None:
-    dry_run(cluster, template(cluster), "wagi-system")
+    dry_run(cluster, template(cluster))
 
 
 def test_the_chart_has_the_objects_of_the_kustomization(cluster: Cluster) -> None:
@@ -122,22 +127,9 @@ def test_options_of_the_chart(cluster: Cluster, arguments: tuple[str, ...], expe
     assert {key: found.get(key) for key in expected} == expected
 
 
-@pytest.fixture
-def container_node(cluster: Cluster) -> Iterator[str]:
-    """The object of an ordinary node, for the Pod of the chart; the test is its kubelet."""
-    name = "linux-helm"
-    cluster.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}})
-    resources = {"pods": "10", "cpu": "4", "memory": "8Gi", "ephemeral-storage": "8Gi"}
-    ready = {"type": "Ready", "status": "True", "reason": "Test", "message": ""}
-    cluster.patch_status("node", name, {"allocatable": resources, "capacity": resources, "conditions": [ready]})
-    yield name
-    cluster.kubectl("delete", "node", name, "--wait=false")
-
-
-@pytest.mark.usefixtures("container_node")
 def test_helm_install_upgrade_and_uninstall(cluster: Cluster, namespace: str) -> None:
     name, values = "demo-wagi-gateway-node", ("-n", namespace, "--set", "runtimeClass.create=false")
-    with ThreadPoolExecutor(1) as executor:
+    with container_node(cluster, "linux-helm"), ThreadPoolExecutor(1) as executor:
         installed = executor.submit(cluster.helm, "install", "demo", CHART, *values, "--wait", "--timeout", "60s")
         cluster.wait_for(lambda: cluster.list("pods", namespace), "the Pod of the chart")
         (pod,) = (one["metadata"]["name"] for one in cluster.list("pods", namespace))

@@ -8,6 +8,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.support.cluster.cluster import Cluster, Object
+from tests.support.cluster.container_node import container_node
 from tests.support.cluster.node import Node, running_node
 from tests.support.cluster.pods import TOLERATIONS, hello, wagi_pod
 from tests.support.nginx import free_addresses
@@ -31,17 +32,9 @@ def node(cluster: Cluster, registry: Registry, tmp_path_factory: pytest.TempPath
 
 @pytest.fixture
 def other_node(cluster: Cluster) -> Iterator[str]:
-    """The object of an ordinary node, without a kubelet; the control plane takes it for Ready for some seconds."""
-    labels = {"kubernetes.io/arch": "amd64", "kubernetes.io/os": "linux", "kubernetes.io/hostname": OTHER}
-    cluster.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": OTHER, "labels": labels}})
-    status = {
-        "allocatable": {"pods": "10", "cpu": "2", "memory": "4Gi"},
-        "capacity": {"pods": "10", "cpu": "2", "memory": "4Gi"},
-        "conditions": [{"type": "Ready", "status": "True", "reason": "Test", "message": ""}],
-    }
-    cluster.patch_status("node", OTHER, status)
-    yield OTHER
-    cluster.kubectl("delete", "node", OTHER, "--wait=false")
+    """An ordinary node."""
+    with container_node(cluster, OTHER) as name:
+        yield name
 
 
 def node_of(cluster: Cluster, pod: str, namespace: str) -> str:

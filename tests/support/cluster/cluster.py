@@ -13,7 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from tests.conftest import wait_until
-from tests.support.cluster.control_plane import ControlPlane, printed_by, running_control_plane
+from tests.support.cluster.control_plane import (
+    API_SERVER_KUBELET_CLIENT,
+    ControlPlane,
+    printed_by,
+    running_control_plane,
+)
 
 Object = dict[str, Any]
 TIMEOUT = 120.0
@@ -136,4 +141,8 @@ def running_cluster(directory: Path) -> Iterator[Cluster]:
     programs = Path(printed_by("tools"))
     with running_control_plane(directory) as control_plane:
         (directory / "home").mkdir()
-        yield Cluster(control_plane, programs)
+        cluster = Cluster(control_plane, programs)
+        # The API server's client certificate towards nodes may do what kubeadm lets it.
+        binding = ("clusterrolebinding", "test-apiserver-to-kubelet", "--clusterrole=cluster-admin")
+        cluster.kubectl("create", *binding, f"--group={API_SERVER_KUBELET_CLIENT}")
+        yield cluster
