@@ -9,7 +9,6 @@ from ..observe.log import logger
 from .api import CONFIG_MAPS, Api, ApiError, ApiUnreachable
 from .capacity import machine, resources
 from .node import NodeParts, Served
-from .pod_containers import PodContainers
 from .pods.creation import create_pods
 from .server.app import create_node_app
 from .server.server import NodeServer
@@ -29,7 +28,7 @@ async def served(parts: NodeParts) -> Served:
         accept_client_certificates(context, authorities)
     else:
         logger.warning("no certificate authority of clients is known: the node's API accepts tokens alone")
-    server = NodeServer(create_node_app(options.name, parts.api, PodContainers(pods)), context)
+    server = NodeServer(create_node_app(options.name, parts.api, pods), context)
     return Served(pods, partial(server.serve_on, options.listen, options.port))
 
 
