@@ -22,7 +22,7 @@ from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Reje
 from tests.conftest import wait_until
 from tests.support.cluster.certificates import Authority
 from tests.support.kubernetes_api import MemoryApi
-from wagi_gateway.node.api import SUBJECT_ACCESS_REVIEWS, TOKEN_REVIEWS, Object
+from wagi_gateway.node.api import SUBJECT_ACCESS_REVIEWS, TOKEN_REVIEWS, Api, Object
 from wagi_gateway.node.server.app import create_node_app
 from wagi_gateway.node.server.containers import Container, UnknownContainer, UnknownPod
 from wagi_gateway.node.server.server import NodeServer, listening_to_clients
@@ -205,13 +205,13 @@ def running_node_api(directory: Path) -> Iterator[NodeApi]:
     """Serves on a free port, with an API server in memory."""
     issue_certificates(directory)
     pods, api = Pods(), reviewing_api()
-    with serving(create_node_app(NODE, api, pods), directory, directory / "ca.crt") as (server, port):
+    with serving(create_node_app(NODE, api, pods), api, directory, directory / "ca.crt") as (server, port):
         yield NodeApi(pods, api, directory, server, port)
 
 
 @contextmanager
-def serving(app: ASGIApp, directory: Path, authorities: Path) -> Iterator[tuple[NodeServer, int]]:
-    """Serves on a free port and an event loop of its own, with the certificate `node` of a directory."""
+def serving(app: ASGIApp, api: Api, directory: Path, authorities: Path) -> Iterator[tuple[NodeServer, int]]:
+    """Serves on a free port and an event loop of its own, with the certificate `node` of a directory; closes `api`."""
     certificate = Certificate((directory / "node.key").read_bytes() + (directory / "node.crt").read_bytes())
     accept_client_certificates(certificate.context, authorities.read_text())
     server, loop = NodeServer(app, certificate.context), asyncio.new_event_loop()
@@ -221,6 +221,7 @@ def serving(app: ASGIApp, directory: Path, authorities: Path) -> Iterator[tuple[
         def run() -> None:
             with suppress(asyncio.CancelledError):
                 loop.run_until_complete(serving)
+            loop.run_until_complete(api.aclose())
 
         thread = threading.Thread(target=run)
         thread.start()

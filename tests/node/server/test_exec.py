@@ -116,6 +116,15 @@ def test_refusals(pod: NodeApi, path: str, subprotocols: tuple[str, ...], status
     assert (refused.status, words in refused.body) == (status, True), refused.body
 
 
+@pytest.mark.parametrize("state", [{"waiting": "CrashLoopBackOff"}, {"is_running": False}])
+def test_a_container_that_does_not_run(pod: NodeApi, state: dict[str, object]) -> None:
+    before = pod.pods.all["default", "demo"]["trap"]
+    pod.pods.change("demo", "trap", **state)
+    refused = pod.websocket(exec_path("demo", "trap", "GET", "/"))
+    assert (refused.status, refused.body) == (400, b'container "trap" in pod "demo" is not running')
+    pod.pods.all["default", "demo"]["trap"] = before
+
+
 def children(pod: NodeApi) -> list[str]:
     """The command lines of requests under way."""
     lines = []

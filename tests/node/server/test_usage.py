@@ -6,12 +6,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.conftest import wait_until
 from tests.support.node_api import Pods
-from wagi_gateway.node.server.usage import GatewayProcess, containers_of, measure, running
+from wagi_gateway.node.server.usage import GatewayProcess, _descendants, containers_of, measure, running
 
 POD = {"metadata": {"namespace": "default", "name": "demo"}, "spec": {"containers": [{"name": "a"}]}}
 PARENT = """
@@ -54,6 +55,28 @@ def test_a_process_that_has_ended_has_no_usage() -> None:
         process.wait()
     usage = measure([GatewayProcess(POD, process.pid)], process.pid)
     assert (usage.pods, usage.node) == ((), (0.0, 0, 0.0))
+
+
+def test_a_process_that_nobody_awaits_has_ended() -> None:
+    with subprocess.Popen(["true"]) as process:
+        wait_until(lambda: ") Z " in Path(f"/proc/{process.pid}/stat").read_text())
+        assert measure([GatewayProcess(POD, process.pid)], os.getpid()).pods == ()
+
+
+def test_memory_that_may_not_be_read_in_detail_is_the_resident_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    read_text = Path.read_text
+
+    def refuse(path: Path, **options: Any) -> str:
+        if path.name == "smaps_rollup":
+            raise PermissionError
+        return read_text(path, **options)
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    assert measure([], os.getpid()).node.working_set > 20_000_000
+
+
+def test_a_circle_of_processes_has_an_end() -> None:
+    assert _descendants(1, {1: [2, 3], 2: [1], 3: [3]}) == [1, 2, 3]
 
 
 def test_pods_whose_gateways_run(tmp_path: Path) -> None:

@@ -36,6 +36,8 @@ class Node:
     kubeconfig: Path
     options: str
     """Further lines of its file of options."""
+    identity: str = "--kubeconfig"
+    """The option for `kubeconfig`."""
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -53,7 +55,7 @@ class Node:
         config = self.directory / "node.toml"
         config.write_text(self.options)
         command = [sys.executable, "-m", "wagi_gateway", "node", str(config), "--name", self.name]
-        command += ["--kubeconfig", str(self.kubeconfig), "--state-dir", str(self.state)]
+        command += [self.identity, str(self.kubeconfig), "--state-dir", str(self.state)]
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [*command, *arguments],

@@ -80,16 +80,17 @@ class Pods:
         if not named:
             raise UnknownPod(pod)
         worker = min(named, key=lambda one: one.deleted.is_set())  # of two, the one that is not being deleted
-        if name not in [one["name"] for one in worker.pod["spec"]["containers"]]:
+        if all(one["name"] != name for one in worker.pod["spec"]["containers"]):
             raise UnknownContainer(pod, name)
         state, folder = worker.state, worker.folder
-        has_run = state.run or state.termination
-        # While the next run is awaited, the latest is the one that has ended.
-        waiting = None if has_run or state.last_termination else state.waiting_images.get(name, state.waiting).reason
+        log = folder.log(name, state.restarts)
+        # While a restart is awaited, the latest run is the previous one, too.
+        is_between = not state.run and not state.termination and state.last_termination is not None
+        has_begun = state.run or state.termination or is_between
         return Container(
-            log=folder.log(name, state.restarts),
-            previous_log=folder.previous_log(name, state.restarts),
-            waiting=waiting,
+            log=log,
+            previous_log=log if is_between else folder.previous_log(name, state.restarts),
+            waiting=None if has_begun else state.waiting_images.get(name, state.waiting).reason,
             is_running=state.run is not None,
             configuration=folder.configuration,
             route=_route(worker.pod, name),

@@ -57,6 +57,10 @@ class Exec:
         except (UnknownPod, UnknownContainer) as error:
             await websocket.send_denial_response(PlainTextResponse(str(error), 404))
             return
+        if container.waiting is not None or not container.is_running:
+            what = f'container "{name}" in pod "{pod}" is not running'
+            await websocket.send_denial_response(PlainTextResponse(what, 400))
+            return
         await websocket.accept(subprotocol=PROTOCOL)
         self._commands += 1
         try:
@@ -109,7 +113,7 @@ def _unsupported(path: str) -> Response:
 
 
 async def _answer(websocket: WebSocket, container: Container, request: ModuleRequest, *, has_body: bool) -> int:
-    """Runs the request in a process of its own, and returns its exit code. Raises InputTooLarge, WebSocketDisconnect."""
+    """Runs the request in a process of its own; returns its exit code. Raises InputTooLarge, WebSocketDisconnect."""
     process = await asyncio.create_subprocess_exec(
         *request.command(container, has_body=has_body),
         stdin=PIPE if has_body else DEVNULL,

@@ -42,6 +42,7 @@ class NodeServer(Server):
                 http=NodeProtocol,
                 ws=NodeWebSocketProtocol,
                 ws_max_size=_MAX_FRAME,
+                ws_per_message_deflate=False,  # a small frame could become a large message
                 head_time=HEAD_TIME,
                 send_timeout=_SEND_TIMEOUT,
                 keep_alive_requests=10_000,

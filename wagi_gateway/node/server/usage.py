@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,6 +13,7 @@ from ..api import Object
 from .containers import Container, Containers, UnknownContainer, UnknownPod
 
 _TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 class TreeUsage(NamedTuple):
@@ -105,25 +107,29 @@ def measure(processes: Iterable[GatewayProcess], own: int) -> NodeUsage:
 def _tree(pid: int, children: Mapping[int, list[int]], boot: float) -> TreeUsage | None:
     """Usage of a process and its descendants; None if it has ended."""
     try:
-        fields = _stat(pid)
+        state, *fields = _stat(pid)
     except OSError:
+        return None
+    if state == "Z":
         return None
     cpu, memory = 0.0, 0
     for one in _descendants(pid, children):
-        try:
+        with contextlib.suppress(OSError):  # it has ended meanwhile
             ticks = _stat(one)[11:15]  # utime, stime, cutime, cstime
             cpu += sum(map(int, ticks)) / _TICKS
-            memory += _proportional_set(one)
-        except OSError:
-            continue
-    return TreeUsage(cpu, memory, boot + int(fields[19]) / _TICKS)
+            memory += _memory(one)
+    return TreeUsage(cpu, memory, boot + int(fields[18]) / _TICKS)
 
 
-def _descendants(pid: int, children: Mapping[int, list[int]]) -> Iterator[int]:
-    """A process and its descendants."""
-    yield pid
-    for child in children.get(pid, ()):
-        yield from _descendants(child, children)
+def _descendants(pid: int, children: Mapping[int, list[int]]) -> list[int]:
+    """A process and its descendants, each of them once: ids that are used again could make a circle."""
+    found = dict.fromkeys([pid])
+    pending = [pid]
+    while pending:
+        new = [child for child in children.get(pending.pop(), ()) if child not in found]
+        found |= dict.fromkeys(new)
+        pending += new
+    return list(found)
 
 
 def _children() -> dict[int, list[int]]:
@@ -131,10 +137,8 @@ def _children() -> dict[int, list[int]]:
     children: dict[int, list[int]] = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
-            try:
+            with contextlib.suppress(OSError):  # it has ended meanwhile
                 children.setdefault(int(_stat(int(name))[1]), []).append(int(name))
-            except OSError:
-                continue
     return children
 
 
@@ -144,11 +148,13 @@ def _stat(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(") ")[2].split()
 
 
-def _proportional_set(pid: int) -> int:
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) * 1024
-    return 0
+def _memory(pid: int) -> int:
+    """Bytes of the proportional set, or of the resident set where that may not be read. Raises OSError."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except PermissionError:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
 
 
 def _boot_time() -> float:
