@@ -172,7 +172,9 @@ def test_mistakes_are_shown_until_they_are_mended(registry: Registry, tmp_path: 
                 node.pods.container("default", "later", "ghost")
             with pytest.raises(UnknownPod):
                 node.pods.container("default", "ghost", "hello")
-            assert node.pods.container("default", "later", "hello").waiting == "ImagePullBackOff"
+            assert node.pods.container("default", "bad", "hello").route == "/hello"
+            assert node.pods.container("default", "never", "hello").route == ""
+            assert node.pods.container("default", "later", "hello").waiting in ("ErrImagePull", "ImagePullBackOff")
             await asyncio.to_thread(publish, registry, "later:1", says("late\n"))
             await node.until("bad", is_ready)
             await node.until("later", is_ready)
@@ -206,9 +208,10 @@ def test_restarts(registry: Registry, tmp_path: Path) -> None:
             os.kill(pid_of(node), signal.SIGKILL)
             shown = await node.until("demo", lambda pod: is_ready(pod) and restarts(pod) == 1)
             assert (last_state(shown)["exitCode"], last_state(shown)["reason"]) == (137, "Error")
-            assert node.pods.container("default", "demo", "hello").is_running
             os.kill(pid_of(node), signal.SIGKILL)
             await node.until("demo", lambda pod: waiting(pod) == "CrashLoopBackOff")
+            between = node.pods.container("default", "demo", "hello")
+            assert (between.waiting, between.is_running, between.previous_log) == (None, False, between.log)
             await node.until("demo", lambda pod: is_ready(pod) and restarts(pod) == 2)
             changed = container(registry, "env")
             await api.patch(PODS, "demo", {"spec": {"containers": [changed]}}, "default")
@@ -339,5 +342,19 @@ def test_an_api_server_that_is_away_delays_and_ends_nothing(registry: Registry, 
             await api.delete(PODS, "demo", "default")
             api.failures += [ApiUnreachable("away")] * 3
             await node.until("demo", lambda pod: not pod)
+
+    go(story())
+
+
+def test_a_drained_pod_does_not_start_again(tmp_path: Path) -> None:
+    """A watch still shows versions of the Pod from before its end."""
+
+    async def story() -> None:
+        api = MemoryApi()
+        pod = api.put(PODS, a_pod({"name": "hello", "image": "example.invalid/hello:1"}))
+        async with running_node(tmp_path, api) as node:
+            await node.pods.drain()
+            await node.pods.changed(pod)
+            assert node.pods.pods() == []
 
     go(story())

@@ -23,7 +23,7 @@ _STEP = 0.5
 _RETRY = 1.0
 
 
-class Ending:
+class PodEnding:
     """Ends one Pod. The Pod is read anew at each step: a second deletion shortens the grace period."""
 
     def __init__(

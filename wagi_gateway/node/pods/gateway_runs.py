@@ -240,11 +240,12 @@ class GatewayRuns:
 
     def _record_end(self, run: Run, code: int) -> None:
         """Keeps how the run has ended, for the status."""
+        is_known = self.process is None or self.process.is_child
         if self.process:
             self.process.close()
         self.process = None
         self._runtime.listeners.pop(run.port, None)
-        reason = "Completed" if code == 0 else "Error"
+        reason = "ContainerStatusUnknown" if not is_known else "Error" if code else "Completed"
         if code == UNKNOWN_EXIT and self._runtime.groups.was_out_of_memory(self.pod["metadata"]["uid"]):
             reason = "OOMKilled"
         message = "" if code == 0 else tail(self._folder.gateway_log)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from ..api import Object
 from ..timestamps import parse
-from .ending import Ending
+from .ending import PodEnding
 from .folder import PodFolder
 from .gateway_runs import GatewayRuns
 from .process import PodProcess
@@ -42,7 +42,7 @@ class PodWorker:
         self._status = StatusWriter(runtime.api, runtime.addresses, pod, self.state)
         process = adopted.process if adopted else None
         self._runs = GatewayRuns(runtime, pod, self.folder, self.state, self._status, process)
-        self._ending = Ending(runtime, self.folder, self.state, self._status, lambda: self.pod)
+        self._ending = PodEnding(runtime, self.folder, self.state, self._status, lambda: self.pod)
         self._task: asyncio.Task[None] | None = None
 
     @property

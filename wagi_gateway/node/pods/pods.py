@@ -22,12 +22,15 @@ class Pods:
     def __init__(self, runtime: PodRuntime) -> None:
         self._runtime = runtime
         self._workers: dict[str, PodWorker] = {}
+        self._is_draining = False
 
     async def changed(self, pod: Object) -> None:
         """Takes a Pod that was bound to the node, or another version of one. A repeated one changes nothing."""
         uid = pod["metadata"]["uid"]
         if worker := self._workers.get(uid):
             worker.update(pod)
+            return
+        if self._is_draining:  # a version from before the end of its gateway would start it again
             return
         status = pod.get("status") or {}
         if status.get("phase") in ("Succeeded", "Failed") and not pod["metadata"].get("deletionTimestamp"):
@@ -60,6 +63,7 @@ class Pods:
     async def drain(self) -> None:
         """Ends every gateway, and leaves the Pods in the API with phase Failed: their controllers make others
         elsewhere."""
+        self._is_draining = True
         workers = list(self._workers.values())
         await asyncio.gather(*(worker.drain() for worker in workers))
         self._workers.clear()
@@ -80,16 +84,17 @@ class Pods:
         if not named:
             raise UnknownPod(pod)
         worker = min(named, key=lambda one: one.deleted.is_set())  # of two, the one that is not being deleted
-        if name not in [one["name"] for one in worker.pod["spec"]["containers"]]:
+        if all(one["name"] != name for one in worker.pod["spec"]["containers"]):
             raise UnknownContainer(pod, name)
         state, folder = worker.state, worker.folder
-        has_run = state.run or state.termination
-        # While the next run is awaited, the latest is the one that has ended.
-        waiting = None if has_run or state.last_termination else state.waiting_images.get(name, state.waiting).reason
+        log = folder.log(name, state.restarts)
+        # While a restart is awaited, the latest run is the previous one, too.
+        is_between = not state.run and not state.termination and state.last_termination is not None
+        has_begun = state.run or state.termination or is_between
         return Container(
-            log=folder.log(name, state.restarts),
-            previous_log=folder.previous_log(name, state.restarts),
-            waiting=waiting,
+            log=log,
+            previous_log=log if is_between else folder.previous_log(name, state.restarts),
+            waiting=None if has_begun else state.waiting_images.get(name, state.waiting).reason,
             is_running=state.run is not None,
             configuration=folder.configuration,
             route=_route(worker.pod, name),

@@ -73,6 +73,11 @@ class PodProcess:
         return cls(pid, descriptor)
 
     @property
+    def is_child(self) -> bool:
+        """Whether the process was started by this one, which so learns its exit code."""
+        return self._child is not None
+
+    @property
     def has_exited(self) -> bool:
         """Whether the process has ended."""
         return self._exited.is_set()
