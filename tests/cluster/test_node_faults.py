@@ -136,6 +136,6 @@ def test_a_stopped_node_ends_its_pods(cluster: Cluster, namespace: str, registry
         cluster.kubectl("create", "-n", namespace, "-f", "-", stdin=pod)
         wait_for_row(cluster, "ending", namespace, "1/1", "Running")
         assert node.stop() == 0
-        assert node.gateways() == set()
+        cluster.wait_for(lambda: node.gateways() == set(), "no process of a Pod", 20)
         assert not accepts((host, port))
         assert cluster.jsonpath("node", node.name, READY) == "False"

@@ -7,6 +7,7 @@ server when it needs the right, and then fails the check.
 from __future__ import annotations
 
 import copy
+import json
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,11 +19,12 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT
+from tests.support.cluster.article import publish_modules
 from tests.support.cluster.cluster import Cluster, Object
 from tests.support.cluster.node import Node, a_node
 from tests.support.cluster.pods import hello, row, wagi_pod
 from tests.support.nginx import free_addresses
-from tests.support.registry import Registry
+from tests.support.registry import PASSWORD, USERNAME, Registry, running_registry
 
 RULES = ROOT / "deploy" / "kubernetes" / "node" / "rbac.yaml"
 ACCOUNT, SHIPPED_NAME = "wagi-gateway-node", "wagi"
@@ -38,8 +40,9 @@ class Right(NamedTuple):
 class Scenario:
     """A node with the rights of a ServiceAccount, and Pods that need all of them."""
 
-    def __init__(self, node: Node, namespace: str, registry: str) -> None:
-        self.node, self.cluster, self.namespace, self.registry = node, node.cluster, namespace, registry
+    def __init__(self, node: Node, namespace: str, registry: Registry, private: Registry) -> None:
+        self.node, self.cluster, self.namespace = node, node.cluster, namespace
+        self._registry, self._private = registry, private
 
     @property
     def user(self) -> str:
@@ -52,11 +55,24 @@ class Scenario:
         self._create("with-token", {"automountServiceAccountToken": True})
         self._create("with-configmap", env("configMapKeyRef"))
         self._create("with-secret", env("secretKeyRef"))
+        self._create_with_an_account()
         self._create("unready", {"readinessProbe": {"httpGet": {"path": "/none", "port": 1}, "periodSeconds": 1}})
 
-    def _create(self, name: str, change: Object) -> None:
+    def _create_with_an_account(self) -> None:
+        """A Pod whose ServiceAccount gets its imagePullSecret later: admission has not copied that into the Pod."""
+        login = ("--docker-username", USERNAME, "--docker-password", PASSWORD)
+        secret = ("secret", "docker-registry", "login", f"--docker-server={self._private.address}", *login)
+        self.cluster.kubectl("create", *secret, "-n", self.namespace)
+        self.cluster.kubectl("create", "serviceaccount", "late", "-n", self.namespace)
+        change = {"serviceAccountName": "late", "automountServiceAccountToken": False}
+        self._create("with-account", change, self._private)
+        patch = json.dumps({"imagePullSecrets": [{"name": "login"}]})
+        self.cluster.kubectl("patch", "serviceaccount", "late", "-n", self.namespace, "--patch", patch)
+
+    def _create(self, name: str, change: Object, registry: Registry | None = None) -> None:
         ((host, port),) = free_addresses(1)
-        pod = wagi_pod(name, f"{host}:{port}", hello(self.registry), node=self.node.name)
+        images = hello((registry or self._registry).address)
+        pod = wagi_pod(name, f"{host}:{port}", images, node=self.node.name)
         pod["spec"]["terminationGracePeriodSeconds"] = 2
         (pod["spec"] if "automountServiceAccountToken" in change else pod["spec"]["containers"][0]).update(change)
         self.cluster.kubectl("create", "-n", self.namespace, "-f", "-", stdin=pod)
@@ -109,6 +125,10 @@ def runs_a_pod_with_a_configmap(one: Scenario) -> bool:
 
 def runs_a_pod_with_a_secret(one: Scenario) -> bool:
     return one.is_running("with-secret")
+
+
+def pulls_with_the_secret_of_an_account(one: Scenario) -> bool:
+    return one.is_running("with-account")
 
 
 def watches_pods(one: Scenario) -> bool:
@@ -164,6 +184,7 @@ CHECKS: dict[Right, Callable[[Scenario], bool]] = {
     Right("events", "create"): reports_events,
     Right("events", "patch"): counts_events,
     Right("configmaps", "get"): runs_a_pod_with_a_configmap,
+    Right("serviceaccounts", "get"): pulls_with_the_secret_of_an_account,
     Right("secrets", "get"): runs_a_pod_with_a_secret,
     Right("serviceaccounts/token", "create"): runs_a_pod_with_a_token,
     Right("tokenreviews", "create"): serves_a_client_with_a_token,
@@ -219,8 +240,18 @@ def renamed(objects: list[Object], node: str, namespace: str, without: Right | N
     return objects
 
 
+@pytest.fixture(scope="module")
+def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    """A registry with TLS and a password."""
+    with running_registry(tmp_path_factory.mktemp("private"), tls=True, password=True) as started:
+        publish_modules(started)
+        yield started
+
+
 @contextmanager
-def scenario(cluster: Cluster, registry: Registry, directory: Path, without: Right | None) -> Iterator[Scenario]:
+def scenario(
+    cluster: Cluster, registry: Registry, private: Registry, directory: Path, without: Right | None
+) -> Iterator[Scenario]:
     """A started node with the shipped rights but one, and its Pods."""
     name, namespace = f"rbac-{uuid.uuid4().hex[:8]}", cluster.new_namespace()
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": ACCOUNT, "namespace": namespace}}
@@ -232,8 +263,9 @@ def scenario(cluster: Cluster, registry: Registry, directory: Path, without: Rig
     for kind in (["configmap"], ["secret", "generic"]):
         cluster.kubectl("create", *kind, "rbac", "-n", namespace, "--from-literal=text=x")
     identity = cluster.service_account(namespace, ACCOUNT)
-    with a_node(cluster, directory, name, kubeconfig=identity) as node:
-        started = Scenario(node, namespace, registry.address)
+    trust = f'[registries."{private.address}"]\nca_file = "{private.ca_file}"'
+    with a_node(cluster, directory, name, kubeconfig=identity, tables=trust) as node:
+        started = Scenario(node, namespace, registry, private)
         started.create_pods()
         node.start()
         try:
@@ -254,8 +286,8 @@ def test_every_right_has_a_check() -> None:
 
 
 @pytest.mark.timeout(600)
-def test_all_rights_are_enough(cluster: Cluster, registry: Registry, tmp_path: Path) -> None:
-    with scenario(cluster, registry, tmp_path, without=None) as started:
+def test_all_rights_are_enough(cluster: Cluster, registry: Registry, private: Registry, tmp_path: Path) -> None:
+    with scenario(cluster, registry, private, tmp_path, without=None) as started:
         for right, check in CHECKS.items():
             what = f"{check.__name__}, with {right.verb} {right.resource}\n{started.node.log[-3000:]}"
             cluster.wait_for(lambda check=check: check(started), what, PASSES)  # type: ignore[misc]
@@ -264,9 +296,11 @@ def test_all_rights_are_enough(cluster: Cluster, registry: Registry, tmp_path: P
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("right", CHECKS, ids=lambda right: f"{right.verb}-{right.resource.replace('/', '-')}")
-def test_without_one_right_its_check_fails(cluster: Cluster, registry: Registry, tmp_path: Path, right: Right) -> None:
+def test_without_one_right_its_check_fails(
+    cluster: Cluster, registry: Registry, private: Registry, tmp_path: Path, right: Right
+) -> None:
     check = CHECKS[right]
-    with scenario(cluster, registry, tmp_path, without=right) as started:
+    with scenario(cluster, registry, private, tmp_path, without=right) as started:
 
         def is_refused() -> bool:
             if right in TRIGGERED:

@@ -78,6 +78,12 @@ def test_a_certificate_that_has_expired_is_no_identity(tmp_path: Path) -> None:
     assert not module.has_identity(options(tmp_path))
 
 
+def test_a_damaged_certificate_is_no_identity(tmp_path: Path) -> None:
+    bootstrapped(tmp_path, signing())
+    module.certificate_path(options(tmp_path)).write_bytes(b"x")
+    assert not module.has_identity(options(tmp_path))
+
+
 def test_an_api_server_that_is_away_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "RETRY", 0)
     api = signing()

@@ -110,6 +110,16 @@ class Ageing:
         return signed(request, age=self._ages.pop(0))
 
 
+def test_a_self_signed_certificate_is_renewed_before_it_expires(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signing, "_SELF_SIGNED", timedelta(minutes=1))  # five minutes of its life are over
+    shares = iter([0.7, 0.9])
+    monkeypatch.setattr("random.uniform", lambda *_: next(shares))
+    assert len(Kept(options(tmp_path), is_node=False, at=enough(1)).keep(MemoryApi())) == 1
+    assert list(shares) == []
+
+
 def test_a_request_that_fails_is_made_again_later(tmp_path: Path) -> None:
     api = signer()
     api.failures.append(ApiUnreachable("away"))

@@ -6,15 +6,28 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from lightkube import KubeConfig
 
 from tests.support.fault_proxy import Answer, FaultProxy, Received, refusing
-from wagi_gateway.node import client
-from wagi_gateway.node.api import EVENTS, LEASES, NODES, PODS, SECRETS, ApiError, ApiUnreachable, Object, WatchEvent
+from wagi_gateway.node import client, signing
+from wagi_gateway.node.api import (
+    EVENTS,
+    LEASES,
+    NODES,
+    PODS,
+    SECRETS,
+    TOKEN_REVIEWS,
+    ApiError,
+    ApiUnreachable,
+    Object,
+    WatchEvent,
+)
 from wagi_gateway.node.client import LightkubeApi
+from wagi_gateway.node.signing import Names
 
 ANSWER = {"metadata": {"name": "n"}}
 
@@ -64,6 +77,11 @@ CALLS: dict[str, tuple[Callable[[LightkubeApi], Awaitable[Object | None]], str, 
         lambda api: api.create(EVENTS, {"metadata": {"namespace": "here"}}),
         "POST /api/v1/namespaces/here/events",
         {"metadata": {"namespace": "here"}},
+    ),
+    "review": (
+        lambda api: api.create(TOKEN_REVIEWS, {"spec": {}}),
+        "POST /apis/authentication.k8s.io/v1/tokenreviews",
+        {"spec": {}},
     ),
     "replace": (
         lambda api: api.replace(LEASES, {"metadata": {"name": "n", "namespace": "x"}}),
@@ -212,6 +230,19 @@ def test_a_server_that_is_away_is_unreachable() -> None:
 
     with pytest.raises(ApiUnreachable, match=r"^http://127\.0\.0\.1:1: "):
         asyncio.run(go())
+
+
+def test_a_client_certificate_is_replaced(server: FaultProxy, tmp_path: Path) -> None:
+    path = tmp_path / "client.pem"
+    path.write_bytes(signing.self_signed(Names("n")))
+
+    async def go() -> None:
+        async with connected(server) as api:
+            api.load_client_certificate(str(path), str(path))
+            with pytest.raises(OSError, match="PEM"):
+                api.load_client_certificate(__file__, __file__)
+
+    asyncio.run(go())
 
 
 def watched(server: FaultProxy) -> list[WatchEvent]:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.kubernetes_api import MemoryApi
 from wagi_gateway.node import events as module
-from wagi_gateway.node.api import EVENTS, ApiUnreachable, Object
+from wagi_gateway.node.api import EVENTS, ApiError, ApiUnreachable, Object
 from wagi_gateway.node.events import Events
 
 POD: Object = {"metadata": {"name": "p", "namespace": "x", "uid": "u", "resourceVersion": "5"}}
@@ -85,6 +85,16 @@ def test_a_lost_event_ends_nothing() -> None:
         events.record(POD, "B", "")
 
     assert [event["reason"] for event in recorded(use)] == ["B"]
+
+
+def test_an_event_that_cannot_be_counted_is_lost() -> None:
+    async def use(api: MemoryApi, events: Events) -> None:
+        events.record(POD, "BackOff", "a")
+        await events.flush()
+        api.failures.append(ApiError(403, "Forbidden", ""))
+        events.record(POD, "BackOff", "a")
+
+    assert [event["count"] for event in recorded(use)] == [1]
 
 
 def test_one_object_has_a_bounded_rate() -> None:

@@ -154,7 +154,7 @@ def test_a_start_can_be_stopped(tmp_path: Path, api: ConnectedApi, monkeypatch: 
         os.kill(os.getpid(), signal.SIGINT)
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(module.asyncio, "sleep", sleep)
+    monkeypatch.setattr(asyncio, "sleep", sleep)
     api.failures.append(ApiUnreachable("away"))
     assert ran(api, options(tmp_path)) == []
     assert api.is_closed

@@ -139,17 +139,18 @@ class LightkubeApi(Api):
     ) -> Object:
         """The answer's document; a request that the server put off (429) is sent again, a few times."""
         content = None if body is None else json.dumps(body).encode()
-        for attempt in range(_RETRIES + 1):
+        attempts = 0
+        while True:
             try:
                 async with self._response(
                     method, path, params=params, content=content, headers={"content-type": content_type}
                 ) as response:
                     return _json(await _read(response))
             except TooManyRequests as error:
-                if attempt == _RETRIES:
+                attempts += 1
+                if attempts > _RETRIES:
                     raise
                 await asyncio.sleep(error.retry_after)
-        raise AssertionError
 
     @asynccontextmanager
     async def _response(self, method: str, path: str, **options: Any) -> AsyncIterator[httpx2.Response]:

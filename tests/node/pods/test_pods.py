@@ -344,3 +344,17 @@ def test_an_api_server_that_is_away_delays_and_ends_nothing(registry: Registry, 
             await node.until("demo", lambda pod: not pod)
 
     go(story())
+
+
+def test_a_drained_pod_does_not_start_again(tmp_path: Path) -> None:
+    """A watch still shows versions of the Pod from before its end."""
+
+    async def story() -> None:
+        api = MemoryApi()
+        pod = api.put(PODS, a_pod({"name": "hello", "image": "example.invalid/hello:1"}))
+        async with running_node(tmp_path, api) as node:
+            await node.pods.drain()
+            await node.pods.changed(pod)
+            assert node.pods.pods() == []
+
+    go(story())

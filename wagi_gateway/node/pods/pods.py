@@ -22,12 +22,15 @@ class Pods:
     def __init__(self, runtime: PodRuntime) -> None:
         self._runtime = runtime
         self._workers: dict[str, PodWorker] = {}
+        self._is_draining = False
 
     async def changed(self, pod: Object) -> None:
         """Takes a Pod that was bound to the node, or another version of one. A repeated one changes nothing."""
         uid = pod["metadata"]["uid"]
         if worker := self._workers.get(uid):
             worker.update(pod)
+            return
+        if self._is_draining:  # a version from before the end of its gateway would start it again
             return
         status = pod.get("status") or {}
         if status.get("phase") in ("Succeeded", "Failed") and not pod["metadata"].get("deletionTimestamp"):
@@ -60,6 +63,7 @@ class Pods:
     async def drain(self) -> None:
         """Ends every gateway, and leaves the Pods in the API with phase Failed: their controllers make others
         elsewhere."""
+        self._is_draining = True
         workers = list(self._workers.values())
         await asyncio.gather(*(worker.drain() for worker in workers))
         self._workers.clear()
