@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import wait_until
+from tests.support.pods import until
 from wagi_gateway.node.pods.process import STARTUP_FAILED, UNKNOWN_EXIT, PodProcess, start_time, tail
 
 pytestmark = pytest.mark.timeout(300)
@@ -39,6 +41,11 @@ def sleeper() -> subprocess.Popen[bytes]:
     return subprocess.Popen(["/bin/sleep", "60"])
 
 
+def parent(pid_file: Path) -> subprocess.Popen[bytes]:
+    """A process with a child, whose pid is in the file."""
+    return subprocess.Popen(["/bin/sh", "-c", 'sleep 300 & echo $! >"$0"; wait', str(pid_file)], start_new_session=True)
+
+
 def test_a_signal_has_the_exit_code_of_a_shell() -> None:
     async def story() -> int:
         child = sleeper()
@@ -47,6 +54,22 @@ def test_a_signal_has_the_exit_code_of_a_shell() -> None:
         return await process.wait()
 
     assert asyncio.run(story()) == 128 + signal.SIGKILL
+
+
+def test_its_children_end_with_it(tmp_path: Path) -> None:
+    """A gateway that is killed leaves no compilation behind, which would hold its socket."""
+    pid_file = tmp_path / "pid"
+
+    async def story() -> int:
+        child = parent(pid_file)
+        process = PodProcess(child.pid, os.pidfd_open(child.pid), child)
+        await until(lambda: pid_file.exists() and bool(pid_file.read_text()))
+        os.kill(child.pid, signal.SIGKILL)
+        await process.wait()
+        return int(pid_file.read_text())
+
+    pid = asyncio.run(story())
+    wait_until(lambda: start_time(pid) == 0)
 
 
 def test_a_process_is_adopted_by_pid_and_start_time() -> None:

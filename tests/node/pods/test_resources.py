@@ -109,7 +109,7 @@ def test_private_memory_is_bounded() -> None:
     try:
         assert bound_data(child.pid, 2**30)
         soft, hard = resource.prlimit(child.pid, resource.RLIMIT_DATA)
-        assert 2**30 < soft == hard < 2**31
+        assert 2**30 <= soft == hard < 2**31
     finally:
         child.kill()
         child.wait()

@@ -16,7 +16,7 @@ from wagi_gateway.node.options import Ceiling
 from wagi_gateway.node.pods import volumes as module
 from wagi_gateway.node.pods.ceiling import PodCeiling
 from wagi_gateway.node.pods.downward import DownwardFields
-from wagi_gateway.node.pods.volumes import VolumeDirectories, VolumeNotReady
+from wagi_gateway.node.pods.volumes import VolumeDirectories, VolumeNotReady, sub_path_of
 
 
 @pytest.fixture
@@ -167,3 +167,28 @@ def test_an_empty_dir_has_a_limit(tmp_path: Path, api: MemoryApi, monkeypatch: p
 
 def test_a_removed_empty_dir_is_empty(tmp_path: Path, api: MemoryApi) -> None:
     assert directories(tmp_path, api, {"name": "e", "emptyDir": {"sizeLimit": "1Ki"}}).over_limit() is None
+
+
+@pytest.mark.parametrize(
+    ("mount", "volume", "made"),
+    [
+        ({"subPath": "a/b"}, {"emptyDir": {}}, True),
+        ({"subPathExpr": "$(WHO)"}, {"emptyDir": {}}, True),
+        ({"subPath": "x"}, {"configMap": {"name": "c", "items": ITEMS}}, True),
+        ({"subPath": "a.txt"}, {"configMap": {"name": "c"}}, False),
+        ({}, {"emptyDir": {}}, True),
+    ],
+)
+def test_the_sub_path_of_a_mount(
+    tmp_path: Path, api: MemoryApi, mount: dict[str, str], volume: dict[str, Any], made: bool
+) -> None:
+    found = directories(tmp_path, api, {"name": "v", **volume})
+    asyncio.run(found.write(0.0))
+    container = {"volumeMounts": [{"name": "v", "mountPath": "/v", **mount}, {"name": "ghost", "subPath": "x"}]}
+    environment = {"WHO": "me"}
+    if made:
+        found.make_sub_paths(container, environment)
+        assert (tmp_path / "v/v" / sub_path_of(mount, environment)).is_dir()
+    else:
+        with pytest.raises(VolumeNotReady, match="directories only"):
+            found.make_sub_paths(container, environment)

@@ -95,7 +95,9 @@ class PodProcess:
         self._send(signal.SIGTERM)
 
     def kill(self) -> None:
-        """Ends the process and its session at once."""
+        """Ends the process and its children at once."""
+        if not self._exited.is_set():
+            self._kill_group()
         self._send(signal.SIGKILL)
 
     def close(self) -> None:
@@ -111,8 +113,16 @@ class PodProcess:
                 signal.pidfd_send_signal(self._descriptor, number)
 
     def _on_exit(self) -> None:
+        if self.is_child:  # not waited for yet, so no other process group has its number
+            self._kill_group()
         self._exited.set()
         self.close()
+
+    def _kill_group(self) -> None:
+        """Ends what is left of the process group: a compilation would hold the listening socket."""
+        with contextlib.suppress(OSError):
+            if os.getpgid(self.pid) == self.pid:
+                os.killpg(self.pid, signal.SIGKILL)
 
 
 def tail(log: Path) -> str:
