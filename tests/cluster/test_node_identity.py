@@ -84,7 +84,8 @@ def test_an_unknown_token_is_refused_in_words(cluster: Cluster, tmp_path: Path) 
 def test_a_client_certificate_is_renewed_in_time(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(certificates, "_LIFE", dt.timedelta(seconds=60))  # five minutes of its life are over
+    monkeypatch.setattr(certificates, "_AGE", dt.timedelta(hours=23))
+    monkeypatch.setattr(certificates, "_LIFE", dt.timedelta(hours=1))
     with a_bootstrapped_node(cluster, tmp_path, "renewed") as node:
         identity = cluster.control_plane.client("renewed", "system:node:renewed", "system:nodes")
         node.state.mkdir()

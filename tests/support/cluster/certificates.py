@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 _LIFE = dt.timedelta(days=2)
+_AGE = dt.timedelta(minutes=5)
 _SIGNS = x509.KeyUsage(
     digital_signature=True,
     content_commitment=False,
@@ -67,7 +68,7 @@ class Authority:
             .issuer_name(self._name)
             .public_key(key)
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - dt.timedelta(minutes=5))
+            .not_valid_before(now - _AGE)
             .not_valid_after(now + _LIFE)
             .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
             # Python 3.13 and later requires both identifiers.
