@@ -1,11 +1,15 @@
-"""Generates docs/configuration.md from the models of `modules.toml`: names, types, bounds, defaults, docstrings.
+"""Generates docs/configuration.md and docs/kubernetes-node-options.md from the models of their files.
 
-`scripts/write-docs` writes the page, and tests/project/test_docs.py fails when the page is out of date.
+Each row has a name, type, bounds, default and docstring. `scripts/write-docs` writes the pages, and
+tests/project/test_docs.py fails when a page is out of date.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from inspect import isfunction
+from pathlib import Path
 from typing import Literal, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, MinLen
@@ -14,6 +18,7 @@ from pydantic.fields import FieldInfo
 
 from wagi_gateway.config.settings import LEGACY_MODULE, LEGACY_TOP_LEVEL, Config, nested_models
 from wagi_gateway.config.values import as_written
+from wagi_gateway.node.options import Ceiling, NodeOptions
 
 _PREFACE = """\
 # Configuration
@@ -58,6 +63,26 @@ read from the gateway's own environment, but for OpenTelemetry's ([Tracing](trac
 reported at once. Keys of WAGI that have no meaning any more are accepted with a warning:
 """
 
+_NODE_PREFACE = """\
+# Options of the node
+
+`wagi-gateway node` takes a TOML file with these keys, all of which have a default, and options of the command line,
+which win ([A Kubernetes node](kubernetes-node.md)). Paths are relative to the file. Sizes and durations are written as
+in a [`modules.toml`](configuration.md), where the keys of a `[registries."HOST"]` are described, too.
+
+```toml node
+name = "wagi-1"
+max_pods = 40
+
+[registries."registry.example.com"]
+ca_file = "registry-ca.pem"
+
+[ceiling]
+allowed_hosts = ["https://api.example.com"]
+```
+
+"""
+
 _HEAD = "| key | value | default | meaning |\n|---|---|---|---|\n"
 
 
@@ -68,6 +93,17 @@ def configuration_page() -> str:
         about = _sentence(model.__doc__).removeprefix(f"{title}: ")
         parts += [f"\n## {title}\n\n{about[0].upper()}{about[1:]}\n\n", _HEAD]
         parts += [_row(name, field) for name, field in model.model_fields.items()]
+    return "".join(parts)
+
+
+def node_options_page() -> str:
+    """The text of the page of the options of `wagi-gateway node`, with a section for each table that is its own."""
+    parts = [_NODE_PREFACE, _HEAD, *(_row(name, field) for name, field in NodeOptions.model_fields.items())]
+    parts += [
+        "\n## `[ceiling]`\n\n",
+        "What a Pod may have at most, because every author of a Pod writes its annotations.\n\n",
+    ]
+    parts += [_HEAD, *(_row(name, field) for name, field in Ceiling.model_fields.items())]
     return "".join(parts)
 
 
@@ -114,6 +150,7 @@ def _kind(field: FieldInfo) -> str:
     if get_origin(annotation) is dict:
         return "table of strings"
     names = {bool: "boolean", int: "integer", float: "duration", ByteSize: "size", str: "string", SecretStr: "string"}
+    names[Path] = "path"
     for kind in _types(annotation):
         if get_origin(kind) is Literal:
             return " or ".join(f'`"{choice}"`' for choice in get_args(kind))
@@ -147,6 +184,8 @@ def _bounds(field: FieldInfo) -> Iterator[str]:
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
+    if isfunction(field.default_factory):  # a property of the machine, which the meaning describes
+        return "none"
     value = field.get_default(call_default_factory=True)
     if value is None or isinstance(value, BaseModel):
         return "none"
@@ -161,4 +200,4 @@ def _sentence(text: str | None) -> str:
 
 
 if __name__ == "__main__":
-    print(configuration_page(), end="")
+    print(node_options_page() if sys.argv[1:] == ["node"] else configuration_page(), end="")

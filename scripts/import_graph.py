@@ -31,7 +31,7 @@ ORDER = (
     ("__init__",),
     ("server",),
     ("scaffold", "doctor"),
-    ("dev",),
+    ("dev", "node"),
     ("cli",),
     ("__main__",),
 )

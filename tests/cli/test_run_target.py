@@ -119,3 +119,29 @@ def test_options_of_a_module_go_with_no_configuration(folder: Path) -> None:
 def test_missing_imports_of_a_module() -> None:
     (one,) = RunTarget(what="m.wat", missing_imports="trap").config_file({}).config.module
     assert one.missing_imports == "trap"
+
+
+def test_one_route_answers_alone(folder: Path) -> None:
+    (folder / "modules.toml").write_text(guest("/...", "m") + guest("/b", "m") + "entrypoint = 'other'\n")
+    target = RunTarget(what="modules.toml", route="/b")
+    assert [(one.route, one.entrypoint) for one in target.config_file({}).config.module] == [("/b", "other")]
+    with pytest.raises(StartupError, match='--route: "/c": no module has it; the routes: /..., /b'):
+        replace(target, route="/c").config_file({})
+    with pytest.raises(StartupError, match="--route: goes with a configuration"):
+        RunTarget(what="m.wat", route="/b").config_file({})
+
+
+def test_one_container_of_a_pod_answers_alone(folder: Path) -> None:
+    containers = "".join(f'\n  - {{name: {name}, image: "a.example/{name}:1"}}' for name in ("one", "two"))
+    routes = '{"one": {"route": "/one"}, "two": {"route": "/two"}}'
+    (folder / "pod.yaml").write_text(
+        "apiVersion: v1\nkind: Pod\nmetadata:\n  name: pod\n  annotations:\n"
+        f"    alpha.wagi.krustlet.dev/modules: '{routes}'\nspec:\n  containers:{containers}\n"
+    )
+    file = RunTarget(what="pod.yaml", route="/two").config_file({})
+    assert ([one.route for one in file.config.module], file.containers) == (["/two"], ("two",))
+
+
+def test_a_configuration_with_problems_is_left_to_the_load(folder: Path) -> None:
+    (folder / "modules.toml").write_text(guest("/...", "m") + "unknown = 1\n")
+    assert RunTarget(what="modules.toml", route="/c").config_file({}).problems

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.config.reading import MINIMAL, read
-from wagi_gateway.config.file import cache_directory, log_directory, read_config
+from wagi_gateway.config.file import cache_directory, log_directory, log_files, read_config
 from wagi_gateway.errors import StartupError
 
 
@@ -129,3 +129,8 @@ def test_a_user_without_a_home_directory_has_a_cache_all_the_same(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     assert cache_directory(read(tmp_path, MINIMAL)) == tmp_path / f"wagi-gateway-{os.geteuid()}" / "modules"
+
+
+def test_files_of_logs_are_relative_to_the_configuration(tmp_path: Path) -> None:
+    other = '[[module]]\nroute = "/own"\nmodule = "m.wasm"\nlog_file = "logs/own/0.log"\n'
+    assert log_files(read(tmp_path, MINIMAL + other)) == {"/own": tmp_path / "logs/own/0.log"}

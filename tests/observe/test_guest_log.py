@@ -23,6 +23,10 @@ pytestmark = pytest.mark.usefixtures("propagating_loggers")
         ([b"\n"], [""]),
         ([b"x" * 9000 + b"\n"], ["x" * 8192, "x" * 808]),
         ([b"x" * 5000, b"x" * 5000], ["x" * 8192, "x" * 1808]),
+        (["é".encode() * 5000 + b"\n"], ["é" * 4096, "é" * 904]),
+        ([b"x" + "é".encode() * 5000 + b"\n"], ["x" + "é" * 4095, "é" * 905]),
+        ([b"x" * 8190 + "😀\n".encode()], ["x" * 8190, "😀"]),
+        ([b"\xbf" * 8200 + b"\n"], ["\\xbf" * 8189, "\\xbf" * 11]),
     ],
 )
 def test_guest_lines(caplog: pytest.LogCaptureFixture, pieces: list[bytes], lines: list[str]) -> None:

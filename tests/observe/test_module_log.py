@@ -27,6 +27,7 @@ from wagi_gateway.config.settings import LogConfig
 from wagi_gateway.errors import StartupError
 from wagi_gateway.observe import log
 from wagi_gateway.observe.guest_log import GuestLog
+from wagi_gateway.observe.log_file import rotated as rotated_files
 from wagi_gateway.observe.module_log import module_log
 from wagi_gateway.observe.process_registry import ProcessRegistry
 from wagi_gateway.observe.status import status
@@ -125,6 +126,68 @@ def test_what_cannot_be_written_is_in_the_log(tmp_path: Path, capsys: pytest.Cap
     assert "Traceback" not in output
     assert (elsewhere.read_text(), module_log(tmp_path, "/other").read_text()) == ("", "one\ntwo\n")
     assert not os.listdir(tmp_path / "others")
+
+
+def test_a_file_of_its_own_has_lines_of_the_cri(tmp_path: Path) -> None:
+    own = tmp_path / "hello" / "0.log"
+    log.configure(LogConfig(), None, {"/hello": own})
+    guest = GuestLog("/hello", "r1")
+    guest.feed(b"one\ttwo\r\n" + b"x" * 16384 + b"\n" + b"y" * 16385)
+    guest.close()
+    lines = [line.split(" ", 3) for line in own.read_text().splitlines()]
+    assert [line[1:] for line in lines] == [
+        ["stderr", "F", "one\ttwo"],
+        ["stderr", "F", "x" * 16384],
+        ["stderr", "P", "y" * 16384],
+        ["stderr", "F", "y"],
+    ]
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z", line[0]) for line in lines)
+
+
+@pytest.mark.parametrize("has_directory", [True, False])
+def test_other_routes_stay_where_they_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], has_directory: bool
+) -> None:
+    log.configure(LogConfig(), tmp_path if has_directory else None, {"/hello": tmp_path / "0.log"})
+    for route in ("/hello", "/other"):
+        guest = GuestLog(route, "r1")
+        guest.feed(b"one\n")
+    assert (tmp_path / "0.log").read_text().endswith(" stderr F one\n")
+    assert in_the_log(capsys.readouterr().err) == ([] if has_directory else ["one"])
+    assert module_log(tmp_path, "/other").exists() == has_directory
+
+
+def test_a_file_of_its_own_is_bounded(tmp_path: Path) -> None:
+    own = tmp_path / "0.log"
+    settings = LogConfig.model_validate({"max_file_size": "64KiB", "max_files": 2})
+    log.configure(settings, None, {"/hello": own})
+    guest = GuestLog("/hello", "r1")
+    for number in range(400):
+        guest.feed(b"%04d %s\n" % (number, b"x" * 1000))
+    assert [path.name for path in rotated_files(own)] == ["0.log.6"]
+    assert all(path.stat().st_size <= 65536 for path in (own, *rotated_files(own)))
+    assert own.read_text().splitlines()[-1].split()[3] == "0399"
+
+
+def test_a_file_that_cannot_be_written_is_in_the_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    log.configure(LogConfig(), None, {"/hello": tmp_path / "file" / "0.log"})
+    GuestLog("/hello", "r1").feed(b"one\n")
+    assert in_the_log(output := capsys.readouterr().err) == ["one"]
+    assert "0.log cannot be written: Not a directory" in output
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_each_module_has_its_own_file(serve: Serve, tmp_path: Path, workers: str) -> None:
+    both = guests.says(b"/sub _routes\n", stderr=b"hello\n").replace('"_start"', '"_routes"')
+    config = guest("/with/...", "both") + 'log_file = "pod/with/0.log"\n' + guest("/says", "says")
+    server = serve(config + 'log_file = "pod/says/0.log"\n', "--workers", workers, says=SAYS, both=both)
+    assert (server.get("/with/sub").status_code, server.get("/says").status_code) == (502, 200)
+    own, printed = tmp_path / "pod/says/0.log", tmp_path / "pod/with/0.log"
+    wait_until(lambda: own.exists() and own.read_text().count("\n") == 2)
+    assert [line.split(" ", 3)[3] for line in own.read_text().splitlines()] == [r"one \x1b[2J", "two"]
+    wait_until(lambda: "hello" in printed.read_text())
+    assert in_the_log(server.log) == []
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
@@ -232,6 +295,9 @@ def test_what_a_start_refuses(tmp_path: Path) -> None:
             '[log]\ndirectory = "data/logs"\n[[static]]\nroute = "/s/..."\ndirectory = "data"\n',
             r"it holds the logs \(log.directory\) in .*/data/logs, which everybody could read",
         ),
+        (guest("/own", "m") + 'log_file = "file/0.log"\n', 'log_file = "file/0.log": .*/file is no directory; name'),
+        (guest("/own", "m") + 'log_file = "data"\n', 'log_file = "data": .*/data is a directory; name another file'),
+        (guest("/own", "m") + 'log_file = "data/0.log"\n', r"holds the log .*/data/0.log \(log_file\)"),
     ):
         config = f"{settings}{guest('/m', 'm')}volumes = {{ '/data' = 'data' }}\n"
         (tmp_path / "modules.toml").write_text(config)

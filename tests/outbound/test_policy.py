@@ -407,6 +407,17 @@ def test_allow_all_reaches_public_addresses(host: str, public: bool) -> None:
 
 
 @addresses
+def test_public_only_holds_for_a_named_host_too(host: str, public: bool) -> None:
+    policy = Policy([f"http://{host}"], allow_private_networks=True, public_only=True)
+    destination = Destination.parse(f"http://{host}/")
+    if public:
+        assert policy.check(destination)
+    else:
+        with pytest.raises(DestinationNotAllowed):
+            policy.check(destination)
+
+
+@addresses
 def test_allow_private_networks_reaches_all_addresses(host: str, public: bool) -> None:  # noqa: ARG001
     assert verdict(ALLOW_ALL, f"http://{host}/", allow_private_networks=True) == ANYWHERE
     assert verdict("example.com", f"http://{host}/", allow_private_networks=True) == DENIED

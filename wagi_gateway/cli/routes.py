@@ -13,7 +13,6 @@ from ..config.settings import ModuleConfig
 from ..config.values import as_written
 from ..errors import redact_value
 from ..observe.log_record import escape
-from ..observe.module_log import module_log
 from ..site.site import Endpoint, Site
 
 _LABEL = 18
@@ -52,8 +51,8 @@ def _lines(site: Site, route: str, endpoint: Endpoint) -> Iterator[tuple[str, st
     yield "volumes", ", ".join(_volumes(config)) or "none"
     yield "environment", ", ".join(name.decode() for name in endpoint.operator) or "none"
     yield "allowed hosts", ", ".join(map(redact_value, config.allowed_hosts or ())) or "none"
-    if site.log_directory:
-        yield "standard error", str(module_log(site.log_directory, route))
+    if log := site.log_of(route):
+        yield "standard error", str(log)
 
 
 def _volumes(config: ModuleConfig) -> Iterator[str]:

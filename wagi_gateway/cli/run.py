@@ -112,6 +112,10 @@ def run(
         list[str] | None,
         typer.Option(metavar="ENTRY", help="Host that MODULE may call, as in allowed_hosts; repeatable."),
     ] = None,
+    route: Annotated[
+        str | None,
+        typer.Option(help="Have the module of this route answer alone, of a CONFIG with several.", show_default=False),
+    ] = None,
     entrypoint: Annotated[
         str | None, typer.Option(help="Exported function of MODULE to call; _start if left out.", show_default=False)
     ] = None,
@@ -145,6 +149,7 @@ def run(
             entrypoint=entrypoint,
             argv=argv,
             missing_imports=missing_imports,
+            route=route,
         )
         if include + body + raw > 1:
             raise typer.BadParameter("give one of them", param_hint="--include, --body, --raw")

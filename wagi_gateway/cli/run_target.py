@@ -28,6 +28,8 @@ class RunTarget:
     entrypoint: str | None = None
     argv: str | None = None
     missing_imports: str | None = None
+    route: str | None = None
+    """The route of a configuration whose module answers alone."""
 
     @property
     def is_config(self) -> bool:
@@ -39,7 +41,9 @@ class RunTarget:
         if self.is_config:
             self._check_options()
             one = {"server": {**overrides.get("server", {}), "concurrency": 1}}
-            return read_config(Path(self.what), {**overrides, **one}, settings)
+            return self._with_route(read_config(Path(self.what), {**overrides, **one}, settings))
+        if self.route is not None:
+            raise StartupError(Problem("--route", "goes with a configuration; a module answers every path"))
         module: dict[str, object] = {"route": "/...", "module": _reference(self.what)}
         module["volumes"] = dict(_volume(text) for text in self.volumes)
         module["allowed_hosts"] = list(self.allowed_hosts)
@@ -52,6 +56,19 @@ class RunTarget:
         tables = read_toml(settings) if settings else {}
         tables |= {"module": [module], "server": {"concurrency": 1}}
         return config_from_tables(settings or Path("command line"), tables, overrides)
+
+    def _with_route(self, file: ConfigFile) -> ConfigFile:
+        """The configuration with the module of `route` alone. Raises StartupError."""
+        if self.route is None or file.problems:
+            return file
+        numbers = [number for number, module in enumerate(file.config.module) if module.route == self.route]
+        if not numbers:
+            routes = ", ".join(module.route for module in file.config.module)
+            raise StartupError(Problem("--route", f'"{self.route}": no module has it; the routes: {routes}'))
+        chosen = tuple(file.config.module[number] for number in numbers)
+        containers = tuple(file.containers[number] for number in numbers) if file.containers else ()
+        config = file.config.model_copy(update={"module": chosen, "static": ()})
+        return replace(file, config=config, containers=containers)
 
     def load(self, overrides: Overrides, load: Callable[[ConfigFile], Site], settings: Path | None = None) -> Site:
         """Loads the site. Raises StartupError, which names options of the command line."""

@@ -174,3 +174,8 @@ def log_directory(file: ConfigFile) -> Path | None:
     """The directory for guests' standard error; None where it goes to the log."""
     directory = file.config.log.directory
     return file.base.absolute() / directory if directory else None
+
+
+def log_files(file: ConfigFile) -> dict[str, Path]:
+    """The file for guests' standard error of each module that has one, by the module's route."""
+    return {module.route: file.base.absolute() / module.log_file for module in file.config.module if module.log_file}

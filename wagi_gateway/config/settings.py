@@ -290,6 +290,9 @@ class ModuleConfig(SettingsTable):
     allow_private_networks: StrictBool = False
     """Whether wildcards and `insecure:allow-all` reach private, loopback, link-local and other addresses that are not
     public, among them the cloud's metadata. A host that `allowed_hosts` names may have any address."""
+    public_addresses_only: StrictBool = False
+    """Whether every entry of `allowed_hosts` reaches public addresses only, also one that names a host: for modules
+    whose `allowed_hosts` others write, as on a Kubernetes node."""
     http_max_concurrency: StrictInt = Field(16, ge=0)
     """Outbound responses one request may hold open."""
     limits: Limits = Field(default_factory=Limits)
@@ -305,6 +308,11 @@ class ModuleConfig(SettingsTable):
     """Whether the guest may command the front server: X-Accel-*, X-Sendfile* and the like reach it."""
     strict_exit: StrictBool = False
     """Whether an exit code other than 0 makes a complete response a failure (500); else it is delivered."""
+    log_file: Directory | None = Field(None, min_length=1)
+    """File for what this module's guests write to standard error, relative to this file, in place of `log.directory`
+    and of the log. A line has the form of the Kubernetes CRI, `2026-11-30T12:00:00.123456789Z stderr F TEXT`; of more
+    than 16 KiB it is written in parts, all but the last with `P` for `F`. The file is rotated by `log.max_file_size`
+    and `log.max_files`. Access lines are not in it."""
     build: BuildConfig | None = None
     """How the module is built: `{ command = ["cargo", "build"], directory = ".", watch = ["src/**"] }`. `serve`,
     `check` and a reload never execute it."""
@@ -519,6 +527,11 @@ class LogConfig(SettingsTable):
     route has a file as in WAGI, `HASH/module.stderr`, where HASH is the SHA-256 of the route. In `text` a line is the
     guest's own and no more, in `json` it has time, route and request id; `level` does not matter. The directory is made
     if need be, and no volume that guests write to may hold it."""
+    max_file_size: Size = Field(ByteSize(10 * 2**20), ge=64 * 2**10)
+    """Size at which a module's `log_file` is renamed to `FILE.1`, `FILE.2` and so on, the highest number last, and a
+    new one begins; a kubelet's `containerLogMaxSize`. Files of `directory` are left to logrotate(8)."""
+    max_files: StrictInt = Field(5, ge=2, le=1000)
+    """Files that are kept of each `log_file`, with the one that is written; a kubelet's `containerLogMaxFiles`."""
 
 
 class AdminConfig(SettingsTable):

@@ -10,11 +10,14 @@ import logging
 import os
 import re
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 
 from ..cgi.request import RequestHead, without_userinfo
 from ..config.settings import LogConfig
+from .log_file import Rotation
 from .log_record import ACCESS, NO_ROUTE, SERVER, fields_of
 from .log_record import GUEST as GUEST
 from .log_record import escape as escape
@@ -35,11 +38,13 @@ _FIELD_OF_GUEST = re.compile(r"(?<!\w)(\w+)=")
 """In a line of a guest, after whatever is no part of a name: guests have no URLs to be kept readable."""
 
 
-def configure(settings: LogConfig, directory: Path | None = None) -> None:
+def configure(
+    settings: LogConfig, directory: Path | None = None, files: Mapping[str, Path] = MappingProxyType({})
+) -> None:
     """Configures logging for this process, which is a server or a command of the gateway.
 
     Records of the gateway, uvicorn and OpenTelemetry go to standard error in the format of `settings`; those of guests
-    go to files in `directory`, if there is one.
+    go to the file of their route in `files`, or to files in `directory`, if there is one.
     """
     _disable_unused_record_fields()
     has_json = settings.format == "json"
@@ -54,7 +59,7 @@ def configure(settings: LogConfig, directory: Path | None = None) -> None:
     logger.setLevel(settings.level.upper())
     logger.propagate = False
     logging.getLogger(ACCESS).disabled = not settings.access
-    _configure_guests(settings, directory, handler)
+    _configure_guests(settings, directory, files, handler)
     uvicorn = logging.getLogger("uvicorn")
     uvicorn.handlers[:] = [handler]
     uvicorn.setLevel(logging.WARNING)
@@ -96,11 +101,15 @@ def _disable_unused_record_fields() -> None:
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 
 
-def _configure_guests(settings: LogConfig, directory: Path | None, fallback: logging.Handler) -> None:
+def _configure_guests(
+    settings: LogConfig, directory: Path | None, files: Mapping[str, Path], fallback: logging.Handler
+) -> None:
     guests = logging.getLogger(GUEST)
-    guests.propagate = directory is None
+    has_files = bool(directory or files)
+    guests.propagate = not has_files
     guests.setLevel(logging.INFO)  # whatever `log.level` is: these are lines of the module's author
-    guests.handlers[:] = [ModuleLog(directory, fallback)] if directory else []
+    rotation = Rotation(settings.max_file_size, settings.max_files)
+    guests.handlers[:] = [ModuleLog(directory, files, rotation, fallback)] if has_files else []
     for handler in guests.handlers:
         handler.setFormatter(JsonFormatter() if settings.format == "json" else _MessageFormatter())
 

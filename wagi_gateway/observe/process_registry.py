@@ -33,7 +33,7 @@ class ServedModule:
     """SHA-256 in lower-case hex."""
     limits: Limits
     logs: dict[str, str]
-    """The file with the standard error of each route, with `log.directory`."""
+    """The file with the standard error of each route, with `log.directory` or `log_file`."""
 
 
 class ServedSite(NamedTuple):

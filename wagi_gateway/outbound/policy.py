@@ -100,9 +100,12 @@ class AllowedHost:
 class Policy:
     """The `allowed_hosts` of one module."""
 
-    def __init__(self, entries: Iterable[str], *, allow_private_networks: bool = False) -> None:
-        """Raises ValueError for a malformed entry."""
+    def __init__(
+        self, entries: Iterable[str], *, allow_private_networks: bool = False, public_only: bool = False
+    ) -> None:
+        """With `public_only` no entry reaches any but a public address. Raises ValueError for a malformed entry."""
         self.entries = tuple(map(AllowedHost.parse, entries))
+        self._public_only = public_only
         self._allow_private_networks = allow_private_networks
 
     def check(self, destination: Destination) -> bool:
@@ -115,7 +118,9 @@ class Policy:
             raise DestinationNotAllowed(f"a guest can call http and https, not {destination.scheme}")
         if not permitting:
             raise DestinationNotAllowed(f"{destination.origin} is not in allowed_hosts")
-        public_only = not self._allow_private_networks and not any(entry.is_exact for entry in permitting)
+        public_only = self._public_only or (
+            not self._allow_private_networks and not any(entry.is_exact for entry in permitting)
+        )
         if public_only and (address := destination.address):
             self.check_address(address, permitting[0].text)
         return public_only

@@ -18,7 +18,7 @@ from uvicorn.config import STARTUP_FAILURE
 
 from ..app import create_app
 from ..compiler.abi import WASMTIME_VERSION
-from ..config.file import ConfigFile, log_directory
+from ..config.file import ConfigFile, log_directory, log_files
 from ..errors import StartupError
 from ..gateway.reload import OnReload, Read
 from ..memory import bound_arenas, check_memory, memory_bound
@@ -54,7 +54,7 @@ def serve(read: Read, *, load: Callable[[ConfigFile], Site], watched: Sequence[P
     """
     notify = systemd.ServiceManager()
     file = read()
-    log.configure(file.config.log, log_directory(file))
+    log.configure(file.config.log, log_directory(file), log_files(file))
     _log_start(file)
     bound_arenas()
     ignore_signals()

@@ -11,7 +11,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Coroutine
-from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -20,10 +19,10 @@ from uvicorn.config import STARTUP_FAILURE
 
 from ..app import Application
 from ..config.file import ConfigFile
-from ..config.settings import LogConfig
 from ..errors import LoadCancelled, Problem, StartupError
 from ..gateway.reload import ReloadResult
 from ..observe import log
+from ..site.site import LogTarget
 from .acceptor import Acceptor
 from .listener import url
 from .protocol import BoundedProtocol
@@ -92,6 +91,8 @@ class Worker(uvicorn.Server):
             await self.lifespan.startup()
             if self.lifespan.should_exit:
                 raise SystemExit(STARTUP_FAILURE)
+            if self.app.site.log_files:  # of the routes that modules have printed, too
+                log.configure(*self.app.site.log)
             self._acceptors = [self._listen(listener) for listener in sockets]
             self._expose_connections()
             self.started = True
@@ -160,7 +161,7 @@ class Worker(uvicorn.Server):
         await self.app.serve_config(file)
         self._apply_uvicorn_and_log_settings(previous_log)
 
-    def _apply_uvicorn_and_log_settings(self, previous_log: tuple[LogConfig, Path | None]) -> None:
+    def _apply_uvicorn_and_log_settings(self, previous_log: LogTarget) -> None:
         """Applies the settings of a new site that concern uvicorn and the log."""
         site = self.app.site
         self.config.update(site.config.server)

@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection
 from uvicorn.config import STARTUP_FAILURE
 
 from ..app import Application, create_app
-from ..config.file import ConfigFile, log_directory
+from ..config.file import ConfigFile, log_directory, log_files
 from ..errors import LoadCancelled, StartupError
 from ..memory import bound_arenas
 from ..observe import log
@@ -137,7 +137,7 @@ def _create_app(
 ) -> Application:
     # A terminal sends these signals to all processes of a group, and pkill(1) to all of a name: the supervisor acts.
     ignore(signal.SIGHUP, signal.SIGQUIT, *IGNORED_SIGNALS)
-    log.configure(file.config.log, log_directory(file))
+    log.configure(file.config.log, log_directory(file), log_files(file))
     raise_descriptor_limit()
     bound_arenas()
     threading.Thread(target=_end_with_supervisor, name="supervisor", daemon=True).start()

@@ -164,7 +164,11 @@ class EndpointLoader:
         hosts = config.allowed_hosts or ()
         proxy = self._config.outbound.proxy
         return OutboundClient(
-            Policy(hosts, allow_private_networks=config.allow_private_networks),
+            Policy(
+                hosts,
+                allow_private_networks=config.allow_private_networks,
+                public_only=config.public_addresses_only,
+            ),
             config.limits,
             config.http_max_concurrency,
             ssl_context=self._ssl_context if hosts else None,

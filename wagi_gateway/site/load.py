@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from .. import tls
 from ..cgi.request import Authority
 from ..compiler.compiler import Compiler, OnCompile
-from ..config.file import ConfigFile, cache_directory, log_directory
+from ..config.file import ConfigFile, cache_directory, log_directory, log_files
 from ..config.settings import AdminConfig, ServerConfig, TracingConfig
 from ..config.values import is_private
 from ..errors import Problem, StartupError
@@ -54,7 +54,7 @@ def load(
     """
     config = file.config
     findings = Findings(str(file.path), list(file.problems), list(file.warnings))
-    directory, logs = cache_directory(file), log_directory(file)
+    directory, logs, own_logs = cache_directory(file), log_directory(file), log_files(file)
     loader = ModuleLoader(
         config,
         directory,
@@ -78,7 +78,7 @@ def load(
     static = list(static_routes(file, trusted, route_owners, findings))
     roots = document_roots(file, trusted, findings)
     certificate = _certificate(config.server, file.base, previous, findings)
-    _check_log_directory(file, findings)
+    _check_logs(file, findings)
     route_owners.check()
     # Last, so that a start that is killed earlier leaves no temporary directory behind.
     volumes = Volumes(file.base, previous.volumes if previous else None)
@@ -115,6 +115,7 @@ def load(
             volumes=volumes,
             certificate=certificate,
             log_directory=logs,
+            log_files={pattern.text: log for pattern, one in routes if (log := own_logs.get(one.config.route))},
             touch=sources.toucher(),
             loads=_loads(loader.compiler, sources),
             warnings=warnings,
@@ -162,18 +163,27 @@ def _certificate(server: ServerConfig, base: Path, previous: Site | None, findin
     return pem
 
 
-def _check_log_directory(file: ConfigFile, findings: Findings) -> None:
-    """Refuses an unusable log directory. Creates nothing: `check` may run as another user than `serve`."""
+def _check_logs(file: ConfigFile, findings: Findings) -> None:
+    """Refuses unusable directories of logs. Creates nothing: `check` may run as another user than `serve`."""
     directory = log_directory(file)
-    if directory is None:
-        return
+    if directory and (fault := _unusable(directory)):
+        what = f'log.directory = "{file.config.log.directory}": {fault}'
+        findings.refuse(f"{what}; name another one, or change its owner")
+    for number, module in enumerate(file.config.module):
+        path = log_files(file).get(module.route)
+        if path and (fault := f"{path} is a directory" if path.is_dir() else _unusable(path.parent)):
+            what = f'log_file = "{module.log_file}": {fault}'
+            here = findings.at(file.where(number))
+            here.refuse(f"{what}; name another file, or change the owner of its directory")
+
+
+def _unusable(directory: Path) -> str | None:
+    """Why no file can be written in a directory that exists, or can be made; else None."""
     try:
         nearest_existing = next(path for path in (directory, *directory.parents) if path.exists())
         if nearest_existing.is_dir() and os.access(nearest_existing, os.W_OK | os.X_OK):
-            return
+            return None
         fault = f"cannot be written by user {os.geteuid()}" if nearest_existing.is_dir() else "is no directory"
-        what = f"{nearest_existing} {fault}"
+        return f"{nearest_existing} {fault}"
     except OSError as error:
-        what = f"cannot be used: {error.strerror}"
-    key = f'log.directory = "{file.config.log.directory}"'
-    findings.refuse(f"{key}: {what}; name another one, or change its owner")
+        return f"cannot be used: {error.strerror}"

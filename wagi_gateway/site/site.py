@@ -6,10 +6,10 @@ import gc
 import logging
 import weakref
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import wasmtime
 
@@ -66,6 +66,14 @@ class Endpoint:
         return self.config.limits
 
 
+class LogTarget(NamedTuple):
+    """Where records go: the arguments of `observe.log.configure`."""
+
+    settings: LogConfig
+    directory: Path | None
+    files: Mapping[str, Path]
+
+
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True, weakref_slot=True)
 class Site:
     """Everything that a worker serves."""
@@ -88,6 +96,8 @@ class Site:
     """Certificate chain and private key in PEM, if the server terminates TLS."""
     log_directory: Path | None
     """The directory of the guests' standard error, if it goes to files."""
+    log_files: Mapping[str, Path]
+    """The file of the guests' standard error of each route whose module has one."""
     touch: Callable[[], None]
     """Marks the modules in the store as used, so that `cache prune` keeps them."""
     loads: Counter[tuple[str, str]]
@@ -95,9 +105,14 @@ class Site:
     warnings: list[Problem]
 
     @property
-    def log(self) -> tuple[LogConfig, Path | None]:
+    def log(self) -> LogTarget:
         """The arguments of `observe.log.configure`."""
-        return self.config.log, self.log_directory
+        return LogTarget(self.config.log, self.log_directory, self.log_files)
+
+    def log_of(self, route: str) -> Path | None:
+        """The file of the guests' standard error of a route, if it goes to one."""
+        directory = self.log_directory
+        return self.log_files.get(route) or (module_log(directory, route) if directory else None)
 
     def pinned(self, file: ConfigFile) -> ConfigFile:
         """The configuration for worker processes: it names the same image digests and temporary directories."""
@@ -153,8 +168,7 @@ class Site:
         config = self.config.module[number]
         routes = {text: endpoint.entrypoint for text, endpoint in endpoints.items()}
         endpoint = next(iter(endpoints.values()))
-        directory = self.log_directory
-        logs = {text: str(module_log(directory, text)) for text in routes} if directory else {}
+        logs = {text: str(log) for text in routes if (log := self.log_of(text))}
         return ServedModule(config.route, routes, endpoint.source, endpoint.module.digest, config.limits, logs)
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from ..config.file import ConfigFile
+from ..config.file import ConfigFile, log_files
 from ..config.values import parse_unix
 from ..sources.directory_chain import exchangeable, unsafe, writable_by_all
 from ..sources.file import resolve
@@ -142,6 +142,8 @@ def _trusted_files(file: ConfigFile, cache: Path | None, logs: Path | None) -> I
         yield TrustedFile(f"the cache {cache}", cache, is_secret=True, kind="directory")
     if logs:
         yield TrustedFile(f"the logs (log.directory) in {logs}", logs, is_secret=True, kind="directory")
+    for path in log_files(file).values():
+        yield TrustedFile(f"the log {path} (log_file)", path, is_secret=True)
     yield from _named_in_settings(file)
     yield from _modules(file)
     for directory in dict.fromkeys(module.build.directory for module in file.config.module if module.build):

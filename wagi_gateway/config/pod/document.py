@@ -32,6 +32,17 @@ class Number:
 Value: TypeAlias = "bool | str | Number | list[Value] | dict[str, Value] | None"
 
 
+def value_of(document: object) -> Value:
+    """A JSON document, as from the Kubernetes API, as a value; its numbers keep Python's notation."""
+    if isinstance(document, dict):
+        return {str(key): value_of(value) for key, value in document.items()}
+    if isinstance(document, list):
+        return [value_of(value) for value in document]
+    if isinstance(document, int | float) and not isinstance(document, bool):
+        return Number(str(document))
+    return document if isinstance(document, bool | str) else None
+
+
 class BadDocument(ValueError):
     """The text is not YAML, or exceeds a bound."""
 

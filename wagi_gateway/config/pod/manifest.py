@@ -69,6 +69,11 @@ def read_pod(path: Path) -> PodFile:
     return PodReader(_only_pod(where, list(objects(documents.values)), report)).read()
 
 
+def read_pod_object(pod: Mapping[str, Value], where: str) -> PodFile:
+    """Reads a Pod of the Kubernetes API; `where` is its name in messages."""
+    return PodReader(ManifestMapping(pod, where, "", Report())).read()
+
+
 def _only_pod(where: str, found: list[Value], report: Report) -> ManifestMapping:
     """The only Pod among the objects; each other object gets a warning. Raises StartupError."""
     pods = [(value, pod) for value in found if (pod := find_pod(value, where, report))]
@@ -97,7 +102,7 @@ def _describe(value: Value) -> str:
     return f'{words} "{name[:60]}"' if isinstance(name, str) and name.isprintable() else words
 
 
-class Containers(NamedTuple):
+class ListedContainers(NamedTuple):
     """Containers by name."""
 
     by_name: dict[str, ManifestMapping]
@@ -171,7 +176,7 @@ class PodReader:
                 hint = entries.nearest(name, containers.by_name)
                 entries.problem(name, f"there is no such container in spec.containers{hint}")
 
-    def _containers(self, spec: ManifestMapping) -> Containers:
+    def _containers(self, spec: ManifestMapping) -> ListedContainers:
         """The containers of `spec`; those without a name of their own are left out."""
         if "containers" not in spec and not spec.is_wrong:
             spec.problem("containers", "missing; each of them is a module")
@@ -187,7 +192,7 @@ class PodReader:
                 is_complete = False
             else:
                 containers[name] = table
-        return Containers(containers, is_complete)
+        return ListedContainers(containers, is_complete)
 
     def _entry(self, entries: ManifestMapping, name: str) -> dict[str, Any]:
         """The keys that the annotation sets in one container's `[[module]]`."""

@@ -13,11 +13,11 @@ _FACTORS = {
 }
 
 
-def parse_bytes(text: str) -> int:
-    """The number of bytes of a quantity, rounded up as in Kubernetes.
+def parse_quantity(text: str) -> Fraction:
+    """The exact number of a quantity.
 
-    >>> parse_bytes("1.5Ki"), parse_bytes("1500m")
-    (1536, 2)
+    >>> parse_quantity("250m"), parse_quantity("1Ki")
+    (Fraction(1, 4), Fraction(1024, 1))
 
     Raises ValueError.
     """
@@ -26,4 +26,15 @@ def parse_bytes(text: str) -> int:
         raise ValueError('not a quantity; write for example "128Mi"')
     number, suffix, exponent = match.groups()
     factor = Fraction(10) ** int(exponent) if exponent else _FACTORS[suffix or ""]
-    return math.ceil(Fraction(number) * factor)
+    return Fraction(number) * factor
+
+
+def parse_bytes(text: str) -> int:
+    """The number of bytes of a quantity, rounded up as in Kubernetes.
+
+    >>> parse_bytes("1.5Ki"), parse_bytes("1500m")
+    (1536, 2)
+
+    Raises ValueError.
+    """
+    return math.ceil(parse_quantity(text))

@@ -57,6 +57,11 @@ class DockerConfig:
             return None
         except OSError as error:
             raise EntryWrong(f"{path} cannot be read: {error.strerror}") from None
+        return cls.parse(data, path)
+
+    @classmethod
+    def parse(cls, data: bytes, path: Path) -> DockerConfig:
+        """Parses the content of a file; `path` is its name in messages. Raises EntryWrong."""
         if len(data) > MAX_FILE:
             raise EntryWrong(f"{path} is larger than {MAX_FILE // 2**20} MiB")
         entries = _parse(data, path)

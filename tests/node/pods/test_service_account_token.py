@@ -1,0 +1,48 @@
+"""Tokens of service accounts: bound to the Pod, kept until their renewal."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from tests.support.kubernetes_api import MemoryApi
+from tests.support.pods import a_pod
+from wagi_gateway.node.api import Object
+from wagi_gateway.node.pods.service_account_token import ServiceAccountTokens
+
+NOW = 1_000_000.0
+
+
+@pytest.mark.parametrize(("lifetime", "kept", "renewed"), [(600, 479, 481), (3600, 2879, 2881), (10**7, 86399, 86401)])
+def test_a_token_is_renewed_before_it_expires(lifetime: int, kept: float, renewed: float) -> None:
+    asked: list[Object] = []
+
+    def answer(namespace: str, account: str, body: Object) -> Object:
+        asked.append(body["spec"] | {"account": f"{namespace}/{account}"})
+        expires = datetime.fromtimestamp(NOW + lifetime, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return {"status": {"token": f"token {len(asked)}", "expirationTimestamp": expires}}
+
+    api = MemoryApi()
+    api.tokens = answer
+    tokens = ServiceAccountTokens(api, a_pod(serviceAccountName="robot"))
+    source: dict[str, Any] = {"audience": "vault", "expirationSeconds": lifetime}
+
+    async def story() -> list[str]:
+        return [await tokens.token(source, NOW + later) for later in (0, kept, renewed)]
+
+    assert asyncio.run(story()) == ["token 1", "token 1", "token 2"]
+    assert asked[0] == {
+        "account": "default/robot",
+        "audiences": ["vault"],
+        "expirationSeconds": lifetime,
+        "boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": "demo", "uid": "uid-demo"},
+    }
+
+
+def test_the_default_audience_and_account() -> None:
+    api = MemoryApi()
+    tokens = ServiceAccountTokens(api, a_pod())
+    assert asyncio.run(tokens.token({}, NOW)) == "token-of-default"

@@ -1,0 +1,104 @@
+"""`env` and `envFrom`."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from tests.support.kubernetes_api import MemoryApi
+from tests.support.pods import a_pod
+from wagi_gateway.config.pod.variables import MAX_ENVIRONMENT
+from wagi_gateway.node.api import CONFIG_MAPS, SECRETS
+from wagi_gateway.node.pods.downward import DownwardFields, UnknownField
+from wagi_gateway.node.pods.references import ReferenceMissing, References
+from wagi_gateway.node.pods.variables import ResolvedVariables, resolve_variables
+
+
+def b64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def resolved(*env: dict[str, Any], env_from: Sequence[dict[str, Any]] = ()) -> ResolvedVariables:
+    api = MemoryApi()
+    api.put(CONFIG_MAPS, {"metadata": {"name": "c"}, "data": {"A": "1", "PATH_INFO": "x", "b=c": "y"}})
+    api.put(SECRETS, {"metadata": {"name": "s"}, "data": {"K": b64(b"$(A)"), "bin": b64(b"\xff"), "nul": b64(b"\0")}})
+    container = {"name": "hello", "env": list(env), "envFrom": list(env_from)}
+    fields = DownwardFields(a_pod(container), "192.0.2.77", "192.0.2.1")
+    return asyncio.run(resolve_variables(container, References(api, "default"), fields))
+
+
+def key_of(kind: str, name: str, key: str, **fields: Any) -> dict[str, Any]:
+    return {"name": "X", "valueFrom": {kind: {"name": name, "key": key, **fields}}}
+
+
+def test_variables_of_all_sources() -> None:
+    found = resolved(
+        {"name": "A", "value": "2"},
+        {"name": "B", "value": "$(A) $$(A) $(P_K)"},
+        key_of("secretKeyRef", "s", "K"),
+        {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+        {"name": "CPU", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}},
+        {"name": "EMPTY"},
+        env_from=[{"configMapRef": {"name": "c"}}],
+    )
+    assert found.environment == {
+        "A": "2",
+        "B": "2 $(A) $(P_K)",
+        "X": "$(A)",
+        "IP": "192.0.2.77",
+        "CPU": "0",
+        "EMPTY": "",
+    }
+    assert found.skipped == ("PATH_INFO", "b=c")
+
+
+def test_a_prefix_is_part_of_the_name() -> None:
+    found = resolved(env_from=[{"prefix": "P_", "configMapRef": {"name": "c"}}])
+    assert found.environment == {"P_A": "1", "P_PATH_INFO": "x"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "key"),
+    [("configMapKeyRef", "ghost", "A"), ("configMapKeyRef", "c", "ghost"), ("secretKeyRef", "ghost", "K")],
+)
+def test_what_is_optional_may_be_absent(kind: str, name: str, key: str) -> None:
+    assert resolved(key_of(kind, name, key, optional=True)).environment == {}
+    with pytest.raises(ReferenceMissing, match="ghost"):
+        resolved(key_of(kind, name, key))
+
+
+def test_envfrom_may_be_optional() -> None:
+    assert resolved(env_from=[{"secretRef": {"name": "ghost", "optional": True}}]).environment == {}
+    with pytest.raises(ReferenceMissing, match='configmap "ghost" not found'):
+        resolved(env_from=[{"configMapRef": {"name": "ghost"}}])
+
+
+@pytest.mark.parametrize(
+    ("variable", "message"),
+    [
+        (key_of("secretKeyRef", "s", "bin"), "not UTF-8"),
+        (key_of("secretKeyRef", "s", "nul"), "NUL"),
+        ({"name": "X", "valueFrom": {"fileKeyRef": {}}}, "not supported"),
+        ({"name": "X", "valueFrom": {"fileKeyRef": {"path": "x"}}}, "fileKeyRef is not supported"),
+    ],
+)
+def test_an_unusable_value(variable: dict[str, Any], message: str) -> None:
+    with pytest.raises(ReferenceMissing, match=message):
+        resolved(variable)
+
+
+def test_an_unknown_field() -> None:
+    with pytest.raises(UnknownField):
+        resolved({"name": "X", "valueFrom": {"fieldRef": {"fieldPath": "status.phase"}}})
+
+
+def test_the_size_is_bounded() -> None:
+    doubling = [{"name": f"V{n}", "value": f"$(V{n - 1})$(V{n - 1})" if n else "x" * 1000} for n in range(30)]
+    with pytest.raises(ReferenceMissing, match="characters"):
+        resolved(*doubling)
+    with pytest.raises(ReferenceMissing, match="characters of variables"):
+        resolved(*({"name": f"V{n}", "value": "x" * (MAX_ENVIRONMENT // 2)} for n in range(3)))

@@ -1,0 +1,194 @@
+"""The volumes of a Pod: what a guest finds in each, and what is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.kubernetes_api import MemoryApi
+from tests.support.pods import a_pod
+from wagi_gateway.node.api import CONFIG_MAPS, SECRETS, Object
+from wagi_gateway.node.options import Ceiling
+from wagi_gateway.node.pods import volumes as module
+from wagi_gateway.node.pods.ceiling import PodCeiling
+from wagi_gateway.node.pods.downward import DownwardFields
+from wagi_gateway.node.pods.volumes import VolumeDirectories, VolumeNotReady, sub_path_of
+
+
+@pytest.fixture
+def api() -> MemoryApi:
+    api = MemoryApi()
+    api.put(CONFIG_MAPS, {"metadata": {"name": "c"}, "data": {"a.txt": "1", "b.txt": "2"}})
+    api.put(SECRETS, {"metadata": {"name": "s"}, "data": {"key": base64.b64encode(b"secret").decode()}})
+    return api
+
+
+def directories(tmp_path: Path, api: MemoryApi, *volumes: Object, **ceiling: Any) -> VolumeDirectories:
+    pod = a_pod(volumes=list(volumes), metadata={"labels": {"app": "demo"}})
+    fields = DownwardFields(pod, "192.0.2.77", "192.0.2.1", {"cpu": "2"})
+    return VolumeDirectories(api, pod, tmp_path / "v", fields, PodCeiling(Ceiling.model_validate(ceiling)))
+
+
+def written(tmp_path: Path, api: MemoryApi, volume: dict[str, Any], **ceiling: Any) -> dict[str, str]:
+    """The files of a volume as a guest sees them."""
+    found = directories(tmp_path, api, {"name": "v", **volume}, **ceiling)
+    asyncio.run(found.write(0.0))
+    root = found.paths["v"]
+    return {
+        str(path.relative_to(root)): path.read_text()
+        for top in root.iterdir()
+        if not top.name.startswith("..")
+        for path in [top, *top.rglob("*")]
+        if path.is_file()
+    }
+
+
+ITEMS = [{"key": "a.txt", "path": "x/y", "mode": 0o400}]
+PROJECTED = {
+    "sources": [
+        {"configMap": {"name": "c"}},
+        {"secret": {"name": "s", "items": [{"key": "key", "path": "s/k"}]}},
+        {"serviceAccountToken": {"path": "token"}},
+        {"downwardAPI": {"items": [{"path": "name", "fieldRef": {"fieldPath": "metadata.name"}}]}},
+    ]
+}
+DOWNWARD = {
+    "items": [
+        {"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}},
+        {"path": "cpu", "resourceFieldRef": {"containerName": "hello", "resource": "limits.cpu"}},
+    ]
+}
+
+
+@pytest.mark.parametrize(
+    ("volume", "files"),
+    [
+        ({"configMap": {"name": "c"}}, {"a.txt": "1", "b.txt": "2"}),
+        ({"configMap": {"name": "c", "items": ITEMS}}, {"x/y": "1"}),
+        ({"configMap": {"name": "ghost", "optional": True}}, {}),
+        ({"configMap": {"name": "c", "items": [{"key": "ghost", "path": "g"}], "optional": True}}, {}),
+        ({"secret": {"secretName": "s", "defaultMode": 0o400}}, {"key": "secret"}),
+        (
+            {"projected": PROJECTED},
+            {"a.txt": "1", "b.txt": "2", "s/k": "secret", "token": "token-of-default", "name": "demo"},
+        ),
+        ({"downwardAPI": DOWNWARD}, {"labels": 'app="demo"', "cpu": "2"}),
+        ({"emptyDir": {}}, {}),
+        ({}, {}),
+    ],
+)
+def test_the_files_of_a_volume(tmp_path: Path, api: MemoryApi, volume: dict[str, Any], files: dict[str, str]) -> None:
+    assert written(tmp_path, api, volume) == files
+
+
+@pytest.mark.parametrize(
+    ("volume", "message"),
+    [
+        ({"configMap": {"name": "ghost"}}, 'configmap "ghost" not found'),
+        ({"secret": {"secretName": "ghost"}}, 'secret "ghost" not found'),
+        ({"configMap": {"name": "c", "items": [{"key": "ghost", "path": "g"}]}}, "non-existent key: ghost"),
+        ({"configMap": {"name": "c", "items": [{"key": "a.txt", "path": "../x"}]}}, "must be relative"),
+        ({"configMap": {"name": "bad"}}, "not a file name"),
+        ({"projected": {"sources": [{"clusterTrustBundle": {"path": "x"}}]}}, "clusterTrustBundle is not supported"),
+        ({"downwardAPI": {"items": [{"path": "x", "fieldRef": {"fieldPath": "spec.x"}}]}}, "not a field"),
+        ({"hostPath": {"path": "/etc"}}, "ceiling.host_paths"),
+        ({"nfs": {"server": "x"}}, "nfs is not supported"),
+    ],
+)
+def test_a_volume_that_cannot_be_made(tmp_path: Path, api: MemoryApi, volume: dict[str, Any], message: str) -> None:
+    api.put(CONFIG_MAPS, {"metadata": {"name": "bad"}, "data": {"../x": "1"}})
+    with pytest.raises(VolumeNotReady, match=message) as caught:
+        written(tmp_path, api, volume)
+    assert str(caught.value).startswith('MountVolume.SetUp failed for volume "v" : ')
+
+
+def test_a_host_path_is_the_directory_itself(tmp_path: Path, api: MemoryApi) -> None:
+    (tmp_path / "a.txt").write_text("host")
+    assert written(tmp_path, api, {"hostPath": {"path": str(tmp_path)}}, host_paths=[str(tmp_path)])["a.txt"] == "host"
+    made = {"hostPath": {"path": str(tmp_path / "new"), "type": "DirectoryOrCreate"}}
+    assert written(tmp_path, api, made, host_paths=[str(tmp_path)]) == {}
+
+
+@pytest.mark.parametrize(("path", "message"), [("absent", "no such directory"), ("link", "not permitted")])
+def test_a_host_path_that_is_refused(tmp_path: Path, api: MemoryApi, path: str, message: str) -> None:
+    allowed = tmp_path / "allowed"
+    allowed.mkdir()
+    (allowed / "link").symlink_to("/etc")
+    with pytest.raises(VolumeNotReady, match=message):
+        written(tmp_path, api, {"hostPath": {"path": str(allowed / path)}}, host_paths=[str(allowed)])
+
+
+def test_an_error_of_the_disk_is_named(tmp_path: Path, api: MemoryApi) -> None:
+    (tmp_path / "v").write_text("a file")
+    with pytest.raises(VolumeNotReady, match="directory"):
+        written(tmp_path, api, {"emptyDir": {}})
+
+
+def test_files_follow_their_sources(tmp_path: Path, api: MemoryApi) -> None:
+    found = directories(tmp_path, api, {"name": "c", "configMap": {"name": "c"}}, {"name": "e", "emptyDir": {}})
+    assert asyncio.run(found.write(0.0)) == ["c"]
+    assert asyncio.run(found.write(1.0)) == []
+    api.put(CONFIG_MAPS, {"metadata": {"name": "c"}, "data": {"a.txt": "new"}})
+    assert asyncio.run(found.write(2.0)) == ["c"]
+    assert (tmp_path / "v/c/a.txt").read_text() == "new"
+    assert not (tmp_path / "v/c/b.txt").exists()
+
+
+def test_labels_follow_the_pod(tmp_path: Path, api: MemoryApi) -> None:
+    found = directories(tmp_path, api, {"name": "d", "downwardAPI": DOWNWARD})
+    asyncio.run(found.write(0.0))
+    pod = a_pod(volumes=[{"name": "d", "downwardAPI": DOWNWARD}], metadata={"labels": {"app": "other"}})
+    found.update(pod, DownwardFields(pod, "", "", {}))
+    assert asyncio.run(found.write(1.0)) == ["d"]
+    assert (tmp_path / "v/d/labels").read_text() == 'app="other"'
+
+
+def test_an_empty_dir_has_a_limit(tmp_path: Path, api: MemoryApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = directories(
+        tmp_path, api, {"name": "e", "emptyDir": {"sizeLimit": "1Ki"}}, {"name": "f", "emptyDir": {"sizeLimit": "0"}}
+    )
+    asyncio.run(found.write(0.0))
+    (tmp_path / "v/e/d").mkdir()
+    (tmp_path / "v/e/link").symlink_to("/")
+    (tmp_path / "v/f/x").write_bytes(bytes(9000))
+    size = sum(one.lstat().st_size for one in (tmp_path / "v/e").rglob("*"))
+    if size <= 1024:
+        assert found.over_limit() is None
+    (tmp_path / "v/e/d/x").write_bytes(bytes(1025))
+    assert found.over_limit() == 'Usage of EmptyDir volume "e" exceeds the limit "1Ki".'
+    (tmp_path / "v/e/d/x").unlink()
+    monkeypatch.setattr(module, "_MAX_ENTRIES", 0)
+    assert found.over_limit() is not None
+
+
+def test_a_removed_empty_dir_is_empty(tmp_path: Path, api: MemoryApi) -> None:
+    assert directories(tmp_path, api, {"name": "e", "emptyDir": {"sizeLimit": "1Ki"}}).over_limit() is None
+
+
+@pytest.mark.parametrize(
+    ("mount", "volume", "made"),
+    [
+        ({"subPath": "a/b"}, {"emptyDir": {}}, True),
+        ({"subPathExpr": "$(WHO)"}, {"emptyDir": {}}, True),
+        ({"subPath": "x"}, {"configMap": {"name": "c", "items": ITEMS}}, True),
+        ({"subPath": "a.txt"}, {"configMap": {"name": "c"}}, False),
+        ({}, {"emptyDir": {}}, True),
+    ],
+)
+def test_the_sub_path_of_a_mount(
+    tmp_path: Path, api: MemoryApi, mount: dict[str, str], volume: dict[str, Any], made: bool
+) -> None:
+    found = directories(tmp_path, api, {"name": "v", **volume})
+    asyncio.run(found.write(0.0))
+    container = {"volumeMounts": [{"name": "v", "mountPath": "/v", **mount}, {"name": "ghost", "subPath": "x"}]}
+    environment = {"WHO": "me"}
+    if made:
+        found.make_sub_paths(container, environment)
+        assert (tmp_path / "v/v" / sub_path_of(mount, environment)).is_dir()
+    else:
+        with pytest.raises(VolumeNotReady, match="directories only"):
+            found.make_sub_paths(container, environment)

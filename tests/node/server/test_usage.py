@@ -1,0 +1,92 @@
+"""Usage of processes and their descendants."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import wait_until
+from tests.support.node_api import Pods
+from wagi_gateway.node.server.usage import GatewayProcess, _descendants, containers_of, measure, running
+
+POD = {"metadata": {"namespace": "default", "name": "demo"}, "spec": {"containers": [{"name": "a"}]}}
+PARENT = """
+import subprocess, sys
+memory = bytearray(20_000_000)
+subprocess.run([sys.executable, "-c", "for _ in range(3_000_000): pass"])
+with subprocess.Popen([sys.executable, "-c", "x = bytearray(30_000_000); print(flush=True); input()"],
+        stdin=subprocess.PIPE) as child:
+    input()
+    child.kill()
+"""
+
+
+def test_descendants_count_also_those_that_have_ended() -> None:
+    command = [sys.executable, "-c", PARENT]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        process.stdout.readline()
+        usage = measure([GatewayProcess(POD, process.pid)], os.getpid())
+        process.communicate("\n")
+    (pod,) = usage.pods
+    assert pod.tree.working_set > 50_000_000
+    assert pod.tree.cpu_seconds > 0
+    assert pod.tree.started <= usage.time
+    assert usage.node.working_set >= pod.tree.working_set
+
+
+def test_a_pod_of_an_earlier_process_counts_once() -> None:
+    with subprocess.Popen(["sleep", "60"]) as own, subprocess.Popen(["sleep", "60"]) as other:
+        wait_until(lambda: Path(f"/proc/{other.pid}/cmdline").read_bytes().startswith(b"sleep"))
+        usage = measure([GatewayProcess(POD, other.pid)], own.pid)
+        alone = measure([], own.pid)
+        assert usage.node.working_set > alone.node.working_set
+        own.kill()
+        other.kill()
+
+
+def test_a_process_that_has_ended_has_no_usage() -> None:
+    with subprocess.Popen(["true"]) as process:
+        process.wait()
+    usage = measure([GatewayProcess(POD, process.pid)], process.pid)
+    assert (usage.pods, usage.node) == ((), (0.0, 0, 0.0))
+
+
+def test_a_process_that_nobody_awaits_has_ended() -> None:
+    with subprocess.Popen(["true"]) as process:
+        wait_until(lambda: ") Z " in Path(f"/proc/{process.pid}/stat").read_text())
+        assert measure([GatewayProcess(POD, process.pid)], os.getpid()).pods == ()
+
+
+def test_memory_that_may_not_be_read_in_detail_is_the_resident_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    read_text = Path.read_text
+
+    def refuse(path: Path, **options: Any) -> str:
+        if path.name == "smaps_rollup":
+            raise PermissionError
+        return read_text(path, **options)
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    assert measure([], os.getpid()).node.working_set > 20_000_000
+
+
+def test_a_circle_of_processes_has_an_end() -> None:
+    assert _descendants(1, {1: [2, 3], 2: [1], 3: [3]}) == [1, 2, 3]
+
+
+def test_pods_whose_gateways_run(tmp_path: Path) -> None:
+    pods = Pods()
+    pods.add("one", "a", tmp_path / "a")
+    pods.add("one", "b", tmp_path / "b", pid=7)
+    pods.add("two", "a", tmp_path / "a", waiting="ContainerCreating")
+    assert [(one.pod["metadata"]["name"], one.pid) for one in running(pods)] == [("one", 7)]
+
+
+@pytest.mark.parametrize("pod", [{"metadata": {"namespace": "default", "name": "gone"}}, POD])
+def test_a_pod_that_has_gone_has_no_containers(pod: dict[str, object]) -> None:
+    assert list(containers_of(Pods(), pod)) == []

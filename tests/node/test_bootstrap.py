@@ -1,0 +1,159 @@
+"""The bootstrap: the node's first certificate, its kubeconfig, and the rotation of its certificates."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import cast
+
+import pytest
+from lightkube.config.kubeconfig import KubeConfig, SingleConfig
+from lightkube.config.models import Cluster, User
+
+from tests.support.kubernetes_api import ConnectedApi, MemoryApi
+from tests.support.signer import signed
+from wagi_gateway.errors import StartupError
+from wagi_gateway.node import bootstrap as module
+from wagi_gateway.node.api import CERTIFICATE_SIGNING_REQUESTS, ApiError, ApiUnreachable, Object
+from wagi_gateway.node.options import NodeOptions
+from wagi_gateway.node.signing import Validity
+
+AUTHORITY = b"-----BEGIN CERTIFICATE-----\n"
+
+
+def configuration(directory: Path, **cluster: object) -> SingleConfig:
+    """A kubeconfig with a token."""
+    server = Cluster(server="https://127.0.0.1:6443", **cluster)  # type: ignore[arg-type]
+    config = KubeConfig.from_one(cluster=server, user=User(token="t"), fname=directory / "bootstrap").get()
+    return cast(SingleConfig, config)
+
+
+def options(directory: Path) -> NodeOptions:
+    return NodeOptions(name="n", state_directory=directory, bootstrap_kubeconfig=directory / "bootstrap")
+
+
+def bootstrapped(directory: Path, api: MemoryApi, config: SingleConfig | None = None) -> Object:
+    """The kubeconfig of the node."""
+    config = config or configuration(directory, certificate_auth_data=base64.b64encode(AUTHORITY).decode())
+    asyncio.run(module.bootstrap(api, config, options(directory)))
+    return dict(json.loads(module.kubeconfig_path(options(directory)).read_text()))
+
+
+def signing(answer: Callable[[Object], Object] = signed) -> MemoryApi:
+    api = MemoryApi()
+    api.answers[CERTIFICATE_SIGNING_REQUESTS] = answer
+    return api
+
+
+def test_a_node_gets_a_certificate_and_a_kubeconfig(tmp_path: Path) -> None:
+    assert not module.has_identity(options(tmp_path))
+    found = bootstrapped(tmp_path, signing())
+    assert module.has_identity(options(tmp_path))
+    path = str(tmp_path / "client.pem")
+    assert found["users"][0]["user"] == {"client-certificate": path, "client-key": path}
+    cluster = found["clusters"][0]["cluster"]
+    assert cluster["server"] == "https://127.0.0.1:6443"
+    assert base64.b64decode(cluster["certificate-authority-data"]) == AUTHORITY
+
+
+def test_the_authority_may_be_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "ca.crt").write_bytes(AUTHORITY)
+    found = bootstrapped(tmp_path, signing(), configuration(tmp_path, certificate_auth="ca.crt"))
+    assert base64.b64decode(found["clusters"][0]["cluster"]["certificate-authority-data"]) == AUTHORITY
+
+
+@pytest.mark.parametrize(("insecure", "expected"), [(True, {"insecure-skip-tls-verify": True}), (False, {})])
+def test_the_authority_may_be_left_out(tmp_path: Path, insecure: bool, expected: Object) -> None:
+    found = bootstrapped(tmp_path, signing(), configuration(tmp_path, insecure=insecure))
+    assert found["clusters"][0]["cluster"] == {"server": "https://127.0.0.1:6443"} | expected
+
+
+def test_a_certificate_that_has_expired_is_no_identity(tmp_path: Path) -> None:
+    bootstrapped(tmp_path, signing(partial(signed, age=timedelta(days=2))))
+    assert not module.has_identity(options(tmp_path))
+
+
+def test_a_damaged_certificate_is_no_identity(tmp_path: Path) -> None:
+    bootstrapped(tmp_path, signing())
+    module.certificate_path(options(tmp_path)).write_bytes(b"x")
+    assert not module.has_identity(options(tmp_path))
+
+
+def test_an_api_server_that_is_away_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "RETRY", 0)
+    api = signing()
+    api.failures = [ApiUnreachable("away"), ApiError(403, "Forbidden", "")]
+    bootstrapped(tmp_path, api)
+
+
+def denied(request: Object) -> Object:
+    return request | {"status": {"conditions": [{"type": "Denied"}]}}
+
+
+@pytest.mark.parametrize(
+    ("api", "failures", "what"),
+    [
+        (
+            MemoryApi(),
+            [ApiError(401, "Unauthorized", "")],
+            "refuses its token; it may have expired: kubeadm token create",
+        ),
+        (signing(denied), [], "is not signed: Denied"),
+    ],
+    ids=["a token that expired", "a request that was denied"],
+)
+def test_a_refusal_is_final(tmp_path: Path, api: MemoryApi, failures: list[Exception], what: str) -> None:
+    api.failures = failures
+    with pytest.raises(StartupError, match=f"^{tmp_path}/bootstrap: .*{what}"):
+        bootstrapped(tmp_path, api)
+
+
+class Enough(Exception):
+    """The end of a test that sleeps."""
+
+
+@pytest.mark.parametrize("failures", [0, 2])
+def test_a_certificate_is_renewed_before_it_expires(tmp_path: Path, failures: int) -> None:
+    bootstrapped(tmp_path, signing(partial(signed, age=timedelta(hours=23))))
+    path = tmp_path / "client.pem"
+    before, api, sleeps = path.read_bytes(), ConnectedApi(), list[float]()
+    api.answers[CERTIFICATE_SIGNING_REQUESTS] = signed
+    api.failures = [ApiUnreachable("away")] * failures
+
+    async def sleep(seconds: float) -> None:
+        sleeps.append(seconds)
+        if api.loaded:
+            raise Enough
+
+    with pytest.raises(Enough):
+        asyncio.run(module.rotate(api, options(tmp_path), sleep=sleep))
+    assert path.read_bytes() != before
+    assert not Validity.of(path.read_bytes()).is_over
+    assert api.loaded == [(str(path), str(path))]
+    assert sleeps == [60.0] * failures + [3600.0]
+
+
+def test_a_set_clock_ends_a_sleep_within_an_hour() -> None:
+    sleeps: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        sleeps.append(seconds)
+        if len(sleeps) == 3:
+            raise Enough
+
+    with pytest.raises(Enough):
+        asyncio.run(module.sleep_until(datetime.now(UTC) + timedelta(days=30), sleep))
+    asyncio.run(module.sleep_until(datetime.now(UTC), sleep))
+    assert sleeps == [3600.0] * 3
+
+
+def test_a_kubeconfig_without_a_certificate_has_none(tmp_path: Path) -> None:
+    config = configuration(tmp_path, certificate_auth="missing.crt")
+    assert module.authority(config) is None
+    assert module.certificate(config) is None
+    assert module.certificate(config._replace(user=None)) is None

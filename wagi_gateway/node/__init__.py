@@ -1,0 +1,1 @@
+"""The command `node`: a node of a Kubernetes cluster, whose Pods are WAGI modules."""

@@ -1,0 +1,136 @@
+"""The identity of a node by a bootstrap token: its first certificate, its kubeconfig, and its later certificates."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import json
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+from lightkube.config.kubeconfig import SingleConfig
+
+from ..errors import Problem, StartupError
+from ..observe.log import logger
+from .api import Api, ApiError, ApiUnreachable
+from .options import NodeOptions
+from .signing import CLIENT_SIGNER, Names, NotSigned, Validity, requested, store
+
+RETRY = 10.0
+"""Seconds between two attempts."""
+
+
+def certificate_path(options: NodeOptions) -> Path:
+    """The file of the node's key and client certificate."""
+    return options.state_directory / "client.pem"
+
+
+def kubeconfig_path(options: NodeOptions) -> Path:
+    """The file of the kubeconfig that the bootstrap writes."""
+    return options.state_directory / "kubeconfig"
+
+
+def has_identity(options: NodeOptions) -> bool:
+    """Whether an earlier bootstrap has left a certificate that is still valid."""
+    try:
+        return kubeconfig_path(options).is_file() and not Validity.of(certificate_path(options).read_bytes()).is_over
+    except (OSError, ValueError):
+        return False
+
+
+async def bootstrap(api: Api, config: SingleConfig, options: NodeOptions) -> None:
+    """Gets the node's first certificate with the token of `config`, and writes the kubeconfig that names it.
+
+    An API server that is away is tried again. Raises StartupError and OSError.
+    """
+    where = str(options.bootstrap_kubeconfig)
+    while True:
+        try:
+            pem = await requested(api, CLIENT_SIGNER, Names(options.name))
+            break
+        except NotSigned as error:
+            raise StartupError(Problem(where, str(error))) from None
+        except ApiError as error:
+            if error.status in (400, 401, 422):
+                what = "the API server refuses its token; it may have expired: kubeadm token create"
+                raise StartupError(Problem(where, f"{what} ({error})")) from None
+            logger.warning("the bootstrap is tried again: %s", error)
+        except ApiUnreachable as error:
+            logger.warning("the bootstrap is tried again: %s", error)
+        await asyncio.sleep(RETRY)
+    store(certificate_path(options), pem)
+    store(kubeconfig_path(options), _kubeconfig(config, options))
+    logger.info("the node %s has its own certificate", options.name)
+
+
+class ReloadableApi(Api, Protocol):
+    """An API whose new connections can have another client certificate."""
+
+    def load_client_certificate(self, certificate: str, key: str) -> None:
+        """Loads PEM files."""
+
+
+async def rotate(
+    api: ReloadableApi, options: NodeOptions, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+) -> None:
+    """Renews the client certificate of a bootstrapped node in time, again and again; errors are tried again."""
+    path = certificate_path(options)
+    while True:
+        await sleep_until(Validity.of(path.read_bytes()).renewal(), sleep)
+        try:
+            store(path, await requested(api, CLIENT_SIGNER, Names(options.name)))
+            api.load_client_certificate(str(path), str(path))
+            logger.info("the node's certificate is renewed")
+        except (ApiError, ApiUnreachable, NotSigned, OSError) as error:
+            logger.warning("the node's certificate could not be renewed: %s", error)
+            await sleep(RETRY * 6)
+
+
+async def sleep_until(at: datetime, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+    """Sleeps until a time of the system's clock, an hour at most at once: the clock may be set meanwhile."""
+    while (left := (at - datetime.now(UTC)).total_seconds()) > 0:
+        await sleep(min(left, 3600.0))
+
+
+def _kubeconfig(config: SingleConfig, options: NodeOptions) -> bytes:
+    """The kubeconfig of the node, as JSON, which is YAML; the certificate authority is copied into it."""
+    cluster: dict[str, object] = {"server": config.cluster.server}
+    if data := authority(config):
+        cluster["certificate-authority-data"] = base64.b64encode(data).decode()
+    elif config.cluster.insecure:
+        cluster["insecure-skip-tls-verify"] = True
+    path = str(certificate_path(options))
+    document = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "cluster", "cluster": cluster}],
+        "users": [{"name": "node", "user": {"client-certificate": path, "client-key": path}}],
+        "contexts": [{"name": "node", "context": {"cluster": "cluster", "user": "node"}}],
+        "current-context": "node",
+    }
+    return json.dumps(document, indent=2).encode() + b"\n"
+
+
+def authority(config: SingleConfig) -> bytes | None:
+    """The certificate authorities (PEM) of the API server, if the kubeconfig names them."""
+    cluster = config.cluster
+    return _content(config, cluster.certificate_auth_data, cluster.certificate_auth)
+
+
+def certificate(config: SingleConfig) -> bytes | None:
+    """The client certificate (PEM) of a kubeconfig's user, if there is one."""
+    user = config.user
+    return _content(config, user.client_cert_data, user.client_cert) if user else None
+
+
+def _content(config: SingleConfig, data: str | None, path: str | None) -> bytes | None:
+    """What a kubeconfig holds itself, or else names."""
+    with contextlib.suppress(ValueError, OSError):
+        if data:
+            return base64.b64decode(data)
+        if path:
+            return Path(config.abs_file(path)).read_bytes()
+    return None

@@ -1,0 +1,139 @@
+"""The Lease of the node: its sign of life, and the proof that no second node has its name."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import copy
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+
+from ..errors import GatewayError, Problem, StartupError
+from ..observe.log import logger
+from .api import LEASES, Api, ApiError, Object
+from .options import NodeOptions
+from .timestamps import microseconds
+
+NAMESPACE = "kube-node-lease"
+MAX_DURATION = 300.0
+"""Seconds for which a Lease of another node is watched: Krustlet's duration."""
+
+
+class LeaseLost(GatewayError):
+    """Another node of this name has taken the Lease."""
+
+
+def holder_identity(options: NodeOptions) -> str:
+    """The identity of the node in its state directory: the same after a restart, another one elsewhere.
+
+    Raises OSError.
+    """
+    path = options.state_directory / "holder"
+    with contextlib.suppress(OSError):
+        name, _, rest = path.read_text().strip().rpartition("_")
+        if name == options.name and rest:
+            return f"{name}_{rest}"
+    identity = f"{options.name}_{uuid.uuid4()}"
+    path.write_text(f"{identity}\n")
+    return identity
+
+
+class Lease:
+    """The Lease of a node as one of its holders."""
+
+    def __init__(
+        self,
+        api: Api,
+        options: NodeOptions,
+        holder: str,
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._api = api
+        self._options = options
+        self._holder = holder
+        self._sleep = sleep
+        self._clock = clock
+        self._stored: Object | None = None
+
+    async def claim(self) -> None:
+        """Returns when no other node holds the Lease.
+
+        A Lease of another holder is watched for its duration by this machine's clock alone: as long as nothing renews
+        it, its holder may be dead. Raises StartupError if it is renewed, ApiError and ApiUnreachable.
+        """
+        self._stored = await self._get()
+        before = _claim(self._stored)
+        if not self._is_of_other(self._stored):
+            return
+        duration = self._duration(self._stored)
+        logger.warning("another node holds the Lease of %s; watching it for %g s", self._options.name, duration)
+        end = self._clock() + duration
+        while self._clock() < end:
+            await self._sleep(min(1.0, duration / 10))
+            self._stored = await self._get()
+            if not self._is_of_other(self._stored):
+                return
+            if (found := _claim(self._stored)) != before:
+                what = f"a node of this name is alive: {found[0]} renews its Lease; stop it, or choose another name"
+                raise StartupError(Problem(f"node {self._options.name}", what))
+
+    async def renew(self, node_uid: str) -> None:
+        """Renews the Lease, or creates it. Raises LeaseLost, ApiError and ApiUnreachable."""
+        if self._stored is None:
+            self._stored = await self._get()
+            if self._is_of_other(self._stored):
+                raise LeaseLost(f"{_claim(self._stored)[0]} has taken the Lease of the Node {self._options.name}")
+        lease = copy.deepcopy(self._stored) if self._stored else _new(self._options.name)
+        lease["metadata"]["ownerReferences"] = [
+            {"apiVersion": "v1", "kind": "Node", "name": self._options.name, "uid": node_uid}
+        ]
+        now, duration = microseconds(), max(1, round(self._options.lease_duration))
+        spec = lease.setdefault("spec", {})
+        if spec.get("holderIdentity") != self._holder:
+            spec["acquireTime"] = now
+        spec |= {"holderIdentity": self._holder, "renewTime": now, "leaseDurationSeconds": duration}
+        known, self._stored = self._stored, None  # after an error it has to be read again
+        if known:
+            self._stored = await self._api.replace(LEASES, lease)
+        else:
+            self._stored = await self._api.create(LEASES, lease)
+
+    async def release(self) -> None:
+        """Gives the Lease up, so that a successor need not watch it. Raises ApiError and ApiUnreachable."""
+        if self._stored:
+            lease = copy.deepcopy(self._stored)
+            lease["spec"] = {"leaseDurationSeconds": 1, "renewTime": microseconds()}
+            await self._api.replace(LEASES, lease)
+
+    async def _get(self) -> Object | None:
+        try:
+            return await self._api.get(LEASES, self._options.name, NAMESPACE)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            return None
+
+    def _is_of_other(self, lease: Object | None) -> bool:
+        return _claim(lease)[0] not in (None, self._holder)
+
+    def _duration(self, lease: Object | None) -> float:
+        """Seconds for which a Lease is watched; a holder chooses its own duration, within bounds."""
+        spec = (lease or {}).get("spec") or {}
+        return min(float(spec.get("leaseDurationSeconds") or self._options.lease_duration), MAX_DURATION)
+
+
+def _claim(lease: Object | None) -> tuple[str | None, str | None]:
+    """Who holds a Lease, and when it was renewed."""
+    spec = (lease or {}).get("spec") or {}
+    return spec.get("holderIdentity") or None, spec.get("renewTime")
+
+
+def _new(name: str) -> Object:
+    return {
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+    }

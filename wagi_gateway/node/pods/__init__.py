@@ -1,0 +1,1 @@
+"""Pods: from an object of the API to a gateway that serves, and to the status that the API shows."""

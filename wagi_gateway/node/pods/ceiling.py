@@ -1,0 +1,84 @@
+"""The checks of a Pod against the operator's `[ceiling]`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from ipaddress import ip_address
+from typing import NamedTuple
+
+from ...outbound.policy import AllowedHost, is_public
+from ..options import Ceiling
+from .volume_files import BadVolume
+
+FIRST_UNPRIVILEGED_PORT = 1024
+
+
+class PodCeiling(NamedTuple):
+    """What the author of any Pod may ask of the node."""
+
+    options: Ceiling
+    reserved_ports: frozenset[int] = frozenset()
+    """Ports of the node itself, such as that of its HTTPS API."""
+
+    def check_host_path(self, path: str) -> None:
+        """Raises BadVolume for a directory that no Pod may mount."""
+        if not any(_is_below(path, prefix) for prefix in self.options.host_paths):
+            raise BadVolume(f"hostPath {path[:200]} is not permitted on this node (ceiling.host_paths)")
+
+    def problems_of_port(self, port: int) -> Iterator[str]:
+        """What is wrong with a port to listen on."""
+        if port in self.reserved_ports:
+            yield f"port {port} is the node's own; choose another one"
+        elif port == 0:
+            yield "port 0 names no port; choose one that clients can know"
+        elif port < FIRST_UNPRIVILEGED_PORT and not self.options.privileged_ports:
+            yield f"port {port} is below 1024, which this node does not permit (ceiling.privileged_ports)"
+
+    def problems_of_hosts(self, entries: tuple[str, ...]) -> Iterator[str]:
+        """What is wrong with a module's `allowed_hosts`, all of which are valid entries."""
+        permitted = self.options.allowed_hosts
+        for entry in map(AllowedHost.parse, entries):
+            if permitted is not None and not any(covers(AllowedHost.parse(one), entry) for one in permitted):
+                yield f"{entry.text[:200]!r} is not among the hosts that this node permits (ceiling.allowed_hosts)"
+            elif not self.options.allow_private_networks and _is_private(entry.host):
+                yield (
+                    f"{entry.text[:200]!r} is in a private network, which this node does not permit "
+                    "(ceiling.allow_private_networks)"
+                )
+
+    def problems_of_memory(self, memory: int) -> Iterator[str]:
+        """What is wrong with `resources.limits.memory` in bytes."""
+        if memory > self.options.memory:
+            yield f"more than the {self.options.memory} bytes that this node permits (ceiling.memory)"
+
+
+def covers(ceiling: AllowedHost, entry: AllowedHost) -> bool:
+    """Whether every destination that `entry` permits is one that `ceiling` permits.
+
+    >>> covers(AllowedHost.parse("*.example.com"), AllowedHost.parse("https://api.example.com"))
+    True
+    """
+    if not ceiling.host:
+        return True
+    if not entry.host or ceiling.scheme not in (None, entry.scheme) or ceiling.port != entry.port:
+        return False
+    if ceiling.is_subdomains:
+        is_same = entry.is_subdomains and entry.host == ceiling.host
+        return is_same or entry.host.endswith("." + ceiling.host)
+    return not entry.is_subdomains and entry.host == ceiling.host
+
+
+def _is_private(host: str) -> bool:
+    try:
+        return not is_public(ip_address(host.strip("[]")))
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _is_below(path: str, prefix: str) -> bool:
+    if not path.startswith("/") or ".." in path.split("/"):
+        return False
+    # Both as written and without symbolic links: the operator's own directory may be behind one.
+    normal = os.path.normpath(path)
+    return any(os.path.commonpath([normal, one]) == one for one in (os.path.normpath(prefix), os.path.realpath(prefix)))

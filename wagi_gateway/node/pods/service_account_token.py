@@ -1,0 +1,56 @@
+"""Tokens of service accounts for `projected` volumes, bound to the Pod and renewed before they expire."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from ..api import Api, Object
+
+_DEFAULT_LIFETIME = 3600
+_RENEWED_AFTER = 0.8
+"""The part of a token's lifetime after which another one is requested, as a kubelet does."""
+_MAX_AGE = 24 * 3600.0
+"""Seconds after which a token with a longer lifetime is renewed, as a kubelet does."""
+
+
+class _Token(NamedTuple):
+    text: str
+    renewed_at: float
+
+
+class ServiceAccountTokens:
+    """The tokens of one Pod, by audience and lifetime."""
+
+    def __init__(self, api: Api, pod: Object) -> None:
+        self._api = api
+        self._pod = pod
+        self._tokens: dict[tuple[str, int], _Token] = {}
+
+    async def token(self, source: Object, now: float) -> str:
+        """The token of a `serviceAccountToken` source; `now` is in seconds since the epoch. Raises ApiError."""
+        audience = str(source.get("audience") or "")
+        lifetime = int(source.get("expirationSeconds") or _DEFAULT_LIFETIME)
+        held = self._tokens.get((audience, lifetime))
+        if held is None or now >= held.renewed_at:
+            held = await self._request(audience, lifetime, now)
+            self._tokens[audience, lifetime] = held
+        return held.text
+
+    async def _request(self, audience: str, lifetime: int, now: float) -> _Token:
+        metadata = self._pod["metadata"]
+        bound = {"apiVersion": "v1", "kind": "Pod", "name": metadata["name"], "uid": metadata["uid"]}
+        body: Object = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenRequest",
+            "spec": {
+                "expirationSeconds": lifetime,
+                "boundObjectRef": bound,
+                "audiences": [audience] if audience else [],
+            },
+        }
+        account = self._pod["spec"].get("serviceAccountName") or "default"
+        status = (await self._api.create_token(metadata["namespace"], account, body))["status"]
+        expires = datetime.strptime(status["expirationTimestamp"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+        remaining = max(expires.timestamp() - now, 0.0)
+        return _Token(status["token"], now + min(_RENEWED_AFTER * remaining, _MAX_AGE))

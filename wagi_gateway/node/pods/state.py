@@ -1,0 +1,117 @@
+"""The state of one Pod on the node, which outlives the node's process in `state.json`."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(slots=True)
+class Waiting:
+    """The state of a container that does not run: `state.waiting`."""
+
+    reason: str = "ContainerCreating"
+    message: str = ""
+
+
+@dataclass(slots=True)
+class Termination:
+    """The end of a run: `state.terminated`. Times are those of RFC 3339."""
+
+    exit_code: int
+    reason: str
+    message: str
+    started_at: str
+    finished_at: str
+    run: str
+    """The id of the run, as in `containerID`."""
+
+
+@dataclass(slots=True)
+class Run:
+    """A gateway's process."""
+
+    pid: int
+    pid_start: int
+    """Start time of the process in clock ticks since boot (proc_pid_stat(5), field 22): pids are used again."""
+    id: str
+    """The id of the run, as in `containerID`."""
+    started_at: str
+    host: str
+    """The address that the gateway listens on."""
+    port: int
+    definition: str = ""
+    """What the gateway was made of; another one in the API restarts it."""
+    is_serving: bool = False
+    """Whether the gateway has compiled its modules and answers."""
+    started: dict[str, bool] = field(default_factory=dict)
+    """Whether the startup probe of each container has succeeded."""
+    ready: dict[str, bool] = field(default_factory=dict)
+    """The last result of each readiness probe."""
+
+
+@dataclass(slots=True)
+class PodState:
+    """Everything that the status shows, and that adoption needs."""
+
+    phase: str = "Pending"
+    reason: str = ""
+    """`status.reason`, such as `Evicted`."""
+    message: str = ""
+    start_time: str = ""
+    restarts: int = 0
+    delay: float = 0.0
+    """The back-off of the next restart, in seconds."""
+    waiting: Waiting = field(default_factory=Waiting)
+    """The state of all containers without a run."""
+    waiting_images: dict[str, Waiting] = field(default_factory=dict)
+    """Containers whose image could not be pulled."""
+    images: dict[str, str] = field(default_factory=dict)
+    """The pinned reference of each container's image, `ref@sha256:…`."""
+    run: Run | None = None
+    termination: Termination | None = None
+    """The end of the last run, once there is no other."""
+    last_termination: Termination | None = None
+    """The end of the run before the current one."""
+
+    def save(self, path: Path) -> None:
+        """Writes the state, atomically. Raises OSError."""
+        write_atomically(path, json.dumps(dataclasses.asdict(self)))
+
+    @classmethod
+    def load(cls, path: Path) -> PodState | None:
+        """The state in a file; None if there is no readable one."""
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
+            return cls._of(json.loads(path.read_bytes()))
+        return None
+
+    @classmethod
+    def _of(cls, document: dict[str, Any]) -> PodState:
+        parts = {
+            "waiting": Waiting(**document["waiting"]),
+            "waiting_images": {name: Waiting(**one) for name, one in document["waiting_images"].items()},
+            "run": Run(**document["run"]) if document["run"] else None,
+            "termination": Termination(**document["termination"]) if document["termination"] else None,
+            "last_termination": Termination(**one) if (one := document["last_termination"]) else None,
+        }
+        return cls(**{**document, **parts})
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replaces a file that its owner alone may read. Raises OSError."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+    temporary.replace(path)
+
+
+def rfc3339(seconds: float) -> str:
+    """A time in seconds since the epoch, as the Kubernetes API writes it: `2026-11-30T12:00:00Z`."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

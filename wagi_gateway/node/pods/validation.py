@@ -1,0 +1,83 @@
+"""The checks of a Pod before anything is pulled: its annotations, fields, volumes, and the node's ceiling."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...config.pod.manifest import DEFAULT_HOST, MODULES
+from ...config.pod.quantity import parse_bytes
+from ...config.values import is_local, parse_listen
+from ...errors import redact
+from ..api import Object
+from .ceiling import PodCeiling
+from .gateway_configuration import DEFAULT_LISTEN, PodParts, read_parts
+from .volume_files import BadVolume
+from .volumes import kind_of
+
+MAX_MESSAGE = 1000
+"""Characters of the message of a status or an Event (1,024 is the API server's bound for an Event)."""
+_PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
+
+
+@dataclass(frozen=True, slots=True)
+class ValidatedPod:
+    """What the checks found."""
+
+    host: str
+    """The address to listen on."""
+    port: int
+    served: tuple[str, ...]
+    """The containers with a route."""
+    problems: tuple[str, ...]
+    """Why the Pod is not served; empty for a valid one."""
+    warnings: tuple[str, ...]
+
+    @property
+    def message(self) -> str:
+        """All problems in one text, cut off where an Event would be too long."""
+        text = "; ".join(self.problems)
+        return text if len(text) <= MAX_MESSAGE else f"{text[: MAX_MESSAGE - 1]}…"
+
+
+def validate(pod: Object, volumes: Path, ceiling: PodCeiling) -> ValidatedPod:
+    """Checks a Pod; `volumes` is the directory that its volumes will have."""
+    spec = pod["spec"]
+    directories = {
+        volume["name"]: Path((volume.get("hostPath") or {}).get("path") or volumes / volume["name"])
+        for volume in spec.get("volumes") or ()
+    }
+    file = read_parts(pod, PodParts(directories=directories))
+    problems = [str(problem).removeprefix("Pod: ") for problem in file.problems]
+    warnings = [str(warning).removeprefix("Pod: ") for warning in file.warnings]
+    host, port = parse_listen(file.tables.get("server", {}).get("listen", DEFAULT_LISTEN))
+    problems += [f"{DEFAULT_HOST}: {problem}" for problem in ceiling.problems_of_port(port)]
+    for name, module in zip(file.containers, file.tables.get("module", ()), strict=True):
+        for problem in ceiling.problems_of_hosts(tuple(module.get("allowed_hosts") or ())):
+            problems.append(f"{MODULES}: {name}: allowed_hosts: {problem}")
+    for container in spec["containers"]:
+        memory = ((container.get("resources") or {}).get("limits") or {}).get("memory")
+        for problem in ceiling.problems_of_memory(parse_bytes(str(memory))) if memory is not None else ():
+            problems.append(f"spec.containers ({container['name']}): resources.limits.memory: {problem}")
+    for volume in spec.get("volumes") or ():
+        if kind_of(volume) == "hostPath":
+            try:
+                ceiling.check_host_path(str(volume["hostPath"].get("path", "")))
+            except BadVolume as error:
+                problems.append(f"spec.volumes ({volume['name']}): {error}")
+    warnings += _warnings(pod, host)
+    return ValidatedPod(host, port, file.containers, tuple(map(redact, problems)), tuple(map(redact, warnings)))
+
+
+def _warnings(pod: Object, host: str) -> Iterator[str]:
+    if is_local(host):
+        yield f"{DEFAULT_HOST}: {host} is a loopback address, which no Service reaches; write 0.0.0.0 and the port"
+    for container in pod["spec"]["containers"]:
+        for name in _PROBES:
+            probe = container.get(name) or {}
+            if "exec" in probe or "grpc" in probe:
+                yield f"{container['name']}: {name}: exec and grpc are not supported on this node; it has no effect"
+        lifecycle = container.get("lifecycle") or {}
+        if lifecycle.get("postStart") or (lifecycle.get("preStop") or {}).keys() - {"sleep"}:
+            yield f"{container['name']}: lifecycle: preStop with sleep alone has an effect on this node"

@@ -1,0 +1,98 @@
+"""`env` and `envFrom` of a container: literal values, ConfigMaps, Secrets and the downward API."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from ...config.pod.variables import MAX_ENVIRONMENT, expand
+from ...config.values import check_reserved
+from ..api import Object
+from .downward import DownwardFields
+from .references import ReferenceMissing, References
+
+
+class ResolvedVariables(NamedTuple):
+    """The environment of one container."""
+
+    environment: dict[str, str]
+    skipped: tuple[str, ...]
+    """Keys of `envFrom` that cannot be the name of a variable."""
+
+
+async def resolve_variables(container: Object, references: References, fields: DownwardFields) -> ResolvedVariables:
+    """The environment of a container, as a kubelet computes it: `envFrom` first, then `env`, later ones win.
+
+    Raises ReferenceMissing, UnknownField, ApiError.
+    """
+    environment: dict[str, str] = {}
+    skipped: list[str] = []
+    for source in container.get("envFrom") or ():
+        for key, value in (await _all_of(source, references)).items():
+            name = f"{source.get('prefix') or ''}{key}"
+            if not _is_name(name):
+                skipped.append(name[:100])
+                continue
+            environment[name] = _text(value, name)
+    for variable in container.get("env") or ():
+        name = variable["name"]
+        if source := variable.get("valueFrom"):
+            value_of = await _value_from(source, container["name"], name, references, fields)
+            if value_of is not None:
+                environment[name] = value_of
+            continue
+        try:
+            environment[name] = expand(variable.get("value") or "", environment, MAX_ENVIRONMENT)
+        except ValueError:
+            raise ReferenceMissing(f"env {name}: grows to more than {MAX_ENVIRONMENT} characters") from None
+    if sum(len(name) + len(value) for name, value in environment.items()) > MAX_ENVIRONMENT:
+        raise ReferenceMissing(f"container {container['name']}: more than {MAX_ENVIRONMENT} characters of variables")
+    return ResolvedVariables(environment, tuple(skipped))
+
+
+async def _all_of(source: Object, references: References) -> Mapping[str, bytes]:
+    if reference := source.get("configMapRef"):
+        return await references.config_map(reference["name"], optional=bool(reference.get("optional")))
+    reference = source.get("secretRef") or {}
+    return await references.secret(reference.get("name", ""), optional=bool(reference.get("optional")))
+
+
+async def _value_from(
+    source: Object, container: str, name: str, references: References, fields: DownwardFields
+) -> str | None:
+    """The value of one source; None for an optional one that is absent."""
+    if reference := source.get("fieldRef"):
+        return fields.field(reference["fieldPath"])
+    if reference := source.get("resourceFieldRef"):
+        return fields.resource(container, reference)
+    for kind, noun, read in (
+        ("configMapKeyRef", "configmap", references.config_map),
+        ("secretKeyRef", "secret", references.secret),
+    ):
+        if reference := source.get(kind):
+            optional = bool(reference.get("optional"))
+            values = await read(reference["name"], optional=optional)
+            if reference["key"] in values:
+                return _text(values[reference["key"]], name)
+            if optional:
+                return None
+            raise ReferenceMissing(f'couldn\'t find key {reference["key"]} in {noun} "{reference["name"]}"')
+    raise ReferenceMissing(f"env {name}: {', '.join(source)[:100]} is not supported on this node")
+
+
+def _is_name(name: str) -> bool:
+    try:
+        check_reserved(name)
+    except ValueError:
+        return False
+    return bool(name) and "=" not in name and "\0" not in name
+
+
+def _text(value: bytes, name: str) -> str:
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        raise ReferenceMissing(f"env {name}: the value is not UTF-8 text; mount it as a volume") from None
+    if "\0" in text:
+        raise ReferenceMissing(f"env {name}: the value has a NUL character; mount it as a volume")
+    return text

@@ -1,0 +1,162 @@
+"""Processor time and memory of the node and its Pods, from proc(5)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from ..api import Object
+from .containers import Container, Containers, UnknownContainer, UnknownPod
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+class TreeUsage(NamedTuple):
+    """What a process and its descendants use."""
+
+    cpu_seconds: float
+    """With those of descendants that have ended."""
+    working_set: int
+    """Bytes: the proportional set size (PSS), which counts a page shared by processes once."""
+    started: float
+    """Start of the process, in seconds since 1970."""
+
+
+class ContainerUsage(NamedTuple):
+    """A container's share of the usage of its Pod."""
+
+    name: str
+    cpu_seconds: float
+    working_set: float
+
+
+class PodUsage(NamedTuple):
+    """Usage of a Pod whose gateway runs, and its containers.
+
+    The modules of a Pod share a process, so each container has an equal share: the sum is exact, as metrics-server
+    needs it, which adds up containers.
+    """
+
+    namespace: str
+    name: str
+    uid: str
+    tree: TreeUsage
+    containers: tuple[ContainerUsage, ...]
+
+
+class NodeUsage(NamedTuple):
+    """Usage of the node with its Pods, at one time."""
+
+    time: float
+    """Seconds since 1970."""
+    node: TreeUsage
+    """The node's process and those of all Pods."""
+    pods: tuple[PodUsage, ...]
+
+
+class GatewayProcess(NamedTuple):
+    """The process of a Pod."""
+
+    pod: Object
+    pid: int
+
+
+def running(containers: Containers) -> list[GatewayProcess]:
+    """The Pods whose gateways run."""
+    return [GatewayProcess(pod, pid) for pod in containers.pods() if (pid := _pid(containers, pod))]
+
+
+def containers_of(containers: Containers, pod: Object) -> Iterator[tuple[str, Container]]:
+    """The containers of a Pod by name; nothing of a Pod that has gone meanwhile."""
+    metadata = pod["metadata"]
+    for spec in pod.get("spec", {}).get("containers", ()):
+        try:
+            yield spec["name"], containers.container(metadata["namespace"], metadata["name"], spec["name"])
+        except (UnknownPod, UnknownContainer):
+            return
+
+
+def _pid(containers: Containers, pod: Object) -> int | None:
+    return next((one.pid for _, one in containers_of(containers, pod) if one.pid is not None), None)
+
+
+def measure(processes: Iterable[GatewayProcess], own: int) -> NodeUsage:
+    """Reads the usage of the node, whose process is `own`, and of its Pods; a Pod that has ended is left out."""
+    children, boot = _children(), _boot_time()
+    pods = []
+    for pod, pid in processes:
+        if tree := _tree(pid, children, boot):
+            metadata, names = pod["metadata"], [one["name"] for one in pod["spec"]["containers"]]
+            share = 1 / len(names)
+            each = tuple(ContainerUsage(name, tree.cpu_seconds * share, tree.working_set * share) for name in names)
+            uid = metadata.get("uid", "")
+            pods.append((pid, PodUsage(metadata["namespace"], metadata["name"], uid, tree, each)))
+    node = _tree(own, children, boot) or TreeUsage(0.0, 0, 0.0)
+    below = set(_descendants(own, children))
+    apart = [pod.tree for pid, pod in pods if pid not in below]  # Pods that an earlier process of the node started
+    cpu = node.cpu_seconds + sum(tree.cpu_seconds for tree in apart)
+    total = TreeUsage(cpu, node.working_set + sum(tree.working_set for tree in apart), node.started)
+    return NodeUsage(time.time(), total, tuple(pod for _, pod in pods))
+
+
+def _tree(pid: int, children: Mapping[int, list[int]], boot: float) -> TreeUsage | None:
+    """Usage of a process and its descendants; None if it has ended."""
+    try:
+        state, *fields = _stat(pid)
+    except OSError:
+        return None
+    if state == "Z":
+        return None
+    cpu, memory = 0.0, 0
+    for one in _descendants(pid, children):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            ticks = _stat(one)[11:15]  # utime, stime, cutime, cstime
+            cpu += sum(map(int, ticks)) / _TICKS
+            memory += _memory(one)
+    return TreeUsage(cpu, memory, boot + int(fields[18]) / _TICKS)
+
+
+def _descendants(pid: int, children: Mapping[int, list[int]]) -> list[int]:
+    """A process and its descendants, each of them once: ids that are used again could make a circle."""
+    found = dict.fromkeys([pid])
+    pending = [pid]
+    while pending:
+        new = [child for child in children.get(pending.pop(), ()) if child not in found]
+        found |= dict.fromkeys(new)
+        pending += new
+    return list(found)
+
+
+def _children() -> dict[int, list[int]]:
+    """The children of each process."""
+    children: dict[int, list[int]] = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with contextlib.suppress(OSError):  # it has ended meanwhile
+                children.setdefault(int(_stat(int(name))[1]), []).append(int(name))
+    return children
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat from the third one (state) on: the second, a program's name, may hold blanks and
+    parentheses. Raises OSError."""
+    return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(") ")[2].split()
+
+
+def _memory(pid: int) -> int:
+    """Bytes of the proportional set, or of the resident set where that may not be read. Raises OSError."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except PermissionError:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+
+
+def _boot_time() -> float:
+    line = next(one for one in Path("/proc/stat").read_text().splitlines() if one.startswith("btime "))
+    return float(line.split()[1])
