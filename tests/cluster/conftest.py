@@ -13,14 +13,19 @@ from tests.support.registry import Registry, running_registry
 
 HERE = Path(__file__).parent
 BUILD = 1800.0
-"""The timeout in seconds of a test: the first one may build the control plane."""
+"""The timeout in seconds of the first test, which may build the control plane."""
+TIMEOUT = 300.0
+"""The timeout in seconds of another test."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Gives the first test the time to build the control plane."""
-    first = next((item for item in items if item.path.is_relative_to(HERE)), None)
-    if first:
-        first.add_marker(pytest.mark.timeout(BUILD))
+    """Gives the first test the time to build the control plane, and the others that of a busy machine."""
+    own = [item for item in items if item.path.is_relative_to(HERE)]
+    for item in own[1:]:
+        if not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(TIMEOUT))
+    for item in own[:1]:
+        item.add_marker(pytest.mark.timeout(BUILD), append=False)
 
 
 @pytest.fixture(scope="session")

@@ -126,6 +126,12 @@ def test_a_request_that_fails_is_made_again_later(tmp_path: Path) -> None:
     assert Kept(options(tmp_path), is_node=True, at=enough(2)).keep(api) == [60.0, 3600.0]
 
 
+def test_a_request_that_is_denied_is_made_again_much_later(tmp_path: Path) -> None:
+    api = MemoryApi()
+    api.answers[CERTIFICATE_SIGNING_REQUESTS] = lambda body: body | {"status": {"conditions": [{"type": "Denied"}]}}
+    assert Kept(options(tmp_path), is_node=True, at=enough(2)).keep(api) == [3600.0, 3600.0]
+
+
 def test_a_full_disk_does_not_keep_a_certificate_from_being_used(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -15,7 +15,7 @@ from cryptography import x509
 from tests.support.kubernetes_api import MemoryApi
 from tests.support.signer import signed
 from wagi_gateway.node import signing
-from wagi_gateway.node.api import CERTIFICATE_SIGNING_REQUESTS, Object
+from wagi_gateway.node.api import CERTIFICATE_SIGNING_REQUESTS, ApiUnreachable, Object
 from wagi_gateway.node.signing import CLIENT_SIGNER, SERVING_SIGNER, Names, NotSigned, Validity
 
 NAMES = Names("n", ("10.0.0.1", "fd00::1"))
@@ -57,6 +57,20 @@ def test_an_approval_is_waited_for(caplog: pytest.LogCaptureFixture) -> None:
     assert pem.startswith(b"-----BEGIN PRIVATE KEY-----")
     assert pauses == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2]
     assert caplog.text.count("kubectl certificate approve wagi-client-n-") == 1
+
+
+def test_an_api_server_that_is_away_costs_no_second_request() -> None:
+    api = MemoryApi()
+
+    async def sleep(_: float) -> None:
+        if not api.failures and len(api.calls) == 1:
+            api.failures.append(ApiUnreachable("away"))
+        else:
+            (request,) = api.objects(CERTIFICATE_SIGNING_REQUESTS)
+            api.put(CERTIFICATE_SIGNING_REQUESTS, signed(request))
+
+    assert asyncio.run(signing.requested(api, CLIENT_SIGNER, NAMES, sleep=sleep))
+    assert [verb for verb, _, _ in api.calls] == ["create", "get", "get"]
 
 
 def refused(kind: str) -> Callable[[Object], Object]:

@@ -18,6 +18,8 @@ from .signing import SERVING_SIGNER, Names, NotSigned, Validity, names_of, reque
 
 RETRY = 60.0
 """Seconds between two attempts, and between two looks at the files."""
+RETRY_DENIED = 3600.0
+"""Seconds until the next request after one that was denied."""
 
 
 class ServingCertificate:
@@ -69,7 +71,7 @@ class ServingCertificate:
             self._is_signed = True
         except (ApiError, ApiUnreachable, NotSigned) as error:
             logger.warning("the certificate of the node's API is not renewed: %s", error)
-            await self._sleep(RETRY)
+            await self._sleep(RETRY_DENIED if isinstance(error, NotSigned) else RETRY)
 
     def _use(self, pem: bytes) -> None:
         self._pem = pem

@@ -22,7 +22,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from ..errors import GatewayError
 from ..observe.log import logger
-from .api import CERTIFICATE_SIGNING_REQUESTS, Api
+from .api import CERTIFICATE_SIGNING_REQUESTS, Api, ApiUnreachable
 
 CLIENT_SIGNER = "kubernetes.io/kube-apiserver-client-kubelet"
 SERVING_SIGNER = "kubernetes.io/kubelet-serving"
@@ -77,7 +77,10 @@ async def requested(
             logger.warning("a certificate waits for approval: kubectl certificate approve %s", name)
         await sleep(pause)
         pause = min(pause * 2, _MAX_POLL)
-        created = await api.get(CERTIFICATE_SIGNING_REQUESTS, name)
+        try:
+            created = await api.get(CERTIFICATE_SIGNING_REQUESTS, name)
+        except ApiUnreachable as error:  # the request is still there when the server is back
+            logger.debug("the certificate signing request %s cannot be read: %s", name, error)
 
 
 def self_signed(names: Names) -> bytes:

@@ -12,6 +12,7 @@ import pytest
 
 from tests.conftest import wait_until
 from tests.support.node_api import ADMIN, HOST, NodeApi, exec_path, running_node_api
+from wagi_gateway.node.server.server import HEAD_TIME
 
 HEALTH = b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n"
 SOCKET = (
@@ -22,10 +23,9 @@ SOCKET = (
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeApi]:
-    """A node that takes three connections, and gives them little time."""
+    """A node that takes three connections."""
     with running_node_api(tmp_path_factory.mktemp("small")) as running:
         running.server.config.max_connections = 3
-        running.server.config.head_time = 0.5
         yield running
 
 
@@ -48,14 +48,17 @@ def test_connections_are_bounded(small: NodeApi) -> None:
     assert small.get("/healthz", None).status_code == 200
 
 
-def test_a_slow_head_is_cut_off(small: NodeApi) -> None:
+def test_a_slow_head_is_cut_off(small: NodeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(small.server.config, "head_time", 0.3)
     with connect(small) as connection:
         connection.sendall(HEALTH[:20])
         assert connection.recv(1) == b""
 
 
-def test_a_slow_handshake_is_cut_off(node_api: NodeApi) -> None:
-    node_api.server._acceptors[0]._options["ssl_handshake_timeout"] = 0.3
+def test_a_slow_handshake_is_cut_off(node_api: NodeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    (acceptor,) = node_api.server._acceptors
+    assert acceptor._options["ssl_handshake_timeout"] == HEAD_TIME
+    monkeypatch.setitem(acceptor._options, "ssl_handshake_timeout", 0.3)
     with socket.create_connection((HOST, node_api.port), timeout=30) as plain:
         plain.sendall(b"\x16\x03\x01")
         assert plain.recv(1) == b""

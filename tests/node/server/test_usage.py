@@ -35,7 +35,7 @@ def test_descendants_count_also_those_that_have_ended() -> None:
         process.communicate("\n")
     (pod,) = usage.pods
     assert pod.tree.working_set > 50_000_000
-    assert pod.tree.cpu_seconds > 0.05
+    assert pod.tree.cpu_seconds > 0
     assert pod.tree.started <= usage.time
     assert usage.node.working_set >= pod.tree.working_set
 
