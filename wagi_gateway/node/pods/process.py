@@ -106,6 +106,8 @@ class PodProcess:
             asyncio.get_running_loop().remove_reader(self._descriptor)
             os.close(self._descriptor)
             self._descriptor = -1
+        if self._child and not self._exited.is_set():
+            self._child.returncode = 0  # or Popen warns that the process goes on, which is meant
 
     def _send(self, number: signal.Signals) -> None:
         if self._descriptor >= 0 and not self._exited.is_set():
