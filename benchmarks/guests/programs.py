@@ -55,7 +55,7 @@ def unmodified_flask(directory: Path) -> str:
     (app / "application.py").write_text(FLASK)
     (app / "main.py").write_text(_UNMODIFIED)
     volumes = f'volumes = {{ "/app" = {{ path = "{app}", read_only = true }} }}'
-    return f'[[module]]\nroute = "/unmodified"\nmodule = "{cpython()}"\nargv = "python /app/main.py"\n{volumes}\n'
+    return f'[[module]]\nroute = "/unmodified/..."\nmodule = "{cpython()}"\nargv = "python /app/main.py"\n{volumes}\n'
 
 
 def _build(folder: Path, language: str, files: dict[str, str]) -> Path:

@@ -21,20 +21,21 @@ from .start import ready
 NAMES = ("python-hello", "flask", "flask-unmodified", "javascript-hello", "component-start")
 _HTTP = "HTTP, one client"
 _REQUESTS, _FEW = 100, 5
-_PATHS = {"hello": python_hello, "flask": flask, "fetch": javascript_hello}
+_PROGRAMS = {"hello": python_hello, "flask": flask, "fetch": javascript_hello}
 
 
 def programs(plan: Plan) -> Iterator[Row]:
     """Measures all programs in turns: medians of requests over one connection, and of guests without a server."""
     directory = plan.directory / "programs"
     directory.mkdir()
-    modules = {f"/{name}": build(directory) for name, build in _PATHS.items()}
+    built = {name: build(directory) for name, build in _PROGRAMS.items()}
+    modules = {f"/{name}/...": module for name, module in built.items()}
     with pinned(SERVER):
-        raws = raw(modules["/hello"], plan.rounds)
+        raws = raw(built["hello"], plan.rounds)
     (directory / "gateway").mkdir()
     with gateway(directory / "gateway", modules, settings=unmodified_flask(directory)) as server:
-        measures = [_requests(server, path, _REQUESTS) for path in modules]
-        hello, flasks, fetch, unmodified = alternate(plan.rounds, [*measures, _requests(server, "/unmodified", _FEW)])
+        measures = [_requests(server, f"/{name}/", _REQUESTS) for name in built]
+        hello, flasks, fetch, unmodified = alternate(plan.rounds, [*measures, _requests(server, "/unmodified/", _FEW)])
     yield Row(
         "python-hello",
         "Python hello (componentize-py): a guest alone; HTTP, one client",
@@ -51,9 +52,9 @@ def programs(plan: Plan) -> Iterator[Row]:
     yield _row("javascript-hello", "JavaScript hello (componentize-js)", fetch, plan, 2)
     (directory / "start").mkdir()
     config = directory / "start/modules.toml"
-    config.write_text(f'[[module]]\nroute = "/flask"\nmodule = "{modules["/flask"]}"\n[log]\naccess = false\n')
+    config.write_text(f'[[module]]\nroute = "/flask"\nmodule = "{built["flask"]}"\n[log]\naccess = false\n')
     (starts,) = alternate(plan.rounds * 2, [lambda: ready(config)])
-    size = modules["/flask"].stat().st_size / 1e6
+    size = built["flask"].stat().st_size / 1e6
     measure = f"start to ready, component of {size:.0f} MB cached"
     yield Row("component-start", measure, "-", (Measured(starts, plan.target(1, "s", is_most=True), "s"),))
 

@@ -41,13 +41,12 @@ def test_imports_and_exports_have_names_and_types() -> None:
     assert read_interface("m", bytes(wasmtime.wat2wasm(WAT))) == (
         ["env.log  func (i32, i64) -> ()"],
         ["memory  memory", "_start  func () -> ()", "add  func (i32, i32) -> (i32)"],
-        False,
     )
 
 
 def test_interfaces_of_a_component_have_names_and_kinds() -> None:
     text = b'(component (import "wasi:cli/exit@0.2.0" (instance)) (import "log" (func)))'
-    assert read_interface("m", text) == (["wasi:cli/exit@0.2.0  instance", "log  func"], [], True)
+    assert read_interface("m", text) == (["wasi:cli/exit@0.2.0  instance", "log  func"], [])
 
 
 @pytest.mark.parametrize(

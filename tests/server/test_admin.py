@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 from tests.conftest import ROOT, Serve, Server, running, wait_until
 from tests.support import guests
 from tests.support.admin import ADMIN, Series, admin, ask, scrape, value
-from tests.support.attacks import NAP, get, send, together, wait_for_work
+from tests.support.attacks import LONG_NAP, NAP, get, send, together, wait_for_work
 from tests.support.config import guest
 from wagi_gateway.cli.main import app
 from wagi_gateway.observe.metrics import BY_NAME
@@ -156,7 +156,7 @@ def test_counters_of_alerts_start_at_zero(serve: Serve) -> None:
 
 
 def test_running_and_queued_requests_are_seen(serve: Serve) -> None:
-    server = serve(ADMIN + guest("/nap", "nap", concurrency=1, queue=1), nap=NAP)
+    server = serve(ADMIN + guest("/nap", "nap", concurrency=1, queue=1), nap=LONG_NAP)
     with send(server, get("/nap?now")) as first:
         wait_for_work(server, "/nap")
         with send(server, get("/nap")) as second:

@@ -68,10 +68,9 @@ def inspect_module(what: str, settings_file: Path | None, cache_dir: str | None,
         found = _Inspected([], source.data, source.digest)
     else:
         found = _inspect_image(what, settings_file, cache_dir, auth_file)
-    imports, exports, is_component = read_interface(what, found.data)
+    imports, exports = read_interface(what, found.data)
     rows = [*found.rows, ("module", f"sha256:{found.digest}  {_size(len(found.data))}")]
-    describe = str if is_component else _import  # `check` names what a component lacks
-    rows += [("import", describe(text)) for text in imports] + [("export", text) for text in exports]
+    rows += [("import", _import(text)) for text in imports] + [("export", text) for text in exports]
     print_table(("what", "value"), rows)
 
 

@@ -256,6 +256,14 @@ class Section(NamedTuple):
     end: int
 
 
+def read_section(reader: Reader) -> Section:
+    """The section that begins at the reader's position, which is behind the section then. Raises Malformed."""
+    begin, identifier, size = reader.position, reader.byte(), reader.number()
+    content = reader.position
+    reader.skip(size)
+    return Section(identifier, begin, content, reader.position)
+
+
 def find_sections(module: bytes) -> Iterator[Section]:
     """The sections of a module but the custom ones. Raises Malformed."""
     if not module.startswith(MODULE):
@@ -263,16 +271,12 @@ def find_sections(module: bytes) -> Iterator[Section]:
     whole = Reader(module, len(MODULE), len(module))
     seen = set()
     while not whole.is_at_end():
-        begin = whole.position
-        section = whole.byte()
-        size = whole.number()
-        content = whole.position
-        whole.skip(size)
-        if section != CUSTOM:
-            if section in seen:
-                raise Malformed(f"section {section} appears twice")
-            seen.add(section)
-            yield Section(section, begin, content, whole.position)
+        section = read_section(whole)
+        if section.id != CUSTOM:
+            if section.id in seen:
+                raise Malformed(f"section {section.id} appears twice")
+            seen.add(section.id)
+            yield section
         whole.skip_custom_sections()
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from .binary import COMPONENT, CUSTOM, Malformed, Reader, Section, leb128
+from .binary import COMPONENT, CUSTOM, Malformed, Reader, Section, leb128, read_section
 
 _CORE_MODULE, _NESTED_COMPONENT, _IMPORT, _EXPORT = 1, 4, 10, 11
 _MAX_SECTIONS = 20_000
@@ -86,13 +86,9 @@ def _sections(
     for _ in budget or _budget():
         if whole.is_at_end():
             return
-        start = whole.position
-        section = whole.byte()
-        size = whole.number()
-        content = whole.position
-        whole.skip(size)
-        if section != CUSTOM:
-            yield Section(section, start, content, whole.position)
+        section = read_section(whole)
+        if section.id != CUSTOM:
+            yield section
     raise Malformed(f"it has more than {_MAX_SECTIONS} sections")
 
 

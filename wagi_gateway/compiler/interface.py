@@ -21,7 +21,6 @@ class Interface(NamedTuple):
 
     imports: list[str]
     exports: list[str]
-    is_component: bool = False
 
 
 def assemble(name: str, data: bytes, *, is_text: bool) -> bytes:
@@ -50,8 +49,7 @@ def read_interface(name: str, data: bytes) -> Interface:
     try:
         if data.startswith(COMPONENT):
             interfaces = ComponentExterns.read(data)
-            imports, exports = ([f"{name}  {kind}" for name, kind in names] for names in interfaces)
-            return Interface(imports, exports, is_component=True)
+            return Interface(*([f"{name}  {kind}" for name, kind in names] for names in interfaces))
         externs = Externs.read(data)
     except Malformed as malformed:
         raise StartupError(Problem(name, f"cannot be read: {malformed}")) from None
