@@ -46,6 +46,13 @@ def test_paths_of_the_file_start_beside_it(tmp_path: Path) -> None:
     assert (options.state_directory, options.tls_cert) == (tmp_path / "state", Path("/a.pem"))
 
 
+@pytest.mark.parametrize(
+    ("cidr", "pods"), [(None, 20), ("10.1.2.0/29", 6), ("10.1.2.0/24", 20), ("fd00:1::/64", 20), ("10.1.2.9/32", 1)]
+)
+def test_a_node_has_no_more_pods_than_addresses(cidr: str | None, pods: int) -> None:
+    assert NodeOptions(max_pods=20, pod_cidr=cidr).pods == pods
+
+
 def test_no_file_is_needed() -> None:
     assert read_options(None, {"name": "b"}).name == "b"
 
@@ -65,6 +72,10 @@ def test_no_file_is_needed() -> None:
             'ceiling.host_paths = "srv": not an absolute path; write for example "/srv/wagi"',
         ),
         ('ceiling = { host_paths = ["/srv/../etc"] }', "not an absolute path"),
+        ('pod_cidr = "10.1.2.0"', 'pod_cidr = "10.1.2.0": not a range'),
+        ('pod_cidr = "10.1.2.5/28"', 'not the first address of a range; write "10.1.2.0/28"'),
+        ('pod_cidr = "169.254.0.0/16"', "not addresses that EndpointSlices take"),
+        ('pod_cidr = "0.0.0.0/0"', "not addresses that EndpointSlices take"),
         ("prot = 1", "prot: unknown key; did you mean port?"),
         ("port = 0", "port = 0: must be at least 1"),
         ('tls_key = "a.pem"', "tls_key: there is no tls_cert beside it"),

@@ -13,13 +13,13 @@ from typing import Any, Literal
 from tests.support.kubernetes_api import MemoryApi
 from wagi_gateway.node.api import PODS, Object
 from wagi_gateway.node.options import Ceiling
+from wagi_gateway.node.pods.addresses import PodAddresses
 from wagi_gateway.node.pods.ceiling import PodCeiling
 from wagi_gateway.node.pods.gateway_configuration import NodeTables
 from wagi_gateway.node.pods.image_pull import ImagePuller, RegistryAccess
 from wagi_gateway.node.pods.pods import Pods
 from wagi_gateway.node.pods.resources import ControlGroups
 from wagi_gateway.node.pods.runtime import PodRuntime
-from wagi_gateway.node.pods.status import PodAddresses
 from wagi_gateway.node.reflector import Reflector
 
 ANNOTATION = "alpha.wagi.krustlet.dev/"

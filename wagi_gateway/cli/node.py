@@ -34,6 +34,9 @@ def node(
     ] = None,
     address: Annotated[Pairs, typer.Option(metavar="IP", help="Address of the Node; repeatable (addresses).")] = None,
     pod_ip: Annotated[str | None, typer.Option("--pod-ip", metavar="IP", help="Address of the Pods (pod_ip).")] = None,
+    pod_cidr: Annotated[
+        str | None, typer.Option("--pod-cidr", metavar="CIDR", help="Range of own addresses of Pods (pod_cidr).")
+    ] = None,
     listen: Annotated[str | None, typer.Option(metavar="IP", help="Address to serve the node's API on.")] = None,
     port: Annotated[int | None, typer.Option(metavar="PORT", help="Port of the node's API.")] = None,
     auth_file: Annotated[
@@ -68,6 +71,7 @@ def node(
             taints=taint or None,
             addresses=address or None,
             pod_ip=pod_ip,
+            pod_cidr=pod_cidr,
             listen=listen,
             port=port,
             auth_file=_absolute(auth_file),

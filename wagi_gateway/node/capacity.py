@@ -55,7 +55,7 @@ def resources(of: Machine, options: NodeOptions) -> Object:
         "cpu": f"{of.millicpus}m",
         "memory": f"{of.memory >> 10}Ki",
         "ephemeral-storage": f"{of.storage >> 10}Ki",
-        "pods": str(options.max_pods),
+        "pods": str(options.pods),
     }
     memory = max(0, of.memory - options.reserved_memory)
     return {"capacity": capacity, "allocatable": capacity | {"memory": f"{memory >> 10}Ki"}}

@@ -6,7 +6,7 @@ import os
 import re
 import socket
 from collections.abc import Mapping
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -17,6 +17,7 @@ from ..config.settings import Registries, SettingsTable
 from ..config.validation import explain
 from ..config.values import Duration, HostEntry, Size
 from ..errors import Problem, StartupError
+from .address_range import AddressRange
 
 ARCHITECTURE = "wasm32-wagi"
 """The value of the labels `kubernetes.io/arch` and `kubernetes.io/os`, and of the two taints."""
@@ -74,6 +75,18 @@ def _check_address(text: str) -> str:
         raise ValueError('not an IP address; write for example "10.0.0.4"') from None
 
 
+def _check_cidr(text: str) -> str:
+    try:
+        network = ip_network(text if "/" in text else "", strict=False)
+    except ValueError:
+        raise ValueError('not a range of IP addresses; write for example "10.1.2.0/28"') from None
+    if network.network_address != ip_interface(text).ip:
+        raise ValueError(f'not the first address of a range; write "{network}"')
+    if network.is_multicast or network.is_link_local or network.network_address.is_unspecified:
+        raise ValueError('not addresses that EndpointSlices take; write a private range such as "10.1.2.0/28"')
+    return str(network)
+
+
 def _check_prefix(path: str) -> str:
     if not path.startswith("/") or ".." in path.split("/") or "\0" in path:
         raise ValueError('not an absolute path; write for example "/srv/wagi"')
@@ -94,6 +107,7 @@ NodeName = Annotated[str, AfterValidator(_check_name)]
 Labels = dict[Annotated[str, AfterValidator(_check_label_key)], Annotated[str, AfterValidator(_check_label_value)]]
 TaintText = Annotated[str, AfterValidator(_check_taint)]
 Address = Annotated[str, AfterValidator(_check_address)]
+Cidr = Annotated[str, AfterValidator(_check_cidr)]
 PathPrefix = Annotated[str, AfterValidator(_check_prefix)]
 
 
@@ -131,10 +145,14 @@ class NodeOptions(SettingsTable):
     pod_ip: Address | None = None
     """Address of the Pods, which EndpointSlices name; without it the first of `addresses`. EndpointSlices refuse
     loopback addresses."""
+    pod_cidr: Cidr | None = None
+    """Range of addresses, such as `10.1.2.0/28`, of which each Pod without `hostNetwork` gets one of its own. All of
+    them have to be local on the machine: `ip route add local 10.1.2.0/28 dev lo`. Without a range all Pods have the
+    address of the node, and no two of them one port."""
     provider_id: str | None = Field(None, min_length=1)
     """The instance in the cloud (`spec.providerID`), where a controller of the cloud looks for one."""
     max_pods: StrictInt = Field(110, ge=1, le=1000)
-    """Pods that the scheduler may bind to the Node."""
+    """Pods that the scheduler may bind to the Node, if `pod_cidr` has as many addresses."""
     reserved_memory: Size = Field(ByteSize(256 * 2**20), ge=0)
     """Memory of the machine that is not for Pods: the difference of `capacity` and `allocatable`."""
 
@@ -186,6 +204,11 @@ class NodeOptions(SettingsTable):
     def heartbeat(self) -> float:
         """Seconds between two renewals of the Lease."""
         return self.lease_duration / 4
+
+    @property
+    def pods(self) -> int:
+        """Pods that the node has room for."""
+        return min(self.max_pods, AddressRange(self.pod_cidr).size) if self.pod_cidr else self.max_pods
 
     @property
     def all_taints(self) -> tuple[Taint, ...]:

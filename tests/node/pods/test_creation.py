@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from tests.support.kubernetes_api import MemoryApi
 from tests.support.pods import RecordedEvents, a_pod, until, waiting
+from wagi_gateway.errors import StartupError
 from wagi_gateway.node.api import PODS
 from wagi_gateway.node.options import NodeOptions
 from wagi_gateway.node.pods.creation import create_pods
@@ -31,3 +34,24 @@ def test_the_ceiling_of_the_options_holds(tmp_path: Path) -> None:
     message = asyncio.run(story())
     assert "ceiling.memory" in message
     assert "the node's own" in message
+
+
+def test_pods_get_addresses_of_the_range_of_the_options(tmp_path: Path) -> None:
+    options = NodeOptions(name="n", state_directory=tmp_path, pod_cidr="127.1.2.0/28")
+
+    async def story() -> str:
+        api = MemoryApi()
+        pods = create_pods(options, api, RecordedEvents(), ("127.0.0.1",), {})
+        await pods.changed(api.put(PODS, a_pod({"image": "example.invalid/hello:1"})))
+        await until(lambda: "podIP" in pods.pods()[0]["status"])
+        status = pods.pods()[0]["status"]
+        await pods.stop()
+        return str(status["podIP"])
+
+    assert asyncio.run(story()) == "127.1.2.1"
+
+
+def test_a_range_that_is_not_local_ends_the_start(tmp_path: Path) -> None:
+    options = NodeOptions(name="n", state_directory=tmp_path, pod_cidr="192.0.2.0/28")
+    with pytest.raises(StartupError, match="192.0.2.1 is no address of this machine"):
+        create_pods(options, MemoryApi(), RecordedEvents(), ("192.0.2.1",), {})

@@ -16,10 +16,13 @@ import pytest
 from tests.conftest import ROOT
 from tests.support import guests
 from tests.support.kubernetes_api import MemoryApi
-from tests.support.pods import PodNode, a_pod, condition, free_port, is_ready, running_node, until, waiting
+from tests.support.pods import ANNOTATION, PodNode, a_pod, condition, free_port, is_ready, running_node, until, waiting
 from tests.support.publishing import publish, says
 from tests.support.registry import Registry, running_registry
+from wagi_gateway.node.address_range import AddressRange
 from wagi_gateway.node.api import CONFIG_MAPS, PODS, SECRETS, ApiError, ApiUnreachable, Object
+from wagi_gateway.node.pods.address_pool import AddressPool
+from wagi_gateway.node.pods.addresses import PodAddresses
 from wagi_gateway.node.pods.process import start_time
 from wagi_gateway.node.server.containers import UnknownContainer, UnknownPod
 
@@ -59,11 +62,16 @@ def go(story: Coroutine[Any, Any, None]) -> None:
     asyncio.run(story)
 
 
-async def get(port: int, path: str = "/hello") -> str:
+async def get(port: int, path: str = "/hello", host: str = "127.0.0.1") -> str:
     async with httpx.AsyncClient(trust_env=False) as client:
-        answer = await client.get(f"http://127.0.0.1:{port}{path}", timeout=60)
+        answer = await client.get(f"http://{host}:{port}{path}", timeout=60)
     assert answer.status_code == 200, answer.text
     return answer.text
+
+
+def pod_ip(api: MemoryApi, name: str) -> str:
+    (pod,) = (one for one in api.objects(PODS) if one["metadata"]["name"] == name)
+    return str(pod["status"]["podIP"])
 
 
 def restarts(pod: Object) -> int:
@@ -342,6 +350,46 @@ def test_an_api_server_that_is_away_delays_and_ends_nothing(registry: Registry, 
             await api.delete(PODS, "demo", "default")
             api.failures += [ApiUnreachable("away")] * 3
             await node.until("demo", lambda pod: not pod)
+
+    go(story())
+
+
+def test_pods_with_addresses_of_their_own(registry: Registry, tmp_path: Path) -> None:
+    """Two of a port, one of the node's address beside them, and one more than there are addresses."""
+
+    async def story() -> None:
+        api, port = MemoryApi(), free_port()
+        listens = {ANNOTATION + "default-host": f"0.0.0.0:{port}"}
+        variable = {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
+        shown = container(registry, "env", env=[variable], readinessProbe={"tcpSocket": {"port": port}})
+
+        def replica(name: str, **spec: Any) -> Object:
+            return a_pod(shown, name=name, annotations=listens, **spec)
+
+        def addresses() -> PodAddresses:
+            return PodAddresses("192.0.2.77", "192.0.2.1", AddressPool(AddressRange("127.9.8.0/30")), ("127.0.0.1",))
+
+        async with running_node(tmp_path, api, addresses=addresses(), drain=False) as node:
+            for pod in (replica("a"), replica("b"), replica("host", hostNetwork=True)):
+                await api.create(PODS, pod)
+                status = (await node.until(pod["metadata"]["name"], is_ready))["status"]
+                assert status["podIPs"] == [{"ip": status["podIP"]}]
+            ips = {name: pod_ip(api, name) for name in ("a", "b", "host")}
+            assert ips == {"a": "127.9.8.1", "b": "127.9.8.2", "host": "192.0.2.77"}
+            for name, ip in ips.items():
+                assert f"IP={ip}" in await get(port, host="127.0.0.1" if name == "host" else ip)
+            taken = {ANNOTATION + "default-host": f"{ips['a']}:{free_port()}"}
+            await api.create(PODS, a_pod(shown, name="thief", annotations=taken, hostNetwork=True))
+            await node.until_event(f"Failed: Error: {ips['a']}: is an address of Pods, and not of this one (pod_cidr)")
+            await api.create(PODS, replica("more"))
+            await node.until_event("FailedCreatePodSandBox: Failed to create pod sandbox: all 2 addresses of 127.9.8.0")
+            waits = await node.until("more", lambda pod: waiting(pod) == "ContainerCreating")
+            assert "podIP" not in waits["status"]
+        async with running_node(tmp_path, api, addresses=addresses()) as node:
+            await node.until("more", lambda pod: waiting(pod) == "ContainerCreating")
+            await api.delete(PODS, "a", "default")
+            await node.until("more", is_ready)
+            assert {name: pod_ip(api, name) for name in ("b", "more")} == {"b": ips["b"], "more": ips["a"]}
 
     go(story())
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT
-from tests.support.pods import ANNOTATION, a_pod
+from tests.support.pods import ADDRESSES, ANNOTATION, a_pod
 from wagi_gateway.node.api import Object
 from wagi_gateway.node.options import Ceiling
 from wagi_gateway.node.pods.ceiling import PodCeiling
@@ -20,7 +20,7 @@ HOST, MODULES = ANNOTATION + "default-host", ANNOTATION + "modules"
 
 def validated(pod: Object, **ceiling: Any) -> ValidatedPod:
     options = Ceiling.model_validate(ceiling)
-    return validate(pod, Path("/state/volumes"), PodCeiling(options, frozenset({10350})))
+    return validate(pod, Path("/state/volumes"), PodCeiling(options, frozenset({10350})), ADDRESSES)
 
 
 def test_the_article_is_valid() -> None:

@@ -7,13 +7,14 @@ from pathlib import Path
 
 from ..api import Api
 from ..options import NodeOptions
+from .address_pool import AddressPool, why_not_local
+from .addresses import PodAddresses
 from .ceiling import PodCeiling
 from .gateway_configuration import NodeTables
 from .image_pull import ImagePuller, RegistryAccess
 from .pods import Pods
 from .resources import ControlGroups
 from .runtime import PodRuntime, RecordsEvents
-from .status import PodAddresses
 
 DEFAULT_LIMITS = {"memory": 256 * 2**20, "time": 30.0, "concurrency": 16}
 """The defaults of `[limits]`, which the ceiling may lower."""
@@ -26,7 +27,10 @@ def create_pods(
     addresses: tuple[str, ...],
     allocatable: Mapping[str, str],
 ) -> Pods:
-    """The Pods of a node whose InternalIPs are `addresses`. Runs inside an event loop."""
+    """The Pods of a node whose InternalIPs are `addresses`. Runs inside an event loop.
+
+    Raises StartupError if the addresses of `pod_cidr` are not local.
+    """
     ceiling = options.ceiling
     limits = {
         "memory": int(min(DEFAULT_LIMITS["memory"], ceiling.memory)),
@@ -45,7 +49,7 @@ def create_pods(
             events=events,
             puller=ImagePuller(access),
             state_directory=options.state_directory.absolute(),
-            addresses=PodAddresses(options.pod_ip or addresses[0], addresses[0]),
+            addresses=_addresses(options, addresses),
             tables=NodeTables(
                 cache=options.cache.absolute(),
                 limits=limits,
@@ -57,3 +61,11 @@ def create_pods(
             shutdown_grace=options.shutdown_grace,
         )
     )
+
+
+def _addresses(options: NodeOptions, addresses: tuple[str, ...]) -> PodAddresses:
+    shared, host = options.pod_ip or addresses[0], addresses[0]
+    if options.pod_cidr is None:
+        return PodAddresses(shared, host)
+    local = tuple(one for one in addresses if why_not_local(one) is None)
+    return PodAddresses(shared, host, AddressPool.open(options.pod_cidr), local)

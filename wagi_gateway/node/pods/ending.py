@@ -49,6 +49,7 @@ class PodEnding:
             end = self._state.termination or self._state.last_termination
             self._state.phase = "Failed" if end and end.exit_code else "Succeeded"
             self._state.termination = self._state.termination or self._never_ran()
+        self._runtime.addresses.release(self._pod())
         self._status.touch()
         await self._status.flush()
         self._runtime.groups.remove(self._pod()["metadata"]["uid"])
@@ -72,6 +73,7 @@ class PodEnding:
         state = self._state
         if state.run and process:
             await self._end_run(state.run, process)
+        self._runtime.addresses.release(self._pod())
         state.phase, state.reason, state.message = "Failed", reason, message
         state.termination = state.termination or self._never_ran()
         with contextlib.suppress(OSError):
@@ -87,7 +89,7 @@ class PodEnding:
         self._status.touch()
         code = await self._end_process(process)
         process.close()
-        self._runtime.listeners.pop(run.port, None)
+        self._runtime.listeners.remove(run.host, run.port)
         now = rfc3339(self._runtime.clock())
         message = "" if code == 0 else tail(self._folder.gateway_log)
         reason = "Error" if code else "Completed"

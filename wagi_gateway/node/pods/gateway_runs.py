@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import secrets
-import socket
 import time
 
 from ...config.pod.workload import ANNOTATIONS
@@ -16,7 +15,7 @@ from ..api import ApiError, ApiUnreachable, Object
 from .downward import UnknownField
 from .folder import PodFolder
 from .gateway_configuration import grace_of
-from .ports import PortUnavailable, bind
+from .ports import PortUnavailable
 from .preparation import Preparation
 from .process import STARTUP_FAILED, UNKNOWN_EXIT, PodProcess, tail
 from .references import ReferenceMissing
@@ -64,6 +63,8 @@ class GatewayRuns:
         self._has_place = False
         self._restarts = Restarts(pod["spec"].get("restartPolicy") or "Always", runtime.back_off, state.delay)
         self._preparation = Preparation(runtime, pod, folder, state, self.changed)
+        if state.run and process:
+            runtime.listeners.add(state.run.host, state.run.port, pod)
 
     def update(self, pod: Object) -> None:
         """Takes another version of the Pod."""
@@ -123,6 +124,7 @@ class GatewayRuns:
         if valid.problems:
             await self._refuse(valid)
             return
+        await self._preparation.assign_address()
         if not await self._preparation.pull(valid.served):
             await self._back_off_pull(back_off)
             return
@@ -167,14 +169,14 @@ class GatewayRuns:
         """Binds the port and starts the process, once there is a place. Raises PortUnavailable, OSError."""
         await self._runtime.starts.acquire()
         try:
-            with self._bind(host, port) as listener:
+            host = self._runtime.addresses.bound(host, self._state.address)
+            with self._preparation.bind(host, port) as listener:
                 self.process = PodProcess.start(self._folder.configuration, listener, self._folder.gateway_log)
         except BaseException:
             self._runtime.starts.release()
             raise
         self._has_place = True
-        metadata = self.pod["metadata"]
-        self._runtime.listeners[port] = f"{metadata['namespace']}/{metadata['name']}"
+        self._runtime.listeners.add(host, port, self.pod)
         now = rfc3339(self._runtime.clock())
         process, state = self.process, self._state
         state.run = Run(process.pid, process.start_time, secrets.token_hex(16), now, host, port)
@@ -184,13 +186,6 @@ class GatewayRuns:
         for container in self.pod["spec"]["containers"]:
             for verb in ("Created", "Started"):
                 self._runtime.events.record(self.pod, verb, f"{verb} container {container['name']}")
-
-    def _bind(self, host: str, port: int) -> socket.socket:
-        try:
-            return bind(host, port)
-        except PortUnavailable as error:
-            holder = self._runtime.listeners.get(port)
-            raise PortUnavailable(f"{error}{f' by Pod {holder}' if holder else ''}") from None
 
     async def _serve(self) -> None:
         """Watches over the gateway until it ends, and waits until the next start. Raises _Ended."""
@@ -244,7 +239,7 @@ class GatewayRuns:
         if self.process:
             self.process.close()
         self.process = None
-        self._runtime.listeners.pop(run.port, None)
+        self._runtime.listeners.remove(run.host, run.port)
         reason = "ContainerStatusUnknown" if not is_known else "Error" if code else "Completed"
         if code == UNKNOWN_EXIT and self._runtime.groups.was_out_of_memory(self.pod["metadata"]["uid"]):
             reason = "OOMKilled"

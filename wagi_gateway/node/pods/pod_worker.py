@@ -41,6 +41,8 @@ class PodWorker:
         self._runtime = runtime
         self._status = StatusWriter(runtime.api, runtime.addresses, pod, self.state)
         process = adopted.process if adopted else None
+        if self.state.phase not in ("Succeeded", "Failed"):
+            runtime.addresses.claim(pod, self.state.address)
         self._runs = GatewayRuns(runtime, pod, self.folder, self.state, self._status, process)
         self._ending = PodEnding(runtime, self.folder, self.state, self._status, lambda: self.pod)
         self._task: asyncio.Task[None] | None = None
@@ -101,6 +103,8 @@ class PodWorker:
         deadline = asyncio.create_task(self._until_deadline())
         try:
             await asyncio.wait([life, deletion, deadline], return_when=asyncio.FIRST_COMPLETED)
+            if life.done():
+                self._runtime.addresses.release(self.pod)
             if deadline.done() and not life.done():
                 await _cancel(life)
                 await self._ending.exceed_deadline(self.process)

@@ -126,6 +126,6 @@ def _route(pod: Object, container: str) -> str:
 def _plain(status: Object) -> Object:
     """A status without the directives of a patch."""
     addresses: Object = {
-        key: [one for one in status[key] if "$patch" not in one] for key in ("podIPs", "hostIPs") if key in status
+        key: [one for one in status[key] if "$patch" not in one] for key in ("podIPs", "hostIPs") if status[key]
     }
     return {key: value for key, value in {**status, **addresses}.items() if value is not None}

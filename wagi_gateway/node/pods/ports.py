@@ -6,12 +6,43 @@ import errno
 import socket
 
 from ...errors import GatewayError
+from ..api import Object
 
 BACKLOG = 2048
+_WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+"""The wildcards, and the loopback address of each."""
 
 
 class PortUnavailable(GatewayError):
     """The address cannot be bound; another attempt may succeed."""
+
+
+class Listeners:
+    """The addresses on which Pods listen, to name the other Pod of a clash."""
+
+    def __init__(self) -> None:
+        self._pods: dict[tuple[str, int], str] = {}
+
+    def add(self, host: str, port: int, pod: Object) -> None:
+        """A Pod listens on an address."""
+        self._pods[host, port] = f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
+
+    def remove(self, host: str, port: int) -> None:
+        """A Pod has ended."""
+        self._pods.pop((host, port), None)
+
+    def holder(self, host: str, port: int) -> str:
+        """`NAMESPACE/NAME` of the Pod that has the port of this address, of all addresses, or of any one if `host` is
+        a wildcard; empty if it is no Pod."""
+        for (other, number), pod in self._pods.items():
+            if number == port and (other == host or is_wildcard(other) or is_wildcard(host)):
+                return pod
+        return ""
+
+
+def is_wildcard(host: str) -> bool:
+    """Whether a host stands for all addresses of one version of IP."""
+    return host in _WILDCARDS
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -41,7 +72,7 @@ def reachable(host: str, port: int) -> tuple[str, int]:
     >>> reachable("0.0.0.0", 3001)
     ('127.0.0.1', 3001)
     """
-    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port  # noqa: S104
+    return _WILDCARDS.get(host, host), port
 
 
 def _shown(host: str, port: int) -> str:

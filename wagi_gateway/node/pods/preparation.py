@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable, Mapping
 
 from ..api import Object
+from .address_pool import AddressesExhausted
+from .downward import DownwardFields
 from .folder import PodFolder
 from .gateway_configuration import PodParts, configuration_text, read_parts
 from .image_pull import ImagePullFailed, PulledImage
+from .ports import PortUnavailable, bind
 from .pull_secrets import PullSecrets, read_pull_secrets
 from .references import References
 from .runtime import PodRuntime
@@ -26,7 +30,9 @@ class Preparation:
     ) -> None:
         """`changed` is called when the state has changed."""
         self.pod = pod
-        self.volumes = VolumeDirectories(runtime.api, pod, folder.volumes, runtime.fields(pod), runtime.ceiling)
+        self.volumes = VolumeDirectories(
+            runtime.api, pod, folder.volumes, runtime.fields(pod, state.address), runtime.ceiling
+        )
         self._runtime = runtime
         self._folder = folder
         self._state = state
@@ -36,7 +42,7 @@ class Preparation:
     def update(self, pod: Object) -> None:
         """Takes another version of the Pod."""
         self.pod = pod
-        self.volumes.update(pod, self._runtime.fields(pod))
+        self.volumes.update(pod, self._fields())
 
     def warn(self, reason: str, message: str) -> None:
         """Reports an Event once for this Pod."""
@@ -46,10 +52,31 @@ class Preparation:
 
     def validate(self) -> ValidatedPod:
         """The checks of the Pod; their warnings are Events."""
-        found = validate(self.pod, self._folder.volumes, self._runtime.ceiling)
+        found = validate(self.pod, self._folder.volumes, self._runtime.ceiling, self._runtime.addresses)
         for warning in found.warnings:
             self.warn("Unsupported", warning)
         return found
+
+    async def assign_address(self) -> None:
+        """Gives the Pod its address; while none is free, waits for the end of another Pod."""
+        state, addresses = self._state, self._runtime.addresses
+        before, waits = state.address, False
+        while True:
+            try:
+                state.address = addresses.assign(self.pod, state.address)
+            except AddressesExhausted as error:
+                if not waits:
+                    waits, state.address, state.waiting = True, "", Waiting("ContainerCreating", str(error))
+                    text = f"Failed to create pod sandbox: {error}"
+                    self._runtime.events.record(self.pod, "FailedCreatePodSandBox", text, "Warning")
+                    self._changed()
+                await addresses.wait_for_release()
+            else:
+                break
+        if waits:
+            state.waiting = Waiting()
+        if waits or state.address != before:
+            self._changed()
 
     async def pull(self, served: tuple[str, ...]) -> bool:
         """Pulls the images that the state does not name yet; False if one failed, whose container says why.
@@ -66,6 +93,9 @@ class Preparation:
         pulls = [self._pull_one(containers[name], secrets) for name in missing]
         results = await asyncio.gather(*pulls)
         return all(results)
+
+    def _fields(self) -> DownwardFields:
+        return self._runtime.fields(self.pod, self._state.address)
 
     async def _pull_one(self, container: Object, secrets: PullSecrets) -> bool:
         name, image = container["name"], container["image"]
@@ -88,6 +118,7 @@ class Preparation:
 
     async def write_volumes(self) -> None:
         """Makes the volumes. Raises VolumeNotReady, ApiError, ApiUnreachable."""
+        self.volumes.update(self.pod, self._fields())
         await self.volumes.write(self._runtime.clock())
 
     async def configure(self) -> None:
@@ -96,7 +127,7 @@ class Preparation:
         Raises VolumeNotReady, ReferenceMissing, UnknownField, ApiError, ApiUnreachable, OSError.
         """
         references = References(self._runtime.api, self.pod["metadata"]["namespace"])
-        fields = self._runtime.fields(self.pod)
+        fields = self._fields()
         environments: dict[str, Mapping[str, str]] = {}
         for container in self.pod["spec"]["containers"]:
             environment, skipped = await resolve_variables(container, references, fields)
@@ -114,6 +145,18 @@ class Preparation:
         text = configuration_text(self.pod, file, images=self._state.images, logs=logs, node=self._runtime.tables)
         write_atomically(self._folder.configuration, text)
         self._folder.prune_logs(restarts)
+
+    def bind(self, host: str, port: int) -> socket.socket:
+        """The listening socket of the Pod. Raises PortUnavailable, which names the other Pod of a clash."""
+        try:
+            listener = bind(host, port)
+        except PortUnavailable as error:
+            holder = self._runtime.listeners.holder(host, port)
+            raise PortUnavailable(f"{error}{f' by Pod {holder}' if holder else ''}") from None
+        if self._runtime.addresses.is_of_others(listener.getsockname()[0], self._state.address):
+            listener.close()
+            raise PortUnavailable(f"{host}: is an address of Pods, and not of this one (pod_cidr)")
+        return listener
 
 
 def _pulled_text(image: str, pulled: PulledImage) -> str:

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from ..api import Api, Object
+from .addresses import PodAddresses
 from .ceiling import PodCeiling
 from .downward import DownwardFields
 from .gateway_configuration import NodeTables
 from .image_pull import ImagePuller
+from .ports import Listeners
 from .resources import ControlGroups
-from .status import PodAddresses
 
 
 class RecordsEvents(Protocol):
@@ -52,8 +53,7 @@ class PodRuntime:
     """The node's resources, for `resourceFieldRef`."""
     starts: asyncio.Semaphore = field(default_factory=_start_places)
     """Places for gateways that start, whose interpreters need a processor each."""
-    listeners: dict[int, str] = field(default_factory=dict)
-    """The Pod that listens on each port, `namespace/name`."""
+    listeners: Listeners = field(default_factory=Listeners)
     shutdown_grace: float = 30.0
     """Seconds that a Pod has to end when the node is stopped."""
     refresh: float = 30.0
@@ -63,6 +63,6 @@ class PodRuntime:
     clock: Callable[[], float] = time.time
     """The time in seconds since the epoch."""
 
-    def fields(self, pod: Object) -> DownwardFields:
-        """The downward API of a Pod."""
-        return DownwardFields(pod, self.addresses.pod_ip, self.addresses.host_ip, self.allocatable)
+    def fields(self, pod: Object, address: str) -> DownwardFields:
+        """The downward API of a Pod, whose own address is `address`."""
+        return DownwardFields(pod, self.addresses.of(pod, address), self.addresses.host_ip, self.allocatable)

@@ -65,6 +65,8 @@ class PodState:
     """`status.reason`, such as `Evicted`."""
     message: str = ""
     start_time: str = ""
+    address: str = ""
+    """The address that the Pod alone has; empty if it has that of the node, or none yet."""
     restarts: int = 0
     delay: float = 0.0
     """The back-off of the next restart, in seconds."""

@@ -7,26 +7,20 @@ merge keeps the old ones otherwise; addresses are replaced as a whole, because t
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from ..api import Object
+from .addresses import PodAddresses
 from .state import PodState, Termination, Waiting
 
 _ENDED = {"Succeeded": "PodCompleted", "Failed": "PodFailed"}
 """The reason of the conditions that are False once a Pod has ended."""
 
 
-class PodAddresses(NamedTuple):
-    """The addresses in the status of each Pod of the node."""
-
-    pod_ip: str
-    host_ip: str
-
-
 def status_document(pod: Object, state: PodState, addresses: PodAddresses, now: str) -> Object:
     """The body of a PATCH of `pods/status`; `pod` is the Pod as the API shows it, `now` a time of RFC 3339."""
     metadata = pod["metadata"]
     statuses = [_container(container, state) for container in pod["spec"]["containers"]]
+    pod_ip = addresses.of(pod, state.address) or None
     status: Object = {
         "phase": state.phase,
         "reason": state.reason or None,
@@ -34,8 +28,8 @@ def status_document(pod: Object, state: PodState, addresses: PodAddresses, now: 
         "startTime": state.start_time or now,
         "hostIP": addresses.host_ip,
         "hostIPs": [{"$patch": "replace"}, {"ip": addresses.host_ip}],
-        "podIP": addresses.pod_ip,
-        "podIPs": [{"$patch": "replace"}, {"ip": addresses.pod_ip}],
+        "podIP": pod_ip,
+        "podIPs": pod_ip and [{"$patch": "replace"}, {"ip": pod_ip}],
         "conditions": _conditions(pod, state, statuses, now),
         "containerStatuses": statuses,
     }

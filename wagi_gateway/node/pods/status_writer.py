@@ -8,8 +8,9 @@ from typing import Any
 from ...observe.log import logger
 from ..api import PODS, Api, ApiError, ApiUnreachable, Object
 from ..timestamps import seconds
+from .addresses import PodAddresses
 from .state import PodState
-from .status import PodAddresses, differs, status_document
+from .status import differs, status_document
 
 _FIRST_RETRY, _MAX_RETRY = 0.5, 10.0
 """Seconds between two attempts to write."""

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from ...config.pod.manifest import DEFAULT_HOST, MODULES
 from ...config.pod.quantity import parse_bytes
-from ...config.values import is_local, parse_listen
+from ...config.values import is_local
 from ...errors import redact
 from ..api import Object
+from .addresses import PodAddresses
 from .ceiling import PodCeiling
-from .gateway_configuration import DEFAULT_LISTEN, PodParts, read_parts
+from .gateway_configuration import PodParts, read_parts
 from .volume_files import BadVolume
 from .volumes import kind_of
 
@@ -41,7 +42,7 @@ class ValidatedPod:
         return text if len(text) <= MAX_MESSAGE else f"{text[: MAX_MESSAGE - 1]}…"
 
 
-def validate(pod: Object, volumes: Path, ceiling: PodCeiling) -> ValidatedPod:
+def validate(pod: Object, volumes: Path, ceiling: PodCeiling, addresses: PodAddresses) -> ValidatedPod:
     """Checks a Pod; `volumes` is the directory that its volumes will have."""
     spec = pod["spec"]
     directories = {
@@ -51,7 +52,8 @@ def validate(pod: Object, volumes: Path, ceiling: PodCeiling) -> ValidatedPod:
     file = read_parts(pod, PodParts(directories=directories))
     problems = [str(problem).removeprefix("Pod: ") for problem in file.problems]
     warnings = [str(warning).removeprefix("Pod: ") for warning in file.warnings]
-    host, port = parse_listen(file.tables.get("server", {}).get("listen", DEFAULT_LISTEN))
+    host, port = addresses.listen(pod, file.tables.get("server", {}).get("listen"))
+    problems += addresses.problems(pod, host)
     problems += [f"{DEFAULT_HOST}: {problem}" for problem in ceiling.problems_of_port(port)]
     for name, module in zip(file.containers, file.tables.get("module", ()), strict=True):
         for problem in ceiling.problems_of_hosts(tuple(module.get("allowed_hosts") or ())):
@@ -66,7 +68,7 @@ def validate(pod: Object, volumes: Path, ceiling: PodCeiling) -> ValidatedPod:
                 ceiling.check_host_path(str(volume["hostPath"].get("path", "")))
             except BadVolume as error:
                 problems.append(f"spec.volumes ({volume['name']}): {error}")
-    warnings += _warnings(pod, host)
+    warnings += [*_warnings(pod, host), *addresses.warnings(pod)]
     return ValidatedPod(host, port, file.containers, tuple(map(redact, problems)), tuple(map(redact, warnings)))
 
 
