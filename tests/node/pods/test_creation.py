@@ -53,5 +53,5 @@ def test_pods_get_addresses_of_the_range_of_the_options(tmp_path: Path) -> None:
 
 def test_a_range_that_is_not_local_ends_the_start(tmp_path: Path) -> None:
     options = NodeOptions(name="n", state_directory=tmp_path, pod_cidr="192.0.2.0/28")
-    with pytest.raises(StartupError, match="192.0.2.1 is no address of this machine"):
+    with pytest.raises(StartupError, match=r"192\.0\.2\.1 is no address of this machine"):
         create_pods(options, MemoryApi(), RecordedEvents(), ("192.0.2.1",), {})

@@ -38,6 +38,8 @@ class Node:
     """Further lines of its file of options."""
     identity: str = "--kubeconfig"
     """The option for `kubeconfig`."""
+    prefix: tuple[str, ...] = ()
+    """A prefix of its command, such as one that runs it in a network namespace."""
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -54,7 +56,7 @@ class Node:
         """Starts the process."""
         config = self.directory / "node.toml"
         config.write_text(self.options)
-        command = [sys.executable, "-m", "wagi_gateway", "node", str(config), "--name", self.name]
+        command = [*self.prefix, sys.executable, "-m", "wagi_gateway", "node", str(config), "--name", self.name]
         command += [self.identity, str(self.kubeconfig), "--state-dir", str(self.state)]
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(
@@ -129,6 +131,7 @@ def a_node(
     options: str = "",
     tables: str = "",
     kubeconfig: Path | None = None,
+    prefix: tuple[str, ...] = (),
 ) -> Iterator[Node]:
     """A node with the identity of a node, which is started by `start`; it and its Pods end with the context.
 
@@ -148,7 +151,7 @@ def a_node(
         lines += [f'[registries."{REGISTRY}"]', f'mirror = "{mirror}"']
     lines.append(tables)
     identity = kubeconfig or cluster.control_plane.client(f"node-{name}", f"system:node:{name}", "system:nodes")
-    node = Node(cluster, name, directory, identity, "\n".join(lines))
+    node = Node(cluster, name, directory, identity, "\n".join(lines), prefix=prefix)
     try:
         yield node
     finally:
