@@ -86,8 +86,12 @@ def template(cluster: Cluster, *arguments: str) -> list[Object]:
     return [one for one in yaml.safe_load_all(text) if one]
 
 
-def test_helm_template(cluster: Cluster) -> None:
-    dry_run(cluster, template(cluster))
+@pytest.mark.parametrize("arguments", [(), ("--set", "hostNetwork=true")], ids=["defaults", "host-network"])
+def test_helm_template(cluster: Cluster, arguments: tuple[str, ...]) -> None:
+    objects = template(cluster, *arguments)
+    dry_run(cluster, objects)
+    (deployment,) = (one for one in objects if one["kind"] == "Deployment")
+    assert deployment["spec"]["template"]["spec"].get("hostNetwork", False) is bool(arguments)
 
 
 def test_the_chart_has_the_objects_of_the_kustomization(cluster: Cluster) -> None:

@@ -51,7 +51,14 @@ def test_pods_get_addresses_of_the_range_of_the_options(tmp_path: Path) -> None:
     assert asyncio.run(story()) == "127.1.2.1"
 
 
-def test_a_range_that_is_not_local_ends_the_start(tmp_path: Path) -> None:
-    options = NodeOptions(name="n", state_directory=tmp_path, pod_cidr="192.0.2.0/28")
-    with pytest.raises(StartupError, match=r"192\.0\.2\.1 is no address of this machine"):
-        create_pods(options, MemoryApi(), RecordedEvents(), ("192.0.2.1",), {})
+@pytest.mark.parametrize(
+    ("cidr", "what"),
+    [
+        ("192.0.2.0/28", r"192\.0\.2\.1 is no address of this machine"),
+        ("127.0.0.0/28", r"has 127\.0\.0\.1, an address of the node; take a range without it"),
+    ],
+)
+def test_a_range_without_addresses_for_pods_ends_the_start(tmp_path: Path, cidr: str, what: str) -> None:
+    options = NodeOptions(name="n", state_directory=tmp_path, pod_cidr=cidr)
+    with pytest.raises(StartupError, match=what):
+        create_pods(options, MemoryApi(), RecordedEvents(), ("127.0.0.1",), {})

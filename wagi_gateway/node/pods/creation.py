@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from ...errors import Problem, StartupError
 from ..api import Api
 from ..options import NodeOptions
 from .address_pool import AddressPool, why_not_local
@@ -29,7 +30,7 @@ def create_pods(
 ) -> Pods:
     """The Pods of a node whose InternalIPs are `addresses`. Runs inside an event loop.
 
-    Raises StartupError if the addresses of `pod_cidr` are not local.
+    Raises StartupError if the addresses of `pod_cidr` are not local, or the node's own is one of them.
     """
     ceiling = options.ceiling
     limits = {
@@ -67,5 +68,9 @@ def _addresses(options: NodeOptions, addresses: tuple[str, ...]) -> PodAddresses
     shared, host = options.pod_ip or addresses[0], addresses[0]
     if options.pod_cidr is None:
         return PodAddresses(shared, host)
-    local = tuple(one for one in addresses if why_not_local(one) is None)
-    return PodAddresses(shared, host, AddressPool.open(options.pod_cidr), local)
+    pool = AddressPool.open(options.pod_cidr)
+    for one in (*addresses, shared):
+        if one in pool.range:
+            what = f'"{pool.range}": has {one}, an address of the node; take a range without it'
+            raise StartupError(Problem("pod_cidr", what))
+    return PodAddresses(shared, host, pool, tuple(one for one in addresses if why_not_local(one) is None))
