@@ -370,7 +370,7 @@ def test_pods_with_addresses_of_their_own(registry: Registry, tmp_path: Path) ->
             return PodAddresses("192.0.2.77", "192.0.2.1", AddressPool(AddressRange("127.9.8.0/30")), ("127.0.0.1",))
 
         async with running_node(tmp_path, api, addresses=addresses(), drain=False) as node:
-            for pod in (replica("a"), replica("b"), replica("host", hostNetwork=True)):
+            for pod in (replica("a"), replica("b", restartPolicy="Never"), replica("host", hostNetwork=True)):
                 await api.create(PODS, pod)
                 status = (await node.until(pod["metadata"]["name"], is_ready))["status"]
                 assert status["podIPs"] == [{"ip": status["podIP"]}]
@@ -390,6 +390,12 @@ def test_pods_with_addresses_of_their_own(registry: Registry, tmp_path: Path) ->
             await api.delete(PODS, "a", "default")
             await node.until("more", is_ready)
             assert {name: pod_ip(api, name) for name in ("b", "more")} == {"b": ips["b"], "more": ips["a"]}
+            os.kill(pid_of(node, "b"), signal.SIGKILL)
+            ended = await node.until("b", lambda pod: pod["status"]["phase"] == "Failed")
+            assert ended["status"]["podIP"] == ips["b"]
+            await api.create(PODS, replica("last"))
+            await node.until("last", is_ready)
+            assert pod_ip(api, "last") == ips["b"]
 
     go(story())
 
