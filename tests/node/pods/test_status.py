@@ -163,4 +163,5 @@ def test_a_change_by_others_is_seen() -> None:
     assert differs(merged(written, by_controller), document)
     gate = {"status": {"conditions": [{"type": "example.com/gate", "status": "True"}]}}
     assert not differs(merged(written, gate), document)
+    assert differs(merged(written, {"metadata": {"generation": 2}}), document)
     assert differs(pod, document)

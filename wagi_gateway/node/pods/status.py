@@ -50,7 +50,10 @@ def status_document(pod: Object, state: PodState, addresses: PodAddresses, now: 
 
 
 def differs(pod: Object, document: Object) -> bool:
-    """Whether the API shows something else than was written: the node controller sets Ready=False after a gap."""
+    """Whether the API shows something else than was written: the node controller sets Ready=False after a gap, and a
+    change of the specification has another generation."""
+    if pod["metadata"].get("generation") != document["status"].get("observedGeneration"):
+        return True
     return _summary(pod.get("status") or {}) != _summary(document["status"])
 
 
