@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.conftest import ROOT
 from tests.support.pods import a_pod
 from wagi_gateway.config.pod import fields as known
+from wagi_gateway.config.pod.mapping import FieldPolicy
 from wagi_gateway.node.api import Object
 from wagi_gateway.node.options import Ceiling
 from wagi_gateway.node.pods.ceiling import PodCeiling
@@ -22,6 +26,19 @@ SAMPLES = {name: [{"name": "x"}] for name in LISTS}
 def test_every_known_field_is_treated() -> None:
     assert SPEC.keys() == known.SPEC.keys()
     assert CONTAINER.keys() == known.CONTAINER.keys()
+
+
+WORDS = {"read": {"honoured"}, "silent": {"no effect", "the cluster's"}, "warning": {"an Event"}, "error": {"refused"}}
+
+
+@pytest.mark.parametrize(("title", "fields"), [("field of `spec`", SPEC), ("field of a container", CONTAINER)])
+def test_the_page_has_every_field_with_its_treatment(title: str, fields: Mapping[str, FieldPolicy]) -> None:
+    page = (ROOT / "docs/kubernetes-node.md").read_text()
+    table = page.partition(f"| {title} |")[2].partition("\n\n")[0]
+    rows = [line.split("|")[1:3] for line in table.splitlines()[2:]]
+    shown = {name: words.strip() for names, words in rows for name in re.findall(r"`(\w+)`", names)}
+    assert shown.keys() == fields.keys()
+    assert [name for name, words in shown.items() if words not in WORDS[fields[name].kind]] == []
 
 
 def of_kind(kind: str) -> list[Any]:

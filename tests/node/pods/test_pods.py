@@ -201,7 +201,15 @@ def test_what_a_start_needs_is_awaited(registry: Registry, tmp_path: Path) -> No
         mounts = [{"name": "config", "mountPath": "/etc/key", "subPath": "key"}]
         reads = container(registry, "reads", volumeMounts=mounts)
         api.put(PODS, a_pod(reads, port=port, volumes=[{"name": "config", "configMap": {"name": "c"}}]))
+        named = {"name": "PATH_INFO", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
+        terminal: dict[str, Any] = {"stdin": True, "stdinOnce": True, "tty": True, "lifecycle": {"stopSignal": "SIGQUIT"}}
+        odd = container(registry, env=[named], **terminal)
+        api.put(PODS, a_pod(odd, name="odd", port=free_port(), hostPID=True))
         async with running_node(tmp_path, api) as node:
+            await node.until("odd", lambda pod: waiting(pod) == "CreateContainerConfigError")
+            assert any("PATH_INFO" in line and "the request sets this variable" in line for line in node.events.lines)
+            (warnings,) = [line for line in node.events.lines if "hostPID" in line]
+            assert all(f": {name} has no effect" in warnings for name in ("hostPID", "stdin", "tty", "stopSignal"))
             await node.until_event("subPath key: the volume has no such file")
             api.put(CONFIG_MAPS, {"metadata": {"name": "c"}, "data": {"key": "one"}})
             await node.until("demo", is_ready)
@@ -226,8 +234,9 @@ def test_hooks(registry: Registry, tmp_path: Path) -> None:
         own = container(registry, lifecycle=calls)
         pause = container(registry, name="pause", lifecycle={"postStart": {"sleep": {"seconds": 0}}})
         api.put(PODS, a_pod(own, pause, port=ports["demo"]))
-        wrong = {"postStart": {"httpGet": {"port": 1}}}
-        api.put(PODS, a_pod(container(registry, lifecycle=wrong), name="broken", port=ports["broken"]))
+        wrong = {"postStart": {"httpGet": {"port": 1}}, "preStop": {"httpGet": {"port": 2}}}
+        twice = [container(registry, name=name, lifecycle=wrong) for name in ("hello", "other")]
+        api.put(PODS, a_pod(*twice, name="broken", port=ports["broken"]))
         absent = {"httpGet": {"path": "/absent", "port": ports["unstarted"]}, "periodSeconds": 0.1}
         never = {"failureThreshold": 2, "terminationGracePeriodSeconds": 0, **absent}
         api.put(PODS, a_pod(container(registry, startupProbe=never), name="unstarted", port=ports["unstarted"]))
@@ -235,6 +244,8 @@ def test_hooks(registry: Registry, tmp_path: Path) -> None:
             await node.until("demo", is_ready)
             await node.until_event("FailedPostStartHook: PostStartHook failed: hello: the Pod listens on port")
             await node.until("broken", lambda pod: restarts(pod) >= 1)
+            stops = [line for line in node.events.lines if "the Pod listens on port" in line and "not 2" in line]
+            assert len(stops) == 2  # once for each container
             shown = await node.until("unstarted", lambda pod: restarts(pod) >= 1)
             assert last_state(shown)["exitCode"] == 137
             await api.delete(PODS, "demo", "default")

@@ -18,9 +18,11 @@ from .runtime import PodRuntime
 from .service_variables import ServiceVariables, read_service_variables
 from .state import PodState, Waiting, write_atomically
 from .storage_limits import excess
-from .validation import ValidatedPod, validate
+from .validation import MAX_MESSAGE, ValidatedPod, validate
 from .variables import resolve_variables
 from .volumes import VolumeDirectories
+
+_MAX_WARNINGS = 5
 
 
 class Preparation:
@@ -58,7 +60,9 @@ class Preparation:
         return found
 
     def _warn_of(self, warnings: Iterable[str]) -> None:
-        for warning in warnings:
+        """Reports warnings, many of them as one Event: a Pod may have a few Events at once."""
+        found = list(warnings)
+        for warning in found if len(found) <= _MAX_WARNINGS else ["; ".join(found)[:MAX_MESSAGE]]:
             self.warn("Unsupported", warning)
 
     async def pull(self, served: tuple[str, ...]) -> bool:

@@ -47,6 +47,7 @@ class Serving:
         self._address = reachable(run.host, run.port)
         self._changed = changed
         self._grace = grace_of(preparation.pod)
+        self._is_ending = False
 
     async def watch(self) -> int:
         """The exit code of the process, once it ends."""
@@ -59,7 +60,11 @@ class Serving:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def end(self, grace: float | None = None) -> None:
-        """Ends the process, in `grace` seconds or the Pod's grace period at most."""
+        """Ends the process, in `grace` seconds or the Pod's grace period at most. The first of several calls counts."""
+        if self._is_ending:  # the hooks run once, although two containers fail their probes
+            await self._process.wait()
+            return
+        self._is_ending = True
         seconds = self._grace if grace is None else grace
         events = self._runtime.events
         await stop_process(self._process, self._run, self._preparation.pod, events, grace=lambda: seconds)

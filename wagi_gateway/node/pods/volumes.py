@@ -101,7 +101,7 @@ class VolumeDirectories:
         if source.get("type") == "DirectoryOrCreate":
             path.mkdir(mode=0o755, parents=True, exist_ok=True)
         if not path.is_dir():
-            raise BadVolume(f"hostPath {path}: there is no such directory on the node")
+            raise BadVolume(f"hostPath {path}: there is no such directory on the node, and a guest opens no file alone")
 
     async def _files(self, part: Object, references: References, mode: int, now: float) -> dict[str, VolumeFile]:
         """The files of one source of a `projected` volume, or of the only source of another kind."""
