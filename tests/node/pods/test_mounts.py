@@ -96,6 +96,7 @@ def test_a_directory_of_a_volume_that_guests_write_to_is_made(tmp_path: Path) ->
         ([mount("config", "/x", subPathExpr="$(UP)")], "must be a relative path"),
         ([mount("data", "/x", subPathExpr="$(GHOST)")], "missing value for 'GHOST'"),
         ([mount("data", "/x", subPathExpr="$(LONG)$(LONG)")], "longer than"),
+        ([mount("config", "/", subPath="app.conf")], "in the place of /"),
         ([mount("data", "/etc"), mount("config", "/etc/a", subPath="app.conf")], "so is a file"),
         ([mount("config", "/etc/a", subPath="app.conf"), mount("data", "/etc/")], "so is a file"),
     ],

@@ -191,7 +191,7 @@ def test_services_and_files_by_sub_path(registry: Registry, tmp_path: Path) -> N
 
 
 def test_what_a_start_needs_is_awaited(registry: Registry, tmp_path: Path) -> None:
-    """A subPath of a file that comes later, and Services beyond the bound."""
+    """A right to Services, a subPath of a file that comes later, and a valid name; Services beyond the bound."""
 
     async def story() -> None:
         api, port = MemoryApi(), free_port()
@@ -202,10 +202,14 @@ def test_what_a_start_needs_is_awaited(registry: Registry, tmp_path: Path) -> No
         reads = container(registry, "reads", volumeMounts=mounts)
         api.put(PODS, a_pod(reads, port=port, volumes=[{"name": "config", "configMap": {"name": "c"}}]))
         named = {"name": "PATH_INFO", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
-        terminal: dict[str, Any] = {"stdin": True, "stdinOnce": True, "tty": True, "lifecycle": {"stopSignal": "SIGQUIT"}}
+        terminal: dict[str, Any] = dict.fromkeys(("stdin", "stdinOnce", "tty"), True)
+        terminal["lifecycle"] = {"stopSignal": "SIGQUIT"}
         odd = container(registry, env=[named], **terminal)
+        api.forbidden = {SERVICES}
         api.put(PODS, a_pod(odd, name="odd", port=free_port(), hostPID=True))
         async with running_node(tmp_path, api) as node:
+            await node.until_event("Failed: Error: services is forbidden")
+            api.forbidden.clear()
             await node.until("odd", lambda pod: waiting(pod) == "CreateContainerConfigError")
             assert any("PATH_INFO" in line and "the request sets this variable" in line for line in node.events.lines)
             (warnings,) = [line for line in node.events.lines if "hostPID" in line]

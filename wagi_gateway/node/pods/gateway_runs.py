@@ -106,6 +106,8 @@ class GatewayRuns:
                 await self._prepare_and_start(back_off)
             except (ApiError, ApiUnreachable) as error:
                 logger.warning("Pod %s: %s; it is tried again", self.pod["metadata"]["name"], error)
+                if isinstance(error, ApiError):  # such as a right that the node lacks
+                    self._show_wait("ContainerCreating", str(error), "Failed")
                 await asyncio.sleep(min(_API_RETRY, self._runtime.back_off))
             except (ReferenceMissing, UnknownField) as error:
                 await self._wait("CreateContainerConfigError", str(error), "Failed", back_off)
@@ -142,11 +144,14 @@ class GatewayRuns:
 
     async def _wait(self, reason: str, message: str, event: str, back_off: BackOff) -> None:
         """Shows why no container runs, until the next attempt."""
+        self._show_wait(reason, message, event)
+        await asyncio.sleep(back_off.fail())
+
+    def _show_wait(self, reason: str, message: str, event: str) -> None:
         self._state.waiting = Waiting(reason, message[:1000])
         text = message if event == "FailedMount" else f"Error: {message}"
         self._runtime.events.record(self.pod, event, text, "Warning")
         self.changed()
-        await asyncio.sleep(back_off.fail())
 
     async def _spawn(self, host: str, port: int) -> None:
         """Binds the port and starts the process, once there is a place. Raises PortUnavailable, OSError."""

@@ -90,6 +90,8 @@ class _Making:
     def _add_files(self, source: Path, place: PurePosixPath) -> None:
         """Adds the mount of a directory, or of a file to those of its parent directory."""
         if source.is_file():
+            if not place.name:
+                raise BadVolume(f"{source.name[:200]} is a file, which cannot be mounted in the place of /")
             if (parent := str(place.parent)) not in self._files:
                 self._files[parent] = self._add_directory(parent)
             target = self.directories[self._files[parent]] / place.name
