@@ -74,7 +74,8 @@ def test_kubectl_debug_says_why_it_cannot(cluster: Cluster, namespace: str, regi
     cluster.kubectl("debug", "debugged", "-n", namespace, "--image=busybox", "-c", "debugger", "--attach=false")
     path = "{.status.ephemeralContainerStatuses[0].state.terminated.message}"
     cluster.wait_for(lambda: "no process to debug" in cluster.jsonpath("pod", "debugged", path, namespace), "refused")
-    assert "ephemeral containers (debugger) are not started" in cluster.events("debugged", namespace)["Unsupported"]
+    seen = "ephemeral containers (debugger) are not started"
+    cluster.wait_for(lambda: seen in cluster.kubectl("describe", "pod", "debugged", "-n", namespace), seen)
     assert row(cluster, "debugged", namespace) == ["1/1", "Running"]
 
 
