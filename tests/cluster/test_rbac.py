@@ -187,6 +187,7 @@ CHECKS: dict[Right, Callable[[Scenario], bool]] = {
     Right("serviceaccounts", "get"): pulls_with_the_secret_of_an_account,
     Right("secrets", "get"): runs_a_pod_with_a_secret,
     Right("serviceaccounts/token", "create"): runs_a_pod_with_a_token,
+    Right("services", "list"): runs_a_pod,
     Right("tokenreviews", "create"): serves_a_client_with_a_token,
     Right("subjectaccessreviews", "create"): shows_logs_to_the_api_server,
     Right("leases", "create"): renews_its_lease,

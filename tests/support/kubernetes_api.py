@@ -42,6 +42,8 @@ class MemoryApi(Api):
         """Verb (with `/subresource`), kind and name of each call."""
         self.failures: list[Exception] = []
         """Errors of the next calls, watches included, one each."""
+        self.forbidden: set[Kind] = set()
+        """Kinds to which the node has no right."""
         self.answers: dict[Kind, Callable[[Object], Object]] = {}
         """What `create` stores and returns for a body: reviews and signing requests need an answer."""
         self.tokens: Callable[[str, str, Object], Object] = _token
@@ -207,6 +209,8 @@ class MemoryApi(Api):
         self.calls.append((verb, kind, name))
         if self.failures:
             raise self.failures.pop(0)
+        if kind in self.forbidden:
+            raise ApiError(403, "Forbidden", f"{kind.plural} is forbidden")
 
     def _found(self, kind: Kind, name: str, namespace: str | None) -> Object:
         try:

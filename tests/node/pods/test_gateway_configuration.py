@@ -10,6 +10,7 @@ from tests.support.pods import a_pod
 from wagi_gateway.config.file import config_from_tables
 from wagi_gateway.node.api import Object
 from wagi_gateway.node.pods.gateway_configuration import NodeTables, PodParts, configuration_text, read_parts
+from wagi_gateway.node.pods.mounts import VolumeMounts
 
 IMAGE = f"r.example/hello@sha256:{'0' * 64}"
 VOLUMES = [
@@ -60,15 +61,24 @@ def test_the_whole_configuration() -> None:
 def test_files_of_the_cluster_are_read_only() -> None:
     mounts = [
         {"name": "config", "mountPath": "/config"},
-        {"name": "data", "mountPath": "/data", "subPathExpr": "$(WHO)/x"},
+        {"name": "data", "mountPath": "/data", "subPath": "me/x"},
         {"name": "srv", "mountPath": "/srv", "readOnly": True, "mountPropagation": "None"},
     ]
-    (module,) = tables(a_pod({"volumeMounts": mounts}, volumes=VOLUMES), {"WHO": "me"})["module"]
+    (module,) = tables(a_pod({"volumeMounts": mounts}, volumes=VOLUMES))["module"]
     assert module["volumes"] == {
         "/config": {"path": "/state/config", "read_only": True},
         "/data": "/state/data/me/x",
         "/srv": {"path": "/srv", "read_only": True},
     }
+
+
+def test_the_made_mounts_stand_for_those_of_the_pod() -> None:
+    """Before they are made, a `subPathExpr` has no value."""
+    pod = a_pod({"volumeMounts": [{"name": "data", "mountPath": "/x", "subPathExpr": "$(A)"}]}, volumes=VOLUMES)
+    assert tables(pod)["module"][0]["volumes"] == {"/x": "/state/data"}
+    made = VolumeMounts([{"name": "own", "mountPath": "/etc", "readOnly": True}], {"own": Path("/state/own")})
+    file = read_parts(pod, PodParts(directories=DIRECTORIES, mounts={"hello": made}))
+    assert file.tables["module"][0]["volumes"] == {"/etc": {"path": "/state/own", "read_only": True}}
 
 
 def test_outbound_calls_reach_public_addresses_only_unless_the_node_permits_more() -> None:

@@ -20,7 +20,8 @@ from tests.support.pods import ANNOTATION, PodNode, a_pod, condition, free_port,
 from tests.support.publishing import publish, says
 from tests.support.registry import Registry, running_registry
 from wagi_gateway.node.address_range import AddressRange
-from wagi_gateway.node.api import CONFIG_MAPS, PODS, SECRETS, ApiError, ApiUnreachable, Object
+from wagi_gateway.node.api import CONFIG_MAPS, PODS, SECRETS, SERVICES, ApiError, ApiUnreachable, Object
+from wagi_gateway.node.pods import gateway_log
 from wagi_gateway.node.pods.address_pool import AddressPool
 from wagi_gateway.node.pods.addresses import PodAddresses
 from wagi_gateway.node.pods.process import start_time
@@ -157,6 +158,111 @@ def test_variables_and_files_of_the_cluster(registry: Registry, tmp_path: Path) 
             key = tmp_path / "state/pods/uid-demo/volumes/config/key"
             await until(lambda: key.read_text() == "two")
             assert await get(port, "/reads") == "two"
+
+    go(story())
+
+
+def test_services_and_files_by_sub_path(registry: Registry, tmp_path: Path) -> None:
+    """Variables of Services come with a start; a file by `subPath` keeps the content of the start, as a kubelet's."""
+
+    async def story() -> None:
+        api, port = MemoryApi(), free_port()
+        service = {"spec": {"clusterIP": "10.0.0.7", "ports": [{"port": 80}]}}
+        for name in ("kubernetes", "server", "web"):
+            api.put(SERVICES, {"metadata": {"name": name}, **service})
+        api.put(CONFIG_MAPS, {"metadata": {"name": "c"}, "data": {"app.key": "one", "other": "x"}})
+        mounts = [{"name": "config", "mountPath": "/etc/key", "subPath": "app.key"}]
+        reads = container(registry, "reads", name="reads", volumeMounts=mounts)
+        env = container(registry, "env", env=[{"name": "URL", "value": "http://$(WEB_SERVICE_HOST)"}])
+        pod = a_pod(env, reads, port=port, volumes=[{"name": "config", "configMap": {"name": "c"}}])
+        api.put(PODS, pod)
+        async with running_node(tmp_path, api) as node:
+            await node.until("demo", is_ready)
+            text = await get(port)
+            for line in ("KUBERNETES_SERVICE_HOST=10.0.0.7", "WEB_PORT_80_TCP_ADDR=10.0.0.7", "URL=http://10.0.0.7"):
+                assert line in text
+            assert any("[SERVER_PORT] of Services were skipped" in line for line in node.events.lines)
+            assert await get(port, "/reads") == "one"
+            api.put(CONFIG_MAPS, {"metadata": {"name": "c"}, "data": {"app.key": "two"}})
+            key = tmp_path / "state/pods/uid-demo/volumes/config/app.key"
+            await until(lambda: key.read_text() == "two")
+            assert await get(port, "/reads") == "one"
+            debugged = {"spec": {"ephemeralContainers": [{"name": "debugger", "image": "busybox"}]}}
+            await api.patch(PODS, "demo", debugged, "default")
+            await node.until_event("Unsupported: ephemeral containers (debugger) are not started")
+            os.kill(pid_of(node), signal.SIGKILL)
+            shown = await node.until("demo", lambda pod: is_ready(pod) and restarts(pod) == 1)
+            assert await get(port, "/reads") == "two"
+            assert shown["status"]["ephemeralContainerStatuses"][0]["name"] == "debugger"
+
+    go(story())
+
+
+def test_what_a_start_needs_is_awaited(registry: Registry, tmp_path: Path) -> None:
+    """A right to Services, a subPath of a file that comes later, and a valid name; Services beyond the bound."""
+
+    async def story() -> None:
+        api, port = MemoryApi(), free_port()
+        many = [{"port": number} for number in range(1, 400)]
+        api.put(SERVICES, {"metadata": {"name": "many"}, "spec": {"clusterIP": "10.0.0.7", "ports": many}})
+        api.put(CONFIG_MAPS, {"metadata": {"name": "c"}, "data": {}})
+        mounts = [{"name": "config", "mountPath": "/etc/key", "subPath": "key"}]
+        reads = container(registry, "reads", volumeMounts=mounts)
+        api.put(PODS, a_pod(reads, port=port, volumes=[{"name": "config", "configMap": {"name": "c"}}]))
+        named = {"name": "PATH_INFO", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
+        terminal: dict[str, Any] = dict.fromkeys(("stdin", "stdinOnce", "tty"), True)
+        terminal["lifecycle"] = {"stopSignal": "SIGQUIT"}
+        odd = container(registry, env=[named], **terminal)
+        api.forbidden = {SERVICES}
+        api.put(PODS, a_pod(odd, name="odd", port=free_port(), hostPID=True))
+        async with running_node(tmp_path, api) as node:
+            await node.until_event("Failed: Error: services is forbidden")
+            api.forbidden.clear()
+            await node.until("odd", lambda pod: waiting(pod) == "CreateContainerConfigError")
+            assert any("PATH_INFO" in line and "the request sets this variable" in line for line in node.events.lines)
+            (warnings,) = [line for line in node.events.lines if "hostPID" in line]
+            assert all(f": {name} has no effect" in warnings for name in ("hostPID", "stdin", "tty", "stopSignal"))
+            await node.until_event("subPath key: the volume has no such file")
+            api.put(CONFIG_MAPS, {"metadata": {"name": "c"}, "data": {"key": "one"}})
+            await node.until("demo", is_ready)
+            assert await get(port) == "one"
+            assert any(line.startswith("ServiceLinksSkipped: Variables of 1 Services") for line in node.events.lines)
+            log = tmp_path / "state/pods/uid-demo/gateway.log"
+            with log.open("ab") as opened:
+                opened.write(bytes(gateway_log.MAX_SIZE + 1))
+            await until(lambda: log.stat().st_size < gateway_log.MAX_SIZE)
+
+    go(story())
+
+
+def test_hooks(registry: Registry, tmp_path: Path) -> None:
+    async def story() -> None:
+        api, names = MemoryApi(), ("demo", "broken", "unstarted")
+        ports = dict(zip(names, [free_port() for _ in names], strict=True))
+        calls = {
+            "postStart": {"httpGet": {"path": "/hello", "port": ports["demo"]}},
+            "preStop": {"httpGet": {"path": "/hello", "port": 1}},
+        }
+        own = container(registry, lifecycle=calls)
+        pause = container(registry, name="pause", lifecycle={"postStart": {"sleep": {"seconds": 0}}})
+        api.put(PODS, a_pod(own, pause, port=ports["demo"]))
+        wrong = {"postStart": {"httpGet": {"port": 1}}, "preStop": {"httpGet": {"port": 2}}}
+        twice = [container(registry, name=name, lifecycle=wrong) for name in ("hello", "other")]
+        api.put(PODS, a_pod(*twice, name="broken", port=ports["broken"]))
+        absent = {"httpGet": {"path": "/absent", "port": ports["unstarted"]}, "periodSeconds": 0.1}
+        never = {"failureThreshold": 2, "terminationGracePeriodSeconds": 0, **absent}
+        api.put(PODS, a_pod(container(registry, startupProbe=never), name="unstarted", port=ports["unstarted"]))
+        async with running_node(tmp_path, api) as node:
+            await node.until("demo", is_ready)
+            await node.until_event("FailedPostStartHook: PostStartHook failed: hello: the Pod listens on port")
+            await node.until("broken", lambda pod: restarts(pod) >= 1)
+            stops = [line for line in node.events.lines if "the Pod listens on port" in line and "not 2" in line]
+            assert len(stops) == 2  # once for each container
+            shown = await node.until("unstarted", lambda pod: restarts(pod) >= 1)
+            assert last_state(shown)["exitCode"] == 137
+            await api.delete(PODS, "demo", "default")
+            await node.until("demo", lambda pod: not pod)
+            assert any("FailedPreStopHook: PreStopHook failed: hello" in line for line in node.events.lines)
 
     go(story())
 

@@ -22,6 +22,7 @@ def test_the_fields_of_a_probe() -> None:
             "periodSeconds": 3,
             "timeoutSeconds": 2,
             "failureThreshold": 1,
+            "terminationGracePeriodSeconds": 0,
         },
         "readinessProbe": {"tcpSocket": {"port": 3001}},
         "startupProbe": {"exec": {"command": ["x"]}},
@@ -29,7 +30,7 @@ def test_the_fields_of_a_probe() -> None:
     live = read_probe(container, "livenessProbe")
     assert live is not None
     assert (live.port, live.path, live.headers, live.failure_threshold) == (3001, "/live", (("X-A", "1"),), 1)
-    assert (live.initial_delay, live.period, live.timeout) == (5, 3, 2)
+    assert (live.initial_delay, live.period, live.timeout, live.grace) == (5, 3, 2, 0)
     assert read_probe(container, "readinessProbe") == Probe(kind="tcp", port=3001)
     assert read_probe(container, "startupProbe") is None
     assert read_probe({}, "startupProbe") is None

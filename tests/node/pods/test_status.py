@@ -10,7 +10,7 @@ from tests.support.kubernetes_api import merged
 from tests.support.pods import ADDRESSES, a_pod
 from wagi_gateway.node.api import Object
 from wagi_gateway.node.pods.state import PodState, Run, Termination, Waiting
-from wagi_gateway.node.pods.status import differs, status_document
+from wagi_gateway.node.pods.status import SHUTDOWN, differs, status_document
 
 NOW, EARLIER = "2026-11-30T12:00:00Z", "2026-11-30T11:00:00Z"
 TWO = [{"name": "a", "image": "r.example/a:1"}, {"name": "b", "image": "r.example/b:1"}]
@@ -128,6 +128,32 @@ def test_reasons_and_generation() -> None:
     assert "observedGeneration" not in status(READY, old)
 
 
+def test_a_pod_that_ended_with_its_node_was_disrupted() -> None:
+    """`podFailurePolicy` of a Job reads the condition."""
+    shown = status(PodState("Failed", reason=SHUTDOWN, message="why", termination=END))
+    disruption = next(one for one in shown["conditions"] if one["type"] == "DisruptionTarget")
+    assert disruption == {
+        "type": "DisruptionTarget",
+        "status": "True",
+        "reason": "TerminationByKubelet",
+        "message": "why",
+        "lastProbeTime": None,
+        "lastTransitionTime": NOW,
+        "observedGeneration": 1,
+    }
+    assert "DisruptionTarget" not in conditions(status(FAILED))
+
+
+def test_an_ephemeral_container_has_ended() -> None:
+    """`kubectl debug` would wait for it."""
+    shown = status(READY, a_pod(*TWO, ephemeralContainers=[{"name": "debugger", "image": "busybox"}]))
+    (debugger,) = shown["ephemeralContainerStatuses"]
+    ended = debugger["state"]["terminated"]
+    assert (debugger["name"], ended["reason"]) == ("debugger", "ContainerCannotRun")
+    assert "no process to debug" in ended["message"]
+    assert "ephemeralContainerStatuses" not in status(READY)
+
+
 def test_a_change_by_others_is_seen() -> None:
     pod = a_pod(*TWO)
     document = status_document(pod, READY, ADDRESSES, NOW)
@@ -137,4 +163,5 @@ def test_a_change_by_others_is_seen() -> None:
     assert differs(merged(written, by_controller), document)
     gate = {"status": {"conditions": [{"type": "example.com/gate", "status": "True"}]}}
     assert not differs(merged(written, gate), document)
+    assert differs(merged(written, {"metadata": {"generation": 2}}), document)
     assert differs(pod, document)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from wagi_gateway.node.pods.sub_path import check_sub_path, make_sub_path
+from wagi_gateway.node.pods.sub_path import link_files, make_sub_path
 from wagi_gateway.node.pods.volume_files import BadVolume
 
 
@@ -28,10 +28,15 @@ def test_a_link_of_a_guest_leads_nowhere(tmp_path: Path, path: str) -> None:
     assert list(outside.iterdir()) == []
 
 
-def test_files_of_the_cluster_have_directories_too(tmp_path: Path) -> None:
-    (tmp_path / "d").mkdir()
-    (tmp_path / "f").touch()
-    check_sub_path(tmp_path, "d")
-    for path in ("f", "absent"):
-        with pytest.raises(BadVolume, match="mount the volume"):
-            check_sub_path(tmp_path, path)
+def test_links_of_files_keep_their_content(tmp_path: Path) -> None:
+    """The source is replaced, as the generations of a volume are."""
+    (tmp_path / "source/d").mkdir(parents=True)
+    for path in ("a", "d/b"):
+        (tmp_path / "source" / path).write_text("old")
+    assert link_files(tmp_path / "source", tmp_path / "target") == 2
+    (tmp_path / "source/d/b").unlink()
+    (tmp_path / "source/d/b").write_text("new")
+    assert (tmp_path / "target/d/b").read_text() == "old"
+    assert link_files(tmp_path / "source/a", tmp_path / "one/file") == 1
+    assert link_files(tmp_path / "absent", tmp_path / "empty") == 0
+    assert (tmp_path / "empty").is_dir()

@@ -44,7 +44,10 @@ def test_a_pod_as_the_api_server_completes_it_is_valid() -> None:
         "volumeMounts": [{"name": "token", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount"}],
         "readinessProbe": probe,
         "livenessProbe": probe,
-        "lifecycle": {"preStop": {"sleep": {"seconds": 1}}},
+        "lifecycle": {
+            "preStop": {"sleep": {"seconds": 1}},
+            "postStart": {"httpGet": {"path": "/", "port": 3001, "scheme": "HTTP"}},
+        },
         "terminationMessagePath": "/dev/termination-log",
         "futureField": {"x": 1},
     }
@@ -55,7 +58,11 @@ def test_a_pod_as_the_api_server_completes_it_is_valid() -> None:
         imagePullSecrets=[{"name": "s"}],
         restartPolicy="OnFailure",
         dnsPolicy="ClusterFirst",
-        securityContext={},
+        securityContext={"runAsNonRoot": True},
+        enableServiceLinks=True,
+        hostname="demo-0",
+        subdomain="demo",
+        preemptionPolicy="PreemptLowerPriority",
         futureField=1,
     )
     found = validated(pod)
@@ -111,8 +118,7 @@ def test_a_mistake_is_named(pod: Object, problem: str) -> None:
     ("pod", "warning"),
     [
         (a_pod(), "loopback"),
-        (a_pod({"livenessProbe": {"exec": {"command": ["x"]}}}), "exec and grpc"),
-        (a_pod({"lifecycle": {"preStop": {"exec": {"command": ["x"]}}}}), "preStop with sleep alone"),
+        (a_pod({"livenessProbe": {"exec": {"command": ["x"]}}}), "livenessProbe: exec has no effect"),
         (a_pod({"name": "a"}, {"name": "b"}, annotations={MODULES: '{"a": {"route": "/"}}'}), "is not served"),
     ],
 )

@@ -11,24 +11,25 @@ import pytest
 
 from tests.support.kubernetes_api import MemoryApi
 from tests.support.pods import a_pod
-from wagi_gateway.config.pod.variables import MAX_ENVIRONMENT
 from wagi_gateway.node.api import CONFIG_MAPS, SECRETS
 from wagi_gateway.node.pods.downward import DownwardFields, UnknownField
 from wagi_gateway.node.pods.references import ReferenceMissing, References
-from wagi_gateway.node.pods.variables import ResolvedVariables, resolve_variables
+from wagi_gateway.node.pods.variables import MAX_BYTES, ResolvedVariables, resolve_variables
 
 
 def b64(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-def resolved(*env: dict[str, Any], env_from: Sequence[dict[str, Any]] = ()) -> ResolvedVariables:
+def resolved(
+    *env: dict[str, Any], env_from: Sequence[dict[str, Any]] = (), services: dict[str, str] | None = None
+) -> ResolvedVariables:
     api = MemoryApi()
     api.put(CONFIG_MAPS, {"metadata": {"name": "c"}, "data": {"A": "1", "PATH_INFO": "x", "b=c": "y"}})
     api.put(SECRETS, {"metadata": {"name": "s"}, "data": {"K": b64(b"$(A)"), "bin": b64(b"\xff"), "nul": b64(b"\0")}})
     container = {"name": "hello", "env": list(env), "envFrom": list(env_from)}
     fields = DownwardFields(a_pod(container), "192.0.2.77", "192.0.2.1")
-    return asyncio.run(resolve_variables(container, References(api, "default"), fields))
+    return asyncio.run(resolve_variables(container, References(api, "default"), fields, services or {}))
 
 
 def key_of(kind: str, name: str, key: str, **fields: Any) -> dict[str, Any]:
@@ -54,6 +55,14 @@ def test_variables_of_all_sources() -> None:
         "EMPTY": "",
     }
     assert found.skipped == ("PATH_INFO", "b=c")
+
+
+def test_env_wins_over_envfrom_and_that_over_services() -> None:
+    services = {"A": "s", "B": "s", "C": "s"}
+    found = resolved(
+        {"name": "B", "value": "$(A)$(C)"}, env_from=[{"configMapRef": {"name": "c"}}], services=services
+    ).environment
+    assert found == {"A": "1", "B": "1s", "C": "s"}
 
 
 def test_a_prefix_is_part_of_the_name() -> None:
@@ -100,5 +109,7 @@ def test_the_size_is_bounded() -> None:
     doubling = [{"name": f"V{n}", "value": f"$(V{n - 1})$(V{n - 1})" if n else "x" * 1000} for n in range(30)]
     with pytest.raises(ReferenceMissing, match="characters"):
         resolved(*doubling)
-    with pytest.raises(ReferenceMissing, match="characters of variables"):
-        resolved(*({"name": f"V{n}", "value": "x" * (MAX_ENVIRONMENT // 2)} for n in range(3)))
+    with pytest.raises(ReferenceMissing, match="bytes of variables"):
+        resolved(*({"name": f"V{n}", "value": "é" * (MAX_BYTES // 4)} for n in range(3)))
+    with pytest.raises(ReferenceMissing, match="bytes of variables"):
+        resolved(services={"A_SERVICE_HOST": "x" * MAX_BYTES})

@@ -13,10 +13,10 @@ from tests.support.kubernetes_api import MemoryApi
 from tests.support.pods import a_pod
 from wagi_gateway.node.api import CONFIG_MAPS, SECRETS, Object
 from wagi_gateway.node.options import Ceiling
-from wagi_gateway.node.pods import volumes as module
 from wagi_gateway.node.pods.ceiling import PodCeiling
 from wagi_gateway.node.pods.downward import DownwardFields
-from wagi_gateway.node.pods.volumes import VolumeDirectories, VolumeNotReady, sub_path_of
+from wagi_gateway.node.pods.volume_kinds import VolumeNotReady
+from wagi_gateway.node.pods.volumes import VolumeDirectories
 
 
 @pytest.fixture
@@ -147,48 +147,46 @@ def test_labels_follow_the_pod(tmp_path: Path, api: MemoryApi) -> None:
     assert (tmp_path / "v/d/labels").read_text() == 'app="other"'
 
 
-def test_an_empty_dir_has_a_limit(tmp_path: Path, api: MemoryApi, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_volume_that_cannot_be_refreshed_holds_no_other_one_up(tmp_path: Path, api: MemoryApi) -> None:
+    """A token in the second volume would expire."""
     found = directories(
-        tmp_path, api, {"name": "e", "emptyDir": {"sizeLimit": "1Ki"}}, {"name": "f", "emptyDir": {"sizeLimit": "0"}}
+        tmp_path, api, {"name": "gone", "configMap": {"name": "ghost"}}, {"name": "c", "configMap": {"name": "c"}}
     )
-    asyncio.run(found.write(0.0))
-    (tmp_path / "v/e/d").mkdir()
-    (tmp_path / "v/e/link").symlink_to("/")
-    (tmp_path / "v/f/x").write_bytes(bytes(9000))
-    size = sum(one.lstat().st_size for one in (tmp_path / "v/e").rglob("*"))
-    if size <= 1024:
-        assert found.over_limit() is None
-    (tmp_path / "v/e/d/x").write_bytes(bytes(1025))
-    assert found.over_limit() == 'Usage of EmptyDir volume "e" exceeds the limit "1Ki".'
-    (tmp_path / "v/e/d/x").unlink()
-    monkeypatch.setattr(module, "_MAX_ENTRIES", 0)
-    assert found.over_limit() is not None
-
-
-def test_a_removed_empty_dir_is_empty(tmp_path: Path, api: MemoryApi) -> None:
-    assert directories(tmp_path, api, {"name": "e", "emptyDir": {"sizeLimit": "1Ki"}}).over_limit() is None
+    with pytest.raises(VolumeNotReady, match='"gone"'):
+        asyncio.run(found.write(0.0))
+    assert (tmp_path / "v/c/a.txt").read_text() == "1"
 
 
 @pytest.mark.parametrize(
-    ("mount", "volume", "made"),
+    ("source", "modes"),
     [
-        ({"subPath": "a/b"}, {"emptyDir": {}}, True),
-        ({"subPathExpr": "$(WHO)"}, {"emptyDir": {}}, True),
-        ({"subPath": "x"}, {"configMap": {"name": "c", "items": ITEMS}}, True),
-        ({"subPath": "a.txt"}, {"configMap": {"name": "c"}}, False),
-        ({}, {"emptyDir": {}}, True),
+        ({"configMap": {"name": "c", "defaultMode": 0o440}}, {"a.txt": 0o440, "b.txt": 0o440}),
+        ({"configMap": {"name": "c", "items": ITEMS, "defaultMode": 0o440}}, {"x/y": 0o400}),
+        ({"secret": {"secretName": "s"}}, {"key": 0o644}),
+        ({"downwardAPI": {**DOWNWARD, "defaultMode": 0o400}}, {"labels": 0o400, "cpu": 0o400}),
+        (
+            {"projected": {**PROJECTED, "defaultMode": 0o444}},
+            {"a.txt": 0o444, "b.txt": 0o444, "s/k": 0o444, "token": 0o600, "name": 0o444},
+        ),
     ],
 )
-def test_the_sub_path_of_a_mount(
-    tmp_path: Path, api: MemoryApi, mount: dict[str, str], volume: dict[str, Any], made: bool
-) -> None:
-    found = directories(tmp_path, api, {"name": "v", **volume})
-    asyncio.run(found.write(0.0))
-    container = {"volumeMounts": [{"name": "v", "mountPath": "/v", **mount}, {"name": "ghost", "subPath": "x"}]}
-    environment = {"WHO": "me"}
-    if made:
-        found.make_sub_paths(container, environment)
-        assert (tmp_path / "v/v" / sub_path_of(mount, environment)).is_dir()
-    else:
-        with pytest.raises(VolumeNotReady, match="directories only"):
-            found.make_sub_paths(container, environment)
+def test_the_modes_of_files(tmp_path: Path, api: MemoryApi, source: dict[str, Any], modes: dict[str, int]) -> None:
+    asyncio.run(directories(tmp_path, api, {"name": "v", **source}).write(0.0))
+    root = tmp_path / "v/v"
+    assert {path: (root / path).stat().st_mode & 0o777 for path in modes} == modes
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        {"secret": {"secretName": "ghost", "optional": True}},
+        {"projected": {"sources": [{"configMap": {"name": "ghost", "optional": True}}]}},
+        {
+            "projected": {
+                "sources": [{"secret": {"name": "s", "items": [{"key": "no", "path": "x"}], "optional": True}}]
+            }
+        },
+    ],
+)
+def test_what_is_optional_may_be_absent(tmp_path: Path, api: MemoryApi, source: dict[str, Any]) -> None:
+    assert written(tmp_path, api, source) == {}

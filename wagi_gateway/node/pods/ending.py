@@ -11,15 +11,14 @@ from ...observe.log import logger
 from ..api import PODS, ApiError, ApiUnreachable, Object
 from .folder import PodFolder
 from .gateway_configuration import grace_of
-from .process import PodProcess, tail
+from .gateway_log import tail
+from .process import PodProcess
 from .runtime import PodRuntime
 from .state import PodState, Run, Termination, rfc3339
+from .status import SHUTDOWN
 from .status_writer import StatusWriter
+from .stop import stop_process
 
-_LEAST_GRACE = 2.0
-"""Seconds that a gateway has after preStop has used up the grace period, as a kubelet gives."""
-_STEP = 0.5
-"""Seconds between two looks at the grace period, which another deletion may have shortened."""
 _RETRY = 1.0
 
 
@@ -66,7 +65,7 @@ class PodEnding:
         """Ends the gateway of a Pod whose node is shut down, in the node's own grace period at most."""
         self._most = self._runtime.shutdown_grace
         if self._state.phase not in ("Succeeded", "Failed"):
-            await self._fail("Terminated", "Pod was terminated in response to imminent node shutdown.", process)
+            await self._fail(SHUTDOWN, "Pod was terminated in response to imminent node shutdown.", process)
             await self._status.flush()
 
     async def _fail(self, reason: str, message: str, process: PodProcess | None) -> None:
@@ -87,7 +86,9 @@ class PodEnding:
                 self._runtime.events.record(self._pod(), "Killing", f"Stopping container {name}")
         run.ready = dict.fromkeys(names, False)  # EndpointSlices name the Pod no more
         self._status.touch()
-        code = await self._end_process(process)
+        code = await stop_process(
+            process, run, self._pod(), self._runtime.events, grace=self._grace, is_gone=self._status.is_gone
+        )
         process.close()
         self._runtime.listeners.remove(run.host, run.port)
         now = rfc3339(self._runtime.clock())
@@ -99,28 +100,6 @@ class PodEnding:
         with contextlib.suppress(OSError):
             self._state.save(self._folder.state)
 
-    async def _end_process(self, process: PodProcess) -> int:
-        """The exit code of a process that has the grace period to drain."""
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        exit_code = asyncio.create_task(process.wait())
-        pre_stop = self._pre_stop()
-        while not exit_code.done() and loop.time() < began + min(pre_stop, self._grace()):
-            await self._pause(exit_code, began + min(pre_stop, self._grace()))
-        process.terminate()
-        least = loop.time() + _LEAST_GRACE if pre_stop else 0.0
-        while not exit_code.done() and loop.time() < (until := max(began + self._grace(), least * bool(self._grace()))):
-            await self._pause(exit_code, until)
-        process.kill()
-        return await exit_code
-
-    async def _pause(self, exit_code: asyncio.Task[int], until: float) -> None:
-        """Waits for the exit, for `until`, for the Pod's removal from the API, or a short while."""
-        gone = asyncio.create_task(self._status.is_gone.wait())
-        timeout = max(0.0, min(_STEP, until - asyncio.get_running_loop().time()))
-        await asyncio.wait([exit_code, gone], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-        gone.cancel()
-
     def _grace(self) -> float:
         """The grace period in seconds: none for a Pod that the API has no more."""
         if self._status.is_gone.is_set():
@@ -128,11 +107,6 @@ class PodEnding:
         pod = self._pod()
         given = pod["metadata"].get("deletionGracePeriodSeconds")
         return min(grace_of(pod) if given is None else float(given), self._most)
-
-    def _pre_stop(self) -> float:
-        """The longest `preStop.sleep` of the Pod's containers, in seconds."""
-        hooks = [(one.get("lifecycle") or {}).get("preStop") or {} for one in self._pod()["spec"]["containers"]]
-        return max(float((hook.get("sleep") or {}).get("seconds") or 0) for hook in hooks)
 
     def _never_ran(self) -> Termination:
         now = rfc3339(self._runtime.clock())

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...site.temporary import remove_tree
 from ..api import Object
 from .state import write_atomically
 
@@ -57,6 +57,10 @@ class PodFolder:
         """The directory of the volumes that are not of the node."""
         return self.path / "volumes"
 
+    def sub_paths(self, container: str) -> Path:
+        """The directory of files that a container mounts by `subPath`."""
+        return self.path / "sub_paths" / container
+
     @property
     def gateway_log(self) -> Path:
         """What the gateway itself writes to standard error."""
@@ -98,4 +102,4 @@ class PodFolder:
 
     def remove(self) -> None:
         """Removes the folder with everything in it; what cannot be removed stays."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        remove_tree(str(self.path))

@@ -12,7 +12,8 @@ from ...config.pod.manifest import PodFile, read_pod_object
 from ...config.pod.toml import write_toml
 from ...config.pod.workload import ANNOTATIONS
 from ..api import Object
-from .volumes import READ_ONLY, SUPPORTED, kind_of, sub_path_of
+from .mounts import VolumeMounts
+from .volume_kinds import READ_ONLY, SUPPORTED, kind_of
 
 DEFAULT_LISTEN = "127.0.0.1:3000"
 """Krustlet's address of a Pod without the annotation `default-host`."""
@@ -30,6 +31,8 @@ class PodParts:
     """The directory of each volume."""
     environments: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """The variables of each container; of a container that is not in it the literal ones of the Pod are used."""
+    mounts: Mapping[str, VolumeMounts] = field(default_factory=dict)
+    """The mounts of each container; of a container that is not in it those of the Pod, without `subPathExpr`."""
 
 
 def read_parts(pod: Object, parts: PodParts) -> PodFile:
@@ -45,7 +48,10 @@ def read_parts(pod: Object, parts: PodParts) -> PodFile:
         "metadata": {"name": metadata["name"], "annotations": annotations},
         "spec": {
             **{key: spec[key] for key in _SPEC if key in spec},
-            "volumes": [_volume(volume, parts) for volume in spec.get("volumes") or ()],
+            "volumes": [
+                *(_volume(volume, parts) for volume in spec.get("volumes") or ()),
+                *(_directory(name, path) for made in parts.mounts.values() for name, path in made.directories.items()),
+            ],
             "containers": [_container(container, parts, kinds) for container in spec.get("containers") or ()],
         },
     }
@@ -55,28 +61,32 @@ def read_parts(pod: Object, parts: PodParts) -> PodFile:
 def _volume(volume: Object, parts: PodParts) -> Object:
     if kind_of(volume) not in SUPPORTED:
         return volume
-    return {"name": volume["name"], "hostPath": {"path": str(parts.directories[volume["name"]])}}
+    return _directory(volume["name"], parts.directories[volume["name"]])
+
+
+def _directory(name: str, path: Path) -> Object:
+    return {"name": name, "hostPath": {"path": str(path)}}
 
 
 def _container(container: Object, parts: PodParts, kinds: Mapping[str, str]) -> Object:
     environment = parts.environments.get(container["name"])
     literal = {one["name"]: one.get("value") or "" for one in container.get("env") or () if "valueFrom" not in one}
     variables = literal if environment is None else environment
+    made = parts.mounts.get(container["name"])
+    mounts = container.get("volumeMounts") or () if made is None else made.volume_mounts
     memory = ((container.get("resources") or {}).get("limits") or {}).get("memory")
     return {
         **{key: container[key] for key in _CONTAINER if container.get(key)},
         "resources": {"limits": {"memory": memory}} if memory is not None else {},
         # The values are final: a `$` stands for itself.
         "env": [{"name": name, "value": value.replace("$", "$$")} for name, value in variables.items()],
-        "volumeMounts": [_mount(mount, variables, kinds) for mount in container.get("volumeMounts") or ()],
+        "volumeMounts": [_mount(mount, kinds) for mount in mounts],
     }
 
 
-def _mount(mount: Object, variables: Mapping[str, str], kinds: Mapping[str, str]) -> Object:
+def _mount(mount: Object, kinds: Mapping[str, str]) -> Object:
     keys = ("name", "mountPath", "subPath", "readOnly")
     plain = {key: mount[key] for key in keys if key in mount}
-    if "subPathExpr" in mount:
-        plain["subPath"] = sub_path_of(mount, variables)
     if kinds.get(mount.get("name", "")) in READ_ONLY:
         plain["readOnly"] = True
     return plain

@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
 import secrets
 import time
 
-from ...config.pod.workload import ANNOTATIONS
 from ...errors import GatewayError
 from ...observe.log import logger
 from ..api import ApiError, ApiUnreachable, Object
+from .definition import definition_of
 from .downward import UnknownField
 from .folder import PodFolder
-from .gateway_configuration import grace_of
+from .gateway_log import tail
 from .ports import PortUnavailable
 from .preparation import Preparation
-from .process import STARTUP_FAILED, UNKNOWN_EXIT, PodProcess, tail
+from .process import STARTUP_FAILED, UNKNOWN_EXIT, PodProcess
+from .pull_back_off import back_off_pull
 from .references import ReferenceMissing
 from .restarts import BackOff, Restarts
 from .runtime import PodRuntime
 from .serving import Serving
+from .start_place import StartPlace
 from .state import PodState, Run, Termination, Waiting, rfc3339
 from .status_writer import StatusWriter
 from .validation import ValidatedPod
-from .volumes import VolumeNotReady
+from .volume_kinds import VolumeNotReady
 
-_START_PLACE = 20.0
-"""Seconds for which a gateway that starts has a place; a long compilation keeps no other Pod waiting."""
 _API_RETRY = 2.0
 
 
@@ -60,7 +58,7 @@ class GatewayRuns:
         self._state = state
         self._status = status
         self._modified = asyncio.Event()
-        self._has_place = False
+        self._place = StartPlace(runtime.starts)
         self._restarts = Restarts(pod["spec"].get("restartPolicy") or "Always", runtime.back_off, state.delay)
         self._preparation = Preparation(runtime, pod, folder, state, self.changed)
         if state.run and process:
@@ -109,6 +107,8 @@ class GatewayRuns:
                 await self._prepare_and_start(back_off)
             except (ApiError, ApiUnreachable) as error:
                 logger.warning("Pod %s: %s; it is tried again", self.pod["metadata"]["name"], error)
+                if isinstance(error, ApiError):  # such as a right that the node lacks
+                    self._show_wait("ContainerCreating", str(error), "Failed")
                 await asyncio.sleep(min(_API_RETRY, self._runtime.back_off))
             except (ReferenceMissing, UnknownField) as error:
                 await self._wait("CreateContainerConfigError", str(error), "Failed", back_off)
@@ -126,7 +126,8 @@ class GatewayRuns:
             return
         await self._preparation.assign_address()
         if not await self._preparation.pull(valid.served):
-            await self._back_off_pull(back_off)
+            delay, events = back_off.fail(), self._runtime.events
+            await back_off_pull(self.pod, self._state, self._status, events, delay=delay, changed=self.changed)
             return
         back_off.reset()
         await self._preparation.write_volumes()
@@ -140,42 +141,30 @@ class GatewayRuns:
         if self._restarts.policy == "Never":
             raise _Ended("CreateContainerConfigError", valid.message)
         self.changed()
-        await self._until_redefined(_definition(self.pod))
+        await self._until_redefined(definition_of(self.pod))
         self._state.images.clear()
-
-    async def _back_off_pull(self, back_off: BackOff) -> None:
-        delay = back_off.fail()
-        await self._status.flush()
-        await asyncio.sleep(delay / 5)  # ErrImagePull is shown before ImagePullBackOff
-        containers = {one["name"]: one["image"] for one in self.pod["spec"]["containers"]}
-        for name, waiting in self._state.waiting_images.items():
-            image = containers.get(name, "")
-            text = f'Back-off pulling image "{image}"'
-            self._runtime.events.record(self.pod, "BackOff", text)
-            if waiting.reason == "ErrImagePull":
-                self._state.waiting_images[name] = Waiting("ImagePullBackOff", f"{text}: {waiting.message}"[:1000])
-        self.changed()
-        await asyncio.sleep(delay)
 
     async def _wait(self, reason: str, message: str, event: str, back_off: BackOff) -> None:
         """Shows why no container runs, until the next attempt."""
+        self._show_wait(reason, message, event)
+        await asyncio.sleep(back_off.fail())
+
+    def _show_wait(self, reason: str, message: str, event: str) -> None:
         self._state.waiting = Waiting(reason, message[:1000])
         text = message if event == "FailedMount" else f"Error: {message}"
         self._runtime.events.record(self.pod, event, text, "Warning")
         self.changed()
-        await asyncio.sleep(back_off.fail())
 
     async def _spawn(self, host: str, port: int) -> None:
         """Binds the port and starts the process, once there is a place. Raises PortUnavailable, OSError."""
-        await self._runtime.starts.acquire()
+        await self._place.take()
         try:
             host = self._runtime.addresses.bound(host, self._state.address)
             with self._preparation.bind(host, port) as listener:
                 self.process = PodProcess.start(self._folder.configuration, listener, self._folder.gateway_log)
         except BaseException:
-            self._runtime.starts.release()
+            self._place.leave()
             raise
-        self._has_place = True
         self._runtime.listeners.add(host, port, self.pod)
         now = rfc3339(self._runtime.clock())
         process, state = self.process, self._state
@@ -194,20 +183,20 @@ class GatewayRuns:
             return
         serving = Serving(self._runtime, self._preparation, process, run, self.changed)
         watch = asyncio.create_task(serving.watch())
-        redefined = asyncio.create_task(self._until_redefined(run.definition or _definition(self.pod)))
-        place = asyncio.create_task(self._leave_place(serving))
-        run.definition = run.definition or _definition(self.pod)
+        redefined = asyncio.create_task(self._until_redefined(run.definition or definition_of(self.pod)))
+        place = asyncio.create_task(self._place.leave_after(serving.has_served))
+        run.definition = run.definition or definition_of(self.pod)
         try:
             await asyncio.wait([watch, redefined], return_when=asyncio.FIRST_COMPLETED)
             if redefined.done() and not watch.done():
                 what = "Container definition or WAGI annotations changed, will be restarted"
                 self._runtime.events.record(self.pod, "Killing", what)
-                await serving.end(grace_of(self.pod))
+                await serving.end()
             code = await watch
         finally:
             for task in (watch, redefined, place):
                 task.cancel()
-            self._release_place()
+            self._place.leave()
             await asyncio.gather(watch, redefined, place, return_exceptions=True)
         self._record_end(run, code)
         if serving.evicted:
@@ -220,18 +209,6 @@ class GatewayRuns:
             self._state.phase = "Failed" if code else "Succeeded"
             return
         self._state.restarts += 1
-
-    async def _leave_place(self, serving: Serving) -> None:
-        """Gives the place back once the gateway serves, has ended, or takes long."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_START_PLACE):
-                await serving.has_served.wait()
-        self._release_place()
-
-    def _release_place(self) -> None:
-        if self._has_place:
-            self._has_place = False
-            self._runtime.starts.release()
 
     def _record_end(self, run: Run, code: int) -> None:
         """Keeps how the run has ended, for the status."""
@@ -268,18 +245,6 @@ class GatewayRuns:
 
     async def _until_redefined(self, definition: str) -> None:
         """Waits for another definition: each status that is written is a modification too."""
-        while _definition(self.pod) == definition:
+        while definition_of(self.pod) == definition:
             self._modified.clear()
             await self._modified.wait()
-
-
-def _definition(pod: Object) -> str:
-    """What a gateway is made of and may change while the Pod lives: images, and the WAGI annotations."""
-    annotations = pod["metadata"].get("annotations") or {}
-    return json.dumps(
-        [
-            [(one["name"], one.get("image")) for one in pod["spec"]["containers"]],
-            {name: value for name, value in annotations.items() if name.startswith(ANNOTATIONS)},
-        ],
-        sort_keys=True,
-    )

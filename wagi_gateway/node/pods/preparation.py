@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from ..api import Object
 from .address_pool import AddressesExhausted
 from .downward import DownwardFields
+from .fields import unsupported
 from .folder import PodFolder
 from .gateway_configuration import PodParts, configuration_text, read_parts
+from .gateway_log import rotate
 from .image_pull import ImagePullFailed, PulledImage
+from .mounts import VolumeMounts, make_mounts
 from .ports import PortUnavailable, bind
 from .pull_secrets import PullSecrets, read_pull_secrets
-from .references import References
+from .references import ReferenceMissing, References
 from .runtime import PodRuntime
+from .service_variables import ServiceVariables, read_service_variables
 from .state import PodState, Waiting, write_atomically
-from .validation import ValidatedPod, validate
+from .storage_limits import excess
+from .validation import MAX_MESSAGE, ValidatedPod, validate
 from .variables import resolve_variables
 from .volumes import VolumeDirectories
+
+_MAX_WARNINGS = 5
 
 
 class Preparation:
@@ -43,6 +50,8 @@ class Preparation:
         """Takes another version of the Pod."""
         self.pod = pod
         self.volumes.update(pod, self._fields())
+        if pod["spec"].get("ephemeralContainers"):
+            self._warn_of(unsupported(pod))
 
     def warn(self, reason: str, message: str) -> None:
         """Reports an Event once for this Pod."""
@@ -53,8 +62,7 @@ class Preparation:
     def validate(self) -> ValidatedPod:
         """The checks of the Pod; their warnings are Events."""
         found = validate(self.pod, self._folder.volumes, self._runtime.ceiling, self._runtime.addresses)
-        for warning in found.warnings:
-            self.warn("Unsupported", warning)
+        self._warn_of(found.warnings)
         return found
 
     async def assign_address(self) -> None:
@@ -77,6 +85,12 @@ class Preparation:
             state.waiting = Waiting()
         if waits or state.address != before:
             self._changed()
+
+    def _warn_of(self, warnings: Iterable[str]) -> None:
+        """Reports warnings, many of them as one Event: a Pod may have a few Events at once."""
+        found = list(warnings)
+        for warning in found if len(found) <= _MAX_WARNINGS else ["; ".join(found)[:MAX_MESSAGE]]:
+            self.warn("Unsupported", warning)
 
     async def pull(self, served: tuple[str, ...]) -> bool:
         """Pulls the images that the state does not name yet; False if one failed, whose container says why.
@@ -121,6 +135,14 @@ class Preparation:
         self.volumes.update(self.pod, self._fields())
         await self.volumes.write(self._runtime.clock())
 
+    def excess(self) -> str | None:
+        """Why the Pod is evicted, if its files have grown beyond a limit. Blocks on disk."""
+        return excess(self.pod, self._folder)
+
+    def rotate_log(self) -> None:
+        """Bounds the log of the running gateway. Blocks on disk."""
+        rotate(self._folder.gateway_log)
+
     async def configure(self) -> None:
         """Writes the gateway's configuration for the next run.
 
@@ -128,18 +150,25 @@ class Preparation:
         """
         references = References(self._runtime.api, self.pod["metadata"]["namespace"])
         fields = self._fields()
+        services = await read_service_variables(self._runtime.api, self.pod)
+        self._warn_of_services(services)
         environments: dict[str, Mapping[str, str]] = {}
+        mounts: dict[str, VolumeMounts] = {}
         for container in self.pod["spec"]["containers"]:
-            environment, skipped = await resolve_variables(container, references, fields)
-            environments[container["name"]] = environment
-            self.volumes.make_sub_paths(container, environment)
+            name = container["name"]
+            environment, skipped = await resolve_variables(container, references, fields, services.environment)
+            environments[name] = environment
+            made, target = self.volumes.made(), self._folder.sub_paths(name)
+            mounts[name] = await asyncio.to_thread(make_mounts, container, made, environment, target)
             if skipped:
                 names = ", ".join(skipped[:20])
                 self.warn(
                     "InvalidEnvironmentVariableNames", f"Keys [{names}] of envFrom were skipped: not usable names"
                 )
-        parts = PodParts(directories=self.volumes.paths, environments=environments)
+        parts = PodParts(directories=self.volumes.paths, environments=environments, mounts=mounts)
         file = read_parts(self.pod, parts)
+        if file.problems:
+            raise ReferenceMissing("; ".join(str(problem).removeprefix("Pod: ") for problem in file.problems))
         restarts = self._state.restarts
         logs = {name: self._folder.log(name, restarts) for name in file.containers}
         text = configuration_text(self.pod, file, images=self._state.images, logs=logs, node=self._runtime.tables)
@@ -157,6 +186,16 @@ class Preparation:
             listener.close()
             raise PortUnavailable(f"{host}: is an address of Pods, and not of this one (pod_cidr)")
         return listener
+
+    def _warn_of_services(self, services: ServiceVariables) -> None:
+        """Reports the variables of Services that are not set."""
+        if services.reserved:
+            names = ", ".join(services.reserved[:20])
+            self.warn("InvalidEnvironmentVariableNames", f"Variables [{names}] of Services were skipped: CGI sets them")
+        if services.omitted:
+            names = ", ".join(services.omitted[:10])
+            what = f"Variables of {len(services.omitted)} Services were skipped, they are too many: {names}"
+            self.warn("ServiceLinksSkipped", f"{what}; set enableServiceLinks: false where no module reads them")
 
 
 def _pulled_text(image: str, pulled: PulledImage) -> str:

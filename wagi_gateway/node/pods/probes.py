@@ -42,6 +42,8 @@ class Probe:
     timeout: float = 1.0
     success_threshold: int = 1
     failure_threshold: int = 3
+    grace: float | None = None
+    """The grace period of a gateway that fails the probe; None is that of the Pod."""
 
 
 def read_probe(container: Object, name: ProbeName) -> Probe | None:
@@ -65,6 +67,7 @@ def read_probe(container: Object, name: ProbeName) -> Probe | None:
         timeout=float(spec.get("timeoutSeconds") or 1),
         success_threshold=int(spec.get("successThreshold") or 1),
         failure_threshold=int(spec.get("failureThreshold") or 3),
+        grace=None if (grace := spec.get("terminationGracePeriodSeconds")) is None else float(grace),
     )
 
 

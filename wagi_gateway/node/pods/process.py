@@ -13,12 +13,12 @@ from pathlib import Path
 
 import wagi_gateway
 
+from .gateway_log import open_log
+
 UNKNOWN_EXIT = 137
 """The exit code of a process that is no child of this one, as in a kubelet's `ContainerStatusUnknown`."""
 STARTUP_FAILED = 3
 """The exit code of a gateway whose configuration or modules are refused."""
-_MAX_TAIL = 1500
-"""Bytes of a gateway's log in the message of a status."""
 _NOT_INHERITED = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
 """Variables of the service manager, which are for the node alone."""
 _OOM_SCORE = 500
@@ -43,8 +43,7 @@ class PodProcess:
         number = listener.fileno()
         command = [sys.executable, "-m", "wagi_gateway", "serve", str(configuration), "--listen", f"fd:{number}"]
         environ = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-        with open(os.open(log, flags, 0o600), "wb") as output:
+        with open_log(log) as output:
             child = subprocess.Popen(  # noqa: S603 - the gateway of this package
                 command,
                 # Python's module search begins there: the gateway is of the node's own version.
@@ -125,16 +124,6 @@ class PodProcess:
         with contextlib.suppress(OSError):
             if os.getpgid(self.pid) == self.pid:
                 os.killpg(self.pid, signal.SIGKILL)
-
-
-def tail(log: Path) -> str:
-    """The last lines of what a gateway wrote to standard error."""
-    try:
-        with log.open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - _MAX_TAIL))
-            return file.read(_MAX_TAIL).decode(errors="replace").strip()
-    except OSError:
-        return ""
 
 
 def start_time(pid: int) -> int:

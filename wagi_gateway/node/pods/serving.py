@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from ...observe.log import logger
 from ..api import ApiError, ApiUnreachable, Object
 from .gateway_configuration import grace_of
+from .lifecycle import read_hook, run_hook
 from .ports import reachable
 from .preparation import Preparation
 from .probes import Probe, ProbeFailed, ProbeName, ProbeResult, attempt, http_status, read_probe
@@ -18,7 +18,8 @@ from .process import PodProcess
 from .resources import PodLimits, bound_data
 from .runtime import PodRuntime
 from .state import Run
-from .volumes import VolumeNotReady
+from .stop import stop_process
+from .volume_kinds import VolumeNotReady
 
 _POLL = 0.2
 """Seconds between two attempts to reach a gateway that starts."""
@@ -46,6 +47,7 @@ class Serving:
         self._address = reachable(run.host, run.port)
         self._changed = changed
         self._grace = grace_of(preparation.pod)
+        self._is_ending = False
 
     async def watch(self) -> int:
         """The exit code of the process, once it ends."""
@@ -57,13 +59,15 @@ class Serving:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def end(self, grace: float) -> None:
-        """Ends the process, in `grace` seconds at most."""
-        self._process.terminate()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(grace):
-                await self._process.wait()
-        self._process.kill()
+    async def end(self, grace: float | None = None) -> None:
+        """Ends the process, in `grace` seconds or the Pod's grace period at most. The first of several calls counts."""
+        if self._is_ending:  # the hooks run once, although two containers fail their probes
+            await self._process.wait()
+            return
+        self._is_ending = True
+        seconds = self._grace if grace is None else grace
+        events = self._runtime.events
+        await stop_process(self._process, self._run, self._preparation.pod, events, grace=lambda: seconds)
 
     async def _become_ready(self) -> None:
         """Waits until the gateway answers, then probes each container."""
@@ -99,8 +103,11 @@ class Serving:
         startup, readiness, liveness = (
             read_probe(container, kind) for kind in ("startupProbe", "readinessProbe", "livenessProbe")
         )
-        if startup and not self._run.started.get(name):
-            await self._repeat(container, "startupProbe", startup)
+        if not self._run.started.get(name):
+            if not await self._post_start(container):
+                return
+            if startup and not await self._repeat(container, "startupProbe", startup):
+                return
         self._run.started[name] = True
         if readiness is None:
             self._run.ready[name] = True
@@ -111,8 +118,24 @@ class Serving:
             if liveness:
                 group.create_task(self._repeat(container, "livenessProbe", liveness))
 
-    async def _repeat(self, container: Object, kind: ProbeName, probe: Probe) -> None:
-        """Probes until a startup probe succeeds; the other kinds go on until the process ends."""
+    async def _post_start(self, container: Object) -> bool:
+        """Runs the hook `postStart`; False if it failed, which ends the process."""
+        hook = read_hook(container, "postStart")
+        try:
+            if hook:
+                await run_hook(hook, self._address, self._run.port)
+        except ProbeFailed as error:
+            what = f"PostStartHook failed: {container['name']}: {error}"
+            self._runtime.events.record(self._preparation.pod, "FailedPostStartHook", what, "Warning")
+            await self.end()
+            return False
+        return True
+
+    async def _repeat(self, container: Object, kind: ProbeName, probe: Probe) -> bool:
+        """Probes until a startup probe succeeds; the other kinds go on until the process ends.
+
+        Returns whether the process goes on.
+        """
         name = container["name"]
         await asyncio.sleep(probe.initial_delay)
         result = ProbeResult(probe.success_threshold, probe.failure_threshold)
@@ -127,15 +150,15 @@ class Serving:
                 )
                 changed = result.count(is_success=False)
             if kind == "startupProbe" and result.value:
-                return
+                return True
             if kind == "readinessProbe" and changed:
                 self._run.ready[name] = bool(result.value)
                 self._changed()
             if kind != "readinessProbe" and result.value is False:
                 what = f"Container {name} failed {kind.removesuffix('Probe')} probe, will be restarted"
                 self._runtime.events.record(self._preparation.pod, "Killing", what)
-                await self.end(self._grace)
-                return
+                await self.end(probe.grace)
+                return False
             await asyncio.sleep(probe.period)
 
     async def _refresh(self) -> None:
@@ -143,16 +166,17 @@ class Serving:
         while True:
             # At different times for different Pods, which would all ask the API server at once otherwise.
             await asyncio.sleep(self._runtime.refresh * random.uniform(0.8, 1.2))  # noqa: S311
+            await asyncio.to_thread(self._preparation.rotate_log)
             try:
                 await self._preparation.write_volumes()
             except VolumeNotReady as error:
                 self._runtime.events.record(self._preparation.pod, "FailedMount", str(error), "Warning")
             except (ApiError, ApiUnreachable) as error:
                 logger.debug("volumes are not refreshed: %s", error)
-            if message := await asyncio.to_thread(self._preparation.volumes.over_limit):
+            if message := await asyncio.to_thread(self._preparation.excess):
                 self.evicted = message
                 self._runtime.events.record(self._preparation.pod, "Evicted", message, "Warning")
-                await self.end(self._grace)
+                await self.end()
                 return
 
 

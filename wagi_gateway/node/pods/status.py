@@ -10,8 +10,11 @@ from collections.abc import Iterable
 
 from ..api import Object
 from .addresses import PodAddresses
+from .fields import EPHEMERAL
 from .state import PodState, Termination, Waiting
 
+SHUTDOWN = "Terminated"
+"""`status.reason` of a Pod that ended because its node was shut down."""
 _ENDED = {"Succeeded": "PodCompleted", "Failed": "PodFailed"}
 """The reason of the conditions that are False once a Pod has ended."""
 
@@ -33,13 +36,18 @@ def status_document(pod: Object, state: PodState, addresses: PodAddresses, now: 
         "conditions": _conditions(pod, state, statuses, now),
         "containerStatuses": statuses,
     }
+    if added := pod["spec"].get("ephemeralContainers"):
+        status["ephemeralContainerStatuses"] = [_ephemeral(container, state.start_time or now) for container in added]
     if generation := metadata.get("generation"):
         status["observedGeneration"] = generation
     return {"metadata": {"uid": metadata["uid"]}, "status": status}
 
 
 def differs(pod: Object, document: Object) -> bool:
-    """Whether the API shows something else than was written: the node controller sets Ready=False after a gap."""
+    """Whether the API shows something else than was written: the node controller sets Ready=False after a gap, and a
+    change of the specification has another generation."""
+    if pod["metadata"].get("generation") != document["status"].get("observedGeneration"):
+        return True
     return _summary(pod.get("status") or {}) != _summary(document["status"])
 
 
@@ -77,6 +85,25 @@ def _container(container: Object, state: PodState) -> Object:
     }
 
 
+def _ephemeral(container: Object, at: str) -> Object:
+    """The status of an ephemeral container: `kubectl debug` waits until it runs or has ended."""
+    ended = {
+        "exitCode": 128,
+        "reason": "ContainerCannotRun",
+        "message": f"The container cannot be started: {EPHEMERAL}",
+        "startedAt": at,
+        "finishedAt": at,
+    }
+    return {
+        "name": container["name"],
+        "image": container.get("image", ""),
+        "imageID": "",
+        "ready": False,
+        "restartCount": 0,
+        "state": {"terminated": ended},
+    }
+
+
 def container_id(run: str, name: str) -> str:
     """The id of a container: its runtime, the run of its Pod, and its name."""
     return f"wagi-gateway://{run}-{name}"
@@ -111,12 +138,20 @@ def _conditions(pod: Object, state: PodState, statuses: Iterable[Object], now: s
     gates = _closed_gates(pod)
     ready = not_ready if not_ready[0] or not gates else ("ReadinessGatesNotReady", f"the gates {gates} are not True")
     has_process = state.run is not None
+    disruption = [_disruption(pod, state.message, now)] if state.reason == SHUTDOWN else []
     return [
+        *disruption,
         _condition(pod, "PodReadyToStartContainers", ("", "") if has_process else (ended or "NoProcess", ""), now),
         _condition(pod, "Initialized", ("", ""), now),
         _condition(pod, "ContainersReady", not_ready, now),
         _condition(pod, "Ready", ready, now),
     ]
+
+
+def _disruption(pod: Object, message: str, now: str) -> Object:
+    """The condition of a Pod that ended with its node, which `podFailurePolicy` of a Job reads."""
+    condition = _condition(pod, "DisruptionTarget", ("", ""), now)
+    return condition | {"reason": "TerminationByKubelet", "message": message}
 
 
 def _closed_gates(pod: Object) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,13 +12,13 @@ from ...errors import redact
 from ..api import Object
 from .addresses import PodAddresses
 from .ceiling import PodCeiling
+from .fields import unsupported
 from .gateway_configuration import PodParts, read_parts
 from .volume_files import BadVolume
-from .volumes import kind_of
+from .volume_kinds import kind_of
 
 MAX_MESSAGE = 1000
 """Characters of the message of a status or an Event (1,024 is the API server's bound for an Event)."""
-_PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +67,8 @@ def validate(pod: Object, volumes: Path, ceiling: PodCeiling, addresses: PodAddr
                 ceiling.check_host_path(str(volume["hostPath"].get("path", "")))
             except BadVolume as error:
                 problems.append(f"spec.volumes ({volume['name']}): {error}")
-    warnings += [*_warnings(pod, host), *addresses.warnings(pod)]
-    return ValidatedPod(host, port, file.containers, tuple(map(redact, problems)), tuple(map(redact, warnings)))
-
-
-def _warnings(pod: Object, host: str) -> Iterator[str]:
     if is_local(host):
-        yield f"{DEFAULT_HOST}: {host} is a loopback address, which no Service reaches; write 0.0.0.0 and the port"
-    for container in pod["spec"]["containers"]:
-        for name in _PROBES:
-            probe = container.get(name) or {}
-            if "exec" in probe or "grpc" in probe:
-                yield f"{container['name']}: {name}: exec and grpc are not supported on this node; it has no effect"
-        lifecycle = container.get("lifecycle") or {}
-        if lifecycle.get("postStart") or (lifecycle.get("preStop") or {}).keys() - {"sleep"}:
-            yield f"{container['name']}: lifecycle: preStop with sleep alone has an effect on this node"
+        what = "is a loopback address, which no Service reaches; write 0.0.0.0 and the port"
+        warnings.append(f"{DEFAULT_HOST}: {host} {what}")
+    warnings += [*unsupported(pod), *addresses.warnings(pod)]
+    return ValidatedPod(host, port, file.containers, tuple(map(redact, problems)), tuple(map(redact, warnings)))

@@ -1,15 +1,21 @@
-"""`env` and `envFrom` of a container: literal values, ConfigMaps, Secrets and the downward API."""
+"""`env` and `envFrom` of a container: literal values, ConfigMaps, Secrets and the downward API; and Services."""
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
+from ...cgi.environ import MAX_ENVIRON
 from ...config.pod.variables import MAX_ENVIRONMENT, expand
 from ...config.values import check_reserved
 from ..api import Object
 from .downward import DownwardFields
 from .references import ReferenceMissing, References
+
+MAX_BYTES = MAX_ENVIRON * 3 // 4
+"""Bytes of a container's names and values: with more, a request has no room for its own, and gets 431."""
 
 
 class ResolvedVariables(NamedTuple):
@@ -20,8 +26,13 @@ class ResolvedVariables(NamedTuple):
     """Keys of `envFrom` that cannot be the name of a variable."""
 
 
-async def resolve_variables(container: Object, references: References, fields: DownwardFields) -> ResolvedVariables:
-    """The environment of a container, as a kubelet computes it: `envFrom` first, then `env`, later ones win.
+async def resolve_variables(
+    container: Object,
+    references: References,
+    fields: DownwardFields,
+    services: Mapping[str, str] = MappingProxyType({}),
+) -> ResolvedVariables:
+    """The environment of a container, as a kubelet computes it: `env` over `envFrom` over the variables of Services.
 
     Raises ReferenceMissing, UnknownField, ApiError.
     """
@@ -34,6 +45,7 @@ async def resolve_variables(container: Object, references: References, fields: D
                 skipped.append(name[:100])
                 continue
             environment[name] = _text(value, name)
+    known = ChainMap(environment, dict(services))
     for variable in container.get("env") or ():
         name = variable["name"]
         if source := variable.get("valueFrom"):
@@ -42,11 +54,13 @@ async def resolve_variables(container: Object, references: References, fields: D
                 environment[name] = value_of
             continue
         try:
-            environment[name] = expand(variable.get("value") or "", environment, MAX_ENVIRONMENT)
+            environment[name] = expand(variable.get("value") or "", known, MAX_ENVIRONMENT)
         except ValueError:
             raise ReferenceMissing(f"env {name}: grows to more than {MAX_ENVIRONMENT} characters") from None
-    if sum(len(name) + len(value) for name, value in environment.items()) > MAX_ENVIRONMENT:
-        raise ReferenceMissing(f"container {container['name']}: more than {MAX_ENVIRONMENT} characters of variables")
+    environment = {**services, **environment}
+    if sum(len(name.encode()) + len(value.encode()) for name, value in environment.items()) > MAX_BYTES:
+        what = f"more than {MAX_BYTES} bytes of variables, which leaves a request no room for its own"
+        raise ReferenceMissing(f"container {container['name']}: {what}; mount the values as a volume")
     return ResolvedVariables(environment, tuple(skipped))
 
 

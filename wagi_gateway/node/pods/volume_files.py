@@ -13,17 +13,17 @@ import contextlib
 import os
 import re
 import secrets
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from ...errors import GatewayError
+from ...site.temporary import remove_tree
 
 MAX_FILES = 10_000
 MAX_BYTES = 16 * 2**20
 """Bytes of all files of a volume; a ConfigMap or Secret has at most 1 MiB."""
-_MAX_PATH, _MAX_SEGMENT = 4096 - 512, 255
+_MAX_PATH, _MAX_SEGMENT, _MAX_DEPTH = 4096 - 512, 255, 100
 _LINK = "..data"
 _GENERATION = re.compile(r"\.\.[0-9a-f]{16}")
 
@@ -46,7 +46,8 @@ def check_path(path: str) -> str:
         raise BadVolume(f'the path {path[:100]!r} must be relative, without ".."')
     if segments[0].startswith(".."):
         raise BadVolume(f'the path {path[:100]!r} must not begin with ".."')
-    if len(path) > _MAX_PATH or any(len(segment.encode()) > _MAX_SEGMENT for segment in segments):
+    is_long = len(path) > _MAX_PATH or any(len(segment.encode()) > _MAX_SEGMENT for segment in segments)
+    if is_long or len(segments) > _MAX_DEPTH:
         raise BadVolume(f"the path {path[:100]!r} is too long")
     return "/".join(segments)
 
@@ -71,13 +72,20 @@ def write_files(directory: Path, files: Mapping[str, VolumeFile]) -> bool:
         link.symlink_to(generation.name)
         link.rename(directory / _LINK)
     except OSError:
-        shutil.rmtree(generation, ignore_errors=True)
+        remove_tree(str(generation))
         raise
     _link_names(directory, {path.partition("/")[0] for path in checked})
     for entry in directory.iterdir():
         if _GENERATION.fullmatch(entry.name) and entry != generation:
-            shutil.rmtree(entry, ignore_errors=True)
+            remove_tree(str(entry))
     return True
+
+
+def current_files(directory: Path) -> Path:
+    """The directory of the generation in use, which is never changed. Raises BadVolume before the first one."""
+    if (generation := _current(directory)) is None:
+        raise BadVolume("the files of the volume are not written yet")
+    return generation
 
 
 def _checked(files: Mapping[str, VolumeFile]) -> dict[str, VolumeFile]:

@@ -11,44 +11,17 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from ...config.pod.quantity import parse_bytes
-from ...config.pod.variables import expand
-from ...errors import GatewayError
 from ..api import Api, Object
 from .ceiling import PodCeiling
 from .downward import DownwardFields, UnknownField
+from .mounts import MadeVolume
 from .references import ReferenceMissing, References
 from .service_account_token import ServiceAccountTokens
-from .sub_path import check_sub_path, make_sub_path
 from .volume_files import BadVolume, VolumeFile, write_files
+from .volume_kinds import SUPPORTED, VolumeNotReady, kind_of
 
-SUPPORTED = ("configMap", "secret", "emptyDir", "projected", "downwardAPI", "hostPath")
-READ_ONLY = ("configMap", "secret", "projected", "downwardAPI")
-"""Kinds whose files a guest cannot change, whatever `readOnly` says (Kubernetes since 1.9.6)."""
 _DEFAULT_MODE = 0o644
 _KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
-_MAX_SUB_PATH = 4096
-_MAX_ENTRIES = 100_000
-"""Entries of an `emptyDir` that are counted; one with more is over its limit."""
-
-
-class VolumeNotReady(GatewayError):
-    """A volume cannot be made, perhaps because an object does not exist yet."""
-
-    def __init__(self, name: str, what: str) -> None:
-        super().__init__(f'MountVolume.SetUp failed for volume "{name}" : {what}')
-
-
-def kind_of(volume: Mapping[str, object]) -> str:
-    """The kind of an entry of `spec.volumes`; without one it is an emptyDir."""
-    return next((key for key, value in volume.items() if key != "name" and value is not None), "emptyDir")
-
-
-def sub_path_of(mount: Mapping[str, str], environment: Mapping[str, str]) -> str:
-    """`subPath`, or `subPathExpr` with the values of its variables."""
-    if expression := mount.get("subPathExpr"):
-        return expand(expression, environment, _MAX_SUB_PATH)
-    return mount.get("subPath") or ""
 
 
 class VolumeDirectories:
@@ -75,42 +48,25 @@ class VolumeDirectories:
     async def write(self, now: float) -> list[str]:
         """Makes every volume, and returns the names of those whose files have changed.
 
-        Raises VolumeNotReady for the first volume that cannot be made, ApiError and ApiUnreachable.
+        Raises VolumeNotReady for the first volume that cannot be made, after the others, ApiError and ApiUnreachable.
         """
         references = References(self._api, self._pod["metadata"]["namespace"])
-        changed = []
+        changed, failures = [], []
         for volume in self._volumes():
             try:
                 if await self._write(volume, references, now):
                     changed.append(volume["name"])
             except (ReferenceMissing, UnknownField, BadVolume) as error:
-                raise VolumeNotReady(volume["name"], str(error)) from None
+                failures.append(VolumeNotReady(volume["name"], str(error)))
             except OSError as error:
-                raise VolumeNotReady(volume["name"], error.strerror or str(error)) from None
+                failures.append(VolumeNotReady(volume["name"], error.strerror or str(error)))
+        if failures:
+            raise failures[0]
         return changed
 
-    def make_sub_paths(self, container: Object, environment: Mapping[str, str]) -> None:
-        """Makes the `subPath` of each mount of a container. Raises VolumeNotReady."""
-        volumes = {volume["name"]: volume for volume in self._volumes()}
-        for mount in container.get("volumeMounts") or ():
-            path, volume = sub_path_of(mount, environment), volumes.get(mount["name"])
-            if not path or volume is None:
-                continue
-            use = check_sub_path if kind_of(volume) in READ_ONLY else make_sub_path
-            try:
-                use(self._path(volume), path)
-            except BadVolume as error:
-                raise VolumeNotReady(volume["name"], str(error)) from None
-
-    def over_limit(self) -> str | None:
-        """What is wrong with an `emptyDir` that is larger than its `sizeLimit`; None if none is. Blocks on disk."""
-        for volume in self._volumes():
-            limit = (volume.get("emptyDir") or {}).get("sizeLimit")
-            if limit is None or (bound := parse_bytes(str(limit))) <= 0:
-                continue
-            if _size(self._path(volume), bound) > bound:
-                return f'Usage of EmptyDir volume "{volume["name"]}" exceeds the limit "{limit}".'
-        return None
+    def made(self) -> dict[str, MadeVolume]:
+        """The volumes by name."""
+        return {volume["name"]: MadeVolume(volume, self._path(volume)) for volume in self._volumes()}
 
     def _volumes(self) -> list[Object]:
         return self._pod["spec"].get("volumes") or []
@@ -145,7 +101,7 @@ class VolumeDirectories:
         if source.get("type") == "DirectoryOrCreate":
             path.mkdir(mode=0o755, parents=True, exist_ok=True)
         if not path.is_dir():
-            raise BadVolume(f"hostPath {path}: there is no such directory on the node")
+            raise BadVolume(f"hostPath {path}: there is no such directory on the node, and a guest opens no file alone")
 
     async def _files(self, part: Object, references: References, mode: int, now: float) -> dict[str, VolumeFile]:
         """The files of one source of a `projected` volume, or of the only source of another kind."""
@@ -190,21 +146,3 @@ def _select(values: Mapping[str, bytes], source: Object, mode: int) -> dict[str,
 
 def _mode(item: Object, default: int) -> int:
     return default if item.get("mode") is None else int(item["mode"])
-
-
-def _size(directory: Path, bound: int) -> int:
-    """The bytes of all files below a directory; more than `bound` once that is clear."""
-    total, entries, pending = 0, 0, [str(directory)]
-    while pending and total <= bound:
-        try:
-            with os.scandir(pending.pop()) as found:
-                for entry in found:
-                    entries += 1
-                    if entry.is_dir(follow_symlinks=False):
-                        pending.append(entry.path)
-                    total += entry.stat(follow_symlinks=False).st_size
-                    if entries > _MAX_ENTRIES:
-                        return bound + 1
-        except OSError:  # the guest has removed it
-            continue
-    return total
