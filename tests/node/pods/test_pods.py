@@ -22,6 +22,7 @@ from tests.support.registry import Registry, running_registry
 from wagi_gateway.node.api import CONFIG_MAPS, PODS, SECRETS, ApiError, ApiUnreachable, Object
 from wagi_gateway.node.pods.process import start_time
 from wagi_gateway.node.server.containers import UnknownContainer, UnknownPod
+from wagi_gateway.node.server.gateway_metrics import scrape
 
 pytestmark = pytest.mark.timeout(500)
 
@@ -105,6 +106,7 @@ def test_a_pod_serves_until_it_is_deleted(registry: Registry, tmp_path: Path) ->
             assert {"Pulling", "Pulled", "Created", "Started"} <= set(node.events.reasons)
             (known,) = node.pods.pods()
             assert known["status"]["podIPs"] == [{"ip": "192.0.2.77"}]
+            assert 'wagi_requests_total{route="/hello",status="200"} 1.0' in str(await scrape(node.pods))
             late = asyncio.create_task(get(port, "/slow"))
             await asyncio.sleep(0.5)
             await api.delete(PODS, "demo", "default")

@@ -14,6 +14,7 @@ import pytest
 from tests.conftest import wait_until
 from tests.support.pods import until
 from wagi_gateway.node.pods.process import STARTUP_FAILED, UNKNOWN_EXIT, PodProcess, start_time, tail
+from wagi_gateway.node.unix_socket import listening_at
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -22,8 +23,8 @@ def test_a_refused_configuration_ends_the_process_and_its_log_says_why(tmp_path:
     (tmp_path / "modules.toml").write_text("nonsense")
 
     async def story() -> int:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            process = PodProcess.start(tmp_path / "modules.toml", listener, tmp_path / "log")
+        with socket.create_server(("127.0.0.1", 0)) as listener, listening_at(tmp_path / "admin.sock") as admin:
+            process = PodProcess.start(tmp_path / "modules.toml", listener, tmp_path / "log", admin=admin)
         assert os.getsid(process.pid) == process.pid
         code = await process.wait()
         assert process.has_exited

@@ -13,6 +13,7 @@ from ...config.pod.workload import ANNOTATIONS
 from ...errors import GatewayError
 from ...observe.log import logger
 from ..api import ApiError, ApiUnreachable, Object
+from ..unix_socket import listening_at
 from .downward import UnknownField
 from .folder import PodFolder
 from .gateway_configuration import grace_of
@@ -167,8 +168,10 @@ class GatewayRuns:
         """Binds the port and starts the process, once there is a place. Raises PortUnavailable, OSError."""
         await self._runtime.starts.acquire()
         try:
-            with self._bind(host, port) as listener:
-                self.process = PodProcess.start(self._folder.configuration, listener, self._folder.gateway_log)
+            with self._bind(host, port) as listener, listening_at(self._folder.admin_socket) as admin:
+                self.process = PodProcess.start(
+                    self._folder.configuration, listener, self._folder.gateway_log, admin=admin
+                )
         except BaseException:
             self._runtime.starts.release()
             raise

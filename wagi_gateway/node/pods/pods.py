@@ -99,6 +99,7 @@ class Pods:
             configuration=folder.configuration,
             route=_route(worker.pod, name),
             pid=state.run.pid if state.run else None,
+            admin=folder.admin_socket,
         )
 
     def _add(self, worker: PodWorker) -> None:

@@ -38,10 +38,13 @@ class PodProcess:
         asyncio.get_running_loop().add_reader(descriptor, self._on_exit)
 
     @classmethod
-    def start(cls, configuration: Path, listener: socket.socket, log: Path) -> PodProcess:
-        """Starts a gateway on a listening socket; `log` gets what it writes to standard error. Raises OSError."""
-        number = listener.fileno()
-        command = [sys.executable, "-m", "wagi_gateway", "serve", str(configuration), "--listen", f"fd:{number}"]
+    def start(cls, configuration: Path, listener: socket.socket, log: Path, *, admin: socket.socket) -> PodProcess:
+        """Starts a gateway on a listening socket, with another one for its admin listener.
+
+        `log` gets what it writes to standard error. Raises OSError.
+        """
+        command = [sys.executable, "-m", "wagi_gateway", "serve", str(configuration)]
+        command += ["--listen", f"fd:{listener.fileno()}", "--admin", f"fd:{admin.fileno()}"]
         environ = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
         with open(os.open(log, flags, 0o600), "wb") as output:
@@ -53,7 +56,7 @@ class PodProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=output,
-                pass_fds=[number],
+                pass_fds=[listener.fileno(), admin.fileno()],
                 start_new_session=True,
             )
         with contextlib.suppress(OSError):
