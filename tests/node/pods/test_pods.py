@@ -6,6 +6,7 @@ import asyncio
 import base64
 import os
 import signal
+import time
 from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from tests.support.pods import PodNode, a_pod, condition, free_port, is_ready, r
 from tests.support.publishing import publish, says
 from tests.support.registry import Registry, running_registry
 from wagi_gateway.node.api import CONFIG_MAPS, PODS, SECRETS, ApiError, ApiUnreachable, Object
+from wagi_gateway.node.pods import pod_worker
 from wagi_gateway.node.pods.process import start_time
 from wagi_gateway.node.server.containers import UnknownContainer, UnknownPod
 from wagi_gateway.node.server.gateway_metrics import scrape
@@ -106,7 +108,7 @@ def test_a_pod_serves_until_it_is_deleted(registry: Registry, tmp_path: Path) ->
             assert {"Pulling", "Pulled", "Created", "Started"} <= set(node.events.reasons)
             (known,) = node.pods.pods()
             assert known["status"]["podIPs"] == [{"ip": "192.0.2.77"}]
-            assert 'wagi_requests_total{route="/hello",status="200"} 1.0' in str(await scrape(node.pods))
+            assert 'wagi_guest_limit{route="/slow"}' in (await scrape(node.pods))["default", "demo"]  # type: ignore[index,operator]
             late = asyncio.create_task(get(port, "/slow"))
             await asyncio.sleep(0.5)
             await api.delete(PODS, "demo", "default")
@@ -358,5 +360,28 @@ def test_a_drained_pod_does_not_start_again(tmp_path: Path) -> None:
             await node.pods.drain()
             await node.pods.changed(pod)
             assert node.pods.pods() == []
+
+    go(story())
+
+
+def test_a_clock_that_is_set_neither_ends_nor_delays_a_pod(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By an hour: deadlines and back-off follow the time that has passed."""
+    monkeypatch.setattr(pod_worker, "_LOOK", 0.1)
+
+    async def story() -> None:
+        api, port, step = MemoryApi(), free_port(), [0.0]
+        api.put(PODS, a_pod(container(registry), port=port, activeDeadlineSeconds=3000))
+        async with running_node(tmp_path, api, clock=lambda: time.time() + step[0]) as node:
+            await node.until("demo", is_ready)
+            for count, by in enumerate((3600.0, -3600.0), 1):
+                step[0] = by
+                os.kill(pid_of(node), signal.SIGKILL)
+                shown = await node.until("demo", lambda pod, count=count: restarts(pod) == count and is_ready(pod))
+                assert shown["status"]["phase"] == "Running"
+            await api.patch(PODS, "demo", {"spec": {"activeDeadlineSeconds": 1}}, "default")
+            shown = await node.until("demo", lambda pod: pod["status"]["phase"] == "Failed")
+            assert shown["status"]["reason"] == "DeadlineExceeded"
 
     go(story())

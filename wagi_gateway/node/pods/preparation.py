@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 
 from ..api import Object
@@ -88,7 +89,7 @@ class Preparation:
 
     async def write_volumes(self) -> None:
         """Makes the volumes. Raises VolumeNotReady, ApiError, ApiUnreachable."""
-        await self.volumes.write(self._runtime.clock())
+        await self.volumes.write(time.monotonic())
 
     async def configure(self) -> None:
         """Writes the gateway's configuration for the next run.
