@@ -79,14 +79,15 @@ class Node:
         return urls
 
     def gateways(self) -> list[int]:
-        """The processes of Pods, which the path of the state directory tells from others."""
+        """The processes of Pods, which the fork server of the node has forked: it names the state directory."""
         found = []
         for entry in Path("/proc").glob("[0-9]*"):
             try:
                 command = (entry / "cmdline").read_bytes()
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
             except OSError:
                 continue
-            if os.fsencode(self._directory) in command and int(entry.name) != self.process.pid:
+            if os.fsencode(self._directory) in command and self.process.pid not in (int(entry.name), parent):
                 found.append(int(entry.name))
         return found
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from ..api import Api
 from ..options import NodeOptions
 from .ceiling import PodCeiling
+from .forks import Forks
 from .gateway_configuration import NodeTables
 from .image_pull import ImagePuller, RegistryAccess
 from .pods import Pods
@@ -53,6 +54,7 @@ def create_pods(
             ),
             ceiling=PodCeiling(ceiling, frozenset({options.port})),
             groups=ControlGroups.find(),
+            forks=Forks(options.state_directory.absolute()),
             allocatable=allocatable,
             shutdown_grace=options.shutdown_grace,
         )

@@ -169,9 +169,8 @@ class GatewayRuns:
         await self._runtime.starts.acquire()
         try:
             with self._bind(host, port) as listener, listening_at(self._folder.admin_socket) as admin:
-                self.process = PodProcess.start(
-                    self._folder.configuration, listener, self._folder.gateway_log, admin=admin
-                )
+                command = ("serve", str(self._folder.configuration), "--listen", "fd:3", "--admin", "fd:4")
+                self.process = await self._runtime.forks.start(command, self._folder.gateway_log, (listener, admin))
         except BaseException:
             self._runtime.starts.release()
             raise

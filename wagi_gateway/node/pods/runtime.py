@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 from ..api import Api, Object
 from .ceiling import PodCeiling
 from .downward import DownwardFields
+from .forks import Forks
 from .gateway_configuration import NodeTables
 from .image_pull import ImagePuller
 from .resources import ControlGroups
@@ -48,6 +49,7 @@ class PodRuntime:
     tables: NodeTables
     ceiling: PodCeiling
     groups: ControlGroups
+    forks: Forks
     allocatable: Mapping[str, str] = field(default_factory=dict)
     """The node's resources, for `resourceFieldRef`."""
     starts: asyncio.Semaphore = field(default_factory=_start_places)
