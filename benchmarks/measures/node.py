@@ -5,7 +5,9 @@
 It starts `wagi-gateway node` in a cluster that is there, with the identity NODE (`system:node:NAME`), and creates Pods
 of one module through kubectl. The time to the first answer is from the start of `kubectl create` to a response with
 status 200, for an image that is pulled and for one that is in the node's store. Memory is the proportional set size
-(PSS, proc(5)) of the node's process and of its gateways; processor time is that of an idle minute.
+(PSS, proc(5)) of the node, which is its process and the fork server, and of its gateways; processor time is that of an
+idle minute, and of the start of many Pods, which load of other programs changes little. A scrape is one of `/metrics`
+by the certificate of `--scrape-cert`, if there is one.
 `tests/cluster/test_costs.py` runs it with two Pods.
 """
 
@@ -16,6 +18,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -31,6 +34,7 @@ ADDRESS = "127.0.0.1"
 DEADLINE = 600.0
 """Seconds for any state, at most."""
 NAMESPACE = "wagi-node-benchmark"
+SCRAPES = 5
 MIB = 2**20
 
 
@@ -42,6 +46,7 @@ class Arguments(argparse.Namespace):
     kubectl: str
     name: str
     image: str
+    scrape_cert: Path | None
     pods: int
     idle: float
 
@@ -60,6 +65,7 @@ class Node:
 
     def __init__(self, arguments: Arguments, directory: Path) -> None:
         self._arguments, self._directory = arguments, directory
+        self.port = free_port()
         self.process = self._start()
 
     def kubectl(self, *words: str, stdin: object = None) -> str:
@@ -79,16 +85,34 @@ class Node:
         return urls
 
     def gateways(self) -> list[int]:
-        """The processes of Pods, which the path of the state directory tells from others."""
+        """The processes of Pods, which the fork server of the node has forked: it names the state directory."""
         found = []
         for entry in Path("/proc").glob("[0-9]*"):
             try:
                 command = (entry / "cmdline").read_bytes()
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
             except OSError:
                 continue
-            if os.fsencode(self._directory) in command and int(entry.name) != self.process.pid:
+            if os.fsencode(self._directory) in command and self.process.pid not in (int(entry.name), parent):
                 found.append(int(entry.name))
         return found
+
+    def own(self) -> list[int]:
+        """The processes of the node itself: it and its fork server."""
+        pid = self.process.pid
+        return [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
+
+    def scrape(self, certificate: Path) -> tuple[int, float]:
+        """Bytes of `/metrics`, and the node's processor time for it."""
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context.load_cert_chain(certificate)
+        before = usage(self.own()).processor
+        for _ in range(SCRAPES):
+            time.sleep(1.1)  # an answer is used again for a second
+            url = f"https://{ADDRESS}:{self.port}/metrics"
+            size = len(httpx.get(url, verify=context, trust_env=False, timeout=60).content)
+        return size, (usage(self.own()).processor - before) / SCRAPES
 
     def stop(self) -> None:
         """Ends the node and its Pods."""
@@ -106,7 +130,7 @@ class Node:
         config.write_text(
             f'name = "{self._arguments.name}"\nkubeconfig = "{self._arguments.node_kubeconfig.absolute()}"\n'
             f'state_directory = "{self._directory}/state"\naddresses = ["{ADDRESS}"]\nlisten = "{ADDRESS}"\n'
-            f"port = {free_port()}\nmax_pods = 500\nlease_duration = 8\n"
+            f"port = {self.port}\nmax_pods = 500\nlease_duration = 8\n"
         )
         with (self._directory / "log").open("wb") as log:
             command = [sys.executable, "-m", "wagi_gateway", "node", str(config)]
@@ -131,10 +155,15 @@ def main(words: list[str] | None = None) -> None:
             print(f"first answer, {label:27} {seconds:8.2f} s")
             if label == "pulled":
                 report(idle(node, arguments.idle, 1))
-        started = time.monotonic()
+        started, before = time.monotonic(), (usage(node.own()).processor, usage(node.gateways()).processor)
         for url in node.create(f"many-{number}" for number in range(arguments.pods - 2)):
             wait_until(lambda url=url: answers(url), url)  # type: ignore[misc]
+        own, gateways = usage(node.own()).processor - before[0], usage(node.gateways()).processor - before[1]
         print(f"all of {arguments.pods} Pods answer after {time.monotonic() - started:17.2f} s")
+        print(f"processor time of that: node {own:.2f} s, gateways {gateways:.2f} s")
+        if arguments.scrape_cert:
+            size, seconds = node.scrape(arguments.scrape_cert)
+            print(f"scrape of {arguments.pods} Pods: {size / 1024:.0f} KiB, processor time {seconds:.3f} s")
         report(idle(node, arguments.idle, arguments.pods))
 
 
@@ -148,10 +177,10 @@ def first_answer(node: Node, name: str) -> float:
 
 def idle(node: Node, seconds: float, pods: int) -> list[str]:
     """What node and Pods use while nothing is requested."""
-    before = {pid: usage([pid]).processor for pid in (node.process.pid, *node.gateways())}
+    before = {pid: usage([pid]).processor for pid in (*node.own(), *node.gateways())}
     time.sleep(seconds)
     rows = []
-    for label, pids in (("node", [node.process.pid]), ("gateways", node.gateways())):
+    for label, pids in (("node", node.own()), ("gateways", node.gateways())):
         used = usage(pids)
         processor = (used.processor - sum(before.get(pid, 0.0) for pid in pids)) * 60 / seconds
         what = f"{label} with {pods} Pods"
@@ -229,6 +258,7 @@ def parse(words: list[str] | None) -> Arguments:
     parser.add_argument("--node-kubeconfig", type=Path, required=True, help="of the node")
     parser.add_argument("--name", required=True, help="of the node")
     parser.add_argument("--image", required=True, help="of a module that answers with 200")
+    parser.add_argument("--scrape-cert", type=Path, help="certificate and key (PEM) of a client that may get /metrics")
     parser.add_argument("--kubectl", default="kubectl", help="path of kubectl")
     parser.add_argument("--pods", type=int, default=100, help="Pods of the last rows, at least 2 (default: 100)")
     parser.add_argument("--idle", type=float, default=60.0, help="seconds of an idle measurement (default: 60)")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +19,9 @@ from tests.support.cluster.pods import condition, hello, wagi_pod, wait_for_row
 from tests.support.nginx import accepts, free_addresses
 from tests.support.registry import Registry
 
+AWAY = float(os.environ.get("WAGI_GATEWAY_TEST_AWAY") or 3 * GRACE)
+"""Seconds without an API server: the cluster takes the node for dead, and the node's pauses have grown.
+WAGI_GATEWAY_TEST_AWAY sets another number."""
 NODE, POD = "wagi-node-faults", "steady"
 READY = "{.status.conditions[?(@.type=='Ready')].status}"
 
@@ -87,6 +92,7 @@ def test_an_api_server_that_is_away(cluster: Cluster, served: Served) -> None:
     with steady_load(served.url) as load:
         cluster.control_plane.stop_api_server()
         load.wait_for_more(50)
+        time.sleep(AWAY)
         cluster.control_plane.start_api_server()
         served.wait_ready()
     assert served.identity() == before

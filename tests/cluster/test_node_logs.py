@@ -41,6 +41,16 @@ class Served:
         for _ in range(times):
             assert httpx.get(f"{self.url}/log/", trust_env=False, timeout=30).status_code == 200
 
+    def of_node(self, path: str) -> str:
+        """An answer of the node's API to the API server's certificate."""
+        cluster = self.node.cluster
+        port = cluster.jsonpath("node", NODE, "{.status.daemonEndpoints.kubeletEndpoint.Port}")
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # as metrics-server's --kubelet-insecure-tls
+        directory = cluster.control_plane.directory
+        context.load_cert_chain(directory / "to-kubelet.crt", directory / "to-kubelet.key")
+        return httpx.get(f"https://{ADDRESS}:{port}{path}", verify=context, trust_env=False, timeout=30).text
+
     def lines(self, *arguments: str) -> list[str]:
         return [line for line in self.kubectl("logs", "served", "-c", "log", *arguments).splitlines() if LINE in line]
 
@@ -88,19 +98,22 @@ def test_exec_answers_without_the_network(served: Served) -> None:
 
 
 def test_metrics_server_reads_the_usage(served: Served) -> None:
-    cluster = served.node.cluster
-    port = cluster.jsonpath("node", NODE, "{.status.daemonEndpoints.kubeletEndpoint.Port}")
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # as metrics-server's --kubelet-insecure-tls
-    directory = cluster.control_plane.directory
-    context.load_cert_chain(directory / "to-kubelet.crt", directory / "to-kubelet.key")
-    text = httpx.get(f"https://{ADDRESS}:{port}/metrics/resource", verify=context, trust_env=False).text
+    text = served.of_node("/metrics/resource")
     for name in ("log", "hello"):
         labels = re.escape(f'{{container="{name}",namespace="{served.namespace}",pod="served"}}')
         for metric in ("container_cpu_usage_seconds_total", "container_memory_working_set_bytes"):
             found = re.search(rf"^{metric}{labels} (\S+) \d+$", text, re.MULTILINE)
             assert found, text
             assert float(found[1]) > 0
+
+
+def test_prometheus_reads_the_metrics_of_gateways(served: Served) -> None:
+    """As an adapter needs them for an HPA: by namespace and Pod."""
+    served.ask(2)
+    sample = f'wagi_requests_total{{namespace="{served.namespace}",pod="served",route="/log/...",status="200"}} '
+    wait_until(lambda: sample in served.of_node("/metrics"), 30, lambda: served.of_node("/metrics"))
+    (value,) = (line.removeprefix(sample) for line in served.of_node("/metrics").splitlines() if sample in line)
+    assert float(value) >= 2
 
 
 def test_the_log_of_a_crash_is_the_previous_one(served: Served) -> None:

@@ -138,6 +138,22 @@ def test_a_certificate_is_renewed_before_it_expires(tmp_path: Path, failures: in
     assert sleeps == [60.0] * failures + [3600.0]
 
 
+def test_with_a_clock_that_is_ahead_a_certificate_is_not_requested_without_end(tmp_path: Path) -> None:
+    old = partial(signed, age=timedelta(hours=23))
+    bootstrapped(tmp_path, signing(old))
+    api, sleeps = ConnectedApi(), list[float]()
+    api.answers[CERTIFICATE_SIGNING_REQUESTS] = old
+
+    async def sleep(seconds: float) -> None:
+        sleeps.append(seconds)
+        if len(sleeps) == 3:
+            raise Enough
+
+    with pytest.raises(Enough):
+        asyncio.run(module.rotate(api, options(tmp_path), sleep=sleep))
+    assert (sleeps, len(api.loaded)) == ([3600.0] * 3, 3)
+
+
 def test_a_set_clock_ends_a_sleep_within_an_hour() -> None:
     sleeps: list[float] = []
 

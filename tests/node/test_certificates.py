@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -96,8 +97,18 @@ def test_a_kept_certificate_that_is_of_no_use_is_asked_for_again(tmp_path: Path,
 def test_a_signed_certificate_is_renewed_before_it_expires(tmp_path: Path) -> None:
     api = MemoryApi()
     api.answers[CERTIFICATE_SIGNING_REQUESTS] = Ageing()
-    Kept(options(tmp_path), is_node=True, at=enough(1)).keep(api)
+    assert Kept(options(tmp_path), is_node=True, at=enough(2)).keep(api) == [3600.0] * 2
     assert len(api.objects(CERTIFICATE_SIGNING_REQUESTS)) == 2
+
+
+def test_with_a_clock_that_is_ahead_a_certificate_is_not_requested_without_end(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    api = MemoryApi()
+    api.answers[CERTIFICATE_SIGNING_REQUESTS] = partial(signed, age=timedelta(hours=23))
+    assert Kept(options(tmp_path), is_node=True, at=enough(3)).keep(api) == [3600.0] * 3
+    assert len(api.objects(CERTIFICATE_SIGNING_REQUESTS)) == 3
+    assert "is the clock of this machine ahead?" in caplog.text
 
 
 class Ageing:

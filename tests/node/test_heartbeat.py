@@ -23,6 +23,7 @@ class Beating:
     def __init__(self, directory: Path) -> None:
         self.api = MemoryApi()
         self.now = 0.0
+        self.recoveries: list[float] = []
         self.pressure = Pressure()
         options = NodeOptions(name="n", state_directory=directory, lease_duration=1)
         self.events = Events(self.api, "n")
@@ -34,6 +35,7 @@ class Beating:
             ("10.0.0.1",),
             measure=lambda: self.pressure,
             clock=lambda: self.now,
+            recovered=lambda: self.recoveries.append(self.now),
         )
         self.heartbeat.set_ready(None)
 
@@ -155,6 +157,7 @@ def test_errors_are_tried_again(tmp_path: Path, error: Exception, caplog: pytest
         node.heartbeat.set_ready("the node is stopped")
         await node.heartbeat.flush()
         task.cancel()
+        assert len(node.recoveries) == 1
 
     beating(tmp_path, use)
     assert caplog.text.count("the heartbeat failed") == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from wagi_gateway.errors import StartupError
 from wagi_gateway.node.api import LEASES, ApiError, Object
 from wagi_gateway.node.lease import NAMESPACE, Lease, LeaseLost, holder_identity
 from wagi_gateway.node.options import NodeOptions
+from wagi_gateway.node.timestamps import parse
 
 OPTIONS = NodeOptions(name="n", lease_duration=40)
 
@@ -79,6 +81,35 @@ def test_a_renewal_is_one_call() -> None:
         assert [verb for verb, _, _ in api.calls] == ["replace"]
         assert lease_of(api)["metadata"]["ownerReferences"][0]["uid"] == "uid-2"
         assert lease_of(api)["spec"]["acquireTime"] == acquired
+
+    run(use)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("2199-01-01T00:00:00.000000Z", "2199-01-01T00:00:00.000001Z"),
+        ("2199-01-01T00:00:00Z", "2199-01-01T00:00:00.000001Z"),
+        ("2020-01-01T00:00:00Z", None),
+        ("9999-12-31T23:59:59.999999Z", None),
+        ("nonsense", None),
+    ],
+    ids=["set back", "set back, whole seconds", "in time", "the end of time", "damaged"],
+)
+def test_a_renewal_is_later_than_the_one_before_whatever_the_clock_does(before: str, after: str | None) -> None:
+    """The node controller takes a renewal with an earlier time for none, and the node for dead."""
+
+    async def use() -> None:
+        api = MemoryApi()
+        spec = {"holderIdentity": "n_1", "renewTime": before}
+        api.put(LEASES, {"metadata": {"name": "n", "namespace": NAMESPACE}, "spec": spec})
+        lease = leased(api, "n_1")
+        started = datetime.now(UTC)
+        await lease.renew("uid")
+        renewed = lease_of(api)["spec"]["renewTime"]
+        assert renewed == after if after else started <= parse(renewed) <= datetime.now(UTC)
+        await lease.renew("uid")
+        assert parse(lease_of(api)["spec"]["renewTime"]) > parse(renewed)
 
     run(use)
 

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from tests.support.kubernetes_api import MemoryApi
+from wagi_gateway.node import reflector as module
 from wagi_gateway.node.api import PODS, ApiError, ApiUnreachable, Object
 from wagi_gateway.node.reflector import MAX_DELAY, Reflector
 
@@ -136,3 +137,25 @@ def test_the_pause_between_attempts_grows_to_a_bound() -> None:
             assert longest / 2 <= reflector._pause() <= longest
 
     asyncio.run(go())
+
+
+def test_a_pause_ends_when_the_api_server_answers_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The heartbeat, whose pauses are short, learns of it first."""
+    monkeypatch.setattr(module, "MAX_DELAY", 3600.0)
+
+    async def go() -> list[str]:
+        api, seen = MemoryApi(), Seen()
+        api.failures += [ApiUnreachable("away")]
+        api.put(PODS, pod("a"))
+        reflector = Reflector(api, PODS, SELECTOR, changed=seen.changed, deleted=seen.deleted, delay=3600.0)
+        reflector._failures = 5
+        async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
+            watcher = tasks.create_task(reflector.run())
+            while api.failures:  # noqa: ASYNC110 - until the first attempt
+                await asyncio.sleep(0)
+            reflector.hurry()
+            await seen.until(1)
+            watcher.cancel()
+        return seen.reports
+
+    assert asyncio.run(go()) == ["+a"]

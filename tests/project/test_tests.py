@@ -23,6 +23,7 @@ COVERED_ELSEWHERE: dict[str, str] = {
     "__init__": "project/test_public_face.py",
     "__main__": "cli/test_main.py starts every command by it",
     "cli/dev": "system/dev/test_dev.py",
+    "cli/fork_server": "node/pods/test_forks.py",
     "cli/images": "cli/test_registry.py, by the commands",
     "cli/raw_output": "cli/test_run_once.py, by --raw",
     "compiler/chunked_functions": "compiler/test_bulk_operations.py, in rewritten modules",

@@ -15,6 +15,7 @@ from wagi_gateway.node.api import PODS, Object
 from wagi_gateway.node.options import Ceiling
 from wagi_gateway.node.pods.addresses import PodAddresses
 from wagi_gateway.node.pods.ceiling import PodCeiling
+from wagi_gateway.node.pods.forks import Forks
 from wagi_gateway.node.pods.gateway_configuration import NodeTables
 from wagi_gateway.node.pods.image_pull import ImagePuller, RegistryAccess
 from wagi_gateway.node.pods.pods import Pods
@@ -109,6 +110,7 @@ def runtime(directory: Path, api: MemoryApi, events: RecordedEvents, **options: 
             "tables": NodeTables(cache=cache),
             "ceiling": PodCeiling(ceiling, frozenset({10350})),
             "groups": ControlGroups(None),
+            "forks": Forks(directory / "state"),
             "back_off": 0.2,
             "refresh": 0.5,
             "shutdown_grace": 5.0,

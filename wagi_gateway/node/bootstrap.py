@@ -21,6 +21,7 @@ from .signing import CLIENT_SIGNER, Names, NotSigned, Validity, requested, store
 
 RETRY = 10.0
 """Seconds between two attempts."""
+_LONGEST_SLEEP = 3600.0
 
 
 def certificate_path(options: NodeOptions) -> Path:
@@ -81,9 +82,11 @@ async def rotate(
     while True:
         await sleep_until(Validity.of(path.read_bytes()).renewal(), sleep)
         try:
-            store(path, await requested(api, CLIENT_SIGNER, Names(options.name)))
+            pem = await requested(api, CLIENT_SIGNER, Names(options.name))
+            store(path, pem)
             api.load_client_certificate(str(path), str(path))
             logger.info("the node's certificate is renewed")
+            await pause_if_due(pem, sleep)
         except (ApiError, ApiUnreachable, NotSigned, OSError) as error:
             logger.warning("the node's certificate could not be renewed: %s", error)
             await sleep(RETRY * 6)
@@ -92,7 +95,14 @@ async def rotate(
 async def sleep_until(at: datetime, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
     """Sleeps until a time of the system's clock, an hour at most at once: the clock may be set meanwhile."""
     while (left := (at - datetime.now(UTC)).total_seconds()) > 0:
-        await sleep(min(left, 3600.0))
+        await sleep(min(left, _LONGEST_SLEEP))
+
+
+async def pause_if_due(pem: bytes, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+    """Sleeps for an hour after a renewal whose certificate is due for another one: it would be renewed without end."""
+    if Validity.of(pem).is_due:
+        logger.warning("a new certificate is due for renewal already: is the clock of this machine ahead?")
+        await sleep(_LONGEST_SLEEP)
 
 
 def _kubeconfig(config: SingleConfig, options: NodeOptions) -> bytes:

@@ -12,7 +12,7 @@ from ..observe.log import logger
 from ..tls import Certificate
 from ..tls import read as read_files
 from .api import Api, ApiError, ApiUnreachable
-from .bootstrap import sleep_until
+from .bootstrap import pause_if_due, sleep_until
 from .options import NodeOptions
 from .signing import SERVING_SIGNER, Names, NotSigned, Validity, names_of, requested, self_signed, store
 
@@ -69,6 +69,7 @@ class ServingCertificate:
         try:
             self._use(await requested(api, SERVING_SIGNER, self._names))
             self._is_signed = True
+            await pause_if_due(self._pem, self._sleep)
         except (ApiError, ApiUnreachable, NotSigned) as error:
             logger.warning("the certificate of the node's API is not renewed: %s", error)
             await self._sleep(RETRY_DENIED if isinstance(error, NotSigned) else RETRY)

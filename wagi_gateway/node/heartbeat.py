@@ -34,7 +34,9 @@ class Heartbeat:
         *,
         measure: Callable[[], Pressure] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        recovered: Callable[[], None] = lambda: None,
     ) -> None:
+        """`recovered` is called when the API server answers again after failures."""
         self._api = api
         self._options = options
         self._lease = lease
@@ -42,6 +44,7 @@ class Heartbeat:
         self._addresses = addresses
         self._measure = measure or (lambda: pressure(options.state_directory))
         self._clock = clock
+        self._recovered = recovered
         self._registration = Registration(api, options)
         self._not_ready: str | None = "the node starts"
         self._reported: str | None = ""
@@ -79,6 +82,7 @@ class Heartbeat:
             else:
                 if self._failures:
                     logger.info("the heartbeat goes on after %d failures", self._failures)
+                    self._recovered()
                 self._failures = 0
             try:
                 async with asyncio.timeout(pause):

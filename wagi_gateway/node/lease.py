@@ -8,12 +8,13 @@ import copy
 import time
 import uuid
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 
 from ..errors import GatewayError, Problem, StartupError
 from ..observe.log import logger
 from .api import LEASES, Api, ApiError, Object
 from .options import NodeOptions
-from .timestamps import microseconds
+from .timestamps import microseconds, parse
 
 NAMESPACE = "kube-node-lease"
 MAX_DURATION = 300.0
@@ -90,8 +91,8 @@ class Lease:
         lease["metadata"]["ownerReferences"] = [
             {"apiVersion": "v1", "kind": "Node", "name": self._options.name, "uid": node_uid}
         ]
-        now, duration = microseconds(), max(1, round(self._options.lease_duration))
         spec = lease.setdefault("spec", {})
+        now, duration = _renewal(spec.get("renewTime")), max(1, round(self._options.lease_duration))
         if spec.get("holderIdentity") != self._holder:
             spec["acquireTime"] = now
         spec |= {"holderIdentity": self._holder, "renewTime": now, "leaseDurationSeconds": duration}
@@ -105,7 +106,7 @@ class Lease:
         """Gives the Lease up, so that a successor need not watch it. Raises ApiError and ApiUnreachable."""
         if self._stored:
             lease = copy.deepcopy(self._stored)
-            lease["spec"] = {"leaseDurationSeconds": 1, "renewTime": microseconds()}
+            lease["spec"] = {"leaseDurationSeconds": 1, "renewTime": _renewal(lease["spec"].get("renewTime"))}
             await self._api.replace(LEASES, lease)
 
     async def _get(self) -> Object | None:
@@ -123,6 +124,17 @@ class Lease:
         """Seconds for which a Lease is watched; a holder chooses its own duration, within bounds."""
         spec = (lease or {}).get("spec") or {}
         return min(float(spec.get("leaseDurationSeconds") or self._options.lease_duration), MAX_DURATION)
+
+
+def _renewal(before: str | None) -> str:
+    """The time of a renewal: now, or right after the renewal `before` if the clock has been set back.
+
+    The node controller takes a Lease for renewed if its time is later than before, and the node for dead otherwise.
+    """
+    now = datetime.now(UTC)
+    with contextlib.suppress(ValueError, OverflowError):
+        now = max(now, parse(before) + timedelta(microseconds=1)) if before else now
+    return microseconds(now)
 
 
 def _claim(lease: Object | None) -> tuple[str | None, str | None]:

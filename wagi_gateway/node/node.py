@@ -167,8 +167,8 @@ async def _claim(lease: Lease) -> None:
 async def _serve(parts: NodeParts, lease: Lease, served: Served, stopped: asyncio.Event) -> None:
     """Runs everything until the node is stopped, and then the shutdown."""
     options, pods, notify = parts.options, served.pods, service_manager()
-    heartbeat = Heartbeat(parts.api, options, lease, parts.events, parts.addresses)
     reflector = Reflector(parts.api, PODS, f"spec.nodeName={options.name}", changed=pods.changed, deleted=pods.deleted)
+    heartbeat = Heartbeat(parts.api, options, lease, parts.events, parts.addresses, recovered=reflector.hurry)
     reflector.expect(await pods.adopt())
     async with asyncio.TaskGroup() as group:
         background = [

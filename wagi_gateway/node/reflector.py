@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Awaitable, Callable, Iterable
 
@@ -44,6 +45,7 @@ class Reflector:
         self._delay = delay
         self._known: dict[str, Object] = {}
         self._failures = 0
+        self._is_hurried = asyncio.Event()
         self.synced = asyncio.Event()
         """Set when the first list has been reported."""
 
@@ -52,6 +54,11 @@ class Reflector:
         for one in known:
             metadata = one["metadata"] | {"resourceVersion": ""}
             self._known[metadata["uid"]] = one | {"metadata": metadata}
+
+    def hurry(self) -> None:
+        """Ends a pause after failures, as the API server answers again, and begins the delays anew."""
+        self._failures = min(self._failures, 1)
+        self._is_hurried.set()
 
     async def run(self) -> None:
         """Lists and watches until it is cancelled."""
@@ -64,7 +71,7 @@ class Reflector:
                 self._failures += 1
                 if self._failures == 1:
                     logger.warning("the watch of %s is interrupted: %s", self._kind.plural, error)
-                await asyncio.sleep(self._pause())
+                await self._wait()
 
     async def _list(self) -> str:
         """Reports the difference between the list and what is known; the version of the list."""
@@ -106,6 +113,12 @@ class Reflector:
         if known is None or known["metadata"]["resourceVersion"] != one["metadata"]["resourceVersion"]:
             self._known[one["metadata"]["uid"]] = one
             await self._changed(one)
+
+    async def _wait(self) -> None:
+        self._is_hurried.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._pause()):
+                await self._is_hurried.wait()
 
     def _pause(self) -> float:
         """Seconds until the next attempt, spread so that the nodes of a cluster do not come at once."""

@@ -29,6 +29,8 @@ SERVING_SIGNER = "kubernetes.io/kubelet-serving"
 _USAGES = {CLIENT_SIGNER: "client auth", SERVING_SIGNER: "server auth"}
 _SELF_SIGNED = timedelta(days=365)
 _MAX_POLL = 10.0
+_FIRST_RENEWAL = 0.7
+"""The part of its life after which a certificate may be renewed."""
 
 
 class NotSigned(GatewayError):
@@ -144,9 +146,14 @@ class Validity(NamedTuple):
         """Whether the certificate has expired."""
         return datetime.now(UTC) >= self.end
 
+    @property
+    def is_due(self) -> bool:
+        """Whether the certificate may be renewed."""
+        return datetime.now(UTC) >= self.begin + (self.end - self.begin) * _FIRST_RENEWAL
+
     def renewal(self) -> datetime:
         """When to renew it: after 70 to 90 % of its life, at random, so that not all nodes come at once."""
-        return self.begin + (self.end - self.begin) * random.uniform(0.7, 0.9)  # noqa: S311
+        return self.begin + (self.end - self.begin) * random.uniform(_FIRST_RENEWAL, 0.9)  # noqa: S311
 
 
 def store(path: Path, pem: bytes) -> None:

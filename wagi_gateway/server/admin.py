@@ -14,7 +14,6 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
-from uvicorn import Server
 
 from ..config.values import is_local
 from ..errors import StartupError
@@ -24,6 +23,7 @@ from ..observe.process_registry import ProcessRegistry
 from ..observe.status import status
 from .listener import OPERATOR_TIMEOUT
 from .protocol import BoundedProtocol
+from .quiet_server import QuietServer
 from .uvicorn_config import UvicornConfig
 
 Reload = Callable[[], ReloadResult]
@@ -67,7 +67,7 @@ class AdminListener:
             timeout_keep_alive=round(OPERATOR_TIMEOUT),
             timeout_graceful_shutdown=1,
         )
-        self._server = Server(config)
+        self._server = QuietServer(config)
         self._thread = threading.Thread(target=self._server.run, args=([listener],), name="admin", daemon=True)
 
     def __enter__(self) -> AdminListener:

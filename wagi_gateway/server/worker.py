@@ -14,7 +14,6 @@ from collections.abc import Callable, Coroutine
 from types import FrameType
 from typing import Any, TypeVar
 
-import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
 from ..app import Application
@@ -26,6 +25,7 @@ from ..site.site import LogTarget
 from .acceptor import Acceptor
 from .listener import url
 from .protocol import BoundedProtocol
+from .quiet_server import QuietServer
 from .status_line import rename_phrases
 from .uvicorn_config import UvicornConfig
 
@@ -37,7 +37,7 @@ OnReady = Callable[[str], None]
 """Callback for the moment from which the server serves; its argument is the server's URL."""
 
 
-class Worker(uvicorn.Server):
+class Worker(QuietServer):
     """Serves one application in this process."""
 
     config: UvicornConfig
@@ -71,8 +71,7 @@ class Worker(uvicorn.Server):
         """The Unix time that the Date field shows."""
 
     async def on_tick(self, _counter: int) -> bool:
-        """Updates the Date field of responses in the first tick of each second; uvicorn's own is a second older at
-        worst."""
+        """Updates the Date field of responses in the first tick of each second."""
         second = int(time.time())
         is_new, self._second = second != self._second, second
         return await super().on_tick(0 if is_new else 1)  # uvicorn updates the field if 10 divides the counter

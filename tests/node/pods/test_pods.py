@@ -6,6 +6,7 @@ import asyncio
 import base64
 import os
 import signal
+import time
 from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,12 @@ from tests.support.publishing import publish, says
 from tests.support.registry import Registry, running_registry
 from wagi_gateway.node.address_range import AddressRange
 from wagi_gateway.node.api import CONFIG_MAPS, PODS, SECRETS, SERVICES, ApiError, ApiUnreachable, Object
-from wagi_gateway.node.pods import gateway_log
+from wagi_gateway.node.pods import gateway_log, pod_worker
 from wagi_gateway.node.pods.address_pool import AddressPool
 from wagi_gateway.node.pods.addresses import PodAddresses
 from wagi_gateway.node.pods.process import start_time
 from wagi_gateway.node.server.containers import UnknownContainer, UnknownPod
+from wagi_gateway.node.server.gateway_metrics import scrape
 
 pytestmark = pytest.mark.timeout(500)
 
@@ -114,6 +116,7 @@ def test_a_pod_serves_until_it_is_deleted(registry: Registry, tmp_path: Path) ->
             assert {"Pulling", "Pulled", "Created", "Started"} <= set(node.events.reasons)
             (known,) = node.pods.pods()
             assert known["status"]["podIPs"] == [{"ip": "192.0.2.77"}]
+            assert 'wagi_guest_limit{route="/slow"}' in (await scrape(node.pods))["default", "demo"]  # type: ignore[index,operator]
             late = asyncio.create_task(get(port, "/slow"))
             await asyncio.sleep(0.5)
             await api.delete(PODS, "demo", "default")
@@ -516,5 +519,29 @@ def test_a_drained_pod_does_not_start_again(tmp_path: Path) -> None:
             await node.pods.drain()
             await node.pods.changed(pod)
             assert node.pods.pods() == []
+
+    go(story())
+
+
+def test_a_clock_that_is_set_neither_ends_nor_delays_a_pod(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By an hour: deadlines and back-off follow the time that has passed."""
+    monkeypatch.setattr(pod_worker, "_LOOK", 0.1)
+
+    async def story() -> None:
+        api, port, step = MemoryApi(), free_port(), [0.0]
+        api.put(PODS, a_pod(container(registry), port=port, activeDeadlineSeconds=3000))
+        async with running_node(tmp_path, api, clock=lambda: time.time() + step[0]) as node:
+            await node.until("demo", is_ready)
+            for by in (3600.0, -3600.0):
+                step[0], pid = by, pid_of(node)
+                os.kill(pid, signal.SIGKILL)
+                await until(lambda: node.pods.container("default", "demo", "hello").pid not in (None, pid))  # noqa: B023
+                shown = await node.until("demo", is_ready)
+                assert shown["status"]["phase"] == "Running"
+            await api.patch(PODS, "demo", {"spec": {"activeDeadlineSeconds": 1}}, "default")
+            shown = await node.until("demo", lambda pod: pod["status"]["phase"] == "Failed")
+            assert shown["status"]["reason"] == "DeadlineExceeded"
 
     go(story())

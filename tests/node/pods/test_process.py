@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 from pathlib import Path
 
@@ -13,28 +12,9 @@ import pytest
 
 from tests.conftest import wait_until
 from tests.support.pods import until
-from wagi_gateway.node.pods.process import STARTUP_FAILED, UNKNOWN_EXIT, PodProcess, start_time
+from wagi_gateway.node.pods.process import UNKNOWN_EXIT, PodProcess, start_time
 
 pytestmark = pytest.mark.timeout(300)
-
-
-def test_a_refused_configuration_ends_the_process_and_its_log_says_why(tmp_path: Path) -> None:
-    (tmp_path / "modules.toml").write_text("nonsense")
-
-    async def story() -> int:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            process = PodProcess.start(tmp_path / "modules.toml", listener, tmp_path / "log")
-        assert os.getsid(process.pid) == process.pid
-        code = await process.wait()
-        assert process.has_exited
-        process.terminate()
-        process.kill()
-        process.close()
-        return code
-
-    assert asyncio.run(story()) == STARTUP_FAILED
-    assert "is not valid TOML" in (tmp_path / "log").read_text()
-    assert (tmp_path / "log").stat().st_mode & 0o777 == 0o600
 
 
 def sleeper() -> subprocess.Popen[bytes]:
@@ -46,30 +26,37 @@ def parent(pid_file: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(["/bin/sh", "-c", 'sleep 300 & echo $! >"$0"; wait', str(pid_file)], start_new_session=True)
 
 
-def test_a_signal_has_the_exit_code_of_a_shell() -> None:
-    async def story() -> int:
-        child = sleeper()
-        process = PodProcess(child.pid, os.pidfd_open(child.pid), child)
-        process.kill()
-        return await process.wait()
-
-    assert asyncio.run(story()) == 128 + signal.SIGKILL
-
-
 def test_its_children_end_with_it(tmp_path: Path) -> None:
     """A gateway that is killed leaves no compilation behind, which would hold its socket."""
     pid_file = tmp_path / "pid"
 
-    async def story() -> int:
-        child = parent(pid_file)
-        process = PodProcess(child.pid, os.pidfd_open(child.pid), child)
-        await until(lambda: pid_file.exists() and bool(pid_file.read_text()))
-        os.kill(child.pid, signal.SIGKILL)
-        await process.wait()
-        return int(pid_file.read_text())
+    async def story() -> tuple[int, int]:
+        with parent(pid_file) as child:
+            process = PodProcess(child.pid, os.pidfd_open(child.pid), is_child=True)
+            await until(lambda: pid_file.exists() and bool(pid_file.read_text()))
+            os.kill(child.pid, signal.SIGKILL)
+            os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222 - at once
+            process.ended(7)
+            assert process.has_exited
+            process.terminate()
+            process.kill()
+            return await process.wait(), int(pid_file.read_text())
 
-    pid = asyncio.run(story())
+    code, pid = asyncio.run(story())
+    assert code == 7
     wait_until(lambda: start_time(pid) == 0)
+
+
+def test_the_exit_code_of_an_orphan_is_not_known() -> None:
+    async def story() -> None:
+        with sleeper() as child:
+            process = PodProcess(child.pid, os.pidfd_open(child.pid), is_child=True)
+            process.orphaned()
+            process.terminate()
+            assert (await process.wait(), process.is_child) == (UNKNOWN_EXIT, False)
+            assert start_time(child.pid) == 0
+
+    asyncio.run(story())
 
 
 def test_a_process_is_adopted_by_pid_and_start_time() -> None:

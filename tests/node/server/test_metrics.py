@@ -6,12 +6,17 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.node_api import NodeApi
 from wagi_gateway.node.server import metrics
+from wagi_gateway.node.unix_socket import listening_at
+from wagi_gateway.observe.process_registry import ProcessRegistry, ServedSite
+from wagi_gateway.server.admin import AdminListener
 
 LINE = re.compile(r"([a-z_]+)(?:\{([^}]*)\})? ([0-9.e+]+)(?: (\d{13}))?")
 
@@ -22,11 +27,12 @@ def busy(node_api: NodeApi, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     log = tmp_path_factory.mktemp("logs") / "0.log"
     program = "x = bytearray(50_000_000)\nfor _ in range(3_000_000): pass\nprint(flush=True)\ninput()"
     command = [sys.executable, "-c", program]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    with ExitStack() as stack, subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout
         process.stdout.readline()
+        admin = gateway(log.with_name("admin.sock"), stack)
         for name in ("a", "b"):
-            node_api.pods.add("demo", name, log, pid=process.pid)
+            node_api.pods.add("demo", name, log, pid=process.pid, admin=admin)
         node_api.pods.add("waiting", "a", log, waiting="ContainerCreating")
         node_api.pods.status["default", "demo"] = {
             "phase": "Running",
@@ -34,6 +40,15 @@ def busy(node_api: NodeApi, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         }
         yield node_api
         process.kill()
+
+
+def gateway(path: Path, stack: ExitStack) -> Path:
+    """The admin socket of a gateway that has answered two requests."""
+    registry = ProcessRegistry(ServedSite((), {}, ()), 1)
+    for _ in range(2):
+        registry.metrics.route("/a").count_request(200, 0.1, 10)
+    stack.enter_context(AdminListener(stack.enter_context(listening_at(path)), registry))
+    return path
 
 
 def samples(text: str) -> dict[tuple[str, str], tuple[float, bool]]:
@@ -79,7 +94,11 @@ def test_resource_metrics(busy: NodeApi) -> None:
 def test_open_metrics(busy: NodeApi) -> None:
     with busy.client() as client:
         answer = client.get("/metrics/resource", headers={"accept": "application/openmetrics-text"})
+        both = client.get("/metrics", headers={"accept": "application/openmetrics-text"}).text
     assert answer.text.endswith("# EOF\n")
+    assert both.count("# EOF\n") == 1
+    assert both.endswith("# EOF\n")
+    assert "# TYPE wagi_requests counter" in both
 
 
 def test_metrics_of_the_node(busy: NodeApi) -> None:
@@ -89,6 +108,8 @@ def test_metrics_of_the_node(busy: NodeApi) -> None:
     assert values["wagi_node_container_restarts"] == {("a", "default", "demo"): 3, ("b", "default", "demo"): 0}
     assert values["wagi_node_container_ready"] == {("a", "default", "demo"): 1, ("b", "default", "demo"): 0}
     assert list(values["pod_memory_working_set_bytes"]) == [("default", "demo")]
+    assert values["wagi_node_pod_scraped"] == {("default", "demo"): 1}
+    assert values["wagi_requests"] == {("default", "demo", "/a", "200"): 2}
     assert set(values) >= {"wagi_node_build_info", "wagi_node_cpu_seconds", "wagi_node_memory_bytes"}
 
 

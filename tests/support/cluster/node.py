@@ -98,14 +98,16 @@ class Node:
         return self.process.wait(END)
 
     def gateways(self) -> set[int]:
-        """The process ids of the Pods of the node: processes that work below its state directory."""
+        """The process ids of the Pods of the node: its fork server, which names its state directory, forks them."""
         found = set()
         for entry in Path("/proc").glob("[0-9]*"):
             try:
                 command = (entry / "cmdline").read_bytes()
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
             except OSError:  # it has ended
                 continue
-            if bytes(self.state) in command and (not self.process or int(entry.name) != self.process.pid):
+            is_node = self.process and self.process.pid in (int(entry.name), parent)
+            if bytes(self.state) in command and not is_node:
                 found.add(int(entry.name))
         return found
 

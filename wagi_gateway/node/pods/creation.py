@@ -11,6 +11,7 @@ from ..options import NodeOptions
 from .address_pool import AddressPool, why_not_local
 from .addresses import PodAddresses
 from .ceiling import PodCeiling
+from .forks import Forks
 from .gateway_configuration import NodeTables
 from .image_pull import ImagePuller, RegistryAccess
 from .pods import Pods
@@ -58,6 +59,7 @@ def create_pods(
             ),
             ceiling=PodCeiling(ceiling, frozenset({options.port})),
             groups=ControlGroups.find(),
+            forks=Forks(options.state_directory.absolute()),
             allocatable=allocatable,
             shutdown_grace=options.shutdown_grace,
         )

@@ -66,6 +66,11 @@ class PodFolder:
         """What the gateway itself writes to standard error."""
         return self.path / "gateway.log"
 
+    @property
+    def admin_socket(self) -> Path:
+        """The socket of the gateway's admin listener."""
+        return self.path / "admin.sock"
+
     def log(self, container: str, restarts: int) -> Path:
         """The file for what the guests of a container write to standard error in one run."""
         return self.path / "logs" / container / f"{restarts}.log"

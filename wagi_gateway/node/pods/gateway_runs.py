@@ -9,6 +9,7 @@ import time
 from ...errors import GatewayError
 from ...observe.log import logger
 from ..api import ApiError, ApiUnreachable, Object
+from ..unix_socket import listening_at
 from .definition import definition_of
 from .downward import UnknownField
 from .folder import PodFolder
@@ -160,8 +161,9 @@ class GatewayRuns:
         await self._place.take()
         try:
             host = self._runtime.addresses.bound(host, self._state.address)
-            with self._preparation.bind(host, port) as listener:
-                self.process = PodProcess.start(self._folder.configuration, listener, self._folder.gateway_log)
+            with self._preparation.bind(host, port) as listener, listening_at(self._folder.admin_socket) as admin:
+                command = ("serve", str(self._folder.configuration), "--listen", "fd:3", "--admin", "fd:4")
+                self.process = await self._runtime.forks.start(command, self._folder.gateway_log, (listener, admin))
         except BaseException:
             self._place.leave()
             raise

@@ -116,11 +116,14 @@ class PodWorker:
 
     async def _until_deadline(self) -> None:
         """Waits for `activeDeadlineSeconds` of the Pod, which may be set later."""
+        loop, began = asyncio.get_running_loop(), None
         while True:
             seconds, start = self.pod["spec"].get("activeDeadlineSeconds"), self.state.start_time
+            if start and began is None:  # once: the system's clock may be set while the Pod runs
+                began = loop.time() - max(0.0, self._runtime.clock() - parse(start).timestamp())
             remaining = _LOOK
-            if seconds is not None and start:
-                remaining = parse(start).timestamp() + seconds - self._runtime.clock()
+            if seconds is not None and began is not None:
+                remaining = began + seconds - loop.time()
             if remaining <= 0:
                 return
             await asyncio.sleep(min(remaining, _LOOK))

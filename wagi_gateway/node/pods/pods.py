@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 
 from ...config.pod.annotation import BadAnnotation, parse_modules
@@ -47,6 +48,8 @@ class Pods:
 
         Returns the Pods as that process saw them: `deleted` has to be called for those that the API has no more.
         """
+        with contextlib.suppress(OSError):  # the first start of a gateway has the error
+            self._runtime.forks.begin()
         adopted = []
         for pod, state, process in find_pods(self._runtime.state_directory, self._runtime.clock()):
             worker = PodWorker(self._runtime, pod, AdoptedRun(state, process))
@@ -59,6 +62,7 @@ class Pods:
         workers = list(self._workers.values())
         await asyncio.gather(*(worker.stop() for worker in workers))
         self._workers.clear()
+        self._runtime.forks.end()
 
     async def drain(self) -> None:
         """Ends every gateway, and leaves the Pods in the API with phase Failed: their controllers make others
@@ -99,6 +103,7 @@ class Pods:
             configuration=folder.configuration,
             route=_route(worker.pod, name),
             pid=state.run.pid if state.run else None,
+            admin=folder.admin_socket,
         )
 
     def _add(self, worker: PodWorker) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import Callable, Iterable, Mapping
 
 from ..api import Object
@@ -133,7 +134,7 @@ class Preparation:
     async def write_volumes(self) -> None:
         """Makes the volumes. Raises VolumeNotReady, ApiError, ApiUnreachable."""
         self.volumes.update(self.pod, self._fields())
-        await self.volumes.write(self._runtime.clock())
+        await self.volumes.write(time.monotonic())
 
     def excess(self) -> str | None:
         """Why the Pod is evicted, if its files have grown beyond a limit. Blocks on disk."""

@@ -6,58 +6,33 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
-import subprocess
-import sys
 from pathlib import Path
-
-import wagi_gateway
-
-from .gateway_log import open_log
 
 UNKNOWN_EXIT = 137
 """The exit code of a process that is no child of this one, as in a kubelet's `ContainerStatusUnknown`."""
 STARTUP_FAILED = 3
 """The exit code of a gateway whose configuration or modules are refused."""
-_NOT_INHERITED = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
-"""Variables of the service manager, which are for the node alone."""
 _OOM_SCORE = 500
 """Where memory ends, the kernel ends a Pod before the node (proc_pid_oom_score_adj(5))."""
 
 
 class PodProcess:
-    """A running gateway, started by this process of the node or adopted from an earlier one."""
+    """A running gateway, started by `Forks` or adopted from an earlier process of the node."""
 
-    def __init__(self, pid: int, descriptor: int, child: subprocess.Popen[bytes] | None = None) -> None:
+    def __init__(self, pid: int, descriptor: int, *, is_child: bool = False) -> None:
+        """`is_child` is for a process whose end `ended` reports; until then its number is not used again."""
         self.pid = pid
         self.start_time = start_time(pid)
+        self.is_child = is_child
+        """Whether the exit code becomes known."""
         self._descriptor = descriptor
-        self._child = child
+        self._code = UNKNOWN_EXIT
         self._exited = asyncio.Event()
-        # Not asyncio's child watcher: an adopted process is no child.
-        asyncio.get_running_loop().add_reader(descriptor, self._on_exit)
-
-    @classmethod
-    def start(cls, configuration: Path, listener: socket.socket, log: Path) -> PodProcess:
-        """Starts a gateway on a listening socket; `log` gets what it writes to standard error. Raises OSError."""
-        number = listener.fileno()
-        command = [sys.executable, "-m", "wagi_gateway", "serve", str(configuration), "--listen", f"fd:{number}"]
-        environ = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
-        with open_log(log) as output:
-            child = subprocess.Popen(  # noqa: S603 - the gateway of this package
-                command,
-                # Python's module search begins there: the gateway is of the node's own version.
-                cwd=Path(wagi_gateway.__file__).parent.parent,
-                env=environ,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=output,
-                pass_fds=[number],
-                start_new_session=True,
-            )
-        with contextlib.suppress(OSError):
-            Path(f"/proc/{child.pid}/oom_score_adj").write_text(str(_OOM_SCORE))
-        return cls(child.pid, os.pidfd_open(child.pid), child)
+        if is_child:
+            with contextlib.suppress(OSError):
+                Path(f"/proc/{pid}/oom_score_adj").write_text(str(_OOM_SCORE))
+        else:
+            self._watch()
 
     @classmethod
     def adopt(cls, pid: int, started: int) -> PodProcess | None:
@@ -72,11 +47,6 @@ class PodProcess:
         return cls(pid, descriptor)
 
     @property
-    def is_child(self) -> bool:
-        """Whether the process was started by this one, which so learns its exit code."""
-        return self._child is not None
-
-    @property
     def has_exited(self) -> bool:
         """Whether the process has ended."""
         return self._exited.is_set()
@@ -84,10 +54,20 @@ class PodProcess:
     async def wait(self) -> int:
         """The exit code, once the process ends: 128 and more for a signal, UNKNOWN_EXIT of an adopted process."""
         await self._exited.wait()
-        if self._child is None:
-            return UNKNOWN_EXIT
-        code = self._child.wait()
-        return code if code >= 0 else 128 - code
+        return self._code
+
+    def ended(self, code: int) -> None:
+        """Takes the exit code of a process that is still a zombie: no other process group has its number."""
+        self._kill_group()
+        self._code = code
+        self._exited.set()
+        self.close()
+
+    def orphaned(self) -> None:
+        """Takes notice that the exit code will not be reported."""
+        self.is_child = False
+        if self._descriptor >= 0:
+            self._watch()
 
     def terminate(self) -> None:
         """Requests the end: the gateway drains for `server.shutdown_grace`."""
@@ -105,17 +85,19 @@ class PodProcess:
             asyncio.get_running_loop().remove_reader(self._descriptor)
             os.close(self._descriptor)
             self._descriptor = -1
-        if self._child and not self._exited.is_set():
-            self._child.returncode = 0  # or Popen warns that the process goes on, which is meant
 
     def _send(self, number: signal.Signals) -> None:
         if self._descriptor >= 0 and not self._exited.is_set():
             with contextlib.suppress(OSError):
                 signal.pidfd_send_signal(self._descriptor, number)
 
+    def _watch(self) -> None:
+        """Waits for the end of a process that is no child of this one, or of its fork server."""
+        asyncio.get_running_loop().add_reader(self._descriptor, self._on_exit)
+
     def _on_exit(self) -> None:
-        if self.is_child:  # not waited for yet, so no other process group has its number
-            self._kill_group()
+        with contextlib.suppress(ChildProcessError):  # as the first process of a container, this one inherits orphans
+            os.waitpid(self.pid, os.WNOHANG)
         self._exited.set()
         self.close()
 

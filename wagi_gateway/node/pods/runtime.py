@@ -14,6 +14,7 @@ from ..api import Api, Object
 from .addresses import PodAddresses
 from .ceiling import PodCeiling
 from .downward import DownwardFields
+from .forks import Forks
 from .gateway_configuration import NodeTables
 from .image_pull import ImagePuller
 from .ports import Listeners
@@ -49,6 +50,7 @@ class PodRuntime:
     tables: NodeTables
     ceiling: PodCeiling
     groups: ControlGroups
+    forks: Forks
     allocatable: Mapping[str, str] = field(default_factory=dict)
     """The node's resources, for `resourceFieldRef`."""
     starts: asyncio.Semaphore = field(default_factory=_start_places)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 from ..api import Api, Object
@@ -28,7 +27,10 @@ class ServiceAccountTokens:
         self._tokens: dict[tuple[str, int], _Token] = {}
 
     async def token(self, source: Object, now: float) -> str:
-        """The token of a `serviceAccountToken` source; `now` is in seconds since the epoch. Raises ApiError."""
+        """The token of a `serviceAccountToken` source; `now` is in seconds of a clock that nobody sets.
+
+        Raises ApiError.
+        """
         audience = str(source.get("audience") or "")
         lifetime = int(source.get("expirationSeconds") or _DEFAULT_LIFETIME)
         held = self._tokens.get((audience, lifetime))
@@ -50,7 +52,7 @@ class ServiceAccountTokens:
             },
         }
         account = self._pod["spec"].get("serviceAccountName") or "default"
-        status = (await self._api.create_token(metadata["namespace"], account, body))["status"]
-        expires = datetime.strptime(status["expirationTimestamp"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
-        remaining = max(expires.timestamp() - now, 0.0)
-        return _Token(status["token"], now + min(_RENEWED_AFTER * remaining, _MAX_AGE))
+        answer = await self._api.create_token(metadata["namespace"], account, body)
+        # Not `expirationTimestamp`, which is a time of the API server's clock. The API server may choose a lifetime.
+        granted = float((answer.get("spec") or {}).get("expirationSeconds") or lifetime)
+        return _Token(answer["status"]["token"], now + min(_RENEWED_AFTER * granted, _MAX_AGE))

@@ -46,7 +46,7 @@ class VolumeDirectories:
         self._pod, self._fields = pod, fields
 
     async def write(self, now: float) -> list[str]:
-        """Makes every volume, and returns the names of those whose files have changed.
+        """Makes every volume at the time `now` of a clock that is not set; the names of those whose files have changed.
 
         Raises VolumeNotReady for the first volume that cannot be made, after the others, ApiError and ApiUnreachable.
         """

@@ -41,6 +41,8 @@ class Container:
     """The route of the module in it."""
     pid: int | None = None
     """The process of the Pod's gateway, if it runs."""
+    admin: Path | None = None
+    """The UNIX socket of its admin listener."""
 
 
 class Containers(Protocol):

@@ -21,10 +21,13 @@ from starlette.responses import JSONResponse, Response
 from ...version import __version__
 from ..api import Object
 from .containers import Containers
+from .gateway_metrics import Scraped, exposition_lines, scrape
 from .usage import NodeUsage, TreeUsage, measure, running
 
 _LIFETIME = 1.0
 """Seconds for which a measurement is used again: what many clients cost stays bounded."""
+_EOF = b"# EOF\n"
+"""The end of a document of OpenMetrics."""
 _OF_CONTAINER = ("container", "namespace", "pod")
 _OF_POD = ("namespace", "pod")
 
@@ -35,16 +38,19 @@ class NodeMetrics:
     def __init__(self, node: str, containers: Containers) -> None:
         self._node = node
         self._containers = containers
-        self._measured = asyncio.Lock()
+        self._measured, self._is_scraped = asyncio.Lock(), asyncio.Lock()
         self._last: tuple[float, NodeUsage] | None = None
+        self._last_scrape: tuple[float, Scraped] | None = None
 
     async def resource(self, request: Request) -> Response:
         """What metrics-server reads of a kubelet (resource_metrics.go), with the times of the measurement."""
         return _exposition(request, _resource(await self._usage()))
 
     async def metrics(self, request: Request) -> Response:
-        """The metrics of the node itself, for Prometheus."""
-        return _exposition(request, _metrics(await self._usage(), self._containers.pods()))
+        """The metrics of the node itself and of its Pods' gateways, for Prometheus."""
+        usage, scraped = await self._usage(), await self._scrape()
+        families = _metrics(usage, self._containers.pods(), scraped)
+        return await asyncio.to_thread(_exposition, request, families, scraped)
 
     async def summary(self, _: Request) -> Response:
         """Processor and memory in the form of a kubelet's Summary (kubelet/pkg/apis/stats/v1alpha1)."""
@@ -56,6 +62,12 @@ class NodeMetrics:
                 usage = await asyncio.to_thread(measure, running(self._containers), os.getpid())
                 self._last = time.monotonic(), usage
             return self._last[1]
+
+    async def _scrape(self) -> Scraped:
+        async with self._is_scraped:
+            if self._last_scrape is None or time.monotonic() - self._last_scrape[0] >= _LIFETIME:
+                self._last_scrape = time.monotonic(), await scrape(self._containers)
+            return self._last_scrape[1]
 
 
 class _Collected(Collector):
@@ -71,11 +83,16 @@ class _Collected(Collector):
         return self._families
 
 
-def _exposition(request: Request, families: Iterable[Family]) -> Response:
+def _exposition(request: Request, families: Iterable[Family], scraped: Scraped | None = None) -> Response:
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Collected(families))
     encode, content_type = choose_encoder(request.headers.get("accept", ""))
-    return Response(encode(registry), headers={"content-type": content_type})
+    text = encode(registry)
+    if scraped:
+        is_open_metrics = text.endswith(_EOF)
+        lines = exposition_lines(scraped, is_open_metrics=is_open_metrics).encode()
+        text = text.removesuffix(_EOF) + lines + (_EOF if is_open_metrics else b"")
+    return Response(text, headers={"content-type": content_type})
 
 
 def _resource(usage: NodeUsage) -> Iterator[Family]:
@@ -121,7 +138,7 @@ def _pods(usage: NodeUsage) -> Iterator[Family]:
     yield from (cpu, memory)
 
 
-def _metrics(usage: NodeUsage, pods: list[Object]) -> Iterator[Family]:
+def _metrics(usage: NodeUsage, pods: list[Object], scraped: Scraped) -> Iterator[Family]:
     build = GaugeMetricFamily("wagi_node_build_info", "The version of the node.", labels=("version",))
     build.add_metric((__version__,), 1)
     phases = GaugeMetricFamily("wagi_node_pods", "Pods of the node by phase.", labels=("phase",))
@@ -142,7 +159,12 @@ def _metrics(usage: NodeUsage, pods: list[Object]) -> Iterator[Family]:
     cpu.add_metric((), usage.node.cpu_seconds)
     memory = GaugeMetricFamily("wagi_node_memory_bytes", "Memory of the node and its Pods (PSS).")
     memory.add_metric((), usage.node.working_set)
-    yield from (build, phases, restarts, ready, cpu, memory)
+    answered = GaugeMetricFamily(
+        "wagi_node_pod_scraped", "1 if the gateway of a Pod answered with its metrics, 0 otherwise.", labels=_OF_POD
+    )
+    for name, text in scraped.items():
+        answered.add_metric(name, text is not None)
+    yield from (build, phases, restarts, ready, answered, cpu, memory)
     yield from _pods(usage)
 
 

@@ -1,0 +1,157 @@
+"""Gateways as processes of a fork server, and the loss of that server."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Callable, Coroutine
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.pods import until
+from wagi_gateway.node.pods.forks import ForkFailed, Forks
+from wagi_gateway.node.pods.gateway_log import tail
+from wagi_gateway.node.pods.process import STARTUP_FAILED, UNKNOWN_EXIT, PodProcess, start_time
+
+pytestmark = pytest.mark.timeout(300)
+WAT = '(module (memory (export "memory") 1) (func (export "_start")))'
+HELLO = '[[module]]\nroute = "/hello"\nmodule = "hello.wat"\n'
+
+
+def forking(directory: Path, story: Callable[[Forks], Coroutine[Any, Any, None]]) -> None:
+    async def go() -> None:
+        forks = Forks(directory)
+        try:
+            await story(forks)
+        finally:
+            forks.end()
+
+    asyncio.run(go())
+
+
+async def serve(forks: Forks, directory: Path, text: str) -> PodProcess:
+    """A gateway of a configuration, on a socket of its own."""
+    (directory / "modules.toml").write_text(text)
+    with ExitStack() as stack:
+        listeners = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(2)]
+        command = ("serve", str(directory / "modules.toml"), "--listen", "fd:3", "--admin", "fd:4")
+        return await forks.start(command, directory / "log", listeners)
+
+
+def server_of(process: PodProcess) -> int:
+    """The parent of a gateway."""
+    return int(Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def of_process(process: PodProcess, name: str) -> str:
+    """A file of /proc."""
+    return Path(f"/proc/{process.pid}/{name}").read_text()
+
+
+def has_begun(process: PodProcess) -> bool:
+    """Whether a gateway has closed the descriptors of its fork server."""
+    try:
+        links = [os.readlink(one) for one in Path(f"/proc/{process.pid}/fd").iterdir()]
+    except FileNotFoundError:  # one is closed meanwhile
+        return False
+    return os.getsid(process.pid) == process.pid and not any("pidfd" in one for one in links)
+
+
+def test_a_gateway_has_a_session_standard_streams_and_its_sockets_alone(tmp_path: Path) -> None:
+    """And no descriptor of the fork server, which has one of the first gateway when it forks the second."""
+    (tmp_path / "hello.wat").write_text(WAT)
+
+    async def story(forks: Forks) -> None:
+        first, second = [await serve(forks, tmp_path, HELLO) for _ in range(2)]
+        await until(lambda: has_begun(second))
+        assert server_of(first) == server_of(second)
+        assert str(tmp_path) in of_process(second, "cmdline")
+        assert of_process(second, "oom_score_adj") == "500\n"
+        links = [os.readlink(f"/proc/{second.pid}/fd/{number}") for number in range(5)]
+        assert links[:3] == ["/dev/null", "/dev/null", str(tmp_path / "log")]
+        assert all(one.startswith("socket:") for one in links[3:])
+        assert (tmp_path / "log").stat().st_mode & 0o777 == 0o600
+        second.kill()
+        assert await second.wait() == 128 + signal.SIGKILL
+        first.terminate()
+        assert await first.wait() in (0, 128 + signal.SIGTERM)  # the latter before it has begun to serve
+        assert first.is_child
+
+    forking(tmp_path, story)
+
+
+def test_a_refused_configuration_ends_the_process_and_its_log_says_why(tmp_path: Path) -> None:
+    async def story(forks: Forks) -> None:
+        process = await serve(forks, tmp_path, "nonsense")
+        assert await process.wait() == STARTUP_FAILED
+        assert "is not valid TOML" in tail(tmp_path / "log")
+
+    forking(tmp_path, story)
+
+
+def test_gateways_outlive_their_fork_server(tmp_path: Path) -> None:
+    """The next gateway has another one."""
+    (tmp_path / "hello.wat").write_text(WAT)
+
+    async def story(forks: Forks) -> None:
+        first = await serve(forks, tmp_path, HELLO)
+        os.kill(server_of(first), signal.SIGKILL)
+        await until(lambda: not first.is_child)
+        second = await serve(forks, tmp_path, HELLO)
+        assert start_time(first.pid)
+        assert second.is_child
+        for process in (first, second):
+            process.kill()
+        assert await first.wait() == UNKNOWN_EXIT
+        third = await serve(forks, tmp_path, HELLO)
+        forks.end()
+        assert start_time(third.pid)
+        third.kill()
+        await third.wait()
+
+    forking(tmp_path, story)
+
+
+@pytest.mark.parametrize("command", ["exit 0", "sleep 300"], ids=["ends", "is silent"])
+def test_a_fork_server_that_does_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    program = tmp_path / "python"
+    program.write_text(f"#!/bin/sh\nexec {command}\n" if "sleep" in command else f"#!/bin/sh\n{command}\n")
+    program.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(program))
+    monkeypatch.setattr("wagi_gateway.node.pods.forks._START", 0.5)
+
+    async def story(forks: Forks) -> None:
+        for _ in range(2):
+            with pytest.raises(ForkFailed, match="does not start"):
+                await serve(forks, tmp_path, HELLO)
+        cancelled = asyncio.create_task(serve(forks, tmp_path, HELLO))
+        await asyncio.sleep(0)
+        cancelled.cancel()
+        with pytest.raises((asyncio.CancelledError, ForkFailed)):
+            await cancelled
+
+    forking(tmp_path, story)
+
+
+def test_a_fork_server_that_hangs_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that it has forked for no Pod ends with it."""
+    monkeypatch.setattr("wagi_gateway.node.pods.forks._ANSWER", 0.5)
+    (tmp_path / "hello.wat").write_text(WAT)
+
+    async def story(forks: Forks) -> None:
+        first = await serve(forks, tmp_path, HELLO)
+        forks._processes.pop(first.pid)  # as if its answer had not arrived
+        os.kill(server_of(first), signal.SIGSTOP)
+        with pytest.raises(ForkFailed, match="does not answer"):
+            await serve(forks, tmp_path, HELLO)
+        await until(lambda: start_time(first.pid) == 0)
+        second = await serve(forks, tmp_path, HELLO)
+        second.kill()
+        await second.wait()
+
+    forking(tmp_path, story)
