@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import copy
 
 from ...config.pod.annotation import BadAnnotation, parse_modules
 from ...config.pod.manifest import MODULES
@@ -73,13 +72,11 @@ class Pods:
         self._workers.clear()
 
     def pods(self) -> list[Object]:
-        """Each Pod with its status as the node knows it."""
+        """Each Pod with its status as the node knows it. Not to be changed."""
         found = []
         for worker in self._workers.values():
-            pod = copy.deepcopy(worker.pod)
-            document = status_document(pod, worker.state, self._runtime.addresses, seconds())
-            pod["status"] = _plain(document["status"])
-            found.append(pod)
+            document = status_document(worker.pod, worker.state, self._runtime.addresses, seconds())
+            found.append(worker.pod | {"status": _plain(document["status"])})
         return found
 
     def container(self, namespace: str, pod: str, name: str) -> Container:
