@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -59,11 +58,7 @@ class Serving:
 
     async def end(self, grace: float) -> None:
         """Ends the process, in `grace` seconds at most."""
-        self._process.terminate()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(grace):
-                await self._process.wait()
-        self._process.kill()
+        await self._process.end(grace)
 
     async def _become_ready(self) -> None:
         """Waits until the gateway answers, then probes each container."""
