@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -41,6 +42,8 @@ class Container:
     """The route of the module in it."""
     pid: int | None = None
     """The process of the Pod's gateway, if it runs."""
+    bound: Callable[[int], None] = lambda _: None
+    """Applies the limits of the Pod to another process of it."""
 
 
 class Containers(Protocol):
