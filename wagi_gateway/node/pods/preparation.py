@@ -89,6 +89,8 @@ class Preparation:
     async def write_volumes(self) -> None:
         """Makes the volumes. Raises VolumeNotReady, ApiError, ApiUnreachable."""
         await self.volumes.write(self._runtime.clock())
+        for warning in self.volumes.warnings:
+            self.warn("TokenForbidden", warning)
 
     async def configure(self) -> None:
         """Writes the gateway's configuration for the next run.

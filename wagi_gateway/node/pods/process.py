@@ -123,8 +123,9 @@ class PodProcess:
                 signal.pidfd_send_signal(self._descriptor, number)
 
     def _on_exit(self) -> None:
-        if self.is_child:  # not waited for yet, so no other process group has its number
-            self._kill_group()
+        if self._child:
+            self._kill_group()  # not waited for yet, so no other process group has its number
+            self._child.wait()  # also if nothing asks for the exit code any more
         self._exited.set()
         self.close()
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from ..api import Api, Object
+from ...errors import GatewayError
+from ..api import Api, ApiError, Object
 
 _DEFAULT_LIFETIME = 3600
 _RENEWED_AFTER = 0.8
 """The part of a token's lifetime after which another one is requested, as a kubelet does."""
 _MAX_AGE = 24 * 3600.0
 """Seconds after which a token with a longer lifetime is renewed, as a kubelet does."""
+
+
+class TokenForbidden(GatewayError):
+    """The node's identity may not request tokens of a service account."""
 
 
 class _Token(NamedTuple):
@@ -28,7 +33,10 @@ class ServiceAccountTokens:
         self._tokens: dict[tuple[str, int], _Token] = {}
 
     async def token(self, source: Object, now: float) -> str:
-        """The token of a `serviceAccountToken` source; `now` is in seconds since the epoch. Raises ApiError."""
+        """The token of a `serviceAccountToken` source; `now` is in seconds since the epoch.
+
+        Raises TokenForbidden, ApiError, ApiUnreachable.
+        """
         audience = str(source.get("audience") or "")
         lifetime = int(source.get("expirationSeconds") or _DEFAULT_LIFETIME)
         held = self._tokens.get((audience, lifetime))
@@ -50,7 +58,12 @@ class ServiceAccountTokens:
             },
         }
         account = self._pod["spec"].get("serviceAccountName") or "default"
-        status = (await self._api.create_token(metadata["namespace"], account, body))["status"]
+        try:
+            status = (await self._api.create_token(metadata["namespace"], account, body))["status"]
+        except ApiError as error:
+            if error.status != 403:
+                raise
+            raise TokenForbidden(f"the node has no right to request a token: {error}") from None
         expires = datetime.strptime(status["expirationTimestamp"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
         remaining = max(expires.timestamp() - now, 0.0)
         return _Token(status["token"], now + min(_RENEWED_AFTER * remaining, _MAX_AGE))

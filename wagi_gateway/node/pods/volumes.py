@@ -18,13 +18,15 @@ from ..api import Api, Object
 from .ceiling import PodCeiling
 from .downward import DownwardFields, UnknownField
 from .references import ReferenceMissing, References
-from .service_account_token import ServiceAccountTokens
+from .service_account_token import ServiceAccountTokens, TokenForbidden
 from .sub_path import check_sub_path, make_sub_path
 from .volume_files import BadVolume, VolumeFile, write_files
 
 SUPPORTED = ("configMap", "secret", "emptyDir", "projected", "downwardAPI", "hostPath")
 READ_ONLY = ("configMap", "secret", "projected", "downwardAPI")
 """Kinds whose files a guest cannot change, whatever `readOnly` says (Kubernetes since 1.9.6)."""
+_OF_ADMISSION = "kube-api-access-"
+"""The name of the volume with a token that the API server adds to each Pod begins so; few Pods need it."""
 _DEFAULT_MODE = 0o644
 _KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
 _MAX_SUB_PATH = 4096
@@ -62,6 +64,8 @@ class VolumeDirectories:
         self._fields = fields
         self._ceiling = ceiling
         self._tokens = ServiceAccountTokens(api, pod)
+        self.warnings: set[str] = set()
+        """What volumes lack that are written nevertheless."""
 
     @property
     def paths(self) -> dict[str, Path]:
@@ -83,7 +87,7 @@ class VolumeDirectories:
             try:
                 if await self._write(volume, references, now):
                     changed.append(volume["name"])
-            except (ReferenceMissing, UnknownField, BadVolume) as error:
+            except (ReferenceMissing, UnknownField, BadVolume, TokenForbidden) as error:
                 raise VolumeNotReady(volume["name"], str(error)) from None
             except OSError as error:
                 raise VolumeNotReady(volume["name"], error.strerror or str(error)) from None
@@ -135,7 +139,12 @@ class VolumeDirectories:
         mode = _DEFAULT_MODE if mode is None else int(mode)
         files: dict[str, VolumeFile] = {}
         for part in source.get("sources") or () if kind == "projected" else ({kind: source},):
-            files |= await self._files(part, references, mode, now)
+            try:
+                files |= await self._files(part, references, mode, now)
+            except TokenForbidden as error:
+                if not str(volume["name"]).startswith(_OF_ADMISSION):
+                    raise
+                self.warnings.add(f'volume "{volume["name"]}" has no token: {error}')
         return write_files(path, files)
 
     def _make_host_path(self, source: Object, path: Path) -> None:
