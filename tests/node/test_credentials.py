@@ -14,7 +14,7 @@ from lightkube.config.models import Cluster, User
 from tests.support.kubernetes_api import ConnectedApi
 from wagi_gateway.errors import Problem, StartupError
 from wagi_gateway.node.api import ApiUnreachable
-from wagi_gateway.node.credentials import Credentials, authority, certificate
+from wagi_gateway.node.credentials import ApiCredentials, authority, certificate
 
 
 class Enough(Exception):
@@ -42,7 +42,7 @@ class Files:
 @pytest.mark.parametrize("name", ["ca.crt", "client.crt", "client.key"])
 def test_a_file_that_has_changed_is_taken_once(tmp_path: Path, name: str) -> None:
     api, files = ConnectedApi(), Files(tmp_path)
-    credentials = Credentials(api, files.read)
+    credentials = ApiCredentials(api, files.read)
     asyncio.run(credentials.refresh())
     assert api.loaded == []
     (tmp_path / name).write_text("second")
@@ -54,7 +54,7 @@ def test_a_file_that_has_changed_is_taken_once(tmp_path: Path, name: str) -> Non
 
 def test_a_token_that_has_changed_is_taken(tmp_path: Path) -> None:
     api, files = ConnectedApi(), Files(tmp_path)
-    credentials = Credentials(api, files.read)
+    credentials = ApiCredentials(api, files.read)
     files.token = "second"
     asyncio.run(credentials.refresh())
     assert [one.user and one.user.token for one in api.loaded] == ["second"]
@@ -63,7 +63,7 @@ def test_a_token_that_has_changed_is_taken(tmp_path: Path) -> None:
 def test_files_that_are_half_written_are_read_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A certificate whose key is not there yet, and a kubeconfig that is empty for a moment."""
     api, files = ConnectedApi(), Files(tmp_path)
-    credentials = Credentials(api, files.read)
+    credentials = ApiCredentials(api, files.read)
     (tmp_path / "client.crt").write_text("second")
     api.failures = [ApiUnreachable("the kubeconfig: key values mismatch")]
     asyncio.run(credentials.refresh())
@@ -89,7 +89,7 @@ def test_the_files_are_read_each_minute(tmp_path: Path) -> None:
             raise Enough
 
     with pytest.raises(Enough):
-        asyncio.run(Credentials(api, files.read).keep(sleep))
+        asyncio.run(ApiCredentials(api, files.read).keep(sleep))
     assert (sleeps, len(api.loaded)) == ([60.0] * 3, 2)
 
 

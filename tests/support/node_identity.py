@@ -9,7 +9,7 @@ from lightkube.config.kubeconfig import KubeConfig, SingleConfig
 from lightkube.config.models import Cluster, User
 
 from tests.support.kubernetes_api import ConnectedApi
-from wagi_gateway.node.credentials import Credentials
+from wagi_gateway.node.credentials import ApiCredentials
 from wagi_gateway.node.identity import Identity
 
 SERVER = "https://127.0.0.1:6443"
@@ -26,5 +26,5 @@ def identity_of(
     api: ConnectedApi, authority: str = "", *, is_bootstrapped: bool = False, is_node: bool = False
 ) -> Identity:
     """An identity whose API server has a certificate of `authority` (PEM)."""
-    credentials = Credentials(api, lambda: configuration(authority))
+    credentials = ApiCredentials(api, lambda: configuration(authority))
     return Identity(api, SERVER, credentials, is_bootstrapped, is_node)

@@ -33,7 +33,7 @@ class _Content(NamedTuple):
     key: bytes | None
 
 
-class Credentials:
+class ApiCredentials:
     """The credentials of an API's client, which are read again when their files change.
 
     The token of a ServiceAccount is not among them: lightkube reads its file again after a refusal (401).

@@ -17,7 +17,7 @@ from ..errors import Problem, StartupError
 from . import bootstrap
 from .api import Api, ApiUnreachable
 from .client import LightkubeApi
-from .credentials import Credentials, certificate
+from .credentials import ApiCredentials, certificate
 from .options import NodeOptions
 from .signing import common_name
 
@@ -32,7 +32,7 @@ class Identity:
     api: Api
     server: str
     """The URL of the API server."""
-    credentials: Credentials
+    credentials: ApiCredentials
     """What the API is used with."""
     is_bootstrapped: bool
     """Whether the node renews its client certificate itself."""
@@ -78,7 +78,7 @@ def _opened(
     read: Callable[[], SingleConfig], config: SingleConfig, path: Path, *, is_bootstrapped: bool, is_node: bool
 ) -> Identity:
     api = _client(config, path)
-    return Identity(api, config.cluster.server, Credentials(api, read), is_bootstrapped, is_node)
+    return Identity(api, config.cluster.server, ApiCredentials(api, read), is_bootstrapped, is_node)
 
 
 def _node_of(config: SingleConfig) -> str | None:
