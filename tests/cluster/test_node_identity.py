@@ -99,6 +99,7 @@ def test_a_client_certificate_is_renewed_in_time(
         assert common_name(after) == "system:node:renewed"
         assert Validity.of(after).end > Validity.of(before).end
         assert [one["spec"]["username"] for one in requests(cluster, "renewed", "client")] == ["system:node:renewed"]
+        cluster.wait_for(lambda: "credentials for the API server have been read anew" in node.log, "the use of it")
 
 
 def test_a_label_that_a_node_may_not_have_is_said(cluster: Cluster, tmp_path: Path) -> None:
