@@ -87,6 +87,17 @@ def test_the_group_of_an_earlier_node_is_used_again(tmp_path: Path) -> None:
     assert (unit / "cgroup.subtree_control").read_text() == "cpu memory pids"
 
 
+def test_a_unit_is_used_by_way_of_a_group_of_its_own(tmp_path: Path) -> None:
+    """systemd 254 starts the node in it (DelegateSubgroup=); an older one could not start the node a second time."""
+    unit = delegated(tmp_path)
+    service = unit.rename(unit.with_name("wagi.service"))
+    (tmp_path / "own").write_text("0::/wagi.service\n")
+    assert not find(tmp_path).add("u", 42, PodLimits(MIB))
+    assert (service / "cgroup.subtree_control").read_text() == ""
+    (tmp_path / "own").write_text("0::/wagi.service/node\n")
+    assert find(tmp_path).add("u", 42, PodLimits(MIB))
+
+
 @pytest.mark.parametrize(
     "tree", [{"own": ""}, {"controllers": "cpu"}, {"own": "0::/other\n"}], ids=["version 1", "no memory", "absent"]
 )

@@ -76,12 +76,18 @@ class ControlGroups:
 
     @classmethod
     def find(cls, root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> ControlGroups:
-        """The group of this process, if it was delegated to the node (systemd: `Delegate=yes`)."""
+        """The group of this process, if it was delegated to the node (systemd: `Delegate=` and `DelegateSubgroup=node`).
+
+        A unit's own group is not used: once it has children with controllers, systemd cannot start a process in it, and
+        a node that crashed would not come back beside its Pods.
+        """
         try:
             line = next(line for line in own.read_text().splitlines() if line.startswith("0::"))
             group = root / line[3:].lstrip("/")
             if group.name == _OWN_GROUP:
                 group = group.parent
+            elif group.suffix == ".service":
+                return cls(None)
             if not set(_CONTROLLERS) <= set((group / "cgroup.controllers").read_text().split()):
                 return cls(None)
             if not set(_CONTROLLERS) <= set((group / "cgroup.subtree_control").read_text().split()):
