@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support.pods import a_pod
-from wagi_gateway.node.pods.adoption import FoundPod, find_pods
+from wagi_gateway.node.pods.adoption import FoundPod, end_gateways, find_pods
 from wagi_gateway.node.pods.folder import PodFolder
 from wagi_gateway.node.pods.process import start_time
 from wagi_gateway.node.pods.state import PodState, Run
@@ -77,3 +77,30 @@ def test_a_pod_without_a_run(tmp_path: Path) -> None:
     PodState().save(a_folder(tmp_path, 1, 1).state)
     (one,) = found(tmp_path)
     assert (one.process, one.state) == (None, PodState())
+
+
+@pytest.fixture
+def stubborn() -> Iterator[subprocess.Popen[str]]:
+    """A process that ignores SIGTERM."""
+    command = ["/bin/sh", "-c", "trap '' TERM; echo; exec sleep 300"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout
+        child.stdout.readline()
+        yield child
+        child.kill()
+
+
+@pytest.mark.parametrize("is_readable", [True, False])
+def test_gateways_of_another_node_are_ended(
+    tmp_path: Path, sleeper: subprocess.Popen[bytes], stubborn: subprocess.Popen[str], is_readable: bool
+) -> None:
+    """In the grace period of each Pod, and in that of the node at most."""
+    a_folder(tmp_path, sleeper.pid, start_time(sleeper.pid), uid="one")
+    other = a_folder(tmp_path, stubborn.pid, start_time(stubborn.pid), uid="two", terminationGracePeriodSeconds=0)
+    a_folder(tmp_path, 1, 1, uid="ended")
+    PodFolder.of(tmp_path, "empty").make()
+    if not is_readable:
+        other.manifest.write_text("damaged")
+    assert asyncio.run(end_gateways(tmp_path, 30 if is_readable else 0.1)) == 2
+    assert (sleeper.wait(60), stubborn.wait(60)) == (-15, -9)
+    assert len(list(PodFolder.all(tmp_path))) == 4

@@ -76,7 +76,7 @@ class ControlGroups:
 
     @classmethod
     def find(cls, root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> ControlGroups:
-        """The group of this process, if it was delegated to the node (systemd: `Delegate=` and `DelegateSubgroup=node`).
+        """The group of this process, if it was delegated to the node (systemd: `Delegate=`, `DelegateSubgroup=node`).
 
         A unit's own group is not used: once it has children with controllers, systemd cannot start a process in it, and
         a node that crashed would not come back beside its Pods.
