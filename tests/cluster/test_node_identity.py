@@ -90,8 +90,10 @@ def test_a_client_certificate_is_renewed_in_time(
         identity = cluster.control_plane.client("renewed", "system:node:renewed", "system:nodes")
         node.state.mkdir()
         before = identity.with_suffix(".key").read_bytes() + identity.with_suffix(".crt").read_bytes()
-        (node.state / "client.pem").write_bytes(before)
-        (node.state / "kubeconfig").write_bytes(identity.read_bytes())
+        path, config = node.state / "client.pem", json.loads(identity.read_text())
+        config["users"][0]["user"] = {"client-certificate": str(path), "client-key": str(path)}
+        path.write_bytes(before)
+        (node.state / "kubeconfig").write_text(json.dumps(config))
         node.start()
         node.wait_ready()
         cluster.wait_for(lambda: (node.state / "client.pem").read_bytes() != before, "another certificate")
