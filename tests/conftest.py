@@ -135,12 +135,14 @@ def warnings(log: str) -> list[str]:
     return [line for line in log.splitlines() if " WARNING " in line and "limits.memory: all guests" not in line]
 
 
-def wait_until(condition: Callable[[], bool], timeout: float = 30.0, message: Callable[[], str] = str) -> None:
-    """Returns when `condition` holds; fails with `message` after the timeout."""
+def wait_until(
+    condition: Callable[[], bool], timeout: float = 30.0, message: Callable[[], str] = str, interval: float = 0.01
+) -> None:
+    """Returns when `condition` holds, which is checked each `interval`; fails with `message` after the timeout."""
     deadline = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < deadline, message()
-        time.sleep(0.01)
+        time.sleep(interval)
 
 
 @contextmanager

@@ -135,6 +135,38 @@ def test_a_second_node_of_the_name_refuses_to_start(cluster: Cluster, tmp_path: 
         assert NODE in second.log
 
 
+def test_a_node_that_lost_its_lease_leaves_its_pods_to_the_other(
+    cluster: Cluster, namespace: str, registry: Registry, tmp_path: Path
+) -> None:
+    """Its gateways serve until its next start, which ends them once the other node is known to live."""
+    ((host, port),) = free_addresses(1)
+    holder = "{.spec.holderIdentity}"
+    with running_node(cluster, tmp_path / "1", "wagi-lost", mirror=registry.address, lease=4) as first:
+        pod = wagi_pod("kept", f"{host}:{port}", hello(registry.address), node=first.name)
+        cluster.kubectl("create", "-n", namespace, "-f", "-", stdin=pod)
+        wait_for_row(cluster, "kept", namespace, "1/1", "Running")
+        gateways, before = first.gateways(), cluster.jsonpath("lease", first.name, holder, "kube-node-lease")
+        with a_node(cluster, tmp_path / "2", first.name, kubeconfig=first.kubeconfig, lease=4) as second:
+            first.send(signal.SIGSTOP)
+            second.start()
+            cluster.wait_for(
+                lambda: cluster.jsonpath("lease", first.name, holder, "kube-node-lease") not in ("", before),
+                "another holder",
+            )
+            first.send(signal.SIGCONT)
+            assert first.process
+            assert first.process.wait(60) == 3
+            assert "has taken the Lease of the Node wagi-lost; this one ends; its Pods serve on" in first.log
+            assert first.gateways() == gateways
+            assert httpx.get(f"http://{host}:{port}/hello", trust_env=False).text == "hello world\n"
+            first.start()
+            assert first.process.wait(60) == 3
+            assert "a node of this name is alive" in first.log
+            assert first.gateways() == set()
+            cluster.wait_for(second.gateways, "a gateway of the other node")
+            wait_for_row(cluster, "kept", namespace, "1/1", "Running")
+
+
 def test_a_stopped_node_ends_its_pods(cluster: Cluster, namespace: str, registry: Registry, tmp_path: Path) -> None:
     ((host, port),) = free_addresses(1)
     with running_node(cluster, tmp_path, "wagi-stopped", mirror=registry.address) as node:

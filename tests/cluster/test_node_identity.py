@@ -90,8 +90,10 @@ def test_a_client_certificate_is_renewed_in_time(
         identity = cluster.control_plane.client("renewed", "system:node:renewed", "system:nodes")
         node.state.mkdir()
         before = identity.with_suffix(".key").read_bytes() + identity.with_suffix(".crt").read_bytes()
-        (node.state / "client.pem").write_bytes(before)
-        (node.state / "kubeconfig").write_bytes(identity.read_bytes())
+        path, config = node.state / "client.pem", json.loads(identity.read_text())
+        config["users"][0]["user"] = {"client-certificate": str(path), "client-key": str(path)}
+        path.write_bytes(before)
+        (node.state / "kubeconfig").write_text(json.dumps(config))
         node.start()
         node.wait_ready()
         cluster.wait_for(lambda: (node.state / "client.pem").read_bytes() != before, "another certificate")
@@ -99,6 +101,7 @@ def test_a_client_certificate_is_renewed_in_time(
         assert common_name(after) == "system:node:renewed"
         assert Validity.of(after).end > Validity.of(before).end
         assert [one["spec"]["username"] for one in requests(cluster, "renewed", "client")] == ["system:node:renewed"]
+        cluster.wait_for(lambda: "credentials for the API server have been read anew" in node.log, "the use of it")
 
 
 def test_a_label_that_a_node_may_not_have_is_said(cluster: Cluster, tmp_path: Path) -> None:

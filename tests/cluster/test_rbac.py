@@ -1,17 +1,15 @@
 """The rights of the node in the cluster are enough and minimal: without any single one something breaks.
 
-Each right has a check. A node with all rights passes all of them; a node that lacks one right is refused by the API
-server when it needs the right, and then fails the check.
+One node with the shipped rights serves all tests. A test takes one right away, sees the API server refuse the node,
+checks what a user sees then, and gives the right back.
 """
 
 from __future__ import annotations
 
 import copy
 import json
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import NamedTuple
 
 import httpx
@@ -21,13 +19,18 @@ import yaml
 from tests.conftest import ROOT
 from tests.support.cluster.article import publish_modules
 from tests.support.cluster.cluster import Cluster, Object
-from tests.support.cluster.node import Node, a_node
-from tests.support.cluster.pods import hello, row, wagi_pod
+from tests.support.cluster.node import Node, running_node
+from tests.support.cluster.pods import hello, row, wagi_pod, wait_for_row
 from tests.support.nginx import free_addresses
 from tests.support.registry import PASSWORD, USERNAME, Registry, running_registry
 
 RULES = ROOT / "deploy" / "kubernetes" / "node" / "rbac.yaml"
-ACCOUNT, SHIPPED_NAME = "wagi-gateway-node", "wagi"
+ACCOUNT, NODE = "wagi-gateway-node", "wagi-rbac"
+REFUSALS = 2
+"""Refused requests, after which what a user sees will stay so."""
+READY = "{.status.conditions[?(@.type=='Ready')].status}"
+NO_TOKEN = {"automountServiceAccountToken": False}
+UNREADY = {"readinessProbe": {"httpGet": {"path": "/none", "port": 1}, "periodSeconds": 1}}
 
 
 class Right(NamedTuple):
@@ -37,58 +40,105 @@ class Right(NamedTuple):
     verb: str
 
 
+TOKENS = Right("serviceaccounts/token", "create")
+"""The right that is not shipped: whoever has it is every ServiceAccount."""
+
+
 class Scenario:
-    """A node with the rights of a ServiceAccount, and Pods that need all of them."""
+    """A node with the rights of a ServiceAccount, and a Pod that runs on it."""
 
     def __init__(self, node: Node, namespace: str, registry: Registry, private: Registry) -> None:
         self.node, self.cluster, self.namespace = node, node.cluster, namespace
         self._registry, self._private = registry, private
+        self._seen = 0
 
     @property
     def user(self) -> str:
         """The user name of the node's ServiceAccount."""
         return f"system:serviceaccount:{self.namespace}:{ACCOUNT}"
 
-    def create_pods(self) -> None:
-        """Creates a Pod for each kind of object that a Pod may name."""
-        self._create("plain", {})
-        self._create("with-token", {"automountServiceAccountToken": True})
-        self._create("with-configmap", env("configMapKeyRef"))
-        self._create("with-secret", env("secretKeyRef"))
-        self._create_with_an_account()
-        self._create("unready", {"readinessProbe": {"httpGet": {"path": "/none", "port": 1}, "periodSeconds": 1}})
+    @contextmanager
+    def without(self, right: Right) -> Iterator[None]:
+        """The node lacks a right, until the context ends."""
+        self.cluster.apply(*rights(self.namespace, without=right))
+        self._seen = len(self.cluster.control_plane.requests(self.user))
+        try:
+            yield
+        finally:
+            self.cluster.apply(*rights(self.namespace))
 
-    def _create_with_an_account(self) -> None:
-        """A Pod whose ServiceAccount gets its imagePullSecret later: admission has not copied that into the Pod."""
-        login = ("--docker-username", USERNAME, "--docker-password", PASSWORD)
-        secret = ("secret", "docker-registry", "login", f"--docker-server={self._private.address}", *login)
-        self.cluster.kubectl("create", *secret, "-n", self.namespace)
-        self.cluster.kubectl("create", "serviceaccount", "late", "-n", self.namespace)
-        change = {"serviceAccountName": "late", "automountServiceAccountToken": False}
-        self._create("with-account", change, self._private)
-        patch = json.dumps({"imagePullSecrets": [{"name": "login"}]})
-        self.cluster.kubectl("patch", "serviceaccount", "late", "-n", self.namespace, "--patch", patch)
+    def codes(self, right: Right) -> list[int]:
+        """The status codes of the node's requests that need a right, since it was taken away."""
+        found = self.cluster.control_plane.requests(self.user)[self._seen :]
+        return [one.code for one in found if (one.resource, one.verb) == (right.resource, right.verb)]
 
-    def _create(self, name: str, change: Object, registry: Registry | None = None) -> None:
+    def create(self, name: str, change: Object | None = None, *, of_private: bool = False) -> None:
+        """Creates a Pod; `change` is of its container, or of its `spec` with `automountServiceAccountToken`."""
         ((host, port),) = free_addresses(1)
-        images = hello((registry or self._registry).address)
-        pod = wagi_pod(name, f"{host}:{port}", images, node=self.node.name)
-        pod["spec"]["terminationGracePeriodSeconds"] = 2
+        images = hello((self._private if of_private else self._registry).address)
+        pod = wagi_pod(name, f"{host}:{port}", images, node=NODE)
+        pod["spec"]["terminationGracePeriodSeconds"] = 1
+        if of_private:
+            pod["spec"]["containers"][0]["imagePullPolicy"] = "Always"
+        change = change or {}
         (pod["spec"] if "automountServiceAccountToken" in change else pod["spec"]["containers"][0]).update(change)
         self.cluster.kubectl("create", "-n", self.namespace, "-f", "-", stdin=pod)
+
+    def create_with_an_account(self, name: str) -> None:
+        """Creates a Pod whose ServiceAccount gets its imagePullSecret later: admission has not copied that."""
+        self.cluster.kubectl("create", "serviceaccount", name, "-n", self.namespace)
+        self.create(name, {"serviceAccountName": name, **NO_TOKEN}, of_private=True)
+        patch = json.dumps({"imagePullSecrets": [{"name": "login"}]})
+        self.cluster.kubectl("patch", "serviceaccount", name, "-n", self.namespace, "--patch", patch)
+
+    def delete(self, name: str) -> None:
+        """Deletes a Pod, and waits for its end."""
+        self.cluster.kubectl("delete", "pod", name, "-n", self.namespace, "--ignore-not-found")
 
     def is_running(self, pod: str) -> bool:
         """Whether kubectl shows a Pod as ready."""
         return row(self.cluster, pod, self.namespace) == ["1/1", "Running"]
 
+    def pod_field(self, pod: str, path: str) -> str:
+        """A field of a Pod."""
+        return self.cluster.jsonpath("pod", pod, path, self.namespace)
+
     def node_field(self, path: str) -> str:
         """A field of the Node."""
-        return self.cluster.jsonpath("node", self.node.name, path)
+        return self.cluster.jsonpath("node", NODE, path)
 
-    def requests(self, right: Right) -> list[int]:
-        """The status codes of the node's requests that need a right."""
-        found = self.cluster.control_plane.requests(self.user)
-        return [one.code for one in found if (one.resource, one.verb) == (right.resource, right.verb)]
+    def lease_field(self, path: str) -> str:
+        """A field of the Lease."""
+        return self.cluster.jsonpath("lease", NODE, path, "kube-node-lease")
+
+    def restart(self) -> None:
+        """Kills the node and starts another process; its Pods are adopted."""
+        self.node.kill()
+        self.node.start()
+
+    def pods_as(self, account: str) -> int:
+        """The status of `/pods` of the node's API for a new token of a new ServiceAccount, an administrator."""
+        if not self.cluster.jsonpath("serviceaccount", account, "{.metadata.name}", self.namespace):
+            self.cluster.kubectl("create", "serviceaccount", account, "-n", self.namespace)
+            subject = f"--serviceaccount={self.namespace}:{account}"
+            self.cluster.kubectl(
+                "create", "clusterrolebinding", f"{NODE}-{account}", "--clusterrole=cluster-admin", subject
+            )
+        port = self.node_field("{.status.daemonEndpoints.kubeletEndpoint.Port}")
+        headers = {"Authorization": f"Bearer {self.cluster.token(self.namespace, account)}"}
+        url = f"https://127.0.0.1:{port}/pods"
+        return httpx.get(url, headers=headers, verify=False, trust_env=False, timeout=30).status_code
+
+
+class Case(NamedTuple):
+    """What needs a right, and what a user sees without it."""
+
+    begin: Callable[[Scenario], object]
+    """Does what makes the node use the right."""
+    is_broken: Callable[[Scenario], bool]
+    """Whether a user sees that the right is missing, after REFUSALS."""
+    is_mended: Callable[[Scenario], bool] | None = None
+    """Whether all is well again with the right; None where that takes a delay between attempts, or never comes."""
 
 
 def env(source: str) -> Object:
@@ -96,142 +146,157 @@ def env(source: str) -> Object:
     return {"env": [{"name": "TEXT", "valueFrom": reference}]}
 
 
-def is_registered(one: Scenario) -> bool:
-    return one.node_field("{.metadata.name}") == one.node.name
+def nothing(_: Scenario) -> None:
+    """The node uses the right by itself."""
 
 
 def is_ready(one: Scenario) -> bool:
-    return one.node_field("{.status.conditions[?(@.type=='Ready')].status}") == "True"
+    return one.node_field(READY) == "True"
 
 
-def restores_a_label(one: Scenario) -> bool:
-    if not is_registered(one):
-        return False
-    one.cluster.kubectl("label", "node", one.node.name, "type=other", "--overwrite")
-    return waits(one, lambda: one.node_field("{.metadata.labels.type}") == "wagi-gateway")
+def is_registered(one: Scenario) -> bool:
+    return one.node_field("{.metadata.name}") == NODE
 
 
-def runs_a_pod(one: Scenario) -> bool:
-    return one.is_running("plain")
+def is_silent(one: Scenario) -> bool:
+    """Whether the Lease is not renewed while further requests are refused."""
+    before, right = one.lease_field("{.spec.renewTime}"), _current(one)
+    count = len(one.codes(right))
+    one.cluster.wait_for(lambda: len(one.codes(right)) >= count + REFUSALS, "further refusals", 30)
+    return one.lease_field("{.spec.renewTime}") == before
 
 
-def runs_a_pod_with_a_token(one: Scenario) -> bool:
-    return one.is_running("with-token")
+def _current(one: Scenario) -> Right:
+    """The right that is missing."""
+    return next(right for right in CASES if 403 in one.codes(right))
 
 
-def runs_a_pod_with_a_configmap(one: Scenario) -> bool:
-    return one.is_running("with-configmap")
+def is_renewed(one: Scenario) -> bool:
+    before = one.lease_field("{.spec.renewTime}")
+    one.cluster.wait_for(lambda: one.lease_field("{.spec.renewTime}") not in ("", before), "a renewal", 30)
+    return True
 
 
-def runs_a_pod_with_a_secret(one: Scenario) -> bool:
-    return one.is_running("with-secret")
+def is_waiting_for_a_right(pod: str) -> Callable[[Scenario], bool]:
+    path = "{.status.containerStatuses[0].state.waiting.message}"
+    return lambda one: "is forbidden" in one.pod_field(pod, path)
 
 
-def pulls_with_the_secret_of_an_account(one: Scenario) -> bool:
-    return one.is_running("with-account")
+def has_event(pod: str, reason: str) -> Callable[[Scenario], bool]:
+    return lambda one: reason in one.cluster.events(pod, one.namespace)
 
 
-def watches_pods(one: Scenario) -> bool:
-    return 200 in one.requests(Right("pods", "watch"))
-
-
-def ends_a_deleted_pod(one: Scenario) -> bool:
-    one.cluster.kubectl("delete", "pod", "plain", "-n", one.namespace, "--wait=false", "--ignore-not-found")
-    return waits(one, lambda: not row(one.cluster, "plain", one.namespace))
-
-
-def reports_events(one: Scenario) -> bool:
-    return "Started" in one.cluster.events("plain", one.namespace)
-
-
-def counts_events(one: Scenario) -> bool:
+def unhealthy(one: Scenario) -> int:
+    """How often the event of a failed probe was counted."""
     found = one.cluster.list("events", one.namespace, "--field-selector", "reason=Unhealthy")
-    return any(event.get("count", 0) > 1 for event in found)
+    return max((event.get("count", 0) for event in found if event["involvedObject"]["name"] == "unready"), default=0)
 
 
-def shows_logs_to_the_api_server(one: Scenario) -> bool:
-    try:
-        one.cluster.kubectl("logs", "plain", "-n", one.namespace, "--insecure-skip-tls-verify-backend")
-    except AssertionError:
-        return False
-    return True
+def marked(one: Scenario) -> None:
+    """Writes what the node controller writes after a gap."""
+    ready = {"type": "Ready", "status": "Unknown", "reason": "Test", "message": ""}
+    one.cluster.patch_status("node", NODE, {"conditions": [ready]})
 
 
-def serves_a_client_with_a_token(one: Scenario) -> bool:
-    token = one.cluster.token(one.namespace, "metrics")
-    port = one.node_field("{.status.daemonEndpoints.kubeletEndpoint.Port}")
-    headers = {"Authorization": f"Bearer {token}"}
-    url = f"https://127.0.0.1:{port}/pods"
-    return httpx.get(url, headers=headers, verify=False, trust_env=False, timeout=30).status_code == 200
-
-
-def renews_its_lease(one: Scenario) -> bool:
-    path = "{.spec.renewTime}"
-    first = one.cluster.jsonpath("lease", one.node.name, path, "kube-node-lease")
-    return bool(first) and waits(
-        one, lambda: one.cluster.jsonpath("lease", one.node.name, path, "kube-node-lease") != first
-    )
-
-
-CHECKS: dict[Right, Callable[[Scenario], bool]] = {
-    Right("nodes", "create"): is_registered,
-    Right("nodes", "get"): is_ready,
-    Right("nodes", "patch"): restores_a_label,
-    Right("nodes/status", "patch"): is_ready,
-    Right("pods", "list"): runs_a_pod,
-    Right("pods", "watch"): watches_pods,
-    Right("pods/status", "patch"): runs_a_pod,
-    Right("events", "create"): reports_events,
-    Right("events", "patch"): counts_events,
-    Right("configmaps", "get"): runs_a_pod_with_a_configmap,
-    Right("serviceaccounts", "get"): pulls_with_the_secret_of_an_account,
-    Right("secrets", "get"): runs_a_pod_with_a_secret,
-    Right("serviceaccounts/token", "create"): runs_a_pod_with_a_token,
-    Right("services", "list"): runs_a_pod,
-    Right("tokenreviews", "create"): serves_a_client_with_a_token,
-    Right("subjectaccessreviews", "create"): shows_logs_to_the_api_server,
-    Right("leases", "create"): renews_its_lease,
-    Right("leases", "get"): renews_its_lease,
-    Right("leases", "update"): renews_its_lease,
-    Right("pods", "delete"): ends_a_deleted_pod,  # the last one: the others need the Pod
+CASES: dict[Right, Case] = {
+    # The Node is not there, and does not come back after it was deleted.
+    Right("nodes", "create"): Case(
+        lambda one: one.cluster.kubectl("delete", "node", NODE), lambda one: not is_registered(one), is_ready
+    ),
+    # The Node becomes NotReady: neither its status nor its Lease is renewed.
+    Right("nodes", "get"): Case(nothing, is_silent, is_renewed),
+    # Labels and taints that others change stay so: WAGI Pods are not scheduled any more.
+    Right("nodes", "patch"): Case(
+        lambda one: one.cluster.kubectl("label", "node", NODE, "type=other", "--overwrite"),
+        lambda one: one.node_field("{.metadata.labels.type}") == "other",
+        lambda one: one.node_field("{.metadata.labels.type}") == "wagi-gateway",
+    ),
+    # The Node stays NotReady after a gap.
+    Right("nodes/status", "patch"): Case(marked, lambda one: one.node_field(READY) == "Unknown", is_ready),
+    # The Lease does not come back after it was deleted: NotReady.
+    Right("leases", "create"): Case(
+        lambda one: one.cluster.kubectl("delete", "lease", NODE, "-n", "kube-node-lease"),
+        lambda one: not one.lease_field("{.metadata.name}"),
+        is_renewed,
+    ),
+    # The Lease is not renewed any more once anything else has changed it: NotReady.
+    Right("leases", "get"): Case(
+        lambda one: one.cluster.kubectl("annotate", "lease", NODE, "-n", "kube-node-lease", "a=b", "--overwrite"),
+        is_silent,
+        is_renewed,
+    ),
+    # The Lease is not renewed: NotReady.
+    Right("leases", "update"): Case(nothing, is_silent, is_renewed),
+    # Pods stay Pending or ContainerCreating, although they run.
+    Right("pods/status", "patch"): Case(
+        lambda one: one.create("unstated"),
+        lambda one: one.pod_field("unstated", "{.status.phase}") == "Pending",
+        lambda one: one.is_running("unstated"),
+    ),
+    # `kubectl describe pod` shows no event of the node.
+    Right("events", "create"): Case(
+        lambda one: one.create("silent", UNREADY), lambda one: not has_event("silent", "Pulled")(one)
+    ),
+    # Repeated events are shown once.
+    Right("events", "patch"): Case(lambda one: one.create("unready", UNREADY), lambda one: unhealthy(one) == 1),
+    # A Pod that names a ConfigMap waits for it.
+    Right("configmaps", "get"): Case(
+        lambda one: one.create("no-configmap", env("configMapKeyRef")), is_waiting_for_a_right("no-configmap")
+    ),
+    # A Pod that names a Secret waits for it.
+    Right("secrets", "get"): Case(
+        lambda one: one.create("no-secret", env("secretKeyRef")), is_waiting_for_a_right("no-secret")
+    ),
+    # A Pod waits for it, unless it has `enableServiceLinks: false`.
+    Right("services", "list"): Case(lambda one: one.create("no-services"), is_waiting_for_a_right("no-services")),
+    # imagePullSecrets of the ServiceAccount that are younger than the Pod are not used.
+    Right("serviceaccounts", "get"): Case(
+        lambda one: one.create_with_an_account("no-account"), has_event("no-account", "Failed")
+    ),
+    # Clients of the node's API with a token, such as Prometheus, get 401.
+    Right("tokenreviews", "create"): Case(
+        lambda one: [one.pods_as("reviewed") for _ in range(REFUSALS)],
+        lambda one: one.pods_as("reviewed") == 401,
+        lambda one: one.pods_as("reviewed") == 200,
+    ),
+    # `kubectl logs`, `exec` and `top` get 500.
+    Right("subjectaccessreviews", "create"): Case(
+        lambda one: [one.pods_as("authorized") for _ in range(REFUSALS)],
+        lambda one: one.pods_as("authorized") == 500,
+        lambda one: one.pods_as("authorized") == 200,
+    ),
+    # A deleted Pod stays Terminating.
+    Right("pods", "delete"): Case(
+        lambda one: one.cluster.kubectl("delete", "pod", "plain", "-n", one.namespace, "--wait=false"),
+        lambda one: bool(one.pod_field("plain", "{.metadata.deletionTimestamp}")),
+        lambda one: not row(one.cluster, "plain", one.namespace),
+    ),
+    # A node that starts does not become Ready: it does not know its Pods.
+    Right("pods", "list"): Case(Scenario.restart, lambda one: not is_ready(one), is_ready),
+    # New Pods are seen late, by a list after each failure, as the node's log says.
+    Right("pods", "watch"): Case(
+        Scenario.restart, lambda one: 'cannot watch resource "pods"' in one.node.log, lambda one: one.is_running("last")
+    ),
 }
-"""The check of each right."""
-
-TRIGGERED = (
-    Right("nodes", "patch"),
-    Right("pods", "delete"),
-    Right("tokenreviews", "create"),
-    Right("subjectaccessreviews", "create"),
-)
-"""The rights that the node needs once a check asks for something."""
-
-PASSES, FAILS = 60.0, 5.0
+"""Each right, and what a user sees without it."""
 
 
-def waits(one: Scenario, condition: Callable[[], bool], timeout: float = FAILS * 2) -> bool:
-    """Whether a condition comes true in time."""
-    try:
-        one.cluster.wait_for(condition, "", timeout)
-    except AssertionError:
-        return False
-    return True
-
-
-def shipped_rights() -> list[Object]:
+def shipped() -> list[Object]:
     """The objects of rbac.yaml."""
     return list(yaml.safe_load_all(RULES.read_text()))
 
 
-def renamed(objects: list[Object], node: str, namespace: str, without: Right | None) -> list[Object]:
-    """The objects for a node of another name, and without one right."""
+def rights(namespace: str, without: Right | None = None) -> list[Object]:
+    """The shipped objects for the node of these tests, and without one right."""
+    objects = copy.deepcopy(shipped())
     for one in objects:
-        one["metadata"]["name"] = node
+        one["metadata"]["name"] = NODE
         if "roleRef" in one:
-            one["roleRef"]["name"], one["subjects"][0]["namespace"] = node, namespace
+            one["roleRef"]["name"], one["subjects"][0]["namespace"] = NODE, namespace
         rules: list[Object] = []
         for rule in one.get("rules", ()):
             if "resourceNames" in rule:
-                rule["resourceNames"] = [node]
+                rule["resourceNames"] = [NODE]
             for resource in rule["resources"]:
                 verbs = [verb for verb in rule["verbs"] if Right(resource, verb) != without]
                 if verbs:
@@ -249,64 +314,83 @@ def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
         yield started
 
 
-@contextmanager
+@pytest.fixture(scope="module")
 def scenario(
-    cluster: Cluster, registry: Registry, private: Registry, directory: Path, without: Right | None
+    cluster: Cluster, registry: Registry, private: Registry, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Scenario]:
-    """A started node with the shipped rights but one, and its Pods."""
-    name, namespace = f"rbac-{uuid.uuid4().hex[:8]}", cluster.new_namespace()
+    """A node with the shipped rights, and its Pod `plain`."""
+    namespace = cluster.new_namespace()
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": ACCOUNT, "namespace": namespace}}
-    rights = renamed(copy.deepcopy(shipped_rights()), name, namespace, without)
-    cluster.apply(account, *rights)
-    cluster.kubectl("create", "serviceaccount", "metrics", "-n", namespace)
-    cluster.kubectl("create", "clusterrolebinding", name + "-metrics", "--clusterrole=cluster-admin",
-                    f"--serviceaccount={namespace}:metrics")  # fmt: skip
+    cluster.apply(account, *rights(namespace))
     for kind in (["configmap"], ["secret", "generic"]):
         cluster.kubectl("create", *kind, "rbac", "-n", namespace, "--from-literal=text=x")
+    login = ("--docker-username", USERNAME, "--docker-password", PASSWORD)
+    secret = ("secret", "docker-registry", "login", f"--docker-server={private.address}", *login)
+    cluster.kubectl("create", *secret, "-n", namespace)
     identity = cluster.service_account(namespace, ACCOUNT)
     trust = f'[registries."{private.address}"]\nca_file = "{private.ca_file}"'
-    with a_node(cluster, directory, name, kubeconfig=identity, tables=trust) as node:
+    directory = tmp_path_factory.mktemp("rbac")
+    with running_node(cluster, directory, NODE, kubeconfig=identity, tables=trust) as node:
         started = Scenario(node, namespace, registry, private)
-        started.create_pods()
-        node.start()
-        try:
-            yield started
-        finally:
-            cluster.kubectl("delete", "node", name, "--ignore-not-found", "--wait=false")
+        started.create("plain")
+        wait_for_row(cluster, "plain", namespace, "1/1", "Running")
+        yield started
+        cluster.kubectl("delete", "pods", "--all", "-n", namespace, "--force", "--grace-period=0")
 
 
-def test_every_right_has_a_check() -> None:
-    rights = [
+def test_every_right_has_a_case() -> None:
+    found = [
         Right(resource, verb)
-        for one in shipped_rights()
+        for one in shipped()
         for rule in one.get("rules", ())
         for resource in rule["resources"]
         for verb in rule["verbs"]
     ]
-    assert sorted(rights) == sorted(CHECKS)
+    assert sorted(found) == sorted(CASES)
 
 
-@pytest.mark.timeout(600)
-def test_all_rights_are_enough(cluster: Cluster, registry: Registry, private: Registry, tmp_path: Path) -> None:
-    with scenario(cluster, registry, private, tmp_path, without=None) as started:
-        for right, check in CHECKS.items():
-            what = f"{check.__name__}, with {right.verb} {right.resource}\n{started.node.log[-3000:]}"
-            cluster.wait_for(lambda check=check: check(started), what, PASSES)  # type: ignore[misc]
-        assert [one for one in cluster.control_plane.requests(started.user) if one.code == 403] == []
+def test_all_rights_are_enough(scenario: Scenario) -> None:
+    """For Pods that name every kind of object; one with the token that admission adds goes without it."""
+    pods = {"configmap": env("configMapKeyRef"), "secret": env("secretKeyRef"), "token": {**NO_TOKEN}}
+    pods["token"]["automountServiceAccountToken"] = True
+    for name, change in pods.items():
+        scenario.create(name, change)
+    scenario.create_with_an_account("account")
+    for name in (*pods, "account"):
+        wait_for_row(scenario.cluster, name, scenario.namespace, "1/1", "Running")
+    assert has_event("token", "TokenForbidden")(scenario)
+    scenario.cluster.kubectl("logs", "plain", "-n", scenario.namespace, "--insecure-skip-tls-verify-backend")
+    assert scenario.pods_as("first") == 200
+    for name in (*pods, "account"):
+        scenario.delete(name)
+    refused = [one for one in scenario.cluster.control_plane.requests(scenario.user) if one.code == 403]
+    assert {Right(one.resource, one.verb) for one in refused} == {TOKENS}
 
 
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize("right", CHECKS, ids=lambda right: f"{right.verb}-{right.resource.replace('/', '-')}")
-def test_without_one_right_its_check_fails(
-    cluster: Cluster, registry: Registry, private: Registry, tmp_path: Path, right: Right
-) -> None:
-    check = CHECKS[right]
-    with scenario(cluster, registry, private, tmp_path, without=right) as started:
+def test_a_token_that_a_pod_names_needs_a_further_right(scenario: Scenario) -> None:
+    cluster, namespace = scenario.cluster, scenario.namespace
+    source = {"projected": {"sources": [{"serviceAccountToken": {"path": "token", "audience": "vault"}}]}}
+    scenario.create("named", {**NO_TOKEN, "volumes": [{"name": "vault", **source}]})
+    cluster.wait_for(lambda: has_event("named", "FailedMount")(scenario), "FailedMount")
+    assert "no right to request a token" in cluster.events("named", namespace)["FailedMount"]
+    cluster.kubectl("create", "role", "tokens", "-n", namespace, "--verb=create", "--resource=serviceaccounts/token")
+    subject = f"--serviceaccount={namespace}:{ACCOUNT}"
+    cluster.kubectl("create", "rolebinding", "tokens", "-n", namespace, "--role=tokens", subject)
+    wait_for_row(cluster, "named", namespace, "1/1", "Running")
+    scenario.delete("named")
 
-        def is_refused() -> bool:
-            if right in TRIGGERED:
-                check(started)
-            return 403 in started.requests(right)
 
-        cluster.wait_for(is_refused, f"a refused {right.verb} of {right.resource}\n{started.node.log[-3000:]}", PASSES)
-        assert not check(started)
+@pytest.mark.parametrize("right", CASES, ids=lambda right: f"{right.verb}-{right.resource.replace('/', '-')}")
+def test_without_one_right(scenario: Scenario, right: Right) -> None:
+    case, cluster = CASES[right], scenario.cluster
+    what = f"{right.verb} {right.resource}"
+    with scenario.without(right):
+        case.begin(scenario)
+        wanted = 1 if right.resource in ("events", "serviceaccounts") else REFUSALS
+        cluster.wait_for(lambda: scenario.codes(right).count(403) >= wanted, f"a refused {what}")
+        cluster.wait_for(lambda: case.is_broken(scenario), f"what is broken without {what}", 20)
+    if right.verb == "watch":
+        scenario.create("last")
+    if case.is_mended:
+        mended = case.is_mended
+        cluster.wait_for(lambda: mended(scenario), f"all is well with {what}\n{scenario.node.log[-3000:]}")

@@ -15,7 +15,7 @@ import pytest
 from lightkube.config.kubeconfig import KubeConfig, SingleConfig
 from lightkube.config.models import Cluster, User
 
-from tests.support.kubernetes_api import ConnectedApi, MemoryApi
+from tests.support.kubernetes_api import MemoryApi
 from tests.support.signer import signed
 from wagi_gateway.errors import StartupError
 from wagi_gateway.node import bootstrap as module
@@ -121,27 +121,30 @@ class Enough(Exception):
 def test_a_certificate_is_renewed_before_it_expires(tmp_path: Path, failures: int) -> None:
     bootstrapped(tmp_path, signing(partial(signed, age=timedelta(hours=23))))
     path = tmp_path / "client.pem"
-    before, api, sleeps = path.read_bytes(), ConnectedApi(), list[float]()
+    before, api, sleeps, renewed = path.read_bytes(), MemoryApi(), list[float](), list[bytes]()
     api.answers[CERTIFICATE_SIGNING_REQUESTS] = signed
     api.failures = [ApiUnreachable("away")] * failures
 
     async def sleep(seconds: float) -> None:
         sleeps.append(seconds)
-        if api.loaded:
+        if renewed:
             raise Enough
 
+    async def renew() -> None:
+        renewed.append(path.read_bytes())
+
     with pytest.raises(Enough):
-        asyncio.run(module.rotate(api, options(tmp_path), sleep=sleep))
+        asyncio.run(module.rotate(api, options(tmp_path), renew, sleep=sleep))
     assert path.read_bytes() != before
     assert not Validity.of(path.read_bytes()).is_over
-    assert api.loaded == [(str(path), str(path))]
+    assert renewed == [path.read_bytes()]
     assert sleeps == [60.0] * failures + [3600.0]
 
 
 def test_with_a_clock_that_is_ahead_a_certificate_is_not_requested_without_end(tmp_path: Path) -> None:
     old = partial(signed, age=timedelta(hours=23))
     bootstrapped(tmp_path, signing(old))
-    api, sleeps = ConnectedApi(), list[float]()
+    api, sleeps, renewals = MemoryApi(), list[float](), list[None]()
     api.answers[CERTIFICATE_SIGNING_REQUESTS] = old
 
     async def sleep(seconds: float) -> None:
@@ -149,9 +152,12 @@ def test_with_a_clock_that_is_ahead_a_certificate_is_not_requested_without_end(t
         if len(sleeps) == 3:
             raise Enough
 
+    async def renewed() -> None:
+        renewals.append(None)
+
     with pytest.raises(Enough):
-        asyncio.run(module.rotate(api, options(tmp_path), sleep=sleep))
-    assert (sleeps, len(api.loaded)) == ([3600.0] * 3, 3)
+        asyncio.run(module.rotate(api, options(tmp_path), renewed, sleep=sleep))
+    assert (sleeps, len(renewals)) == ([3600.0] * 3, 3)
 
 
 def test_a_set_clock_ends_a_sleep_within_an_hour() -> None:
@@ -166,10 +172,3 @@ def test_a_set_clock_ends_a_sleep_within_an_hour() -> None:
         asyncio.run(module.sleep_until(datetime.now(UTC) + timedelta(days=30), sleep))
     asyncio.run(module.sleep_until(datetime.now(UTC), sleep))
     assert sleeps == [3600.0] * 3
-
-
-def test_a_kubeconfig_without_a_certificate_has_none(tmp_path: Path) -> None:
-    config = configuration(tmp_path, certificate_auth="missing.crt")
-    assert module.authority(config) is None
-    assert module.certificate(config) is None
-    assert module.certificate(config._replace(user=None)) is None

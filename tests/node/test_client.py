@@ -7,13 +7,16 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import cast
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from lightkube import KubeConfig
+from lightkube.config.kubeconfig import SingleConfig
+from lightkube.config.models import Cluster, User
 
 from tests.support.fault_proxy import Answer, FaultProxy, Received, refusing
-from wagi_gateway.node import client, signing
+from wagi_gateway.node import client
 from wagi_gateway.node.api import (
     EVENTS,
     LEASES,
@@ -27,7 +30,6 @@ from wagi_gateway.node.api import (
     WatchEvent,
 )
 from wagi_gateway.node.client import LightkubeApi
-from wagi_gateway.node.signing import Names
 
 ANSWER = {"metadata": {"name": "n"}}
 
@@ -232,17 +234,35 @@ def test_a_server_that_is_away_is_unreachable() -> None:
         asyncio.run(go())
 
 
-def test_a_client_certificate_is_replaced(server: FaultProxy, tmp_path: Path) -> None:
-    path = tmp_path / "client.pem"
-    path.write_bytes(signing.self_signed(Names("n")))
+def test_a_reload_takes_another_server_and_token(server: FaultProxy, tmp_path: Path) -> None:
+    """A watch under way goes on; what is invalid changes nothing; a token's file is beside its kubeconfig."""
+    always(server, ANSWER)
+    (tmp_path / "token").write_text("second")
+
+    def config(user: User) -> SingleConfig:
+        one = KubeConfig.from_one(cluster=Cluster(server=server.url), user=user, fname=tmp_path / "k")
+        return cast(SingleConfig, one.get())
 
     async def go() -> None:
-        async with connected(server) as api:
-            api.load_client_certificate(str(path), str(path))
-            with pytest.raises(OSError, match="PEM"):
-                api.load_client_certificate(__file__, __file__)
+        api = LightkubeApi(config(User(token="first")))
+        try:
+            await api.get(NODES, "n")
+            with pytest.raises(ApiUnreachable, match="the kubeconfig: "):
+                await api.reload(config(User(client_cert=__file__, client_key=__file__)))
+            await api.get(NODES, "n")
+            for token in ("between", "last"):
+                await api.reload(config(User(token=token)))
+            await api.reload(config(User(token_file="token")))
+            await api.get(NODES, "n")
+        finally:
+            await api.aclose()
 
     asyncio.run(go())
+    assert [one.headers["authorization"] for one in server.received] == [
+        "Bearer first",
+        "Bearer first",
+        "Bearer second",
+    ]
 
 
 def watched(server: FaultProxy) -> list[WatchEvent]:

@@ -99,7 +99,7 @@ def test_a_pod_has_the_identity_of_its_service_account(tmp_path: Path, monkeypat
     for name, content in (("token", b"t"), ("namespace", b"x"), ("ca.crt", pem)):
         (account / name).write_bytes(content)
     found = opened()
-    assert (found.server, found.authority, found.is_node) == ("https://[fd00::1]:443", pem, False)
+    assert (found.server, found.credentials.authority, found.is_node) == ("https://[fd00::1]:443", pem, False)
 
 
 def test_no_identity_at_all_is_refused() -> None:

@@ -5,20 +5,35 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.kubernetes_api import ConnectedApi
+from tests.support.node_identity import identity_of
+from tests.support.pods import a_pod
 from tests.support.signer import signed
 from wagi_gateway.errors import StartupError
 from wagi_gateway.node import node as module
 from wagi_gateway.node import signing
-from wagi_gateway.node.api import CERTIFICATE_SIGNING_REQUESTS, LEASES, NODES, PODS, ApiError, ApiUnreachable, Object
+from wagi_gateway.node.api import (
+    CERTIFICATE_SIGNING_REQUESTS,
+    LEASES,
+    NODES,
+    PODS,
+    ApiError,
+    ApiUnreachable,
+    Kind,
+    Object,
+)
 from wagi_gateway.node.identity import Identity
 from wagi_gateway.node.node import NodeParts, Served, run_node
 from wagi_gateway.node.options import NodeOptions
+from wagi_gateway.node.pods.folder import PodFolder
+from wagi_gateway.node.pods.process import start_time
+from wagi_gateway.node.pods.state import PodState, Run
 from wagi_gateway.node.signing import Names
 
 ADOPTED: Object = {"metadata": {"name": "adopted", "namespace": "default", "uid": "u", "resourceVersion": "1"}}
@@ -91,13 +106,14 @@ def options(directory: Path, **more: object) -> NodeOptions:
     )
 
 
-def ran(api: ConnectedApi, options: NodeOptions, pods: Recorded | None = None, **identity: bool) -> list[str]:
+def ran(
+    api: ConnectedApi, options: NodeOptions, pods: Recorded | None = None, *, is_bootstrapped: bool = False
+) -> list[str]:
     """What the node did with its Pods."""
     pods = pods or Recorded(api)
-    flags = {"is_bootstrapped": False, "is_node": False} | identity
 
     async def connect(_: NodeOptions) -> Identity:
-        return Identity(api, "https://127.0.0.1:6443", None, **flags)
+        return identity_of(api, is_bootstrapped=is_bootstrapped, is_node=is_bootstrapped)
 
     run_node(options, pods.served, connect)
     return pods.done
@@ -164,19 +180,81 @@ def test_a_bootstrapped_node_renews_its_certificate(tmp_path: Path, api: Connect
     given = options(tmp_path)
     given.state_directory.mkdir()
     (given.state_directory / "client.pem").write_bytes(signing.self_signed(Names("n")))
-    assert "changed p" in ran(api, given, is_bootstrapped=True, is_node=True)
+    assert "changed p" in ran(api, given, is_bootstrapped=True)
 
 
 def test_a_second_node_takes_over(tmp_path: Path, api: ConnectedApi) -> None:
     class Overtaken(Recorded):
         async def serve(self) -> None:
-            await until(lambda: bool(api.objects(LEASES)))
+            await until(lambda: bool(api.objects(NODES)) and ready(api) == "True")
             (lease,) = api.objects(LEASES)
+            api.calls.clear()
             api.put(LEASES, lease | {"spec": {"holderIdentity": "n_2"}})
             await asyncio.Event().wait()
 
-    with pytest.raises(StartupError, match="node n: n_2 has taken the Lease of the Node n; this one ends"):
-        ran(api, options(tmp_path), Overtaken(api))
+    pods = Overtaken(api)
+    with pytest.raises(StartupError, match=r"node n: n_2 has taken the Lease .*; this one ends; its Pods serve on"):
+        ran(api, options(tmp_path), pods)
+    assert pods.done[-1] == "stop"
+    assert "drain" not in pods.done
+    (lease,) = api.objects(LEASES)
+    assert lease["spec"] == {"holderIdentity": "n_2"}
+    assert [call for call in api.calls if call[1] in (NODES, PODS) and call[0] != "get"] == []
+
+
+@pytest.fixture
+def left(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The gateway of an earlier process of the node."""
+    with subprocess.Popen(["/bin/sleep", "300"]) as child:
+        folder = PodFolder.of(tmp_path / "state", "uid-demo")
+        folder.make()
+        folder.save_manifest(a_pod())
+        PodState("Running", run=Run(child.pid, start_time(child.pid), "r", "s", "127.0.0.1", 1)).save(folder.state)
+        yield child
+        child.kill()
+
+
+class RenewedLease(ConnectedApi):
+    """An API in which another node renews its Lease before each read of it."""
+
+    def __init__(self, gateway: subprocess.Popen[bytes]) -> None:
+        super().__init__()
+        self.seen: list[int | None] = []
+        """The exit code of the gateway at each read."""
+        self._gateway = gateway
+
+    async def get(self, kind: Kind, name: str, namespace: str | None = None) -> Object:
+        if kind == LEASES:
+            self.seen.append(self._gateway.poll())
+            spec = {"holderIdentity": "n_2", "renewTime": str(len(self.seen))}
+            self.put(LEASES, {"metadata": {"name": name, "namespace": namespace}, "spec": spec})
+        return await super().get(kind, name, namespace)
+
+
+def test_a_refused_start_ends_the_gateways_that_were_left(
+    tmp_path: Path, left: subprocess.Popen[bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The other node runs the Pods; until it is known to live the gateways serve."""
+    api = RenewedLease(left)
+    with pytest.raises(StartupError, match="a node of this name is alive: n_2 renews its Lease"):
+        ran(api, options(tmp_path))
+    left.wait(60)
+    assert api.seen == [None, None]
+    assert "the gateways of 1 Pods, which were left to it, are ended" in caplog.text
+
+
+@pytest.mark.parametrize("at_stop", ["drain", "leave"])
+def test_a_start_that_is_stopped_does_with_gateways_what_a_stop_does(
+    tmp_path: Path, api: ConnectedApi, left: subprocess.Popen[bytes], at_stop: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def sleep(_: float) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    api.failures.append(ApiUnreachable("away"))
+    assert ran(api, options(tmp_path, at_stop=at_stop)) == []
+    assert (left.poll() is None) == (at_stop == "leave")
 
 
 def test_a_port_that_is_taken_refuses_the_start(tmp_path: Path, api: ConnectedApi) -> None:

@@ -1,81 +1,70 @@
-"""The parts of a node: whose certificates its API accepts, and that Pods and API are served."""
+"""The parts of a node: Pods and API are served, and the API with the current authorities of clients."""
 
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from pathlib import Path
+from typing import Literal
 
+import httpx
 import pytest
 
 from tests.support.kubernetes_api import ConnectedApi
-from wagi_gateway.errors import StartupError
-from wagi_gateway.node import signing
-from wagi_gateway.node.api import CONFIG_MAPS, ApiError, Object
+from tests.support.node_api import issue_certificates
+from tests.support.node_identity import identity_of
+from wagi_gateway.node import client_authorities
 from wagi_gateway.node.certificates import ServingCertificate
 from wagi_gateway.node.events import Events
-from wagi_gateway.node.identity import Identity
-from wagi_gateway.node.node import NodeParts, Served
+from wagi_gateway.node.node import NodeParts
 from wagi_gateway.node.options import NodeOptions
-from wagi_gateway.node.served import client_authorities, served
-from wagi_gateway.node.signing import Names
+from wagi_gateway.node.served import served
 
-ADDRESSES = ("127.0.0.1",)
-
-
-def authority() -> str:
-    pem = signing.self_signed(Names("ca"))
-    return pem[pem.index(b"-----BEGIN CERTIFICATE") :].decode()
+HOST = "127.0.0.1"
 
 
-def parts(directory: Path, api: ConnectedApi, of_kubeconfig: str = "", **more: object) -> NodeParts:
-    options = NodeOptions.model_validate({"name": "n", "state_directory": directory, "listen": "127.0.0.1", **more})
-    identity = Identity(api, "https://127.0.0.1:6443", of_kubeconfig.encode() or None, False, False)
-    certificate = ServingCertificate(options, ADDRESSES, is_node=False)
-    return NodeParts(api, options, Events(api, "n"), ADDRESSES, certificate, identity)
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
 
 
-def published(data: Object | None) -> ConnectedApi:
+def test_an_authority_of_clients_is_taken_while_the_api_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_authorities, "REFRESH", 0.05)
+    issue_certificates(tmp_path)
+    authorities, port = tmp_path / "clients.crt", free_port()
+    authorities.write_bytes((tmp_path / "ca.crt").read_bytes())
+    options = NodeOptions(
+        name="n", state_directory=tmp_path / "state", listen=HOST, port=port, client_ca_file=authorities
+    )
+    options.state_directory.mkdir()
     api = ConnectedApi()
-    metadata = {"name": "extension-apiserver-authentication", "namespace": "kube-system"}
-    api.put(CONFIG_MAPS, {"metadata": metadata, "data": data})
-    return api
+    certificate = ServingCertificate(options, (HOST,), is_node=False)
+    parts = NodeParts(api, options, Events(api, "n"), (HOST,), certificate, identity_of(api))
+    stranger = ssl.create_default_context()
+    stranger.check_hostname, stranger.verify_mode = False, ssl.CERT_NONE
+    stranger.load_cert_chain(tmp_path / "other" / "stranger.crt", tmp_path / "other" / "stranger.key")
 
+    async def is_accepted(context: ssl.SSLContext | Literal[False] = stranger) -> bool:
+        try:
+            async with httpx.AsyncClient(verify=context, trust_env=False) as client:
+                return (await client.get(f"https://{HOST}:{port}/healthz")).text == "ok"
+        except httpx.TransportError:
+            return False
 
-@pytest.mark.parametrize(
-    ("data", "expected"),
-    [({"client-ca-file": "published"}, "published"), ({}, "of the kubeconfig"), (None, "of the kubeconfig")],
-)
-def test_the_authorities_of_clients(tmp_path: Path, data: Object | None, expected: str) -> None:
-    found = client_authorities(parts(tmp_path, published(data), "of the kubeconfig"))
-    assert asyncio.run(found) == expected
+    async def until_accepted(context: ssl.SSLContext | Literal[False] = stranger) -> None:
+        async with asyncio.timeout(60):
+            while not await is_accepted(context):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
 
+    async def story() -> None:
+        serving = asyncio.create_task((await served(parts)).serve())
+        await until_accepted(False)
+        assert not await is_accepted()
+        authorities.write_bytes((tmp_path / "other" / "ca.crt").read_bytes())
+        await until_accepted()
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
 
-def test_a_node_may_not_read_what_is_published(tmp_path: Path) -> None:
-    api = ConnectedApi()
-    api.failures.append(ApiError(403, "Forbidden", ""))
-    assert asyncio.run(client_authorities(parts(tmp_path, api))) == ""
-
-
-def test_a_file_comes_first(tmp_path: Path) -> None:
-    (tmp_path / "ca.crt").write_text("of the file")
-    given = parts(tmp_path, published({"client-ca-file": "published"}), client_ca_file=tmp_path / "ca.crt")
-    assert asyncio.run(client_authorities(given)) == "of the file"
-
-
-def test_a_file_that_is_missing_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(StartupError, match=r"ca\.crt: client_ca_file cannot be read"):
-        asyncio.run(client_authorities(parts(tmp_path, ConnectedApi(), client_ca_file=tmp_path / "ca.crt")))
-
-
-@pytest.mark.parametrize("pem", [authority(), ""], ids=["an authority", "none"])
-def test_pods_and_api_are_made(tmp_path: Path, pem: str, caplog: pytest.LogCaptureFixture) -> None:
-    given = parts(tmp_path, ConnectedApi(), pem)
-
-    async def go() -> Served:
-        return await served(given)
-
-    found = asyncio.run(go())
-    assert callable(found.serve)
-    assert given.certificate.context.verify_mode == (ssl.CERT_OPTIONAL if pem else ssl.CERT_NONE)
-    assert ("accepts tokens alone" in caplog.text) == (not pem)
+    asyncio.run(story())

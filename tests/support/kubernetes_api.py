@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
+from lightkube.config.kubeconfig import SingleConfig
+
 from wagi_gateway.node.api import NODES, PODS, Api, ApiError, Kind, Object, WatchEvent
 
 MERGE_KEYS = {
@@ -245,12 +247,14 @@ class ConnectedApi(MemoryApi):
 
     def __init__(self) -> None:
         super().__init__()
-        self.loaded: list[tuple[str, str]] = []
-        """The files of each client certificate."""
+        self.loaded: list[SingleConfig] = []
+        """The configurations that it was given."""
         self.is_closed = False
 
-    def load_client_certificate(self, certificate: str, key: str) -> None:
-        self.loaded.append((certificate, key))
+    async def reload(self, config: SingleConfig) -> None:
+        if self.failures:
+            raise self.failures.pop(0)
+        self.loaded.append(config)
 
     async def aclose(self) -> None:
         self.is_closed = True

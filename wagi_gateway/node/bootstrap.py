@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import json
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
 
 from lightkube.config.kubeconfig import SingleConfig
 
 from ..errors import Problem, StartupError
 from ..observe.log import logger
 from .api import Api, ApiError, ApiUnreachable
+from .credentials import authority
 from .options import NodeOptions
 from .signing import CLIENT_SIGNER, Names, NotSigned, Validity, requested, store
 
@@ -67,24 +66,24 @@ async def bootstrap(api: Api, config: SingleConfig, options: NodeOptions) -> Non
     logger.info("the node %s has its own certificate", options.name)
 
 
-class ReloadableApi(Api, Protocol):
-    """An API whose new connections can have another client certificate."""
-
-    def load_client_certificate(self, certificate: str, key: str) -> None:
-        """Loads PEM files."""
-
-
 async def rotate(
-    api: ReloadableApi, options: NodeOptions, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    api: Api,
+    options: NodeOptions,
+    renewed: Callable[[], Awaitable[None]],
+    *,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> None:
-    """Renews the client certificate of a bootstrapped node in time, again and again; errors are tried again."""
+    """Renews the client certificate of a bootstrapped node in time, again and again; errors are tried again.
+
+    `renewed` is called with each certificate in its file.
+    """
     path = certificate_path(options)
     while True:
         await sleep_until(Validity.of(path.read_bytes()).renewal(), sleep)
         try:
             pem = await requested(api, CLIENT_SIGNER, Names(options.name))
             store(path, pem)
-            api.load_client_certificate(str(path), str(path))
+            await renewed()
             logger.info("the node's certificate is renewed")
             await pause_if_due(pem, sleep)
         except (ApiError, ApiUnreachable, NotSigned, OSError) as error:
@@ -122,25 +121,3 @@ def _kubeconfig(config: SingleConfig, options: NodeOptions) -> bytes:
         "current-context": "node",
     }
     return json.dumps(document, indent=2).encode() + b"\n"
-
-
-def authority(config: SingleConfig) -> bytes | None:
-    """The certificate authorities (PEM) of the API server, if the kubeconfig names them."""
-    cluster = config.cluster
-    return _content(config, cluster.certificate_auth_data, cluster.certificate_auth)
-
-
-def certificate(config: SingleConfig) -> bytes | None:
-    """The client certificate (PEM) of a kubeconfig's user, if there is one."""
-    user = config.user
-    return _content(config, user.client_cert_data, user.client_cert) if user else None
-
-
-def _content(config: SingleConfig, data: str | None, path: str | None) -> bytes | None:
-    """What a kubeconfig holds itself, or else names."""
-    with contextlib.suppress(ValueError, OSError):
-        if data:
-            return base64.b64decode(data)
-        if path:
-            return Path(config.abs_file(path)).read_bytes()
-    return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from ..tls import read as read_files
 from .api import Api, ApiError, ApiUnreachable
 from .bootstrap import pause_if_due, sleep_until
 from .options import NodeOptions
+from .server.tls import accept_client_certificates
 from .signing import SERVING_SIGNER, Names, NotSigned, Validity, names_of, requested, self_signed, store
 
 RETRY = 60.0
@@ -47,8 +49,22 @@ class ServingCertificate:
         self._is_signed = kept is not None
         self._pem = _from_files(options) if options.tls_cert else kept or self_signed(self._names)
         self._certificate = Certificate(self._pem)
-        self.context = self._certificate.context
-        """The context of the server; for client certificates it gets its authorities elsewhere."""
+
+    @property
+    def context(self) -> ssl.SSLContext:
+        """The context of the server."""
+        return self._certificate.context
+
+    def trust(self, authorities: str) -> ssl.SSLContext:
+        """Another context, which accepts client certificates of these authorities (PEM) alone; none if it is empty.
+
+        Raises StartupError.
+        """
+        certificate = Certificate(self._pem)
+        if authorities:
+            accept_client_certificates(certificate.context, authorities)
+        self._certificate = certificate
+        return certificate.context
 
     async def keep(self, api: Api) -> None:
         """Has the certificate renewed in time until it is cancelled; errors are tried again."""

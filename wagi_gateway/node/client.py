@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 import httpx2
+import msgspec
 from lightkube.config.client_adapter import user_auth, verify_cluster
 from lightkube.config.kubeconfig import SingleConfig
 from lightkube.config.models import User
@@ -39,26 +40,18 @@ class LightkubeApi(Api):
 
     def __init__(self, config: SingleConfig) -> None:
         """Raises ApiUnreachable if the configuration or a file that it names is invalid."""
-        user = config.user or User()
-        try:
-            self._tls: ssl.SSLContext = verify_cluster(config.cluster, user, config.abs_file, trust_env=False)
-            auth = user_auth(user)
-        except (ConfigError, OSError, ValueError) as error:
-            raise ApiUnreachable(f"the kubeconfig: {error}") from error
-        # Python 3.13 requires key identifiers that certificates of older clusters do not have; Go does not.
-        self._tls.verify_flags &= ~ssl.VERIFY_X509_STRICT
-        self._http = httpx2.AsyncClient(
-            base_url=config.cluster.server,
-            verify=self._tls,
-            auth=auth,
-            timeout=_TIMEOUT,
-            trust_env=False,
-            headers={"user-agent": f"wagi-gateway/{__version__}", "accept": "application/json"},
-        )
+        self._http = _client(config)
+        self._earlier: httpx2.AsyncClient | None = None
 
-    def load_client_certificate(self, certificate: str, key: str) -> None:
-        """New connections authenticate with these PEM files; a connection lives for a minute at most."""
-        self._tls.load_cert_chain(certificate, key)
+    async def reload(self, config: SingleConfig) -> None:
+        """New requests have another configuration; those under way end with the earlier one.
+
+        Raises ApiUnreachable, and keeps the earlier one, if the configuration or a file that it names is invalid.
+        """
+        client = _client(config)
+        if self._earlier:
+            await self._earlier.aclose()
+        self._earlier, self._http = self._http, client
 
     async def get(self, kind: Kind, name: str, namespace: str | None = None) -> Object:
         return await self._request("GET", _path(kind, namespace, name))
@@ -127,6 +120,8 @@ class LightkubeApi(Api):
 
     async def aclose(self) -> None:
         await self._http.aclose()
+        if self._earlier:
+            await self._earlier.aclose()
 
     async def _request(
         self,
@@ -169,6 +164,28 @@ class TooManyRequests(ApiError):
     def __init__(self, status: int, reason: str, message: str, retry_after: float) -> None:
         super().__init__(status, reason, message)
         self.retry_after = retry_after
+
+
+def _client(config: SingleConfig) -> httpx2.AsyncClient:
+    """The client of a configuration. Raises ApiUnreachable."""
+    user = config.user or User()
+    if user.token_file:  # whose relative path lightkube leaves as it is
+        user = msgspec.structs.replace(user, token_file=str(config.abs_file(user.token_file)))
+    try:
+        tls: ssl.SSLContext = verify_cluster(config.cluster, user, config.abs_file, trust_env=False)
+        auth = user_auth(user)
+    except (ConfigError, OSError, ValueError) as error:
+        raise ApiUnreachable(f"the kubeconfig: {error}") from error
+    # Python 3.13 requires key identifiers that certificates of older clusters do not have; Go does not.
+    tls.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return httpx2.AsyncClient(
+        base_url=config.cluster.server,
+        verify=tls,
+        auth=auth,
+        timeout=_TIMEOUT,
+        trust_env=False,
+        headers={"user-agent": f"wagi-gateway/{__version__}", "accept": "application/json"},
+    )
 
 
 def _path(kind: Kind, namespace: str | None = None, *rest: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -14,8 +15,9 @@ from lightkube.core.exceptions import ConfigError
 
 from ..errors import Problem, StartupError
 from . import bootstrap
-from .api import ApiUnreachable
+from .api import Api, ApiUnreachable
 from .client import LightkubeApi
+from .credentials import ApiCredentials, certificate
 from .options import NodeOptions
 from .signing import common_name
 
@@ -27,11 +29,11 @@ _NODE = "system:node:"
 class Identity:
     """The API server, as the node's identity may use it."""
 
-    api: bootstrap.ReloadableApi
+    api: Api
     server: str
     """The URL of the API server."""
-    authority: bytes | None
-    """Its certificate authorities (PEM), if the configuration names them."""
+    credentials: ApiCredentials
+    """What the API is used with."""
     is_bootstrapped: bool
     """Whether the node renews its client certificate itself."""
     is_node: bool
@@ -60,29 +62,40 @@ async def open_identity(options: NodeOptions) -> Identity:
 
 
 def _identity(path: Path, options: NodeOptions, *, is_bootstrapped: bool = False) -> Identity:
-    config = _from_file(path)
+    def read() -> SingleConfig:
+        config = _from_file(path)
+        name = _node_of(config)
+        if name not in (None, options.name):
+            what = f"is the identity of the node {name}, and may be used by that one alone; set the name to it"
+            raise StartupError(Problem(str(path), f"{what} (name = {options.name})"))
+        return config
+
+    config = read()
+    return _opened(read, config, path, is_bootstrapped=is_bootstrapped, is_node=_node_of(config) is not None)
+
+
+def _opened(
+    read: Callable[[], SingleConfig], config: SingleConfig, path: Path, *, is_bootstrapped: bool, is_node: bool
+) -> Identity:
     api = _client(config, path)
-    name = _node_of(config)
-    if name not in (None, options.name):
-        what = f"is the identity of the node {name}, and may be used by that one alone; set the name to it"
-        raise StartupError(Problem(str(path), f"{what} (name = {options.name})"))
-    return Identity(api, config.cluster.server, bootstrap.authority(config), is_bootstrapped, name is not None)
+    return Identity(api, config.cluster.server, ApiCredentials(api, read), is_bootstrapped, is_node)
 
 
 def _node_of(config: SingleConfig) -> str | None:
     """The name of the node whose client certificate a kubeconfig has; None if it is that of another user."""
-    name = common_name(bootstrap.certificate(config) or b"")
+    name = common_name(certificate(config) or b"")
     return name.removeprefix(_NODE) if name.startswith(_NODE) else None
 
 
 def _in_cluster(service_account: str) -> Identity:
-    try:
-        config = cast(SingleConfig, KubeConfig.from_service_account(service_account).get())
-    except (ConfigError, KeyError):
-        what = "no API server is named; give --kubeconfig or --bootstrap-kubeconfig, or set KUBECONFIG"
-        raise StartupError(Problem("node", f"{what} (and this is no Pod with a ServiceAccount)")) from None
-    api = _client(config, Path(service_account))
-    return Identity(api, config.cluster.server, bootstrap.authority(config), False, False)
+    def read() -> SingleConfig:
+        try:
+            return cast(SingleConfig, KubeConfig.from_service_account(service_account).get())
+        except (ConfigError, KeyError):
+            what = "no API server is named; give --kubeconfig or --bootstrap-kubeconfig, or set KUBECONFIG"
+            raise StartupError(Problem("node", f"{what} (and this is no Pod with a ServiceAccount)")) from None
+
+    return _opened(read, read(), Path(service_account), is_bootstrapped=False, is_node=False)
 
 
 def _from_file(path: Path) -> SingleConfig:

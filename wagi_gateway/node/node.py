@@ -23,6 +23,7 @@ from .heartbeat import Heartbeat
 from .identity import Identity, open_identity
 from .lease import Lease, LeaseLost, holder_identity
 from .options import NodeOptions
+from .pods.adoption import end_gateways
 from .reflector import Reflector
 from .registration import own_address
 
@@ -86,7 +87,8 @@ def run_node(options: NodeOptions, build: Build, connect: Connect = open_identit
     except ExceptionGroup as group:
         error = _first(group)
         if isinstance(error, LeaseLost):
-            error = StartupError(Problem(f"node {options.name}", f"{error}; this one ends"))
+            what = "this one ends; its Pods serve on until its next start, which adopts or ends them"
+            error = StartupError(Problem(f"node {options.name}", f"{error}; {what}"))
         raise error from group
 
 
@@ -124,6 +126,8 @@ async def _run(options: NodeOptions, build: Build, connect: Connect) -> None:
         loop.add_signal_handler(number, stop)
     with contextlib.suppress(asyncio.CancelledError):
         await node
+    if not started.is_set() and options.at_stop == "drain":
+        await _end_gateways(options)
 
 
 async def _open(
@@ -135,7 +139,11 @@ async def _open(
         certificate = ServingCertificate(options, addresses, is_node=identity.is_node)
         events = Events(identity.api, options.name)
         lease = Lease(identity.api, options, holder_identity(options))
-        await _claim(lease)
+        try:
+            await _claim(lease)
+        except StartupError:  # the other node runs the Pods
+            await _end_gateways(options)
+            raise
         parts = NodeParts(identity.api, options, events, addresses, certificate, identity)
         started.set()
         await _serve(parts, lease, await build(parts), stopped)
@@ -149,6 +157,12 @@ async def _own_address(server: str) -> str:
     except OSError as error:
         what = f"no address leads to the API server {server}: {error.strerror or error}; name one with --address"
         raise StartupError(Problem("addresses", what)) from None
+
+
+async def _end_gateways(options: NodeOptions) -> None:
+    """Ends what an earlier process of the node has left to a later one."""
+    if number := await end_gateways(options.state_directory, options.shutdown_grace):
+        logger.warning("the node does not run; the gateways of %d Pods, which were left to it, are ended", number)
 
 
 async def _claim(lease: Lease) -> None:
@@ -165,7 +179,22 @@ async def _claim(lease: Lease) -> None:
 
 
 async def _serve(parts: NodeParts, lease: Lease, served: Served, stopped: asyncio.Event) -> None:
-    """Runs everything until the node is stopped, and then the shutdown."""
+    """Runs everything until the node is stopped, and then the shutdown.
+
+    After an error, and where another node has taken the Lease, nothing is written to the API any more, and the gateways
+    are left to the next start.
+    """
+    try:
+        await _serve_until_stopped(parts, lease, served, stopped)
+    except BaseException:
+        await served.pods.stop()
+        raise
+    with contextlib.suppress(TimeoutError, ApiError, ApiUnreachable):
+        async with asyncio.timeout(LAST_WORDS):
+            await lease.release()
+
+
+async def _serve_until_stopped(parts: NodeParts, lease: Lease, served: Served, stopped: asyncio.Event) -> None:
     options, pods, notify = parts.options, served.pods, service_manager()
     reflector = Reflector(parts.api, PODS, f"spec.nodeName={options.name}", changed=pods.changed, deleted=pods.deleted)
     heartbeat = Heartbeat(parts.api, options, lease, parts.events, parts.addresses, recovered=reflector.hurry)
@@ -175,10 +204,11 @@ async def _serve(parts: NodeParts, lease: Lease, served: Served, stopped: asynci
             group.create_task(parts.events.run()),
             group.create_task(heartbeat.run()),
             group.create_task(parts.certificate.keep(parts.api)),
+            group.create_task(parts.identity.credentials.keep()),
             group.create_task(served.serve()),
         ]
         if parts.identity.is_bootstrapped:
-            background.append(group.create_task(rotate(parts.identity.api, options)))
+            background.append(group.create_task(rotate(parts.api, options, parts.identity.credentials.refresh)))
         watcher = group.create_task(reflector.run())
         ready = group.create_task(_announce(reflector, heartbeat, lambda: notify(READY)))
         await stopped.wait()
@@ -196,9 +226,6 @@ async def _serve(parts: NodeParts, lease: Lease, served: Served, stopped: asynci
                 await parts.events.flush()
         for task in background:
             task.cancel()
-    with contextlib.suppress(TimeoutError, ApiError, ApiUnreachable):
-        async with asyncio.timeout(LAST_WORDS):
-            await lease.release()
 
 
 async def _announce(reflector: Reflector, heartbeat: Heartbeat, notify: Callable[[], None]) -> None:

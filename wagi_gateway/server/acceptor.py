@@ -8,6 +8,7 @@ import logging
 import os
 import resource
 import socket
+import ssl
 from collections.abc import Callable
 from typing import Any
 
@@ -61,6 +62,10 @@ class Acceptor:
         if self._retry:
             self._retry.cancel()
         self._loop.remove_reader(self._listener)
+
+    def renew_tls(self, context: ssl.SSLContext) -> None:
+        """New connections use another context."""
+        self._options["ssl"] = context
 
     async def wait_closed(self) -> None:
         """Waits until accepted sockets are connections of the protocol, for TLS handshakes at most _HANDSHAKE_GRACE."""

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.pods import a_pod
-from wagi_gateway.node.pods.adoption import FoundPod, find_pods
+from wagi_gateway.node.pods.adoption import FoundPod, end_gateways, find_pods
 from wagi_gateway.node.pods.folder import PodFolder
 from wagi_gateway.node.pods.process import start_time
 from wagi_gateway.node.pods.state import PodState, Run
@@ -77,3 +79,46 @@ def test_a_pod_without_a_run(tmp_path: Path) -> None:
     PodState().save(a_folder(tmp_path, 1, 1).state)
     (one,) = found(tmp_path)
     assert (one.process, one.state) == (None, PodState())
+
+
+@pytest.fixture
+def gateways() -> Iterator[list[subprocess.Popen[str]]]:
+    """Two processes that print a line at SIGTERM, of which the second one does not end."""
+    program = """
+import signal, sys
+def on_signal(*_):
+    print("SIGTERM", flush=True)
+    if sys.argv[1] == "ends":
+        sys.exit()
+signal.signal(signal.SIGTERM, on_signal)
+print("ready", flush=True)
+while True:
+    signal.pause()
+"""
+    with ExitStack() as stack:
+        children = []
+        for how in ("ends", "stays"):
+            command = [sys.executable, "-c", program, how]
+            child = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+            stack.callback(child.kill)
+            assert child.stdout
+            assert child.stdout.readline() == "ready\n"
+            children.append(child)
+        yield children
+
+
+@pytest.mark.parametrize("is_readable", [True, False])
+def test_gateways_of_another_node_are_ended(
+    tmp_path: Path, gateways: list[subprocess.Popen[str]], is_readable: bool
+) -> None:
+    """In the grace period of each Pod, and in that of the node at most."""
+    ends, stays = gateways
+    a_folder(tmp_path, ends.pid, start_time(ends.pid), uid="one")
+    other = a_folder(tmp_path, stays.pid, start_time(stays.pid), uid="two", terminationGracePeriodSeconds=1)
+    a_folder(tmp_path, 1, 1, uid="ended")
+    PodFolder.of(tmp_path, "empty").make()
+    if not is_readable:
+        other.manifest.write_text("damaged")
+    assert asyncio.run(end_gateways(tmp_path, 30 if is_readable else 1)) == 2
+    assert [child.communicate(timeout=60)[0] for child in gateways] == ["SIGTERM\n"] * 2
+    assert len(list(PodFolder.all(tmp_path))) == 4

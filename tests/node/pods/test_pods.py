@@ -21,7 +21,7 @@ from tests.support.pods import ANNOTATION, PodNode, a_pod, condition, free_port,
 from tests.support.publishing import publish, says
 from tests.support.registry import Registry, running_registry
 from wagi_gateway.node.address_range import AddressRange
-from wagi_gateway.node.api import CONFIG_MAPS, PODS, SECRETS, SERVICES, ApiError, ApiUnreachable, Object
+from wagi_gateway.node.api import CONFIG_MAPS, PODS, SECRETS, SERVICES, ApiError, ApiUnreachable, Kind, Object
 from wagi_gateway.node.pods import gateway_log, pod_worker
 from wagi_gateway.node.pods.address_pool import AddressPool
 from wagi_gateway.node.pods.addresses import PodAddresses
@@ -266,6 +266,39 @@ def test_hooks(registry: Registry, tmp_path: Path) -> None:
             await api.delete(PODS, "demo", "default")
             await node.until("demo", lambda pod: not pod)
             assert any("FailedPreStopHook: PreStopHook failed: hello" in line for line in node.events.lines)
+
+    go(story())
+
+
+def test_a_right_that_is_missing_is_shown(registry: Registry, tmp_path: Path) -> None:
+    """A Pod that names no token serves without one; one that reads a ConfigMap waits for the right."""
+
+    class Restricted(MemoryApi):
+        may_read = False
+
+        async def get(self, kind: Kind, name: str, namespace: str | None = None) -> Object:
+            if kind == CONFIG_MAPS and not self.may_read:
+                raise ApiError(403, "Forbidden", f'configmaps "{name}" is forbidden')
+            return await super().get(kind, name, namespace)
+
+    def forbidden(*_: object) -> Object:
+        raise ApiError(403, "Forbidden", "serviceaccounts is forbidden")
+
+    async def story() -> None:
+        api = Restricted()
+        api.tokens = forbidden
+        api.put(CONFIG_MAPS, {"metadata": {"name": "c"}, "data": {"WHO": "me"}})
+        token = {"projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}
+        volumes = [{"name": "kube-api-access-1", **token}]
+        env = container(registry, "env", envFrom=[{"configMapRef": {"name": "c"}}])
+        api.put(PODS, a_pod(env, port=free_port(), volumes=volumes))
+        async with running_node(tmp_path, api) as node:
+            shown = await node.until("demo", lambda pod: waiting(pod) == "CreateContainerConfigError")
+            message = shown["status"]["containerStatuses"][0]["state"]["waiting"]["message"]
+            assert message == 'configmaps "c" is forbidden (403 Forbidden)'
+            api.may_read = True
+            await node.until("demo", is_ready)
+            assert any(line.startswith('TokenForbidden: volume "kube-api-access-1" has') for line in node.events.lines)
 
     go(story())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import subprocess
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support.pods import a_pod
-from wagi_gateway.node.pods.resources import GATEWAY_MEMORY, ControlGroups, PodLimits, bound_data
+from wagi_gateway.node.pods.resources import GATEWAY_MEMORY, ControlGroups, PodLimits, bound_command, bound_data
 
 MIB = 2**20
 
@@ -86,6 +87,17 @@ def test_the_group_of_an_earlier_node_is_used_again(tmp_path: Path) -> None:
     assert (unit / "cgroup.subtree_control").read_text() == "cpu memory pids"
 
 
+def test_a_unit_is_used_by_way_of_a_group_of_its_own(tmp_path: Path) -> None:
+    """systemd 254 starts the node in it (DelegateSubgroup=); an older one could not start the node a second time."""
+    unit = delegated(tmp_path)
+    service = unit.rename(unit.with_name("wagi.service"))
+    (tmp_path / "own").write_text("0::/wagi.service\n")
+    assert not find(tmp_path).add("u", 42, PodLimits(MIB))
+    assert (service / "cgroup.subtree_control").read_text() == ""
+    (tmp_path / "own").write_text("0::/wagi.service/node\n")
+    assert find(tmp_path).add("u", 42, PodLimits(MIB))
+
+
 @pytest.mark.parametrize(
     "tree", [{"own": ""}, {"controllers": "cpu"}, {"own": "0::/other\n"}], ids=["version 1", "no memory", "absent"]
 )
@@ -104,13 +116,46 @@ def test_a_group_that_cannot_be_written(tmp_path: Path) -> None:
     assert not groups.add("u", 42, PodLimits(MIB))
 
 
-def test_private_memory_is_bounded() -> None:
-    child = subprocess.Popen(["/bin/sleep", "60"])
-    try:
-        assert bound_data(child.pid, 2**30)
-        soft, hard = resource.prlimit(child.pid, resource.RLIMIT_DATA)
-        assert 2**30 <= soft == hard < 2**31
-    finally:
-        child.kill()
-        child.wait()
+@pytest.fixture
+def child() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that sleeps."""
+    with subprocess.Popen(["/bin/sleep", "60"]) as started:
+        yield started
+        started.kill()
+
+
+def test_private_memory_is_bounded(child: subprocess.Popen[bytes]) -> None:
+    assert bound_data(child.pid, 2**30)
+    soft, hard = resource.prlimit(child.pid, resource.RLIMIT_DATA)
+    assert 2**30 <= soft == hard < 2**31
+    child.kill()
+    child.wait()
     assert not bound_data(child.pid, 2**30)
+
+
+def test_a_command_is_in_the_group_of_its_pod(tmp_path: Path, child: subprocess.Popen[bytes]) -> None:
+    """The kernel ends it before the gateway."""
+    unit = delegated(tmp_path)
+    bound_command(find(tmp_path), a_pod(limits(memory="64Mi")), child.pid)
+    assert (unit / "pod-uid-demo/cgroup.procs").read_text() == str(child.pid)
+    assert Path(f"/proc/{child.pid}/oom_score_adj").read_text() == "1000\n"
+    assert resource.prlimit(child.pid, resource.RLIMIT_DATA)[0] == resource.RLIM_INFINITY
+
+
+@pytest.mark.parametrize(
+    "containers", [[limits(memory="64Mi")], [limits(cpu="1")], [{}]], ids=["memory", "cpu", "none"]
+)
+def test_a_command_without_a_group_has_a_bound_of_its_own(
+    child: subprocess.Popen[bytes], containers: list[dict[str, Any]]
+) -> None:
+    """It may be raised: a compilation has its own."""
+    bound_command(ControlGroups(None), a_pod(*containers), child.pid)
+    soft, hard = resource.prlimit(child.pid, resource.RLIMIT_DATA)
+    assert hard == resource.RLIM_INFINITY
+    assert (192 * MIB <= soft < 256 * MIB) == ("memory" in str(containers))
+
+
+def test_a_command_that_has_ended_is_not_bounded(child: subprocess.Popen[bytes]) -> None:
+    child.kill()
+    child.wait()
+    bound_command(ControlGroups(None), a_pod(limits(memory="64Mi")), child.pid)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.kubernetes_api import MemoryApi
 from tests.support.pods import a_pod
-from wagi_gateway.node.api import Object
+from wagi_gateway.node.api import ApiError, Object
 from wagi_gateway.node.pods.service_account_token import ServiceAccountTokens
 
 NOW = 1_000_000.0
@@ -50,3 +50,13 @@ def test_the_default_audience_and_account() -> None:
     api = MemoryApi()
     tokens = ServiceAccountTokens(api, a_pod())
     assert asyncio.run(tokens.token({}, NOW)) == "token-of-default"
+
+
+def test_another_error_is_one_of_the_api() -> None:
+    def away(*_: object) -> Object:
+        raise ApiError(500, "InternalError", "")
+
+    api = MemoryApi()
+    api.tokens = away
+    with pytest.raises(ApiError):
+        asyncio.run(ServiceAccountTokens(api, a_pod()).token({}, NOW))

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.kubernetes_api import MemoryApi
 from tests.support.pods import a_pod
-from wagi_gateway.node.api import CONFIG_MAPS, SECRETS, Object
+from wagi_gateway.node.api import CONFIG_MAPS, SECRETS, ApiError, Object
 from wagi_gateway.node.options import Ceiling
 from wagi_gateway.node.pods.ceiling import PodCeiling
 from wagi_gateway.node.pods.downward import DownwardFields
@@ -104,6 +104,28 @@ def test_a_volume_that_cannot_be_made(tmp_path: Path, api: MemoryApi, volume: di
     with pytest.raises(VolumeNotReady, match=message) as caught:
         written(tmp_path, api, volume)
     assert str(caught.value).startswith('MountVolume.SetUp failed for volume "v" : ')
+
+
+def forbidden(_namespace: str, account: str, _body: Object) -> Object:
+    raise ApiError(403, "Forbidden", f'serviceaccounts "{account}" is forbidden')
+
+
+def test_a_token_that_is_forbidden_is_said(tmp_path: Path, api: MemoryApi) -> None:
+    api.tokens = forbidden
+    source = {"projected": {"sources": [{"serviceAccountToken": {"path": "token", "audience": "vault"}}]}}
+    with pytest.raises(VolumeNotReady, match=r"no right to request a token: serviceaccounts \"default\" is forbidden"):
+        written(tmp_path, api, source)
+
+
+def test_a_pod_that_names_no_token_starts_without_one(tmp_path: Path, api: MemoryApi) -> None:
+    """The API server adds the volume to each Pod."""
+    api.tokens = forbidden
+    found = directories(tmp_path, api, {"name": "kube-api-access-x8zq2", "projected": PROJECTED})
+    asyncio.run(found.write(0.0))
+    path = found.paths["kube-api-access-x8zq2"]
+    assert ((path / "a.txt").read_text(), (path / "token").exists()) == ("1", False)
+    (warning,) = found.warnings
+    assert warning.startswith('volume "kube-api-access-x8zq2" has no token: the node has no right to request a token')
 
 
 def test_a_host_path_is_the_directory_itself(tmp_path: Path, api: MemoryApi) -> None:

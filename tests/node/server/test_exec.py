@@ -159,6 +159,40 @@ def test_requests_are_bounded_in_number(pod: NodeApi, monkeypatch: pytest.Monkey
     wait_until(lambda: not children(pod))
 
 
+def test_requests_of_one_pod_are_bounded_in_number(pod: NodeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint, "MAX_POD_COMMANDS", 1)
+    under_way = sleeping(pod)
+    refused = pod.websocket(exec_path("demo", "hello", "GET", "/"))
+    assert (refused.status, b'answers 1 commands of pod "demo" already; try again later' in refused.body) == (503, True)
+    assert pod.websocket(exec_path("none", "hello", "GET", "/")).status == 404
+    under_way.close()
+    wait_until(lambda: not children(pod))
+
+
+def test_a_request_has_the_limits_of_its_pod(pod: NodeApi) -> None:
+    bounded: list[int] = []
+    pod.pods.change("demo", "hello", bound=bounded.append)
+    execute(pod, "hello", "GET", "/anything")
+    assert len(bounded) == 1
+
+
+@pytest.mark.parametrize("change", [{"is_running": False}, {"pid": 2}, None], ids=["ended", "another run", "deleted"])
+def test_a_request_ends_with_its_container(
+    pod: NodeApi, monkeypatch: pytest.MonkeyPatch, change: dict[str, object] | None
+) -> None:
+    monkeypatch.setattr(endpoint, "_POLL", 0.05)
+    before = pod.pods.all["default", "demo"]["sleep"]
+    client = sleeping(pod)
+    if change:
+        pod.pods.change("demo", "sleep", **change)
+    else:
+        del pod.pods.all["default", "demo"]["sleep"]
+    channels = client.channels()
+    pod.pods.all["default", "demo"]["sleep"] = before
+    assert (channels[2], outcome(channels)) == (b'error: container "sleep" in pod "demo" has ended\n', "2")
+    assert not children(pod)
+
+
 def test_requests_are_bounded_in_time(pod: NodeApi, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(endpoint, "MAX_TIME", 1.0)
     channels = execute(pod, "sleep", "GET", "/sleep/x")

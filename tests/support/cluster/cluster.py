@@ -25,6 +25,10 @@ TIMEOUT = 120.0
 """Seconds of a command, at most."""
 
 
+INTERVAL = 0.25
+"""Seconds between two checks of a condition: each kubectl takes a tenth of a second of a processor."""
+
+
 class CommandFailed(AssertionError):
     """A command of kubectl or helm failed; the message has its output."""
 
@@ -93,7 +97,8 @@ class Cluster:
 
     def wait_for(self, condition: Callable[[], object], what: str, timeout: float = 60.0, pod: str = "") -> None:
         """Waits until a condition holds; the failure describes a Pod, given as `NAMESPACE/NAME`, or all Pods."""
-        wait_until(lambda: bool(condition()), timeout, lambda: f"never in {timeout:.0f} s: {what}\n{self._seen(pod)}")
+        message = f"never in {timeout:.0f} s: {what}"
+        wait_until(lambda: bool(condition()), timeout, lambda: f"{message}\n{self._seen(pod)}", INTERVAL)
 
     def token(self, namespace: str, service_account: str) -> str:
         """A token of a ServiceAccount."""

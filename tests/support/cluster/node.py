@@ -134,6 +134,7 @@ def a_node(
     tables: str = "",
     kubeconfig: Path | None = None,
     prefix: tuple[str, ...] = (),
+    lease: float = LEASE,
 ) -> Iterator[Node]:
     """A node with the identity of a node, which is started by `start`; it and its Pods end with the context.
 
@@ -146,7 +147,7 @@ def a_node(
         f'listen = "{ADDRESS}"',
         f"port = {port}",
         f'pod_ip = "{POD_IP}"',
-        f"lease_duration = {LEASE}",
+        f"lease_duration = {lease}",
         options,
     ]
     if mirror:
@@ -161,7 +162,7 @@ def a_node(
 
 
 @contextmanager
-def running_node(cluster: Cluster, directory: Path, name: str, **options: str | Path | None) -> Iterator[Node]:
+def running_node(cluster: Cluster, directory: Path, name: str, **options: str | Path | float | None) -> Iterator[Node]:
     """A node that is Ready, as `a_node`; its object is deleted with the context."""
     with a_node(cluster, directory, name, **options) as node:  # type: ignore[arg-type]
         try:

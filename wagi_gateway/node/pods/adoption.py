@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import NamedTuple
 
 from ...observe.log import logger
 from ..api import Object
 from .folder import PodFolder
+from .gateway_configuration import grace_of
 from .process import UNKNOWN_EXIT, PodProcess
 from .restarts import Restarts
 from .state import PodState, Termination, rfc3339
@@ -33,6 +35,27 @@ def find_pods(state_directory: Path, now: float) -> list[FoundPod]:
             continue
         found.append(FoundPod(pod, state, _process(pod, state, now)))
     return found
+
+
+async def end_gateways(state_directory: Path, grace: float) -> int:
+    """Ends the gateways of an earlier process of the node, in `grace` seconds at most; returns their number.
+
+    The folders stay: the next start that may run the Pods finds their gateways ended.
+    """
+    ended = 0
+
+    async def end(process: PodProcess, own: float) -> None:
+        await process.end(min(own, grace))
+        await process.wait()
+        process.close()
+
+    async with asyncio.TaskGroup() as group:
+        for folder in PodFolder.all(state_directory):
+            pod, state = folder.load_manifest(), PodState.load(folder.state)
+            if state and state.run and (process := PodProcess.adopt(state.run.pid, state.run.pid_start)):
+                group.create_task(end(process, grace_of(pod) if pod else grace))
+                ended += 1
+    return ended
 
 
 def _process(pod: Object, state: PodState, now: float) -> PodProcess | None:

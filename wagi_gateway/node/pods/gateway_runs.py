@@ -103,10 +103,15 @@ class GatewayRuns:
     async def _start(self) -> None:
         """Prepares and starts the gateway, however many attempts that takes."""
         back_off = BackOff(self._runtime.back_off, 30 * self._runtime.back_off)
+        refusals = 0
         while self.process is None:
             try:
                 await self._prepare_and_start(back_off)
             except (ApiError, ApiUnreachable) as error:
+                refusals = refusals + 1 if isinstance(error, ApiError) and error.status == 403 else 0
+                if refusals > 1:  # one may come from an API server that has just started
+                    await self._wait("CreateContainerConfigError", str(error), "Failed", back_off)
+                    continue
                 logger.warning("Pod %s: %s; it is tried again", self.pod["metadata"]["name"], error)
                 if isinstance(error, ApiError):  # such as a right that the node lacks
                     self._show_wait("ContainerCreating", str(error), "Failed")

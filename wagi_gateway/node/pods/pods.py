@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from functools import partial
 
 from ...config.pod.annotation import BadAnnotation, parse_modules
 from ...config.pod.manifest import MODULES
@@ -12,6 +13,7 @@ from ..server.containers import Container, UnknownContainer, UnknownPod
 from ..timestamps import seconds
 from .adoption import find_pods
 from .pod_worker import AdoptedRun, PodWorker
+from .resources import bound_command
 from .runtime import PodRuntime
 from .status import status_document
 
@@ -101,6 +103,7 @@ class Pods:
             route=_route(worker.pod, name),
             pid=state.run.pid if state.run else None,
             admin=folder.admin_socket,
+            bound=partial(bound_command, self._runtime.groups, worker.pod),
         )
 
     def _add(self, worker: PodWorker) -> None:

@@ -135,6 +135,8 @@ class Preparation:
         """Makes the volumes. Raises VolumeNotReady, ApiError, ApiUnreachable."""
         self.volumes.update(self.pod, self._fields())
         await self.volumes.write(time.monotonic())
+        for warning in self.volumes.warnings:
+            self.warn("TokenForbidden", warning)
 
     def excess(self) -> str | None:
         """Why the Pod is evicted, if its files have grown beyond a limit. Blocks on disk."""

@@ -73,6 +73,14 @@ class PodProcess:
         """Requests the end: the gateway drains for `server.shutdown_grace`."""
         self._send(signal.SIGTERM)
 
+    async def end(self, grace: float) -> None:
+        """Ends the process, which has `grace` seconds to drain."""
+        self.terminate()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                await self.wait()
+        self.kill()
+
     def kill(self) -> None:
         """Ends the process and its children at once."""
         if not self._exited.is_set():

@@ -26,6 +26,8 @@ _MIN_QUOTA = 1000
 _CONTROLLERS = ("cpu", "memory", "pids")
 _MAX_PROCESSES = 1024
 """Threads and processes of one Pod."""
+_MAX_OOM_SCORE = 1000
+"""The process that the kernel ends first (proc_pid_oom_score_adj(5))."""
 _OWN_GROUP = "node"
 """The group of the node's own process: a group with controllers for its children has no process of its own."""
 
@@ -74,12 +76,18 @@ class ControlGroups:
 
     @classmethod
     def find(cls, root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> ControlGroups:
-        """The group of this process, if it was delegated to the node (systemd: `Delegate=yes`)."""
+        """The group of this process, if it was delegated to the node (systemd: `Delegate=`, `DelegateSubgroup=node`).
+
+        A unit's own group is not used: once it has children with controllers, systemd cannot start a process in it, and
+        a node that crashed would not come back beside its Pods.
+        """
         try:
             line = next(line for line in own.read_text().splitlines() if line.startswith("0::"))
             group = root / line[3:].lstrip("/")
             if group.name == _OWN_GROUP:
                 group = group.parent
+            elif group.suffix == ".service":
+                return cls(None)
             if not set(_CONTROLLERS) <= set((group / "cgroup.controllers").read_text().split()):
                 return cls(None)
             if not set(_CONTROLLERS) <= set((group / "cgroup.subtree_control").read_text().split()):
@@ -129,12 +137,28 @@ def _delegate(group: Path) -> None:
     (group / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in _CONTROLLERS))
 
 
-def bound_data(pid: int, memory: int) -> bool:
-    """Bounds what a process's private memory (RLIMIT_DATA, getrlimit(2)) may grow by; False if it may not."""
+def bound_command(groups: ControlGroups, pod: Object, pid: int) -> None:
+    """Bounds the process of a command in a Pod, such as that of `kubectl exec`, like the Pod's gateway.
+
+    Where they exceed the limit together the kernel ends the command.
+    """
+    with contextlib.suppress(OSError):
+        Path(f"/proc/{pid}/oom_score_adj").write_text(str(_MAX_OOM_SCORE))
+    limits = PodLimits.of(pod)
+    if limits and not groups.add(pod["metadata"]["uid"], pid, limits) and limits.memory is not None:
+        bound_data(pid, limits.memory, is_final=False)
+
+
+def bound_data(pid: int, memory: int, *, is_final: bool = True) -> bool:
+    """Bounds what a process's private memory (RLIMIT_DATA, getrlimit(2)) may grow by; False if it may not.
+
+    A process whose bound is not final may start a compilation, which has a bound of its own.
+    """
     try:
         # The stacks of threads count whole, used or not, so the bound is over what there is.
         bound = _data(pid) + memory
-        resource.prlimit(pid, resource.RLIMIT_DATA, (bound, bound))
+        most = bound if is_final else resource.prlimit(pid, resource.RLIMIT_DATA)[1]
+        resource.prlimit(pid, resource.RLIMIT_DATA, (bound, most))
     except (OSError, ValueError):
         return False
     return True

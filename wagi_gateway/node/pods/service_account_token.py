@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..api import Api, Object
+from ...errors import GatewayError
+from ..api import Api, ApiError, Object
 
 _DEFAULT_LIFETIME = 3600
 _RENEWED_AFTER = 0.8
 """The part of a token's lifetime after which another one is requested, as a kubelet does."""
 _MAX_AGE = 24 * 3600.0
 """Seconds after which a token with a longer lifetime is renewed, as a kubelet does."""
+
+
+class TokenForbidden(GatewayError):
+    """The node's identity may not request tokens of a service account."""
 
 
 class _Token(NamedTuple):
@@ -27,9 +32,9 @@ class ServiceAccountTokens:
         self._tokens: dict[tuple[str, int], _Token] = {}
 
     async def token(self, source: Object, now: float) -> str:
-        """The token of a `serviceAccountToken` source; `now` is in seconds of a clock that nobody sets.
+        """The token of a `serviceAccountToken` source; `now` is in seconds of a clock that is not set.
 
-        Raises ApiError.
+        Raises TokenForbidden, ApiError, ApiUnreachable.
         """
         audience = str(source.get("audience") or "")
         lifetime = int(source.get("expirationSeconds") or _DEFAULT_LIFETIME)
@@ -52,7 +57,12 @@ class ServiceAccountTokens:
             },
         }
         account = self._pod["spec"].get("serviceAccountName") or "default"
-        answer = await self._api.create_token(metadata["namespace"], account, body)
+        try:
+            answer = await self._api.create_token(metadata["namespace"], account, body)
+        except ApiError as error:
+            if error.status != 403:
+                raise
+            raise TokenForbidden(f"the node has no right to request a token: {error}") from None
         # Not `expirationTimestamp`, which is a time of the API server's clock. The API server may choose a lifetime.
         granted = float((answer.get("spec") or {}).get("expirationSeconds") or lifetime)
         return _Token(answer["status"]["token"], now + min(_RENEWED_AFTER * granted, _MAX_AGE))

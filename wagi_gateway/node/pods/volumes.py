@@ -16,10 +16,12 @@ from .ceiling import PodCeiling
 from .downward import DownwardFields, UnknownField
 from .mounts import MadeVolume
 from .references import ReferenceMissing, References
-from .service_account_token import ServiceAccountTokens
+from .service_account_token import ServiceAccountTokens, TokenForbidden
 from .volume_files import BadVolume, VolumeFile, write_files
 from .volume_kinds import SUPPORTED, VolumeNotReady, kind_of
 
+_OF_ADMISSION = "kube-api-access-"
+"""The name of the volume with a token that the API server adds to each Pod begins so; few Pods need it."""
 _DEFAULT_MODE = 0o644
 _KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
 
@@ -35,6 +37,8 @@ class VolumeDirectories:
         self._fields = fields
         self._ceiling = ceiling
         self._tokens = ServiceAccountTokens(api, pod)
+        self.warnings: set[str] = set()
+        """What volumes lack that are written nevertheless."""
 
     @property
     def paths(self) -> dict[str, Path]:
@@ -56,7 +60,7 @@ class VolumeDirectories:
             try:
                 if await self._write(volume, references, now):
                     changed.append(volume["name"])
-            except (ReferenceMissing, UnknownField, BadVolume) as error:
+            except (ReferenceMissing, UnknownField, BadVolume, TokenForbidden) as error:
                 failures.append(VolumeNotReady(volume["name"], str(error)))
             except OSError as error:
                 failures.append(VolumeNotReady(volume["name"], error.strerror or str(error)))
@@ -91,7 +95,12 @@ class VolumeDirectories:
         mode = _DEFAULT_MODE if mode is None else int(mode)
         files: dict[str, VolumeFile] = {}
         for part in source.get("sources") or () if kind == "projected" else ({kind: source},):
-            files |= await self._files(part, references, mode, now)
+            try:
+                files |= await self._files(part, references, mode, now)
+            except TokenForbidden as error:
+                if not str(volume["name"]).startswith(_OF_ADMISSION):
+                    raise
+                self.warnings.add(f'volume "{volume["name"]}" has no token: {error}')
         return write_files(path, files)
 
     def _make_host_path(self, source: Object, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -43,6 +44,8 @@ class Container:
     """The process of the Pod's gateway, if it runs."""
     admin: Path | None = None
     """The UNIX socket of its admin listener."""
+    bound: Callable[[int], None] = lambda _: None
+    """Applies the limits of the Pod to another process of it."""
 
 
 class Containers(Protocol):

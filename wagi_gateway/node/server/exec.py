@@ -12,6 +12,10 @@ import json
 import os
 import signal
 from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -24,12 +28,16 @@ from .module_request import ModuleRequest, NotARequest, environment
 PROTOCOL = "v5.channel.k8s.io"
 MAX_COMMANDS = 4
 """Requests that are answered at a time: each one is a process."""
+MAX_POD_COMMANDS = 2
+"""Those of one Pod, so that no Pod keeps the others from an answer."""
 MAX_BODY = 64 * 2**20
 """Bytes of standard input."""
 MAX_TIME = 600.0
 """Seconds of a request, with the time that its client takes for the body."""
 _STDIN, _STDOUT, _STDERR, _STATUS, _CLOSE = (bytes([number]) for number in (0, 1, 2, 3, 255))
 _BLOCK = 32 * 1024
+_POLL = 1.0
+"""Seconds between two checks that the container still runs."""
 _USAGE_ERROR = 2
 """The exit code of a command that is no request."""
 
@@ -38,18 +46,22 @@ class InputTooLarge(Exception):
     """Standard input has more than MAX_BODY bytes."""
 
 
+class ContainerEnded(Exception):
+    """The container of a command does not run any more."""
+
+
 class Exec:
     """The endpoint, with the number of requests under way."""
 
     def __init__(self, containers: Containers) -> None:
         self._containers = containers
-        self._commands = 0
+        self._commands: Counter[tuple[str, str]] = Counter()
 
     async def __call__(self, websocket: WebSocket) -> None:
         """Answers a request, and sends how it went."""
         namespace, pod, name = (websocket.path_params[key] for key in ("namespace", "pod", "container"))
         query = websocket.query_params
-        if refusal := self._refusal(websocket):
+        if refusal := self._refusal(websocket, (namespace, pod)):
             await websocket.send_denial_response(refusal)
             return
         try:
@@ -62,30 +74,49 @@ class Exec:
             await websocket.send_denial_response(PlainTextResponse(what, 400))
             return
         await websocket.accept(subprotocol=PROTOCOL)
-        self._commands += 1
+        self._commands[namespace, pod] += 1
         try:
             if query.get("tty") in ("1", "true"):
                 raise NotARequest("there is no terminal: leave -t out")
             request = ModuleRequest.parse(query.getlist("command"))
+            has_body = query.get("input") in ("1", "true")
+            ended = partial(self._until_ended, namespace, pod, name, container.pid)
             async with asyncio.timeout(MAX_TIME):
-                code = await _answer(websocket, container, request, has_body=query.get("input") in ("1", "true"))
+                code = await _answer(websocket, container, request, ended, has_body=has_body)
             await _end(websocket, code)
         except NotARequest as error:
             await _fail(websocket, str(error))
         except InputTooLarge:
             await _fail(websocket, f"standard input has more than {MAX_BODY} bytes")
+        except ContainerEnded:
+            await _fail(websocket, f'container "{name}" in pod "{pod}" has ended')
         except TimeoutError:
             await _fail(websocket, f"the request took more than {MAX_TIME:g} s")
         except WebSocketDisconnect:
             pass
         finally:
-            self._commands -= 1
+            self._commands[namespace, pod] -= 1
+            self._commands += Counter()  # without the Pods that have none
 
-    def _refusal(self, websocket: WebSocket) -> Response | None:
+    async def _until_ended(self, namespace: str, pod: str, name: str, pid: int | None) -> None:
+        """Raises ContainerEnded once the gateway of a container is another one, or none."""
+        while True:
+            await asyncio.sleep(_POLL)
+            try:
+                container = self._containers.container(namespace, pod, name)
+            except (UnknownPod, UnknownContainer):
+                raise ContainerEnded from None
+            if not container.is_running or container.pid != pid:
+                raise ContainerEnded
+
+    def _refusal(self, websocket: WebSocket, pod: tuple[str, str]) -> Response | None:
         if PROTOCOL not in websocket.scope["subprotocols"]:
             return PlainTextResponse(f"the WebSocket subprotocol {PROTOCOL} is needed (Kubernetes 1.30 or later)", 400)
-        if self._commands >= MAX_COMMANDS:
+        if self._commands.total() >= MAX_COMMANDS:
             return PlainTextResponse(f"the node answers {MAX_COMMANDS} commands already; try again later", 503)
+        if self._commands[pod] >= MAX_POD_COMMANDS:
+            what = f'the node answers {MAX_POD_COMMANDS} commands of pod "{pod[1]}" already; try again later'
+            return PlainTextResponse(what, 503)
         return None
 
 
@@ -112,8 +143,18 @@ def _unsupported(path: str) -> Response:
     return PlainTextResponse(f"{what}\n", 501)
 
 
-async def _answer(websocket: WebSocket, container: Container, request: ModuleRequest, *, has_body: bool) -> int:
-    """Runs the request in a process of its own; returns its exit code. Raises InputTooLarge, WebSocketDisconnect."""
+async def _answer(
+    websocket: WebSocket,
+    container: Container,
+    request: ModuleRequest,
+    ended: Callable[[], Coroutine[Any, Any, None]],
+    *,
+    has_body: bool,
+) -> int:
+    """Runs the request in a process of its own, under the limits of the Pod; returns its exit code.
+
+    `ended` raises ContainerEnded. Raises InputTooLarge, WebSocketDisconnect, ContainerEnded.
+    """
     process = await asyncio.create_subprocess_exec(
         *request.command(container, has_body=has_body),
         stdin=PIPE if has_body else DEVNULL,
@@ -122,18 +163,20 @@ async def _answer(websocket: WebSocket, container: Container, request: ModuleReq
         env=environment(),
         start_new_session=True,
     )
+    container.bound(process.pid)
     output = asyncio.create_task(_send_output(process, websocket))
-    client = asyncio.create_task(_read(websocket, process.stdin))
+    watches = [asyncio.create_task(_read(websocket, process.stdin)), asyncio.create_task(ended())]
     try:
-        await asyncio.wait({output, client}, return_when=asyncio.FIRST_COMPLETED)
-        if client.done():
-            client.result()  # which raises
+        await asyncio.wait({output, *watches}, return_when=asyncio.FIRST_COMPLETED)
+        for watch in watches:
+            if watch.done():
+                watch.result()  # which raises
         await output
         return await process.wait()
     finally:
-        output.cancel()
-        client.cancel()
-        await asyncio.gather(output, client, return_exceptions=True)
+        for task in (output, *watches):
+            task.cancel()
+        await asyncio.gather(output, *watches, return_exceptions=True)
         await _kill(process)
 
 

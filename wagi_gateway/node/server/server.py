@@ -90,6 +90,12 @@ class NodeServer(Server):
         ]
         self.started = True
 
+    def renew_tls(self, context: ssl.SSLContext) -> None:
+        """New connections use another context."""
+        self._context = context
+        for acceptor in self._acceptors:
+            acceptor.renew_tls(context)
+
     def _create_protocol(self) -> asyncio.Protocol:
         return NodeProtocol(self.config, self.server_state, self.lifespan.state)
 

@@ -15,7 +15,7 @@ def accept_client_certificates(context: ssl.SSLContext, authorities: str) -> Non
     try:
         context.load_verify_locations(cadata=authorities)
     except (ssl.SSLError, TypeError, ValueError):  # TypeError: not ASCII
-        what = "the authority of client certificates (certificate-authority of the kubeconfig) is no certificate in PEM"
+        what = "the authority of client certificates (client_ca_file, or that of the cluster) is no certificate in PEM"
         raise StartupError(Problem("", what)) from None
     context.verify_mode = ssl.CERT_OPTIONAL
     # A resumed session has the certificate of its first connection, which may have expired meanwhile.
