@@ -1,4 +1,4 @@
-"""Fixtures of the system's suites that unit tests share, and their servers without measurement of coverage."""
+"""Fixtures of the system's suites that unit tests share, and the modules of tests whose coverage is measured."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.conftest import UNMEASURED
 from tests.sources.oci.conftest import user
+from tests.support.measurement import without_coverage
 
 __all__ = ["user"]
 
@@ -29,9 +29,9 @@ bounds of connections."""
 
 @pytest.fixture(autouse=True, scope="module")
 def unmeasured(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Starts servers without coverage, which doubles the time that they need, except in MEASURED."""
-    with pytest.MonkeyPatch.context() as patch:
-        if request.module.__name__.rpartition(".")[2] not in MEASURED:
-            for name, value in UNMEASURED.items():
-                patch.setenv(name, value)
+    """Runs tests and starts servers without coverage, which doubles the time that they need, except in MEASURED."""
+    if request.module.__name__.rpartition(".")[2] in MEASURED:
+        yield
+        return
+    with without_coverage():
         yield
