@@ -25,7 +25,7 @@ import pytest
 
 from tests.support import guests
 from tests.support.config import guest
-from tests.support.measurement import without_coverage
+from tests.support.measurement import is_measured, without_coverage
 from tests.support.registry import Registry, running_registry
 
 ROOT = Path(__file__).parent.parent
@@ -57,6 +57,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "toolchains" in getattr(item, "fixturenames", ()) and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(INSTALLATION))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def unmeasured(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Runs tests, and the servers they start, without coverage where other tests cover the same."""
+    with nullcontext() if is_measured(request.module.__name__) else without_coverage():
+        yield
 
 
 @pytest.hookimpl(wrapper=True)
