@@ -14,8 +14,8 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,7 @@ import pytest
 
 from tests.support import guests
 from tests.support.config import guest
+from tests.support.measurement import is_measured, without_coverage
 from tests.support.registry import Registry, running_registry
 
 ROOT = Path(__file__).parent.parent
@@ -34,8 +35,6 @@ START = 60.0
 """Seconds until a server is ready, at most, with compilation on a slow machine."""
 READY = re.compile(r'Ready: serving on ([^\s"]+)')
 """The server's line, or record, with its URL."""
-UNMEASURED = {"COVERAGE_PROCESS_CONFIG": ""}
-"""The environment of a process that cannot write coverage data."""
 _CERTIFICATES = ssl.create_default_context()
 """The system's certificates, read once: that takes longer than a request."""
 INSTALLATION = 900.0
@@ -58,6 +57,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "toolchains" in getattr(item, "fixturenames", ()) and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(INSTALLATION))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def unmeasured(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Runs tests, and the servers they start, without coverage where other tests cover the same."""
+    with nullcontext() if is_measured(request.module.__name__) else without_coverage():
+        yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Runs random examples without coverage, which would differ from run to run, and would double their time."""
+    is_random = getattr(getattr(item, "function", None), "is_hypothesis_test", False)
+    with without_coverage() if is_random else nullcontext():
+        return (yield)
 
 
 @dataclass(slots=True)

@@ -131,7 +131,8 @@ class _Calls:
         context = context_of(store)
         check_epochs(store, context)
         config = config_new()
-        backend._set_env(config, len(_ENVIRON), backend._strings(_ENVIRON), backend._strings(_ENVIRON.values()))
+        names, values = backend._strings([*_ENVIRON]), backend._strings([*_ENVIRON.values()])
+        backend._set_env(config, len(_ENVIRON), names, values)
         backend._set_stdout_file(config, self._stdout)
         set_wasi(context, config)
         if isinstance(self._module, WarmComponent):

@@ -12,9 +12,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.conftest import START, UNMEASURED, wait_until
+from tests.conftest import START, wait_until
 from tests.support import guests
 from tests.support.config import guest
+from tests.support.measurement import UNMEASURED
 
 
 @pytest.mark.parametrize("workers", [1, 2])

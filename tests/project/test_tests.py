@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.support.measurement import REPEATING, SYSTEM
 
 PACKAGE, TESTS = ROOT / "wagi_gateway", ROOT / "tests"
 NOT_UNITS = ("cluster", "fuzz", "micro", "project", "support", "system")
@@ -119,3 +120,8 @@ def _imports(path: Path) -> list[tuple[int, str]]:
             module = ".".join(filter(None, (base, node.module)))
             found += [(node.lineno, f"{module}.{alias.name}") for alias in node.names]
     return [(line, name) for line, name in found if name.startswith("tests.")]
+
+
+@pytest.mark.parametrize("module", sorted(SYSTEM | REPEATING))
+def test_a_module_that_is_named_for_its_coverage_exists(module: str) -> None:
+    assert (ROOT / f"{module.replace('.', '/')}.py").is_file()

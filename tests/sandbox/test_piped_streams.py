@@ -23,9 +23,9 @@ class Opened(PipedStreams):
 
     stdout = stderr = -1
 
-    def open(self, stdout: int, stderr: int) -> bool:
+    def open(self, stdout: bytes, stderr: bytes) -> bool:
         flags = os.O_WRONLY | os.O_NONBLOCK
-        self.stdout, self.stderr = (os.open(f"/proc/self/fd/{pipe}", flags) for pipe in (stdout, stderr))
+        self.stdout, self.stderr = (os.open(pipe, flags) for pipe in (stdout, stderr))
         return True
 
     def close_guest(self) -> None:

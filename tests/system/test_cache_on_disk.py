@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import UNMEASURED, running
+from tests.conftest import running
 from tests.support import guests
 from tests.support.config import guest
 
@@ -30,9 +30,7 @@ def hello_directory(directory: Path) -> Path:
 
 def serves_hello(directory: Path, cache: Path, preexec: Callable[[], None] | None = None) -> str:
     """Starts a server, requests hello, ends the server; returns its log."""
-    with running(
-        directory, HELLO_SITE, cache=cache, preexec=preexec, environment=UNMEASURED if preexec else None
-    ) as server:
+    with running(directory, HELLO_SITE, cache=cache, preexec=preexec) as server:
         assert server.get("/hello").text == "hello world\n"
     assert "Traceback" not in server.log
     return server.log
@@ -138,7 +136,7 @@ def test_a_body_that_does_not_fit_the_disk_is_turned_away(tmp_path: Path, cache:
     directory = hello_directory(tmp_path)
     check(directory, "--cache-dir", str(cache))
     config = f'[server]\nbody_memory = "1KiB"\n{HELLO_SITE}'
-    with running(directory, config, cache=cache, preexec=limit_files, environment=UNMEASURED) as server:
+    with running(directory, config, cache=cache, preexec=limit_files) as server:
         assert server.post("/hello", b"x" * 1024).status_code == 200
         assert server.post("/hello", b"x" * 100_000).status_code == 503
         assert server.get("/hello").status_code == 200

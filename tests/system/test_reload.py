@@ -20,10 +20,11 @@ import httpx
 import pytest
 import trustme
 
-from tests.conftest import UNMEASURED, Serve, Server, wait_until
+from tests.conftest import Serve, Server, wait_until
 from tests.support import guests
 from tests.support.attacks import LOOP, get, send, together, wait_for_work
 from tests.support.config import guest
+from tests.support.measurement import without_coverage
 from tests.support.reloading import hang_up, reload, reloads, write
 from wagi_gateway.app import create_app
 from wagi_gateway.config.file import ConfigFile, read_config
@@ -106,10 +107,9 @@ def configs(count: int) -> Iterator[tuple[str | None, str]]:
 
 
 @pytest.mark.parametrize(("workers", "count"), [("1", 100), ("2", 10)])
-def test_no_request_fails(serve: Serve, monkeypatch: pytest.MonkeyPatch, workers: str, count: int) -> None:
-    for name, value in UNMEASURED.items():
-        monkeypatch.setenv(name, value)
-    server = serve(QUIET + HELLO, "--workers", workers, hello=says("hello\n"))
+def test_no_request_fails(serve: Serve, workers: str, count: int) -> None:
+    with without_coverage():
+        server = serve(QUIET + HELLO, "--workers", workers, hello=says("hello\n"))
     with load(server) as wrong, wrk(server):
         for wat, config in configs(count):
             if wat:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import UNMEASURED, wait_until
+from tests.conftest import wait_until
 from tests.sources.oci.conftest import User, module
 from tests.support.fault_proxy import FaultProxy, stalled
 from tests.support.registry import Registry
@@ -51,7 +51,6 @@ def pull(store: Path, policy: str, reference: object, preexec: Callable[[], None
         text=True,
         timeout=30,
         preexec_fn=preexec,
-        env=os.environ | UNMEASURED if preexec else None,
     )
     assert process.returncode == 0, process.stderr
     answer: list[object] = json.loads(process.stdout)

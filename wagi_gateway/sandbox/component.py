@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from ctypes import byref, c_bool, c_char_p, c_int, c_size_t
 from typing import Any, cast
 
@@ -90,7 +90,7 @@ def run(engine: wasmtime.Engine, context: ExecutionContext) -> Outcome:
         context.end()
     if context.stop_reason is not None and ended.kind != "exit":
         return Outcome("stopped", ended.code, context.stop_reason, seconds, frames=ended.frames)
-    return ended._replace(seconds=seconds)
+    return Outcome(ended.kind, ended.code, ended.message, seconds, frames=ended.frames)
 
 
 def _run(engine: wasmtime.Engine, store: int, context: ExecutionContext, streams: PipedStreams) -> Outcome:
@@ -136,7 +136,7 @@ def _configure_wasi(store_context: int, context: ExecutionContext, streams: Pipe
     config = config_new()
     environ = invocation.environ() if callable(invocation.environ) else invocation.environ
     _set_argv(config, len(invocation.argv), _strings(invocation.argv))
-    _set_env(config, len(environ), _strings(environ), _strings(environ.values()))
+    _set_env(config, len(environ), _names(tuple(environ)), _strings([*environ.values()]))
     stdin = invocation.stdin
     is_given = True
     if isinstance(stdin, int):
@@ -146,7 +146,7 @@ def _configure_wasi(store_context: int, context: ExecutionContext, streams: Pipe
         _byte_vec_new(byref(vector), len(stdin), stdin)
         _set_stdin_bytes(config, byref(vector))
     is_given = is_given and streams.open_outputs(
-        lambda stdout, stderr: _set_stdout_file(config, _PATH % stdout) and _set_stderr_file(config, _PATH % stderr)
+        lambda stdout, stderr: _set_stdout_file(config, stdout) and _set_stderr_file(config, stderr)
     )
     failure = None if is_given else "the standard streams cannot be opened"
     failure = failure or preopen(config, invocation.volumes)
@@ -157,14 +157,17 @@ def _configure_wasi(store_context: int, context: ExecutionContext, streams: Pipe
     return failure
 
 
-def _strings(strings: Iterable[bytes]) -> ctypes.Array[c_char_p]:
+def _strings(strings: Sequence[bytes]) -> ctypes.Array[c_char_p]:
     """The strings for a function that copies them, each up to its first NUL. WASI 0.2 has Unicode strings alone."""
-    strings = list(strings)
     if not b"".join(strings).isascii():
         strings = [string.decode("utf-8", "replace").encode() for string in strings]
     array = _array(len(strings))()
     array[:] = cast("list[c_char_p | bytes | None]", strings)  # faster than to pass them to the constructor
     return array
+
+
+_names = functools.lru_cache(maxsize=64)(_strings)
+"""The names of variables, cached because most requests have the same. The cache holds the names of 64 requests."""
 
 
 @functools.lru_cache(maxsize=1024)

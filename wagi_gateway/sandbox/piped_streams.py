@@ -14,7 +14,7 @@ import termios
 import threading
 from collections.abc import Callable
 
-from .pipes import PipePool
+from .pipes import PipePair, PipePool
 from .streams import CAPACITY, CHUNK, StandardStreams
 
 _NEARLY_FULL = 32 * 1024
@@ -33,6 +33,7 @@ class PipedStreams(StandardStreams):
         "_is_opened",
         "_lock",
         "_pipes",
+        "_pool",
         "_stderr_pipe",
         "_stdout_pipe",
         "_watched",
@@ -45,19 +46,22 @@ class PipedStreams(StandardStreams):
         """The request body, or the descriptor of a file that holds the body."""
         self._stdout_pipe = self._stderr_pipe = -1
         self._watched: set[int] = set()
-        self._pipes: PipePool | None = None
+        self._pipes: PipePair | None = None
+        self._pool: PipePool | None = None
         self._lock = threading.Lock()
-        """Held while the pipes are opened by their numbers: meanwhile none is closed."""
+        """Held while the pipes are opened by path: meanwhile none is closed."""
         self._is_opened = self._is_abandoned = False
 
     # On the guest's thread.
 
-    def open_outputs(self, open_outputs: Callable[[int, int], bool]) -> bool:
-        """Calls a function that opens the pipes of standard output and standard error anew; returns its result. Once
+    def open_outputs(self, open_outputs: Callable[[bytes, bytes], bool]) -> bool:
+        """Calls a function that opens the pipes of standard output and standard error by path; returns its result. Once
         `abandon` was called, nothing is opened."""
         with self._lock:
-            self._is_opened = not self._is_abandoned
-            return self._is_opened and open_outputs(self._stdout_pipe, self._stderr_pipe)
+            if self._pipes is None or self._is_abandoned:
+                return False
+            self._is_opened = True
+            return open_outputs(*self._pipes.paths)
 
     # On the event loop's thread.
 
@@ -66,33 +70,34 @@ class PipedStreams(StandardStreams):
     ) -> None:
         """Takes the pipes. Raises OSError."""
         super().attach(loop, wake_guest)
-        self._pipes = pipes = _pipes or PipePool()
-        self._stdout_pipe = pipes.take()
-        self._stderr_pipe = pipes.take()
+        self._pool = _pipes or PipePool()
+        self._pipes = pipes = self._pool.take()
+        self._stdout_pipe, self._stderr_pipe = pipes.stdout, pipes.stderr
 
     def detach(self) -> None:
         """Takes what is left in the pipes of a guest that has ended, logs the rest of standard error, and gives the
         pipes back."""
-        while data := self._read(self._stdout_pipe):
-            super().write_stdout(data)
-        while data := self._read(self._stderr_pipe):
-            self.write_stderr(data)
-        for pipe in (self._stdout_pipe, self._stderr_pipe):
-            self._unwatch(pipe)
-            if pipe >= 0 and self._pipes:
-                self._pipes.give_back(pipe)
-        self._stdout_pipe = self._stderr_pipe = -1
+        if self._pipes and self._pool:
+            while readable := self._pipes.readable():
+                for pipe in readable:
+                    write = super().write_stdout if pipe == self._stdout_pipe else self.write_stderr
+                    write(self._read(pipe))
+            for pipe in list(self._watched):
+                self._unwatch(pipe)
+            self._pool.give_back(self._pipes)
+            self._pipes = None
+            self._stdout_pipe = self._stderr_pipe = -1
         super().detach()
 
     def abandon(self) -> None:
         """Closes standard output for reading: a blocked write of the guest fails, and all later ones."""
         with self._lock:
             self._is_abandoned = True
-            pipe = self._stdout_pipe if self._is_opened else -1
-        if pipe >= 0:
-            self._unwatch(pipe)
+            is_opened = self._is_opened
+        if is_opened and self._pipes:
+            self._unwatch(self._stdout_pipe)
             self._stdout_pipe = -1
-            os.close(pipe)
+            self._pipes.close_stdout()
 
     def begin_streaming(self) -> None:
         """Reads standard error while the guest runs."""

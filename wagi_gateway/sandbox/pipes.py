@@ -3,36 +3,73 @@
 from __future__ import annotations
 
 import os
+import select
 
-_MAX_IDLE = 32
-"""Pipes that are kept for the next guests, two for each."""
+_MAX_IDLE = 16
+"""Pairs of pipes that are kept for the next guests."""
 
 
-class PipePool:
-    """The pipes of one sandbox. Belongs to the event loop.
+class PipePair:
+    """Two pipes, for standard output and standard error.
 
     A pipe is one descriptor, open for reading and writing, so that it is never at its end. A guest has descriptors of
     its own, which are opened by path and closed with the guest's store.
     """
 
+    __slots__ = ("_poll", "paths", "stderr", "stdout")
+
     def __init__(self) -> None:
-        self._idle: list[int] = []
+        """Raises OSError."""
+        self.stdout = _create()
+        try:
+            self.stderr = _create()
+        except OSError:
+            os.close(self.stdout)
+            raise
+        self.paths = b"/proc/self/fd/%d" % self.stdout, b"/proc/self/fd/%d" % self.stderr
+        """The paths under which a guest's descriptors are opened."""
+        self._poll = select.poll()
+        self._poll.register(self.stdout, select.POLLIN)
+        self._poll.register(self.stderr, select.POLLIN)
 
-    def take(self) -> int:
-        """An empty pipe, which does not block. Raises OSError."""
-        return self._idle.pop() if self._idle else _create()
+    def readable(self) -> list[int]:
+        """The pipes that hold bytes, of those that are open."""
+        return [descriptor for descriptor, _ in self._poll.poll(0)]
 
-    def give_back(self, pipe: int) -> None:
-        """Keeps a pipe that is empty and that no guest has open, or closes it."""
-        if len(self._idle) < _MAX_IDLE:
-            self._idle.append(pipe)
+    def close_stdout(self) -> None:
+        """Closes the pipe of standard output, unless it is closed."""
+        if self.stdout >= 0:
+            self._poll.unregister(self.stdout)
+            os.close(self.stdout)
+            self.stdout = -1
+
+    def close(self) -> None:
+        """Closes both pipes."""
+        self.close_stdout()
+        os.close(self.stderr)
+
+
+class PipePool:
+    """The pipes of one sandbox. Belongs to the event loop."""
+
+    def __init__(self) -> None:
+        self._idle: list[PipePair] = []
+
+    def take(self) -> PipePair:
+        """Two empty pipes, which do not block. Raises OSError."""
+        return self._idle.pop() if self._idle else PipePair()
+
+    def give_back(self, pipes: PipePair) -> None:
+        """Keeps pipes that are empty and that no guest has open, or closes them."""
+        if len(self._idle) < _MAX_IDLE and pipes.stdout >= 0:
+            self._idle.append(pipes)
         else:
-            os.close(pipe)
+            pipes.close()
 
     def close(self) -> None:
         """Closes the idle pipes."""
         while self._idle:
-            os.close(self._idle.pop())
+            self._idle.pop().close()
 
 
 def _create() -> int:
