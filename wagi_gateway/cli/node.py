@@ -46,7 +46,7 @@ def node(
         Literal["auto", "text", "json", "terminal"], typer.Option(help="Format of the log.")
     ] = "auto",
 ) -> None:
-    """Run a node of a Kubernetes cluster, whose Pods are WAGI modules, until SIGTERM.
+    """Run a Kubernetes node for Pods of WAGI modules.
 
     CONFIG has further options: docs/kubernetes-node.md. Options of the command line win.
     """
