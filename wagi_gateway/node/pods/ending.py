@@ -42,14 +42,16 @@ class PodEnding:
 
     async def end(self, process: PodProcess | None) -> None:
         """Ends the gateway, shows how it ended, removes the folder, and deletes the Pod."""
+        has_ended = self._state.phase in ("Succeeded", "Failed")
         if (run := self._state.run) and process:
             await self._end_run(run, process)
-        elif self._state.phase not in ("Succeeded", "Failed"):
+        elif not has_ended:
             end = self._state.termination or self._state.last_termination
             self._state.phase = "Failed" if end and end.exit_code else "Succeeded"
             self._state.termination = self._state.termination or self._never_ran()
         self._runtime.addresses.release(self._pod())
-        self._status.touch()
+        if not has_ended:  # else the status is in the API, and without a folder not here
+            self._status.touch()
         await self._status.flush()
         self._runtime.groups.remove(self._pod()["metadata"]["uid"])
         await asyncio.to_thread(self._folder.remove)
