@@ -49,10 +49,12 @@ class Pods:
 
         Returns the Pods as that process saw them: `deleted` has to be called for those that the API has no more.
         """
+        found = find_pods(self._runtime.state_directory, self._runtime.clock())
+        self._runtime.forks.end_strays([one.process.pid for one in found if one.process])
         with contextlib.suppress(OSError):  # the first start of a gateway has the error
             self._runtime.forks.begin()
         adopted = []
-        for pod, state, process in find_pods(self._runtime.state_directory, self._runtime.clock()):
+        for pod, state, process in found:
             worker = PodWorker(self._runtime, pod, AdoptedRun(state, process))
             self._add(worker)
             adopted.append(pod)
