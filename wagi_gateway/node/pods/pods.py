@@ -92,13 +92,13 @@ class Pods:
         if all(one["name"] != name for one in worker.pod["spec"]["containers"]):
             raise UnknownContainer(pod, name)
         state, folder = worker.state, worker.folder
-        log = folder.log(name, state.restarts)
-        # While a restart is awaited, the latest run is the previous one, too.
+        log = folder.log(name, state.latest)
+        # Until the next run, the latest one is the previous one, too.
         is_between = not state.run and not state.termination and state.last_termination is not None
         has_begun = state.run or state.termination or is_between
         return Container(
             log=log,
-            previous_log=log if is_between else folder.previous_log(name, state.restarts),
+            previous_log=log if is_between else folder.previous_log(name, state.latest),
             waiting=None if has_begun else state.waiting_images.get(name, state.waiting).reason,
             is_running=state.run is not None,
             configuration=folder.configuration,
