@@ -64,9 +64,12 @@ class PodEnding:
         await self._fail("DeadlineExceeded", message, process)
 
     async def shut_down(self, process: PodProcess | None) -> None:
-        """Ends the gateway of a Pod whose node is shut down, in the node's own grace period at most."""
+        """Ends the gateway of a Pod whose node is shut down, in the node's own grace period at most. A deletion that
+        has begun is completed."""
         self._most = self._runtime.shutdown_grace
-        if self._state.phase not in ("Succeeded", "Failed"):
+        if self._pod()["metadata"].get("deletionTimestamp"):
+            await self.end(process)
+        elif self._state.phase not in ("Succeeded", "Failed"):
             await self._fail(SHUTDOWN, "Pod was terminated in response to imminent node shutdown.", process)
             await self._status.flush()
 
