@@ -169,3 +169,31 @@ def test_a_forced_deletion(cluster: Cluster, namespace: str, registry: Registry,
             return probe.connect_ex((host, int(port))) != 0
 
     cluster.wait_for(is_free, "the port is free")
+
+
+def test_a_pod_that_does_not_restart_takes_an_image_and_ends_with_a_finalizer(
+    cluster: Cluster, namespace: str, registry: Registry, node: Node, address: str
+) -> None:
+    """The API server refuses that a container of `restartPolicy: Never` runs or waits after it has terminated."""
+    pod = wagi_pod("once", address, hello(registry.address))
+    pod["spec"]["restartPolicy"] = "Never"
+    pod["metadata"]["finalizers"] = ["example.com/hold"]
+    create(cluster, namespace, pod)
+    wait_for_row(cluster, "once", namespace, "1/1", "Running")
+    image = hello(registry.address)["hello"].replace("-hello:", "-error:")
+    cluster.kubectl("set", "image", "pod/once", f"hello={image}", "-n", namespace)
+    path = "{.status.containerStatuses[0].restartCount} {.status.containerStatuses[0].ready}"
+    cluster.wait_for(lambda: cluster.jsonpath("pod", "once", path, namespace) == "1 true", "restarted and ready")
+    cluster.kubectl("delete", "pod", "once", "-n", namespace, "--wait=false")
+    folder = node.state / "pods" / cluster.jsonpath("pod", "once", "{.metadata.uid}", namespace)
+    cluster.wait_for(lambda: not folder.exists(), "the Pod has ended on the node")
+    cluster.kubectl(
+        "patch", "pod", "once", "-n", namespace, "--type=merge", "--patch", '{"metadata":{"labels":{"a":"b"}}}'
+    )
+    shown = cluster.get("pod", "once", namespace)["status"]
+    assert shown["containerStatuses"][0]["state"]["terminated"]["exitCode"] == 0
+    cluster.kubectl(
+        "patch", "pod", "once", "-n", namespace, "--type=merge", "--patch", '{"metadata":{"finalizers":[]}}'
+    )
+    cluster.wait_for(lambda: not row(cluster, "once", namespace), "the Pod is gone")
+    assert "may not be transitioned" not in node.log

@@ -155,3 +155,21 @@ def test_a_fork_server_that_hangs_is_replaced(tmp_path: Path, monkeypatch: pytes
         await second.wait()
 
     forking(tmp_path, story)
+
+
+def test_gateways_that_no_pod_knows_are_ended(tmp_path: Path) -> None:
+    """Their node was killed between the start of the process and the write of its id."""
+    (tmp_path / "hello.wat").write_text(WAT)
+
+    async def story(forks: Forks) -> None:
+        known, stray = [await serve(forks, tmp_path, HELLO) for _ in range(2)]
+        os.kill(server_of(stray), signal.SIGKILL)
+        await until(lambda: not stray.is_child)
+        Forks(tmp_path / "other").end_strays(())
+        Forks(tmp_path).end_strays([known.pid])
+        await stray.wait()
+        assert start_time(known.pid)
+        known.kill()
+        await known.wait()
+
+    forking(tmp_path, story)

@@ -53,6 +53,18 @@ def test_a_failure_is_tried_again() -> None:
     assert patches(run(use)) == 3
 
 
+def test_a_conflict_is_tried_again() -> None:
+    """Of two writers at the same time, or of a Pod of the same name: the watch reports the end of this one."""
+
+    async def use(api: MemoryApi, writer: StatusWriter, _state: PodState) -> None:
+        api.failures += [ApiError(409, "Conflict", "the object has been modified")]
+        writer.touch()
+        await writer.flush()
+        assert not writer.is_gone.is_set()
+
+    assert patches(run(use)) == 2
+
+
 def test_a_pod_that_is_gone_ends_the_writer() -> None:
     async def use(api: MemoryApi, writer: StatusWriter, _state: PodState) -> None:
         await api.delete(PODS, "demo", "default", grace_period=0)

@@ -42,14 +42,16 @@ class PodEnding:
 
     async def end(self, process: PodProcess | None) -> None:
         """Ends the gateway, shows how it ended, removes the folder, and deletes the Pod."""
+        has_ended = self._state.phase in ("Succeeded", "Failed")
         if (run := self._state.run) and process:
             await self._end_run(run, process)
-        elif self._state.phase not in ("Succeeded", "Failed"):
+        elif not has_ended:
             end = self._state.termination or self._state.last_termination
             self._state.phase = "Failed" if end and end.exit_code else "Succeeded"
             self._state.termination = self._state.termination or self._never_ran()
         self._runtime.addresses.release(self._pod())
-        self._status.touch()
+        if not has_ended:  # else the status is in the API, and without a folder not here
+            self._status.touch()
         await self._status.flush()
         self._runtime.groups.remove(self._pod()["metadata"]["uid"])
         await asyncio.to_thread(self._folder.remove)
@@ -62,9 +64,12 @@ class PodEnding:
         await self._fail("DeadlineExceeded", message, process)
 
     async def shut_down(self, process: PodProcess | None) -> None:
-        """Ends the gateway of a Pod whose node is shut down, in the node's own grace period at most."""
+        """Ends the gateway of a Pod whose node is shut down, in the node's own grace period at most. A deletion that
+        has begun is completed."""
         self._most = self._runtime.shutdown_grace
-        if self._state.phase not in ("Succeeded", "Failed"):
+        if self._pod()["metadata"].get("deletionTimestamp"):
+            await self.end(process)
+        elif self._state.phase not in ("Succeeded", "Failed"):
             await self._fail(SHUTDOWN, "Pod was terminated in response to imminent node shutdown.", process)
             await self._status.flush()
 

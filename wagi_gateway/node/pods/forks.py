@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -25,6 +25,7 @@ _START = 60.0
 _ANSWER = 10.0
 """Seconds until it has forked."""
 _MAX_ANSWER = 256
+_MODULE = "wagi_gateway.cli.fork_server"
 _NOT_INHERITED = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
 """Variables of the service manager, which are for the node alone."""
 
@@ -41,12 +42,22 @@ class Forks:
 
     def __init__(self, label: Path) -> None:
         """`label` is shown by ps(1): the state directory of the node."""
-        self._label = label
+        self._arguments = ("-m", _MODULE, str(label))
         self._server: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
         self._is_ready = False
         self._lock = asyncio.Lock()
         self._processes: dict[int, PodProcess] = {}
+
+    def end_strays(self, known: Collection[int]) -> None:
+        """Ends the gateways of an earlier process of the node, which was killed before it had written down their
+        process ids. Not after `begin`; `known` are the process ids of the others.
+        """
+        for pid in _processes(self._arguments) - set(known):
+            with contextlib.suppress(OSError):
+                if os.getpgid(pid) == pid:  # and not a child of one, whose command line is the same
+                    os.killpg(pid, signal.SIGKILL)
+                    logger.warning("the gateway %d, which was started for no Pod that is known, is ended", pid)
 
     def begin(self) -> socket.socket:
         """The channel of the fork server, which is started unless it runs; ready a second later. Raises OSError."""
@@ -57,7 +68,7 @@ class Forks:
         with other, ExitStack() as stack:
             stack.push(channel)
             self._server = subprocess.Popen(  # noqa: S603 - a module of this package
-                [sys.executable, "-m", "wagi_gateway.cli.fork_server", str(self._label)],
+                [sys.executable, *self._arguments],
                 # Python's module search begins there: the gateways are of the node's own version.
                 cwd=Path(wagi_gateway.__file__).parent.parent,
                 env=environ,
@@ -150,6 +161,16 @@ class Forks:
             process.ended(int(numbers[1]))
         channel.send(f"reap {pid}".encode())
         return None
+
+
+def _processes(arguments: Sequence[str]) -> set[int]:
+    """The processes of an interpreter with these arguments; a forked one has those of its parent."""
+    wanted, found = [os.fsencode(one) for one in arguments], set()
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if path.read_bytes().split(b"\0")[1:-1] == wanted:
+                found.add(int(path.parent.name))
+    return found
 
 
 def _children(pid: int) -> set[int]:

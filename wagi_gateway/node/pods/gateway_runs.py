@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import time
 
@@ -103,7 +104,8 @@ class GatewayRuns:
     async def _start(self) -> None:
         """Prepares and starts the gateway, however many attempts that takes."""
         back_off = BackOff(self._runtime.back_off, 30 * self._runtime.back_off)
-        refusals = 0
+        state, refusals = self._state, 0
+        state.last_termination, state.termination = state.termination or state.last_termination, None
         while self.process is None:
             try:
                 await self._prepare_and_start(back_off)
@@ -126,14 +128,20 @@ class GatewayRuns:
     async def _prepare_and_start(self, back_off: BackOff) -> None:
         self._folder.make()
         self._folder.save_manifest(self.pod)
+        if (definition := definition_of(self.pod)) != self._state.definition:
+            self._state.definition = definition
+            self._state.images.clear()
+            self._state.waiting_images.clear()
+            back_off.reset()
         valid = self._preparation.validate()
         if valid.problems:
             await self._refuse(valid)
             return
         await self._preparation.assign_address()
         if not await self._preparation.pull(valid.served):
+            await self._status.flush()
             delay, events = back_off.fail(), self._runtime.events
-            await back_off_pull(self.pod, self._state, self._status, events, delay=delay, changed=self.changed)
+            await back_off_pull(self.pod, self._state, events, delay=delay, changed=self.changed, pause=self._pause)
             return
         back_off.reset()
         await self._preparation.write_volumes()
@@ -147,13 +155,12 @@ class GatewayRuns:
         if self._restarts.policy == "Never":
             raise _Ended("CreateContainerConfigError", valid.message)
         self.changed()
-        await self._until_redefined(definition_of(self.pod))
-        self._state.images.clear()
+        await self._until_redefined()
 
     async def _wait(self, reason: str, message: str, event: str, back_off: BackOff) -> None:
         """Shows why no container runs, until the next attempt."""
         self._show_wait(reason, message, event)
-        await asyncio.sleep(back_off.fail())
+        await self._pause(back_off.fail())
 
     def _show_wait(self, reason: str, message: str, event: str) -> None:
         self._state.waiting = Waiting(reason, message[:1000])
@@ -176,8 +183,7 @@ class GatewayRuns:
         now = rfc3339(self._runtime.clock())
         process, state = self.process, self._state
         state.run = Run(process.pid, process.start_time, secrets.token_hex(16), now, host, port)
-        state.last_termination, state.termination = state.termination or state.last_termination, None
-        state.phase, state.waiting = "Running", Waiting()
+        state.phase, state.waiting, state.latest = "Running", Waiting(), state.restarts
         self.changed()
         for container in self.pod["spec"]["containers"]:
             for verb in ("Created", "Started"):
@@ -190,9 +196,8 @@ class GatewayRuns:
             return
         serving = Serving(self._runtime, self._preparation, process, run, self.changed)
         watch = asyncio.create_task(serving.watch())
-        redefined = asyncio.create_task(self._until_redefined(run.definition or definition_of(self.pod)))
+        redefined = asyncio.create_task(self._until_redefined())
         place = asyncio.create_task(self._place.leave_after(serving.has_served))
-        run.definition = run.definition or definition_of(self.pod)
         try:
             await asyncio.wait([watch, redefined], return_when=asyncio.FIRST_COMPLETED)
             if redefined.done() and not watch.done():
@@ -208,13 +213,11 @@ class GatewayRuns:
         self._record_end(run, code)
         if serving.evicted:
             raise _Ended("Evicted", serving.evicted)
-        if redefined.done() and not redefined.cancelled():
-            self._state.images.clear()
-        elif self._restarts.is_wanted(code):
+        if not redefined.done() or redefined.cancelled():
+            if not self._restarts.is_wanted(code):
+                self._state.phase = "Failed" if code else "Succeeded"
+                return
             await self._back_off(time.monotonic() - started)
-        else:
-            self._state.phase = "Failed" if code else "Succeeded"
-            return
         self._state.restarts += 1
 
     def _record_end(self, run: Run, code: int) -> None:
@@ -248,10 +251,16 @@ class GatewayRuns:
         self._state.last_termination, self._state.termination = self._state.termination, None
         self._runtime.events.record(self.pod, "BackOff", f"Back-off restarting failed gateway of Pod {name}", "Warning")
         self.changed()
-        await asyncio.sleep(delay)
+        await self._pause(delay)
 
-    async def _until_redefined(self, definition: str) -> None:
+    async def _pause(self, seconds: float) -> None:
+        """Waits, but for no longer than until the Pod has another definition, which may be the mended one."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._until_redefined()
+
+    async def _until_redefined(self) -> None:
         """Waits for another definition: each status that is written is a modification too."""
-        while definition_of(self.pod) == definition:
+        while definition_of(self.pod) == self._state.definition:
             self._modified.clear()
             await self._modified.wait()

@@ -46,6 +46,8 @@ class PodWorker:
         self._runs = GatewayRuns(runtime, pod, self.folder, self.state, self._status, process)
         self._ending = PodEnding(runtime, self.folder, self.state, self._status, lambda: self.pod)
         self._task: asyncio.Task[None] | None = None
+        if adopted and self.state.phase in ("Succeeded", "Failed"):
+            self._status.touch()  # the earlier process may not have written the end, nor known of it
 
     @property
     def process(self) -> PodProcess | None:

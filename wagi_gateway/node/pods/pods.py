@@ -49,10 +49,12 @@ class Pods:
 
         Returns the Pods as that process saw them: `deleted` has to be called for those that the API has no more.
         """
+        found = find_pods(self._runtime.state_directory, self._runtime.clock())
+        self._runtime.forks.end_strays([one.process.pid for one in found if one.process])
         with contextlib.suppress(OSError):  # the first start of a gateway has the error
             self._runtime.forks.begin()
         adopted = []
-        for pod, state, process in find_pods(self._runtime.state_directory, self._runtime.clock()):
+        for pod, state, process in found:
             worker = PodWorker(self._runtime, pod, AdoptedRun(state, process))
             self._add(worker)
             adopted.append(pod)
@@ -90,13 +92,13 @@ class Pods:
         if all(one["name"] != name for one in worker.pod["spec"]["containers"]):
             raise UnknownContainer(pod, name)
         state, folder = worker.state, worker.folder
-        log = folder.log(name, state.restarts)
-        # While a restart is awaited, the latest run is the previous one, too.
+        log = folder.log(name, state.latest)
+        # Until the next run, the latest one is the previous one, too.
         is_between = not state.run and not state.termination and state.last_termination is not None
         has_begun = state.run or state.termination or is_between
         return Container(
             log=log,
-            previous_log=log if is_between else folder.previous_log(name, state.restarts),
+            previous_log=log if is_between else folder.previous_log(name, state.latest),
             waiting=None if has_begun else state.waiting_images.get(name, state.waiting).reason,
             is_running=state.run is not None,
             configuration=folder.configuration,

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from ..api import Object
 from .runtime import RecordsEvents
 from .state import PodState, Waiting
-from .status_writer import StatusWriter
 
 
 async def back_off_pull(
     pod: Object,
     state: PodState,
-    status: StatusWriter,
     events: RecordsEvents,
     *,
     delay: float,
     changed: Callable[[], None],
+    pause: Callable[[float], Awaitable[None]],
 ) -> None:
-    """Waits `delay` seconds and a fifth more; `changed` is called when the state has changed."""
-    await status.flush()
-    await asyncio.sleep(delay / 5)  # ErrImagePull is shown before ImagePullBackOff
+    """Waits `delay` seconds and a fifth more by `pause`; `changed` is called when the state has changed."""
+    await pause(delay / 5)  # ErrImagePull is shown before ImagePullBackOff
     images = {one["name"]: one["image"] for one in pod["spec"]["containers"]}
     for name, waiting in state.waiting_images.items():
         text = f'Back-off pulling image "{images.get(name, "")}"'
@@ -30,4 +27,4 @@ async def back_off_pull(
         if waiting.reason == "ErrImagePull":
             state.waiting_images[name] = Waiting("ImagePullBackOff", f"{text}: {waiting.message}"[:1000])
     changed()
-    await asyncio.sleep(delay)
+    await pause(delay)

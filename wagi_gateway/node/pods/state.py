@@ -46,8 +46,6 @@ class Run:
     host: str
     """The address that the gateway listens on."""
     port: int
-    definition: str = ""
-    """What the gateway was made of; another one in the API restarts it."""
     is_serving: bool = False
     """Whether the gateway has compiled its modules and answers."""
     started: dict[str, bool] = field(default_factory=dict)
@@ -67,7 +65,11 @@ class PodState:
     start_time: str = ""
     address: str = ""
     """The address that the Pod alone has; empty if it has that of the node, or none yet."""
+    definition: str = ""
+    """What the images are of, and the gateway is made of; another one in the API restarts it."""
     restarts: int = 0
+    latest: int = 0
+    """The number of the latest run, which names its logs; that of the next one is `restarts`."""
     delay: float = 0.0
     """The back-off of the next restart, in seconds."""
     waiting: Waiting = field(default_factory=Waiting)

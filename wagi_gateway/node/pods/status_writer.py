@@ -68,7 +68,7 @@ class StatusWriter:
                 await self._write()
                 delay = _FIRST_RETRY
             except (ApiError, ApiUnreachable) as error:
-                if isinstance(error, ApiError) and error.status in (404, 409):
+                if isinstance(error, ApiError) and error.status == 404:
                     self.is_gone.set()
                     return
                 name = self.pod["metadata"]["name"]
