@@ -30,12 +30,13 @@ typedef struct Database {
   int level;              // the highest lock of a connection
   int is_lost;            // another guest has taken the database
   sqlite3_int64 time;     // of the name
+  sqlite3_int64 kept;     // the same moment, of a clock that is never set
   char name[NAME];        // empty without a lock, and where no lock can be had because files are read-only
 } Database;
 
 typedef struct File {
   sqlite3_file methods;
-  Database *database; // NULL for temporary files
+  Database *database; // NULL for temporary files, and for the journal that names those of several databases
   int level, is_readonly;
 } File; // the file of the other VFS follows
 
@@ -44,9 +45,9 @@ static Database *databases;
 
 static sqlite3_file *inner(sqlite3_file *file) { return (sqlite3_file *)((File *)file + 1); }
 
-static sqlite3_int64 now(void) {
+static sqlite3_int64 now(clockid_t clock) {
   struct timespec time;
-  clock_gettime(CLOCK_REALTIME, &time);
+  clock_gettime(clock, &time);
   return time.tv_sec * 1000LL + time.tv_nsec / 1000000;
 }
 
@@ -65,16 +66,17 @@ static int rename_to_own(Database *database, const char *from) {
   static sqlite3_uint64 guest;
   if (!guest) sqlite3_randomness(sizeof guest, &guest);
   char name[NAME];
-  sqlite3_int64 time = now();
+  sqlite3_int64 time = now(CLOCK_REALTIME), kept = now(CLOCK_MONOTONIC);
   sqlite3_snprintf(NAME, name, "%lld-%016llx", time, guest);
   if (!rename_within(database, from, name)) return 0;
   memcpy(database->name, name, NAME);
   database->time = time;
+  database->kept = kept;
   return 1;
 }
 
 static int is_expired(const char *name) {
-  sqlite3_int64 age = now() - strtoll(name, NULL, 10);
+  sqlite3_int64 age = now(CLOCK_REALTIME) - strtoll(name, NULL, 10);
   return age >= EXPIRY || age <= -EXPIRY; // the clock may have been set back
 }
 
@@ -133,14 +135,21 @@ static void give_back(Database *database) {
   database->is_lost = 0;
 }
 
-// Renews the names of this guest's databases. The result is an error if this one belongs to another guest by now.
+// A clock that was set back, after another guest took the database, would make an old name look new.
+static int is_old(Database *database) {
+  sqlite3_int64 age = now(CLOCK_REALTIME) - database->time;
+  return age < 0 || age >= EXPIRY / 2 || now(CLOCK_MONOTONIC) - database->kept >= EXPIRY / 2;
+}
+
+// Renews the names of this guest's databases. The result is an error if this one, or one of all in the place of NULL,
+// belongs to another guest by now.
 static int keep(Database *database) {
+  int error = SQLITE_OK;
   for (Database *each = databases; each; each = each->next) {
-    sqlite3_int64 age = now() - each->time;
-    if (each->name[0] && !each->is_lost && (age < 0 || age >= EXPIRY / 2))
-      each->is_lost = !rename_to_own(each, each->name);
+    if (each->name[0] && !each->is_lost && is_old(each)) each->is_lost = !rename_to_own(each, each->name);
+    if (each->is_lost && (!database || each == database)) error = SQLITE_IOERR_LOCK;
   }
-  return database && database->is_lost ? SQLITE_IOERR_LOCK : SQLITE_OK;
+  return error;
 }
 
 // --- files -----------------------------------------------------------------------------------------------------------
@@ -161,6 +170,12 @@ static Database *find_or_add(const char *path) {
   memset(database, 0, sizeof *database);
   database->path = sqlite3_mprintf("%s", path);
   database->directory = sqlite3_mprintf("%s-lock/", path);
+  if (!database->path || !database->directory) {
+    sqlite3_free(database->path);
+    sqlite3_free(database->directory);
+    sqlite3_free(database);
+    return NULL;
+  }
   database->next = databases;
   return databases = database;
 }
@@ -226,7 +241,7 @@ static int read_file(sqlite3_file *file, void *data, int size, sqlite3_int64 off
   int error = keep(database);
   if (!error) error = inner(file)->pMethods->xRead(inner(file), data, size, offset);
   // SQLite's own error is that the file is no database.
-  if (!error && size >= 100 && !memcmp(data, "SQLite format 3", 16) && ((char *)data)[19] == 2)
+  if (!error && !offset && size >= 100 && !memcmp(data, "SQLite format 3", 16) && ((char *)data)[19] == 2)
     fprintf(stderr, "SQLite: %s has journal_mode = WAL, which WASI cannot have: set it to DELETE elsewhere\n",
             database ? database->path : "a file");
   return error;
@@ -248,7 +263,14 @@ static int file_size(sqlite3_file *file, sqlite3_int64 *size) {
   return inner(file)->pMethods->xFileSize(inner(file), size);
 }
 
+// A stopped guest leaves a broken database behind unless its journal is a file.
 static int file_control(sqlite3_file *file, int operation, void *argument) {
+  char **pragma = argument;
+  if (operation == SQLITE_FCNTL_PRAGMA && pragma[2] && !sqlite3_stricmp(pragma[1], "journal_mode") &&
+      (!sqlite3_stricmp(pragma[2], "memory") || !sqlite3_stricmp(pragma[2], "off"))) {
+    pragma[0] = sqlite3_mprintf("delete");
+    return pragma[0] ? SQLITE_OK : SQLITE_NOMEM;
+  }
   return inner(file)->pMethods->xFileControl(inner(file), operation, argument);
 }
 
@@ -282,9 +304,11 @@ static int open_file(sqlite3_vfs *_, const char *name, sqlite3_file *file, int f
   return SQLITE_OK;
 }
 
+// The deletion of a journal ends its transaction, in several databases if the journal is none of a single one. WASI
+// cannot sync a directory: the attempt would fail, after the deletion.
 static int delete_file(sqlite3_vfs *_, const char *name, int is_directory_synced) {
   int error = keep(find(name, "-journal"));
-  return error ? error : files->xDelete(files, name, is_directory_synced);
+  return error ? error : files->xDelete(files, name, 0);
 }
 
 // Called by sqlite3_initialize (SQLITE_EXTRA_INIT).

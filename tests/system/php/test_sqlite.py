@@ -72,6 +72,14 @@ SCRIPTS = {
         $row = $db->query("SELECT x ->> 'a', twice(id), y FROM t, u")->fetch(PDO::FETCH_NUM);
         echo json_encode([$row, $db->lastInsertId(),
           $db->query("PRAGMA journal_mode = WAL")->fetchColumn(), $db->exec("VACUUM") !== false]);""",
+    "attach.php": """<?php
+        $db = new SQLite3("/data/one.db");
+        foreach (["MEMORY", "OFF"] as $mode) echo $db->querySingle("PRAGMA journal_mode = $mode"), " ";
+        $db->exec("ATTACH '/data/other.db' AS other; PRAGMA synchronous = EXTRA");
+        $db->exec("CREATE TABLE IF NOT EXISTS main.t (x); CREATE TABLE IF NOT EXISTS other.t (x)");
+        $insert = "BEGIN; INSERT INTO main.t VALUES (1); INSERT INTO other.t VALUES (1); COMMIT";
+        echo $db->exec($insert) ? "committed" : $db->lastErrorMsg(),
+          $db->querySingle("SELECT count(*) FROM main.t"), $db->querySingle("SELECT count(*) FROM other.t");""",
     "wal.php": """<?php try { echo (new PDO("sqlite:/data/wal.db"))->query("SELECT x FROM t")->fetchColumn(); }
         catch (PDOException $e) { echo $e->getMessage(); }""",
     "fixed.php": """<?php $db = new PDO("sqlite:/fixed/fixed.db");
@@ -144,6 +152,11 @@ def test_concurrent_guests_lose_no_increment(site: Server, data: Path) -> None:
         counted = sorted(int(response.text) for response in pool.map(site.get, ["/count.php"] * 200))
     assert counted == list(range(1, 201))
     assert name_of(data / "count.db").name == "free"
+
+
+def test_a_transaction_in_several_databases(site: Server, data: Path) -> None:
+    assert site.get("/attach.php").text == "delete delete committed11"
+    assert not list(data.glob("*-mj*"))
 
 
 def test_connections_of_one_guest_share_a_database(site: Server) -> None:
