@@ -23,6 +23,7 @@ from .runtime import PodRuntime
 from .service_variables import ServiceVariables, read_service_variables
 from .state import PodState, Waiting, write_atomically
 from .storage_limits import excess
+from .threads import in_thread
 from .validation import MAX_MESSAGE, ValidatedPod, validate
 from .variables import resolve_variables
 from .volumes import VolumeDirectories
@@ -162,7 +163,7 @@ class Preparation:
             environment, skipped = await resolve_variables(container, references, fields, services.environment)
             environments[name] = environment
             made, target = self.volumes.made(), self._folder.sub_paths(name)
-            mounts[name] = await asyncio.to_thread(make_mounts, container, made, environment, target)
+            mounts[name] = await in_thread(make_mounts, container, made, environment, target)
             if skipped:
                 names = ", ".join(skipped[:20])
                 self.warn(
