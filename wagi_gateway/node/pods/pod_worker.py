@@ -52,6 +52,19 @@ class PodWorker:
         """The gateway, while it runs."""
         return self._runs.process
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the Pod has ended by itself, or was refused; the API may still have it."""
+        return self.state.phase in ("Succeeded", "Failed")
+
+    def refuse(self, reason: str, message: str) -> None:
+        """Has the Pod fail before it starts, as a kubelet does with one that was bound past the scheduler."""
+        self.state.phase, self.state.reason = "Failed", reason
+        self.state.message = f"Pod was rejected: {message}"
+        self._runtime.events.record(self.pod, reason, message, "Warning")
+        self._runtime.addresses.release(self.pod)
+        self._status.touch()
+
     def start(self, on_end: Callable[[PodWorker], None]) -> None:
         """Begins; `on_end` is called once the Pod is gone."""
         self._task = asyncio.create_task(self._run(), name=f"pod {self.uid}")

@@ -17,6 +17,8 @@ from .resources import bound_command
 from .runtime import PodRuntime
 from .status import status_document
 
+_DEFAULT_PODS = "110"
+
 
 class Pods:
     """Runs the Pods that the API binds to the node."""
@@ -24,6 +26,7 @@ class Pods:
     def __init__(self, runtime: PodRuntime) -> None:
         self._runtime = runtime
         self._workers: dict[str, PodWorker] = {}
+        self._most = int(runtime.allocatable.get("pods", _DEFAULT_PODS))
         self._is_draining = False
 
     async def changed(self, pod: Object) -> None:
@@ -37,7 +40,12 @@ class Pods:
         status = pod.get("status") or {}
         if status.get("phase") in ("Succeeded", "Failed") and not pod["metadata"].get("deletionTimestamp"):
             return
-        self._add(PodWorker(self._runtime, pod))
+        worker = PodWorker(self._runtime, pod)
+        used, most = sum(not one.has_ended for one in self._workers.values()), self._most
+        if used >= most and not pod["metadata"].get("deletionTimestamp"):
+            what = f"Node didn't have enough resource: pods, requested: 1, used: {used}, capacity: {most}"
+            worker.refuse("OutOfpods", what)
+        self._add(worker)
 
     async def deleted(self, pod: Object) -> None:
         """Ends a Pod that the API has no more, at once: it was deleted by force, or while the node was away."""
