@@ -54,8 +54,8 @@ class PodWorker:
 
     @property
     def has_ended(self) -> bool:
-        """Whether the Pod has ended by itself, or was refused; the API may still have it."""
-        return self.state.phase in ("Succeeded", "Failed")
+        """Whether the Pod takes no room of the node: it has ended or was refused, or the API has it no more."""
+        return self.state.phase in ("Succeeded", "Failed") or self._status.is_gone.is_set()
 
     def refuse(self, reason: str, message: str) -> None:
         """Has the Pod fail before it starts, as a kubelet does with one that was bound past the scheduler."""
