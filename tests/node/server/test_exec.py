@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,6 @@ from tests.support import guests
 from tests.support.config import guest
 from tests.support.node_api import NodeApi, WebSocketClient, exec_path, outcome
 from wagi_gateway.node.server import exec as endpoint
-from wagi_gateway.node.server import module_request
 from wagi_gateway.node.server.exec import _status
 
 ECHO = f"""(module {guests.FD_WRITE} {guests.FD_READ} (memory (export "memory") 3)
@@ -90,7 +90,7 @@ def test_a_path_that_no_command_line_has(pod: NodeApi, path: str, caplog: pytest
 def test_a_machine_without_room_for_a_process(
     pod: NodeApi, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module_request.sys, "executable", "/no/such/program")
+    monkeypatch.setattr(sys, "executable", "/no/such/program")
     channels = execute(pod, "hello", "GET", "/")
     assert outcome(channels) == "2"
     assert b"cannot start a process for the request: No such file" in channels[2]

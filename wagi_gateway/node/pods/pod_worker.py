@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -133,7 +134,8 @@ class PodWorker:
         while True:
             seconds, start = self.pod["spec"].get("activeDeadlineSeconds"), self.state.start_time
             if start and began is None:  # once: the system's clock may be set while the Pod runs
-                began = loop.time() - max(0.0, self._runtime.clock() - parse(start).timestamp())
+                age = self._runtime.clock() - parse(start).timestamp() if _time(start) else 0.0
+                began = loop.time() - max(0.0, age)
             remaining = _LOOK
             if seconds is not None and began is not None:
                 remaining = began + seconds - loop.time()
@@ -156,5 +158,13 @@ def _first_state(pod: Object) -> PodState:
     return PodState(
         str(phase) if phase in ("Succeeded", "Failed") else "Pending",
         restarts=max(shown, default=0),
-        start_time=status.get("startTime") or "",
+        start_time=_time(status.get("startTime")),
     )
+
+
+def _time(text: object) -> str:
+    """A time as the API writes it; empty for another text."""
+    with contextlib.suppress(ValueError, OverflowError):
+        if isinstance(text, str) and parse(text):
+            return text
+    return ""

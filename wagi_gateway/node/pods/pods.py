@@ -8,13 +8,15 @@ from functools import partial
 
 from ...config.pod.annotation import BadAnnotation, parse_modules
 from ...config.pod.manifest import MODULES
-from ..api import Object
+from ...observe.log import logger
+from ..api import MALFORMED, Object
 from ..server.containers import Container, UnknownContainer, UnknownPod
 from ..timestamps import seconds
 from .adoption import find_pods
 from .pod_worker import AdoptedRun, PodWorker
 from .resources import bound_command
 from .runtime import PodRuntime
+from .shape import shape_problem
 from .status import status_document
 
 _DEFAULT_PODS = "110"
@@ -31,8 +33,17 @@ class Pods:
 
     async def changed(self, pod: Object) -> None:
         """Takes a Pod that was bound to the node, or another version of one. A repeated one changes nothing."""
-        uid = pod["metadata"]["uid"]
-        if worker := self._workers.get(uid):
+        if key := shape_problem(pod):
+            name = pod["metadata"].get("name") if isinstance(pod.get("metadata"), dict) else None
+            logger.warning("the Pod %s has no usable %s, and is left out", str(name)[:253], key)
+            return
+        try:
+            self._take(pod)
+        except MALFORMED as error:  # one Pod keeps no other from being seen
+            logger.warning("Pod %s cannot be taken: %r", pod["metadata"]["uid"], error)
+
+    def _take(self, pod: Object) -> None:
+        if worker := self._workers.get(pod["metadata"]["uid"]):
             worker.update(pod)
             return
         if self._is_draining:  # a version from before the end of its gateway would start it again
