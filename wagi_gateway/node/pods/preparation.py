@@ -119,7 +119,8 @@ class Preparation:
         if container.get("imagePullPolicy") != "Never":
             record(self.pod, "Pulling", f'Pulling image "{image}"')
         try:
-            pulled = await self._runtime.puller.pull(image, container.get("imagePullPolicy"), secrets)
+            namespace, policy = self.pod["metadata"]["namespace"], container.get("imagePullPolicy")
+            pulled = await self._runtime.puller.pull(image, policy, secrets, namespace=namespace)
         except ImagePullFailed as error:
             self._state.waiting_images[name] = Waiting(error.reason, str(error)[:1000])
             record(self.pod, "Failed", f'Failed to pull image "{image}": {error}', "Warning")
