@@ -141,6 +141,22 @@ def test_a_certificate_is_renewed_before_it_expires(tmp_path: Path, failures: in
     assert sleeps == [60.0] * failures + [3600.0]
 
 
+def test_a_certificate_that_cannot_be_read_is_tried_again(tmp_path: Path) -> None:
+    sleeps = list[float]()
+
+    async def sleep(seconds: float) -> None:
+        sleeps.append(seconds)
+        if len(sleeps) == 2:
+            raise Enough
+
+    async def renew() -> None:
+        raise AssertionError
+
+    with pytest.raises(Enough):
+        asyncio.run(module.rotate(MemoryApi(), options(tmp_path), renew, sleep=sleep))
+    assert sleeps == [60.0, 60.0]
+
+
 def test_with_a_clock_that_is_ahead_a_certificate_is_not_requested_without_end(tmp_path: Path) -> None:
     old = partial(signed, age=timedelta(hours=23))
     bootstrapped(tmp_path, signing(old))

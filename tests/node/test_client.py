@@ -23,6 +23,7 @@ from wagi_gateway.node.api import (
     NODES,
     PODS,
     SECRETS,
+    SERVICES,
     TOKEN_REVIEWS,
     ApiError,
     ApiUnreachable,
@@ -217,6 +218,21 @@ def test_a_response_is_bounded(server: FaultProxy, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(client, "MAX_BODY", 1000)
     server.fault(lambda _: True, lambda _request, _proxy: Answer(body=b"x" * 2000))
     with pytest.raises(ApiUnreachable, match="more than 1000 bytes"):
+        called(server, lambda api: api.get(NODES, "n"))
+
+
+def test_all_pages_of_a_list_are_bounded(server: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list that never ends, and the Services of a namespace, whose annotations anybody in it may fill."""
+    monkeypatch.setattr(client, "MAX_LIST", {SERVICES: 200})
+    always(server, {"metadata": {"continue": "more"}, "items": [{}] * 10})
+    with pytest.raises(ApiError, match="the list of services has more than 200 bytes"):
+        called(server, lambda api: api.list(SERVICES))
+    assert 3 <= len(server.received) <= 10
+
+
+def test_a_document_that_is_nested_without_end_is_none(server: FaultProxy) -> None:
+    server.fault(lambda _: True, lambda _request, _proxy: Answer(body=b"[" * 1_000_000))
+    with pytest.raises(ApiUnreachable, match="no JSON"):
         called(server, lambda api: api.get(NODES, "n"))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
@@ -32,6 +33,21 @@ def recorded(
         return api.objects(EVENTS)
 
     return asyncio.run(go())
+
+
+def test_an_answer_without_its_form_loses_no_later_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def use(api: MemoryApi, events: Events) -> None:
+        create, answers = api.create, [Object()]
+
+        async def damaged(*arguments: Any) -> Object:
+            created = await create(*arguments)
+            return answers.pop() if answers else created
+
+        monkeypatch.setattr(api, "create", damaged)
+        events.record(POD, "Pulled", "1")
+        events.record(POD, "Pulled", "2")
+
+    assert [event["message"] for event in recorded(use)] == ["1", "2"]
 
 
 def test_an_event_is_what_describe_shows() -> None:

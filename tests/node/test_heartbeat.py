@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.kubernetes_api import MemoryApi
-from wagi_gateway.node.api import EVENTS, LEASES, NODES, ApiError, ApiUnreachable, Object
+from wagi_gateway.node.api import EVENTS, LEASES, NODES, ApiError, ApiUnreachable, Kind, Object
 from wagi_gateway.node.capacity import Pressure
 from wagi_gateway.node.events import Events
 from wagi_gateway.node.heartbeat import Heartbeat
@@ -62,6 +62,25 @@ def beating(directory: Path, use: Callable[[Beating], Awaitable[None]]) -> None:
             await use(Beating(directory))
 
     asyncio.run(go())
+
+
+@pytest.mark.parametrize("node", [{"metadata": {}}, {"metadata": None}, {"metadata": {"uid": "u"}, "status": 7}])
+def test_an_answer_without_its_form_is_tried_again(
+    tmp_path: Path, node: Object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def use(beating: Beating) -> None:
+        read, answers = beating.api.get, [node]
+
+        async def get(kind: Kind, name: str, namespace: str | None = None) -> Object:
+            return answers.pop() if kind == NODES and answers else await read(kind, name, namespace)
+
+        monkeypatch.setattr(beating.api, "get", get)
+        running = asyncio.create_task(beating.heartbeat.run())
+        await beating.heartbeat.flush()
+        assert (answers, beating.ready()["status"], running.done()) == ([], "True", False)
+        running.cancel()
+
+    beating(tmp_path, use)
 
 
 def test_the_first_beat_registers_the_node(tmp_path: Path) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import pytest
 
 from tests.support.kubernetes_api import MemoryApi
 from wagi_gateway.node import reflector as module
-from wagi_gateway.node.api import PODS, ApiError, ApiUnreachable, Object
+from wagi_gateway.node.api import PODS, ApiError, ApiUnreachable, Kind, Object, WatchEvent
 from wagi_gateway.node.reflector import MAX_DELAY, Reflector
 
 SELECTOR = "spec.nodeName=n"
@@ -69,6 +70,49 @@ def test_what_there_is_and_what_happens_is_reported() -> None:
         await seen.until(3)
 
     assert reported(use) == ["+a", "+a", "-a"]
+
+
+@pytest.mark.parametrize("metadata", [None, [], {"uid": 7}, {"name": "x"}, {"uid": "u", "resourceVersion": None}])
+def test_an_object_that_cannot_be_told_hides_no_other(metadata: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def use(api: MemoryApi, seen: Seen) -> None:
+        found = api.list
+        watched = api.watch
+
+        async def damaged(kind: Kind, **options: Any) -> Object:
+            listed = await found(kind, **options)
+            return listed | {"items": [{"metadata": metadata}, "x", *listed["items"]]}
+
+        async def broken(*_: Any, **__: Any) -> AsyncIterator[WatchEvent]:
+            monkeypatch.setattr(api, "watch", watched)
+            yield WatchEvent("MODIFIED", {"metadata": metadata})
+
+        monkeypatch.setattr(api, "list", damaged)
+        monkeypatch.setattr(api, "watch", broken)
+        await api.disconnect()
+        await api.create(PODS, pod("a"))
+        await seen.until(1)
+
+    assert reported(use) == ["+a"]
+
+
+def test_a_server_that_ends_each_watch_at_once_is_asked_a_little_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def go() -> None:
+        api, seen, asked, enough = MemoryApi(), Seen(), [], asyncio.Event()
+
+        async def short(*_: Any, **__: Any) -> AsyncIterator[WatchEvent]:
+            asked.append(asyncio.get_running_loop().time())
+            if len(asked) == 3:
+                enough.set()
+            yield WatchEvent("BOOKMARK", {"metadata": {"resourceVersion": "1"}})
+
+        monkeypatch.setattr(api, "watch", short)
+        reflector = Reflector(api, PODS, SELECTOR, changed=seen.changed, deleted=seen.deleted, delay=0.2)
+        watcher = asyncio.create_task(reflector.run())
+        await enough.wait()
+        watcher.cancel()
+        assert asked[2] - asked[0] > 0.3
+
+    asyncio.run(go())
 
 
 def test_a_deletion_is_a_change_until_its_end() -> None:

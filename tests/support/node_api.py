@@ -17,7 +17,15 @@ from urllib.parse import urlencode
 import httpx
 import wsproto
 from starlette.types import ASGIApp
-from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, RejectConnection, RejectData, Request
+from wsproto.events import (
+    AcceptConnection,
+    BytesMessage,
+    CloseConnection,
+    RejectConnection,
+    RejectData,
+    Request,
+    TextMessage,
+)
 
 from tests.conftest import wait_until
 from tests.support.cluster.certificates import Authority
@@ -130,6 +138,10 @@ class WebSocketClient:
     def send(self, data: bytes) -> None:
         """Sends a frame."""
         self.socket.sendall(self._connection.send(BytesMessage(data)))
+
+    def send_text(self, text: str) -> None:
+        """Sends a frame of the other kind."""
+        self.socket.sendall(self._connection.send(TextMessage(text)))
 
     def close(self) -> None:
         """Cuts the connection."""

@@ -4,7 +4,7 @@ A new interpreter needs a second of processor time to import what a gateway need
 `node.pods.forks` starts the fork server. Its standard input is a SOCK_SEQPACKET socket, on which it sends `ready`.
 
 - `run ARGUMENTS`, a list in JSON, has the descriptors of the command (SCM_RIGHTS): the first is for standard error, the
-  others get the numbers from 3 on. The answer is `started PID`.
+  others get the numbers from 3 on. The answer is `started PID`, or `failed ERRNO` where the system has no room for it.
 - `ended PID CODE` is sent when such a process has ended. The process is a zombie until `reap PID`: no other process and
   no process group has its number meanwhile.
 
@@ -14,11 +14,13 @@ At the end of the channel the fork server ends, and the commands go on. It runs 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import gc
 import json
 import os
 import select
+import signal
 import socket
 import sys
 from collections.abc import Sequence
@@ -66,29 +68,45 @@ class Commands:
                 if descriptor in self._running:
                     self._report(descriptor)
                     continue
-                message, descriptors, *_ = socket.recv_fds(self._channel, MAX_MESSAGE, _MAX_DESCRIPTORS)
+                message, descriptors, flags, _ = socket.recv_fds(self._channel, MAX_MESSAGE, _MAX_DESCRIPTORS)
                 if not message:
                     return None
                 word, _, rest = message.decode().partition(" ")
                 if word == "reap":
                     os.waitpid(int(rest), 0)
-                elif self._fork(descriptors):
+                elif self._fork(descriptors, is_whole=not flags & socket.MSG_CTRUNC):
                     return list(json.loads(rest))
 
-    def _fork(self, descriptors: list[int]) -> bool:
+    def _fork(self, descriptors: list[int], *, is_whole: bool) -> bool:
         """Starts a process; True in that process."""
-        pid = os.fork()
+        try:
+            if not is_whole:
+                raise OSError(errno.EMFILE, "descriptors of the message are lost")
+            pid = os.fork()
+        except OSError as error:
+            _close(descriptors)
+            self._channel.send(f"failed {error.errno}".encode())
+            return False
         if pid == 0:
             self._channel.detach()
             _begin(descriptors)
             return True
-        for one in descriptors:
-            os.close(one)
-        descriptor = os.pidfd_open(pid)
+        _close(descriptors)
+        self._watch(pid)
+        return False
+
+    def _watch(self, pid: int) -> None:
+        """Has the end of a process reported, which is ended at once where that is not possible."""
+        try:
+            descriptor = os.pidfd_open(pid)
+        except OSError as error:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            self._channel.send(f"failed {error.errno}".encode())
+            return
         self._running[descriptor] = pid
         self._poll.register(descriptor, select.POLLIN)
         self._channel.send(f"started {pid}".encode())
-        return False
 
     def _report(self, descriptor: int) -> None:
         pid = self._running.pop(descriptor)
@@ -97,6 +115,11 @@ class Commands:
         end = cast("os.waitid_result", os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT))
         code = end.si_status if end.si_code == os.CLD_EXITED else 128 + end.si_status
         self._channel.send(f"ended {pid} {code}".encode())
+
+
+def _close(descriptors: Sequence[int]) -> None:
+    for one in descriptors:
+        os.close(one)
 
 
 def _begin(descriptors: Sequence[int]) -> None:

@@ -50,6 +50,15 @@ class ApiUnreachable(GatewayError):
     """No valid response came from the API server: connection, TLS, time limit or a truncated body."""
 
 
+MALFORMED = (LookupError, TypeError, ValueError, AttributeError)
+"""What it may raise to read a document that has not the form of its kind."""
+
+
+def described(error: BaseException) -> str:
+    """An error of a call in words for a log."""
+    return f"the API server's answer has not its form: {error!r}" if isinstance(error, MALFORMED) else str(error)
+
+
 class WatchEvent(NamedTuple):
     """One line of a watch."""
 

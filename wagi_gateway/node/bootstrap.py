@@ -13,7 +13,7 @@ from lightkube.config.kubeconfig import SingleConfig
 
 from ..errors import Problem, StartupError
 from ..observe.log import logger
-from .api import Api, ApiError, ApiUnreachable
+from .api import MALFORMED, Api, ApiError, ApiUnreachable, described
 from .credentials import authority
 from .options import NodeOptions
 from .signing import CLIENT_SIGNER, Names, NotSigned, Validity, requested, store
@@ -79,15 +79,15 @@ async def rotate(
     """
     path = certificate_path(options)
     while True:
-        await sleep_until(Validity.of(path.read_bytes()).renewal(), sleep)
         try:
+            await sleep_until(Validity.of(path.read_bytes()).renewal(), sleep)
             pem = await requested(api, CLIENT_SIGNER, Names(options.name))
             store(path, pem)
             await renewed()
             logger.info("the node's certificate is renewed")
             await pause_if_due(pem, sleep)
-        except (ApiError, ApiUnreachable, NotSigned, OSError) as error:
-            logger.warning("the node's certificate could not be renewed: %s", error)
+        except (ApiError, ApiUnreachable, NotSigned, OSError, *MALFORMED) as error:
+            logger.warning("the node's certificate could not be renewed: %s", described(error))
             await sleep(RETRY * 6)
 
 

@@ -12,7 +12,7 @@ from ..errors import Problem, StartupError
 from ..observe.log import logger
 from ..tls import Certificate
 from ..tls import read as read_files
-from .api import Api, ApiError, ApiUnreachable
+from .api import MALFORMED, Api, ApiError, ApiUnreachable, described
 from .bootstrap import pause_if_due, sleep_until
 from .options import NodeOptions
 from .server.tls import accept_client_certificates
@@ -86,8 +86,8 @@ class ServingCertificate:
             self._use(await requested(api, SERVING_SIGNER, self._names))
             self._is_signed = True
             await pause_if_due(self._pem, self._sleep)
-        except (ApiError, ApiUnreachable, NotSigned) as error:
-            logger.warning("the certificate of the node's API is not renewed: %s", error)
+        except (ApiError, ApiUnreachable, NotSigned, *MALFORMED) as error:
+            logger.warning("the certificate of the node's API is not renewed: %s", described(error))
             await self._sleep(RETRY_DENIED if isinstance(error, NotSigned) else RETRY)
 
     def _use(self, pem: bytes) -> None:

@@ -19,10 +19,12 @@ from lightkube.config.models import User
 from lightkube.core.exceptions import ConfigError
 
 from ..version import __version__
-from .api import SERVICE_ACCOUNTS, Api, ApiError, ApiUnreachable, Kind, Object, WatchEvent
+from .api import SERVICE_ACCOUNTS, SERVICES, Api, ApiError, ApiUnreachable, Kind, Object, WatchEvent
 
 MAX_BODY = 256 << 20
 """Bytes of a response: a page of a list has up to 100 objects, of which etcd keeps 1.5 MiB each."""
+MAX_LIST = {SERVICES: 16 << 20}
+"""Bytes of all pages of a list; of another kind than these, twice MAX_BODY."""
 MAX_EVENT = 8 << 20
 """Bytes of one line of a watch."""
 _PAGE = 100
@@ -59,8 +61,13 @@ class LightkubeApi(Api):
     async def list(self, kind: Kind, *, namespace: str | None = None, field_selector: str = "") -> Object:
         params = {"limit": str(_PAGE)} | ({"fieldSelector": field_selector} if field_selector else {})
         items: list[Object] = []
+        size, most = 0, MAX_LIST.get(kind, 2 * MAX_BODY)
         while True:
-            page = await self._request("GET", _path(kind, namespace), params=params)
+            body = await self._body("GET", _path(kind, namespace), params=params)
+            size += len(body)
+            if size > most:
+                raise ApiError(413, "RequestEntityTooLarge", f"the list of {kind.plural} has more than {most} bytes")
+            page = _json(body)
             items += page.get("items") or []
             metadata = page.get("metadata") or {}
             if not metadata.get("continue"):
@@ -78,7 +85,10 @@ class LightkubeApi(Api):
         async with self._response("GET", _path(kind), params=params, timeout=_WATCH_TIMEOUT) as response:
             async for line in _lines(response):
                 document = _json(line)
-                yield WatchEvent(document.get("type", "ERROR"), document.get("object") or {})
+                found = document.get("object") or {}
+                if not isinstance(found, dict):
+                    raise ApiUnreachable(f"an event of the watch has no object: {line[:100]!r}")
+                yield WatchEvent(document.get("type", "ERROR"), found)
 
     async def create(self, kind: Kind, body: Object, namespace: str | None = None) -> Object:
         return await self._request("POST", _path(kind, _namespace(kind, body, namespace)), body)
@@ -124,6 +134,11 @@ class LightkubeApi(Api):
             await self._earlier.aclose()
 
     async def _request(
+        self, method: str, path: str, body: Object | None = None, *, content_type: str = "application/json"
+    ) -> Object:
+        return _json(await self._body(method, path, body, content_type=content_type))
+
+    async def _body(
         self,
         method: str,
         path: str,
@@ -131,8 +146,8 @@ class LightkubeApi(Api):
         *,
         params: dict[str, str] | None = None,
         content_type: str = "application/json",
-    ) -> Object:
-        """The answer's document; a request that the server put off (429) is sent again, a few times."""
+    ) -> bytes:
+        """The answer's body; a request that the server put off (429) is sent again, a few times."""
         content = None if body is None else json.dumps(body).encode()
         attempts = 0
         while True:
@@ -140,7 +155,7 @@ class LightkubeApi(Api):
                 async with self._response(
                     method, path, params=params, content=content, headers={"content-type": content_type}
                 ) as response:
-                    return _json(await _read(response))
+                    return await _read(response)
             except TooManyRequests as error:
                 attempts += 1
                 if attempts > _RETRIES:
@@ -231,7 +246,7 @@ async def _lines(response: httpx2.Response) -> AsyncIterator[bytes]:
 def _json(text: bytes) -> Object:
     try:
         document = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ApiUnreachable(f"the response is no JSON: {text[:100]!r}") from error
     if not isinstance(document, dict):
         raise ApiUnreachable(f"the response is no JSON object: {text[:100]!r}")

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from ..errors import Problem, StartupError
 from ..observe.log import logger
-from .api import CONFIG_MAPS, ApiError, ApiUnreachable
+from .api import CONFIG_MAPS, MALFORMED, ApiError, ApiUnreachable
 from .node import NodeParts
 
 NAMESPACE, CONFIG_MAP, KEY = "kube-system", "extension-apiserver-authentication", "client-ca-file"
@@ -66,7 +66,6 @@ class ClientAuthorities:
     async def _read_published(self) -> None:
         try:
             found = await self._parts.api.get(CONFIG_MAPS, CONFIG_MAP, NAMESPACE)
-        except (ApiError, ApiUnreachable) as error:
-            logger.debug("the authorities of clients cannot be read: %s", error)
-        else:
             self._published = str((found.get("data") or {}).get(KEY) or "") or self._published
+        except (ApiError, ApiUnreachable, *MALFORMED) as error:
+            logger.debug("the authorities of clients cannot be read: %s", error)

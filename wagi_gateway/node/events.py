@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from ..observe.log import logger
-from .api import EVENTS, Api, ApiError, ApiUnreachable, Object
+from .api import EVENTS, MALFORMED, Api, ApiError, ApiUnreachable, Object
 from .timestamps import seconds
 
 COMPONENT = "wagi-node"
@@ -79,7 +79,7 @@ class Events:
             reference, key = await self._queue.get()
             try:
                 await self._write(reference, key)
-            except (ApiError, ApiUnreachable) as error:
+            except (ApiError, ApiUnreachable, *MALFORMED) as error:
                 logger.debug("an event is lost: %s %s: %s", key.reason, key.message, error)
             finally:
                 self._queue.task_done()

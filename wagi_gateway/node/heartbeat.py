@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from ..observe.log import logger
-from .api import NODES, Api, ApiError, ApiUnreachable, Object
+from .api import MALFORMED, NODES, Api, ApiError, ApiUnreachable, Object, described
 from .capacity import Pressure, pressure
 from .conditions import conditions, differ
 from .events import Events
@@ -74,11 +74,11 @@ class Heartbeat:
             pause = self._options.heartbeat
             try:
                 await self.beat()
-            except (ApiError, ApiUnreachable, OSError) as error:
+            except (ApiError, ApiUnreachable, OSError, *MALFORMED) as error:
                 pause /= 5
                 self._failures += 1
                 if self._failures == 1:
-                    logger.warning("the heartbeat failed, and is tried again: %s", error)
+                    logger.warning("the heartbeat failed, and is tried again: %s", described(error))
             else:
                 if self._failures:
                     logger.info("the heartbeat goes on after %d failures", self._failures)

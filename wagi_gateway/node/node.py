@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 from ..errors import Problem, StartupError
 from ..observe.log import logger
 from ..server.systemd import READY, STOPPING, service_manager
-from .api import PODS, Api, ApiError, ApiUnreachable, Object
+from .api import MALFORMED, PODS, Api, ApiError, ApiUnreachable, Object, described
 from .bootstrap import rotate
 from .certificates import ServingCertificate
 from .events import Events
@@ -171,10 +171,10 @@ async def _claim(lease: Lease) -> None:
     while True:
         try:
             return await lease.claim()
-        except (ApiError, ApiUnreachable) as error:
+        except (ApiError, ApiUnreachable, *MALFORMED) as error:
             failures += 1
             if failures in (1, 10):  # a server that has just started forbids what it allows a second later
-                logger.warning("the start waits for the API server: %s", error)
+                logger.warning("the start waits for the API server: %s", described(error))
             await asyncio.sleep(RETRY)
 
 

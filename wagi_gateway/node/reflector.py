@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from ..errors import GatewayError
 from ..observe.log import logger
-from .api import Api, ApiError, ApiUnreachable, Kind, Object, WatchEvent
+from .api import MALFORMED, Api, ApiError, ApiUnreachable, Kind, Object, WatchEvent, described
 
 MAX_DELAY = 30.0
 """Seconds between two attempts, at most."""
@@ -67,16 +67,16 @@ class Reflector:
                 version = await self._list()
                 while True:
                     version = await self._watch(version)
-            except (ApiError, ApiUnreachable, WatchFailed) as error:
+            except (ApiError, ApiUnreachable, WatchFailed, *MALFORMED) as error:
                 self._failures += 1
                 if self._failures == 1:
-                    logger.warning("the watch of %s is interrupted: %s", self._kind.plural, error)
+                    logger.warning("the watch of %s is interrupted: %s", self._kind.plural, described(error))
                 await self._wait()
 
     async def _list(self) -> str:
         """Reports the difference between the list and what is known; the version of the list."""
         found = await self._api.list(self._kind, field_selector=self._field_selector)
-        listed = {one["metadata"]["uid"]: one for one in found["items"]}
+        listed = {one["metadata"]["uid"]: one for one in found["items"] if self._has_uid(one)}
         for uid in self._known.keys() - listed.keys():
             await self._deleted(self._known.pop(uid))
         for one in listed.values():
@@ -89,18 +89,19 @@ class Reflector:
 
     async def _watch(self, version: str) -> str:
         """Reports the events of one watch; the version at its end."""
-        count = 0
+        began = asyncio.get_running_loop().time()
         async for event in self._api.watch(self._kind, field_selector=self._field_selector, resource_version=version):
-            count += 1
             version = await self._handle(event)
-        if not count:  # a server that ends each watch at once is asked again a little later
-            await asyncio.sleep(self._delay)
+        # A server that ends each watch at once is asked again a little later.
+        await asyncio.sleep(max(0.0, began + self._delay - asyncio.get_running_loop().time()))
         return version
 
     async def _handle(self, event: WatchEvent) -> str:
         if event.type == "ERROR":
             raise WatchFailed(str(event.object.get("message") or event.object))
         metadata = event.object.get("metadata") or {}
+        if event.type != "BOOKMARK" and not self._has_uid(event.object):
+            raise WatchFailed(f"an object without metadata: {str(event.object)[:100]}")
         if event.type == "DELETED":
             self._known.pop(metadata["uid"], None)
             await self._deleted(event.object)
@@ -113,6 +114,15 @@ class Reflector:
         if known is None or known["metadata"]["resourceVersion"] != one["metadata"]["resourceVersion"]:
             self._known[one["metadata"]["uid"]] = one
             await self._changed(one)
+
+    def _has_uid(self, one: Object) -> bool:
+        """Whether an object can be told from others; one that cannot keeps no other from being seen."""
+        metadata = one.get("metadata") if isinstance(one, dict) else None
+        keys = ("uid", "resourceVersion")
+        is_known = isinstance(metadata, dict) and all(isinstance(metadata.get(key), str) for key in keys)
+        if not is_known:
+            logger.warning("one of the %s has no uid and resourceVersion, and is left out", self._kind.plural)
+        return is_known
 
     async def _wait(self) -> None:
         self._is_hurried.clear()

@@ -75,6 +75,13 @@ def test_what_cannot_be_adopted_is_removed_with_its_gateway(tmp_path: Path, slee
     assert sleeper.wait(60) == -9
 
 
+@pytest.mark.parametrize("text", ['{"metadata": null, "spec": 1}', "[" * 100_000, '{"metadata": {"uid": "uid-demo"}}'])
+def test_a_damaged_pod_is_removed(tmp_path: Path, text: str) -> None:
+    a_folder(tmp_path, 1, 1).manifest.write_text(text)
+    assert found(tmp_path) == []
+    assert list(PodFolder.all(tmp_path)) == []
+
+
 def test_a_pod_without_a_run(tmp_path: Path) -> None:
     PodState().save(a_folder(tmp_path, 1, 1).state)
     (one,) = found(tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import socket
 from collections.abc import Callable, Coroutine
@@ -90,6 +91,28 @@ def test_a_refused_configuration_ends_the_process_and_its_log_says_why(tmp_path:
         process = await serve(forks, tmp_path, "nonsense")
         assert await process.wait() == STARTUP_FAILED
         assert "is not valid TOML" in tail(tmp_path / "log")
+
+    forking(tmp_path, story)
+
+
+def test_a_machine_without_room_ends_no_fork_server(tmp_path: Path) -> None:
+    """The exit codes of the gateways that run would be lost with it."""
+    (tmp_path / "hello.wat").write_text(WAT)
+
+    async def story(forks: Forks) -> None:
+        first = await serve(forks, tmp_path, HELLO)
+        server, limit = server_of(first), resource.RLIMIT_NOFILE
+        _, most = before = resource.prlimit(server, limit)
+        used = len(os.listdir(f"/proc/{server}/fd"))
+        resource.prlimit(server, limit, (used + 1, most))  # a gateway has three descriptors
+        with pytest.raises(ForkFailed, match="no process can be started: Too many open files"):
+            await serve(forks, tmp_path, HELLO)
+        resource.prlimit(server, limit, before)
+        second = await serve(forks, tmp_path, HELLO)
+        assert (first.is_child, server_of(second)) == (True, server)
+        for process in (first, second):
+            process.kill()
+            assert await process.wait() == 128 + signal.SIGKILL
 
     forking(tmp_path, story)
 

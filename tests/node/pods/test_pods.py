@@ -72,6 +72,28 @@ async def get(port: int, path: str = "/hello", host: str = "127.0.0.1") -> str:
     return answer.text
 
 
+def test_a_pod_beyond_the_room_of_the_node_is_refused(tmp_path: Path) -> None:
+    """Whoever sets `spec.nodeName` goes past the scheduler."""
+    api = MemoryApi()
+
+    async def story() -> None:
+        for name in ("a", "b"):
+            api.put(PODS, a_pod(name=name, restartPolicy="Never", annotations={ANNOTATION + "modules": "{"}))
+        async with running_node(tmp_path, api, allocatable={"pods": "1"}) as node:
+            refused = await node.until("b", lambda pod: pod.get("status", {}).get("reason") == "OutOfpods")
+            await node.until_event("OutOfpods: Node didn't have enough resource: pods, requested: 1, used: 1")
+            assert refused["status"]["phase"] == "Failed"
+            await node.until("a", lambda pod: pod.get("status", {}).get("phase") == "Failed")
+            api.put(PODS, a_pod(name="c", restartPolicy="Never", annotations={ANNOTATION + "modules": "{"}))
+            await api.notify()
+            await node.until("c", lambda pod: pod.get("status", {}).get("reason") == "CreateContainerConfigError")
+            for name in ("b", "c"):
+                await api.delete(PODS, name)
+                await node.until(name, lambda pod: not pod)
+
+    go(story())
+
+
 def pod_ip(api: MemoryApi, name: str) -> str:
     (pod,) = (one for one in api.objects(PODS) if one["metadata"]["name"] == name)
     return str(pod["status"]["podIP"])

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+
 import pytest
 
 from tests.support.pods import a_pod, free_port
-from wagi_gateway.node.pods.ports import Listeners, PortUnavailable, bind, reachable
+from wagi_gateway.node.pods import ports
+from wagi_gateway.node.pods.ports import Listeners, PortUnavailable, bind, reachable, resolve
 
 
 def test_a_taken_port_is_named() -> None:
@@ -24,6 +28,42 @@ def test_a_taken_port_is_named() -> None:
 def test_an_address_of_another_host(host: str, message: str) -> None:
     with pytest.raises(PortUnavailable, match=message):
         bind(host, 3001)
+
+
+@pytest.mark.parametrize(("host", "address"), [("0.0.0.0", "0.0.0.0"), ("0::0", "::"), ("127.0.0.1", "127.0.0.1")])
+def test_the_address_of_a_host(host: str, address: str) -> None:
+    assert asyncio.run(resolve(host)) == address
+    assert asyncio.run(resolve("localhost")) in ("127.0.0.1", "::1")
+
+
+@pytest.mark.parametrize("host", ["no host", "a" * 70 + ".example"])
+def test_a_name_without_an_address(host: str) -> None:
+    with pytest.raises(PortUnavailable, match="no address of this node"):
+        asyncio.run(resolve(host))
+
+
+def test_a_name_server_that_does_not_answer_delays_no_other_pod(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, answered = threading.Event(), threading.Event()
+
+    def silent(_: str) -> list[str]:
+        asked.set()
+        answered.wait(60)
+        return []
+
+    monkeypatch.setattr(ports, "_addresses", silent)
+    monkeypatch.setattr(ports, "_NAME_TIME", 0.2)
+
+    async def story() -> None:
+        waits = asyncio.create_task(resolve("slow.example"))
+        await asyncio.to_thread(asked.wait, 60)
+        assert await resolve("127.0.0.1") == "127.0.0.1"
+        with pytest.raises(PortUnavailable, match="not resolved within"):
+            await waits
+
+    try:
+        asyncio.run(story())
+    finally:
+        answered.set()
 
 
 def test_a_wildcard_is_reached_on_loopback() -> None:

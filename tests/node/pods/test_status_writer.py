@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
 
 from tests.support.kubernetes_api import MemoryApi
 from tests.support.pods import ADDRESSES, a_pod
-from wagi_gateway.node.api import PODS, ApiError, ApiUnreachable
+from wagi_gateway.node.api import PODS, ApiError, ApiUnreachable, Object
 from wagi_gateway.node.pods.state import PodState, Waiting
 from wagi_gateway.node.pods.status_writer import StatusWriter
 
@@ -63,6 +66,22 @@ def test_a_conflict_is_tried_again() -> None:
         assert not writer.is_gone.is_set()
 
     assert patches(run(use)) == 2
+
+
+def test_an_answer_without_its_form_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def use(api: MemoryApi, writer: StatusWriter, _state: PodState) -> None:
+        patch, answers = api.patch, [{"metadata": None}, {}]
+
+        async def damaged(*arguments: Any, **options: Any) -> Object:
+            await patch(*arguments, **options)
+            return answers.pop() if answers else await patch(*arguments, **options)
+
+        monkeypatch.setattr(api, "patch", damaged)
+        writer.touch()
+        await writer.flush()
+        assert (answers, writer.is_gone.is_set()) == ([], False)
+
+    run(use)
 
 
 def test_a_pod_that_is_gone_ends_the_writer() -> None:

@@ -89,6 +89,11 @@ def test_a_pod_as_the_api_server_completes_it_is_valid() -> None:
         (a_pod({"allowed_hosts": ["http://169.254.169.254"]}), "ceiling.allow_private_networks"),
         (a_pod({"allowed_hosts": ["ftp://a.example"]}), "allowed_hosts"),
         (a_pod({"resources": {"limits": {"memory": "2Gi"}}}), "ceiling.memory"),
+        (a_pod({"resources": {"limits": {"memory": "much"}}}), "not a quantity"),
+        (
+            a_pod(*({"name": f"c{number}"} for number in range(251))),
+            "spec.containers: 251, and a Pod of this node has 250",
+        ),
         (a_pod(initContainers=[{"name": "i", "image": "x"}]), "initContainers"),
         (a_pod(volumes=[{"name": "v", "hostPath": {"path": "/etc"}}]), "ceiling.host_paths"),
         (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import tracemalloc
 from collections.abc import Sequence
 from typing import Any
 
@@ -107,9 +108,22 @@ def test_an_unknown_field() -> None:
 
 def test_the_size_is_bounded() -> None:
     doubling = [{"name": f"V{n}", "value": f"$(V{n - 1})$(V{n - 1})" if n else "x" * 1000} for n in range(30)]
-    with pytest.raises(ReferenceMissing, match="characters"):
+    with pytest.raises(ReferenceMissing, match="bytes of variables"):
         resolved(*doubling)
+    with pytest.raises(ReferenceMissing, match=r"V1: grows to more than \d+ characters"):
+        resolved(doubling[0], {"name": "V1", "value": "$(V0)" * 100})
     with pytest.raises(ReferenceMissing, match="bytes of variables"):
         resolved(*({"name": f"V{n}", "value": "é" * (MAX_BYTES // 4)} for n in range(3)))
     with pytest.raises(ReferenceMissing, match="bytes of variables"):
         resolved(services={"A_SERVICE_HOST": "x" * MAX_BYTES})
+
+
+def test_variables_that_refer_to_a_large_one_take_no_memory() -> None:
+    wide = [{"name": f"V{n}", "value": "$(A)"} for n in range(2000)]
+    tracemalloc.start()
+    try:
+        with pytest.raises(ReferenceMissing, match="bytes of variables"):
+            resolved({"name": "A", "value": "x" * (MAX_BYTES // 4)}, *wide)
+        assert tracemalloc.get_traced_memory()[1] < 2**21
+    finally:
+        tracemalloc.stop()

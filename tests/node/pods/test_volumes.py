@@ -13,6 +13,7 @@ from tests.support.kubernetes_api import MemoryApi
 from tests.support.pods import a_pod
 from wagi_gateway.node.api import CONFIG_MAPS, SECRETS, ApiError, Object
 from wagi_gateway.node.options import Ceiling
+from wagi_gateway.node.pods import volumes
 from wagi_gateway.node.pods.ceiling import PodCeiling
 from wagi_gateway.node.pods.downward import DownwardFields
 from wagi_gateway.node.pods.volume_kinds import VolumeNotReady
@@ -158,6 +159,25 @@ def test_files_follow_their_sources(tmp_path: Path, api: MemoryApi) -> None:
     assert asyncio.run(found.write(2.0)) == ["c"]
     assert (tmp_path / "v/c/a.txt").read_text() == "new"
     assert not (tmp_path / "v/c/b.txt").exists()
+
+
+@pytest.mark.parametrize(("name", "value"), [("MAX_FILES", 5), ("MAX_BYTES", 5)])
+def test_all_volumes_of_a_pod_are_bounded(
+    tmp_path: Path, api: MemoryApi, monkeypatch: pytest.MonkeyPatch, name: str, value: int
+) -> None:
+    """Each of many volumes may hold the same ConfigMap."""
+    monkeypatch.setattr(volumes, name, value)
+    found = directories(tmp_path, api, *({"name": f"v{n}", "configMap": {"name": "c"}} for n in range(4)))
+    with pytest.raises(VolumeNotReady, match='"v2" : all volumes of the Pod have more than'):
+        asyncio.run(found.write(0.0))
+    assert sorted(one.name for one in (tmp_path / "v").iterdir()) == ["v0", "v1"]
+
+
+def test_annotations_in_many_files_are_bounded(tmp_path: Path, api: MemoryApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(volumes, "MAX_BYTES", 100)
+    items = [{"path": f"x{n}", "fieldRef": {"fieldPath": "metadata.annotations"}} for n in range(3)]
+    with pytest.raises(VolumeNotReady, match="more than"):
+        written(tmp_path, api, {"downwardAPI": {"items": items}})
 
 
 def test_labels_follow_the_pod(tmp_path: Path, api: MemoryApi) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,42 @@ def test_standard_input_is_the_body(pod: NodeApi) -> None:
         client.send(data)
     channels = client.channels()
     assert (channels[1], outcome(channels)) == (b"one two", "Success")
+
+
+@pytest.mark.parametrize("path", ["/\0", "/" + "x" * 200_000], ids=["nul", "too-long"])
+def test_a_path_that_no_command_line_has(pod: NodeApi, path: str, caplog: pytest.LogCaptureFixture) -> None:
+    client = pod.websocket(exec_path("demo", "hello", "GET", path))
+    if client.status is None:
+        assert outcome(client.channels()) == "2"
+    assert "Traceback" not in caplog.text
+
+
+def test_a_machine_without_room_for_a_process(
+    pod: NodeApi, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/no/such/program")
+    channels = execute(pod, "hello", "GET", "/")
+    assert outcome(channels) == "2"
+    assert b"cannot start a process for the request: No such file" in channels[2]
+    assert "Traceback" not in caplog.text
+
+
+def test_a_frame_of_text(pod: NodeApi, caplog: pytest.LogCaptureFixture) -> None:
+    client = pod.websocket(exec_path("demo", "echo", "POST", "/echo/x", input="1"))
+    client.send_text("text")
+    channels = client.channels()
+    assert outcome(channels) == "2"
+    assert b"frames must be binary" in channels[2]
+    assert "Traceback" not in caplog.text
+
+
+@pytest.mark.parametrize("frame", [b"\xff\xff\xff\xff", b"\x82\x85junk", b"\x88\x02\x03\xe8", b"\x80\x05hello"])
+def test_what_is_no_frame(pod: NodeApi, frame: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    client = pod.websocket(exec_path("demo", "echo", "POST", "/echo/x", input="1"))
+    client.socket.sendall(frame)
+    client.close()
+    wait_until(lambda: execute(pod, "hello", "GET", "/")[1] == b"hello\n")
+    assert "Traceback" not in caplog.text
 
 
 def test_a_body_that_is_not_read(pod: NodeApi) -> None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...observe.log import logger
 from ...site.temporary import remove_tree
 from ..api import Object
+from .shape import is_uid, shape_problem
 from .state import write_atomically
 
-_UID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,127}")
 _KEPT_LOGS = 2
 """Logs of a container that are kept: of the current run, and of the one before for `kubectl logs --previous`."""
 
@@ -26,7 +26,7 @@ class PodFolder:
     @classmethod
     def of(cls, state_directory: Path, uid: str) -> PodFolder:
         """The folder of a Pod. Raises ValueError for a uid that is no file name."""
-        if not _UID.fullmatch(uid):
+        if not is_uid(uid):
             raise ValueError(f"{uid[:100]!r} is no uid")
         return cls(state_directory / "pods" / uid)
 
@@ -101,10 +101,11 @@ class PodFolder:
         """The Pod as it was last seen; None if there is no readable one."""
         try:
             pod = json.loads(self.manifest.read_bytes())
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return None
-        return pod if isinstance(pod, dict) and "metadata" in pod and "spec" in pod else None
+        return pod if shape_problem(pod) is None else None
 
     def remove(self) -> None:
-        """Removes the folder with everything in it; what cannot be removed stays."""
-        remove_tree(str(self.path))
+        """Removes the folder with everything in it; what cannot be removed stays, and is logged."""
+        if (failure := remove_tree(str(self.path))) and self.path.exists():
+            logger.warning("%s of a Pod that has ended cannot be removed: %s", self.path, failure.strerror or failure)

@@ -31,7 +31,11 @@ _NOT_INHERITED = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS"
 
 
 class ForkFailed(OSError):
-    """The fork server does not answer, or has ended; the next start has another one."""
+    """The fork server does not answer, or has ended, and the next start has another one; or the system has no room."""
+
+
+class _NoRoom(OSError):
+    """The fork server has said that there is no room for a process; it goes on."""
 
 
 class Forks:
@@ -135,7 +139,11 @@ class Forks:
             socket.send_fds(channel, [f"run {arguments}".encode()], descriptors)
             while not (pid := self._handle(channel)):
                 pass
+            if pid < 0:
+                raise _NoRoom(-pid, os.strerror(-pid))
             process = self._processes[pid] = PodProcess(pid, os.pidfd_open(pid), is_child=True)
+        except _NoRoom as error:
+            raise ForkFailed(f"no process can be started: {error.strerror}") from None
         except OSError as error:
             self.end()
             raise ForkFailed(f"the gateways' fork server does not answer: {error.strerror or error}") from None
@@ -149,7 +157,10 @@ class Forks:
             self.end()
 
     def _handle(self, channel: socket.socket) -> int | None:
-        """Receives a message; the process id of `started`. Raises OSError, also at the end of the channel."""
+        """Receives a message; the process id of `started`, or the negative number of the error of `failed`.
+
+        Raises OSError, also at the end of the channel.
+        """
         message = channel.recv(_MAX_ANSWER)
         if not message:
             raise ForkFailed("the channel is closed")
@@ -157,6 +168,8 @@ class Forks:
         pid = int(numbers[0])
         if word == "started":
             return pid
+        if word == "failed":
+            return -pid
         if process := self._processes.pop(pid, None):
             process.ended(int(numbers[1]))
         channel.send(f"reap {pid}".encode())

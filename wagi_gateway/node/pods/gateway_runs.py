@@ -15,7 +15,7 @@ from .definition import definition_of
 from .downward import UnknownField
 from .folder import PodFolder
 from .gateway_log import tail
-from .ports import PortUnavailable
+from .ports import PortUnavailable, resolve
 from .preparation import Preparation
 from .process import STARTUP_FAILED, UNKNOWN_EXIT, PodProcess
 from .pull_back_off import back_off_pull
@@ -172,7 +172,7 @@ class GatewayRuns:
         """Binds the port and starts the process, once there is a place. Raises PortUnavailable, OSError."""
         await self._place.take()
         try:
-            host = self._runtime.addresses.bound(host, self._state.address)
+            host = await resolve(self._runtime.addresses.bound(host, self._state.address))
             with self._preparation.bind(host, port) as listener, listening_at(self._folder.admin_socket) as admin:
                 command = ("serve", str(self._folder.configuration), "--listen", "fd:3", "--admin", "fd:4")
                 self.process = await self._runtime.forks.start(command, self._folder.gateway_log, (listener, admin))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from ...config.image_reference import ImageReference
@@ -16,11 +16,10 @@ from ...sources.directory import DirectoryRefused
 from ...sources.oci.errors import ImageNotFound, RegistryError
 from ...sources.oci.puller import Pulled, Puller
 from ...sources.oci.store import Store
+from .pull_places import PullPlaces
 from .pull_secrets import PodCredentials, PullSecrets
 
 _POLICIES: Mapping[str, PullPolicy] = {"Always": "always", "IfNotPresent": "if-not-present", "Never": "never"}
-MAX_PULLS = 4
-"""Concurrent pulls of the node."""
 
 
 class ImagePullFailed(GatewayError):
@@ -61,19 +60,25 @@ class ImagePuller:
 
     def __init__(self, access: RegistryAccess) -> None:
         self._access = access
-        self._places = asyncio.Semaphore(MAX_PULLS)
+        self._places = PullPlaces()
 
-    async def pull(self, image: str, policy: str | None, secrets: PullSecrets) -> PulledImage:
-        """Pulls an image under an `imagePullPolicy`; None is the default of Kubernetes. Raises ImagePullFailed."""
+    async def pull(
+        self, image: str, policy: str | None, secrets: PullSecrets, *, namespace: str = "default"
+    ) -> PulledImage:
+        """Pulls an image for a Pod of a namespace, under an `imagePullPolicy`; None is the default of Kubernetes.
+
+        Raises ImagePullFailed.
+        """
         try:
             reference = ImageReference.parse(image)
         except ValueError as error:
             raise ImagePullFailed("InvalidImageName", str(error)) from None
         started = time.monotonic()
-        async with self._places:
-            pulled = await asyncio.to_thread(
-                self._pull, reference, _POLICIES.get(policy or "", reference.default_policy()), secrets
-            )
+        wanted = _POLICIES.get(policy or "", reference.default_policy())
+        try:
+            pulled = await self._places.run(namespace, partial(self._pull, reference, wanted, secrets))
+        except RuntimeError as error:
+            raise ImagePullFailed("ErrImagePull", str(error)) from None
         pinned = str(ImageReference(reference.registry, reference.repository, digest=pulled.manifest_digest))
         return PulledImage(pinned, len(pulled.data), time.monotonic() - started, pulled.is_new)
 

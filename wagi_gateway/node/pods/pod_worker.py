@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -53,6 +54,19 @@ class PodWorker:
     def process(self) -> PodProcess | None:
         """The gateway, while it runs."""
         return self._runs.process
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the Pod takes no room of the node: it has ended or was refused, or the API has it no more."""
+        return self.state.phase in ("Succeeded", "Failed") or self._status.is_gone.is_set()
+
+    def refuse(self, reason: str, message: str) -> None:
+        """Has the Pod fail before it starts, as a kubelet does with one that was bound past the scheduler."""
+        self.state.phase, self.state.reason = "Failed", reason
+        self.state.message = f"Pod was rejected: {message}"
+        self._runtime.events.record(self.pod, reason, message, "Warning")
+        self._runtime.addresses.release(self.pod)
+        self._status.touch()
 
     def start(self, on_end: Callable[[PodWorker], None]) -> None:
         """Begins; `on_end` is called once the Pod is gone."""
@@ -122,7 +136,8 @@ class PodWorker:
         while True:
             seconds, start = self.pod["spec"].get("activeDeadlineSeconds"), self.state.start_time
             if start and began is None:  # once: the system's clock may be set while the Pod runs
-                began = loop.time() - max(0.0, self._runtime.clock() - parse(start).timestamp())
+                age = self._runtime.clock() - parse(start).timestamp() if _time(start) else 0.0
+                began = loop.time() - max(0.0, age)
             remaining = _LOOK
             if seconds is not None and began is not None:
                 remaining = began + seconds - loop.time()
@@ -145,5 +160,13 @@ def _first_state(pod: Object) -> PodState:
     return PodState(
         str(phase) if phase in ("Succeeded", "Failed") else "Pending",
         restarts=max(shown, default=0),
-        start_time=status.get("startTime") or "",
+        start_time=_time(status.get("startTime")),
     )
+
+
+def _time(text: object) -> str:
+    """A time as the API writes it; empty for another text."""
+    with contextlib.suppress(ValueError, OverflowError):
+        if isinstance(text, str) and parse(text):
+            return text
+    return ""

@@ -8,14 +8,18 @@ from functools import partial
 
 from ...config.pod.annotation import BadAnnotation, parse_modules
 from ...config.pod.manifest import MODULES
-from ..api import Object
+from ...observe.log import logger
+from ..api import MALFORMED, Object
 from ..server.containers import Container, UnknownContainer, UnknownPod
 from ..timestamps import seconds
 from .adoption import find_pods
 from .pod_worker import AdoptedRun, PodWorker
 from .resources import bound_command
 from .runtime import PodRuntime
+from .shape import shape_problem
 from .status import status_document
+
+_DEFAULT_PODS = "110"
 
 
 class Pods:
@@ -24,12 +28,22 @@ class Pods:
     def __init__(self, runtime: PodRuntime) -> None:
         self._runtime = runtime
         self._workers: dict[str, PodWorker] = {}
+        self._most = int(runtime.allocatable.get("pods", _DEFAULT_PODS))
         self._is_draining = False
 
     async def changed(self, pod: Object) -> None:
         """Takes a Pod that was bound to the node, or another version of one. A repeated one changes nothing."""
-        uid = pod["metadata"]["uid"]
-        if worker := self._workers.get(uid):
+        if key := shape_problem(pod):
+            name = pod["metadata"].get("name") if isinstance(pod.get("metadata"), dict) else None
+            logger.warning("the Pod %s has no usable %s, and is left out", str(name)[:253], key)
+            return
+        try:
+            self._take(pod)
+        except MALFORMED as error:  # one Pod keeps no other from being seen
+            logger.warning("Pod %s cannot be taken: %r", pod["metadata"]["uid"], error)
+
+    def _take(self, pod: Object) -> None:
+        if worker := self._workers.get(pod["metadata"]["uid"]):
             worker.update(pod)
             return
         if self._is_draining:  # a version from before the end of its gateway would start it again
@@ -37,7 +51,12 @@ class Pods:
         status = pod.get("status") or {}
         if status.get("phase") in ("Succeeded", "Failed") and not pod["metadata"].get("deletionTimestamp"):
             return
-        self._add(PodWorker(self._runtime, pod))
+        worker = PodWorker(self._runtime, pod)
+        used, most = sum(not one.has_ended for one in self._workers.values()), self._most
+        if used >= most and not pod["metadata"].get("deletionTimestamp"):
+            what = f"Node didn't have enough resource: pods, requested: 1, used: {used}, capacity: {most}"
+            worker.refuse("OutOfpods", what)
+        self._add(worker)
 
     async def deleted(self, pod: Object) -> None:
         """Ends a Pod that the API has no more, at once: it was deleted by force, or while the node was away."""

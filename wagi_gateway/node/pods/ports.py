@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import socket
+from concurrent.futures import ThreadPoolExecutor
+from ipaddress import ip_address
 
 from ...errors import GatewayError
 from ..api import Object
@@ -11,6 +14,12 @@ from ..api import Object
 BACKLOG = 2048
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 """The wildcards, and the loopback address of each."""
+
+
+_NAME_TIME = 5.0
+"""Seconds in which the name of a host has to be resolved."""
+_NAMES = ThreadPoolExecutor(2, "names")
+"""Threads of their own: the author of a Pod chooses the name, and whose name server is asked."""
 
 
 class PortUnavailable(GatewayError):
@@ -43,6 +52,27 @@ class Listeners:
 def is_wildcard(host: str) -> bool:
     """Whether a host stands for all addresses of one version of IP."""
     return host in _WILDCARDS
+
+
+async def resolve(host: str) -> str:
+    """The address of a host, which may be a name such as `localhost`. Raises PortUnavailable."""
+    try:
+        return str(ip_address(host))
+    except ValueError:
+        pass
+    try:
+        async with asyncio.timeout(_NAME_TIME):
+            found = await asyncio.get_running_loop().run_in_executor(_NAMES, _addresses, host)
+    except TimeoutError:
+        raise PortUnavailable(f"{host[:253]}: the name is not resolved within {_NAME_TIME:g} s") from None
+    except (OSError, ValueError):  # ValueError: a label that IDNA does not have
+        raise PortUnavailable(f"{host[:253]} is no address of this node") from None
+    return found[0]
+
+
+def _addresses(host: str) -> list[str]:
+    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return [str(address[0]) for *_, address in found]
 
 
 def bind(host: str, port: int) -> socket.socket:

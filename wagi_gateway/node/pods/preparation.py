@@ -23,6 +23,7 @@ from .runtime import PodRuntime
 from .service_variables import ServiceVariables, read_service_variables
 from .state import PodState, Waiting, write_atomically
 from .storage_limits import excess
+from .threads import in_thread
 from .validation import MAX_MESSAGE, ValidatedPod, validate
 from .variables import resolve_variables
 from .volumes import VolumeDirectories
@@ -118,7 +119,8 @@ class Preparation:
         if container.get("imagePullPolicy") != "Never":
             record(self.pod, "Pulling", f'Pulling image "{image}"')
         try:
-            pulled = await self._runtime.puller.pull(image, container.get("imagePullPolicy"), secrets)
+            namespace, policy = self.pod["metadata"]["namespace"], container.get("imagePullPolicy")
+            pulled = await self._runtime.puller.pull(image, policy, secrets, namespace=namespace)
         except ImagePullFailed as error:
             self._state.waiting_images[name] = Waiting(error.reason, str(error)[:1000])
             record(self.pod, "Failed", f'Failed to pull image "{image}": {error}', "Warning")
@@ -162,7 +164,7 @@ class Preparation:
             environment, skipped = await resolve_variables(container, references, fields, services.environment)
             environments[name] = environment
             made, target = self.volumes.made(), self._folder.sub_paths(name)
-            mounts[name] = await asyncio.to_thread(make_mounts, container, made, environment, target)
+            mounts[name] = await in_thread(make_mounts, container, made, environment, target)
             if skipped:
                 names = ", ".join(skipped[:20])
                 self.warn(

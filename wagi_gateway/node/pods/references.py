@@ -12,6 +12,10 @@ MAX_OBJECT = 2**20
 """Bytes of all values of one object (the API server's own bound for a ConfigMap or Secret)."""
 
 
+MAX_TOTAL = 32 * 2**20
+"""Bytes of all objects that one preparation of a Pod reads."""
+
+
 class ReferenceMissing(GatewayError):
     """An object or key that is not optional does not exist, or its content is unusable."""
 
@@ -23,6 +27,7 @@ class References:
         self._api = api
         self._namespace = namespace
         self._found: dict[tuple[str, str], dict[str, bytes] | None] = {}
+        self._size = 0
 
     async def config_map(self, name: str, *, optional: bool = False) -> dict[str, bytes]:
         """The keys of a ConfigMap; none if it is optional and absent. Raises ReferenceMissing, ApiError."""
@@ -57,6 +62,11 @@ class References:
             values |= {key: base64.b64decode(text, validate=True) for key, text in encoded.items()}
         except (binascii.Error, ValueError):
             raise ReferenceMissing(f'{noun} "{name}" holds a value that is not base64') from None
-        if sum(map(len, values.values())) > 2 * MAX_OBJECT:
+        size = sum(map(len, values.values()))
+        if size > 2 * MAX_OBJECT:
             raise ReferenceMissing(f'{noun} "{name}" has more than {2 * MAX_OBJECT} bytes')
+        if self._size + size > MAX_TOTAL:
+            what = f"the ConfigMaps and Secrets of the Pod have more than {MAX_TOTAL} bytes"
+            raise ReferenceMissing(f'{noun} "{name}": {what}; divide the Pod')
+        self._size += size
         return values

@@ -51,7 +51,7 @@ class Serving:
 
     async def watch(self) -> int:
         """The exit code of the process, once it ends."""
-        tasks = [asyncio.create_task(_logged(one)) for one in (self._become_ready(), self._refresh())]
+        tasks = [asyncio.create_task(_logged(one)) for one in (self._become_ready, self._refresh)]
         try:
             return await self._process.wait()
         finally:
@@ -180,9 +180,9 @@ class Serving:
                 return
 
 
-async def _logged(work: Coroutine[Any, Any, None]) -> None:
+async def _logged(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Runs a task of a Pod; an unexpected error is logged, and does not end the Pod."""
     try:
-        await work
+        await work()
     except Exception:  # noqa: BLE001 - whatever it is, the Pod serves on
         logger.exception("a task of a Pod has failed")

@@ -9,7 +9,11 @@ import os
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+
+from pydantic import TypeAdapter
+
+_MAX_PID = 2**22
+"""The kernel's own bound (proc_sys_kernel(5))."""
 
 
 @dataclass(slots=True)
@@ -91,20 +95,16 @@ class PodState:
     @classmethod
     def load(cls, path: Path) -> PodState | None:
         """The state in a file; None if there is no readable one."""
-        with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
-            return cls._of(json.loads(path.read_bytes()))
+        with contextlib.suppress(OSError, ValueError, RecursionError):
+            text = path.read_bytes()
+            state = _DOCUMENT.validate_json(text, strict=True)
+            is_whole = json.loads(text).keys() == {one.name for one in dataclasses.fields(cls)}
+            if is_whole and (state.run is None or 0 < state.run.pid < _MAX_PID):
+                return state
         return None
 
-    @classmethod
-    def _of(cls, document: dict[str, Any]) -> PodState:
-        parts = {
-            "waiting": Waiting(**document["waiting"]),
-            "waiting_images": {name: Waiting(**one) for name, one in document["waiting_images"].items()},
-            "run": Run(**document["run"]) if document["run"] else None,
-            "termination": Termination(**document["termination"]) if document["termination"] else None,
-            "last_termination": Termination(**one) if (one := document["last_termination"]) else None,
-        }
-        return cls(**{**document, **parts})
+
+_DOCUMENT = TypeAdapter(PodState)
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from ...observe.log import logger
-from ..api import PODS, Api, ApiError, ApiUnreachable, Object
+from ..api import MALFORMED, PODS, Api, ApiError, ApiUnreachable, Object, described
 from ..timestamps import seconds
 from .addresses import PodAddresses
 from .state import PodState
@@ -67,12 +67,12 @@ class StatusWriter:
             try:
                 await self._write()
                 delay = _FIRST_RETRY
-            except (ApiError, ApiUnreachable) as error:
+            except (ApiError, ApiUnreachable, *MALFORMED) as error:
                 if isinstance(error, ApiError) and error.status == 404:
                     self.is_gone.set()
                     return
                 name = self.pod["metadata"]["name"]
-                logger.warning("the status of Pod %s cannot be written, it is tried again: %s", name, error)
+                logger.warning("the status of Pod %s cannot be written, it is tried again: %s", name, described(error))
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, _MAX_RETRY)
                 self._wanted.set()
@@ -85,9 +85,10 @@ class StatusWriter:
             return
         metadata = self.pod["metadata"]
         answer = await self._api.patch(PODS, metadata["name"], document, metadata["namespace"], subresource="status")
+        version = _version(answer)
         self._written = document
-        self._version = max(self._version, _version(answer))
-        if _version(answer) >= _version(self.pod):
+        self._version = max(self._version, version)
+        if version >= _version(self.pod):
             self.pod = answer
 
 

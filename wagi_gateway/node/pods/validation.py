@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,10 @@ from .volume_kinds import kind_of
 
 MAX_MESSAGE = 1000
 """Characters of the message of a status or an Event (1,024 is the API server's bound for an Event)."""
+
+
+MAX_CONTAINERS = 250
+"""Each has probes, Events and a status of its own, for which the node has one thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,9 @@ class ValidatedPod:
 def validate(pod: Object, volumes: Path, ceiling: PodCeiling, addresses: PodAddresses) -> ValidatedPod:
     """Checks a Pod; `volumes` is the directory that its volumes will have."""
     spec = pod["spec"]
+    if (count := len(spec["containers"])) > MAX_CONTAINERS:
+        what = f"spec.containers: {count}, and a Pod of this node has {MAX_CONTAINERS} at most; divide it"
+        return ValidatedPod("", 0, (), (what,), ())
     directories = {
         volume["name"]: Path((volume.get("hostPath") or {}).get("path") or volumes / volume["name"])
         for volume in spec.get("volumes") or ()
@@ -59,7 +67,7 @@ def validate(pod: Object, volumes: Path, ceiling: PodCeiling, addresses: PodAddr
             problems.append(f"{MODULES}: {name}: allowed_hosts: {problem}")
     for container in spec["containers"]:
         memory = ((container.get("resources") or {}).get("limits") or {}).get("memory")
-        for problem in ceiling.problems_of_memory(parse_bytes(str(memory))) if memory is not None else ():
+        for problem in _problems_of_memory(memory, ceiling):
             problems.append(f"spec.containers ({container['name']}): resources.limits.memory: {problem}")
     for volume in spec.get("volumes") or ():
         if kind_of(volume) == "hostPath":
@@ -72,3 +80,12 @@ def validate(pod: Object, volumes: Path, ceiling: PodCeiling, addresses: PodAddr
         warnings.append(f"{DEFAULT_HOST}: {host} {what}")
     warnings += [*unsupported(pod), *addresses.warnings(pod)]
     return ValidatedPod(host, port, file.containers, tuple(map(redact, problems)), tuple(map(redact, warnings)))
+
+
+def _problems_of_memory(memory: object, ceiling: PodCeiling) -> Iterator[str]:
+    try:
+        size = None if memory is None else parse_bytes(str(memory))
+    except ValueError as error:
+        yield str(error)
+    else:
+        yield from () if size is None else ceiling.problems_of_memory(size)

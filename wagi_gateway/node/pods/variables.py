@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import ChainMap
+import asyncio
+from collections import ChainMap, UserDict
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
 from ...cgi.environ import MAX_ENVIRON
-from ...config.pod.variables import MAX_ENVIRONMENT, expand
+from ...config.pod.variables import expand
 from ...config.values import check_reserved
 from ..api import Object
 from .downward import DownwardFields
@@ -36,9 +37,10 @@ async def resolve_variables(
 
     Raises ReferenceMissing, UnknownField, ApiError.
     """
-    environment: dict[str, str] = {}
+    environment = _Environment(container["name"])
     skipped: list[str] = []
     for source in container.get("envFrom") or ():
+        await asyncio.sleep(0)  # a Pod may have very many of them
         for key, value in (await _all_of(source, references)).items():
             name = f"{source.get('prefix') or ''}{key}"
             if not _is_name(name):
@@ -47,6 +49,7 @@ async def resolve_variables(
             environment[name] = _text(value, name)
     known = ChainMap(environment, dict(services))
     for variable in container.get("env") or ():
+        await asyncio.sleep(0)
         name = variable["name"]
         if source := variable.get("valueFrom"):
             value_of = await _value_from(source, container["name"], name, references, fields)
@@ -54,14 +57,30 @@ async def resolve_variables(
                 environment[name] = value_of
             continue
         try:
-            environment[name] = expand(variable.get("value") or "", known, MAX_ENVIRONMENT)
+            environment[name] = expand(variable.get("value") or "", known, MAX_BYTES)
         except ValueError:
-            raise ReferenceMissing(f"env {name}: grows to more than {MAX_ENVIRONMENT} characters") from None
-    environment = {**services, **environment}
-    if sum(len(name.encode()) + len(value.encode()) for name, value in environment.items()) > MAX_BYTES:
-        what = f"more than {MAX_BYTES} bytes of variables, which leaves a request no room for its own"
-        raise ReferenceMissing(f"container {container['name']}: {what}; mount the values as a volume")
-    return ResolvedVariables(environment, tuple(skipped))
+            raise ReferenceMissing(f"env {name}: grows to more than {MAX_BYTES} characters") from None
+    for name, service in services.items():
+        environment.setdefault(name, service)
+    return ResolvedVariables(environment.data, tuple(skipped))
+
+
+class _Environment(UserDict[str, str]):
+    """The variables of a container, which are counted one by one: each may refer to all before it."""
+
+    def __init__(self, container: str) -> None:
+        super().__init__()
+        self._container = container
+        self._size = 0
+
+    def __setitem__(self, name: str, value: str) -> None:
+        """Sets a variable. Raises ReferenceMissing."""
+        self._size -= _size(name, self.data[name]) if name in self.data else 0
+        self._size += _size(name, value)
+        if self._size > MAX_BYTES:
+            what = f"more than {MAX_BYTES} bytes of variables, which leaves a request no room for its own"
+            raise ReferenceMissing(f"container {self._container}: {what}; mount the values as a volume")
+        super().__setitem__(name, value)
 
 
 async def _all_of(source: Object, references: References) -> Mapping[str, bytes]:
@@ -100,6 +119,10 @@ def _is_name(name: str) -> bool:
     except ValueError:
         return False
     return bool(name) and "=" not in name and "\0" not in name
+
+
+def _size(name: str, value: str) -> int:
+    return len(name.encode()) + len(value.encode())
 
 
 def _text(value: bytes, name: str) -> str:

@@ -17,12 +17,16 @@ from .downward import DownwardFields, UnknownField
 from .mounts import MadeVolume
 from .references import ReferenceMissing, References
 from .service_account_token import ServiceAccountTokens, TokenForbidden
+from .threads import in_thread
 from .volume_files import BadVolume, VolumeFile, write_files
 from .volume_kinds import SUPPORTED, VolumeNotReady, kind_of
 
 _OF_ADMISSION = "kube-api-access-"
 """The name of the volume with a token that the API server adds to each Pod begins so; few Pods need it."""
 _DEFAULT_MODE = 0o644
+MAX_BYTES = 64 * 2**20
+MAX_FILES = 20_000
+"""Bytes and number of the cluster's files in all volumes of a Pod: each may hold one ConfigMap many times."""
 _KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
 
 
@@ -56,9 +60,10 @@ class VolumeDirectories:
         """
         references = References(self._api, self._pod["metadata"]["namespace"])
         changed, failures = [], []
+        room = _Room()
         for volume in self._volumes():
             try:
-                if await self._write(volume, references, now):
+                if await self._write(volume, references, now, room):
                     changed.append(volume["name"])
             except (ReferenceMissing, UnknownField, BadVolume, TokenForbidden) as error:
                 failures.append(VolumeNotReady(volume["name"], str(error)))
@@ -80,7 +85,7 @@ class VolumeDirectories:
             return Path(host_path["path"])
         return self._directory / str(volume["name"])
 
-    async def _write(self, volume: Object, references: References, now: float) -> bool:
+    async def _write(self, volume: Object, references: References, now: float, room: _Room) -> bool:
         kind, path = kind_of(volume), self._path(volume)
         source = volume.get(kind) or {}
         if kind == "emptyDir":
@@ -96,12 +101,14 @@ class VolumeDirectories:
         files: dict[str, VolumeFile] = {}
         for part in source.get("sources") or () if kind == "projected" else ({kind: source},):
             try:
-                files |= await self._files(part, references, mode, now)
+                found = await self._files(part, references, mode, now)
+                room.take(found)
+                files |= found
             except TokenForbidden as error:
                 if not str(volume["name"]).startswith(_OF_ADMISSION):
                     raise
                 self.warnings.add(f'volume "{volume["name"]}" has no token: {error}')
-        return write_files(path, files)
+        return await in_thread(write_files, path, files)
 
     def _make_host_path(self, source: Object, path: Path) -> None:
         self._ceiling.check_host_path(str(path))
@@ -122,10 +129,11 @@ class VolumeDirectories:
             values = await references.secret(name, optional=bool(source.get("optional")))
             return _select(values, source, mode)
         if (source := part.get("downwardAPI")) is not None:
-            return {
-                item["path"]: VolumeFile(self._downward(item).encode(), _mode(item, mode))
-                for item in source.get("items") or ()
-            }
+            room, files = _Room(), {}
+            for item in source.get("items") or ():
+                files[item["path"]] = VolumeFile(self._downward(item).encode(), _mode(item, mode))
+                room.take({item["path"]: files[item["path"]]})
+            return files
         if (source := part.get("serviceAccountToken")) is not None:
             token = await self._tokens.token(source, now)
             return {source["path"]: VolumeFile(token.encode(), 0o600)}
@@ -135,6 +143,20 @@ class VolumeDirectories:
         if reference := item.get("fieldRef"):
             return self._fields.file(reference["fieldPath"])
         return self._fields.resource("", item.get("resourceFieldRef") or {})
+
+
+class _Room:
+    """What the volumes of a Pod may still hold."""
+
+    def __init__(self) -> None:
+        self._bytes, self._files = MAX_BYTES, MAX_FILES
+
+    def take(self, files: Mapping[str, VolumeFile]) -> None:
+        """Counts the files of one source. Raises BadVolume."""
+        self._bytes -= sum(len(file.content) for file in files.values())
+        self._files -= len(files)
+        if self._bytes < 0 or self._files < 0:
+            raise BadVolume(f"all volumes of the Pod have more than {MAX_FILES} files or {MAX_BYTES} bytes; divide it")
 
 
 def _select(values: Mapping[str, bytes], source: Object, mode: int) -> dict[str, VolumeFile]:

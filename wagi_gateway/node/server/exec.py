@@ -46,6 +46,14 @@ class InputTooLarge(Exception):
     """Standard input has more than MAX_BODY bytes."""
 
 
+class NotBinary(Exception):
+    """A client has sent a frame of text."""
+
+
+class CannotStart(Exception):
+    """The system has no room for another process."""
+
+
 class ContainerEnded(Exception):
     """The container of a command does not run any more."""
 
@@ -86,6 +94,10 @@ class Exec:
             await _end(websocket, code)
         except NotARequest as error:
             await _fail(websocket, str(error))
+        except NotBinary:
+            await _fail(websocket, f"frames must be binary ({PROTOCOL})")
+        except CannotStart as error:
+            await _fail(websocket, f"the node cannot start a process for the request: {error}")
         except InputTooLarge:
             await _fail(websocket, f"standard input has more than {MAX_BODY} bytes")
         except ContainerEnded:
@@ -153,16 +165,9 @@ async def _answer(
 ) -> int:
     """Runs the request in a process of its own, under the limits of the Pod; returns its exit code.
 
-    `ended` raises ContainerEnded. Raises InputTooLarge, WebSocketDisconnect, ContainerEnded.
+    `ended` raises ContainerEnded. Raises CannotStart, InputTooLarge, NotBinary, WebSocketDisconnect, ContainerEnded.
     """
-    process = await asyncio.create_subprocess_exec(
-        *request.command(container, has_body=has_body),
-        stdin=PIPE if has_body else DEVNULL,
-        stdout=PIPE,
-        stderr=PIPE,
-        env=environment(),
-        start_new_session=True,
-    )
+    process = await _start(request.command(container, has_body=has_body), has_body=has_body)
     container.bound(process.pid)
     output = asyncio.create_task(_send_output(process, websocket))
     watches = [asyncio.create_task(_read(websocket, process.stdin)), asyncio.create_task(ended())]
@@ -180,6 +185,21 @@ async def _answer(
         await _kill(process)
 
 
+async def _start(command: list[str], *, has_body: bool) -> Process:
+    """Starts the process of a request. Raises CannotStart."""
+    try:
+        return await asyncio.create_subprocess_exec(
+            *command,
+            stdin=PIPE if has_body else DEVNULL,
+            stdout=PIPE,
+            stderr=PIPE,
+            env=environment(),
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise CannotStart(error.strerror or str(error)) from None
+
+
 async def _send_output(process: Process, websocket: WebSocket) -> None:
     outputs = ((process.stdout, _STDOUT), (process.stderr, _STDERR))
     await asyncio.gather(*(_forward(stream, websocket, channel) for stream, channel in outputs))
@@ -192,10 +212,13 @@ async def _forward(stream: asyncio.StreamReader | None, websocket: WebSocket, ch
 
 
 async def _read(websocket: WebSocket, stdin: asyncio.StreamWriter | None) -> None:
-    """Writes standard input, and reads on until the client disconnects. Raises WebSocketDisconnect, InputTooLarge."""
+    """Writes standard input, and reads on until the client disconnects.
+
+    Raises WebSocketDisconnect, NotBinary, InputTooLarge.
+    """
     size = 0
     while True:
-        data = await websocket.receive_bytes()
+        data = await _receive(websocket)
         if stdin and data[:1] == _STDIN:
             size += len(data) - 1
             if size > MAX_BODY:
@@ -206,6 +229,16 @@ async def _read(websocket: WebSocket, stdin: asyncio.StreamWriter | None) -> Non
         elif stdin and data[:2] == _CLOSE + _STDIN:
             stdin.close()
             stdin = None
+
+
+async def _receive(websocket: WebSocket) -> bytes:
+    """The next binary frame. Raises WebSocketDisconnect, NotBinary."""
+    message = await websocket.receive()
+    if message["type"] == "websocket.disconnect":
+        raise WebSocketDisconnect(message["code"], message.get("reason"))
+    if (data := message.get("bytes")) is None:
+        raise NotBinary
+    return bytes(data)
 
 
 async def _kill(process: Process) -> None:

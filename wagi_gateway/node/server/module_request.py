@@ -46,6 +46,8 @@ class ModuleRequest:
             raise NotARequest(f'"{path}" is no path' if path else "the path is missing")
         if len(command) > _MAX_WORDS:
             raise NotARequest(f"there are more than {_MAX_WORDS} words")
+        if any("\0" in word for word in command):
+            raise NotARequest("a word has a NUL character")
         for number, field in enumerate(fields, start=1):
             if not _FIELD.fullmatch(field):  # the text may be a secret, and is not shown
                 raise NotARequest(f"header field {number} is not NAME: VALUE")
