@@ -20,6 +20,7 @@ SYSTEM = frozenset(
         "outbound.test_calls",
         "test_connections",
         "test_start_and_stop",
+        "test_tracing",
         "wire.test_bodies",
         "wire.test_lifecycle",
     )
@@ -29,7 +30,6 @@ REPEATING = frozenset(
     f"tests.{name}"
     for name in (
         "cli.test_main",
-        "cli.test_new",
         "cli.test_standard_streams",
         "compiler.test_abi",
         "compiler.test_bulk_operations",
@@ -37,14 +37,11 @@ REPEATING = frozenset(
         "config.test_positions",
         "http.test_static",
         "observe.test_log",
-        "observe.test_module_log",
         "sandbox.test_adapter",
         "sandbox.test_proc_exit",
         "server.test_admin",
-        "server.test_systemd",
         "sources.oci.test_challenge",
         "test_router",
-        "test_tls",
     )
 )
 """Modules of unit tests that run for long and cover next to nothing alone."""

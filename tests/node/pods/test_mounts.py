@@ -92,7 +92,7 @@ def test_a_directory_of_a_volume_that_guests_write_to_is_made(tmp_path: Path) ->
         ([mount("config", "/x", subPath="ghost")], "no such file"),
         ([mount("config", "/x", subPath="../data")], "must be a relative path"),
         ([mount("data", "/x", subPath="/etc")], "must be a relative path"),
-        ([mount("data", "/x", subPathExpr="$(UP)/$(UP)/made")], "must be a relative path"),
+        ([mount("data", "/x", subPathExpr="$(UP)/$(UP)/above-the-volume")], "must be a relative path"),
         ([mount("config", "/x", subPathExpr="$(UP)")], "must be a relative path"),
         ([mount("data", "/x", subPathExpr="$(GHOST)")], "missing value for 'GHOST'"),
         ([mount("data", "/x", subPathExpr="$(LONG)$(LONG)")], "longer than"),
@@ -104,7 +104,7 @@ def test_a_directory_of_a_volume_that_guests_write_to_is_made(tmp_path: Path) ->
 def test_a_sub_path_that_is_refused(tmp_path: Path, mounts: list[dict[str, Any]], message: str) -> None:
     with pytest.raises(VolumeNotReady, match=message):
         made(tmp_path, *mounts, UP="..", LONG="x" * 3000)
-    assert not list(tmp_path.parent.rglob("made"))
+    assert not list(tmp_path.parent.rglob("above-the-volume"))
 
 
 def test_the_files_of_sub_paths_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
