@@ -119,8 +119,9 @@ def test_prometheus_reads_the_metrics_of_gateways(served: Served) -> None:
 def test_the_log_of_a_crash_is_the_previous_one(served: Served) -> None:
     served.ask(1)
     before = served.lines()
-    (run,) = served.node.state.glob("pods/*/state.json")
-    pid = int(re.findall(r'"pid":\s*(\d+)', run.read_text())[0])
+    uid = served.node.cluster.jsonpath("pod", "served", "{.metadata.uid}", served.namespace)
+    state = served.node.state / "pods" / uid / "state.json"  # that of an earlier Pod may not be removed yet
+    pid = int(re.findall(r'"pid":\s*(\d+)', state.read_text())[0])
     os.kill(pid, signal.SIGKILL)
     path = "{.status.containerStatuses[0].restartCount}"
     wait_until(lambda: served.node.cluster.jsonpath("pod", "served", path, served.namespace) == "1", 60)
