@@ -176,7 +176,14 @@ class Preparation:
             raise ReferenceMissing("; ".join(str(problem).removeprefix("Pod: ") for problem in file.problems))
         restarts = self._state.restarts
         logs = {name: self._folder.log(name, restarts) for name in file.containers}
-        text = configuration_text(self.pod, file, images=self._state.images, logs=logs, node=self._runtime.tables)
+        text = configuration_text(
+            self.pod,
+            file,
+            images=self._state.images,
+            logs=logs,
+            node=self._runtime.tables,
+            host_paths=self.volumes.host_paths,
+        )
         write_atomically(self._folder.configuration, text)
         self._folder.prune_logs(restarts)
 
