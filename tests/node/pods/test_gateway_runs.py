@@ -15,7 +15,7 @@ from tests.support.kubernetes_api import MemoryApi
 from tests.support.pods import a_pod, free_port, is_ready, running_node, waiting
 from tests.support.publishing import publish, says
 from tests.support.registry import Registry, running_registry
-from wagi_gateway.node.api import CONFIG_MAPS, PODS
+from wagi_gateway.node.api import CONFIG_MAPS, PODS, Object
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -30,6 +30,14 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
 
 def container(registry: Registry, module: str, **fields: Any) -> dict[str, Any]:
     return {"name": "hello", "image": f"{registry.address}/{module}:1", **fields}
+
+
+def image_id(pod: Object) -> str:
+    return str(pod["status"]["containerStatuses"][0]["imageID"])
+
+
+def has_restarted(pod: Object) -> bool:
+    return is_ready(pod) and pod["status"]["containerStatuses"][0]["restartCount"] == 1
 
 
 def test_a_pod_that_waits_takes_another_image_at_once(registry: Registry, tmp_path: Path) -> None:
@@ -50,6 +58,27 @@ def test_a_pod_that_waits_takes_another_image_at_once(registry: Registry, tmp_pa
                 shown = await node.until(name, is_ready)
                 assert "/two@sha256:" in shown["status"]["containerStatuses"][0]["imageID"]
                 assert shown["status"]["containerStatuses"][0]["restartCount"] == 0
+
+    asyncio.run(story())
+
+
+def test_always_asks_the_registry_at_each_start(registry: Registry, tmp_path: Path) -> None:
+    """And IfNotPresent does not."""
+
+    async def story() -> None:
+        api, policies = MemoryApi(), {"always": "Always", "present": "IfNotPresent"}
+        publish(registry, "moving:1", says("old\n"))
+        for name, policy in policies.items():
+            api.put(PODS, a_pod(container(registry, "moving", imagePullPolicy=policy), name=name, port=free_port()))
+        async with running_node(tmp_path, api) as node:
+            before = {name: image_id(await node.until(name, is_ready)) for name in policies}
+            publish(registry, "moving:1", says("new\n"))
+            for name in policies:
+                pid = node.pods.container("default", name, "hello").pid
+                assert pid
+                os.kill(pid, signal.SIGKILL)
+            after = {name: image_id(await node.until(name, has_restarted)) for name in policies}
+            assert {name: after[name] != before[name] for name in policies} == {"always": True, "present": False}
 
     asyncio.run(story())
 

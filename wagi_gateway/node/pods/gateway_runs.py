@@ -104,6 +104,7 @@ class GatewayRuns:
     async def _start(self) -> None:
         """Prepares and starts the gateway, however many attempts that takes."""
         back_off = BackOff(self._runtime.back_off, 30 * self._runtime.back_off)
+        self._preparation.begin()
         state, refusals = self._state, 0
         state.last_termination, state.termination = state.termination or state.last_termination, None
         while self.process is None:

@@ -16,6 +16,7 @@ from ...sources.directory import DirectoryRefused
 from ...sources.oci.errors import ImageNotFound, RegistryError
 from ...sources.oci.puller import Pulled, Puller
 from ...sources.oci.store import Store
+from ..api import Object
 from .pull_places import PullPlaces
 from .pull_secrets import PodCredentials, PullSecrets
 
@@ -53,6 +54,15 @@ class RegistryAccess:
     """The base of relative paths in `registries`."""
     max_module: int = 256 * 2**20
     """Bytes of a module; a larger one is not downloaded."""
+
+
+def is_always(container: Object) -> bool:
+    """Whether the registry is asked at each start of a container."""
+    try:
+        default = ImageReference.parse(container["image"]).default_policy()
+    except ValueError:
+        return False
+    return _POLICIES.get(container.get("imagePullPolicy") or "", default) == "always"
 
 
 class ImagePuller:
