@@ -90,11 +90,9 @@ async def rotate(
         except (ApiError, ApiUnreachable, NotSigned, OSError, *MALFORMED) as error:
             logger.warning("the node's certificate could not be renewed: %s", described(error))
             if isinstance(error, ApiError) and error.status in (401, 403) and not has_identity(options):
-                what = (
-                    "the node's certificate has expired, and the API server refuses it; this node ends, its Pods serve"
-                )
-                token = f"on, and its next start requests another one with the token of {options.bootstrap_kubeconfig}"
-                raise StartupError(Problem(str(path), f"{what} {token}")) from None
+                what = "the node's certificate has expired, and the API server refuses it; its Pods serve on, this node"
+                then = f"ends, and its next start requests another one with the token of {options.bootstrap_kubeconfig}"
+                raise StartupError(Problem(str(path), f"{what} {then}")) from None
             await sleep(RETRY * 6)
 
 
