@@ -94,6 +94,21 @@ def test_a_pod_beyond_the_room_of_the_node_is_refused(tmp_path: Path) -> None:
     go(story())
 
 
+def test_of_two_pods_of_a_name_the_one_that_is_deleted_comes_last(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with running_node(tmp_path, MemoryApi(), back_off=1000.0) as node:
+            broken: dict[str, Any] = {"annotations": {ANNOTATION + "modules": "{"}}
+            old = a_pod(name="a", metadata={"uid": "old", **broken}, terminationGracePeriodSeconds=1000)
+            await node.pods.changed(old)
+            await node.pods.changed(a_pod(name="a", metadata={"uid": "new", **broken}))
+            assert [pod["metadata"]["uid"] for pod in node.pods.pods()] == ["old", "new"]
+            deleted = {"deletionTimestamp": "2026-11-30T12:00:00Z", "deletionGracePeriodSeconds": 1000}
+            await node.pods.changed(old | {"metadata": old["metadata"] | deleted})
+            assert [pod["metadata"]["uid"] for pod in node.pods.pods()] == ["new", "old"]
+
+    go(story())
+
+
 def pod_ip(api: MemoryApi, name: str) -> str:
     (pod,) = (one for one in api.objects(PODS) if one["metadata"]["name"] == name)
     return str(pod["status"]["podIP"])
