@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 
 from ..api import Object
+from ..atomic_file import write_atomically
 from .address_pool import AddressesExhausted
 from .downward import DownwardFields
 from .fields import unsupported
@@ -21,7 +22,7 @@ from .pull_secrets import PullSecrets, read_pull_secrets
 from .references import ReferenceMissing, References
 from .runtime import PodRuntime
 from .service_variables import ServiceVariables, read_service_variables
-from .state import PodState, Waiting, write_atomically
+from .state import PodState, Waiting
 from .storage_limits import excess
 from .threads import in_thread
 from .validation import MAX_MESSAGE, ValidatedPod, validate
