@@ -97,7 +97,7 @@ class ImagePuller:
         credentials = PodCredentials(secrets, access.auth_files, access.registries, access.base)
         try:
             puller = Puller(Store(access.cache / "registry"), access.registries, credentials, access.base)
-            pulled = puller.pull(reference, policy, access.max_module)
+            pulled = puller.pull(reference, policy, access.max_module, asks_for_digests=True)
         except DirectoryRefused as error:
             raise ImagePullFailed("ErrImagePull", f"the node's store cannot be used: {error}") from None
         except ImageNotFound as error:
