@@ -34,6 +34,8 @@ COVERED_ELSEWHERE: dict[str, str] = {
     "dev/server": "system/dev/test_dev.py",
     "node/api": "node/test_client.py",
     "node/atomic_file": "node/test_lease.py and node/pods/test_state.py",
+    "node/pods/gateway_start": "node/pods/test_gateway_runs.py and node/pods/test_preparation.py",
+    "node/pods/latest_pod": "node/pods/test_gateway_runs.py",
     "node/pods/pull_back_off": "node/pods/test_preparation.py",
     "node/pods/runtime": "node/pods/test_pods.py",
     "node/pods/volume_kinds": "node/pods/test_volumes.py",
