@@ -6,6 +6,7 @@ import asyncio
 import base64
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,45 @@ def test_variables_and_files_of_the_cluster(registry: Registry, tmp_path: Path) 
             assert await get(port, "/reads") == "two"
 
     go(story())
+
+
+def test_a_directory_of_the_node(registry: Registry, tmp_path: Path) -> None:
+    """A guest of another Pod, which may write to the one above it, puts a link in its place."""
+
+    async def story() -> None:
+        api, port, shared = MemoryApi(), free_port(), tmp_path / "shared"
+        for directory in (shared / "mine", tmp_path / "outside"):
+            directory.mkdir(parents=True)
+            (directory / "key").write_text(directory.name)
+        mounts = [{"name": "mine", "mountPath": "/mine"}, {"name": "mine", "mountPath": "/sub", "subPath": "a/b"}]
+        volumes = [{"name": "mine", "hostPath": {"path": str(shared / "mine")}}]
+        reads = container(registry, "reads", volumeMounts=mounts)
+        api.put(PODS, a_pod(reads, port=port, volumes=volumes))
+        async with running_node(tmp_path, api, ceiling={"host_paths": [str(shared)]}) as node:
+            await node.until("demo", is_ready)
+            assert await get(port) == "mine"
+            assert (shared / "mine/a/b").is_dir()
+            configuration = tmp_path / "state/pods/uid-demo/modules.toml"
+            assert (await checked(configuration))[0] == 0
+            (shared / "mine").rename(shared / "old")
+            (shared / "mine").symlink_to(tmp_path / "outside")
+            assert await get(port) == "mine"
+            code, problems = await checked(configuration)
+            assert code
+            assert f"a symbolic link leads it out of {shared}; remove the link" in problems
+            os.kill(pid_of(node), signal.SIGKILL)
+            await node.until_event(f"hostPath {tmp_path}/outside is not permitted on this node (ceiling.host_paths)")
+            assert [one.name for one in (tmp_path / "outside").iterdir()] == ["key"]
+
+    go(story())
+
+
+async def checked(configuration: Path) -> tuple[int | None, str]:
+    """The exit code of `check`, which opens the directories as the gateway does, and what it says."""
+    command = (sys.executable, "-m", "wagi_gateway", "check", "--format=json", str(configuration))
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    output, _ = await process.communicate()
+    return process.returncode, output.decode()
 
 
 def test_services_and_files_by_sub_path(registry: Registry, tmp_path: Path) -> None:
