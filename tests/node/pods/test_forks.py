@@ -203,11 +203,10 @@ def test_gateways_that_no_pod_knows_are_ended(tmp_path: Path) -> None:
 
 def test_what_a_gateway_that_has_ended_left_is_ended(tmp_path: Path) -> None:
     """A compilation holds its listening socket; the fork server stands for it here, whose command line it has."""
-    program = 'exec 3<&0; "$0" -m wagi_gateway.cli.fork_server "$1" <&3 & echo $!'
     ours, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with ours, other:
-        command = ["/bin/sh", "-c", program, sys.executable, str(tmp_path)]
-        gateway = subprocess.Popen(command, stdin=other.fileno(), stdout=subprocess.PIPE, start_new_session=True)
+    with ours:
+        with other:
+            gateway = gateway_with_child(other, tmp_path)
         assert gateway.stdout
         with gateway.stdout:
             child = int(gateway.stdout.readline())
@@ -217,3 +216,10 @@ def test_what_a_gateway_that_has_ended_left_is_ended(tmp_path: Path) -> None:
         assert start_time(child)
         Forks(tmp_path).end_strays([])
         wait_until(lambda: start_time(child) == 0)
+
+
+def gateway_with_child(channel: socket.socket, label: Path) -> subprocess.Popen[bytes]:
+    """A process that ends at once; it prints the number of its child, which stays."""
+    program = 'exec 3<&0; "$0" -m wagi_gateway.cli.fork_server "$1" <&3 & echo $!'
+    command = ["/bin/sh", "-c", program, sys.executable, str(label)]
+    return subprocess.Popen(command, stdin=channel.fileno(), stdout=subprocess.PIPE, start_new_session=True)

@@ -49,34 +49,31 @@ def test_a_slow_registry_keeps_no_other_namespace_waiting_nor_the_node_from_endi
 
 
 def test_two_namespaces_together_leave_a_place() -> None:
-    """And those who have many wait for those who have none, however long they have waited."""
-    order: list[str] = []
-    gate = threading.Event()
+    """And those that have places wait for those that have none, however long they have waited."""
+    gate = threading.Semaphore(0)
 
-    def slow(namespace: str) -> None:
-        order.append(namespace)
-        gate.wait(60)
+    def slow() -> None:
+        gate.acquire(timeout=60)
 
     async def story() -> None:
         places = PullPlaces()
-
-        def pull(namespace: str) -> asyncio.Task[None]:
-            return asyncio.create_task(places.run(namespace, partial(slow, namespace)))
-
-        hostile = [pull(namespace) for namespace in "ab" for _ in range(10)]
-        async with asyncio.timeout(60):
-            await asyncio.sleep(0)
-            assert await places.run("c", lambda: 7) == 7
-        others = [pull(namespace) for namespace in "cde"]
+        hostile = [asyncio.create_task(places.run(namespace, slow)) for namespace in "ab" for _ in range(10)]
         await asyncio.sleep(0)
-        assert places.count("a") + places.count("b") + places.count("c") == MAX_PULLS
-        gate.set()
-        await asyncio.gather(*hostile, *others)
-        assert places.count("a") == places.count("b") == 0
+        async with asyncio.timeout(60):
+            assert await places.run("c", lambda: 7) == 7
+        hostile.append(asyncio.create_task(places.run("c", slow)))
+        await asyncio.sleep(0)
+        assert sum(places.count(namespace) for namespace in "abc") == MAX_PULLS
+        others = [asyncio.create_task(places.run(namespace, lambda: 7)) for namespace in "de"]
+        gate.release()
+        async with asyncio.timeout(60):
+            assert await asyncio.gather(*others) == [7, 7]
+        assert sum(places.count(namespace) for namespace in "abc") == MAX_PULLS - 1
+        gate.release(len(hostile))
+        await asyncio.gather(*hostile)
+        assert sum(places.count(namespace) for namespace in "abc") == 0
 
     asyncio.run(story())
-    assert order.index("d") < MAX_PULLS + 2
-    assert order.index("e") < MAX_PULLS + 2
 
 
 def test_a_pull_that_is_given_up_while_it_waits_leaves_its_place_to_others() -> None:
