@@ -6,10 +6,9 @@ import re
 import socket
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
-import httpx
 import pytest
 
 from tests.conftest import Server, running
@@ -17,6 +16,7 @@ from tests.support import guests
 from tests.support.clock import assert_within
 from tests.support.config import guest, module
 from tests.support.farm import Target
+from tests.support.http_client import connected, message
 from tests.support.temporary_files import FILLS, LEAVES
 from wagi_gateway.config.file import config_from_tables
 from wagi_gateway.config.settings import Limits
@@ -171,10 +171,12 @@ def site(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Serv
 
 
 def statuses(site: Server, route: str, count: int) -> list[int]:
-    """The statuses of concurrent requests, in order."""
-    with ThreadPoolExecutor(count) as threads:
-        responses = threads.map(lambda _: httpx.get(f"{site.url}/{route}", trust_env=False, timeout=30), range(count))
-        return sorted(response.status_code for response in responses)
+    """The statuses of requests that are sent at the same time, in order."""
+    with ExitStack() as stack:
+        clients = [stack.enter_context(connected(site.address, timeout=30)) for _ in range(count)]
+        for client in clients:
+            client.send(message(f"GET /{route} HTTP/1.1", "Host: h"))
+        return sorted(client.answer().status for client in clients)
 
 
 def status(site: Server, route: str) -> int:
