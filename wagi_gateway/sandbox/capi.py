@@ -13,8 +13,9 @@ import ctypes
 import functools
 import struct
 import sys
+import threading
 import time
-from ctypes import POINTER, byref, c_bool, c_char, c_char_p, c_size_t, c_uint8, c_uint64, c_void_p
+from ctypes import POINTER, addressof, byref, c_bool, c_char, c_char_p, c_size_t, c_uint8, c_uint64, c_void_p
 from typing import Any, NamedTuple, cast
 from weakref import WeakKeyDictionary
 
@@ -82,6 +83,32 @@ _EXTERN_OFFSET = _Extern.of.offset
 
 _memory_size = bind(keep_gil, "wasmtime_memory_data_size", c_size_t, P, P)
 _EXTERN_MEMORY = 3
+
+
+class _Results:
+    """Where the C library writes its results on one thread, and the addresses of these places.
+
+    Made once for a thread, which runs one guest at a time: to ctypes a new object, or a reference to one, costs a third
+    of a call.
+    """
+
+    __slots__ = ("extern", "extern_at", "instance", "instance_at", "memory", "memory_at", "trap", "trap_at")
+
+    def __init__(self) -> None:
+        self.instance, self.trap = _bindings.wasmtime_instance_t(), P()
+        self.extern = _Extern()
+        self.memory = _Extern()
+        """The memory that the guest exports, to which its host functions refer."""
+        self.instance_at, self.trap_at = addressof(self.instance), addressof(self.trap)
+        self.extern_at, self.memory_at = addressof(self.extern), addressof(self.memory)
+
+
+class _Thread(threading.local):
+    def __init__(self) -> None:
+        self.results = _Results()
+
+
+_thread = _Thread()
 
 _caller_export_get = bind(keep_gil, "wasmtime_caller_export_get", c_bool, P, c_char_p, c_size_t, P)
 _memory_data = bind(keep_gil, "wasmtime_memory_data", P, P, P)
@@ -159,31 +186,35 @@ def _configure_wasi(context: int, invocation: Invocation) -> Outcome | None:
 def _run(engine: wasmtime.Engine, store_context: int, context: ExecutionContext) -> tuple[Outcome, int]:
     """Instantiates the module and calls the entrypoints; returns the end, and the bytes of memory: 0 for a guest that
     has not failed, without a `measurement`."""
-    invocation = context.invocation
-    instance, trap = _bindings.wasmtime_instance_t(), P()
-    if pre := core_module(invocation).instance_pre:
-        error = _instantiate(pre.ptr(), store_context, byref(instance), byref(trap))
+    invocation, results = context.invocation, _thread.results
+    module, measurement = core_module(invocation), invocation.measurement
+    instance_at, trap, trap_at = results.instance_at, results.trap, results.trap_at
+    extern_at, function_at = results.extern_at, results.extern_at + _EXTERN_OFFSET
+    trap.value = None
+    if pre := module.instance_pre:
+        error = _instantiate(pre.ptr(), store_context, instance_at, trap_at)
     else:
-        error = _instantiate_with_files(engine, store_context, context, instance, trap)
-    if ended := _outcome(context, error, trap):
-        return ended, 0
-    if measurement := invocation.measurement:
+        error = _instantiate_with_files(engine, store_context, context, results.instance, trap)
+    if error or trap:
+        return _failure(context, error, trap), 0
+    if measurement:
         measurement.instantiated_ns = time.monotonic_ns()
-    extern, code, codes = _Extern(), 0, core_module(invocation).functions_with_code
+    code, codes = 0, module.functions_with_code
     for name in invocation.entrypoints:
-        if not _export_get(store_context, byref(instance), name, len(name), byref(extern)):
+        if not _export_get(store_context, instance_at, name, len(name), extern_at):
             return Outcome("failed", 0, f"there is no export {name.decode()}"), 0
-        if codes and name in codes:
+        if name in codes:
             result = _Values()
-            error = _call(store_context, byref(extern, _EXTERN_OFFSET), result, 1, byref(trap))
+            error = _call(store_context, function_at, result, 1, trap_at)
             code = exit_code(result[0] & _UNSIGNED)
         else:
-            error = _call(store_context, byref(extern, _EXTERN_OFFSET), None, 0, byref(trap))
-        if ended := _outcome(context, error, trap):
+            error = _call(store_context, function_at, None, 0, trap_at)
+        if error or trap:
+            ended = _failure(context, error, trap)
             is_measured = ended.kind != "exit" or ended.code != 0 or measurement
-            return ended, _size_of_memory(store_context, instance) if is_measured else 0
+            return ended, _size_of_memory(store_context, instance_at) if is_measured else 0
     if measurement or code:
-        return Outcome("exit", code), _size_of_memory(store_context, instance)
+        return Outcome("exit", code), _size_of_memory(store_context, instance_at)
     return _RETURNED
 
 
@@ -266,24 +297,23 @@ def _externs(count: int) -> Any:
 _RETURNED = Outcome("exit"), 0
 
 
-def _size_of_memory(context: int, instance: Any) -> int:
-    extern = _Extern()
-    if _export_get(context, byref(instance), b"memory", 6, byref(extern)) and extern.kind == _EXTERN_MEMORY:
-        return int(_memory_size(context, byref(extern, _EXTERN_OFFSET)))
-    return 0
+def _size_of_memory(context: int, instance_at: int) -> int:
+    results = _thread.results
+    if not _export_get(context, instance_at, b"memory", 6, results.memory_at) or results.memory.kind != _EXTERN_MEMORY:
+        return 0
+    return int(_memory_size(context, results.memory_at + _EXTERN_OFFSET))
 
 
-def _outcome(context: ExecutionContext, error: int | None, trap: c_void_p) -> Outcome | None:
+def _failure(context: ExecutionContext, error: int, trap: c_void_p) -> Outcome:
+    """The end of a guest that did not return: by `trap` if that is set, else by `error`; an exit is either."""
     if trap:
         message = _bindings.wasm_byte_vec_t()
         _trap_message(trap, byref(message))
         _trap_delete(trap)
         kind: End = "trap"
         text = take_text(message)
-    elif error:
-        kind, text = "failed", take_error(error)
     else:
-        return None
+        kind, text = "failed", take_error(error)
     if context.exit_code is not None:
         return Outcome("exit", context.exit_code)
     cause, frames = backtrace.parse(text)
@@ -303,7 +333,8 @@ class _CapiMemory(Memory):
 
     __slots__ = ("_context", "_memory")
 
-    def __init__(self, context: int, memory: Any) -> None:
+    def __init__(self, context: int, memory: int) -> None:
+        """`memory` is the address of the C library's object."""
         self.view = _view(_memory_data(context, memory))
         self.size = min(_memory_size(context, memory), _MAX_MEMORY)
         self._context = context
@@ -369,7 +400,7 @@ def _callback(function: HostFunction, parameters: str, failed: int) -> Any:
 
 
 def _memory(caller: int) -> Memory | None:
-    extern = _Extern()
-    if not _caller_export_get(caller, b"memory", 6, byref(extern)) or extern.kind != _EXTERN_MEMORY:
+    results = _thread.results
+    if not _caller_export_get(caller, b"memory", 6, results.memory_at) or results.memory.kind != _EXTERN_MEMORY:
         return None
-    return _CapiMemory(_caller_context(caller), byref(extern, _EXTERN_OFFSET))
+    return _CapiMemory(_caller_context(caller), results.memory_at + _EXTERN_OFFSET)

@@ -201,8 +201,8 @@ class ExecutionContext:
 
     def pause(self) -> None:
         """Pauses a guest on a thread: host calls need the GIL, which every request needs too."""
+        self.calls_left = _CALLS_PER_PAUSE
         if not self.is_inline:
-            self.calls_left = _CALLS_PER_PAUSE
             time.sleep(min(_HOST_CALL_PAUSE * (len(self.running) or 1), _MAX_PAUSE))
 
     def _take_wake(self) -> bool:
