@@ -34,6 +34,7 @@ from .memory import Memory
 from .proc_exit import exit_code
 from .shim import shim_exports, shim_linker, shim_text, types_of
 from .wasmtime_library import (
+    WORD,
     P,
     bind,
     check_epochs,
@@ -70,8 +71,8 @@ _ADDRESS_SPACE = memoryview((c_char * (sys.maxsize >> 16)).from_address(0)).cast
 _store_delete_keeping_gil = bind(keep_gil, "wasmtime_store_delete", None, P)
 
 _instantiate = bind(release_gil, "wasmtime_instance_pre_instantiate", P, P, P, P, P)
-_export_get = bind(keep_gil, "wasmtime_instance_export_get", c_bool, P, P, c_char_p, c_size_t, P)
-_call = bind(release_gil, "wasmtime_func_call_unchecked", P, P, P, P, c_size_t, P)
+_export_get = bind(keep_gil, "wasmtime_instance_export_get", c_bool, P, P, WORD, WORD, P)
+_call = bind(release_gil, "wasmtime_func_call_unchecked", P, P, P, P, WORD, P)
 
 _export_nth = bind(keep_gil, "wasmtime_instance_export_nth", c_bool, P, P, c_size_t, P, P, P)
 _instance_new = bind(release_gil, "wasmtime_instance_new", P, P, P, P, c_size_t, P, P)
@@ -110,7 +111,7 @@ class _Thread(threading.local):
 
 _thread = _Thread()
 
-_caller_export_get = bind(keep_gil, "wasmtime_caller_export_get", c_bool, P, c_char_p, c_size_t, P)
+_caller_export_get = bind(keep_gil, "wasmtime_caller_export_get", c_bool, P, WORD, WORD, P)
 _memory_data = bind(keep_gil, "wasmtime_memory_data", P, P, P)
 _caller_context = bind(keep_gil, "wasmtime_caller_context", P, P)
 _define_func = bind(
@@ -151,7 +152,7 @@ def run(engine: wasmtime.Engine, context: ExecutionContext) -> Outcome:
         current.context = context.memory = None
         context.end()
     kind, code, message = ended[:3]
-    is_short = memory > invocation.limits.memory // 2 and (kind != "exit" or code != 0)
+    is_short = (kind != "exit" or code != 0) and memory > invocation.limits.memory // 2
     if context.stop_reason is not None and kind != "exit":
         return Outcome("stopped", code, context.stop_reason, seconds, is_short, memory, ended.frames)
     return Outcome(kind, code, message, seconds, is_short, memory, ended.frames)
