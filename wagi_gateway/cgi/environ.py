@@ -218,18 +218,20 @@ def build_argv(template: str | None, mode: ArgvMode, request: RequestHead, path:
         values = {b"${SCRIPT_NAME}": path, b"${ARGS}": b" ".join(_items(request.query))}
         # In one pass: `${ARGS}` within the path is not replaced.
         return _PLACEHOLDER.sub(lambda found: values[found[0]], template.encode()).split()
+    if not request.query:
+        return [path]
     if mode == "wagi":
         return [path, *_items(request.query)]
     return [path, *(_search_words(request) if mode == "rfc3875" else ())]
 
 
 def _items(query: bytes) -> list[bytes]:
-    return [item for item in query.split(b"&") if item] if query else []
+    return [item for item in query.split(b"&") if item]
 
 
 def _search_words(request: RequestHead) -> list[bytes]:
     """The search words of an indexed query (RFC 3875 section 4.4): all of them, or none if one is no valid argument."""
-    if request.method not in ("GET", "HEAD") or b"=" in request.query or not request.query:
+    if request.method not in ("GET", "HEAD") or b"=" in request.query:
         return []
     words = [unquote_to_bytes(word) for word in request.query.split(b"+")]
     together = b" ".join(words)

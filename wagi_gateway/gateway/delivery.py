@@ -150,4 +150,4 @@ def _has_exited_with_all_output(guest: Guest) -> bool:
     """Whether the guest exited, with any code, or closed its standard output, and all of its output was read: the
     output is a complete response."""
     has_ended = guest.outcome is not None and guest.outcome.kind == "exit"
-    return guest.is_complete and (guest.has_closed_stdout or has_ended)
+    return guest.is_complete and (has_ended or guest.has_closed_stdout)

@@ -93,13 +93,25 @@ class _Results:
     of a call.
     """
 
-    __slots__ = ("extern", "extern_at", "instance", "instance_at", "memory", "memory_at", "trap", "trap_at")
+    __slots__ = (
+        "context",
+        "extern",
+        "extern_at",
+        "instance",
+        "instance_at",
+        "memory",
+        "memory_at",
+        "trap",
+        "trap_at",
+    )
 
     def __init__(self) -> None:
         self.instance, self.trap = _bindings.wasmtime_instance_t(), P()
         self.extern = _Extern()
         self.memory = _Extern()
         """The memory that the guest exports, to which its host functions refer."""
+        self.context = 0
+        """The address of the store's context, of the guest that these results are of."""
         self.instance_at, self.trap_at = addressof(self.instance), addressof(self.trap)
         self.extern_at, self.memory_at = addressof(self.extern), addressof(self.memory)
 
@@ -113,7 +125,6 @@ _thread = _Thread()
 
 _caller_export_get = bind(keep_gil, "wasmtime_caller_export_get", c_bool, P, WORD, WORD, P)
 _memory_data = bind(keep_gil, "wasmtime_memory_data", P, P, P)
-_caller_context = bind(keep_gil, "wasmtime_caller_context", P, P)
 _define_func = bind(
     keep_gil,
     "wasmtime_linker_define_func_unchecked",
@@ -191,7 +202,7 @@ def _run(engine: wasmtime.Engine, store_context: int, context: ExecutionContext)
     module, measurement = core_module(invocation), invocation.measurement
     instance_at, trap, trap_at = results.instance_at, results.trap, results.trap_at
     extern_at, function_at = results.extern_at, results.extern_at + _EXTERN_OFFSET
-    trap.value = None
+    results.context, trap.value = store_context, None
     if pre := module.instance_pre:
         error = _instantiate(pre.ptr(), store_context, instance_at, trap_at)
     else:
@@ -404,4 +415,4 @@ def _memory(caller: int) -> Memory | None:
     results = _thread.results
     if not _caller_export_get(caller, b"memory", 6, results.memory_at) or results.memory.kind != _EXTERN_MEMORY:
         return None
-    return _CapiMemory(_caller_context(caller), results.memory_at + _EXTERN_OFFSET)
+    return _CapiMemory(results.context, results.memory_at + _EXTERN_OFFSET)
