@@ -93,27 +93,12 @@ class _Results:
     of a call.
     """
 
-    __slots__ = (
-        "context",
-        "extern",
-        "extern_at",
-        "instance",
-        "instance_at",
-        "memory",
-        "memory_at",
-        "trap",
-        "trap_at",
-    )
+    __slots__ = ("extern", "extern_at", "instance", "instance_at", "trap", "trap_at")
 
     def __init__(self) -> None:
-        self.instance, self.trap = _bindings.wasmtime_instance_t(), P()
-        self.extern = _Extern()
-        self.memory = _Extern()
-        """The memory that the guest exports, to which its host functions refer."""
-        self.context = 0
-        """The address of the store's context, of the guest that these results are of."""
+        self.instance, self.trap, self.extern = _bindings.wasmtime_instance_t(), P(), _Extern()
         self.instance_at, self.trap_at = addressof(self.instance), addressof(self.trap)
-        self.extern_at, self.memory_at = addressof(self.extern), addressof(self.memory)
+        self.extern_at = addressof(self.extern)
 
 
 class _Thread(threading.local):
@@ -125,6 +110,7 @@ _thread = _Thread()
 
 _caller_export_get = bind(keep_gil, "wasmtime_caller_export_get", c_bool, P, WORD, WORD, P)
 _memory_data = bind(keep_gil, "wasmtime_memory_data", P, P, P)
+_caller_context = bind(keep_gil, "wasmtime_caller_context", P, P)
 _define_func = bind(
     keep_gil,
     "wasmtime_linker_define_func_unchecked",
@@ -202,7 +188,7 @@ def _run(engine: wasmtime.Engine, store_context: int, context: ExecutionContext)
     module, measurement = core_module(invocation), invocation.measurement
     instance_at, trap, trap_at = results.instance_at, results.trap, results.trap_at
     extern_at, function_at = results.extern_at, results.extern_at + _EXTERN_OFFSET
-    results.context, trap.value = store_context, None
+    trap.value = None
     if pre := module.instance_pre:
         error = _instantiate(pre.ptr(), store_context, instance_at, trap_at)
     else:
@@ -310,10 +296,10 @@ _RETURNED = Outcome("exit"), 0
 
 
 def _size_of_memory(context: int, instance_at: int) -> int:
-    results = _thread.results
-    if not _export_get(context, instance_at, b"memory", 6, results.memory_at) or results.memory.kind != _EXTERN_MEMORY:
+    extern = _Extern()
+    if not _export_get(context, instance_at, b"memory", 6, byref(extern)) or extern.kind != _EXTERN_MEMORY:
         return 0
-    return int(_memory_size(context, results.memory_at + _EXTERN_OFFSET))
+    return int(_memory_size(context, byref(extern, _EXTERN_OFFSET)))
 
 
 def _failure(context: ExecutionContext, error: int, trap: c_void_p) -> Outcome:
@@ -343,17 +329,17 @@ def _view(base: int) -> memoryview:
 class _CapiMemory(Memory):
     """A 32-bit memory, which does not move: the engine reserves 4 GiB for each."""
 
-    __slots__ = ("_context", "_memory")
+    __slots__ = ("_at", "_context", "_extern")
 
-    def __init__(self, context: int, memory: int) -> None:
-        """`memory` is the address of the C library's object."""
-        self.view = _view(_memory_data(context, memory))
-        self.size = min(_memory_size(context, memory), _MAX_MEMORY)
+    def __init__(self, context: int, extern: Any) -> None:
         self._context = context
-        self._memory = memory
+        self._extern = extern
+        self._at = addressof(extern) + _EXTERN_OFFSET
+        self.view = _view(_memory_data(context, self._at))
+        self.size = min(_memory_size(context, self._at), _MAX_MEMORY)
 
     def refresh(self) -> None:
-        self.size = min(_memory_size(self._context, self._memory), _MAX_MEMORY)
+        self.size = min(_memory_size(self._context, self._at), _MAX_MEMORY)
 
 
 def define(linker: wasmtime.Linker, host: HostImport) -> None:
@@ -412,7 +398,7 @@ def _callback(function: HostFunction, parameters: str, failed: int) -> Any:
 
 
 def _memory(caller: int) -> Memory | None:
-    results = _thread.results
-    if not _caller_export_get(caller, b"memory", 6, results.memory_at) or results.memory.kind != _EXTERN_MEMORY:
+    extern = _Extern()
+    if not _caller_export_get(caller, b"memory", 6, addressof(extern)) or extern.kind != _EXTERN_MEMORY:
         return None
-    return _CapiMemory(results.context, results.memory_at + _EXTERN_OFFSET)
+    return _CapiMemory(_caller_context(caller), extern)
