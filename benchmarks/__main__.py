@@ -2,7 +2,7 @@
 
     ./scripts/bench                          # every row, about ten minutes
     ./scripts/bench --only node latency      # some rows
-    ./scripts/bench --against ../before      # processor time of a request, here and in another checkout
+    ./scripts/bench --against HEAD~5         # processor time of a request, here and in another revision or checkout
     ./scripts/bench --quick                  # a short form with wide margins, as the tests run it
     ./scripts/bench --write-docs             # every row, and the numbers and charts of docs/performance.md
 
@@ -14,6 +14,7 @@ each turn, and the median of the ratios is compared with the target. Exit code: 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
@@ -22,6 +23,7 @@ import time
 from pathlib import Path
 
 from .harness import cores
+from .harness.checkout import checkout, is_checkout, is_revision
 from .harness.errors import Failed
 from .harness.load import check_wrk
 from .harness.machine import machine
@@ -43,8 +45,10 @@ def main() -> None:
     begin, load_before = time.monotonic(), os.getloadavg()[0]
     wanted = frozenset(options.only or (QUICK_NAMES if options.quick else NAMES))
     rows: list[Row] = []
-    with tempfile.TemporaryDirectory(prefix="wagi-bench-") as directory:
-        plan = Plan(options.rounds, options.seconds, options.quick, Path(directory), wanted, options.against)
+    with contextlib.ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wagi-bench-")))
+        against = stack.enter_context(checkout(options.against, directory)) if options.against else None
+        plan = Plan(options.rounds, options.seconds, options.quick, directory, wanted, against)
         for group in GROUPS:
             if wanted & set(group.names):
                 rows += _measure(group, plan)
@@ -83,11 +87,12 @@ def _method(plan: Plan, load_before: float) -> str:
     )
 
 
-def _checkout(text: str) -> Path:
-    directory = Path(text).resolve()
-    if not (directory / ".venv/bin/python").exists():
-        raise argparse.ArgumentTypeError(f"{directory} has no .venv; run scripts/venv requirements-test.txt there")
-    return directory
+def _against(text: str) -> str:
+    if is_checkout(text) or is_revision(text):
+        return text
+    if Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"{text} has no .venv; run scripts/venv requirements-test.txt there")
+    raise argparse.ArgumentTypeError(f"{text} is neither a revision of this repository nor the directory of a checkout")
 
 
 def _options() -> argparse.Namespace:
@@ -96,7 +101,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=NAMES, metavar="NAME", help=f"these rows: {', '.join(NAMES)}")
     parser.add_argument("--rounds", type=int, help="turns that count (5; quick: 3)")
     parser.add_argument("--seconds", type=float, help="how long a load lasts (3; quick: 1)")
-    parser.add_argument("--against", type=_checkout, metavar="DIR", help="another checkout, for the rows cost-*")
+    against = "another revision, or the directory of a checkout, for the rows cost-*"
+    parser.add_argument("--against", type=_against, metavar="REV", help=against)
     parser.add_argument("--write-docs", action="store_true", help="write docs/performance.md and its charts")
     options = parser.parse_args()
     if options.write_docs and (options.quick or options.only or options.against):

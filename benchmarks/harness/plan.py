@@ -22,7 +22,7 @@ class Plan:
     wanted: frozenset[str]
     """Names of the rows."""
     against: Path | None = None
-    """Another checkout of this project, with its `.venv`, for the rows of the cost."""
+    """The directory of another revision of this project, with its `.venv`, for the rows of the cost."""
 
     def target(self, bound: float, unit: str = TIMES, *, is_most: bool = False) -> Target:
         """A target; in the short form with its margin."""

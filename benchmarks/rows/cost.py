@@ -6,10 +6,11 @@ busy machine too.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterator
+import statistics
+import time
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..guests.wat import ECHO, ENV_C, ENVIRON_WAT, VARIABLES_RS, streams
@@ -18,6 +19,7 @@ from ..harness.download import download
 from ..harness.load import UPLOAD, wrk
 from ..harness.plan import Plan
 from ..harness.server import HELLO_WAT, Server, gateway
+from ..harness.target import number
 from ..harness.turns import alternate
 from ..report.table import Measured, Row, ratio
 
@@ -71,8 +73,8 @@ def cost(plan: Plan) -> Iterator[Row]:
         if plan.against:
             servers.append(stack.enter_context(_server(plan, "against", plan.against)))
         for case in cases:
-            measures: list[Callable[[], float]] = [functools.partial(_measure, plan, case, one) for one in servers]
-            yield _row(plan, case, alternate(plan.rounds, measures))
+            meters = [_Meter(plan, case, server) for server in servers]
+            yield _row(plan, case, alternate(plan.rounds, meters), [meter.rate for meter in meters])
 
 
 def _server(plan: Plan, name: str, checkout: Path | None = None) -> AbstractContextManager[Server]:
@@ -91,25 +93,46 @@ def _server(plan: Plan, name: str, checkout: Path | None = None) -> AbstractCont
     return gateway(directory, modules, settings='[limits]\nstdout = "2GiB"\ntime = "120s"\n', checkout=checkout)
 
 
-def _measure(plan: Plan, case: Case, server: Server) -> float:
-    """Seconds of processor time for each request."""
-    wanted = -(-case.count // plan.rounds)
-    with server.awake():
-        before, done = server.process.processor_seconds(), 0
-        while done < wanted:
-            if case.size is not None:
-                with pinned(LOAD):
-                    download(server.url + case.path, case.size)
-                done += 1
-            else:
-                done += wrk(server.url + case.path, plan.seconds, case.connections, script=case.script).requests
-        return (server.process.processor_seconds() - before) / done
+class _Meter:
+    """Measures one server with one kind of request."""
+
+    def __init__(self, plan: Plan, case: Case, server: Server) -> None:
+        self._plan = plan
+        self._case = case
+        self._server = server
+        self._rates: list[float] = []
+
+    def __call__(self) -> float:
+        """Seconds of processor time for each request."""
+        wanted = -(-self._case.count // self._plan.rounds)
+        with self._server.awake():
+            before, begin, done = self._server.process.processor_seconds(), time.monotonic(), 0
+            while done < wanted:
+                done += self._load()
+            self._rates.append(done / (time.monotonic() - begin))
+            return (self._server.process.processor_seconds() - before) / done
+
+    def _load(self) -> int:
+        """Loads the server for a while; returns the number of requests."""
+        url, case = self._server.url + self._case.path, self._case
+        if case.size is None:
+            return wrk(url, self._plan.seconds, case.connections, script=case.script).requests
+        with pinned(LOAD):
+            download(url, case.size)
+        return 1
+
+    @property
+    def rate(self) -> float:
+        """Requests per second: the median of all turns but the first, which warms up."""
+        return statistics.median(self._rates[1:])
 
 
-def _row(plan: Plan, case: Case, found: list[list[float]]) -> Row:
+def _row(plan: Plan, case: Case, found: list[list[float]], rates: list[float]) -> Row:
     measure = f"processor time of a request: {case.measure}"
     ours, *others = ([seconds * _MICRO for seconds in values] for values in found)
-    if not others:
-        return Row(case.name, measure, "-", (Measured(ours, unit="µs"),))
+    detail = f"{' / '.join(map(number, rates))} requests/s"
+    if not (others and plan.against):
+        return Row(case.name, measure, "-", (Measured(ours, unit="µs"),), detail)
     target = plan.target(_TARGET, is_most=True)
-    return ratio(case.name, measure, f"the same in {plan.against}", ours, others[0], target, "µs")
+    row = ratio(case.name, measure, f"the same in {plan.against.name}", ours, others[0], target, "µs")
+    return replace(row, detail=f"{row.detail}, {detail}")

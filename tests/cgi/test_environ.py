@@ -31,6 +31,7 @@ def environ(
     route: str = "/e/...",
     operator: Environ | None = None,
     hostname: Authority | None = None,
+    is_checked: bool = False,
 ) -> Environ:
     """The environment of a request with these header fields added."""
     match = Router([(RoutePattern(route), None)]).match(request.raw_path)
@@ -38,7 +39,7 @@ def environ(
     request = replace(request, headers=request.headers + headers)
     check_target(request)
     authority = find_authority(request, hostname)
-    return build_environ(request, match, authority=authority, operator=operator or {})
+    return build_environ(request, match, authority=authority, operator=operator or {}, is_checked=is_checked)
 
 
 def test_the_whole_environment() -> None:
@@ -282,7 +283,7 @@ def test_the_largest_usual_requests_fit_in_an_environment(change: dict[str, byte
 )
 def test_a_usual_request_has_an_environment(headers: list[tuple[bytes, bytes]]) -> None:
     if usual(*headers):
-        assert environ(*headers)
+        assert environ(*headers) == environ(*headers, is_checked=True)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import asyncio
+import logging
 import re
 import socket
 import subprocess
@@ -13,9 +15,13 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from benchmarks.guests.wat import ENVIRON_WAT
+from benchmarks.harness.checkout import checkout
 from benchmarks.harness.pace import pace
+from benchmarks.harness.server import HELLO_WAT
 from benchmarks.harness.target import Target
 from benchmarks.harness.turns import alternate
+from benchmarks.loops.asgi import AsgiLoop
 from benchmarks.report.chart import Bar, Point, bars, line
 from benchmarks.report.page import PAGE, TEXTS, replace
 from benchmarks.report.table import ratio
@@ -97,6 +103,35 @@ def test_charts_are_well_formed() -> None:
         line("title", "axis", "µs", [Point(0, 1, 1, 1), Point(10, 2, 1, 3), Point(1000, 5, 4, 9)]),
     ]
     assert [ET.fromstring(text).tag.rpartition("}")[2] for text in texts] == ["svg", "svg"]
+
+
+def test_what_is_neither_a_revision_nor_a_checkout_is_refused(tmp_path: Path) -> None:
+    for text, reason in [("no-such-revision", "neither a revision"), (str(tmp_path), "has no .venv")]:
+        command = [sys.executable, "-m", "benchmarks", "--against", text]
+        ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        assert ended.returncode == 2
+        assert reason in ended.stderr
+
+
+def test_a_checkout_is_used_where_it_is(tmp_path: Path) -> None:
+    python = tmp_path / "there/.venv/bin/python"
+    python.parent.mkdir(parents=True)
+    python.touch()
+    with checkout(str(tmp_path / "there"), tmp_path) as directory:
+        assert directory == tmp_path / "there"
+    assert python.exists()
+
+
+@pytest.mark.parametrize("guest", [HELLO_WAT, ENVIRON_WAT], ids=lambda path: path.stem)
+def test_a_loop_over_the_application_gets_answers(guest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logging.getLogger("wagi_gateway.access"), "disabled", False)  # which the loop sets
+
+    async def run() -> None:
+        loop = AsgiLoop(guest)
+        async with loop.serving():
+            await loop.run(3)
+
+    asyncio.run(run())
 
 
 ROOMS = "guests harness loops servers peers measures report rows __main__".split()

@@ -22,11 +22,14 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
     await PlainTextResponse(scope["method"].encode() + b" " + scope["raw_path"] + b" " + body)(scope, receive, send)
 
 
+def config_of(app: ASGIApp, **settings: Any) -> UvicornConfig:
+    options = {"head_time": 30.0, "send_timeout": 30.0, "keep_alive_requests": 1000} | settings
+    return UvicornConfig(app, **options, lifespan="off", ws="none", log_config=None, access_log=False)
+
+
 async def listening(app: ASGIApp, **settings: Any) -> asyncio.Server:
     """A server of the protocol on the running loop."""
-    options = {"head_time": 30.0, "send_timeout": 30.0, "keep_alive_requests": 1000} | settings
-    config = UvicornConfig(app, **options, lifespan="off", ws="none", log_config=None, access_log=False)
-    state = ServerState()
+    config, state = config_of(app, **settings), ServerState()
     loop = asyncio.get_running_loop()
     return await loop.create_server(lambda: BoundedProtocol(config, state, {}), "127.0.0.1", 0)
 
@@ -76,6 +79,28 @@ def test_requests(request_: bytes, expected: bytes) -> None:
     answer = exchange(request_)
     assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
     assert answer.partition(b"\r\n\r\n")[2] == expected
+
+
+def test_head_and_body_of_a_response_are_one_write() -> None:
+    async def run() -> list[bytes]:
+        written: list[bytes] = []
+
+        class Transport(asyncio.Transport):
+            def write(self, data: bytes | bytearray | memoryview) -> None:
+                written.append(bytes(data))
+
+            def is_closing(self) -> bool:
+                return False
+
+        protocol = BoundedProtocol(config_of(echo), ServerState(), {})
+        protocol.connection_made(Transport())
+        protocol.data_received(b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n")
+        await asyncio.gather(*protocol.tasks)
+        return written
+
+    (response,) = asyncio.run(run())
+    assert response.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert response.endswith(b"\r\n\r\nGET /a ")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import ast
 import asyncio
 import inspect
 import logging
+import re
 from importlib.metadata import version
 from typing import Any
 
@@ -22,6 +23,7 @@ from uvicorn.server import ServerState
 from tests.conftest import ROOT
 from wagi_gateway.config.settings import ServerConfig
 from wagi_gateway.observe import log
+from wagi_gateway.server.response_writer import ResponseWriter
 from wagi_gateway.server.uvicorn_config import worker_config
 
 OWN = {"app", "close_if_idle", "is_stopping", "on_hangup", "reload", "reload_soon", "serve_config"}
@@ -131,6 +133,12 @@ def test_the_names_are_found() -> None:
         ("server/worker.py", "self.server_state", "connections"),
         ("server/worker.py", "self", "force_exit"),
     } <= set(uses())
+
+
+def test_a_response_calls_no_other_methods_of_its_transport_than_the_writer_has() -> None:
+    called = set(re.findall(r"self\.transport\.(\w+)", inspect.getsource(RequestResponseCycle)))
+    assert "write" in called
+    assert called <= set(dir(ResponseWriter)), f"uvicorn {version('uvicorn')}: server/response_writer.py"
 
 
 def test_the_shutdown_reads_the_list_of_servers() -> None:

@@ -64,16 +64,18 @@ def build_environ(
     operator: Mapping[bytes, bytes],
     pass_authorization: bool = False,
     trace: Mapping[bytes, bytes] = MappingProxyType({}),
+    is_checked: bool = False,
 ) -> Environ:
     """The environment of one guest: header fields, overridden by the operator's variables, then the meta-variables.
 
     CONTENT_LENGTH is `0`: the caller sets it once the body is read. `operator` holds no name of META_VARIABLES.
     `trace` replaces the variables of traceparent and tracestate. Raises BadRequest for a header field that no variable
-    can hold, FieldsTooLarge beyond MAX_FIELDS or MAX_ENVIRON.
+    can hold, FieldsTooLarge beyond MAX_FIELDS or MAX_ENVIRON; `is_checked` spares that of what `is_usual` has found to
+    be usual.
     """
     if len(request.headers) > MAX_FIELDS:
         raise FieldsTooLarge(f"the request has {len(request.headers)} header fields, more than {MAX_FIELDS}")
-    fields = _fields(request)
+    fields = _fields(request, is_checked=is_checked)
     if pass_authorization and (credentials := request.values(b"authorization")):
         fields[b"HTTP_AUTHORIZATION"] = _field_value(b"authorization", credentials[0])
     fields.pop(b"HTTP_TRACEPARENT", None)
@@ -124,7 +126,7 @@ def build_environ(
         environ[b"HTTPS"] = b"on"
     if request.client and request.client[1]:
         environ[b"REMOTE_PORT"] = b"%d" % request.client[1]
-    if len(b"".join(environ)) + len(b"".join(environ.values())) > MAX_ENVIRON:
+    if not is_checked and len(b"".join(environ)) + len(b"".join(environ.values())) > MAX_ENVIRON:
         raise FieldsTooLarge(f"the request would need more than {MAX_ENVIRON} bytes of environment")
     return environ
 
@@ -157,7 +159,7 @@ def withheld(request: RequestHead) -> list[bytes]:
     return [field for field, _ in request.headers if len(field) > MAX_NAME or _variable_name(field) is None]
 
 
-def _fields(request: RequestHead) -> Environ:
+def _fields(request: RequestHead, *, is_checked: bool) -> Environ:
     """Header fields as HTTP_* variables; repeated fields are joined in order (RFC 3875 section 4.1.18)."""
     variables: Environ = {}
     for field_name, values in request.fields.items():
@@ -165,6 +167,8 @@ def _fields(request: RequestHead) -> Environ:
         name = _variable_name(field_name) if len(field_name) <= MAX_NAME else None
         if name is not None:
             variables[name] = values[0] if len(values) == 1 else _joined(field_name, values)
+    if is_checked:
+        return variables
     together = b"".join(variables.values())
     if together.isascii() and not _FIELD_CONTROL.search(together):
         return variables
@@ -214,18 +218,20 @@ def build_argv(template: str | None, mode: ArgvMode, request: RequestHead, path:
         values = {b"${SCRIPT_NAME}": path, b"${ARGS}": b" ".join(_items(request.query))}
         # In one pass: `${ARGS}` within the path is not replaced.
         return _PLACEHOLDER.sub(lambda found: values[found[0]], template.encode()).split()
+    if not request.query:
+        return [path]
     if mode == "wagi":
         return [path, *_items(request.query)]
     return [path, *(_search_words(request) if mode == "rfc3875" else ())]
 
 
 def _items(query: bytes) -> list[bytes]:
-    return [item for item in query.split(b"&") if item] if query else []
+    return [item for item in query.split(b"&") if item]
 
 
 def _search_words(request: RequestHead) -> list[bytes]:
     """The search words of an indexed query (RFC 3875 section 4.4): all of them, or none if one is no valid argument."""
-    if request.method not in ("GET", "HEAD") or b"=" in request.query or not request.query:
+    if request.method not in ("GET", "HEAD") or b"=" in request.query:
         return []
     words = [unquote_to_bytes(word) for word in request.query.split(b"+")]
     together = b" ".join(words)

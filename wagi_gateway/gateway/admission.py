@@ -83,7 +83,8 @@ class ModuleLimit:
         """Leaves, which admits the next request."""
         self._free += 1
         self._worker_limit.free += 1
-        self._request_admission()
+        if self._waiting:
+            self._request_admission()
         self._worker_limit.admit()
 
     def admit(self) -> None:

@@ -140,13 +140,14 @@ class Delivery:
 
     def _check_length(self, head: ResponseHead, length: int) -> None:
         """Warns of a Content-Length that differs from the body's length; the gateway sends its own count."""
-        if head.content_length not in (None, b"%d" % length) and not self._is_bodiless(head):
+        own = head.content_length
+        if own is not None and own != b"%d" % length and not self._is_bodiless(head):
             body = counted(length, "byte")
-            self._warn(f"the guest's Content-Length is {head.content_length!r}, its body has {body}")
+            self._warn(f"the guest's Content-Length is {own!r}, its body has {body}")
 
 
 def _has_exited_with_all_output(guest: Guest) -> bool:
     """Whether the guest exited, with any code, or closed its standard output, and all of its output was read: the
     output is a complete response."""
     has_ended = guest.outcome is not None and guest.outcome.kind == "exit"
-    return guest.is_complete and (guest.has_closed_stdout or has_ended)
+    return guest.is_complete and (has_ended or guest.has_closed_stdout)

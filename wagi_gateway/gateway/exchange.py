@@ -188,9 +188,9 @@ class Exchange:
         if endpoint.config.encoded_slashes == "reject" and b"%2f" in match.raw_path_info.lower():
             raise NotFound("the path has an encoded slash (encoded_slashes)")
         trace = self._record.trace
-        if not is_usual(request, match, operator):
-            # Raises the error of what no environment can hold.
-            _environ(request, match, endpoint, authority, trace, operator, path_translated)
+        environ_of = (request, match, endpoint, authority, trace, operator, path_translated)
+        if not (is_checked := is_usual(request, match, operator)):
+            _environ(*environ_of)  # raises the error of what no environment can hold
         if logger.isEnabledFor(logging.DEBUG):
             logger.debug("withheld from the guest: %s", b", ".join(withheld(request)).decode("latin-1") or "nothing")
         resources = GuestResources(match.pattern, request.request_id)
@@ -210,7 +210,7 @@ class Exchange:
                 endpoint.entrypoint.encode(),
                 endpoint.limits,
                 build_argv(endpoint.config.argv, endpoint.config.argv_mode, request, match.path),
-                lambda: _environ(request, match, endpoint, authority, trace, operator, path_translated, size),
+                functools.partial(_environ, *environ_of, size, is_checked=is_checked),
                 stdin,
                 volumes,
                 resources.feed_log,
@@ -299,6 +299,8 @@ def _environ(
     operator: Environ,
     path_translated: bytes | None,
     content_length: int = 0,
+    *,
+    is_checked: bool = False,
 ) -> Environ:
     """The environment of a guest. A function, not a method: its caller outlives the exchange. Raises RequestError."""
     environ = build_environ(
@@ -308,6 +310,7 @@ def _environ(
         operator=operator,
         pass_authorization=endpoint.config.pass_authorization,
         trace=trace.environ if trace else {},
+        is_checked=is_checked,
     )
     environ[b"CONTENT_LENGTH"] = b"%d" % content_length
     if path_translated:

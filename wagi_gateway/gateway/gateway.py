@@ -149,10 +149,11 @@ class Gateway:
         request_id = f"{self._request_id_prefix}{next(self._request_ids):08x}"
         generation = self.generation
         request = _request_head(scope, request_id)
-        trusted = generation.site.config.server.trusted_proxies
+        trusted = generation.trusted_proxies
         if not self._has_noticed_proxy and b"x-forwarded-for" in request.fields:
             self._notice_proxy(request, trusted)
-        request = apply_forwarded(request, trusted)
+        if trusted:
+            request = apply_forwarded(request, trusted)
         await self.exchange(generation, request, receive, send).answer()
 
     def exchange(self, generation: Generation, request: RequestHead, receive: Receive, send: Send) -> Exchange:

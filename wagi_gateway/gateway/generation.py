@@ -38,6 +38,7 @@ class Generation:
         """The first generation of a process. Without `metrics` nothing is counted."""
         server = site.config.server
         self.site = site
+        self.trusted_proxies = server.trusted_proxies
         self.metrics = metrics
         self.tracer: Tracer | None = None
         """Begins spans; set while the gateway is started, if traces are exported."""

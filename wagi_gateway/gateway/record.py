@@ -33,10 +33,9 @@ class RequestRecord:
 
     __slots__ = (
         "_failure",
+        "_generation",
         "_is_serious",
-        "_metrics",
         "_output",
-        "_query_logged",
         "_request",
         "_seconds",
         "_span",
@@ -53,8 +52,7 @@ class RequestRecord:
         self._request = request
         self._started = time.perf_counter()
         self._seconds = 0.0
-        self._query_logged = generation.site.config.log.query
-        self._metrics = generation.metrics
+        self._generation = generation
         self._span: RequestSpan | None = None
         self._unanswered = 500
         """The status to log when no response began."""
@@ -78,8 +76,8 @@ class RequestRecord:
         self._output = error.output
         self._is_serious = error.status >= 500
         self._failure = f"{error.status}: {error}" if self._is_serious and not is_started else str(error)
-        if self._metrics and error.limit:
-            self._metrics.route(self.config_route).count_limit(error.limit)
+        if error.limit and (metrics := self._generation.metrics):
+            metrics.route(self.config_route).count_limit(error.limit)
 
     def disconnect(self) -> None:
         """Records that the client disconnected."""
@@ -99,9 +97,9 @@ class RequestRecord:
         """Ends the guest's span and counts the guest under `config_route`."""
         if end_span:
             end_span(guest)
-        if self._metrics and (outcome := guest.outcome):
+        if (metrics := self._generation.metrics) and (outcome := guest.outcome):
             event = GuestEvent(config_route, guest.executor, outcome, guest.stop_reason, guest.stderr_dropped)
-            self._metrics.guests.append(event)
+            metrics.guests.append(event)
 
     def begin_call(self, *, is_propagated: bool) -> OnBegin | None:
         """The function that begins the span of an outbound call; the call has trace fields if `is_propagated`."""
@@ -143,8 +141,8 @@ class RequestRecord:
         if failure and is_serious:
             self._warn_of_failure(failure, guest)
         status = reply.status or self._unanswered
-        if self._metrics:
-            self._metrics.requests.append(RequestEvent(self.config_route, status, self._seconds, reply.size))
+        if metrics := self._generation.metrics:
+            metrics.requests.append(RequestEvent(self.config_route, status, self._seconds, reply.size))
         if self._span:
             is_broken = is_cut_off and is_serious
             self._span.end(
@@ -157,7 +155,7 @@ class RequestRecord:
         if has_access_log():
             log_access(
                 self._request,
-                has_query=self._query_logged,
+                has_query=self._generation.site.config.log.query,
                 route=self.route,
                 status=status,
                 size=reply.size,

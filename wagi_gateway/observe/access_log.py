@@ -43,12 +43,14 @@ def log_access(
         "status": status,
         "route": route,
         "bytes": size,
-        "ms": round(seconds * 1000, 3),
-        **({} if guest_seconds is None else {"guest_ms": round(guest_seconds * 1000, 3)}),
-        "client": request.client[0] if request.client else "-",
-        "id": request.request_id,
-        **({} if trace_id is None else {"trace_id": trace_id}),
+        "ms": round(seconds * 1e6) / 1000,
     }
+    if guest_seconds is not None:
+        fields["guest_ms"] = round(guest_seconds * 1e6) / 1000
+    fields["client"] = request.client[0] if request.client else "-"
+    fields["id"] = request.request_id
+    if trace_id is not None:
+        fields["trace_id"] = trace_id
     if reason:
         fields["reason"] = reason
     target = request.raw_path + (b"?" + request.query if request.query and has_query else b"")
@@ -68,7 +70,7 @@ def log_call(route: str, request_id: str, call: Call) -> None:
         "route": route,
         "sent": call.sent,
         "received": call.received,
-        "ms": round(call.seconds * 1000, 3),
+        "ms": round(call.seconds * 1e6) / 1000,
         **({"redirects": call.redirects} if call.redirects else {}),
         "id": request_id,
         **({"reason": call.reason} if call.reason else {}),

@@ -32,6 +32,7 @@ server_logger.disabled = True
 MAX_FIELD = 1024
 """Bytes of a request target, or of a header field, in the log; the rest is cut off."""
 
+_encode_json = json.JSONEncoder(ensure_ascii=False).encode
 _FIELD = re.compile(r"""(?<![^\s"'(\[{<,])(\w+)=""")
 """What reads as a field of a text line: a name and `=` after a blank, a quotation mark, a bracket or a comma."""
 _FIELD_OF_GUEST = re.compile(r"(?<!\w)(\w+)=")
@@ -213,7 +214,7 @@ class JsonFormatter(logging.Formatter):
         line |= {key: escape(value) if isinstance(value, str) else value for key, value in fields.items()}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
+        return _encode_json(line)
 
 
 def request_fields(request: RequestHead) -> dict[str, str]:
@@ -237,8 +238,14 @@ def _escape_fields(text: str, field: re.Pattern[str] = _FIELD) -> str:
 def _as_text(value: object) -> object:
     if type(value) in (int, float):
         return value
-    text = _escape_fields(escape(str(value)))
-    return json.dumps(text, ensure_ascii=False) if " " in text or '"' in text else text
+    text = str(value)
+    return text if text.isalnum() else _quoted(text)  # an identifier, of which each is new, or a route or client
+
+
+@functools.lru_cache(maxsize=256)
+def _quoted(text: str) -> str:
+    text = _escape_fields(escape(text))
+    return _encode_json(text) if " " in text or '"' in text else text
 
 
 def _time(record: logging.LogRecord) -> str:

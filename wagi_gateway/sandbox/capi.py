@@ -13,8 +13,9 @@ import ctypes
 import functools
 import struct
 import sys
+import threading
 import time
-from ctypes import POINTER, byref, c_bool, c_char, c_char_p, c_size_t, c_uint8, c_uint64, c_void_p
+from ctypes import POINTER, addressof, byref, c_bool, c_char, c_char_p, c_size_t, c_uint8, c_uint64, c_void_p
 from typing import Any, NamedTuple, cast
 from weakref import WeakKeyDictionary
 
@@ -33,6 +34,7 @@ from .memory import Memory
 from .proc_exit import exit_code
 from .shim import shim_exports, shim_linker, shim_text, types_of
 from .wasmtime_library import (
+    WORD,
     P,
     bind,
     check_epochs,
@@ -69,8 +71,8 @@ _ADDRESS_SPACE = memoryview((c_char * (sys.maxsize >> 16)).from_address(0)).cast
 _store_delete_keeping_gil = bind(keep_gil, "wasmtime_store_delete", None, P)
 
 _instantiate = bind(release_gil, "wasmtime_instance_pre_instantiate", P, P, P, P, P)
-_export_get = bind(keep_gil, "wasmtime_instance_export_get", c_bool, P, P, c_char_p, c_size_t, P)
-_call = bind(release_gil, "wasmtime_func_call_unchecked", P, P, P, P, c_size_t, P)
+_export_get = bind(keep_gil, "wasmtime_instance_export_get", c_bool, P, P, WORD, WORD, P)
+_call = bind(release_gil, "wasmtime_func_call_unchecked", P, P, P, P, WORD, P)
 
 _export_nth = bind(keep_gil, "wasmtime_instance_export_nth", c_bool, P, P, c_size_t, P, P, P)
 _instance_new = bind(release_gil, "wasmtime_instance_new", P, P, P, P, c_size_t, P, P)
@@ -83,7 +85,30 @@ _EXTERN_OFFSET = _Extern.of.offset
 _memory_size = bind(keep_gil, "wasmtime_memory_data_size", c_size_t, P, P)
 _EXTERN_MEMORY = 3
 
-_caller_export_get = bind(keep_gil, "wasmtime_caller_export_get", c_bool, P, c_char_p, c_size_t, P)
+
+class _Results:
+    """Where the C library writes its results on one thread, and the addresses of these places.
+
+    Made once for a thread, which runs one guest at a time: to ctypes a new object, or a reference to one, costs a third
+    of a call.
+    """
+
+    __slots__ = ("extern", "extern_at", "instance", "instance_at", "trap", "trap_at")
+
+    def __init__(self) -> None:
+        self.instance, self.trap, self.extern = _bindings.wasmtime_instance_t(), P(), _Extern()
+        self.instance_at, self.trap_at = addressof(self.instance), addressof(self.trap)
+        self.extern_at = addressof(self.extern)
+
+
+class _Thread(threading.local):
+    def __init__(self) -> None:
+        self.results = _Results()
+
+
+_thread = _Thread()
+
+_caller_export_get = bind(keep_gil, "wasmtime_caller_export_get", c_bool, P, WORD, WORD, P)
 _memory_data = bind(keep_gil, "wasmtime_memory_data", P, P, P)
 _caller_context = bind(keep_gil, "wasmtime_caller_context", P, P)
 _define_func = bind(
@@ -124,7 +149,7 @@ def run(engine: wasmtime.Engine, context: ExecutionContext) -> Outcome:
         current.context = context.memory = None
         context.end()
     kind, code, message = ended[:3]
-    is_short = memory > invocation.limits.memory // 2 and (kind != "exit" or code != 0)
+    is_short = (kind != "exit" or code != 0) and memory > invocation.limits.memory // 2
     if context.stop_reason is not None and kind != "exit":
         return Outcome("stopped", code, context.stop_reason, seconds, is_short, memory, ended.frames)
     return Outcome(kind, code, message, seconds, is_short, memory, ended.frames)
@@ -159,31 +184,35 @@ def _configure_wasi(context: int, invocation: Invocation) -> Outcome | None:
 def _run(engine: wasmtime.Engine, store_context: int, context: ExecutionContext) -> tuple[Outcome, int]:
     """Instantiates the module and calls the entrypoints; returns the end, and the bytes of memory: 0 for a guest that
     has not failed, without a `measurement`."""
-    invocation = context.invocation
-    instance, trap = _bindings.wasmtime_instance_t(), P()
-    if pre := core_module(invocation).instance_pre:
-        error = _instantiate(pre.ptr(), store_context, byref(instance), byref(trap))
+    invocation, results = context.invocation, _thread.results
+    module, measurement = core_module(invocation), invocation.measurement
+    instance_at, trap, trap_at = results.instance_at, results.trap, results.trap_at
+    extern_at, function_at = results.extern_at, results.extern_at + _EXTERN_OFFSET
+    trap.value = None
+    if pre := module.instance_pre:
+        error = _instantiate(pre.ptr(), store_context, instance_at, trap_at)
     else:
-        error = _instantiate_with_files(engine, store_context, context, instance, trap)
-    if ended := _outcome(context, error, trap):
-        return ended, 0
-    if measurement := invocation.measurement:
+        error = _instantiate_with_files(engine, store_context, context, results.instance, trap)
+    if error or trap:
+        return _failure(context, error, trap), 0
+    if measurement:
         measurement.instantiated_ns = time.monotonic_ns()
-    extern, code, codes = _Extern(), 0, core_module(invocation).functions_with_code
+    code, codes = 0, module.functions_with_code
     for name in invocation.entrypoints:
-        if not _export_get(store_context, byref(instance), name, len(name), byref(extern)):
+        if not _export_get(store_context, instance_at, name, len(name), extern_at):
             return Outcome("failed", 0, f"there is no export {name.decode()}"), 0
-        if codes and name in codes:
+        if name in codes:
             result = _Values()
-            error = _call(store_context, byref(extern, _EXTERN_OFFSET), result, 1, byref(trap))
+            error = _call(store_context, function_at, result, 1, trap_at)
             code = exit_code(result[0] & _UNSIGNED)
         else:
-            error = _call(store_context, byref(extern, _EXTERN_OFFSET), None, 0, byref(trap))
-        if ended := _outcome(context, error, trap):
+            error = _call(store_context, function_at, None, 0, trap_at)
+        if error or trap:
+            ended = _failure(context, error, trap)
             is_measured = ended.kind != "exit" or ended.code != 0 or measurement
-            return ended, _size_of_memory(store_context, instance) if is_measured else 0
+            return ended, _size_of_memory(store_context, instance_at) if is_measured else 0
     if measurement or code:
-        return Outcome("exit", code), _size_of_memory(store_context, instance)
+        return Outcome("exit", code), _size_of_memory(store_context, instance_at)
     return _RETURNED
 
 
@@ -266,24 +295,23 @@ def _externs(count: int) -> Any:
 _RETURNED = Outcome("exit"), 0
 
 
-def _size_of_memory(context: int, instance: Any) -> int:
+def _size_of_memory(context: int, instance_at: int) -> int:
     extern = _Extern()
-    if _export_get(context, byref(instance), b"memory", 6, byref(extern)) and extern.kind == _EXTERN_MEMORY:
-        return int(_memory_size(context, byref(extern, _EXTERN_OFFSET)))
-    return 0
+    if not _export_get(context, instance_at, b"memory", 6, byref(extern)) or extern.kind != _EXTERN_MEMORY:
+        return 0
+    return int(_memory_size(context, byref(extern, _EXTERN_OFFSET)))
 
 
-def _outcome(context: ExecutionContext, error: int | None, trap: c_void_p) -> Outcome | None:
+def _failure(context: ExecutionContext, error: int, trap: c_void_p) -> Outcome:
+    """The end of a guest that did not return: by `trap` if that is set, else by `error`; an exit is either."""
     if trap:
         message = _bindings.wasm_byte_vec_t()
         _trap_message(trap, byref(message))
         _trap_delete(trap)
         kind: End = "trap"
         text = take_text(message)
-    elif error:
-        kind, text = "failed", take_error(error)
     else:
-        return None
+        kind, text = "failed", take_error(error)
     if context.exit_code is not None:
         return Outcome("exit", context.exit_code)
     cause, frames = backtrace.parse(text)
@@ -301,16 +329,17 @@ def _view(base: int) -> memoryview:
 class _CapiMemory(Memory):
     """A 32-bit memory, which does not move: the engine reserves 4 GiB for each."""
 
-    __slots__ = ("_context", "_memory")
+    __slots__ = ("_at", "_context", "_extern")
 
-    def __init__(self, context: int, memory: Any) -> None:
-        self.view = _view(_memory_data(context, memory))
-        self.size = min(_memory_size(context, memory), _MAX_MEMORY)
+    def __init__(self, context: int, extern: Any) -> None:
         self._context = context
-        self._memory = memory
+        self._extern = extern
+        self._at = addressof(extern) + _EXTERN_OFFSET
+        self.view = _view(_memory_data(context, self._at))
+        self.size = min(_memory_size(context, self._at), _MAX_MEMORY)
 
     def refresh(self) -> None:
-        self.size = min(_memory_size(self._context, self._memory), _MAX_MEMORY)
+        self.size = min(_memory_size(self._context, self._at), _MAX_MEMORY)
 
 
 def define(linker: wasmtime.Linker, host: HostImport) -> None:
@@ -370,6 +399,6 @@ def _callback(function: HostFunction, parameters: str, failed: int) -> Any:
 
 def _memory(caller: int) -> Memory | None:
     extern = _Extern()
-    if not _caller_export_get(caller, b"memory", 6, byref(extern)) or extern.kind != _EXTERN_MEMORY:
+    if not _caller_export_get(caller, b"memory", 6, addressof(extern)) or extern.kind != _EXTERN_MEMORY:
         return None
-    return _CapiMemory(_caller_context(caller), byref(extern, _EXTERN_OFFSET))
+    return _CapiMemory(_caller_context(caller), extern)

@@ -29,6 +29,10 @@ _MAX_PAUSE = 0.1
 """Seconds of the longest pause, which delays a stop."""
 
 
+_wakeups = threading.Lock()
+"""Guards the wake-ups of all guests, each for an instant: a lock for each guest would cost more than it spares."""
+
+
 def _nothing() -> None:
     pass
 
@@ -48,7 +52,6 @@ class ExecutionContext:
         "_directories",
         "_has_waited",
         "_is_woken",
-        "_lock",
         "_wakeup",
         "arguments",
         "calls_left",
@@ -104,7 +107,6 @@ class ExecutionContext:
         """Host calls until the next pause."""
         self._has_waited = False
         self._is_woken = False
-        self._lock = threading.Lock()
         self._wakeup = -1
 
     @property
@@ -129,7 +131,7 @@ class ExecutionContext:
     def end(self) -> None:
         """Closes what the guest has used; later calls of `wake` do nothing."""
         if self._wakeup >= 0:  # opened by this thread alone
-            with self._lock:
+            with _wakeups:
                 os.close(self._wakeup)
                 self._wakeup = -1
         if self._directories:
@@ -148,7 +150,7 @@ class ExecutionContext:
 
     def wake(self) -> None:
         """Ends the current wait, or the next one if the guest does not wait now."""
-        with self._lock:
+        with _wakeups:
             self._is_woken = True
             if self._wakeup >= 0:
                 os.eventfd_write(self._wakeup, 1)
@@ -201,12 +203,12 @@ class ExecutionContext:
 
     def pause(self) -> None:
         """Pauses a guest on a thread: host calls need the GIL, which every request needs too."""
+        self.calls_left = _CALLS_PER_PAUSE
         if not self.is_inline:
-            self.calls_left = _CALLS_PER_PAUSE
             time.sleep(min(_HOST_CALL_PAUSE * (len(self.running) or 1), _MAX_PAUSE))
 
     def _take_wake(self) -> bool:
-        with self._lock:
+        with _wakeups:
             if not self._is_woken:
                 return False
             self._is_woken = False
@@ -221,7 +223,7 @@ class ExecutionContext:
             except OSError:
                 self.stop("descriptors")
                 return False
-            with self._lock:
+            with _wakeups:
                 self._wakeup = wakeup
         return True
 

@@ -14,7 +14,8 @@ from .iovecs import IOVEC, MAX_IOVECS, read_iovecs
 from .memory import Memory, OutOfBounds
 from .streams import CHUNK, CLOSED, STDERR, STDIN, STDOUT
 
-_U32 = struct.Struct("<I")
+_pack_u32 = struct.Struct("<I").pack_into
+_unpack_iovec, _IOVEC_SIZE = IOVEC.unpack_from, IOVEC.size
 _RIGHT_READ, _RIGHT_WRITE = 1 << 1, 1 << 6
 _UNKNOWN_FILE_TYPE = 0
 _FDSTAT = struct.Struct("<BxH4xQQ")  # file type, flags, rights, inherited rights
@@ -29,13 +30,14 @@ def fd_write(context: ExecutionContext, descriptor: int, iovecs: int, count: int
         return device_functions.fd_write(context, descriptor, iovecs, count, written_at)
     if memory is None:
         return errno.FAULT
-    if count == 1 and stream == STDOUT and max(iovecs + IOVEC.size, written_at + 4) <= memory.size:
+    bound = memory.size
+    if count == 1 and stream == STDOUT and iovecs + _IOVEC_SIZE <= bound and written_at + 4 <= bound:
         view = memory.view
-        start, size = IOVEC.unpack_from(view, iovecs)
-        if start + size <= memory.size and 0 < size <= CHUNK:  # as most guests write
+        start, size = _unpack_iovec(view, iovecs)
+        if start + size <= bound and 0 < size <= CHUNK:  # as most guests write
             if streams.write_stdout(view[start : start + size].tobytes()):
                 _wait_for_room(context)
-            _U32.pack_into(view, written_at, size)
+            _pack_u32(view, written_at, size)
             return errno.SUCCESS
     if count > MAX_IOVECS:
         return errno.INVAL
@@ -50,7 +52,7 @@ def fd_write(context: ExecutionContext, descriptor: int, iovecs: int, count: int
         if size:
             write(context, memory, start, size)
             total += size
-    _U32.pack_into(memory.view, written_at, total & 0xFFFFFFFF)
+    _pack_u32(memory.view, written_at, total & 0xFFFFFFFF)
     return errno.SUCCESS
 
 
@@ -78,7 +80,7 @@ def fd_read(context: ExecutionContext, descriptor: int, iovecs: int, count: int,
         return errno.FAULT
     except OSError:
         return errno.IO
-    _U32.pack_into(memory.view, read_at, total & 0xFFFFFFFF)
+    _pack_u32(memory.view, read_at, total & 0xFFFFFFFF)
     return errno.SUCCESS
 
 

@@ -12,7 +12,7 @@ from .context import ExecutionContext
 from .memory import OutOfBounds
 from .string_array import StringArray
 
-_U32 = struct.Struct("<I")
+_pack_u32 = struct.Struct("<I").pack_into
 
 
 def args_sizes_get(context: ExecutionContext, count_at: int, size_at: int) -> int:
@@ -53,10 +53,12 @@ def _write_sizes(context: ExecutionContext, strings: StringArray, count_at: int,
     if context.memory is None:
         return errno.FAULT
     try:
-        context.memory.write(count_at, _U32.pack(len(strings)))
-        context.memory.write(size_at, _U32.pack(len(strings.block)))
+        context.memory.check(count_at, 4)
+        context.memory.check(size_at, 4)
     except OutOfBounds:
         return errno.FAULT
+    _pack_u32(context.memory.view, count_at, len(strings))
+    _pack_u32(context.memory.view, size_at, len(strings.block))
     return errno.SUCCESS
 
 

@@ -7,7 +7,7 @@ guest code release the GIL (`CDLL`), so that guests run in parallel on threads.
 from __future__ import annotations
 
 import ctypes
-from ctypes import POINTER, byref, c_bool, c_char_p, c_int64, c_uint8, c_uint64, c_void_p
+from ctypes import POINTER, byref, c_bool, c_char_p, c_uint8, c_uint64, c_void_p
 from typing import Any
 
 from wasmtime import _bindings
@@ -16,6 +16,9 @@ from .context import current
 from .invocation import GuestVolume
 
 P = c_void_p
+WORD = c_void_p
+"""An integer of 64 bits, or bytes: an argument of this type costs ctypes half of what one of c_size_t or c_char_p does,
+and is passed alike where addresses have 64 bits, as on all systems that wasmtime runs on."""
 _library = _bindings.dll._name  # type: ignore[attr-defined]
 keep_gil = ctypes.PyDLL(_library)
 release_gil = ctypes.CDLL(_library)
@@ -35,10 +38,10 @@ byte_vec_delete = bind(keep_gil, "wasm_byte_vec_delete", None, P)
 
 store_new = bind(keep_gil, "wasmtime_store_new", P, P, P, P)
 context_of = bind(keep_gil, "wasmtime_store_context", P, P)
-store_limiter = bind(keep_gil, "wasmtime_store_limiter", None, P, c_int64, c_int64, c_int64, c_int64, c_int64)
+store_limiter = bind(keep_gil, "wasmtime_store_limiter", None, P, WORD, WORD, WORD, WORD, WORD)
 store_delete = bind(release_gil, "wasmtime_store_delete", None, P)
 set_wasi = bind(keep_gil, "wasmtime_context_set_wasi", P, P, P)
-set_deadline = bind(keep_gil, "wasmtime_context_set_epoch_deadline", None, P, c_uint64)
+set_deadline = bind(keep_gil, "wasmtime_context_set_epoch_deadline", None, P, WORD)
 
 error_new = bind(keep_gil, "wasmtime_error_new", P, c_char_p)
 _error_message = bind(release_gil, "wasmtime_error_message", None, P, P)

@@ -18,6 +18,7 @@ from ..cgi.environ import MAX_ENVIRON
 from ..cgi.request import MAX_TARGET
 from .addresses import canonical
 from .request_line import RequestLine
+from .response_writer import ResponseWriter
 from .uvicorn_config import UvicornConfig
 
 MAX_HEAD = MAX_TARGET + MAX_ENVIRON
@@ -77,6 +78,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Starts the timers."""
         super().connection_made(transport)
         self.client, self.server = canonical(self.client), canonical(self.server)
+        self._writer = ResponseWriter(transport, self.loop)
         self._start_head_timer()
         if self.server is None or self.server[1] is None:  # a UNIX socket; TCP_USER_TIMEOUT bounds TCP connections
             self._send_timer = self.loop.call_later(self._send_timeout, self._check_sending)
@@ -169,6 +171,8 @@ class BoundedProtocol(HttpToolsProtocol):
         if not self.url.startswith(b"/") and (absolute := _EMPTY_PATH.match(self.url)):
             self.url = absolute[0] + b"/" + self.url[absolute.end() :]
         super().on_headers_complete()
+        self._writer.begin()
+        self.cycle.transport = self._writer  # type: ignore[assignment]  # of which it calls the writer's methods alone
         self.headers = []  # fields from here on are trailers, which stay apart (RFC 9110 section 6.5.1)
         if not self.url.startswith(b"/") or b"#" in self.url:  # uvicorn's raw_path lacks the authority and the fragment
             self.scope["raw_path"] = self.url.partition(b"?")[0]
@@ -222,6 +226,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Gives an unfinished request `head_time` to end: its rest is read, so that the client reads the response."""
+        self._writer.flush()
         super().on_response_complete()
         self._note_idle()
         if not self._in_head or self._unfinished:

@@ -7,7 +7,7 @@ import logging
 import weakref
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -54,16 +54,16 @@ class Endpoint:
     """The client of outbound calls; None for a module that imports no function for them."""
     image: str | None
     """The reference, with digest, of a module from a registry."""
+    limits: Limits = field(init=False)
+    """The limits of each guest."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "limits", self.config.limits)
 
     @property
     def source(self) -> str:
         """The module's origin: the file as configured, or the image reference with digest."""
         return self.image or self.config.module
-
-    @property
-    def limits(self) -> Limits:
-        """The limits of each guest."""
-        return self.config.limits
 
 
 class LogTarget(NamedTuple):
