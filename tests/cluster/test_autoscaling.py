@@ -1,0 +1,225 @@
+"""metrics-server, `kubectl top`, and HorizontalPodAutoscalers by processor time and by requests, on a real node."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.conftest import ROOT, wait_until
+from tests.support import guests
+from tests.support.cluster.cluster import Cluster, CommandFailed, Object
+from tests.support.cluster.extension_api_server import extension_api_server
+from tests.support.cluster.network_namespace import NetworkNamespace, network_namespace
+from tests.support.cluster.node import ADDRESS, running_node
+from tests.support.cluster.pods import deployment, wagi_pod
+from tests.support.cluster.round_robin import round_robin
+from tests.support.nginx import free_addresses
+from tests.support.prometheus import Prometheus, running_prometheus
+from tests.support.publishing import publish, says
+from tests.support.registry import Registry
+
+NODE, NAME, PORT = "wagi-autoscaling", "scaled", 8080
+RANGE = "10.81.3.0/28"
+REPLICAS = 3
+REQUEST = 50
+"""Thousandths of a processor that each of two modules requests: without load a Pod does not use all of it."""
+SPINS = guests.says(
+    guests.CONTENT_TYPE + b"spins",
+    then="""(loop $spin
+     (i32.store (i32.const 16) (i32.add (i32.load (i32.const 16)) (i32.const 1)))
+     (br_if $spin (i32.lt_u (i32.load (i32.const 16)) (i32.const 20_000_000))))""",
+)
+"""A guest that uses some 20 ms of processor time."""
+WATCHED = ("get", "list", "watch")
+APPEARS = 90.0
+"""Seconds until the second of two measurements, ten seconds apart, has an effect, at most."""
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """A Deployment of Pods with the modules `says` and `spins`, behind a Service."""
+
+    cluster: Cluster
+    network: NetworkNamespace
+    namespace: str
+
+    def wait_for_replicas(self, count: int) -> None:
+        """Waits until so many Pods are there, and ready; the failure has what the autoscaler says of itself."""
+        path = "{range .items[*]}{.status.conditions[?(@.type=='Ready')].status} {end}"
+
+        def is_so() -> bool:
+            states = self.cluster.kubectl("get", "pods", "-n", self.namespace, "-o", f"jsonpath={path}").split()
+            return states == ["True"] * count
+
+        try:
+            self.cluster.wait_for(is_so, f"{count} replicas", APPEARS)
+        except AssertionError as error:
+            error.add_note(self.cluster.kubectl("describe", "hpa", NAME, "-n", self.namespace))
+            raise
+
+
+def kubectl_top(cluster: Cluster, *arguments: str) -> list[list[str]]:
+    """The rows of `kubectl top`; none before the second measurement."""
+    try:
+        return [line.split() for line in cluster.kubectl("top", *arguments, "--no-headers").splitlines()]
+    except CommandFailed as error:
+        if "metrics not available yet" not in str(error):
+            raise
+        return []
+
+
+def number(text: str, unit: str) -> int:
+    """The number of a quantity such as `20Mi`."""
+    assert text.endswith(unit), text
+    return int(text.removesuffix(unit))
+
+
+def documented() -> tuple[Any, Any, Any]:
+    """The configuration of Prometheus, the rules of prometheus-adapter and the autoscaler of the documentation."""
+    page = (ROOT / "docs" / "kubernetes-node.md").read_text()
+    section = page.partition("\n## Scaling by metrics\n")[2].partition("\n## ")[0]
+    first, second, third = map(yaml.safe_load, re.findall(r"```yaml\n(.*?)```", section, re.DOTALL))
+    return first, second, third
+
+
+@pytest.fixture(scope="module")
+def metrics_server(cluster: Cluster) -> Iterator[None]:
+    """metrics-server as its manifests run it, with the shortest interval that it has."""
+    rights = {"nodes": WATCHED, "pods": WATCHED, "nodes/metrics": ("get",)}
+    arguments = ["--kubeconfig={kubeconfig}", "--metric-resolution=10s", "--kubelet-request-timeout=9s"]
+    arguments += ["--kubelet-use-node-status-port", "--kubelet-preferred-address-types=InternalIP,ExternalIP,Hostname"]
+    with extension_api_server(cluster, "metrics-server", "metrics.k8s.io/v1beta1", rights, *arguments):
+        yield
+
+
+@pytest.fixture(scope="module")
+def scaled(cluster: Cluster, registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scaled]:
+    """One replica on a node whose Pods have addresses of their own."""
+    publish(registry, f"{NAME}-says:1", says("says"))
+    publish(registry, f"{NAME}-spins:1", SPINS)
+    ((_, port),) = free_addresses(1)
+    certificate = cluster.control_plane.directory / NODE
+    cluster.control_plane.authority.server(NODE, ADDRESS)
+    options = f'pod_cidr = "{RANGE}"\nlabels = {{ pool = "autoscaling" }}\n'
+    options += f'tls_cert = "{certificate}.crt"\ntls_key = "{certificate}.key"'
+    reached = (cluster.control_plane.port, int(registry.address.rpartition(":")[2]))
+    directory = tmp_path_factory.mktemp("node")
+    with (
+        network_namespace((RANGE,), reached, published=(port,)) as network,
+        running_node(cluster, directory, NODE, options=options, prefix=network.prefix, port=port),
+    ):
+        yield Scaled(cluster, network, _deploy(cluster, registry))
+
+
+def _deploy(cluster: Cluster, registry: Registry) -> str:
+    images = {module: f"{registry.address}/{NAME}-{module}:1" for module in ("says", "spins")}
+    pod = wagi_pod(NAME, f"0.0.0.0:{PORT}", images)
+    del pod["spec"]["hostNetwork"]
+    pod["spec"]["nodeSelector"]["pool"] = "autoscaling"
+    for container in pod["spec"]["containers"]:
+        container["resources"] = {"requests": {"cpu": f"{REQUEST}m"}}
+        container["readinessProbe"] = {"httpGet": {"path": "/says", "port": PORT}, "periodSeconds": 1}
+        container["lifecycle"] = {"preStop": {"sleep": {"seconds": 2}}}
+    service: Object = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": NAME},
+        "spec": {"selector": {"app": NAME}, "ports": [{"port": 80, "targetPort": PORT}]},
+    }
+    namespace = cluster.new_namespace()
+    for document in (service, deployment(pod, 1)):
+        cluster.kubectl("create", "-n", namespace, "-f", "-", stdin=document)
+    cluster.kubectl("rollout", "status", f"deployment/{NAME}", "-n", namespace, "--timeout=100s")
+    return namespace
+
+
+@pytest.fixture(scope="module")
+def prometheus(cluster: Cluster, scaled: Scaled, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    """Prometheus with the documented configuration and rights, outside of the cluster."""
+    configuration, _, _ = documented()
+    for rights in (["--verb=get,list,watch", "--resource=nodes"], ["--verb=get", "--resource=nodes/metrics"]):
+        role = f"prometheus-{rights[1].partition('=')[2].replace('/', '-')}"
+        cluster.kubectl("create", "clusterrole", role, *rights)
+        account = f"--serviceaccount={scaled.namespace}:default"
+        cluster.kubectl("create", "clusterrolebinding", role, f"--clusterrole={role}", account)
+    directory = tmp_path_factory.mktemp("prometheus")
+    (directory / "token").write_text(cluster.token(scaled.namespace, "default"))
+    (job,) = configuration["scrape_configs"]
+    # Debian's Prometheus has no discovery by Kubernetes: what that finds is asked here, with the same rights.
+    (discovery,) = job.pop("kubernetes_sd_configs")
+    (selector,) = discovery["selectors"]
+    assert (discovery["role"], selector["role"]) == ("node", "node")
+    path = "{.items[*].status.addresses[?(@.type=='InternalIP')].address}:{.items[*].status.daemonEndpoints.*.Port}"
+    user = cluster.service_account(scaled.namespace, "default")
+    found = cluster.kubectl("get", "nodes", "-l", selector["label"], "-o", f"jsonpath={path}", user=user)
+    job["static_configs"] = [{"targets": [found]}]
+    assert job["authorization"]["credentials_file"].endswith("/token")
+    job["authorization"]["credentials_file"] = str(directory / "token")
+    job["tls_config"] = {"ca_file": str(cluster.control_plane.authority.certificate)}
+    with running_prometheus(directory, {"global": {"scrape_interval": "1s"}, **configuration}) as started:
+        yield started
+
+
+def autoscale(scaled: Scaled, metric: Object) -> None:
+    """Creates the documented autoscaler with another metric, which scales down at once."""
+    _, _, autoscaler = documented()
+    autoscaler["metadata"]["name"] = autoscaler["spec"]["scaleTargetRef"]["name"] = NAME
+    autoscaler["spec"] |= {"minReplicas": 1, "maxReplicas": REPLICAS, "metrics": [metric]}
+    autoscaler["spec"]["behavior"] = {"scaleDown": {"stabilizationWindowSeconds": 0}}
+    scaled.cluster.kubectl("apply", "-n", scaled.namespace, "-f", "-", stdin=autoscaler)
+
+
+@pytest.mark.usefixtures("metrics_server")
+def test_pods_are_scaled_by_processor_time_without_a_failed_request(scaled: Scaled) -> None:
+    cluster = scaled.cluster
+    target = {"type": "Utilization", "averageUtilization": 100}
+    autoscale(scaled, {"type": "Resource", "resource": {"name": "cpu", "target": target}})
+    with round_robin(cluster, scaled.namespace, NAME, f"{PORT}/spins", scaled.network.prefix) as load:
+        scaled.wait_for_replicas(REPLICAS)
+        load.wait_for("spins", 2 * REPLICAS)
+        assert len(load.addresses) == REPLICAS
+    with round_robin(cluster, scaled.namespace, NAME, f"{PORT}/says", scaled.network.prefix) as load:
+        scaled.wait_for_replicas(1)
+        load.wait_for("says")
+
+
+@pytest.mark.usefixtures("metrics_server")
+def test_top_shows_modules_and_the_node(scaled: Scaled) -> None:
+    cluster, pods = scaled.cluster, ("pod", "-n", scaled.namespace, "--containers")
+    cluster.wait_for(lambda: kubectl_top(cluster, *pods), "kubectl top pod", APPEARS)
+    modules = kubectl_top(cluster, *pods)
+    assert [module for _, module, _, _ in modules] == ["says", "spins"]
+    pod = sum(number(memory, "Mi") for *_, memory in modules)
+    ((_, cpu, _, memory, share),) = (row for row in kubectl_top(cluster, "node") if row[0] == NODE)
+    assert 5 < pod < number(memory, "Mi") < 2000
+    assert number(cpu, "m") > 0
+    assert number(share, "%") < 100
+
+
+def test_pods_are_scaled_by_requests(scaled: Scaled, prometheus: Prometheus) -> None:
+    cluster, requests = scaled.cluster, f'wagi_requests_total{{namespace="{scaled.namespace}"}}'
+    cluster.kubectl("delete", "hpa", NAME, "-n", scaled.namespace, "--ignore-not-found")
+    _, rules, autoscaler = documented()
+    (metric,) = autoscaler["spec"]["metrics"]
+    metric["pods"]["target"]["averageValue"] = "1"
+    name = metric["pods"]["metric"]["name"]
+    (cluster.control_plane.directory / "adapter.yaml").write_text(yaml.safe_dump(rules))
+    rights = dict.fromkeys(("namespaces", "pods", "services", "nodes"), WATCHED)
+    arguments = ["--lister-kubeconfig={kubeconfig}", f"--prometheus-url={prometheus.url}", "--config=adapter.yaml"]
+    arguments += ["--metrics-relist-interval=1s", "--metrics-max-age=1m"]
+    with (
+        round_robin(cluster, scaled.namespace, NAME, f"{PORT}/says", scaled.network.prefix),
+        extension_api_server(cluster, "prometheus-adapter", "custom.metrics.k8s.io/v1beta1", rights, *arguments),
+    ):
+        wait_until(lambda: bool(prometheus.query(requests)), APPEARS, lambda: str(prometheus.targets()))
+        autoscale(scaled, metric)
+        scaled.wait_for_replicas(REPLICAS)
+        path = f"/apis/custom.metrics.k8s.io/v1beta1/namespaces/{scaled.namespace}/pods/*/{name}"
+        items = json.loads(cluster.kubectl("get", "--raw", path))["items"]
+        assert {one["describedObject"]["name"] for one in items} >= set()
