@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,7 +93,7 @@ def documented() -> tuple[Any, Any, Any]:
 def metrics_server(cluster: Cluster) -> Iterator[None]:
     """metrics-server as its manifests run it, with the shortest interval that it has."""
     rights = {"nodes": WATCHED, "pods": WATCHED, "nodes/metrics": ("get",)}
-    arguments = ["--kubeconfig={kubeconfig}", "--metric-resolution=10s", "--kubelet-request-timeout=9s"]
+    arguments = ["--kubeconfig={kubeconfig}", "--metric-resolution=10s", "--kubelet-request-timeout=9s", "--v=1"]
     arguments += ["--kubelet-use-node-status-port", "--kubelet-preferred-address-types=InternalIP,ExternalIP,Hostname"]
     with extension_api_server(cluster, "metrics-server", "metrics.k8s.io/v1beta1", rights, *arguments):
         yield
@@ -158,40 +159,73 @@ def prometheus(cluster: Cluster, scaled: Scaled, tmp_path_factory: pytest.TempPa
     path = "{.items[*].status.addresses[?(@.type=='InternalIP')].address}:{.items[*].status.daemonEndpoints.*.Port}"
     user = cluster.service_account(scaled.namespace, "default")
     found = cluster.kubectl("get", "nodes", "-l", selector["label"], "-o", f"jsonpath={path}", user=user)
+    job["scrape_interval"] = "1s"
     job["static_configs"] = [{"targets": [found]}]
     assert job["authorization"]["credentials_file"].endswith("/token")
     job["authorization"]["credentials_file"] = str(directory / "token")
     job["tls_config"] = {"ca_file": str(cluster.control_plane.authority.certificate)}
-    with running_prometheus(directory, {"global": {"scrape_interval": "1s"}, **configuration}) as started:
+    with running_prometheus(directory, configuration) as started:
         yield started
 
 
-def autoscale(scaled: Scaled, metric: Object) -> None:
-    """Creates the documented autoscaler with another metric, which scales down at once."""
+@contextmanager
+def autoscaled(scaled: Scaled, metric: Object) -> Iterator[None]:
+    """The documented autoscaler with a metric, which scales down at once; afterwards there is one replica."""
     _, _, autoscaler = documented()
     autoscaler["metadata"]["name"] = autoscaler["spec"]["scaleTargetRef"]["name"] = NAME
     autoscaler["spec"] |= {"minReplicas": 1, "maxReplicas": REPLICAS, "metrics": [metric]}
     autoscaler["spec"]["behavior"] = {"scaleDown": {"stabilizationWindowSeconds": 0}}
-    scaled.cluster.kubectl("apply", "-n", scaled.namespace, "-f", "-", stdin=autoscaler)
+    scaled.cluster.kubectl("create", "-n", scaled.namespace, "-f", "-", stdin=autoscaler)
+    yield
+    scaled.cluster.kubectl("delete", "hpa", NAME, "-n", scaled.namespace)
+    scaled.cluster.kubectl("scale", f"deployment/{NAME}", "-n", scaled.namespace, "--replicas=1")
+    scaled.wait_for_replicas(1)
+
+
+@pytest.mark.usefixtures("metrics_server")
+def test_pods_are_scaled_by_requests(scaled: Scaled, prometheus: Prometheus) -> None:
+    """By the documented rule; metrics-server measures meanwhile, which takes it some time."""
+    cluster, own = scaled.cluster, f'{{namespace="{scaled.namespace}"}}'
+    _, rules, autoscaler = documented()
+    (metric,) = autoscaler["spec"]["metrics"]
+    metric["pods"]["target"]["averageValue"] = "1"
+    (cluster.control_plane.directory / "adapter.yaml").write_text(yaml.safe_dump(rules))
+    rights = dict.fromkeys(("namespaces", "pods", "services", "nodes"), WATCHED)
+    arguments = ["--lister-kubeconfig={kubeconfig}", f"--prometheus-url={prometheus.url}", "--config=adapter.yaml"]
+    arguments += ["--metrics-relist-interval=1s", "--metrics-max-age=1m"]
+    with (
+        round_robin(cluster, scaled.namespace, NAME, f"{PORT}/says", scaled.network.prefix),
+        extension_api_server(cluster, "prometheus-adapter", "custom.metrics.k8s.io/v1beta1", rights, *arguments),
+    ):
+        requests = f"wagi_requests_total{own}"
+        wait_until(lambda: bool(prometheus.query(requests)), APPEARS, lambda: str(prometheus.targets()))
+        with autoscaled(scaled, metric):
+            scaled.wait_for_replicas(REPLICAS)
+            name = metric["pods"]["metric"]["name"]
+            path = f"/apis/custom.metrics.k8s.io/v1beta1/namespaces/{scaled.namespace}/pods/*/{name}"
+            items = json.loads(cluster.kubectl("get", "--raw", path))["items"]
+            assert {one["describedObject"]["kind"] for one in items} == {"Pod"}
+            assert all(one["value"] != "0" for one in items)
+    for gauge in ("wagi_requests_in_flight", "wagi_guests_running", "wagi_queue_length"):
+        assert prometheus.query(f"{gauge}{own}")
 
 
 @pytest.mark.usefixtures("metrics_server")
 def test_pods_are_scaled_by_processor_time_without_a_failed_request(scaled: Scaled) -> None:
-    cluster = scaled.cluster
     target = {"type": "Utilization", "averageUtilization": 100}
-    autoscale(scaled, {"type": "Resource", "resource": {"name": "cpu", "target": target}})
-    with round_robin(cluster, scaled.namespace, NAME, f"{PORT}/spins", scaled.network.prefix) as load:
-        scaled.wait_for_replicas(REPLICAS)
-        load.wait_for("spins", 2 * REPLICAS)
-        assert len(load.addresses) == REPLICAS
-    with round_robin(cluster, scaled.namespace, NAME, f"{PORT}/says", scaled.network.prefix) as load:
-        scaled.wait_for_replicas(1)
-        load.wait_for("says")
+    with autoscaled(scaled, {"type": "Resource", "resource": {"name": "cpu", "target": target}}):
+        with round_robin(scaled.cluster, scaled.namespace, NAME, f"{PORT}/spins", scaled.network.prefix) as load:
+            scaled.wait_for_replicas(REPLICAS)
+            load.wait_for("spins", 2 * REPLICAS)
+            assert len(load.addresses) == REPLICAS
+        with round_robin(scaled.cluster, scaled.namespace, NAME, f"{PORT}/says", scaled.network.prefix) as load:
+            scaled.wait_for_replicas(1)
+            load.wait_for("says")
 
 
 @pytest.mark.usefixtures("metrics_server")
-def test_top_shows_modules_and_the_node(scaled: Scaled) -> None:
-    cluster, pods = scaled.cluster, ("pod", "-n", scaled.namespace, "--containers")
+def test_top_shows_modules_and_the_node(cluster: Cluster, scaled: Scaled) -> None:
+    pods = ("pod", "-n", scaled.namespace, "--containers")
     cluster.wait_for(lambda: kubectl_top(cluster, *pods), "kubectl top pod", APPEARS)
     modules = kubectl_top(cluster, *pods)
     assert [module for _, module, _, _ in modules] == ["says", "spins"]
@@ -202,24 +236,11 @@ def test_top_shows_modules_and_the_node(scaled: Scaled) -> None:
     assert number(share, "%") < 100
 
 
-def test_pods_are_scaled_by_requests(scaled: Scaled, prometheus: Prometheus) -> None:
-    cluster, requests = scaled.cluster, f'wagi_requests_total{{namespace="{scaled.namespace}"}}'
-    cluster.kubectl("delete", "hpa", NAME, "-n", scaled.namespace, "--ignore-not-found")
-    _, rules, autoscaler = documented()
-    (metric,) = autoscaler["spec"]["metrics"]
-    metric["pods"]["target"]["averageValue"] = "1"
-    name = metric["pods"]["metric"]["name"]
-    (cluster.control_plane.directory / "adapter.yaml").write_text(yaml.safe_dump(rules))
-    rights = dict.fromkeys(("namespaces", "pods", "services", "nodes"), WATCHED)
-    arguments = ["--lister-kubeconfig={kubeconfig}", f"--prometheus-url={prometheus.url}", "--config=adapter.yaml"]
-    arguments += ["--metrics-relist-interval=1s", "--metrics-max-age=1m"]
-    with (
-        round_robin(cluster, scaled.namespace, NAME, f"{PORT}/says", scaled.network.prefix),
-        extension_api_server(cluster, "prometheus-adapter", "custom.metrics.k8s.io/v1beta1", rights, *arguments),
-    ):
-        wait_until(lambda: bool(prometheus.query(requests)), APPEARS, lambda: str(prometheus.targets()))
-        autoscale(scaled, metric)
-        scaled.wait_for_replicas(REPLICAS)
-        path = f"/apis/custom.metrics.k8s.io/v1beta1/namespaces/{scaled.namespace}/pods/*/{name}"
-        items = json.loads(cluster.kubectl("get", "--raw", path))["items"]
-        assert {one["describedObject"]["name"] for one in items} >= set()
+@pytest.mark.usefixtures("metrics_server")
+def test_metrics_server_leaves_no_measurement_out(scaled: Scaled) -> None:
+    """Of the tests before: it writes what it leaves out."""
+    lines = scaled.cluster.control_plane.log("metrics-server").splitlines()
+    assert [line for line in lines if "Scrape finished" in line]
+    left_out = re.compile(r"Failed getting|Failed to scrape|Skipping|duplicate")
+    own = [line for line in lines if NODE in line or scaled.namespace in line]
+    assert [line for line in own if left_out.search(line)] == []
