@@ -109,6 +109,13 @@ def test_a_process_that_nobody_awaits_has_ended() -> None:
         assert Meter(os.getpid()).measure([GatewayProcess(POD, process.pid)]).pods == ()
 
 
+def test_a_process_without_memory_has_no_usage() -> None:
+    """As one that is about to end; a thread of the kernel never has any."""
+    if Path("/proc/2/comm").read_text() != "kthreadd\n":
+        pytest.skip("the threads of the kernel are not seen here")
+    assert Meter(os.getpid()).measure([GatewayProcess(POD, 2)]).pods == ()
+
+
 def test_memory_that_may_not_be_read_in_detail_is_the_resident_set(monkeypatch: pytest.MonkeyPatch) -> None:
     read_text = Path.read_text
 

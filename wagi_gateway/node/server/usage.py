@@ -160,6 +160,8 @@ def _tree(pid: int, children: Mapping[int, list[int]], boot: float) -> tuple[_Pr
             ticks = _stat(one)[11:15]  # utime, stime, cutime, cstime
             cpu += sum(map(int, ticks)) / _TICKS
             memory += _memory(one)
+    if not memory:  # it is about to end; metrics-server takes a zero for a failure
+        return None
     start = int(fields[18])
     return _Process(pid, start), TreeUsage(cpu, memory, boot + start / _TICKS)
 
