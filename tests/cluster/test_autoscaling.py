@@ -36,7 +36,7 @@ SPINS = guests.says(
      (i32.store (i32.const 16) (i32.add (i32.load (i32.const 16)) (i32.const 1)))
      (br_if $spin (i32.lt_u (i32.load (i32.const 16)) (i32.const 20_000_000))))""",
 )
-"""A guest that uses some 20 ms of processor time."""
+"""A guest that takes tens of milliseconds of processor time."""
 WATCHED = ("get", "list", "watch")
 APPEARS = 90.0
 """Seconds until the second of two measurements, ten seconds apart, has an effect, at most."""
@@ -61,7 +61,7 @@ class Scaled:
         try:
             self.cluster.wait_for(is_so, f"{count} replicas", APPEARS)
         except AssertionError as error:
-            error.add_note(self.cluster.kubectl("describe", "hpa", NAME, "-n", self.namespace))
+            error.add_note(self.cluster.kubectl("describe", "hpa", "-n", self.namespace))
             raise
 
 
@@ -164,11 +164,12 @@ def prometheus(cluster: Cluster, scaled: Scaled, tmp_path_factory: pytest.TempPa
     (discovery,) = job.pop("kubernetes_sd_configs")
     (selector,) = discovery["selectors"]
     assert (discovery["role"], selector["role"]) == ("node", "node")
-    path = "{.items[*].status.addresses[?(@.type=='InternalIP')].address}:{.items[*].status.daemonEndpoints.*.Port}"
+    address, port = "{.status.addresses[?(@.type=='InternalIP')].address}", "{.status.daemonEndpoints.*.Port}"
+    path = f"{{range .items[*]}}{address}:{port} {{end}}"
     user = cluster.service_account(scaled.namespace, "default")
     found = cluster.kubectl("get", "nodes", "-l", selector["label"], "-o", f"jsonpath={path}", user=user)
     job["scrape_interval"] = "2s"  # a scrape has as long at most
-    job["static_configs"] = [{"targets": [found]}]
+    job["static_configs"] = [{"targets": found.split()}]
     assert job["authorization"]["credentials_file"].endswith("/token")
     job["authorization"]["credentials_file"] = str(directory / "token")
     job["tls_config"] = {"ca_file": str(cluster.control_plane.authority.certificate)}
