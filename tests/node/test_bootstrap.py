@@ -141,6 +141,31 @@ def test_a_certificate_is_renewed_before_it_expires(tmp_path: Path, failures: in
     assert sleeps == [60.0] * failures + [3600.0]
 
 
+@pytest.mark.parametrize("age", [timedelta(days=2), timedelta(hours=23)], ids=["expired", "valid"])
+def test_a_node_whose_certificate_has_expired_ends(tmp_path: Path, age: timedelta) -> None:
+    """Once the API server has said that it takes it no more; its next start has the bootstrap token."""
+    bootstrapped(tmp_path, signing(partial(signed, age=age)))
+    api, sleeps = MemoryApi(), list[float]()
+    api.failures = [ApiUnreachable("away"), ApiError(500, "InternalError", ""), ApiError(401, "Unauthorized", "")]
+
+    async def sleep(seconds: float) -> None:
+        sleeps.append(seconds)
+        if len(sleeps) == 3:
+            raise Enough
+
+    async def renewed() -> None:
+        raise AssertionError
+
+    is_over = not module.has_identity(options(tmp_path))
+    with pytest.raises(StartupError if is_over else Enough) as caught:
+        asyncio.run(module.rotate(api, options(tmp_path), renewed, sleep=sleep))
+    if is_over:
+        text = f"{tmp_path}/client.pem: the node's certificate has expired, and the API server refuses it"
+        assert str(caught.value).startswith(text)
+        assert f"the token of {tmp_path}/bootstrap" in str(caught.value)
+    assert sleeps == [60.0] * (2 if is_over else 3)
+
+
 def test_a_certificate_that_cannot_be_read_is_tried_again(tmp_path: Path) -> None:
     sleeps = list[float]()
 

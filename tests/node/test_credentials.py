@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -12,10 +14,19 @@ import pytest
 from lightkube.config.kubeconfig import KubeConfig, SingleConfig
 from lightkube.config.models import Cluster, User
 
-from tests.support.kubernetes_api import ConnectedApi
+from tests.support.kubernetes_api import ConnectedApi, MemoryApi
+from tests.support.signer import signed
 from wagi_gateway.errors import Problem, StartupError
-from wagi_gateway.node.api import ApiUnreachable
+from wagi_gateway.node.api import CERTIFICATE_SIGNING_REQUESTS, ApiUnreachable
 from wagi_gateway.node.credentials import ApiCredentials, authority, certificate
+from wagi_gateway.node.signing import CLIENT_SIGNER, Names, requested
+
+
+def certificate_of_age(age: timedelta) -> bytes:
+    """A key and a certificate that was valid for a day."""
+    api = MemoryApi()
+    api.answers[CERTIFICATE_SIGNING_REQUESTS] = partial(signed, age=age)
+    return asyncio.run(requested(api, CLIENT_SIGNER, Names("n")))
 
 
 class Enough(Exception):
@@ -92,6 +103,21 @@ def test_the_files_are_read_each_minute(tmp_path: Path) -> None:
     with pytest.raises(Enough):
         asyncio.run(ApiCredentials(api, files.read).keep(sleep))
     assert (sleeps, len(api.loaded)) == ([60.0] * 3, 2)
+
+
+def test_an_expired_certificate_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """At the start, and when it expires while the node runs."""
+    api, files = ConnectedApi(), Files(tmp_path)
+    for _ in range(2):
+        (tmp_path / "client.crt").write_bytes(certificate_of_age(timedelta(days=2)))
+        credentials = ApiCredentials(api, files.read)
+        for _ in range(2):
+            asyncio.run(credentials.refresh())
+    (tmp_path / "client.crt").write_bytes(certificate_of_age(timedelta(hours=1)))
+    asyncio.run(credentials.refresh())
+    said = [one.message for one in caplog.records if one.levelno == logging.ERROR]
+    assert len(said) == 2
+    assert all(one.startswith("the client certificate of the kubeconfig expired at 2") for one in said)
 
 
 def test_content_comes_before_a_file() -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import resource
+import signal
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,6 +32,30 @@ class Clock:
     async def sleep(self, time: float) -> None:
         self.now += time
         self.meanwhile()
+
+
+def test_an_identity_that_cannot_be_kept_refuses_the_start(tmp_path: Path) -> None:
+    """As on a full disk: an earlier identity stays."""
+    options = NodeOptions(name="n", state_directory=tmp_path)
+    first = holder_identity(options)
+    with no_room():
+        assert holder_identity(options) == first
+        with pytest.raises(StartupError, match=f"^{tmp_path}/holder: the identity of the node cannot be kept there: "):
+            holder_identity(NodeOptions(name="m", state_directory=tmp_path))
+    assert holder_identity(options) == first
+
+
+@contextmanager
+def no_room() -> Iterator[None]:
+    """No file of this process gets a further byte meanwhile."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
 def leased(api: MemoryApi, holder: str, clock: Clock | None = None) -> Lease:

@@ -115,6 +115,23 @@ def test_a_server_that_ends_each_watch_at_once_is_asked_a_little_later(monkeypat
     asyncio.run(go())
 
 
+def test_a_watch_without_a_word_is_a_new_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The version of the list is ahead of those of a restored etcd."""
+    monkeypatch.setattr(module, "SILENCE", 0)
+
+    async def use(api: MemoryApi, seen: Seen) -> None:
+        async def silent(*_: Any, **__: Any) -> AsyncIterator[WatchEvent]:
+            return
+            yield
+
+        monkeypatch.setattr(api, "watch", silent)
+        await api.disconnect()
+        api.put(PODS, pod("a"))
+        await seen.until(1)
+
+    assert reported(use) == ["+a"]
+
+
 def test_a_deletion_is_a_change_until_its_end() -> None:
     async def use(api: MemoryApi, seen: Seen) -> None:
         await api.create(PODS, pod("a"))

@@ -122,3 +122,28 @@ def test_a_guest_has_devices_but_with_a_directory_of_its_own(
     assert with_devices((volume,), opens) == (volume, *([DEVICES] if has_devices else []))
     assert with_devices((), opens) == ()
     assert with_devices((volume,), warm(guests.HELLO, has_files=True)) == (volume,)
+
+
+def test_no_link_leads_out_of_beneath(tmp_path: Path, volumes: Volumes) -> None:
+    """The link is there before the directory is opened, and its target is no volume."""
+    inside = VolumeConfig(path="data/sub", beneath="data")
+    assert volumes.open(inside).real_path == tmp_path / "data/sub"
+    volumes.close()
+    replace_by_a_link(tmp_path / "data/sub", "old")
+    assert volumes.open(inside).real_path == tmp_path / "data/old"
+    volumes.close()
+    for target in ("../outside", str(tmp_path / "outside")):
+        (tmp_path / "data/sub").unlink()
+        (tmp_path / "data/sub").symlink_to(target)
+        with pytest.raises(ValueError, match=f"a symbolic link leads it out of {tmp_path}/data; remove the link"):
+            volumes.open(inside)
+
+
+def test_a_path_beside_beneath(volumes: Volumes) -> None:
+    with pytest.raises(ValueError, match=r"data is not below .*outside; name a directory above it"):
+        volumes.open(VolumeConfig(path="data", beneath="outside"))
+
+
+def test_a_temporary_directory_has_no_beneath() -> None:
+    with pytest.raises(ValueError, match="beneath is for a path"):
+        VolumeConfig(temporary="a", beneath="data")

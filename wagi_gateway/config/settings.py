@@ -148,11 +148,16 @@ class VolumeConfig(SettingsTable):
     one name share it."""
     read_only: StrictBool = False
     """Whether the guest may change nothing in it."""
+    beneath: str | None = Field(None, min_length=1)
+    """The directory, at or above `path`, out of which no symbolic link leads: for a `path` that others may change.
+    Relative to the file that names it."""
 
     @model_validator(mode="after")
     def _check_kind(self) -> VolumeConfig:
         if (self.path is None) == (self.temporary is None):
             raise ValueError('write path = "host/dir", or temporary = "name"')
+        if self.beneath is not None and self.path is None:
+            raise ValueError("beneath is for a path; a temporary directory has none that others may change; remove it")
         return self
 
 

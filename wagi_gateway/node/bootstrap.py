@@ -75,7 +75,8 @@ async def rotate(
 ) -> None:
     """Renews the client certificate of a bootstrapped node in time, again and again; errors are tried again.
 
-    `renewed` is called with each certificate in its file.
+    `renewed` is called with each certificate in its file. Raises StartupError once the API server refuses a certificate
+    that has expired: it signs no further one for it, but for the bootstrap token of the next start.
     """
     path = certificate_path(options)
     while True:
@@ -88,6 +89,10 @@ async def rotate(
             await pause_if_due(pem, sleep)
         except (ApiError, ApiUnreachable, NotSigned, OSError, *MALFORMED) as error:
             logger.warning("the node's certificate could not be renewed: %s", described(error))
+            if isinstance(error, ApiError) and error.status in (401, 403) and not has_identity(options):
+                what = "the node's certificate has expired, and the API server refuses it; its Pods serve on, this node"
+                then = f"ends, and its next start requests another one with the token of {options.bootstrap_kubeconfig}"
+                raise StartupError(Problem(str(path), f"{what} {then}")) from None
             await sleep(RETRY * 6)
 
 

@@ -14,6 +14,7 @@ from lightkube.config.kubeconfig import SingleConfig
 from ..errors import StartupError
 from ..observe.log import logger
 from .api import Api, ApiUnreachable
+from .signing import Validity
 
 REFRESH = 60.0
 """Seconds between two reads of the files."""
@@ -44,6 +45,9 @@ class ApiCredentials:
         self._api = api
         self._read = read
         self._content = _content(read())
+        self._expired: bytes | None = None
+        """The certificate whose expiry has been logged."""
+        self._check_expiry()
 
     @property
     def authority(self) -> bytes | None:
@@ -66,6 +70,19 @@ class ApiCredentials:
                 logger.info("the credentials for the API server have been read anew")
         except (StartupError, ApiUnreachable) as error:
             logger.warning("the credentials for the API server are not read anew: %s", error)
+        self._check_expiry()
+
+    def _check_expiry(self) -> None:
+        """Says once that the client certificate has expired: requests fail with 401 from then on, without a reason."""
+        pem = self._content.certificate
+        if pem is None or pem == self._expired:
+            return
+        with contextlib.suppress(ValueError):  # what is no certificate has been refused
+            validity = Validity.of(pem)
+            if validity.is_over:
+                self._expired = pem
+                what = "the client certificate of the kubeconfig expired at %s; renew it: the node reads it each minute"
+                logger.error(what, f"{validity.end:%Y-%m-%d %H:%M:%SZ}")
 
 
 def authority(config: SingleConfig) -> bytes | None:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from ..errors import GatewayError, Problem, StartupError
 from ..observe.log import logger
 from .api import LEASES, Api, ApiError, Object
+from .atomic_file import write_atomically
 from .options import NodeOptions
 from .timestamps import microseconds, parse
 
@@ -28,15 +29,19 @@ class LeaseLost(GatewayError):
 def holder_identity(options: NodeOptions) -> str:
     """The identity of the node in its state directory: the same after a restart, another one elsewhere.
 
-    Raises OSError.
+    Raises StartupError if it cannot be kept: after a restart the node would take its own Lease for another one's.
     """
     path = options.state_directory / "holder"
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, ValueError):
         name, _, rest = path.read_text().strip().rpartition("_")
         if name == options.name and rest:
             return f"{name}_{rest}"
     identity = f"{options.name}_{uuid.uuid4()}"
-    path.write_text(f"{identity}\n")
+    try:
+        write_atomically(path, f"{identity}\n")
+    except OSError as error:
+        what = f"the identity of the node cannot be kept there: {error.strerror}; free the disk, or mend the directory"
+        raise StartupError(Problem(str(path), what)) from None
     return identity
 
 

@@ -23,6 +23,7 @@ from .heartbeat import Heartbeat
 from .identity import Identity, open_identity
 from .lease import Lease, LeaseLost, holder_identity
 from .options import NodeOptions
+from .orphans import Orphans
 from .pods.adoption import end_gateways
 from .reflector import Reflector
 from .registration import own_address
@@ -205,6 +206,7 @@ async def _serve_until_stopped(parts: NodeParts, lease: Lease, served: Served, s
             group.create_task(heartbeat.run()),
             group.create_task(parts.certificate.keep(parts.api)),
             group.create_task(parts.identity.credentials.keep()),
+            group.create_task(Orphans().keep()),
             group.create_task(served.serve()),
         ]
         if parts.identity.is_bootstrapped:

@@ -13,6 +13,9 @@ from .api import MALFORMED, Api, ApiError, ApiUnreachable, Kind, Object, WatchEv
 
 MAX_DELAY = 30.0
 """Seconds between two attempts, at most."""
+SILENCE = 50.0
+"""Seconds, as long as a watch, after which objects are listed again if neither an event nor a bookmark has come. Where
+etcd was restored from a backup, a watch from a version that is not there yet has neither until that one is passed."""
 
 
 class WatchFailed(GatewayError):
@@ -45,6 +48,8 @@ class Reflector:
         self._delay = delay
         self._known: dict[str, Object] = {}
         self._failures = 0
+        self._heard = 0.0
+        """When the API server last said what there is, by the clock of the event loop."""
         self._is_hurried = asyncio.Event()
         self.synced = asyncio.Event()
         """Set when the first list has been reported."""
@@ -64,8 +69,8 @@ class Reflector:
         """Lists and watches until it is cancelled."""
         while True:
             try:
-                version = await self._list()
-                while True:
+                version = await self._watch(await self._list())
+                while not self._is_silent():
                     version = await self._watch(version)
             except (ApiError, ApiUnreachable, WatchFailed, *MALFORMED) as error:
                 self._failures += 1
@@ -85,6 +90,7 @@ class Reflector:
             logger.info("the watch of %s goes on", self._kind.plural)
             self._failures = 0
         self.synced.set()
+        self._heard = asyncio.get_running_loop().time()
         return str(found["metadata"].get("resourceVersion", ""))
 
     async def _watch(self, version: str) -> str:
@@ -92,9 +98,13 @@ class Reflector:
         began = asyncio.get_running_loop().time()
         async for event in self._api.watch(self._kind, field_selector=self._field_selector, resource_version=version):
             version = await self._handle(event)
+            self._heard = asyncio.get_running_loop().time()
         # A server that ends each watch at once is asked again a little later.
         await asyncio.sleep(max(0.0, began + self._delay - asyncio.get_running_loop().time()))
         return version
+
+    def _is_silent(self) -> bool:
+        return asyncio.get_running_loop().time() - self._heard > SILENCE
 
     async def _handle(self, event: WatchEvent) -> str:
         if event.type == "ERROR":

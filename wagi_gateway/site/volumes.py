@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from ..compiler.component import WarmComponent
 from ..compiler.warm_module import WarmGuest
 from ..config.file import ConfigFile
 from ..config.settings import VolumeConfig
+from ..sandbox.beneath import open_directory_beneath
 from ..sandbox.devices import GUEST_PATH, NO_HOST, PATH_OPEN
 from ..sandbox.invocation import GuestVolume
 from ..sources.file import resolve
@@ -51,16 +53,17 @@ class Volumes:
         """The warning of the last `open`."""
         self._base = base
         self._previous = previous
-        self._descriptors: dict[Path, int] = {}
+        self._descriptors: dict[tuple[Path, Path | None], int] = {}
         self._open: list[OpenVolume] = []
 
     def open(self, volume: VolumeConfig) -> OpenVolume:
         """Opens a volume's directory. Raises ValueError, OSError."""
         self.warning = None
         path = self._temporary(volume.temporary) if volume.temporary else self._named(volume.path or "")
-        if path not in self._descriptors:
-            self._descriptors[path] = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        opened = OpenVolume(self._descriptors[path], path, volume.read_only)
+        beneath = self._named(volume.beneath) if volume.beneath else None
+        if (path, beneath) not in self._descriptors:
+            self._descriptors[path, beneath] = _open_directory(path, beneath)
+        opened = OpenVolume(self._descriptors[path, beneath], path, volume.read_only)
         self._open.append(opened)
         return opened
 
@@ -145,6 +148,20 @@ def with_devices(volumes: tuple[GuestVolume, ...], module: WarmGuest) -> tuple[G
         if path == GUEST_PATH or (path == b"/" and os.path.lexists(volume.host + GUEST_PATH)):
             return volumes
     return (*volumes, GuestVolume(NO_HOST, GUEST_PATH, is_writable=False)) if volumes else ()
+
+
+def _open_directory(path: Path, beneath: Path | None) -> int:
+    """Opens a directory; no symbolic link leads out of `beneath`. Raises ValueError, OSError."""
+    if beneath is None:
+        return os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    if not path.is_relative_to(beneath):
+        raise ValueError(f"{path} is not below {beneath}; name a directory above it in beneath")
+    try:
+        return open_directory_beneath(bytes(beneath), bytes(path.relative_to(beneath)))
+    except OSError as error:
+        if error.errno != errno.EPERM:
+            raise
+        raise ValueError(f"a symbolic link leads it out of {beneath}; remove the link") from None
 
 
 def _open(volumes: Volumes, guest: str, volume: VolumeConfig, findings: Findings) -> OpenVolume | None:

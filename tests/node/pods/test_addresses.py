@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.pods import ADDRESSES, ANNOTATION, a_pod
+from tests.support.kubernetes_api import MemoryApi
+from tests.support.pods import ADDRESSES, ANNOTATION, a_pod, free_port, is_ready, running_node, waiting
+from tests.support.registry import Registry
+from tests.support.stories import container, get, go, pid_of, pod_ip
 from wagi_gateway.node.address_range import AddressRange
-from wagi_gateway.node.api import Object
+from wagi_gateway.node.api import PODS, Object
 from wagi_gateway.node.pods.address_pool import AddressPool
 from wagi_gateway.node.pods.addresses import PodAddresses
 
@@ -117,3 +123,50 @@ def test_a_host_port_has_no_effect_beside_an_own_address() -> None:
     (warning,) = with_pool().warnings(a_pod(containers))
     assert warning.startswith("hello: hostPort 80 has no effect on this node")
     assert list(with_pool().warnings(on_host())) == list(ADDRESSES.warnings(a_pod(containers))) == []
+
+
+@pytest.mark.timeout(500)
+def test_pods_with_addresses_of_their_own(registry: Registry, tmp_path: Path) -> None:
+    """Two of a port, one of the node's address beside them, and one more than there are addresses."""
+
+    async def story() -> None:
+        api, port = MemoryApi(), free_port()
+        listens = {ANNOTATION + "default-host": f"0.0.0.0:{port}"}
+        variable = {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
+        shown = container(registry, "env", env=[variable], readinessProbe={"tcpSocket": {"port": port}})
+
+        def replica(name: str, **spec: Any) -> Object:
+            return a_pod(shown, name=name, annotations=listens, **spec)
+
+        def addresses() -> PodAddresses:
+            return PodAddresses("192.0.2.77", "192.0.2.1", AddressPool(AddressRange("127.9.8.0/30")), ("127.0.0.1",))
+
+        async with running_node(tmp_path, api, addresses=addresses(), drain=False) as node:
+            for pod in (replica("a"), replica("b", restartPolicy="Never"), replica("host", hostNetwork=True)):
+                await api.create(PODS, pod)
+                status = (await node.until(pod["metadata"]["name"], is_ready))["status"]
+                assert status["podIPs"] == [{"ip": status["podIP"]}]
+            ips = {name: pod_ip(api, name) for name in ("a", "b", "host")}
+            assert ips == {"a": "127.9.8.1", "b": "127.9.8.2", "host": "192.0.2.77"}
+            for name, ip in ips.items():
+                assert f"IP={ip}" in await get(port, host="127.0.0.1" if name == "host" else ip)
+            taken = {ANNOTATION + "default-host": f"{ips['a']}:{free_port()}"}
+            await api.create(PODS, a_pod(shown, name="thief", annotations=taken, hostNetwork=True))
+            await node.until_event(f"Failed: Error: {ips['a']}: is an address of Pods, and not of this one (pod_cidr)")
+            await api.create(PODS, replica("more"))
+            await node.until_event("FailedCreatePodSandBox: Failed to create pod sandbox: all 2 addresses of 127.9.8.0")
+            waits = await node.until("more", lambda pod: waiting(pod) == "ContainerCreating")
+            assert "podIP" not in waits["status"]
+        async with running_node(tmp_path, api, addresses=addresses()) as node:
+            await node.until("more", lambda pod: waiting(pod) == "ContainerCreating")
+            await api.delete(PODS, "a", "default")
+            await node.until("more", is_ready)
+            assert {name: pod_ip(api, name) for name in ("b", "more")} == {"b": ips["b"], "more": ips["a"]}
+            os.kill(pid_of(node, "b"), signal.SIGKILL)
+            ended = await node.until("b", lambda pod: pod["status"]["phase"] == "Failed")
+            assert ended["status"]["podIP"] == ips["b"]
+            await api.create(PODS, replica("last"))
+            await node.until("last", is_ready)
+            assert pod_ip(api, "last") == ips["b"]
+
+    go(story())

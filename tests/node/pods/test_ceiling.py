@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from wagi_gateway.node.options import Ceiling
-from wagi_gateway.node.pods.ceiling import PodCeiling, covers
+from wagi_gateway.node.pods.ceiling import HostPath, PodCeiling, covers
 from wagi_gateway.node.pods.volume_files import BadVolume
 from wagi_gateway.outbound.policy import AllowedHost
 
@@ -94,3 +94,25 @@ def test_a_host_path_may_be_below_a_link_of_the_operator(tmp_path: Path) -> None
     allowed = ceiling(host_paths=[str(tmp_path / "link")])
     allowed.check_host_path(str(tmp_path / "link/a"))
     allowed.check_host_path(str(tmp_path / "real/a"))
+
+
+def test_a_directory_below_another_one_permits_nothing_more(tmp_path: Path) -> None:
+    """A guest that may write to the outer one has put a link in the place of the inner one."""
+    (tmp_path / "outer").mkdir()
+    (tmp_path / "outer/inner").symlink_to("/etc")
+    allowed = ceiling(host_paths=[str(tmp_path / "outer/inner"), str(tmp_path / "outer")])
+    for check in (allowed.check_host_path, allowed.host_path):
+        with pytest.raises(BadVolume, match="/etc is not permitted"):
+            check("/etc")
+    with pytest.raises(BadVolume, match="/etc is not permitted"):
+        allowed.host_path(str(tmp_path / "outer/inner"))
+
+
+def test_the_directory_of_a_host_path(tmp_path: Path) -> None:
+    """A link of the operator may lead from one directory that is permitted to another."""
+    for name in ("a/x", "b/c"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "a/link").symlink_to(tmp_path / "b/c")
+    allowed = ceiling(host_paths=[str(tmp_path / "a"), str(tmp_path / "b")])
+    assert allowed.host_path(str(tmp_path / "a/x")) == HostPath(tmp_path / "a/x", tmp_path / "a")
+    assert allowed.host_path(str(tmp_path / "a/link/new")) == HostPath(tmp_path / "b/c/new", tmp_path / "b")

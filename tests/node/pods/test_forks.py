@@ -7,6 +7,8 @@ import os
 import resource
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import wait_until
 from tests.support.pods import until
 from wagi_gateway.node.pods.forks import ForkFailed, Forks
 from wagi_gateway.node.pods.gateway_log import tail
@@ -196,3 +199,27 @@ def test_gateways_that_no_pod_knows_are_ended(tmp_path: Path) -> None:
         await known.wait()
 
     forking(tmp_path, story)
+
+
+def test_what_a_gateway_that_has_ended_left_is_ended(tmp_path: Path) -> None:
+    """A compilation holds its listening socket; the fork server stands for it here, whose command line it has."""
+    ours, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours:
+        with other:
+            gateway = gateway_with_child(other, tmp_path)
+        assert gateway.stdout
+        with gateway.stdout:
+            child = int(gateway.stdout.readline())
+        gateway.wait()
+        assert ours.recv(100) == b"ready"
+        Forks(tmp_path).end_strays([gateway.pid])
+        assert start_time(child)
+        Forks(tmp_path).end_strays([])
+        wait_until(lambda: start_time(child) == 0)
+
+
+def gateway_with_child(channel: socket.socket, label: Path) -> subprocess.Popen[bytes]:
+    """A process that ends at once; it prints the number of its child, which stays."""
+    program = 'exec 3<&0; "$0" -m wagi_gateway.cli.fork_server "$1" <&3 & echo $!'
+    command = ["/bin/sh", "-c", program, sys.executable, str(label)]
+    return subprocess.Popen(command, stdin=channel.fileno(), stdout=subprocess.PIPE, start_new_session=True)

@@ -9,6 +9,7 @@ from typing import Any
 from tests.support.pods import a_pod
 from wagi_gateway.config.file import config_from_tables
 from wagi_gateway.node.api import Object
+from wagi_gateway.node.pods.ceiling import HostPath
 from wagi_gateway.node.pods.gateway_configuration import NodeTables, PodParts, configuration_text, read_parts
 from wagi_gateway.node.pods.mounts import VolumeMounts
 
@@ -21,7 +22,9 @@ VOLUMES = [
 DIRECTORIES = {"config": Path("/state/config"), "data": Path("/state/data"), "srv": Path("/srv")}
 
 
-def tables(pod: Object, environment: dict[str, str] | None = None, **node: Any) -> dict[str, Any]:
+def tables(
+    pod: Object, environment: dict[str, str] | None = None, *, host_paths: tuple[HostPath, ...] = (), **node: Any
+) -> dict[str, Any]:
     """The tables of the configuration, which the gateway's own reader accepts."""
     environments = {} if environment is None else {"hello": environment}
     file = read_parts(pod, PodParts(directories=DIRECTORIES, environments=environments))
@@ -32,6 +35,7 @@ def tables(pod: Object, environment: dict[str, str] | None = None, **node: Any) 
         images={"hello": IMAGE},
         logs={"hello": Path("/state/0.log")},
         node=NodeTables(cache=Path("/cache"), **node),
+        host_paths=host_paths,
     )
     found = tomllib.loads(text)
     assert config_from_tables(Path("/state/modules.toml"), tomllib.loads(text)).problems == ()
@@ -69,6 +73,21 @@ def test_files_of_the_cluster_are_read_only() -> None:
         "/config": {"path": "/state/config", "read_only": True},
         "/data": "/state/data/me/x",
         "/srv": {"path": "/srv", "read_only": True},
+    }
+
+
+def test_a_directory_of_the_node_is_opened_beneath_the_permitted_one() -> None:
+    mounts = [
+        {"name": "data", "mountPath": "/data"},
+        {"name": "srv", "mountPath": "/all"},
+        {"name": "srv", "mountPath": "/part", "subPath": "a/b", "readOnly": True},
+    ]
+    host = (HostPath(Path("/srv"), Path("/")),)
+    (module,) = tables(a_pod({"volumeMounts": mounts}, volumes=VOLUMES), host_paths=host)["module"]
+    assert module["volumes"] == {
+        "/data": "/state/data",
+        "/all": {"path": "/srv", "beneath": "/"},
+        "/part": {"path": "/srv/a/b", "read_only": True, "beneath": "/"},
     }
 
 

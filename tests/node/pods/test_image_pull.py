@@ -53,11 +53,15 @@ def test_the_reason_of_a_failure(registry: Registry, tmp_path: Path, name: str, 
     assert caught.value.reason == reason
 
 
-def test_always_needs_the_registry(tmp_path: Path) -> None:
+@pytest.mark.parametrize("by_digest", [False, True])
+def test_always_needs_the_registry(tmp_path: Path, by_digest: bool) -> None:
+    """Which decides whether the Pod's credentials may have the image, whoever has told its author the digest."""
     with running_registry(tmp_path / "registry") as gone:
         publish(gone, "hello:1", says("1"))
         image = f"{gone.address}/hello:1"
-        pull(tmp_path / "cache", image, "Always")
+        pinned = pull(tmp_path / "cache", image, "Always").pinned
+        image = pinned if by_digest else image
+        assert not pull(tmp_path / "cache", image, "Always").was_downloaded
     with pytest.raises(ImagePullFailed, match="cannot be reached"):
         pull(tmp_path / "cache", image, "Always")
     assert not pull(tmp_path / "cache", image, "IfNotPresent").was_downloaded

@@ -47,6 +47,24 @@ def test_its_children_end_with_it(tmp_path: Path) -> None:
     wait_until(lambda: start_time(pid) == 0)
 
 
+def test_the_children_of_an_adopted_process_end_with_it(tmp_path: Path) -> None:
+    """Whoever waits for it, and however soon."""
+    pid_file = tmp_path / "pid"
+
+    async def story() -> int:
+        with parent(pid_file) as child:
+            await until(lambda: pid_file.exists() and bool(pid_file.read_text()))
+            process = PodProcess.adopt(child.pid, start_time(child.pid))
+            assert process
+            os.kill(child.pid, signal.SIGKILL)
+            child.wait()
+            assert await process.wait() == UNKNOWN_EXIT
+        return int(pid_file.read_text())
+
+    pid = asyncio.run(story())
+    wait_until(lambda: start_time(pid) == 0)
+
+
 def test_the_exit_code_of_an_orphan_is_not_known() -> None:
     async def story() -> None:
         with sleeper() as child:

@@ -11,6 +11,7 @@ import pytest
 from tests.support.kubernetes_api import MemoryApi
 from tests.support.pods import ADDRESSES, a_pod
 from wagi_gateway.node.api import PODS, ApiError, ApiUnreachable, Object
+from wagi_gateway.node.pods import status_writer
 from wagi_gateway.node.pods.state import PodState, Waiting
 from wagi_gateway.node.pods.status_writer import StatusWriter
 
@@ -109,3 +110,19 @@ def test_a_status_of_others_is_written_again_and_an_old_version_is_not() -> None
         assert api.objects(PODS)[0]["status"]["phase"] == "Pending"
 
     assert patches(run(use)) == 3
+
+
+def test_a_status_is_written_again_to_a_restored_etcd(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its versions are lower than those of before."""
+    monkeypatch.setattr(status_writer, "_LAG", 0.0)
+
+    async def use(api: MemoryApi, writer: StatusWriter, _state: PodState) -> None:
+        backup = api.objects(PODS)[0]
+        writer.touch()
+        await writer.flush()
+        api.put(PODS, backup)
+        writer.update(backup)
+        await writer.flush()
+        assert api.objects(PODS)[0]["status"]["phase"] == "Pending"
+
+    assert patches(run(use)) == 2

@@ -28,6 +28,19 @@ def test_a_link_of_a_guest_leads_nowhere(tmp_path: Path, path: str) -> None:
     assert list(outside.iterdir()) == []
 
 
+def test_a_link_in_the_place_of_a_volume_leads_nowhere(tmp_path: Path) -> None:
+    """Guests of another Pod may write to the directory that holds the volume."""
+    for name in ("shared", "outside"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "shared/volume").symlink_to(tmp_path / "outside")
+    with pytest.raises(BadVolume, match="directories only"):
+        make_sub_path(tmp_path / "shared/volume", "a", tmp_path / "shared")
+    assert list((tmp_path / "outside").iterdir()) == []
+    (tmp_path / "shared/volume").unlink()
+    make_sub_path(tmp_path / "shared/volume", "a", tmp_path / "shared")
+    assert (tmp_path / "shared/volume/a").is_dir()
+
+
 def test_links_of_files_keep_their_content(tmp_path: Path) -> None:
     """The source is replaced, as the generations of a volume are."""
     (tmp_path / "source/d").mkdir(parents=True)

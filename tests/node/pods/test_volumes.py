@@ -145,6 +145,21 @@ def test_a_host_path_that_is_refused(tmp_path: Path, api: MemoryApi, path: str, 
         written(tmp_path, api, {"hostPath": {"path": str(allowed / path)}}, host_paths=[str(allowed)])
 
 
+def test_a_directory_that_is_made_follows_no_link(
+    tmp_path: Path, api: MemoryApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A guest puts the link there right after the check, whose answer is as if it had come before."""
+    allowed, outside = tmp_path / "allowed", tmp_path / "outside"
+    for directory in (allowed, outside):
+        directory.mkdir()
+    (allowed / "link").symlink_to(outside)
+    monkeypatch.setattr("os.path.realpath", str)
+    made = {"hostPath": {"path": str(allowed / "link/new"), "type": "DirectoryOrCreate"}}
+    with pytest.raises(VolumeNotReady, match="Not a directory"):
+        written(tmp_path, api, made, host_paths=[str(allowed)])
+    assert list(outside.iterdir()) == []
+
+
 def test_an_error_of_the_disk_is_named(tmp_path: Path, api: MemoryApi) -> None:
     (tmp_path / "v").write_text("a file")
     with pytest.raises(VolumeNotReady, match="directory"):

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from starlette.datastructures import QueryParams
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Message
 
 from tests.conftest import wait_until
-from tests.support.node_api import NodeApi
+from tests.support.descriptors import no_descriptors
+from tests.support.node_api import NodeApi, Pods
+from tests.support.pods import until
 from wagi_gateway.node.server import container_logs
+from wagi_gateway.node.server.container_logs import ContainerLogs, log_text
+from wagi_gateway.node.server.log_file import LogReader
+from wagi_gateway.node.server.log_options import LogOptions
 from wagi_gateway.observe.log_file import Rotation, append
 
 ROTATION = Rotation(2000, 3)
@@ -177,6 +189,109 @@ def test_follow_ends_at_the_limit(node_api: NodeApi, log: Path) -> None:
     write(log, "second")
     assert follower.is_over.wait(30)
     assert follower.text == "first\nse"
+
+
+def request(name: str = "hello", query: str = "") -> Request:
+    where = {"namespace": "default", "pod": "demo", "container": name}
+    return Request({"type": "http", "path_params": where, "query_string": query.encode(), "headers": []})
+
+
+async def sent(response: Response) -> bytes:
+    """The body of a response to a client that reads all of it."""
+    body = bytearray()
+
+    async def receive() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def send(message: Message) -> None:
+        body.extend(message.get("body", b""))
+
+    await response({"type": "http", "asgi": {"spec_version": "2.3"}}, receive, send)
+    return bytes(body)
+
+
+def test_a_log_counts_before_it_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(container_logs, "MAX_STREAMS", 2)
+    pods = Pods()
+    pods.add("demo", "hello", tmp_path / "1.log")
+    write(tmp_path / "1.log", "first")
+
+    async def story() -> None:
+        logs = ContainerLogs(pods)
+        answers = [await logs(request()) for _ in range(3)]
+        assert [one.status_code for one in answers] == [200, 200, 503]
+        assert [await sent(one) for one in answers[:2]] == [b"first\n"] * 2
+        assert [(await logs(request("ghost"))).status_code for _ in range(3)] == [404] * 3
+        assert await sent(await logs(request())) == b"first\n"
+
+    asyncio.run(story())
+
+
+def test_the_last_lines_are_looked_for_beside_the_event_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end of a large log may be far from them; a client that leaves meanwhile leaves no open file."""
+    began, goes_on, readers = threading.Event(), threading.Event(), list[LogReader]()
+
+    class Slow(LogReader):
+        def __init__(self, path: Path, tail: int | None = None) -> None:
+            began.set()
+            goes_on.wait(60)
+            super().__init__(path, tail)
+            readers.append(self)
+
+    monkeypatch.setattr(container_logs, "LogReader", Slow)
+    pods = Pods()
+    pods.add("demo", "hello", tmp_path / "1.log")
+    write(tmp_path / "1.log", "first", "second")
+
+    async def story() -> None:
+        logs = ContainerLogs(pods)
+        answer = asyncio.create_task(logs(request(query="tailLines=1")))
+        await asyncio.to_thread(began.wait, 60)
+        answer.cancel()
+        await asyncio.wait([answer])
+        assert answer.cancelled()
+        goes_on.set()
+        assert await sent(await logs(request(query="tailLines=1"))) == b"second\n"
+        await until(lambda: bool(readers) and all(is_closed(one) for one in readers))
+
+    asyncio.run(story())
+
+
+def is_closed(reader: LogReader) -> bool:
+    try:
+        return not list(reader.blocks())
+    except ValueError:  # of a closed file
+        return True
+
+
+def test_a_node_without_a_file_to_open_says_so(node_api: NodeApi, log: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write(log, "first")
+    with node_api.client() as client:
+        assert client.get("/containerLogs/default/demo/hello").text == "first\n"
+        with no_descriptors():
+            answers = [client.get(path) for path in ("/containerLogs/default/demo/hello", "/metrics/resource")]
+        assert client.get("/containerLogs/default/demo/hello").text == "first\n"
+    for answer in answers:
+        text = "the node cannot answer now: Too many open files; try again later\n"
+        assert (answer.status_code, answer.text) == (503, text)
+    assert "Traceback" not in caplog.text
+
+
+def test_a_log_that_cannot_be_read_further_says_so(tmp_path: Path) -> None:
+    """Its file was rotated, and the next one cannot be opened."""
+    path = tmp_path / "1.log"
+    write(path, "first")
+
+    async def story() -> list[bytes]:
+        options = LogOptions.of(QueryParams(""), datetime.now(UTC))
+        with closing(LogReader(path)) as reader:
+            path.rename(path.with_name("1.log.1"))
+            write(path, "second")
+            with no_descriptors():
+                return [data async for data in log_text(reader, options, lambda: False)]
+
+    assert asyncio.run(story()) == [b"first\n", b"the node cannot read the log further: Too many open files\n"]
 
 
 def test_a_client_that_leaves_ends_its_log(node_api: NodeApi, log: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import sys
 from pathlib import Path
 
 import pytest
+from starlette.types import Message
+from starlette.websockets import WebSocket
 
 from tests.conftest import wait_until
 from tests.support import guests
 from tests.support.config import guest
-from tests.support.node_api import NodeApi, WebSocketClient, exec_path, outcome
+from tests.support.node_api import NodeApi, Pods, WebSocketClient, exec_path, outcome
 from wagi_gateway.node.server import exec as endpoint
-from wagi_gateway.node.server.exec import _status
+from wagi_gateway.node.server import request_process
+from wagi_gateway.node.server.channels import PROTOCOL, status
+from wagi_gateway.node.server.exec import Exec
 
 ECHO = f"""(module {guests.FD_WRITE} {guests.FD_READ} (memory (export "memory") 3)
  (data (i32.const 1024) "content-type: text/plain\\n\\n")
@@ -206,6 +211,43 @@ def test_requests_of_one_pod_are_bounded_in_number(pod: NodeApi, monkeypatch: py
     wait_until(lambda: not children(pod))
 
 
+def test_a_request_counts_before_it_is_accepted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A client that does not read its answer keeps the node from sending it."""
+    pods, refused = Pods(), list[int]()
+    pods.add("demo", "hello", tmp_path / "0.log")
+    answers = Exec(pods)
+    monkeypatch.setattr(endpoint, "MAX_COMMANDS", 2)
+
+    async def story() -> None:
+        reads = asyncio.Event()
+
+        async def send(message: Message) -> None:
+            if message["type"] == "websocket.accept":
+                await reads.wait()
+            if message["type"] == "websocket.http.response.start":
+                refused.append(message["status"])
+
+        async def receive() -> Message:
+            return {"type": "websocket.connect"}
+
+        scope = {
+            "type": "websocket",
+            "path_params": {"namespace": "default", "pod": "demo", "container": "hello"},
+            "subprotocols": [PROTOCOL],
+            "query_string": b"tty=1",
+            "extensions": {"websocket.http.response": {}},
+        }
+        requests = [asyncio.create_task(answers(WebSocket(scope, receive, send))) for _ in range(5)]
+        await asyncio.sleep(0)
+        while len(refused) < 3:  # noqa: ASYNC110 - of other tasks
+            await asyncio.sleep(0)
+        reads.set()
+        await asyncio.gather(*requests)
+
+    asyncio.run(story())
+    assert refused == [503] * 3
+
+
 def test_a_request_has_the_limits_of_its_pod(pod: NodeApi) -> None:
     bounded: list[int] = []
     pod.pods.change("demo", "hello", bound=bounded.append)
@@ -238,7 +280,7 @@ def test_requests_are_bounded_in_time(pod: NodeApi, monkeypatch: pytest.MonkeyPa
 
 
 def test_bodies_are_bounded(pod: NodeApi, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoint, "MAX_BODY", 10)
+    monkeypatch.setattr(request_process, "MAX_BODY", 10)
     client = pod.websocket(exec_path("demo", "echo", "POST", "/echo/x", input="1"))
     client.send(b"\x00" + b"x" * 11)
     channels = client.channels()
@@ -246,4 +288,4 @@ def test_bodies_are_bounded(pod: NodeApi, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_signal_is_an_exit_code() -> None:
-    assert _status(-signal.SIGKILL)["details"]["causes"] == [{"reason": "ExitCode", "message": "137"}]
+    assert status(-signal.SIGKILL)["details"]["causes"] == [{"reason": "ExitCode", "message": "137"}]

@@ -113,6 +113,20 @@ def test_metrics_of_the_node(busy: NodeApi) -> None:
     assert set(values) >= {"wagi_node_build_info", "wagi_node_cpu_seconds", "wagi_node_memory_bytes"}
 
 
+def test_two_pods_of_a_name_have_one_series(busy: NodeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of them is being deleted."""
+    monkeypatch.setattr(metrics, "_LIFETIME", 0.0)
+    found = busy.pods.pods()
+    monkeypatch.setattr(busy.pods, "pods", lambda: [*found, *found])
+    for path in ("/metrics", "/metrics/resource"):
+        text = busy.get(path).text
+        assert "demo" in text
+        names = [line.rpartition("}")[0] or line for line in text.splitlines() if not line.startswith("#")]
+        assert len(names) == len(set(names))
+    assert 'wagi_node_pods{phase="Running"} 2.0' in busy.get("/metrics").text
+    assert len(busy.get("/stats/summary").json()["pods"]) == 1
+
+
 def test_summary(busy: NodeApi) -> None:
     document = busy.get("/stats/summary").json()
     assert (document["node"]["nodeName"], len(document["pods"])) == ("wagi-1", 1)

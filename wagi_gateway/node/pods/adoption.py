@@ -11,7 +11,7 @@ from ..api import Object
 from .folder import PodFolder
 from .gateway_configuration import grace_of
 from .process import UNKNOWN_EXIT, PodProcess
-from .restarts import Restarts
+from .restarts import Restarts, restart_policy
 from .state import PodState, Termination, rfc3339
 
 
@@ -70,7 +70,7 @@ def _process(pod: Object, state: PodState, now: float) -> PodProcess | None:
             UNKNOWN_EXIT, "ContainerStatusUnknown", what, run.started_at, rfc3339(now), run.id
         )
         state.run = None
-        if Restarts(pod["spec"].get("restartPolicy") or "Always").is_wanted(UNKNOWN_EXIT):
+        if Restarts(restart_policy(pod)).is_wanted(UNKNOWN_EXIT):
             state.restarts += 1
         else:
             state.phase = "Failed"

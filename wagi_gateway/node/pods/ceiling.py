@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from ipaddress import ip_address
+from pathlib import Path
 from typing import NamedTuple
 
 from ...outbound.policy import AllowedHost, is_public
@@ -12,6 +13,15 @@ from ..options import Ceiling
 from .volume_files import BadVolume
 
 FIRST_UNPRIVILEGED_PORT = 1024
+
+
+class HostPath(NamedTuple):
+    """The directory of a `hostPath` volume."""
+
+    path: Path
+    """Without symbolic links."""
+    beneath: Path
+    """The directory of `ceiling.host_paths` at or above it: what a guest does below that one leads nowhere else."""
 
 
 class PodCeiling(NamedTuple):
@@ -23,8 +33,23 @@ class PodCeiling(NamedTuple):
 
     def check_host_path(self, path: str) -> None:
         """Raises BadVolume for a directory that no Pod may mount."""
-        if not any(_is_below(path, prefix) for prefix in self.options.host_paths):
-            raise BadVolume(f"hostPath {path[:200]} is not permitted on this node (ceiling.host_paths)")
+        if not any(_is_below(path, one) for one in self._host_paths()):
+            raise _not_permitted(path)
+
+    def host_path(self, path: str) -> HostPath:
+        """The directory that a path leads to now. Raises BadVolume for one that no Pod may mount."""
+        self.check_host_path(path)
+        # Not the path's text alone: a symbolic link in it may lead out of what the operator permits.
+        real = os.path.realpath(path)
+        above = [one for one in map(os.path.realpath, self._host_paths()) if _is_inside(real, one)]
+        if not above:
+            raise _not_permitted(real)
+        return HostPath(Path(real), Path(min(above, key=len)))
+
+    def _host_paths(self) -> list[str]:
+        """The directories that Pods may mount, without those below another one, where a guest could put a link."""
+        listed = [os.path.normpath(one) for one in self.options.host_paths]
+        return [one for one in listed if not any(other != one and _is_inside(one, other) for other in listed)]
 
     def problems_of_port(self, port: int) -> Iterator[str]:
         """What is wrong with a port to listen on."""
@@ -76,9 +101,17 @@ def _is_private(host: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
+def _not_permitted(path: str) -> BadVolume:
+    return BadVolume(f"hostPath {path[:200]} is not permitted on this node (ceiling.host_paths)")
+
+
 def _is_below(path: str, prefix: str) -> bool:
     if not path.startswith("/") or ".." in path.split("/"):
         return False
     # Both as written and without symbolic links: the operator's own directory may be behind one.
     normal = os.path.normpath(path)
-    return any(os.path.commonpath([normal, one]) == one for one in (os.path.normpath(prefix), os.path.realpath(prefix)))
+    return any(_is_inside(normal, one) for one in (prefix, os.path.realpath(prefix)))
+
+
+def _is_inside(path: str, directory: str) -> bool:
+    return os.path.commonpath([path, directory]) == directory

@@ -80,8 +80,7 @@ class PodEnding:
         self._runtime.addresses.release(self._pod())
         state.phase, state.reason, state.message = "Failed", reason, message
         state.termination = state.termination or self._never_ran()
-        with contextlib.suppress(OSError):
-            state.save(self._folder.state)
+        self._save()
         self._status.touch()
 
     async def _end_run(self, run: Run, process: PodProcess) -> None:
@@ -92,7 +91,13 @@ class PodEnding:
         run.ready = dict.fromkeys(names, False)  # EndpointSlices name the Pod no more
         self._status.touch()
         code = await stop_process(
-            process, run, self._pod(), self._runtime.events, grace=self._grace, is_gone=self._status.is_gone
+            process,
+            run,
+            self._pod(),
+            self._runtime.events,
+            grace=self._grace,
+            save=self._save,
+            is_gone=self._status.is_gone,
         )
         process.close()
         self._runtime.listeners.remove(run.host, run.port)
@@ -102,6 +107,9 @@ class PodEnding:
         self._state.termination = Termination(code, reason, message, run.started_at, now, run.id)
         self._state.run = None
         self._state.phase = "Failed" if code else "Succeeded"
+        self._save()
+
+    def _save(self) -> None:
         with contextlib.suppress(OSError):
             self._state.save(self._folder.state)
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from ...observe.log import logger
 from ...site.temporary import remove_tree
 from ..api import Object
+from ..atomic_file import write_atomically
 from .shape import is_uid, shape_problem
-from .state import write_atomically
 
 _KEPT_LOGS = 2
 """Logs of a container that are kept: of the current run, and of the one before for `kubectl logs --previous`."""

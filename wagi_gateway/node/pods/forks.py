@@ -59,8 +59,8 @@ class Forks:
         """
         for pid in _processes(self._arguments) - set(known):
             with contextlib.suppress(OSError):
-                if os.getpgid(pid) == pid:  # and not a child of one, whose command line is the same
-                    os.killpg(pid, signal.SIGKILL)
+                if (group := os.getpgid(pid)) not in known:  # a child of a gateway has its command line and its group
+                    os.killpg(group, signal.SIGKILL)
                     logger.warning("the gateway %d, which was started for no Pod that is known, is ended", pid)
 
     def begin(self) -> socket.socket:

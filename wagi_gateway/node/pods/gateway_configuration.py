@@ -12,6 +12,7 @@ from ...config.pod.manifest import PodFile, read_pod_object
 from ...config.pod.toml import write_toml
 from ...config.pod.workload import ANNOTATIONS
 from ..api import Object
+from .ceiling import HostPath
 from .mounts import VolumeMounts
 from .volume_kinds import READ_ONLY, SUPPORTED, kind_of
 
@@ -111,15 +112,18 @@ def configuration_text(
     images: Mapping[str, str],
     logs: Mapping[str, Path],
     node: NodeTables,
+    host_paths: tuple[HostPath, ...] = (),
 ) -> str:
     """The text of the `modules.toml`.
 
     `images` has the pinned reference of each container, and `logs` the file for what its guests write to standard
-    error.
+    error; `host_paths` are the directories that are of the node, and not the Pod's own.
     """
     modules = []
     for name, table in zip(file.containers, file.tables.get("module", ()), strict=True):
         module = {**table, "module": f"oci:{images[name]}", "pull_policy": "never"}
+        if volumes := module.get("volumes"):
+            module["volumes"] = {guest: _beneath(volume, host_paths) for guest, volume in volumes.items()}
         if name in logs:
             module["log_file"] = str(logs[name])
         if node.public_addresses_only and module.get("allowed_hosts"):
@@ -138,6 +142,15 @@ def configuration_text(
     metadata = pod["metadata"]
     head = f"The gateway of Pod {metadata['namespace']}/{metadata['name']}, written by wagi-gateway node."
     return write_toml(tables, [f"container {name}" for name in file.containers], head=head)
+
+
+def _beneath(volume: Any, host_paths: tuple[HostPath, ...]) -> Any:
+    """An entry of `volumes`, with `beneath` if it is a directory of the node's: guests of another Pod, which may write
+    above it, could put a symbolic link there before the gateway opens it."""
+    table = {"path": volume} if isinstance(volume, str) else volume
+    path = Path(table["path"])
+    above = next((one.beneath for one in host_paths if path.is_relative_to(one.path)), None)
+    return volume if above is None else {**table, "beneath": str(above)}
 
 
 def grace_of(pod: Object) -> float:

@@ -16,6 +16,7 @@ from ...sources.directory import DirectoryRefused
 from ...sources.oci.errors import ImageNotFound, RegistryError
 from ...sources.oci.puller import Pulled, Puller
 from ...sources.oci.store import Store
+from ..api import Object
 from .pull_places import PullPlaces
 from .pull_secrets import PodCredentials, PullSecrets
 
@@ -55,6 +56,15 @@ class RegistryAccess:
     """Bytes of a module; a larger one is not downloaded."""
 
 
+def is_always(container: Object) -> bool:
+    """Whether the registry is asked at each start of a container."""
+    try:
+        default = ImageReference.parse(container["image"]).default_policy()
+    except ValueError:
+        return False
+    return _POLICIES.get(container.get("imagePullPolicy") or "", default) == "always"
+
+
 class ImagePuller:
     """Pulls images of all Pods of the node, a few at the same time."""
 
@@ -87,7 +97,7 @@ class ImagePuller:
         credentials = PodCredentials(secrets, access.auth_files, access.registries, access.base)
         try:
             puller = Puller(Store(access.cache / "registry"), access.registries, credentials, access.base)
-            pulled = puller.pull(reference, policy, access.max_module)
+            pulled = puller.pull(reference, policy, access.max_module, asks_for_digests=True)
         except DirectoryRefused as error:
             raise ImagePullFailed("ErrImagePull", f"the node's store cannot be used: {error}") from None
         except ImageNotFound as error:

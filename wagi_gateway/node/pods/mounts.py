@@ -36,6 +36,8 @@ class MadeVolume(NamedTuple):
 
     spec: Object
     path: Path
+    beneath: Path | None = None
+    """The directory above it that guests of other Pods may write to, too."""
 
 
 def make_mounts(
@@ -76,7 +78,7 @@ class _Making:
         elif kind_of(volume.spec) in READ_ONLY:
             self._add_files(_source(volume, path), PurePosixPath(mount["mountPath"]))
         else:
-            make_sub_path(volume.path, path)
+            make_sub_path(volume.path, path, volume.beneath)
             self.mounts.append({**mount, "subPath": path})
 
     def check_places(self) -> None:

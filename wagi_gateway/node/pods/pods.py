@@ -95,9 +95,9 @@ class Pods:
         self._workers.clear()
 
     def pods(self) -> list[Object]:
-        """Each Pod with its status as the node knows it. Not to be changed."""
+        """Each Pod with its status as the node knows it, those that are being deleted last. Not to be changed."""
         found = []
-        for worker in self._workers.values():
+        for worker in sorted(self._workers.values(), key=lambda one: one.deleted.is_set()):
             document = status_document(worker.pod, worker.state, self._runtime.addresses, seconds())
             found.append(worker.pod | {"status": _plain(document["status"])})
         return found

@@ -8,20 +8,21 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 
 from ..api import Object
+from ..atomic_file import write_atomically
 from .address_pool import AddressesExhausted
 from .downward import DownwardFields
 from .fields import unsupported
 from .folder import PodFolder
 from .gateway_configuration import PodParts, configuration_text, read_parts
 from .gateway_log import rotate
-from .image_pull import ImagePullFailed, PulledImage
+from .image_pull import ImagePullFailed, PulledImage, is_always
 from .mounts import VolumeMounts, make_mounts
 from .ports import PortUnavailable, bind
 from .pull_secrets import PullSecrets, read_pull_secrets
 from .references import ReferenceMissing, References
 from .runtime import PodRuntime
 from .service_variables import ServiceVariables, read_service_variables
-from .state import PodState, Waiting, write_atomically
+from .state import PodState, Waiting
 from .storage_limits import excess
 from .threads import in_thread
 from .validation import MAX_MESSAGE, ValidatedPod, validate
@@ -47,6 +48,12 @@ class Preparation:
         self._state = state
         self._changed = changed
         self._warned: set[str] = set()
+        self._pulled: set[str] = set()
+        """The containers whose images were pulled for the next run."""
+
+    def begin(self) -> None:
+        """Another run begins, for which images with the policy Always are pulled again."""
+        self._pulled.clear()
 
     def update(self, pod: Object) -> None:
         """Takes another version of the Pod."""
@@ -95,12 +102,14 @@ class Preparation:
             self.warn("Unsupported", warning)
 
     async def pull(self, served: tuple[str, ...]) -> bool:
-        """Pulls the images that the state does not name yet; False if one failed, whose container says why.
+        """Pulls the images that the state does not name yet, and those of Always once for each run; False if one
+        failed, whose container says why.
 
         Raises ApiError, ApiUnreachable.
         """
         containers = {one["name"]: one for one in self.pod["spec"]["containers"]}
-        missing = [name for name in served if name not in self._state.images]
+        due = {name for name, one in containers.items() if name not in self._pulled and is_always(one)}
+        missing = [name for name in served if name not in self._state.images or name in due]
         if not missing:
             return True
         secrets = await read_pull_secrets(self._runtime.api, self.pod)
@@ -127,6 +136,7 @@ class Preparation:
             record(self.pod, "Failed", f"Error: {error.reason}", "Warning")
             self._changed()
             return False
+        self._pulled.add(name)
         self._state.images[name] = pulled.pinned
         self._state.waiting_images.pop(name, None)
         record(self.pod, "Pulled", _pulled_text(image, pulled))
@@ -176,7 +186,14 @@ class Preparation:
             raise ReferenceMissing("; ".join(str(problem).removeprefix("Pod: ") for problem in file.problems))
         restarts = self._state.restarts
         logs = {name: self._folder.log(name, restarts) for name in file.containers}
-        text = configuration_text(self.pod, file, images=self._state.images, logs=logs, node=self._runtime.tables)
+        text = configuration_text(
+            self.pod,
+            file,
+            images=self._state.images,
+            logs=logs,
+            node=self._runtime.tables,
+            host_paths=self.volumes.host_paths,
+        )
         write_atomically(self._folder.configuration, text)
         self._folder.prune_logs(restarts)
 

@@ -104,6 +104,9 @@ class PodProcess:
         asyncio.get_running_loop().add_reader(self._descriptor, self._on_exit)
 
     def _on_exit(self) -> None:
+        if start_time(self.pid) == 0:  # else the number is another process's, and nothing is left of the group
+            with contextlib.suppress(OSError):
+                os.killpg(self.pid, signal.SIGKILL)
         with contextlib.suppress(ChildProcessError):  # as the first process of a container, this one inherits orphans
             os.waitpid(self.pid, os.WNOHANG)
         self._exited.set()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..api import Object
+
 FIRST_DELAY = 10.0
 MAX_DELAY = 300.0
 GOOD_RUN = 600.0
@@ -51,3 +53,8 @@ class Restarts:
         delay = self.delay
         self.delay = min(delay * 2, 30 * self.first) if delay else self.first
         return delay
+
+
+def restart_policy(pod: Object) -> str:
+    """`spec.restartPolicy`."""
+    return pod["spec"].get("restartPolicy") or "Always"

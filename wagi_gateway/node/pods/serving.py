@@ -67,7 +67,9 @@ class Serving:
         self._is_ending = True
         seconds = self._grace if grace is None else grace
         events = self._runtime.events
-        await stop_process(self._process, self._run, self._preparation.pod, events, grace=lambda: seconds)
+        await stop_process(
+            self._process, self._run, self._preparation.pod, events, grace=lambda: seconds, save=self._changed
+        )
 
     async def _become_ready(self) -> None:
         """Waits until the gateway answers, then probes each container."""

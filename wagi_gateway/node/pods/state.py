@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import os
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import TypeAdapter
+
+from ..atomic_file import write_atomically
 
 _MAX_PID = 2**22
 """The kernel's own bound (proc_sys_kernel(5))."""
@@ -56,6 +57,8 @@ class Run:
     """Whether the startup probe of each container has succeeded."""
     ready: dict[str, bool] = field(default_factory=dict)
     """The last result of each readiness probe."""
+    is_stopping: bool = False
+    """Whether the `preStop` hooks have run, and the gateway has been told to end."""
 
 
 @dataclass(slots=True)
@@ -105,15 +108,6 @@ class PodState:
 
 
 _DOCUMENT = TypeAdapter(PodState)
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replaces a file that its owner alone may read. Raises OSError."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with open(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-    temporary.replace(path)
 
 
 def rfc3339(seconds: float) -> str:

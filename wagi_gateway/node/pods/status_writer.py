@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 from ...observe.log import logger
@@ -14,6 +15,9 @@ from .status import differs, status_document
 
 _FIRST_RETRY, _MAX_RETRY = 0.5, 10.0
 """Seconds between two attempts to write."""
+_LAG = 30.0
+"""Seconds after a write in which a watch may show versions from before it. A lower one that comes later is of an etcd
+that was restored from a backup."""
 _TIMES = ("lastTransitionTime", "startTime")
 
 
@@ -32,7 +36,7 @@ class StatusWriter:
         self._idle = asyncio.Event()
         self._idle.set()
         self._written: Object | None = None
-        self._version = 0
+        self._version, self._written_at = 0, 0.0
 
     def touch(self) -> None:
         """Requests that the current state is written."""
@@ -41,7 +45,7 @@ class StatusWriter:
 
     def update(self, pod: Object) -> None:
         """Takes another version of the Pod. A status that others have changed is written again."""
-        if _version(pod) < self._version:
+        if _version(pod) < self._version and time.monotonic() < self._written_at + _LAG:
             return
         is_own = _version(pod) == self._version
         self.pod = pod
@@ -87,7 +91,7 @@ class StatusWriter:
         answer = await self._api.patch(PODS, metadata["name"], document, metadata["namespace"], subresource="status")
         version = _version(answer)
         self._written = document
-        self._version = max(self._version, version)
+        self._version, self._written_at = version, time.monotonic()
         if version >= _version(self.pod):
             self.pod = answer
 

@@ -26,18 +26,26 @@ async def stop_process(
     events: RecordsEvents,
     *,
     grace: Callable[[], float],
+    save: Callable[[], None],
     is_gone: asyncio.Event | None = None,
 ) -> int:
-    """The exit code of a process that has `grace` seconds, read anew at each step; none once the Pod `is_gone`."""
+    """The exit code of a process that has `grace` seconds, read anew at each step; none once the Pod `is_gone`.
+
+    `save` is called when `run` has changed: where another end of the run was begun before, be it by an earlier process
+    of the node, the hooks do not run again.
+    """
     loop = asyncio.get_running_loop()
     began = loop.time()
     is_gone = is_gone or asyncio.Event()
     exited = asyncio.create_task(process.wait())
-    hooks = [hook for one in pod["spec"]["containers"] if (hook := read_hook(one, "preStop"))]
+    containers = () if run.is_stopping else pod["spec"]["containers"]
+    hooks = [hook for one in containers if (hook := read_hook(one, "preStop"))]
     hooked = asyncio.create_task(_run_hooks(hooks, run, pod, events))
     try:
         while not exited.done() and not hooked.done() and loop.time() < began + grace():
             await _pause(began + grace(), exited, hooked, is_gone=is_gone)
+        run.is_stopping = True
+        save()
         process.terminate()
         least = loop.time() + _LEAST_GRACE if hooks else 0.0
         while not exited.done() and loop.time() < (until := max(began + grace(), least * bool(grace()))):

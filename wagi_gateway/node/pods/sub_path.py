@@ -4,25 +4,35 @@ from __future__ import annotations
 
 import contextlib
 import os
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from .volume_files import BadVolume
 
 _FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def make_sub_path(volume: Path, path: str) -> None:
-    """Makes the directory `path` below a volume that guests may write to (CVE-2017-1002101). Raises BadVolume."""
-    descriptor = os.open(volume, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+def make_sub_path(volume: Path, path: str, beneath: Path | None = None) -> None:
+    """Makes the directory `path` below a volume that guests may write to (CVE-2017-1002101).
+
+    They may write to everything below `beneath`, without which it is the volume itself. Raises BadVolume.
+    """
+    root = beneath or volume
     try:
-        for name in filter(None, path.split("/")):
+        make_beneath(root, str(volume.relative_to(root) / path))
+    except OSError as error:
+        raise BadVolume(f"subPath {path[:200]}: {error.strerror}; a guest opens directories only") from None
+
+
+def make_beneath(directory: Path, path: str) -> None:
+    """Makes the directory `path` below another one, following no symbolic link below that. Raises OSError."""
+    descriptor = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for name in PurePosixPath(path).parts:
             with contextlib.suppress(FileExistsError):
                 os.mkdir(name, 0o755, dir_fd=descriptor)
             inner = os.open(name, _FLAGS, dir_fd=descriptor)
             os.close(descriptor)
             descriptor = inner
-    except OSError as error:
-        raise BadVolume(f"subPath {path[:200]}: {error.strerror}; a guest opens directories only") from None
     finally:
         os.close(descriptor)
 

@@ -6,17 +6,17 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from ..api import Api, Object
-from .ceiling import PodCeiling
+from .ceiling import HostPath, PodCeiling
 from .downward import DownwardFields, UnknownField
 from .mounts import MadeVolume
 from .references import ReferenceMissing, References
 from .service_account_token import ServiceAccountTokens, TokenForbidden
+from .sub_path import make_beneath
 from .threads import in_thread
 from .volume_files import BadVolume, VolumeFile, write_files
 from .volume_kinds import SUPPORTED, VolumeNotReady, kind_of
@@ -41,6 +41,8 @@ class VolumeDirectories:
         self._fields = fields
         self._ceiling = ceiling
         self._tokens = ServiceAccountTokens(api, pod)
+        self._host_paths: dict[str, HostPath] = {}
+        """The directory of each `hostPath` volume by name, once it is checked."""
         self.warnings: set[str] = set()
         """What volumes lack that are written nevertheless."""
 
@@ -48,6 +50,11 @@ class VolumeDirectories:
     def paths(self) -> dict[str, Path]:
         """The directory of each volume by name."""
         return {volume["name"]: self._path(volume) for volume in self._volumes()}
+
+    @property
+    def host_paths(self) -> tuple[HostPath, ...]:
+        """The directories of the node that are volumes."""
+        return tuple(self._host_paths.values())
 
     def update(self, pod: Object, fields: DownwardFields) -> None:
         """Takes another version of the Pod, whose labels and annotations may have changed."""
@@ -75,15 +82,19 @@ class VolumeDirectories:
 
     def made(self) -> dict[str, MadeVolume]:
         """The volumes by name."""
-        return {volume["name"]: MadeVolume(volume, self._path(volume)) for volume in self._volumes()}
+        host = self._host_paths
+        return {
+            name: MadeVolume(volume, self._path(volume), host[name].beneath if name in host else None)
+            for volume in self._volumes()
+            for name in [volume["name"]]
+        }
 
     def _volumes(self) -> list[Object]:
         return self._pod["spec"].get("volumes") or []
 
     def _path(self, volume: Object) -> Path:
-        if host_path := volume.get("hostPath"):
-            return Path(host_path["path"])
-        return self._directory / str(volume["name"])
+        name = str(volume["name"])
+        return self._host_paths[name].path if name in self._host_paths else self._directory / name
 
     async def _write(self, volume: Object, references: References, now: float, room: _Room) -> bool:
         kind, path = kind_of(volume), self._path(volume)
@@ -92,7 +103,7 @@ class VolumeDirectories:
             path.mkdir(mode=0o777, parents=True, exist_ok=True)
             return False
         if kind == "hostPath":
-            self._make_host_path(source, path)
+            self._host_paths[volume["name"]] = self._made_host_path(source)
             return False
         if kind not in SUPPORTED:
             raise BadVolume(f"{kind} is not supported on this node; supported are {', '.join(SUPPORTED)}")
@@ -110,14 +121,14 @@ class VolumeDirectories:
                 self.warnings.add(f'volume "{volume["name"]}" has no token: {error}')
         return await in_thread(write_files, path, files)
 
-    def _make_host_path(self, source: Object, path: Path) -> None:
-        self._ceiling.check_host_path(str(path))
-        # Not the path's text alone: a symbolic link in it may lead out of what the operator permits.
-        self._ceiling.check_host_path(os.path.realpath(path))
+    def _made_host_path(self, source: Object) -> HostPath:
+        found = self._ceiling.host_path(str(source["path"]))
         if source.get("type") == "DirectoryOrCreate":
-            path.mkdir(mode=0o755, parents=True, exist_ok=True)
-        if not path.is_dir():
-            raise BadVolume(f"hostPath {path}: there is no such directory on the node, and a guest opens no file alone")
+            make_beneath(found.beneath, str(found.path.relative_to(found.beneath)))
+        if not found.path.is_dir():
+            what = "there is no such directory on the node, and a guest opens no file alone"
+            raise BadVolume(f"hostPath {source['path']}: {what}")
+        return found
 
     async def _files(self, part: Object, references: References, mode: int, now: float) -> dict[str, VolumeFile]:
         """The files of one source of a `projected` volume, or of the only source of another kind."""

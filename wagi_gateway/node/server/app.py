@@ -8,16 +8,25 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp
 
+from ...observe.log import logger
 from ..api import Api
 from .authentication import Authentication
 from .authorization import Authorization
 from .container_logs import ContainerLogs
 from .containers import Containers
-from .exec import Exec, unsupported, unsupported_websocket
+from .exec import Exec
 from .guard import NodeGuard
 from .metrics import NodeMetrics
+from .unsupported import unsupported, unsupported_websocket
 
 _ANY = ["GET", "POST"]
+
+
+async def _no_room(request: Request, error: Exception) -> Response:
+    """Answers where the system has no room, such as for another open file."""
+    what = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    logger.warning("%s cannot be answered: %s", request.url.path, what)
+    return PlainTextResponse(f"the node cannot answer now: {what}; try again later\n", 503)
 
 
 def create_node_app(node: str, api: Api, containers: Containers) -> ASGIApp:
@@ -43,6 +52,6 @@ def create_node_app(node: str, api: Api, containers: Containers) -> ASGIApp:
         *(Route(f"/{name}/{{rest:path}}", unsupported, methods=_ANY) for name in ("exec", "attach", "portForward")),
         *(WebSocketRoute(f"/{name}/{{rest:path}}", unsupported_websocket) for name in ("attach", "portForward")),
     ]
-    app = Starlette(routes=routes)
+    app = Starlette(routes=routes, exception_handlers={OSError: _no_room})
     app.router.redirect_slashes = False
     return NodeGuard(app, Authentication(api), Authorization(api, node))

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing, closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
+from ...observe.log import logger
 from .containers import Container, Containers, UnknownContainer, UnknownPod
 from .log_file import Line, LogReader
 from .log_options import InvalidLogOptions, LogOptions
@@ -20,6 +23,8 @@ MAX_STREAMS = 100
 """Logs that are sent at a time."""
 _POLL = 0.2
 """Seconds between two reads at the end of a log that is followed."""
+_READERS = ThreadPoolExecutor(2, "logs")
+"""Threads of their own for `tailLines`: the end of a large log may be far from its last line."""
 _PULL_FAILURES = {
     "ErrImagePull": "image can't be pulled",
     "ImagePullBackOff": "trying and failing to pull image",
@@ -50,17 +55,19 @@ class ContainerLogs:
         if self._streams >= MAX_STREAMS:
             what = f"the node sends {MAX_STREAMS} logs already, which is as many as it may; end one of them"
             return PlainTextResponse(what, 503)
-        is_running = partial(self._is_running, namespace, pod, name, path)
-        return StreamingResponse(self._counted(log_text(path, options, is_running)), media_type="text/plain")
-
-    async def _counted(self, text: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-        self._streams += 1
+        self._streams += 1  # before a client could wait for an answer
         try:
-            async with aclosing(text):
-                async for data in text:
-                    yield data
-        finally:
+            reader = await _opened(path, options.tail)
+        except BaseException:
             self._streams -= 1
+            raise
+
+        def end() -> None:
+            reader.close()
+            self._streams -= 1
+
+        is_running = partial(self._is_running, namespace, pod, name, path)
+        return _Log(log_text(reader, options, is_running), end)
 
     def _is_running(self, namespace: str, pod: str, name: str, log: Path) -> bool:
         """Whether the run that writes a log goes on."""
@@ -69,6 +76,38 @@ class ContainerLogs:
         except (UnknownPod, UnknownContainer):
             return False
         return container.log == log and container.is_running and container.waiting is None
+
+
+class _Log(StreamingResponse):
+    """The text of a log; `end` is called once, whether it was sent or not."""
+
+    def __init__(self, text: AsyncGenerator[bytes, None], end: Callable[[], None]) -> None:
+        super().__init__(text, media_type="text/plain")
+        self._text = text
+        self._end = end
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends the text."""
+        try:
+            async with aclosing(self._text):
+                await super().__call__(scope, receive, send)
+        finally:
+            self._end()
+
+
+async def _opened(path: Path, tail: int | None) -> LogReader:
+    """A log from its beginning or the last `tail` lines, which a thread looks for. Raises OSError."""
+    opening = asyncio.get_running_loop().run_in_executor(_READERS, LogReader, path, tail)
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        opening.add_done_callback(_close)
+        raise
+
+
+def _close(opening: asyncio.Future[LogReader]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().close()
 
 
 def log_of(container: Container, pod: str, name: str, *, is_previous: bool) -> Path:
@@ -85,21 +124,27 @@ def log_of(container: Container, pod: str, name: str, *, is_previous: bool) -> P
     return container.previous_log
 
 
-async def log_text(path: Path, options: LogOptions, is_running: Callable[[], bool]) -> AsyncGenerator[bytes, None]:
+async def log_text(
+    reader: LogReader, options: LogOptions, is_running: Callable[[], bool]
+) -> AsyncGenerator[bytes, None]:
     """The text of a log, a block at a time: to its end, or with `follow` until the run has ended."""
     text = _Text(options)
-    with closing(LogReader(path, options.tail)) as reader:
-        while True:
-            goes_on = options.follow and is_running()  # before the read: what is written until then is shown
+    while True:
+        goes_on = options.follow and is_running()  # before the read: what is written until then is shown
+        try:
             for block in reader.blocks():
                 if data := text.of(block):
                     yield data
                 if text.is_over:
                     return
                 await asyncio.sleep(0)
-            if not goes_on:
-                return
-            await asyncio.sleep(_POLL)
+        except OSError as error:
+            logger.warning("%s cannot be read further: %s", reader.path, error.strerror)
+            yield f"the node cannot read the log further: {error.strerror}\n".encode()
+            return
+        if not goes_on:
+            return
+        await asyncio.sleep(_POLL)
 
 
 class _Text:

@@ -55,4 +55,12 @@ class Containers(Protocol):
         """A container as it is now. Raises UnknownPod and UnknownContainer."""
 
     def pods(self) -> list[Object]:
-        """The Pods with their status."""
+        """The Pods with their status. Of two of one name, the one that is not being deleted comes first."""
+
+
+def current_pods(containers: Containers) -> list[Object]:
+    """One Pod of each name: a container is asked for by name, and each series of metrics is about one Pod."""
+    named: dict[tuple[str, str], Object] = {}
+    for pod in containers.pods():
+        named.setdefault((pod["metadata"]["namespace"], pod["metadata"]["name"]), pod)
+    return list(named.values())

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from ...errors import GatewayError
 from ...observe.metrics import METRICS, Metric
 from ..unix_socket import short_path
-from .containers import Containers
+from .containers import Containers, current_pods
 from .usage import containers_of
 
 MAX_POD_BYTES = 2**20
@@ -101,7 +101,7 @@ def _samples(text: str, labels: str) -> Iterator[tuple[Metric, str]]:
 def _sockets(containers: Containers) -> dict[PodName, Path]:
     """The admin sockets of the gateways that run."""
     found = {}
-    for pod in containers.pods():
+    for pod in current_pods(containers):
         for _, one in containers_of(containers, pod):
             if one.pid is not None and one.admin is not None:
                 found[PodName(pod["metadata"]["namespace"], pod["metadata"]["name"])] = one.admin

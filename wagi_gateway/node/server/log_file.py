@@ -41,12 +41,16 @@ class LogReader:
 
     def __init__(self, path: Path, tail: int | None = None) -> None:
         """Begins with the oldest file that is kept, or `tail` lines before the end. Raises OSError."""
-        self._path = path
+        self.path = path
         self._file: FileIO | None = None
         self._left = deque(self._open_all())
         self._rest = b""
-        if tail is not None:
-            self._skip_to_tail(tail)
+        try:
+            if tail is not None:
+                self._skip_to_tail(tail)
+        except OSError:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Closes the files."""
@@ -68,7 +72,7 @@ class LogReader:
 
     def _is_current(self, file: FileIO) -> bool:
         with contextlib.suppress(OSError):
-            return os.path.samestat(os.fstat(file.fileno()), self._path.stat())
+            return os.path.samestat(os.fstat(file.fileno()), self.path.stat())
         return False
 
     def _move_on(self) -> FileIO | None:
@@ -93,10 +97,13 @@ class LogReader:
     def _open_all(self) -> list[FileIO]:
         """The rotated files, the oldest first, and the current one, each of them once."""
         # The current one is opened first: if it is renamed meanwhile, it is the last of the rotated ones.
-        current = _open(self._path)
-        files = []
-        with contextlib.suppress(FileNotFoundError):
-            files = [file for path in rotated(self._path) if (file := _open(path))]
+        files: list[FileIO] = []
+        with contextlib.ExitStack() as opened:  # closed again after an error
+            if current := _open(self.path):
+                opened.push(current)
+            with contextlib.suppress(FileNotFoundError):
+                files = [opened.enter_context(file) for path in rotated(self.path) if (file := _open(path))]
+            opened.pop_all()
         if current and files and os.path.sameopenfile(files[-1].fileno(), current.fileno()):
             current.close()
             return files

@@ -20,7 +20,7 @@ from starlette.responses import JSONResponse, Response
 
 from ...version import __version__
 from ..api import Object
-from .containers import Containers
+from .containers import Containers, current_pods
 from .gateway_metrics import Scraped, exposition_lines, scrape
 from .usage import Meter, NodeUsage, TreeUsage, running
 
@@ -50,7 +50,7 @@ class NodeMetrics:
     async def metrics(self, request: Request) -> Response:
         """The metrics of the node itself and of its Pods' gateways, for Prometheus."""
         usage, scraped = await self._usage(), await self._scrape()
-        families = _metrics(usage, self._containers.pods(), scraped)
+        families = _metrics(usage, self._containers, scraped)
         return await asyncio.to_thread(_exposition, request, families, scraped)
 
     async def summary(self, _: Request) -> Response:
@@ -139,11 +139,11 @@ def _pods(usage: NodeUsage) -> Iterator[Family]:
     yield from (cpu, memory)
 
 
-def _metrics(usage: NodeUsage, pods: list[Object], scraped: Scraped) -> Iterator[Family]:
+def _metrics(usage: NodeUsage, containers: Containers, scraped: Scraped) -> Iterator[Family]:
     build = GaugeMetricFamily("wagi_node_build_info", "The version of the node.", labels=("version",))
     build.add_metric((__version__,), 1)
     phases = GaugeMetricFamily("wagi_node_pods", "Pods of the node by phase.", labels=("phase",))
-    for phase, count in sorted(Counter(_status(pod).get("phase", "Pending") for pod in pods).items()):
+    for phase, count in sorted(Counter(_status(pod).get("phase", "Pending") for pod in containers.pods()).items()):
         phases.add_metric((phase,), count)
     restarts = CounterMetricFamily(
         "wagi_node_container_restarts", "Restarts of a container.", labels=("container", "namespace", "pod")
@@ -151,7 +151,7 @@ def _metrics(usage: NodeUsage, pods: list[Object], scraped: Scraped) -> Iterator
     ready = GaugeMetricFamily(
         "wagi_node_container_ready", "1 if a container is ready, 0 otherwise.", labels=("container", "namespace", "pod")
     )
-    for pod in pods:
+    for pod in current_pods(containers):
         for one in _status(pod).get("containerStatuses") or ():
             labels = (one["name"], pod["metadata"]["namespace"], pod["metadata"]["name"])
             restarts.add_metric(labels, one.get("restartCount", 0))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..api import Object
-from .containers import Container, Containers, UnknownContainer, UnknownPod
+from .containers import Container, Containers, UnknownContainer, UnknownPod, current_pods
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -68,7 +68,7 @@ class GatewayProcess(NamedTuple):
 
 def running(containers: Containers) -> list[GatewayProcess]:
     """The Pods whose gateways run."""
-    return [GatewayProcess(pod, pid) for pod in containers.pods() if (pid := _pid(containers, pod))]
+    return [GatewayProcess(pod, pid) for pod in current_pods(containers) if (pid := _pid(containers, pod))]
 
 
 def containers_of(containers: Containers, pod: Object) -> Iterator[tuple[str, Container]]:
