@@ -37,6 +37,8 @@ SPINS = guests.says(
      (br_if $spin (i32.lt_u (i32.load (i32.const 16)) (i32.const 20_000_000))))""",
 )
 """A guest that takes tens of milliseconds of processor time."""
+LIGHT = 0.1
+"""Seconds between two requests of a load that two Pods need not share."""
 WATCHED = ("get", "list", "watch")
 APPEARS = 90.0
 """Seconds until the second of two measurements, ten seconds apart, has an effect, at most."""
@@ -230,7 +232,8 @@ def test_pods_are_scaled_by_processor_time_without_a_failed_request(scaled: Scal
         with round_robin(scaled.cluster, scaled.namespace, NAME, f"{PORT}/spins", scaled.network.prefix) as load:
             scaled.wait_for_replicas(REPLICAS)
             wait_until(lambda: len(load.addresses) == REPLICAS, APPEARS, lambda: str(load.addresses))
-        with round_robin(scaled.cluster, scaled.namespace, NAME, f"{PORT}/says", scaled.network.prefix) as load:
+        prefix = scaled.network.prefix
+        with round_robin(scaled.cluster, scaled.namespace, NAME, f"{PORT}/says", prefix, LIGHT) as load:
             scaled.wait_for_replicas(1)
             load.wait_for("says")
 
