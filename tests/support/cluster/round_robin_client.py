@@ -1,4 +1,4 @@
-"""Requests the endpoints of a Service in turn: `round_robin_client.py PORT/PATH PAUSE`, with the standard library alone.
+"""Requests the endpoints of a Service in turn: `round_robin_client.py PORT/PATH PAUSE`, by the standard library alone.
 
 The pause between two requests is in seconds. Each line of its input has the endpoints, as `ADDRESS=true` or
 `ADDRESS=false`; it ends with its input. Each line of its output is a number of ready endpoints, or the result of a
