@@ -27,6 +27,8 @@ ATTEMPTS = 3
 BOOTSTRAP_TOKEN = "abcdef.0123456789abcdef"
 API_SERVER_KUBELET_CLIENT = "kubeadm:cluster-admins"
 """The group of the client certificate which the API server shows to nodes, as kubeadm names it."""
+FRONT_PROXY = "front-proxy-client"
+"""The name of the client certificate which the API server shows to extension API servers, as kubeadm has it."""
 
 CONTROLLERS = (
     "certificatesigningrequest-approving-controller",
@@ -35,6 +37,7 @@ CONTROLLERS = (
     "disruption-controller",
     "endpointslice-controller",
     "garbage-collector-controller",
+    "horizontal-pod-autoscaler-controller",
     "namespace-controller",
     "node-lifecycle-controller",
     "pod-garbage-collector-controller",
@@ -86,6 +89,7 @@ class ControlPlane:
         # One identity of all controllers: with one each they start 5 s later.
         self.authority.client("controller-manager", "system:kube-controller-manager", "system:masters")
         self.authority.client("to-kubelet", "kube-apiserver-kubelet-client", API_SERVER_KUBELET_CLIENT)
+        self.authority.client("front-proxy", FRONT_PROXY)
         write_signing_key(directory)
         (directory / "audit-policy.json").write_text(json.dumps(AUDIT_POLICY))
         self._choose_ports()
@@ -127,14 +131,14 @@ class ControlPlane:
         if self._held_port:
             self._held_port.close()
             self._held_port = None
-        self._start("kube-apiserver", *self._api_server_arguments(), *arguments)
+        self.start_program("kube-apiserver", *self._api_server_arguments(), *arguments)
         wait_until(self._is_ready_or_ended, START, lambda: self.log("kube-apiserver")[-4000:])
         if check:
             assert self._is_ready(), self.log("kube-apiserver")[-4000:]
 
     def stop_api_server(self) -> None:
         """Kills the API server; at SIGTERM it would wait 60 s for open watches. Its port stays closed and reserved."""
-        self._kill("kube-apiserver")
+        self.stop_program("kube-apiserver")
         self._held_port = socket.socket()
         self._held_port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._held_port.bind((HOST, self.port))
@@ -152,9 +156,28 @@ class ControlPlane:
     def kill(self) -> None:
         """Kills all processes."""
         for name in list(self._processes):
-            self._kill(name)
+            self.stop_program(name)
         if self._held_port:
             self._held_port.close()
+
+    def start_program(self, name: str, *arguments: str) -> None:
+        """Starts a program of the binary; it ends with the control plane."""
+        with (self.directory / f"{name}.log").open("ab") as log:
+            self._processes[name] = subprocess.Popen(
+                # The processes end with the tests, also if those are killed.
+                ["setpriv", "--pdeathsig", "KILL", self._binary, name, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.directory,
+                start_new_session=True,
+            )
+
+    def stop_program(self, name: str) -> None:
+        """Kills a program."""
+        process = self._processes.pop(name)
+        process.kill()
+        process.wait(30)
 
     def pid(self, name: str) -> int:
         """The process id of a program."""
@@ -209,27 +232,10 @@ class ControlPlane:
     def _is_ready_or_ended(self) -> bool:
         return any(process.poll() is not None for process in self._processes.values()) or self._is_ready()
 
-    def _start(self, name: str, *arguments: str) -> None:
-        with (self.directory / f"{name}.log").open("ab") as log:
-            self._processes[name] = subprocess.Popen(
-                # The processes end with the tests, also if those are killed.
-                ["setpriv", "--pdeathsig", "KILL", self._binary, name, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=self.directory,
-                start_new_session=True,
-            )
-
-    def _kill(self, name: str) -> None:
-        process = self._processes.pop(name)
-        process.kill()
-        process.wait(30)
-
     def _start_etcd(self) -> None:
         shutil.rmtree(self.directory / "etcd", ignore_errors=True)
         clients, peers = f"http://{HOST}:{self._etcd}", f"http://{HOST}:{self._etcd_peers}"
-        self._start(
+        self.start_program(
             "etcd",
             f"--data-dir={self.directory}/etcd",
             f"--listen-client-urls={clients}",
@@ -261,6 +267,13 @@ class ControlPlane:
             f"--kubelet-client-certificate={here}/to-kubelet.crt",
             f"--kubelet-client-key={here}/to-kubelet.key",
             "--kubelet-preferred-address-types=InternalIP,Hostname",
+            f"--requestheader-client-ca-file={here}/ca.crt",
+            f"--requestheader-allowed-names={FRONT_PROXY}",
+            "--requestheader-username-headers=X-Remote-User",
+            "--requestheader-group-headers=X-Remote-Group",
+            "--requestheader-extra-headers-prefix=X-Remote-Extra-",
+            f"--proxy-client-cert-file={here}/front-proxy.crt",
+            f"--proxy-client-key-file={here}/front-proxy.key",
             "--profiling=false",
             f"--audit-policy-file={here}/audit-policy.json",
             f"--audit-log-path={here}/audit.log",
@@ -269,8 +282,8 @@ class ControlPlane:
     def _start_controllers(self) -> None:
         here = self.directory
         common = ("--leader-elect=false", "--secure-port=0")
-        self._start("kube-scheduler", f"--kubeconfig={self.kubeconfig('scheduler')}", *common)
-        self._start(
+        self.start_program("kube-scheduler", f"--kubeconfig={self.kubeconfig('scheduler')}", *common)
+        self.start_program(
             "kube-controller-manager",
             f"--kubeconfig={self.kubeconfig('controller-manager')}",
             *common,
@@ -283,6 +296,7 @@ class ControlPlane:
             f"--root-ca-file={here}/ca.crt",
             "--node-monitor-period=1s",
             f"--node-monitor-grace-period={GRACE}s",
+            "--horizontal-pod-autoscaler-sync-period=1s",
             f"--controllers={','.join(CONTROLLERS)}",
         )
 

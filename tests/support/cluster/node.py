@@ -135,17 +135,19 @@ def a_node(
     kubeconfig: Path | None = None,
     prefix: tuple[str, ...] = (),
     lease: float = LEASE,
+    port: int | None = None,
 ) -> Iterator[Node]:
     """A node with the identity of a node, which is started by `start`; it and its Pods end with the context.
 
-    `mirror` stands for the registry of the article; `options` and `tables` are TOML.
+    `mirror` stands for the registry of the article; `options` and `tables` are TOML; `port` is that of its API, or a
+    free one.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    ((_, port),) = free_addresses(1)
+    ((_, free),) = free_addresses(1)
     lines = [
         f'addresses = ["{ADDRESS}"]',
         f'listen = "{ADDRESS}"',
-        f"port = {port}",
+        f"port = {port or free}",
         f'pod_ip = "{POD_IP}"',
         f"lease_duration = {lease}",
         options,
@@ -162,7 +164,7 @@ def a_node(
 
 
 @contextmanager
-def running_node(cluster: Cluster, directory: Path, name: str, **options: str | Path | float | None) -> Iterator[Node]:
+def running_node(cluster: Cluster, directory: Path, name: str, **options: object) -> Iterator[Node]:
     """A node that is Ready, as `a_node`; its object is deleted with the context."""
     with a_node(cluster, directory, name, **options) as node:  # type: ignore[arg-type]
         try:

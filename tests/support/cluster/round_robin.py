@@ -13,6 +13,8 @@ from pathlib import Path
 from tests.conftest import wait_until
 from tests.support.cluster.cluster import Cluster
 
+PAUSE = 0.01
+"""Seconds between two requests: the Pods need the processors, too."""
 _CLIENT = Path(__file__).with_name("round_robin_client.py")
 # A jsonpath with a range ends the watch at its first event (kubectl 1.36).
 _ENDPOINTS = '{{range .endpoints}}{{index .addresses 0}}={{.conditions.ready}} {{end}}{{"\\n"}}'
@@ -58,11 +60,11 @@ class RoundRobin:
 
 @contextmanager
 def round_robin(
-    cluster: Cluster, namespace: str, service: str, target: str, prefix: tuple[str, ...]
+    cluster: Cluster, namespace: str, service: str, target: str, prefix: tuple[str, ...], pause: float = PAUSE
 ) -> Iterator[RoundRobin]:
     """Requests `PORT/PATH` of a Service's endpoints until the context ends; no request may fail.
 
-    `prefix` is that of the client's command, which runs where the addresses are reached.
+    `prefix` is that of the client's command, which runs where the addresses are reached; `pause` is in seconds.
     """
     seen = RoundRobin()
     selector = f"--selector=kubernetes.io/service-name={service}"
@@ -79,7 +81,7 @@ def round_robin(
         [*kubectl, "-o", f"go-template={_ENDPOINTS}"], stdout=subprocess.PIPE, env=cluster.environment
     ) as watch:
         try:
-            command = [*prefix, sys.executable, str(_CLIENT), target]
+            command = [*prefix, sys.executable, str(_CLIENT), target, str(pause)]
             with subprocess.Popen(command, stdin=watch.stdout, stdout=subprocess.PIPE, text=True, bufsize=1) as client:
                 assert client.stdout
                 reader = threading.Thread(target=seen.read, args=(client.stdout,))

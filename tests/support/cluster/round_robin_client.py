@@ -1,7 +1,8 @@
-"""Requests the endpoints of a Service in turn: `round_robin_client.py PORT/PATH`, with the standard library alone.
+"""Requests the endpoints of a Service in turn: `round_robin_client.py PORT/PATH PAUSE`, by the standard library alone.
 
-Each line of its input has the endpoints, as `ADDRESS=true` or `ADDRESS=false`; it ends with its input. Each line of its
-output is a number of ready endpoints, or the result of a request.
+The pause between two requests is in seconds. Each line of its input has the endpoints, as `ADDRESS=true` or
+`ADDRESS=false`; it ends with its input. Each line of its output is a number of ready endpoints, or the result of a
+request.
 """
 
 from __future__ import annotations
@@ -13,8 +14,6 @@ import threading
 import time
 
 TIMEOUT = 30.0
-PAUSE = 0.01
-"""Seconds between two requests: the Pods need the processors, too."""
 
 
 class _Endpoints:
@@ -35,6 +34,7 @@ class _Endpoints:
 def main() -> None:
     """The client."""
     port, slash, path = sys.argv[1].partition("/")
+    pause = float(sys.argv[2])
     endpoints = _Endpoints()
     threading.Thread(target=endpoints.read, daemon=True).start()
     for number in itertools.count():
@@ -44,7 +44,7 @@ def main() -> None:
             address = ready[number % len(ready)]
             sys.stdout.write(f"{_answer(address, int(port), slash + path)}\n")
             sys.stdout.flush()
-        time.sleep(PAUSE)
+        time.sleep(pause)
 
 
 def _answer(address: str, port: int, path: str) -> str:

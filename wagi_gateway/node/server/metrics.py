@@ -22,7 +22,7 @@ from ...version import __version__
 from ..api import Object
 from .containers import Containers, current_pods
 from .gateway_metrics import Scraped, exposition_lines, scrape
-from .usage import NodeUsage, TreeUsage, measure, running
+from .usage import Meter, NodeUsage, TreeUsage, running
 
 _LIFETIME = 1.0
 """Seconds for which a measurement is used again: what many clients cost stays bounded."""
@@ -38,6 +38,7 @@ class NodeMetrics:
     def __init__(self, node: str, containers: Containers) -> None:
         self._node = node
         self._containers = containers
+        self._meter = Meter(os.getpid())
         self._measured, self._is_scraped = asyncio.Lock(), asyncio.Lock()
         self._last: tuple[float, NodeUsage] | None = None
         self._last_scrape: tuple[float, Scraped] | None = None
@@ -59,7 +60,7 @@ class NodeMetrics:
     async def _usage(self) -> NodeUsage:
         async with self._measured:
             if self._last is None or time.monotonic() - self._last[0] >= _LIFETIME:
-                usage = await asyncio.to_thread(measure, running(self._containers), os.getpid())
+                usage = await asyncio.to_thread(self._meter.measure, running(self._containers))
                 self._last = time.monotonic(), usage
             return self._last[1]
 

@@ -85,26 +85,68 @@ def _pid(containers: Containers, pod: Object) -> int | None:
     return next((one.pid for _, one in containers_of(containers, pod) if one.pid is not None), None)
 
 
-def measure(processes: Iterable[GatewayProcess], own: int) -> NodeUsage:
-    """Reads the usage of the node, whose process is `own`, and of its Pods; a Pod that has ended is left out."""
-    children, boot = _children(), _boot_time()
-    pods = []
-    for pod, pid in processes:
-        if tree := _tree(pid, children, boot):
-            metadata, names = pod["metadata"], [one["name"] for one in pod["spec"]["containers"]]
-            share = 1 / len(names)
-            each = tuple(ContainerUsage(name, tree.cpu_seconds * share, tree.working_set * share) for name in names)
-            uid = metadata.get("uid", "")
-            pods.append((pid, PodUsage(metadata["namespace"], metadata["name"], uid, tree, each)))
-    node = _tree(own, children, boot) or TreeUsage(0.0, 0, 0.0)
-    below = set(_descendants(own, children))
-    apart = [pod.tree for pid, pod in pods if pid not in below]  # Pods that an earlier process of the node started
-    cpu = node.cpu_seconds + sum(tree.cpu_seconds for tree in apart)
-    total = TreeUsage(cpu, node.working_set + sum(tree.working_set for tree in apart), node.started)
-    return NodeUsage(time.time(), total, tuple(pod for _, pod in pods))
+class Meter:
+    """Measures the node and its Pods again and again.
+
+    Processor time is a counter, which must not fall: metrics-server drops the node or container then, and Prometheus
+    counts all of it once more.
+    """
+
+    def __init__(self, own: int) -> None:
+        """`own` is the process of the node."""
+        self._own = own
+        self._last: dict[_Process, float] = {}
+        """Processor time of the trees at the last measurement."""
+        self._apart: dict[_Process, float] = {}
+        """That of Pods which an earlier process of the node started: no process has their time after their end."""
+        self._ended = 0.0
+        """That of those which have ended."""
+        self._total = 0.0
+
+    def measure(self, processes: Iterable[GatewayProcess]) -> NodeUsage:
+        """Reads the usage of the node and of its Pods; a Pod that has ended is left out."""
+        children, boot = _children(), _boot_time()
+        below = set(_descendants(self._own, children))
+        last: dict[_Process, float] = {}
+        apart: dict[_Process, TreeUsage] = {}
+        pods = []
+        for pod, pid in processes:
+            if found := _tree(pid, children, boot):
+                process, tree = found
+                # A descendant that ends during a measurement may be in neither the tree nor its parent.
+                last[process] = max(tree.cpu_seconds, self._last.get(process, 0.0))
+                tree = tree._replace(cpu_seconds=last[process])
+                pods.append(_pod_usage(pod, tree))
+                if pid not in below:
+                    apart[process] = tree
+        self._last = last
+        return NodeUsage(time.time(), self._sum(_tree(self._own, children, boot), apart), tuple(pods))
+
+    def _sum(self, own: tuple[_Process, TreeUsage] | None, apart: Mapping[_Process, TreeUsage]) -> TreeUsage:
+        """The usage of the node's tree and of the Pods apart from it, with the time of those that have ended."""
+        tree = own[1] if own else TreeUsage(0.0, 0, 0.0)
+        self._ended += sum(seconds for process, seconds in self._apart.items() if process not in apart)
+        self._apart = {process: one.cpu_seconds for process, one in apart.items()}
+        self._total = max(self._total, tree.cpu_seconds + self._ended + sum(self._apart.values()))
+        return TreeUsage(self._total, tree.working_set + sum(one.working_set for one in apart.values()), tree.started)
 
 
-def _tree(pid: int, children: Mapping[int, list[int]], boot: float) -> TreeUsage | None:
+def _pod_usage(pod: Object, tree: TreeUsage) -> PodUsage:
+    metadata, names = pod["metadata"], [one["name"] for one in pod["spec"]["containers"]]
+    share = 1 / len(names)
+    each = tuple(ContainerUsage(name, tree.cpu_seconds * share, tree.working_set * share) for name in names)
+    return PodUsage(metadata["namespace"], metadata["name"], metadata.get("uid", ""), tree, each)
+
+
+class _Process(NamedTuple):
+    """A process, whose id another one may have later."""
+
+    pid: int
+    start: int
+    """Clock ticks from the boot to its start."""
+
+
+def _tree(pid: int, children: Mapping[int, list[int]], boot: float) -> tuple[_Process, TreeUsage] | None:
     """Usage of a process and its descendants; None if it has ended."""
     try:
         state, *fields = _stat(pid)
@@ -118,7 +160,10 @@ def _tree(pid: int, children: Mapping[int, list[int]], boot: float) -> TreeUsage
             ticks = _stat(one)[11:15]  # utime, stime, cutime, cstime
             cpu += sum(map(int, ticks)) / _TICKS
             memory += _memory(one)
-    return TreeUsage(cpu, memory, boot + int(fields[18]) / _TICKS)
+    if not memory:  # it is about to end; metrics-server takes a zero for a failure
+        return None
+    start = int(fields[18])
+    return _Process(pid, start), TreeUsage(cpu, memory, boot + start / _TICKS)
 
 
 def _descendants(pid: int, children: Mapping[int, list[int]]) -> list[int]:
