@@ -5,6 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from wagi_gateway.node.orphans import LOOK
+from wagi_gateway.sources.oci.credential_helper import HELPER_TIME
+
 PROGRAM = """
 import ctypes, subprocess, time
 from wagi_gateway.node.orphans import Orphans, zombies
@@ -27,3 +30,8 @@ def test_an_orphan_is_waited_for() -> None:
     """And the exit code of a child that this process waits for is not lost."""
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=120)
     assert (done.stdout, done.stderr) == ("2 7\n0\n", "")
+
+
+def test_children_of_its_own_are_not_waited_for_first() -> None:
+    """A credential helper that has ended is waited for once its children have closed its output, or in HELPER_TIME."""
+    assert 2 * HELPER_TIME < LOOK

@@ -139,6 +139,12 @@ def test_no_link_leads_out_of_beneath(tmp_path: Path, volumes: Volumes) -> None:
             volumes.open(inside)
 
 
+def test_beneath_need_not_be_readable(tmp_path: Path, volumes: Volumes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is searched alone."""
+    monkeypatch.setattr("os.access", lambda path, _mode: Path(path) != tmp_path / "data")
+    assert volumes.open(VolumeConfig(path="data/sub", beneath="data")).real_path == tmp_path / "data/sub"
+
+
 def test_a_path_beside_beneath(volumes: Volumes) -> None:
     with pytest.raises(ValueError, match=r"data is not below .*outside; name a directory above it"):
         volumes.open(VolumeConfig(path="data", beneath="outside"))

@@ -8,8 +8,8 @@ import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-LOOK = 10.0
-"""Seconds between two looks. What this process has started itself is waited for at once when it ends."""
+LOOK = 60.0
+"""Seconds between two looks, more than this process takes to wait for a child of its own that has ended."""
 
 
 class Orphans:

@@ -60,7 +60,7 @@ class Volumes:
         """Opens a volume's directory. Raises ValueError, OSError."""
         self.warning = None
         path = self._temporary(volume.temporary) if volume.temporary else self._named(volume.path or "")
-        beneath = self._named(volume.beneath) if volume.beneath else None
+        beneath = self._resolved(volume.beneath) if volume.beneath else None
         if (path, beneath) not in self._descriptors:
             self._descriptors[path, beneath] = _open_directory(path, beneath)
         opened = OpenVolume(self._descriptors[path, beneath], path, volume.read_only)
@@ -108,12 +108,16 @@ class Volumes:
         return Path(self.temporary[name].name)
 
     def _named(self, text: str) -> Path:
+        path = self._resolved(text)
+        if not path.is_dir():
+            raise ValueError(f"there is no directory {path}")
+        if not os.access(path, os.R_OK | os.X_OK):
+            raise ValueError(f"{path} cannot be read")
+        return path
+
+    def _resolved(self, text: str) -> Path:
         resolved = resolve(text, self._base)
-        self.warning = resolved.warning
-        if not resolved.path.is_dir():
-            raise ValueError(f"there is no directory {resolved.path}")
-        if not os.access(resolved.path, os.R_OK | os.X_OK):
-            raise ValueError(f"{resolved.path} cannot be read")
+        self.warning = self.warning or resolved.warning
         return Path(os.path.normpath(resolved.path))
 
 

@@ -108,6 +108,23 @@ def test_a_directory_below_another_one_permits_nothing_more(tmp_path: Path) -> N
         allowed.host_path(str(tmp_path / "outer/inner"))
 
 
+@pytest.mark.parametrize("inner", ["mnt/team", "data/shared/team"])
+def test_a_directory_that_a_link_puts_below_another_one(tmp_path: Path, inner: str) -> None:
+    """The operator's link leads into a directory that guests may write to."""
+    (tmp_path / "srv/shared/team").mkdir(parents=True)
+    (tmp_path / "mnt").mkdir()
+    (tmp_path / "mnt/team").symlink_to(tmp_path / "srv/shared/team")
+    (tmp_path / "data").symlink_to(tmp_path / "srv")
+    shared = tmp_path / "srv/shared"
+    allowed = ceiling(host_paths=[str(shared), str(tmp_path / inner)])
+    assert allowed.host_path(str(tmp_path / inner)) == HostPath(shared / "team", shared)
+    (shared / "team").rmdir()
+    (shared / "team").symlink_to("/etc")
+    for path in (str(tmp_path / inner), "/etc"):
+        with pytest.raises(BadVolume, match="/etc is not permitted"):
+            allowed.host_path(path)
+
+
 def test_the_directory_of_a_host_path(tmp_path: Path) -> None:
     """A link of the operator may lead from one directory that is permitted to another."""
     for name in ("a/x", "b/c"):

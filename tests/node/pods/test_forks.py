@@ -183,6 +183,25 @@ def test_a_fork_server_that_hangs_is_replaced(tmp_path: Path, monkeypatch: pytes
     forking(tmp_path, story)
 
 
+def test_the_id_of_a_fork_server_that_has_been_waited_for_may_be_another_one_s(tmp_path: Path) -> None:
+    async def story(forks: Forks) -> None:
+        forks.begin()
+        assert forks._server
+        end(forks._server.pid)
+        forks._server.pid = os.getpid()
+        forks.end()
+
+    with subprocess.Popen(["sleep", "60"]) as other:
+        forking(tmp_path, story)
+        assert other.poll() is None
+        other.kill()
+
+
+def end(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+
 def test_gateways_that_no_pod_knows_are_ended(tmp_path: Path) -> None:
     """Their node was killed between the start of the process and the write of its id."""
     (tmp_path / "hello.wat").write_text(WAT)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.kubernetes_api import MemoryApi
-from tests.support.pods import ADDRESSES, a_pod
+from tests.support.pods import ADDRESSES, a_pod, until
 from wagi_gateway.node.api import PODS, ApiError, ApiUnreachable, Object
 from wagi_gateway.node.pods import status_writer
 from wagi_gateway.node.pods.state import PodState, Waiting
@@ -126,3 +126,36 @@ def test_a_status_is_written_again_to_a_restored_etcd(monkeypatch: pytest.Monkey
         assert api.objects(PODS)[0]["status"]["phase"] == "Pending"
 
     assert patches(run(use)) == 2
+
+
+def test_a_lower_version_soon_after_a_write_counts_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is that of a restored etcd if no newer one follows."""
+    monkeypatch.setattr(status_writer, "_LAG", 0.3)
+
+    async def use(api: MemoryApi, writer: StatusWriter, _state: PodState) -> None:
+        backup = api.objects(PODS)[0]
+        writer.touch()
+        await writer.flush()
+        api.put(PODS, backup)
+        writer.update(backup)
+        assert writer.pod is not backup
+        await until(lambda: "status" in api.objects(PODS)[0])
+
+    assert patches(run(use)) == 2
+
+
+def test_an_older_version_that_a_newer_one_follows_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(status_writer, "_LAG", 0.1)
+
+    async def use(api: MemoryApi, writer: StatusWriter, _state: PodState) -> None:
+        older = api.objects(PODS)[0]
+        writer.touch()
+        await writer.flush()
+        writer.update(older)
+        writer.update(newest := api.objects(PODS)[0])
+        over = asyncio.Event()
+        asyncio.get_running_loop().call_later(0.2, over.set)
+        await over.wait()
+        assert writer.pod is newest
+
+    assert patches(run(use)) == 1

@@ -134,6 +134,8 @@ def test_a_host_path_is_the_directory_itself(tmp_path: Path, api: MemoryApi) -> 
     assert written(tmp_path, api, {"hostPath": {"path": str(tmp_path)}}, host_paths=[str(tmp_path)])["a.txt"] == "host"
     made = {"hostPath": {"path": str(tmp_path / "new"), "type": "DirectoryOrCreate"}}
     assert written(tmp_path, api, made, host_paths=[str(tmp_path)]) == {}
+    made = {"hostPath": {"path": str(tmp_path / "permitted/new"), "type": "DirectoryOrCreate"}}
+    assert written(tmp_path, api, made, host_paths=[str(tmp_path / "permitted")]) == {}
 
 
 @pytest.mark.parametrize(("path", "message"), [("absent", "no such directory"), ("link", "not permitted")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -94,6 +95,30 @@ def test_the_time_of_a_pod_of_an_earlier_process_stays_in_the_node_s(busy: subpr
         assert after.node.cpu_seconds == before.cpu_seconds > 0
         assert meter.measure([]).node.cpu_seconds == after.node.cpu_seconds
         own.kill()
+
+
+def test_a_pod_of_an_earlier_process_that_is_left_out_once_counts_once(busy: subprocess.Popen[str]) -> None:
+    with subprocess.Popen(["sleep", "60"]) as own:
+        meter = Meter(own.pid)
+        before = meter.measure([GatewayProcess(POD, busy.pid)]).node.cpu_seconds
+        assert meter.measure([]).node.cpu_seconds == before
+        after = meter.measure([GatewayProcess(POD, busy.pid)]).node.cpu_seconds
+        assert before <= after < 1.5 * before
+        own.kill()
+
+
+def test_a_process_that_cannot_be_read_ends_a_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without it the others would be counted under the wrong process."""
+    read = Path.read_text
+
+    def refuse(path: Path, **options: Any) -> str:
+        if path == Path(f"/proc/{os.getpid()}/stat"):
+            raise OSError(errno.EMFILE, "Too many open files")
+        return read(path, **options)
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(OSError, match="Too many open files"):
+        Meter(os.getpid()).measure([])
 
 
 def test_a_process_that_has_ended_has_no_usage() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...outbound.policy import AllowedHost, is_public
+from ...site.mounts import places
 from ..options import Ceiling
 from .volume_files import BadVolume
 
@@ -33,7 +34,8 @@ class PodCeiling(NamedTuple):
 
     def check_host_path(self, path: str) -> None:
         """Raises BadVolume for a directory that no Pod may mount."""
-        if not any(_is_below(path, one) for one in self._host_paths()):
+        # Both as written and without symbolic links: the operator's own directory may be behind one.
+        if not any(_is_below(path, one) for one in (*self._listed(), *self._outermost())):
             raise _not_permitted(path)
 
     def host_path(self, path: str) -> HostPath:
@@ -41,15 +43,24 @@ class PodCeiling(NamedTuple):
         self.check_host_path(path)
         # Not the path's text alone: a symbolic link in it may lead out of what the operator permits.
         real = os.path.realpath(path)
-        above = [one for one in map(os.path.realpath, self._host_paths()) if _is_inside(real, one)]
+        above = [one for one in self._outermost() if _is_inside(real, one)]
         if not above:
             raise _not_permitted(real)
         return HostPath(Path(real), Path(min(above, key=len)))
 
-    def _host_paths(self) -> list[str]:
-        """The directories that Pods may mount, without those below another one, where a guest could put a link."""
-        listed = [os.path.normpath(one) for one in self.options.host_paths]
-        return [one for one in listed if not any(other != one and _is_inside(one, other) for other in listed)]
+    def _listed(self) -> list[str]:
+        """The directories that Pods may mount, as written."""
+        return [os.path.normpath(one) for one in self.options.host_paths]
+
+    def _outermost(self) -> list[str]:
+        """The directories that Pods may mount, without symbolic links and without those below another one.
+
+        A guest that may write to the outer one could put a link in the place of the inner one, or of a directory on
+        the way to it.
+        """
+        ways = [list(map(str, places(Path(one)))) for one in self._listed()]
+        reals = [way[-1] for way in ways]
+        return [way[-1] for way in ways if not any(_is_strictly_inside(one, real) for one in way for real in reals)]
 
     def problems_of_port(self, port: int) -> Iterator[str]:
         """What is wrong with a port to listen on."""
@@ -108,9 +119,11 @@ def _not_permitted(path: str) -> BadVolume:
 def _is_below(path: str, prefix: str) -> bool:
     if not path.startswith("/") or ".." in path.split("/"):
         return False
-    # Both as written and without symbolic links: the operator's own directory may be behind one.
-    normal = os.path.normpath(path)
-    return any(_is_inside(normal, one) for one in (prefix, os.path.realpath(prefix)))
+    return _is_inside(os.path.normpath(path), prefix)
+
+
+def _is_strictly_inside(path: str, directory: str) -> bool:
+    return path != directory and _is_inside(path, directory)
 
 
 def _is_inside(path: str, directory: str) -> bool:

@@ -99,9 +99,10 @@ class Forks:
         if self._channel is None or self._server is None:
             return
         asyncio.get_running_loop().remove_reader(self._channel)
-        for pid in _children(self._server.pid) - self._processes.keys():  # started, but for no Pod
-            with contextlib.suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
+        if self._server.poll() is None:  # else another process may have its id
+            for pid in _children(self._server.pid) - self._processes.keys():  # started, but for no Pod
+                with contextlib.suppress(OSError):
+                    os.kill(pid, signal.SIGKILL)
         self._server.kill()
         self._server.wait()
         self._channel.close()

@@ -37,6 +37,8 @@ class StatusWriter:
         self._idle.set()
         self._written: Object | None = None
         self._version, self._written_at = 0, 0.0
+        self._older: Object | None = None
+        """The latest version that was ignored as one from before the last write."""
 
     def touch(self) -> None:
         """Requests that the current state is written."""
@@ -45,13 +47,22 @@ class StatusWriter:
 
     def update(self, pod: Object) -> None:
         """Takes another version of the Pod. A status that others have changed is written again."""
-        if _version(pod) < self._version and time.monotonic() < self._written_at + _LAG:
+        lag = self._written_at + _LAG - time.monotonic()
+        if _version(pod) < self._version and lag > 0:
+            self._older = pod
+            asyncio.get_running_loop().call_later(lag, self._look_again, pod)
             return
+        self._older = None
         is_own = _version(pod) == self._version
         self.pod = pod
         if self._written is not None and not is_own and differs(pod, self._written):
             self._written = None
             self.touch()
+
+    def _look_again(self, pod: Object) -> None:
+        """Takes an older version that no newer one has followed."""
+        if self._older is pod:
+            self.update(pod)
 
     async def flush(self) -> None:
         """Waits until the current state is written, or the Pod is gone."""

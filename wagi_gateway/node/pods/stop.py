@@ -31,8 +31,8 @@ async def stop_process(
 ) -> int:
     """The exit code of a process that has `grace` seconds, read anew at each step; none once the Pod `is_gone`.
 
-    `save` is called when `run` has changed: where another end of the run was begun before, be it by an earlier process
-    of the node, the hooks do not run again.
+    `save` is called when `run` has changed: hooks that have run to their end, be it under an earlier process of the
+    node, do not run again.
     """
     loop = asyncio.get_running_loop()
     began = loop.time()

@@ -124,6 +124,7 @@ class VolumeDirectories:
     def _made_host_path(self, source: Object) -> HostPath:
         found = self._ceiling.host_path(str(source["path"]))
         if source.get("type") == "DirectoryOrCreate":
+            found.beneath.mkdir(mode=0o755, parents=True, exist_ok=True)
             make_beneath(found.beneath, str(found.path.relative_to(found.beneath)))
         if not found.path.is_dir():
             what = "there is no such directory on the node, and a guest opens no file alone"

@@ -14,6 +14,8 @@ from .containers import Container, Containers, UnknownContainer, UnknownPod, cur
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_GONE = (FileNotFoundError, ProcessLookupError)
+"""What a process that has ended raises. Other errors are for the caller: without its parent a process is miscounted."""
 
 
 class TreeUsage(NamedTuple):
@@ -125,8 +127,9 @@ class Meter:
     def _sum(self, own: tuple[_Process, TreeUsage] | None, apart: Mapping[_Process, TreeUsage]) -> TreeUsage:
         """The usage of the node's tree and of the Pods apart from it, with the time of those that have ended."""
         tree = own[1] if own else TreeUsage(0.0, 0, 0.0)
-        self._ended += sum(seconds for process, seconds in self._apart.items() if process not in apart)
-        self._apart = {process: one.cpu_seconds for process, one in apart.items()}
+        self._apart |= {process: one.cpu_seconds for process, one in apart.items()}
+        for process in [one for one in self._apart if one not in apart and _has_ended(one)]:
+            self._ended += self._apart.pop(process)
         self._total = max(self._total, tree.cpu_seconds + self._ended + sum(self._apart.values()))
         return TreeUsage(self._total, tree.working_set + sum(one.working_set for one in apart.values()), tree.started)
 
@@ -150,13 +153,13 @@ def _tree(pid: int, children: Mapping[int, list[int]], boot: float) -> tuple[_Pr
     """Usage of a process and its descendants; None if it has ended."""
     try:
         state, *fields = _stat(pid)
-    except OSError:
+    except _GONE:
         return None
     if state == "Z":
         return None
     cpu, memory = 0.0, 0
     for one in _descendants(pid, children):
-        with contextlib.suppress(OSError):  # it has ended meanwhile
+        with contextlib.suppress(*_GONE):  # it has ended meanwhile
             ticks = _stat(one)[11:15]  # utime, stime, cutime, cstime
             cpu += sum(map(int, ticks)) / _TICKS
             memory += _memory(one)
@@ -164,6 +167,13 @@ def _tree(pid: int, children: Mapping[int, list[int]], boot: float) -> tuple[_Pr
         return None
     start = int(fields[18])
     return _Process(pid, start), TreeUsage(cpu, memory, boot + start / _TICKS)
+
+
+def _has_ended(process: _Process) -> bool:
+    try:
+        return int(_stat(process.pid)[19]) != process.start
+    except _GONE:
+        return True
 
 
 def _descendants(pid: int, children: Mapping[int, list[int]]) -> list[int]:
@@ -182,7 +192,7 @@ def _children() -> dict[int, list[int]]:
     children: dict[int, list[int]] = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
-            with contextlib.suppress(OSError):  # it has ended meanwhile
+            with contextlib.suppress(*_GONE):  # it has ended meanwhile
                 children.setdefault(int(_stat(int(name))[1]), []).append(int(name))
     return children
 

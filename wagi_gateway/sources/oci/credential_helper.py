@@ -97,7 +97,8 @@ def _run(path: str, program: str, server: str, environ: Mapping[str, str], timeo
             output = _read(stdout.fileno(), program, deadline)
             return process.wait(max(0.0, deadline - time.monotonic())), output
         except BaseException as error:
-            os.killpg(process.pid, signal.SIGKILL)  # the children of the helper, too
+            with contextlib.suppress(ProcessLookupError):  # it has ended, and its children are of another group
+                os.killpg(process.pid, signal.SIGKILL)  # the children of the helper, too
             process.wait()
             if isinstance(error, subprocess.TimeoutExpired):
                 raise HelperFailed(f"{program} did not answer in {timeout:g} s") from None
