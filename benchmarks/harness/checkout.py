@@ -27,10 +27,10 @@ def checkout(text: str, directory: Path) -> Iterator[Path]:
     if is_checkout(text):
         yield Path(text).resolve()
         return
-    path = directory / text.replace("/", "-")
-    subprocess.run(["git", "worktree", "add", "--quiet", "--detach", str(path), text], cwd=_ROOT, check=True)
+    path = directory / "revision"
     try:
+        subprocess.run(["git", "worktree", "add", "--quiet", "--detach", str(path), text], cwd=_ROOT, check=True)
         subprocess.run(["bash", "-euc", ". scripts/venv requirements-test.txt"], cwd=path, check=True)
         yield path
     finally:
-        subprocess.run(["git", "worktree", "remove", "--force", str(path)], cwd=_ROOT, check=True)
+        subprocess.run(["git", "worktree", "remove", "--force", str(path)], cwd=_ROOT, capture_output=True)

@@ -26,7 +26,7 @@ from ..harness.server import HELLO_WAT
 from ..loops.asgi import AsgiLoop
 
 _GUESTS = {"hello": HELLO_WAT, "environment": ENVIRON_WAT, "c": ENV_C, "rust": VARIABLES_RS}
-_WARM_UP, _COUNT = 40, 100
+_WARM_UP, _COUNT = 40, 1000
 """Requests before, and those that are counted."""
 _FUNCTIONS = 40
 

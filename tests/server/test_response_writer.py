@@ -98,3 +98,12 @@ def test_a_head_for_a_connection_that_was_lost_meanwhile_is_dropped(beginning: B
     transport.close()
     end_turn()
     assert transport.sent == []
+
+
+@pytest.mark.parametrize("before", [b"HTTP/1.1 100 Continue\r\n\r\n", b""], ids=["interim", "end of the last"])
+def test_what_comes_before_a_head_is_not_held(beginning: Beginning, before: bytes) -> None:
+    writer, transport, _ = beginning
+    writer.write(before)
+    writer.write(b"head ")
+    writer.write(b"body")
+    assert transport.sent == [before, b"head body"]

@@ -29,8 +29,9 @@ _MAX_PAUSE = 0.1
 """Seconds of the longest pause, which delays a stop."""
 
 
-_wakeups = threading.Lock()
-"""Guards the wake-ups of all guests, each for an instant: a lock for each guest would cost more than it spares."""
+_wakeups = threading.RLock()
+"""Guards the wake-ups of all guests, each for an instant: a lock for each guest would cost more than it spares.
+Re-entrant, since a garbage collection while it is held may end another guest."""
 
 
 def _nothing() -> None:

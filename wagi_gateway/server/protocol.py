@@ -171,14 +171,14 @@ class BoundedProtocol(HttpToolsProtocol):
         if not self.url.startswith(b"/") and (absolute := _EMPTY_PATH.match(self.url)):
             self.url = absolute[0] + b"/" + self.url[absolute.end() :]
         super().on_headers_complete()
-        if self.cycle:  # a request that becomes a WebSocket connection has none
+        if self.cycle:  # there is none yet if the first request becomes a WebSocket connection
             self._writer.begin()
             self.cycle.transport = self._writer  # type: ignore[assignment]  # of which it calls the writer's methods alone
         self.headers = []  # fields from here on are trailers, which stay apart (RFC 9110 section 6.5.1)
         if not self.url.startswith(b"/") or b"#" in self.url:  # uvicorn's raw_path lacks the authority and the fragment
             self.scope["raw_path"] = self.url.partition(b"?")[0]
         self._requests_left -= 1
-        if self._is_shutting_down or not self._requests_left:
+        if self.cycle and (self._is_shutting_down or not self._requests_left):
             self._close_after_response()
 
     def _admit(self) -> None:

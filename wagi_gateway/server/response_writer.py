@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+_CONTINUE = b"HTTP/1.1 100 "
+
 
 class ResponseWriter:
     """Takes the transport's place where uvicorn writes a response, head and body apart.
@@ -30,7 +32,7 @@ class ResponseWriter:
         if self._held:
             held, self._held = self._held, b""
             self._transport.writelines([held, data])
-        elif self._is_at_head:
+        elif self._is_at_head and data and not data.startswith(_CONTINUE):
             self._is_at_head = False
             self._held = data
             self._loop.call_soon(self.flush)

@@ -89,3 +89,20 @@ def test_bytes_after_the_upgrade_are_read(node_api: NodeApi) -> None:
     with connect(node_api) as connection:
         connection.sendall(SOCKET + b"\x81\x80\x00\x00\x00\x00")
         assert connection.recv(12) == b"HTTP/1.1 501"
+
+
+def test_a_websocket_on_a_connection_that_takes_one_request(small: NodeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(small.server.config, "keep_alive_requests", 1)
+    with connect(small) as connection:
+        connection.sendall(SOCKET)
+        assert connection.recv(12) == b"HTTP/1.1 501"
+
+
+def test_a_websocket_after_another_request(node_api: NodeApi) -> None:
+    with connect(node_api) as connection:
+        received = connection.makefile("rb")
+        connection.sendall(HEALTH)
+        assert all(iter(received.readline, b"\r\n"))
+        assert received.read(2) == b"ok"
+        connection.sendall(SOCKET)
+        assert received.read(12) == b"HTTP/1.1 501"
