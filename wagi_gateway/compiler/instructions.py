@@ -57,11 +57,26 @@ def find_bulk_operations(body: Reader) -> Iterator[re.Match[bytes]]:
 
     Small is a memory.copy or memory.fill that directly follows a constant of less than 1,024: its size.
     """
+    yield from _find(body, _RUN, _BULK_OPERATION)
+
+
+def call_of(function: int) -> re.Pattern[bytes]:
+    """A regular expression for the instructions `call` and `return_call` of a function below 16,384."""
+    return re.compile(rb"[\x10\x12]" + _opcodes(function))
+
+
+def find_calls(body: Reader, call: re.Pattern[bytes]) -> Iterator[re.Match[bytes]]:
+    """The instructions of a function body that match `call_of`. Raises Malformed."""
+    others = re.compile(b"(?:(?!%b)(?:%b)){0,256}" % (call.pattern, b"|".join((_OTHERS, _BULK_OPERATION.pattern))), re.S)
+    yield from _find(body, others, call)
+
+
+def _find(body: Reader, others: re.Pattern[bytes], wanted: re.Pattern[bytes]) -> Iterator[re.Match[bytes]]:
     body.skip_vector(_LOCALS, body.number())
     while not body.is_at_end():
         begin = body.position
-        body.skip_match(_RUN)
-        if found := body.match(_BULK_OPERATION):
+        body.skip_match(others)
+        if found := body.match(wanted):
             yield found
         elif body.position == begin:
             _skip_vector(body)
@@ -156,10 +171,8 @@ _VECTOR = rb"\xfd(?:%b%b|%b.{16}|%b|%b.|%b%b.)" % (
 )
 _ATOMIC = rb"\xfe(?:%b%b|%b\x00)" % (_opcodes(range(3), range(16, 79)), _NAMED[b"memarg"], _opcodes(3))
 
-_RUN = re.compile(
-    b"(?:%b){0,256}" % b"|".join((_PLAIN, _CONSTANT, _NUMERIC_AND_DROP, _VECTOR, _ATOMIC, _GARBAGE_COLLECTION)),
-    re.DOTALL,
-)
+_OTHERS = b"|".join((_PLAIN, _CONSTANT, _NUMERIC_AND_DROP, _VECTOR, _ATOMIC, _GARBAGE_COLLECTION))
+_RUN = re.compile(b"(?:%b){0,256}" % _OTHERS, re.DOTALL)
 """Instructions that are no bulk operations. Their number is bounded because the memory of a match grows with it."""
 
 POSSIBLE_BULK_OPERATION = re.compile(rb"\xfc" + _opcodes(*BulkOpcode))
