@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .binary import CODE, FUNCTION, MAX_ITEMS, TYPE, Malformed, Reader, find_sections, leb128
+from .binary import CODE, FUNCTION, MAX_ITEMS, TYPE, Malformed, Reader, leb128
 from .chunked_functions import ChunkedFunction, MemoryOperand, chunked_copy, chunked_fill
 from .externs import IndexSpaces
 from .instructions import POSSIBLE_BULK_OPERATION, BulkOpcode, BulkOperation, find_bulk_operations
@@ -46,7 +46,6 @@ class _Module:
 
     def __init__(self, data: bytes) -> None:
         self._data = data
-        self._code = next((section for section in find_sections(data) if section.id == CODE), None)
         self._spaces = IndexSpaces.read(data)
         self._calls: dict[bytes, bytes | None] = {}
         """The call for each bulk instruction, or None."""
@@ -58,11 +57,8 @@ class _Module:
         self._is_complete = self._spaces.has_only_function_types() and not self._spaces.has_tags()
 
     def rewrite(self) -> Rewritten:
-        code = self._code
-        if not code or not POSSIBLE_BULK_OPERATION.search(self._data, code.content, code.end):
-            return Rewritten(self._data, self._is_complete)
         bodies = rewrite_bodies(self._data, POSSIBLE_BULK_OPERATION, self._rewrite_body)
-        if not self._functions:
+        if bodies is None:
             return Rewritten(self._data, self._is_complete)
         if len(self._functions) + max(len(self._spaces.functions), len(self._spaces.types)) > MAX_ITEMS:
             raise Malformed("no function can be added")

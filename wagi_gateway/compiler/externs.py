@@ -98,15 +98,19 @@ class Externs(NamedTuple):
 
     imports: tuple[Import, ...]
     exports: tuple[Export, ...]
-    has_shared_memory: bool
-    """Whether a memory, exported or not, is shared."""
+    memories: tuple[MemoryType, ...]
+    """All memories, exported or not."""
 
     @classmethod
     def read(cls, module: bytes) -> Externs:
         """Reads a module in the binary format. Raises Malformed."""
         spaces = IndexSpaces.read(module)
-        is_shared = any(memory.limits.is_shared for memory in spaces.memories)
-        return cls(tuple(spaces.imports), tuple(spaces.exports), is_shared)
+        return cls(tuple(spaces.imports), tuple(spaces.exports), tuple(spaces.memories))
+
+    @property
+    def has_shared_memory(self) -> bool:
+        """Whether a memory, exported or not, is shared."""
+        return any(memory.limits.is_shared for memory in self.memories)
 
     def undescribed(self) -> list[Problem]:
         """The imports and exports with types that wasmtime's C API cannot describe, a hundred at most."""

@@ -1,4 +1,4 @@
-"""The instructions of a function body (core specification, section 5.4), read for the bulk operations among them.
+"""The instructions of a function body (core specification, section 5.4), read for some among them.
 
 The encodings are those of WebAssembly 3.0 with threads and wide arithmetic. Runs of other instructions are skipped by
 one regular expression. No group in it has a possessive quantifier, which CPython before 3.11.5 matches wrongly.
@@ -6,6 +6,7 @@ one regular expression. No group in it has a possessive quantifier, which CPytho
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Iterator
 from enum import IntEnum
@@ -60,15 +61,21 @@ def find_bulk_operations(body: Reader) -> Iterator[re.Match[bytes]]:
     yield from _find(body, _RUN, _BULK_OPERATION)
 
 
+@functools.lru_cache(maxsize=16)
 def call_of(function: int) -> re.Pattern[bytes]:
     """A regular expression for the instructions `call` and `return_call` of a function below 16,384."""
     return re.compile(rb"[\x10\x12]" + _opcodes(function))
 
 
-def find_calls(body: Reader, call: re.Pattern[bytes]) -> Iterator[re.Match[bytes]]:
-    """The instructions of a function body that match `call_of`. Raises Malformed."""
-    others = re.compile(b"(?:(?!%b)(?:%b)){0,256}" % (call.pattern, b"|".join((_OTHERS, _BULK_OPERATION.pattern))), re.S)
-    yield from _find(body, others, call)
+@functools.lru_cache(maxsize=16)
+def _no_calls_of(function: int) -> re.Pattern[bytes]:
+    others = b"|".join((_OTHERS, _BULK_OPERATION.pattern))
+    return re.compile(b"(?:(?!%b)(?:%b)){0,256}" % (call_of(function).pattern, others), re.DOTALL)
+
+
+def find_calls(body: Reader, function: int) -> Iterator[re.Match[bytes]]:
+    """The instructions `call` and `return_call` of a function in a function body. Raises Malformed."""
+    yield from _find(body, _no_calls_of(function), call_of(function))
 
 
 def _find(body: Reader, others: re.Pattern[bytes], wanted: re.Pattern[bytes]) -> Iterator[re.Match[bytes]]:

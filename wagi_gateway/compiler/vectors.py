@@ -12,7 +12,7 @@ from .binary import CODE, Malformed, Reader, Section, find_sections, leb128
 class Elements(NamedTuple):
     """Elements to append to the vector of a section."""
 
-    count: int
+    number: int
     encoded: bytes
     before: bytes | None = None
     """The elements in the place of those that the section has; None leaves them."""
@@ -33,18 +33,22 @@ def append_elements(module: bytes, sections: Mapping[int, Elements]) -> bytes:
 def _with_elements(data: bytes, section: Section, elements: Elements) -> bytes:
     reader = Reader(data, section.content, section.end)
     # As many bytes as before, so that offsets in the section stay, to which debugging information refers.
-    count = leb128(reader.number() + elements.count, least=reader.position - section.content)
+    count = leb128(reader.number() + elements.number, least=reader.position - section.content)
     before = data[reader.position : section.end] if elements.before is None else elements.before
     size = leb128(len(count + before + elements.encoded), least=section.content - section.begin - 1)
     return b"".join((data[: section.begin + 1], size, count, before, elements.encoded, data[section.end :]))
 
 
-def rewrite_bodies(module: bytes, possible: re.Pattern[bytes], rewrite: Callable[[Reader], bytes | None]) -> bytes:
-    """The function bodies of a module, as elements of its code section. Raises Malformed.
+def rewrite_bodies(
+    module: bytes, possible: re.Pattern[bytes], rewrite: Callable[[Reader], bytes | None]
+) -> bytes | None:
+    """The function bodies of a module, as elements of its code section; None if none is rewritten. Raises Malformed.
 
     `rewrite` is called with those in which `possible` matches; it returns a new body, or None.
     """
-    (code,) = (section for section in find_sections(module) if section.id == CODE)
+    code = next((section for section in find_sections(module) if section.id == CODE), None)
+    if code is None:
+        return None
     reader = Reader(module, code.content, code.end)
     pieces = []
     count = reader.number()
@@ -59,4 +63,4 @@ def rewrite_bodies(module: bytes, possible: re.Pattern[bytes], rewrite: Callable
         if body := rewrite(Reader(module, start, reader.position)):
             pieces += [module[copied:begin], leb128(len(body), least=start - begin), body]
             copied = reader.position
-    return b"".join([*pieces, module[copied : reader.position]])
+    return b"".join([*pieces, module[copied : reader.position]]) if pieces else None
