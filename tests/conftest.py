@@ -28,7 +28,7 @@ import pytest
 import wagi_gateway
 from tests.support import guests
 from tests.support.config import guest
-from tests.support.measurement import is_measured, without_coverage
+from tests.support.measurement import PROCESSES, is_measured, without_coverage, without_coverage_of_processes
 from tests.support.registry import Registry, running_registry
 
 ROOT = Path(__file__).parent.parent
@@ -75,8 +75,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True, scope="module")
 def unmeasured(request: pytest.FixtureRequest) -> Iterator[None]:
     """Runs tests, and the servers they start, without coverage where other tests cover the same."""
-    with nullcontext() if is_measured(request.module.__name__) else without_coverage():
+    module = request.module.__name__
+    if module in PROCESSES:
         yield
+    else:
+        with without_coverage_of_processes() if is_measured(module) else without_coverage():
+            yield
 
 
 @pytest.hookimpl(wrapper=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.support.measurement import REPEATING, SYSTEM
+from tests.support.measurement import PROCESSES, REPEATING
 
 PACKAGE, TESTS = ROOT / "wagi_gateway", ROOT / "tests"
 NOT_UNITS = ("cluster", "fuzz", "micro", "project", "support", "system")
@@ -122,6 +122,6 @@ def _imports(path: Path) -> list[tuple[int, str]]:
     return [(line, name) for line, name in found if name.startswith("tests.")]
 
 
-@pytest.mark.parametrize("module", sorted(SYSTEM | REPEATING))
+@pytest.mark.parametrize("module", sorted(PROCESSES | REPEATING))
 def test_a_module_that_is_named_for_its_coverage_exists(module: str) -> None:
     assert (ROOT / f"{module.replace('.', '/')}.py").is_file()
