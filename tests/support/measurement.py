@@ -27,11 +27,15 @@ PROCESSES = frozenset(
         "http.test_document_root",
         "node.pods.test_addresses",
         "node.pods.test_pods",
+        "observe.test_module_log",
+        "server.test_addresses",
         "server.test_systemd",
+        "server.test_worker",
         "site.test_static_routes",
         "system.dev.test_dev",
         "system.outbound.test_calls",
         "system.test_connections",
+        "system.test_start_and_stop",
         "system.test_tracing",
     )
 )
