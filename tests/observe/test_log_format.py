@@ -89,6 +89,15 @@ def test_json() -> None:
     assert line == {"level": "info", "logger": "wagi_gateway", "message": r"hello\n", "route": "/x", "bytes": 3}
 
 
+@pytest.mark.parametrize("formatter", [TextFormatter(), JsonFormatter()], ids=["text", "json"])
+def test_a_record_of_another_library_may_have_attributes_of_the_same_names(
+    formatter: TextFormatter | JsonFormatter,
+) -> None:
+    foreign = logging.LogRecord("asyncio", logging.INFO, "", 0, "hello", (), None)
+    foreign.access = foreign.fields = "denied"
+    assert "hello" in formatter.format(foreign)
+
+
 def test_the_text_of_a_request() -> None:
     assert TextFormatter().access_line(access(), NOW) == (
         "2025-12-01T00:00:00.250Z INFO    GET /a/b?c=1 status=200 route=/a/... bytes=5 ms=5.526 guest_ms=1.506"

@@ -31,7 +31,7 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Formats a record."""
-        if access := getattr(record, "access", None):
+        if isinstance(access := getattr(record, "access", None), Access):
             return self.access_line(access, record.created)
         fields = "".join([f" {key}={_as_text(value)}" for key, value in fields_of(record).items()])
         is_guest = record.name == GUEST
@@ -61,7 +61,7 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Formats a record."""
-        if access := getattr(record, "access", None):
+        if isinstance(access := getattr(record, "access", None), Access):
             return self.access_line(access, record.created)
         line: dict[str, object] = {
             "time": _time(record.created),
