@@ -130,15 +130,15 @@ def _field_as_json(value: bytes) -> str:
 
 
 def _time(seconds: float) -> str:
-    whole = int(seconds)
-    return _second(whole) + _thousandths(int((seconds - whole) * 1000))
+    return _timestamp(int(seconds * 1000))
+
+
+@functools.lru_cache(1)  # a busy worker has several lines in a millisecond
+def _timestamp(milliseconds: int) -> str:
+    seconds, rest = divmod(milliseconds, 1000)
+    return f"{_second(seconds)}.{rest:03d}Z"
 
 
 @functools.lru_cache(1)
 def _second(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-
-
-@functools.cache  # of a thousand numbers
-def _thousandths(number: int) -> str:
-    return f".{number:03d}Z"
