@@ -43,6 +43,7 @@ COVERED_ELSEWHERE: dict[str, str] = {
     "node/server/containers": "node/server/test_container_logs.py",
     "node/server/request_process": "node/server/test_exec.py",
     "node/server/unsupported": "node/server/test_app.py",
+    "observe/access": "observe/test_log_format.py and gateway/test_record.py",
     "sandbox/capi": "sandbox/test_sandbox.py, on the hot path",
     "sandbox/public": "sandbox/test_sandbox.py, on the public path",
     "sandbox/wasi_helper": "sandbox/test_wasi_io.py and sandbox/test_wasi_files.py",
