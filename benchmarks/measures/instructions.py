@@ -23,14 +23,15 @@ from typing import Literal
 
 import uvloop
 
+from wagi_gateway.app import create_app
 from wagi_gateway.config.settings import LogConfig
 from wagi_gateway.observe import log
-from wagi_gateway.sandbox import inline, sandbox
 
 from ..guests.wat import ENV_C, ENVIRON_WAT, VARIABLES_RS
 from ..harness.server import HELLO_WAT
 from ..loops.asgi import AsgiLoop
 from ..loops.http import HttpLoop
+from ..loops.request import allow_slow_guests, load_hello
 
 _GUESTS = {"hello": HELLO_WAT, "environment": ENVIRON_WAT, "c": ENV_C, "rust": VARIABLES_RS}
 _WARM_UP, _COUNT = 40, 1000
@@ -80,10 +81,9 @@ def _count(guest: str, output: Path, variant: list[str]) -> int:
 
 
 async def _run(guest: Path, *, is_http: bool, log_format: Literal["text", "json"] | None) -> None:
-    """What valgrind runs. Under it a guest takes fifty times as long, would not count as quick, and would be
-    interrupted, more often on a busy machine."""
-    inline._FAST, inline.TIME_SLICE, sandbox._EPOCH_INTERVAL = 60.0, 60.0, 60.0
-    loop = HttpLoop(guest) if is_http else AsgiLoop(guest)
+    """What valgrind runs."""
+    allow_slow_guests()
+    loop = HttpLoop(guest) if is_http else AsgiLoop(create_app(load_hello(guest)))
     log.configure(LogConfig(format=log_format or "text", access=log_format is not None))
     async with loop.serving():
         await loop.run(_WARM_UP)
