@@ -1,10 +1,10 @@
 """The gateway's cost beside its targets. `scripts/bench` installs the requirements and runs this module.
 
-    ./scripts/bench                          # every row, about ten minutes
+    ./scripts/bench                          # every row
     ./scripts/bench --only node latency      # some rows
-    ./scripts/bench --against HEAD~5         # processor time of a request, here and in another revision or checkout
+    ./scripts/bench --against HEAD~5         # requests here beside another revision, or another checkout
     ./scripts/bench --quick                  # a short form with wide margins, as the tests run it
-    ./scripts/bench --write-docs             # every row, and the numbers and charts of docs/performance.md
+    ./scripts/bench --write-docs             # every row, beside release 0.1.0 too, and docs/performance.md
 
 Servers run on one core and the load on another. Servers are measured in turns and paused (SIGSTOP) in between, so that
 other load of the machine affects all of them alike; the first turn warms up and does not count. A ratio is computed in
@@ -23,16 +23,16 @@ import time
 from pathlib import Path
 
 from .harness import cores
-from .harness.checkout import checkout, is_checkout, is_revision
+from .harness.checkout import RELEASE, checkout, is_checkout, is_revision
 from .harness.errors import Failed
 from .harness.load import check_wrk
 from .harness.machine import machine
 from .harness.plan import Plan
 from .harness.target import MARGIN
 from .report.page import write_page
-from .report.table import Row, text
-from .rows.all import GROUPS, LABELS, NAMES, QUICK_NAMES, Group
-from .rows.cost import NAMES as COSTS
+from .report.table import Row, table, text
+from .report.targets import targets
+from .rows.all import GROUPS, LABELS, NAMES, PAIRED_NAMES, QUICK_NAMES, Group
 
 
 def main() -> None:
@@ -53,16 +53,17 @@ def main() -> None:
             if wanted & set(group.names):
                 rows += _measure(group, plan)
         method = _method(plan, load_before)
-        print(f"{method}\n\n{text(rows)}", flush=True)
+        print(f"{method}\n\n{text(table(rows))}\n", flush=True)
+        if (found := targets(rows)) and not options.quick:
+            print(f"{text(found)}\n", flush=True)
         failed = sorted(wanted - {row.name for row in rows})
         if options.write_docs and not failed:
             write_page(plan, rows, method, LABELS)
-    for name in NAMES:
-        if options.quick and not options.only and name not in QUICK_NAMES:
-            print(f"not in the short form: {name}")
+    if options.quick and not options.only:
+        print(f"not in the short form: {', '.join(name for name in NAMES if name not in QUICK_NAMES)}")
     missed = [row.name for row in rows if not row.is_met]
     verdict = [f"{word}: {', '.join(names)}" for word, names in (("MISSED", missed), ("FAILED", failed)) if names]
-    print(f"\n{time.monotonic() - begin:.0f} s; {'; '.join(verdict) or 'all targets met'}")
+    print(f"{time.monotonic() - begin:.0f} s; {'; '.join(verdict) or 'all targets met'}")
     sys.exit(1 if verdict else 0)
 
 
@@ -100,17 +101,19 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="a short form with wide margins")
     parser.add_argument("--only", nargs="+", choices=NAMES, metavar="NAME", help=f"these rows: {', '.join(NAMES)}")
     parser.add_argument("--rounds", type=int, help="turns that count (5; quick: 3)")
-    parser.add_argument("--seconds", type=float, help="how long a load lasts (3; quick: 1)")
-    against = "another revision, or the directory of a checkout, for the rows cost-*"
+    parser.add_argument("--seconds", type=float, help="how long a load lasts (1)")
+    against = f"another revision, or the directory of a checkout; alone: {', '.join(PAIRED_NAMES)}"
     parser.add_argument("--against", type=_against, metavar="REV", help=against)
     parser.add_argument("--write-docs", action="store_true", help="write docs/performance.md and its charts")
     options = parser.parse_args()
     if options.write_docs and (options.quick or options.only or options.against):
-        parser.error("--write-docs goes with the whole table, of this checkout alone")
+        parser.error("--write-docs goes with the whole table, beside release 0.1.0")
     if options.against and not options.only:
-        options.only = list(COSTS)
+        options.only = list(PAIRED_NAMES)
+    if options.write_docs:
+        options.against = _against(RELEASE)
     options.rounds = max(1, options.rounds or (3 if options.quick else 5))
-    options.seconds = options.seconds or (1.0 if options.quick else 3.0)
+    options.seconds = options.seconds or 1.0
     return options
 
 

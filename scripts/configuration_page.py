@@ -16,6 +16,7 @@ from annotated_types import Ge, Gt, Le, MinLen
 from pydantic import BaseModel, ByteSize, SecretStr
 from pydantic.fields import FieldInfo
 
+from wagi_gateway.config.docstrings import attribute_docstrings
 from wagi_gateway.config.settings import LEGACY_MODULE, LEGACY_TOP_LEVEL, Config, nested_models
 from wagi_gateway.config.values import as_written
 from wagi_gateway.node.options import Ceiling, NodeOptions
@@ -92,18 +93,18 @@ def configuration_page() -> str:
     for title, model in _sections():
         about = _sentence(model.__doc__).removeprefix(f"{title}: ")
         parts += [f"\n## {title}\n\n{about[0].upper()}{about[1:]}\n\n", _HEAD]
-        parts += [_row(name, field) for name, field in model.model_fields.items()]
+        parts += _rows(model)
     return "".join(parts)
 
 
 def node_options_page() -> str:
     """The text of the page of the options of `wagi-gateway node`, with a section for each table that is its own."""
-    parts = [_NODE_PREFACE, _HEAD, *(_row(name, field) for name, field in NodeOptions.model_fields.items())]
+    parts = [_NODE_PREFACE, _HEAD, *_rows(NodeOptions)]
     parts += [
         "\n## `[ceiling]`\n\n",
         "What a Pod may have at most, because every author of a Pod writes its annotations.\n\n",
     ]
-    parts += [_HEAD, *(_row(name, field) for name, field in Ceiling.model_fields.items())]
+    parts += [_HEAD, *_rows(Ceiling)]
     return "".join(parts)
 
 
@@ -136,9 +137,19 @@ def _table_title(name: str, field: FieldInfo) -> str:
     return f"`[[{name}]]`" if get_origin(field.annotation) is tuple else f"`[{name}]`"
 
 
-def _row(name: str, field: FieldInfo) -> str:
+def _sentence(text: str | None) -> str:
+    """A docstring in one line."""
+    return " ".join((text or "").split())
+
+
+def _rows(model: type[BaseModel]) -> list[str]:
+    docstrings = attribute_docstrings(model)
+    return [_row(name, field, docstrings[name]) for name, field in model.model_fields.items()]
+
+
+def _row(name: str, field: FieldInfo, docstring: str) -> str:
     value = _kind(field) + "".join(f"; {bound}" for bound in _bounds(field))
-    cells = (f"`{name}`", value, _default(field), _sentence(field.description))
+    cells = (f"`{name}`", value, _default(field), _sentence(docstring))
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
 
 
@@ -192,11 +203,6 @@ def _default(field: FieldInfo) -> str:
     if isinstance(value, (dict, tuple)):
         return "required" if field.metadata else "empty"
     return f"`{as_written(value, field.annotation)}`"
-
-
-def _sentence(text: str | None) -> str:
-    """A docstring in one line."""
-    return " ".join((text or "").split())
 
 
 if __name__ == "__main__":

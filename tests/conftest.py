@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import compileall
+import importlib
 import logging
 import os
+import pkgutil
 import re
 import signal
 import socket
@@ -23,9 +25,10 @@ import httpx
 import hypothesis
 import pytest
 
+import wagi_gateway
 from tests.support import guests
 from tests.support.config import guest
-from tests.support.measurement import is_measured, without_coverage
+from tests.support.measurement import PROCESSES, is_measured, without_coverage, without_coverage_of_processes
 from tests.support.registry import Registry, running_registry
 
 ROOT = Path(__file__).parent.parent
@@ -52,6 +55,16 @@ def pytest_configure(config: pytest.Config) -> None:
         compileall.compile_dir(ROOT / "wagi_gateway", quiet=2)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Imports the package with coverage, and collects the tests without: half of the time goes to pytest's own code."""
+    for module in pkgutil.walk_packages(wagi_gateway.__path__, "wagi_gateway."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    with without_coverage():
+        return (yield)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Sets a longer timeout for tests that may install compilers."""
     for item in items:
@@ -62,8 +75,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True, scope="module")
 def unmeasured(request: pytest.FixtureRequest) -> Iterator[None]:
     """Runs tests, and the servers they start, without coverage where other tests cover the same."""
-    with nullcontext() if is_measured(request.module.__name__) else without_coverage():
+    module = request.module.__name__
+    if module in PROCESSES:
         yield
+    else:
+        with without_coverage_of_processes() if is_measured(module) else without_coverage():
+            yield
 
 
 @pytest.hookimpl(wrapper=True)

@@ -29,6 +29,8 @@ class Latency:
 
     median: float
     p99: float
+    count: int
+    """Requests."""
 
 
 def pace(url: str, rate: float, seconds: float, connections: int) -> Latency:
@@ -47,7 +49,7 @@ def pace(url: str, rate: float, seconds: float, connections: int) -> Latency:
         for connection in sockets.values():
             connection.close()
     cuts = statistics.quantiles(latencies, n=100)
-    return Latency(cuts[49], cuts[98])
+    return Latency(cuts[49], cuts[98], len(latencies))
 
 
 def _drive(connections: dict[int, socket.socket], request: bytes, rate: float, count: int) -> list[float]:

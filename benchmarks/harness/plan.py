@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from .checkout import Checkout
 from .target import TIMES, Target
 
 
@@ -21,8 +22,14 @@ class Plan:
     """A temporary directory for the servers' files."""
     wanted: frozenset[str]
     """Names of the rows."""
-    against: Path | None = None
-    """The directory of another revision of this project, with its `.venv`, for the rows of the cost."""
+    against: Checkout | None = None
+    """Another revision of this project, which the rows measure in turn with this one."""
+
+    def folder(self, name: str) -> Path:
+        """A new directory for files of a server."""
+        directory = self.directory / name
+        directory.mkdir(parents=True)
+        return directory
 
     def target(self, bound: float, unit: str = TIMES, *, is_most: bool = False) -> Target:
         """A target; in the short form with its margin."""

@@ -20,8 +20,8 @@ from .errors import Failed
 _ROOT = Path(__file__).parents[2]
 _TIMEOUT = 15.0
 """Seconds for a start, and for an end after SIGTERM."""
-_UTIME = 11
-"""The index of utime, which stime, cutime and cstime follow, among the fields after the command's name."""
+_SESSION, _UTIME = 3, 11
+"""Indices among the fields of /proc/PID/stat after the command's name; stime, cutime and cstime follow utime."""
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _libc = ctypes.CDLL(None)
@@ -48,9 +48,15 @@ class Process:
         return int(match[1]) * 1024
 
     def processor_seconds(self) -> float:
-        """Processor time in user and in system mode of the process and its reaped children (proc(5), stat)."""
-        fields = Path(f"/proc/{self.popen.pid}/stat").read_text().rpartition(")")[2].split()
-        return sum(map(int, fields[_UTIME : _UTIME + 4])) / os.sysconf("SC_CLK_TCK")
+        """Processor time in user and in system mode of all processes of the session that this one leads, and of their
+        children that ended and were waited for (proc(5), stat)."""
+        ticks = 0
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended since
+                fields = path.read_text().rpartition(")")[2].split()
+                if int(fields[_SESSION]) == self.popen.pid:
+                    ticks += sum(map(int, fields[_UTIME : _UTIME + 4]))
+        return ticks / os.sysconf("SC_CLK_TCK")
 
     def reset_peak(self) -> None:
         """Resets VmHWM to VmRSS (proc(5), clear_refs)."""

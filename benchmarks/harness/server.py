@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from .cores import LOAD, SERVER
 from .errors import Failed
 from .load import wrk
 from .process import Process, python, started, wait_ready
+from .sample import Sample, Work
 
 HELLO_WAT = Path(__file__).parents[2] / "samples" / "wat" / "hello.wat"
 ROUTE = "/hello"
@@ -26,6 +28,12 @@ class Server:
 
     url: str
     process: Process
+    others: tuple[Process, ...] = ()
+    """Processes that work for it and are never paused."""
+    is_accounted: bool = True
+    """Whether the kernel accounts all of its work to it: not if it starts programs and does not wait for their end."""
+    body: bytes = BODY
+    """What it answers to a request of ROUTE."""
 
     @contextlib.contextmanager
     def awake(self) -> Iterator[None]:
@@ -36,7 +44,18 @@ class Server:
         finally:
             self.process.pause()
 
-    def rate(
+    def meter(self, work: Callable[[], Work]) -> Sample:
+        """Does some work with this server alone, and accounts the processor time of its processes to it."""
+        with self.awake():
+            before = self._processor_seconds()
+            done = work()
+            seconds = self._processor_seconds() - before if self.is_accounted else math.nan
+            return Sample(done.rate, seconds / done.count * 1e6)
+
+    def _processor_seconds(self) -> float:
+        return sum(process.processor_seconds() for process in (self.process, *self.others))
+
+    def load(
         self,
         seconds: float,
         connections: int = 16,
@@ -44,10 +63,11 @@ class Server:
         path: str = ROUTE,
         cores: frozenset[int] = LOAD,
         script: Path | None = None,
-    ) -> float:
-        """Requests per second of wrk."""
-        with self.awake():
-            return wrk(self.url + path, seconds, connections, cores=cores, script=script).rate
+        fields: Sequence[str] = (),
+    ) -> Sample:
+        """Loads the server with wrk."""
+        url = self.url + path
+        return self.meter(lambda: wrk(url, seconds, connections, cores=cores, script=script, fields=fields))
 
 
 @contextlib.contextmanager
@@ -61,9 +81,9 @@ def serving(
 
 
 @contextlib.contextmanager
-def bare(kind: str = "constant", cores: frozenset[int] = SERVER) -> Iterator[Server]:
+def bare(kind: str = "constant", *arguments: str, cores: frozenset[int] = SERVER) -> Iterator[Server]:
     """An application of `benchmarks.servers.bare`, paused."""
-    with serving("benchmarks.servers.bare", kind, cores=cores) as server:
+    with serving("benchmarks.servers.bare", kind, *arguments, cores=cores) as server:
         server.process.pause()
         yield server
 
@@ -82,17 +102,19 @@ def gateway(
     modules: Mapping[str, Path],
     *arguments: str,
     settings: str = "",
+    access: bool = False,
     cores: frozenset[int] = SERVER,
     checkout: Path | None = None,
 ) -> Iterator[Server]:
     """A gateway with one worker, paused. `modules` maps routes to files.
 
-    `settings` are further tables of the `modules.toml`; `directory` must exist and belong to this gateway alone;
-    `checkout` is another checkout of this project with its `.venv`.
+    `settings` are further tables of the `modules.toml`, and `access` is whether there is an access log; `directory`
+    must exist and belong to this gateway alone; `checkout` is another checkout of this project with its `.venv`.
     """
     config = directory / "modules.toml"
     tables = [f'[[module]]\nroute = "{route}"\nmodule = "{module}"\n' for route, module in modules.items()]
-    config.write_text("".join(tables) + '[log]\naccess = false\nlevel = "warning"\n' + settings)
+    log_table = "[log]\naccess = true\n" if access else '[log]\naccess = false\nlevel = "warning"\n'
+    config.write_text("".join(tables) + log_table + settings)
     command, log = serve_command(config), directory / "log"
     with serving(*command, *arguments, cores=cores, log=log, checkout=checkout) as server:
         server.process.pause()
@@ -105,11 +127,11 @@ def serve_command(config: Path) -> list[str]:
     return ["wagi_gateway", "serve", str(config), "--listen", "127.0.0.1:0", "--cache-dir", str(cache)]
 
 
-def check_hello(url: str) -> None:
-    """Raises Failed unless the response's body is BODY."""
+def check_hello(url: str, expected: bytes = BODY) -> None:
+    """Raises Failed unless the response's body is the expected one."""
     with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
         url, timeout=_FIRST_RESPONSE_TIMEOUT
     ) as response:
         body = response.read()
-    if body != BODY:
+    if body != expected:
         raise Failed(f"{url} answered {body[:100]!r}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 TIMES = "×"  # noqa: RUF001 - a multiplication sign is meant
+COST_TIMES = f"{TIMES} processor time"
 MARGIN = 0.6
 """The part of a target that the short form demands: enough for noise, too little for a regression of another order."""
 
@@ -32,7 +33,7 @@ class Target:
 
 def amount(value: float, unit: str = "") -> str:
     """A value with its unit; a small ratio as a fraction."""
-    if unit in ("", TIMES) and 0 < value < 0.01:
+    if unit in ("", TIMES, COST_TIMES) and 0 < value < 0.01:
         return f"1/{1 / value:,.0f}"
     return f"{number(value)} {unit}".rstrip()
 

@@ -13,12 +13,12 @@ import wasmtime
 from ..guests.wat import COUNTS, computes
 from ..harness.cores import ALL, TWO
 from ..harness.plan import Plan
-from ..harness.server import HELLO_WAT, gateway
+from ..harness.server import HELLO_WAT, Server, gateway
 from ..harness.turns import alternate
 
 _MILLISECONDS = (1, 5, 50)
 _ROUNDS = 3
-_SECONDS = 2.0
+_SECONDS = 1.0
 _TRIAL = 5_000_000
 """Iterations of the loop in a measurement of its speed."""
 
@@ -39,8 +39,7 @@ class Scaling:
 
 def scaling(plan: Plan) -> list[Scaling]:
     """Measures one and two workers on two cores, with a load that may run on all cores."""
-    directory = plan.directory / "scaling"
-    directory.mkdir()
+    directory = plan.folder("scaling")
     modules = {"/0": HELLO_WAT}
     turns_per_ms = _turns_per_millisecond()
     for milliseconds in _MILLISECONDS:
@@ -49,15 +48,18 @@ def scaling(plan: Plan) -> list[Scaling]:
     with ExitStack() as stack:
         servers = []
         for workers in (1, 2):
-            own = directory / f"{workers}"
-            own.mkdir()
+            own = plan.folder(f"scaling/{workers}")
             servers.append(stack.enter_context(gateway(own, modules, "--workers", str(workers), cores=TWO)))
         found = []
         for path in modules:
-            measures = [functools.partial(server.rate, _SECONDS, path=path, cores=ALL) for server in servers]
+            measures = [functools.partial(_rate, server, path) for server in servers]
             one, two = alternate(_ROUNDS, measures)
             found.append(Scaling("hello" if path == "/0" else f"computes for {path[1:]} ms", one, two))
     return found
+
+
+def _rate(server: Server, path: str) -> float:
+    return server.load(_SECONDS, path=path, cores=ALL).rate
 
 
 def _turns_per_millisecond() -> float:

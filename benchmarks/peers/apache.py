@@ -48,4 +48,5 @@ def apache(directory: Path) -> Iterator[Server]:
     config.write_text(_CONFIG.format(directory=directory, port=port, user=user, modules=_MODULES))
     command = [find("apache2", "apache2-bin"), "-f", str(config), "-DFOREGROUND"]
     with peer(command, port, f"/{program.name}", directory) as server:
+        server.is_accounted = False  # mod_cgid's daemon ignores SIGCHLD
         yield server

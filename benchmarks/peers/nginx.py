@@ -52,5 +52,6 @@ def nginx(directory: Path, program: Path | None = None) -> Iterator[Server]:
     with started(wrap, SERVER, log) as process:
         wait_until(process, "fcgiwrap", socket.exists, log)
         command = [find("nginx", "nginx"), "-e", str(directory / "log"), "-c", str(config)]
-        with peer(command, port, "", directory) as server:
+        with peer(command, port, "", directory, process) as server:
+            server.is_accounted = False  # fcgiwrap ignores SIGCHLD
             yield server

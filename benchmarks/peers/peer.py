@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..harness.cores import SERVER
-from ..harness.errors import Failed
-from ..harness.process import started, wait_until
+from ..harness.errors import Absent, Failed
+from ..harness.process import Process, started, wait_until
 from ..harness.server import Server
 
 _SOURCE = Path(__file__).parent / "hello.c"
@@ -25,6 +25,15 @@ def find(program: str, package: str) -> str:
     path = shutil.which(program, path=_SEARCH)
     if path is None:
         raise Failed(f"{program} is not installed (Debian: apt-get install {package})")
+    return path
+
+
+def find_host(program: str) -> str:
+    """The path of another WebAssembly host: on the PATH, or what the variable BENCH_PROGRAM names. Raises Absent."""
+    variable = f"BENCH_{program.upper()}"
+    path = shutil.which(os.environ.get(variable) or program)
+    if path is None:
+        raise Absent(f"not installed: there is no `{program}` on the PATH, and {variable} names none")
     return path
 
 
@@ -52,13 +61,13 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def peer(command: Sequence[str], port: int, path: str, directory: Path) -> Iterator[Server]:
-    """Runs a server in the foreground, waits until it listens, and pauses it."""
+def peer(command: Sequence[str], port: int, path: str, directory: Path, *others: Process) -> Iterator[Server]:
+    """Runs a server in the foreground, waits until it listens, and pauses it; `others` work for it."""
     log = directory / "log"
     with started(command, SERVER, log) as process:
         wait_until(process, command[0], lambda: _listens(port), log)
         process.pause()
-        yield Server(f"http://127.0.0.1:{port}{path}", process)
+        yield Server(f"http://127.0.0.1:{port}{path}", process, others)
 
 
 def _listens(port: int) -> bool:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 
 from ..guests.wat import streams
 from ..harness.cores import LOAD, pinned
-from ..harness.download import download
+from ..harness.download import MIB, download
+from ..harness.pair import gateways
 from ..harness.plan import Plan
-from ..harness.server import Server, bare, gateway
-from ..harness.target import number
+from ..harness.sample import Sample, Work
+from ..harness.server import Server, bare
 from ..harness.turns import alternate
-from ..report.table import Measured, Row, ratio
+from ..report.table import Measured, Row, beside
+from .against import against
 
 _SIZE = 2**30
 _QUICK_SIZE = 2**27
-_MIB = 2**20
+_LIMITS = '[limits]\nstdout = "2GiB"\ntime = "120s"\n'
 
 
 def streaming(plan: Plan) -> Iterator[Row]:
@@ -25,28 +29,28 @@ def streaming(plan: Plan) -> Iterator[Row]:
     Memory is the peak of resident memory in all turns, less the resident memory before the first turn.
     """
     size = _QUICK_SIZE if plan.is_quick else _SIZE
-    directory = plan.directory / "streaming"
-    directory.mkdir()
-    guest = directory / "stream.wat"
+    guest = plan.folder("streaming") / "stream.wat"
     guest.write_text(streams(size))
+    path, measure = f"/stream/{size}", f"response streaming, {size // MIB:,} MiB"
     with ExitStack() as stack:
-        limits = '[limits]\nstdout = "2GiB"\ntime = "120s"\n'
-        server = stack.enter_context(gateway(directory, {"/stream": guest}, settings=limits))
+        pair = stack.enter_context(gateways(plan, "streaming", {path: guest}, settings=_LIMITS))
         reference = stack.enter_context(bare("stream"))
-        before = server.process.status("VmRSS")
-        server.process.reset_peak()
-        ours, theirs = alternate(
-            plan.rounds,
-            [lambda: _rate(server, "/stream", size), lambda: _rate(reference, f"/stream/{size}", size)],
-        )
-        growth = server.process.status("VmHWM") - before
-    measure = f"response streaming, {size // _MIB:,} MiB"
-    row = ratio("streaming", measure, "uvicorn streaming the same bytes from memory", ours, theirs, plan.target(0.5))
-    memory = Measured([growth / _MIB], plan.target(32, "MiB", is_most=True), "MiB")
-    rates = " / ".join(number(sorted(values)[len(values) // 2] / _MIB) for values in (ours, theirs))
-    yield Row(row.name, row.measure, row.reference, (*row.quantities, memory), f"{rates} MiB/s")
+        before = pair.here.process.status("VmRSS")
+        pair.here.process.reset_peak()
+        servers = (reference, *pair.servers)
+        found = alternate(plan.rounds, [functools.partial(_load, server, path, size) for server in servers])
+        growth = pair.here.process.status("VmHWM") - before
+    theirs, ours, *others = found
+    reference_name = "uvicorn streaming the same bytes from memory"
+    row = beside("streaming", measure, reference_name, ours, theirs, plan.target(0.6), unit="MiB")
+    memory = Measured([growth / MIB], plan.target(32, "MiB", is_most=True), "MiB")
+    yield replace(row, quantities=(*row.quantities, memory))
+    yield from against(plan, "streaming", measure, ours, others, "MiB")
 
 
-def _rate(server: Server, path: str, size: int) -> float:
-    with server.awake(), pinned(LOAD):
-        return download(server.url + path, size)
+def _load(server: Server, path: str, size: int) -> Sample:
+    def work() -> Work:
+        with pinned(LOAD):
+            return download(server.url + path, size)
+
+    return server.meter(work)

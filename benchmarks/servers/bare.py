@@ -1,4 +1,7 @@
-"""The reference: uvicorn with small ASGI applications. Run with `python -m benchmarks.servers.bare [NAME]`."""
+"""The reference: uvicorn with small ASGI applications.
+
+Run with `python -m benchmarks.servers.bare [NAME [DIRECTORY]]`; the directory is that of `static`.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import sys
 import time
 
 import uvicorn
+from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 BODY = b"hello world\n"
@@ -71,9 +75,9 @@ def serve(app: ASGIApp) -> None:
     uvicorn.Server(config).run([listener])
 
 
+_APPLICATIONS = {"constant": constant, "busy": busy, "stream": stream, "echo": echo}
+
+
 if __name__ == "__main__":
-    serve(
-        {"constant": constant, "busy": busy, "stream": stream, "echo": echo}[
-            sys.argv[1] if sys.argv[1:] else "constant"
-        ]
-    )
+    name, *directory = sys.argv[1:] or ["constant"]
+    serve(StaticFiles(directory=directory[0]) if name == "static" else _APPLICATIONS[name])

@@ -12,6 +12,7 @@ from tests.support import guests
 from wagi_gateway.config.file import ConfigFile
 from wagi_gateway.config.settings import CacheConfig, Config, ModuleConfig
 from wagi_gateway.observe import log
+from wagi_gateway.observe.log_record import ACCESS, SERVER
 from wagi_gateway.observe.process_registry import ProcessRegistry
 from wagi_gateway.site.load import load
 from wagi_gateway.site.site import Site
@@ -35,11 +36,10 @@ def registry(hello_site: Site, request: pytest.FixtureRequest) -> ProcessRegistr
 @pytest.fixture
 def restored() -> Iterator[None]:
     """Restores the configuration of the loggers after a test."""
-    loggers = [logging.getLogger(name) for name in ("", log.GUEST, "wagi_gateway", "uvicorn", "opentelemetry")]
-    before = [(logger, logger.handlers[:], logger.level, logger.propagate) for logger in loggers]
-    is_disabled = log.server_logger.disabled
+    names = ("", log.GUEST, ACCESS, SERVER, "wagi_gateway", "uvicorn", "opentelemetry")
+    loggers = [logging.getLogger(name) for name in names]
+    before = [(one, one.handlers[:], one.filters[:], one.level, one.propagate, one.disabled) for one in loggers]
     yield
-    log.server_logger.disabled = is_disabled
-    for logger, handlers, level, propagate in before:
-        logger.handlers[:], logger.propagate = handlers, propagate
-        logger.setLevel(level)
+    for one, handlers, filters, level, propagate, disabled in before:
+        one.handlers[:], one.filters[:], one.propagate, one.disabled = handlers, filters, propagate, disabled
+        one.setLevel(level)

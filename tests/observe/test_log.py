@@ -1,10 +1,9 @@
-"""Log lines: one for each record, parseable, and without control characters."""
+"""The log of a process: its format from the first line to the last, its levels, and its configuration."""
 
 from __future__ import annotations
 
+import asyncio
 import json
-import logging
-import re
 import signal
 import subprocess
 import sys
@@ -14,77 +13,13 @@ import pytest
 
 from tests.conftest import Serve
 from tests.support import guests
+from tests.support.access import access
 from tests.support.config import guest
 from wagi_gateway.config.settings import LogConfig
 from wagi_gateway.observe import log
+from wagi_gateway.observe.access_log import log_access
 from wagi_gateway.observe.guest_log import GuestLog
-from wagi_gateway.observe.log import JsonFormatter, TextFormatter
-from wagi_gateway.observe.log_record import GUEST
 from wagi_gateway.version import __version__
-
-
-def record(message: str, name: str = "wagi_gateway", **fields: object) -> logging.LogRecord:
-    made = logging.LogRecord(name, logging.INFO, "", 0, message, (), None)
-    made.fields = fields
-    return made
-
-
-def test_text() -> None:
-    line = TextFormatter().format(record("hello\n", route="/x", id="r\x1b"))
-    assert line.endswith(r"Z INFO    hello\n route=/x id=r\x1b")
-
-
-def test_text_of_a_guest() -> None:
-    assert "INFO    guest: hello route=/x" in TextFormatter().format(record("hello", GUEST, route="/x"))
-
-
-@pytest.mark.parametrize("name", [GUEST, "wagi_gateway", "uvicorn.error"], ids=["guest", "gateway", "uvicorn"])
-@pytest.mark.parametrize(
-    "message",
-    [
-        "x route=/admin id=forged",
-        "route=/admin id=forged",
-        'x" route=/admin id=forged y="',
-        "x\\ route=/admin\tid=forged",
-        "x\nroute=/admin id=forged",
-        "x\u00a0route=/admin\u3000id=forged",
-        "502: the line b'route=/admin id=forged' has no colon",
-        "(route=/admin,id=forged)",
-        "x route=/admin id=forged " * 100,
-    ],
-)
-def test_no_field_of_a_text_line_is_forged(message: str, name: str) -> None:
-    line = TextFormatter().format(record(message, name, route="/x", id="r1"))
-    assert re.findall(r"\b(route|id)=(\S+)", line) == [("route", "/x"), ("id", "r1")]
-    assert line.endswith(" route=/x id=r1")
-
-
-@pytest.mark.parametrize("before", [*";|:/.-+*&?#!%>]})~`@^$\\", "a=", "ü ", "\u200b", "\r", "\x00", "\x1b[0m"])
-def test_no_field_is_forged_by_a_guest_after_any_character(before: str) -> None:
-    line = TextFormatter().format(record(f"x{before}route=/admin{before}id=forged", GUEST, route="/x", id="r1"))
-    assert re.findall(r"\b(route|id)=(\S+)", line) == [("route", "/x"), ("id", "r1")]
-
-
-@pytest.mark.parametrize("value", ["a route=/admin", 'a" route=/admin id="', "route=/admin"])
-def test_no_field_of_a_text_line_is_forged_in_a_value(value: str) -> None:
-    line = TextFormatter().format(record("x", reason=value, route="/x"))
-    assert re.findall(r"\broute=(\S+)", line) == ["/x"]
-
-
-@pytest.mark.parametrize("text", ["GET /a?b=1&c=2", "a == b", "a = b", "=", "http://h/?q=1"])
-def test_what_is_no_field_stays_as_it_is(text: str) -> None:
-    assert f" {text} route=/x" in TextFormatter().format(record(text, route="/x"))
-
-
-def test_json_of_a_guest_has_its_text_unchanged() -> None:
-    line = json.loads(JsonFormatter().format(record("x route=/admin id=forged", GUEST, route="/x", id="r1")))
-    assert (line["message"], line["route"], line["id"]) == ("x route=/admin id=forged", "/x", "r1")
-
-
-def test_json() -> None:
-    line = json.loads(JsonFormatter().format(record("hello\n", route="/x", bytes=3)))
-    assert line.pop("time").endswith("Z")
-    assert line == {"level": "info", "logger": "wagi_gateway", "message": r"hello\n", "route": "/x", "bytes": 3}
 
 
 def test_the_fields_that_no_line_has_are_disabled_in_a_configured_process_alone() -> None:
@@ -159,6 +94,20 @@ def test_each_level_keeps_what_guests_say(capsys: pytest.CaptureFixture[str], le
     written = capsys.readouterr().err
     assert "config missing" in written
     assert ("about the server" in written) == (level in ("debug", "info"))
+
+
+@pytest.mark.usefixtures("restored")
+def test_a_reload_that_changes_the_format_writes_the_lines_before_it_first(capsys: pytest.CaptureFixture[str]) -> None:
+    async def main() -> None:
+        log.configure(LogConfig(format="text"))
+        log_access(access(request_id="r1"))
+        log.configure(LogConfig(format="json"))
+        log_access(access(request_id="r2"))
+
+    asyncio.run(main())
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.endswith(" id=r1")
+    assert json.loads(second)["id"] == "r2"
 
 
 def test_a_line_about_the_start_has_no_control_character(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 import asyncio
-import logging
+import math
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -16,16 +17,29 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from benchmarks.guests.wat import ENVIRON_WAT
-from benchmarks.harness.checkout import checkout
+from benchmarks.harness import cores
+from benchmarks.harness.checkout import Checkout, checkout
+from benchmarks.harness.errors import Absent
 from benchmarks.harness.pace import pace
+from benchmarks.harness.plan import Plan
+from benchmarks.harness.process import started
+from benchmarks.harness.sample import Sample
 from benchmarks.harness.server import HELLO_WAT
-from benchmarks.harness.target import Target
+from benchmarks.harness.target import COST_TIMES, Target
 from benchmarks.harness.turns import alternate
 from benchmarks.loops.asgi import AsgiLoop
+from benchmarks.loops.request import load_hello
+from benchmarks.measures.curves import Curve
+from benchmarks.peers.peer import find_host
 from benchmarks.report.chart import Bar, Point, bars, line
 from benchmarks.report.page import PAGE, TEXTS, replace
-from benchmarks.report.table import ratio
-from tests.conftest import ROOT
+from benchmarks.report.table import alone, beside, costs, not_measured, ratio
+from benchmarks.report.targets import NAMES as TARGETS
+from benchmarks.report.targets import targets
+from benchmarks.rows.against import against
+from benchmarks.rows.all import NAMES, PAIRED_NAMES
+from tests.conftest import ROOT, wait_until
+from wagi_gateway.app import create_app
 
 ATTEMPTS = 10
 """Further runs of the rows that miss their targets."""
@@ -54,8 +68,76 @@ def test_a_target_is_met_at_its_bound_and_widened_for_the_short_form(
 
 def test_a_row_is_the_median_of_what_each_turn_found() -> None:
     row = ratio("name", "measure", "reference", [10, 20, 90], [10, 10, 10], Target(2.5), "µs")
-    cells = ("measure", "reference", "≥ 2.50 ×", "2.00 ×", "1.00 to 9.00", "MISSED", "20.0 / 10.0 µs")  # noqa: RUF001
+    cells = ("measure", "reference", "≥ 2.50 ×", "2.00 ×", "1.00 to 9.00", "MISSED", "20.0 / 10.0 µs", "")  # noqa: RUF001
     assert row.cells == cells
+
+
+def samples(*found: tuple[float, float]) -> list[Sample]:
+    return [Sample(rate, cost) for rate, cost in found]
+
+
+OURS, THEIRS = samples((100, 20), (300, 10), (200, 30)), samples((100, 10), (100, 20), (100, 40))
+
+
+def test_two_servers_are_compared_by_rate_or_by_processor_time() -> None:
+    by_rate = beside("name", "measure", "reference", OURS, THEIRS, Target(1.5))
+    assert by_rate.cells[2:] == (
+        *("≥ 1.50 ×", "2.00 ×", "1.00 to 3.00", "ok"),  # noqa: RUF001
+        *("200 / 100 requests/s", "20.0 / 20.0 µs a request"),
+    )
+    by_time = beside("name", "measure", "reference", OURS, THEIRS, cost=Target(0.7, COST_TIMES, is_most=True))
+    assert by_time.cells[3:6] == ("0.75 × processor time", "0.50 to 2.00", "MISSED")  # noqa: RUF001
+    assert costs("MiB", OURS, samples((1, math.nan))) == "20.0 / - µs a MiB"
+
+
+def test_a_row_without_a_reference_says_why() -> None:
+    row = not_measured("spin", "measure", "Spin", "not installed")
+    assert row.cells == ("measure", "Spin", "-", "not measured", "-", "-", "not installed", "")
+    assert row.is_met
+
+
+def test_the_targets_are_a_table_computed_from_the_rows() -> None:
+    met = beside("workers", "2 workers", "1 worker", OURS, THEIRS, Target(1.7))
+    rows = [met, not_measured("wasmtime", "hello", "wasmtime serve", "not installed"), alone("other", "other", OURS)]
+    assert targets(rows)[1:] == [
+        ("hello", "wasmtime serve", "not measured: not installed", "-", "-"),
+        ("2 workers", "1 worker", "2.00 ×", "≥ 1.70 ×", "yes"),  # noqa: RUF001
+    ]
+    assert set(TARGETS) <= {*NAMES, *(f"{name}-against" for name in PAIRED_NAMES)}
+
+
+def test_a_request_has_another_target_beside_the_release_than_beside_other_revisions(tmp_path: Path) -> None:
+    def bounds(name: str, other: Checkout | None) -> list[str]:
+        plan = Plan(1, 1, is_quick=False, directory=tmp_path, wanted=frozenset(), against=other)
+        return [row.cells[2] for row in against(plan, name, "measure", OURS, [THEIRS])]
+
+    release, revision = Checkout(tmp_path, "release", is_release=True), Checkout(tmp_path, "other", is_release=False)
+    assert bounds("hello", release) == ["≤ 0.65 × processor time"]  # noqa: RUF001
+    assert bounds("hello", revision) == bounds("c", release) == ["≤ 1.05 × processor time"]  # noqa: RUF001
+    assert bounds("hello", None) == []
+
+
+def test_a_line_through_points_has_the_slope_of_each_turn() -> None:
+    curve = Curve("name", "title", "axis", ((1, [11, 8]), (50, [60, 57]), (100, [110, 107])))
+    assert curve.slopes == [pytest.approx(1), pytest.approx(1)]
+    assert curve.growth == [10, 107 / 8]
+
+
+def test_processor_time_is_that_of_all_processes_of_a_server() -> None:
+    """Here of a child that its parent waits for, and of one that is still alive."""
+    spin = "import time\nwhile time.process_time() < 0.2: pass\n"
+    child = f"subprocess.Popen([sys.executable, '-c', {spin + 'input()'!r}], stdin=subprocess.PIPE)"
+    parent = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {spin!r}])\n{child}.wait()\n"
+    with started([sys.executable, "-c", parent], cores.ALL) as process:
+        wait_until(lambda: process.processor_seconds() > 0.35)
+
+
+def test_another_host_is_on_the_path_or_named_by_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_WASMTIME", sys.executable)
+    assert find_host("wasmtime") == sys.executable
+    monkeypatch.setenv("BENCH_WASMTIME", "/no/such/program")
+    with pytest.raises(Absent, match="no `wasmtime` on the PATH, and BENCH_WASMTIME names none"):
+        find_host("wasmtime")
 
 
 def test_turns_go_forth_and_back_and_the_first_does_not_count() -> None:
@@ -117,17 +199,25 @@ def test_a_checkout_is_used_where_it_is(tmp_path: Path) -> None:
     python = tmp_path / "there/.venv/bin/python"
     python.parent.mkdir(parents=True)
     python.touch()
-    with checkout(str(tmp_path / "there"), tmp_path) as directory:
-        assert directory == tmp_path / "there"
+    with checkout(str(tmp_path / "there"), tmp_path) as found:
+        assert found.directory == tmp_path / "there"
     assert python.exists()
 
 
-@pytest.mark.parametrize("guest", [HELLO_WAT, ENVIRON_WAT], ids=lambda path: path.stem)
-def test_a_loop_over_the_application_gets_answers(guest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logging.getLogger("wagi_gateway.access"), "disabled", False)  # which the loop sets
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc, which compiles the counter of objects, is not installed")
+def test_the_counts_of_a_request_are_the_same_each_time() -> None:
+    found = []
+    for _ in range(2):
+        command = [sys.executable, "-m", "benchmarks.measures.objects"]
+        found.append(subprocess.run(command, check=True, cwd=ROOT, capture_output=True, text=True).stdout)
+    assert found[0] == found[1]
+    assert "\nsandbox/capi.py: " in found[0]
 
+
+@pytest.mark.parametrize("guest", [HELLO_WAT, ENVIRON_WAT], ids=lambda path: path.stem)
+def test_a_loop_over_the_application_gets_answers(guest: Path) -> None:
     async def run() -> None:
-        loop = AsgiLoop(guest)
+        loop = AsgiLoop(create_app(load_hello(guest)))
         async with loop.serving():
             await loop.run(3)
 

@@ -21,6 +21,7 @@ from wagi_gateway.cgi.environ import META_VARIABLES, build_environ
 from wagi_gateway.cgi.request import RequestHead, find_authority
 from wagi_gateway.cgi.response import FRONT_END, HeaderBlock
 from wagi_gateway.cli.main import app
+from wagi_gateway.config.docstrings import attribute_docstrings
 from wagi_gateway.config.file import config_from_tables
 from wagi_gateway.config.settings import Config, Limits, nested_models
 from wagi_gateway.errors import BadOutput
@@ -111,10 +112,11 @@ def test_the_page_of_the_node_s_options_is_what_the_models_say() -> None:
 @pytest.mark.parametrize("model", sorted(set(models()), key=str), ids=lambda model: model.__name__)
 def test_every_setting_is_described(model: type[BaseModel]) -> None:
     page = CONFIGURATION.read_text()
-    for name, field in model.model_fields.items():
-        assert field.description, f"{name} has no docstring"
+    docstrings = attribute_docstrings(model)
+    for name in model.model_fields:
+        assert docstrings.get(name), f"{name} has no docstring"
         assert f"| `{name}` |" in page
-        assert " ".join(field.description.split()).replace("|", "\\|") in page
+        assert " ".join(docstrings[name].split()).replace("|", "\\|") in page
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: str(folder.relative_to(ROOT)))

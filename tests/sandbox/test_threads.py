@@ -8,6 +8,7 @@ import os
 import socket
 import threading
 import weakref
+from pathlib import Path
 
 import pytest
 
@@ -121,3 +122,37 @@ def test_threads_of_a_burst_end_under_steady_load(monkeypatch: pytest.MonkeyPatc
     others = 0
     others = threads()
     asyncio.run(main())
+
+
+def test_the_epoch_thread_sleeps_while_no_guest_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "_PEAK_WINDOW", 0.2)
+    loops = warm('(module (func (export "_start") (loop (br 0))))')
+
+    async def main() -> None:
+        async with Sandbox(compiler().engine) as running:
+            (ticker,) = (thread for thread in threading.enumerate() if thread.name == "epoch")
+            wake_ups = _wake_ups(ticker)
+            async with asyncio.timeout(30):
+                while await _wake_ups_in(ticker, 1.0) > 2:
+                    pass
+            assert wake_ups < _wake_ups(ticker)  # it was awake before
+            ended = asyncio.Event()
+            given = Invocation(loops, b"_start", limits=Limits(time="200ms"), argv=[b"/"], environ={})
+            guest = running.start(given, on_end=lambda _: ended.set())
+            await asyncio.wait_for(ended.wait(), 30)
+            guest.release()
+            assert guest.outcome
+            assert (guest.outcome.kind, guest.stop_reason) == ("stopped", "time")
+
+    asyncio.run(main())
+
+
+async def _wake_ups_in(thread: threading.Thread, seconds: float) -> int:
+    before = _wake_ups(thread)
+    await asyncio.sleep(seconds)
+    return _wake_ups(thread) - before
+
+
+def _wake_ups(thread: threading.Thread) -> int:
+    status = Path(f"/proc/self/task/{thread.native_id}/status").read_text()
+    return int(status.partition("\nvoluntary_ctxt_switches:")[2].split()[0])

@@ -24,6 +24,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from .docstrings import attribute_docstrings
 from .values import (
     BuildCommand,
     BuildPath,
@@ -52,7 +53,16 @@ from .values import (
 class SettingsTable(BaseModel):
     """A table of the file: frozen, and without unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The schema with the docstrings of the fields as descriptions."""
+        schema = handler(core_schema)
+        properties = handler.resolve_ref_schema(schema)["properties"]
+        for name, docstring in attribute_docstrings(cls).items():
+            properties[name]["description"] = docstring
+        return schema
 
 
 LEGACY_TOP_LEVEL = {
@@ -138,7 +148,7 @@ class VolumeConfig(SettingsTable):
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         """The JSON Schema that also accepts the path as a string."""
-        return {"anyOf": [{"type": "string", "minLength": 1}, handler(core)]}
+        return {"anyOf": [{"type": "string", "minLength": 1}, super().__get_pydantic_json_schema__(core, handler)]}
 
     path: str | None = Field(None, min_length=1)
     """The directory on the host; relative to the file that names it. It is opened at start: another one in its place
@@ -171,7 +181,7 @@ class DocumentRootConfig(SettingsTable):
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         """The JSON Schema that also accepts the path as a string."""
-        return {"anyOf": [{"type": "string", "minLength": 1}, handler(core)]}
+        return {"anyOf": [{"type": "string", "minLength": 1}, super().__get_pydantic_json_schema__(core, handler)]}
 
     path: Directory = Field(min_length=1)
     """The directory on the host; relative to the file that names it. Below the host's directory of one of `volumes` the
@@ -220,7 +230,7 @@ class SnapshotConfig(SettingsTable):
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         """The JSON Schema that also accepts the module as a string."""
-        return {"anyOf": [{"type": "string", "minLength": 1}, handler(core)]}
+        return {"anyOf": [{"type": "string", "minLength": 1}, super().__get_pydantic_json_schema__(core, handler)]}
 
 
 def _snapshot_from_string(value: object) -> object:

@@ -219,7 +219,7 @@ class Exchange:
             module_limit = self._generation.module_limits[endpoint.number]
             if not module_limit.try_enter():
                 await self._wait(module_limit)
-            resources.hold(module_limit)
+            resources.module_limit = module_limit
             guest = self._guest = self._start(invocation, resources, endpoint)
         except BaseException:
             resources.end()

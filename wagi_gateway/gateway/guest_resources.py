@@ -24,23 +24,20 @@ class GuestResources:
     Each is created on first use, because most guests have no body, make no call and write no standard error.
     """
 
-    __slots__ = ("_log", "_module_limit", "_origin", "_outbound", "body", "on_call_end", "temporary")
+    __slots__ = ("_log", "_origin", "_outbound", "body", "module_limit", "on_call_end", "temporary")
 
     def __init__(self, pattern: str, request_id: str) -> None:
         """`pattern` is the matched route's; both appear in log lines."""
         self.body: Spool | None = None
+        self.module_limit: ModuleLimit | None = None
+        """The limit that the guest has entered."""
         self.on_call_end: OnCallEnd | None = None
         """Called with each finished outbound call, on the guest's thread; set before `open_outbound`."""
         self.temporary: RequestDirectory | None = None
         """The guest's own directory TMPDIR."""
         self._origin = (pattern, request_id)
-        self._module_limit: ModuleLimit | None = None
         self._outbound: OutboundSession | None = None
         self._log: GuestLog | None = None
-
-    def hold(self, module_limit: ModuleLimit) -> None:
-        """Leaves `module_limit`, which the guest has entered, in `end`."""
-        self._module_limit = module_limit
 
     def open_outbound(
         self, endpoint: Endpoint, metrics: WorkerMetrics | None = None, on_begin: OnBegin | None = None
@@ -75,7 +72,7 @@ class GuestResources:
 
     def end(self, stderr_dropped: int = 0) -> None:
         """Frees everything, the concurrency first, because requests queue for it. `stderr_dropped` is in bytes."""
-        module_limit, self._module_limit = self._module_limit, None
+        module_limit, self.module_limit = self.module_limit, None
         if module_limit:
             module_limit.leave()
         if self._outbound:

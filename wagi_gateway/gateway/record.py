@@ -11,6 +11,7 @@ from ..cgi.request import Authority, RequestHead
 from ..cgi.trace import find_trace
 from ..errors import RefusedOutput, RequestError
 from ..http.reply import Reply
+from ..observe.access import Access
 from ..observe.access_log import has_access_log, log_access
 from ..observe.diagnosis import Diagnosis
 from ..observe.worker_metrics import NO_ROUTE, GuestEvent, RequestEvent
@@ -153,14 +154,15 @@ class RequestRecord:
                 error=str(status) if status >= 500 else "cut_off" if is_broken else None,
             )
         if has_access_log():
-            log_access(
+            access = Access(
                 self._request,
-                has_query=self._generation.site.config.log.query,
-                route=self.route,
-                status=status,
-                size=reply.size,
-                seconds=self._seconds,
-                guest_seconds=guest.outcome.seconds if guest and guest.outcome else None,
-                trace_id=self.trace.trace_id if self.trace else None,
-                reason=None if is_serious else failure,
+                self._generation.site.config.log.query,
+                self.route,
+                status,
+                reply.size,
+                self._seconds,
+                guest.outcome.seconds if guest and guest.outcome else None,
+                self.trace.trace_id if self.trace else None,
+                None if is_serious else failure,
             )
+            log_access(access)

@@ -65,10 +65,10 @@ class Reply:
         await self._send_one(self._body(b"", is_last=True))
 
     def _start(self, head: ResponseHead, length: int | None) -> Message:
-        framing = () if length is None else ((b"content-length", b"%d" % length),)
         self.is_started = True
         self.status = head.status
-        headers = (*head.headers, *framing, (b"x-request-id", self._request_id))
+        own = (b"x-request-id", self._request_id)
+        headers = head.headers + ((own,) if length is None else ((b"content-length", b"%d" % length), own))
         return {"type": "http.response.start", "status": head.status, "headers": headers}
 
     def _body(self, body: bytes, *, is_last: bool) -> Message:

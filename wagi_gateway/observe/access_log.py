@@ -3,60 +3,46 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING
 
-from ..cgi.request import RequestHead
+from .access import Access
+from .line_handler import LineHandler
 from .log_record import ACCESS, CALLS
 
 if TYPE_CHECKING:  # httpcore is imported with the first module that makes calls
     from ..outbound.client import Call
 
-MAX_TARGET = 1024
-"""Bytes of a request target in the log; the rest is cut off."""
-
 access_logger = logging.getLogger(ACCESS)
+parent_logger = logging.getLogger("wagi_gateway")
 
 
 def has_access_log() -> bool:
-    """Whether requests are logged; `log_access` is called only then, since its arguments cost time."""
+    """Whether requests are logged; `log_access` is called only then, since its argument costs time."""
     return access_logger.isEnabledFor(logging.INFO)
 
 
-def log_access(
-    request: RequestHead,
-    *,
-    has_query: bool,
-    route: str,
-    status: int,
-    size: int,
-    seconds: float,
-    guest_seconds: float | None,
-    trace_id: str | None,
-    reason: str | None,
-) -> None:
+def log_access(access: Access) -> None:
     """Logs a request at its end.
 
-    `has_query` includes the query in the target, `size` is bytes of the response's body, and `reason` says why the
-    module did not answer.
+    The handler of `log.configure` gets a line: a record costs several times as much. Any other one, as of a program
+    that the gateway is a part of, gets a record.
     """
-    fields: dict[str, object] = {
-        "status": status,
-        "route": route,
-        "bytes": size,
-        "ms": round(seconds * 1e6) / 1000,
-    }
-    if guest_seconds is not None:
-        fields["guest_ms"] = round(guest_seconds * 1e6) / 1000
-    fields["client"] = request.client[0] if request.client else "-"
-    fields["id"] = request.request_id
-    if trace_id is not None:
-        fields["trace_id"] = trace_id
-    if reason:
-        fields["reason"] = reason
-    target = request.raw_path + (b"?" + request.query if request.query and has_query else b"")
-    access_logger.info(
-        "%s %s", request.method, target[:MAX_TARGET].decode("latin-1"), extra={"fields": fields, "request": request}
-    )
+    if handler := _line_handler():
+        handler.write_soon(handler.access_line(access, time.time()))
+        return
+    extra = {"fields": access.fields(), "access": access}
+    access_logger.info("%s %s", access.request.method, access.target, extra=extra)
+
+
+def _line_handler() -> LineHandler | None:
+    """The handler of `log.configure`, if it is the only one of the access log, and nothing filters the records."""
+    handlers = parent_logger.handlers
+    if len(handlers) != 1 or access_logger.handlers or access_logger.filters:
+        return None
+    handler = handlers[0]
+    is_alone = access_logger.propagate and not parent_logger.propagate
+    return handler if is_alone and isinstance(handler, LineHandler) and not handler.filters else None
 
 
 call_logger = logging.getLogger(CALLS)

@@ -1,23 +1,20 @@
-"""The log: records as text, as JSON or for a terminal, without control characters that a terminal would interpret."""
+"""The configuration of the log: its loggers, and the handlers and formats of their records."""
 
 from __future__ import annotations
 
 import asyncio
-import functools
 import io
-import json
 import logging
 import os
-import re
 import sys
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 
-from ..cgi.request import RequestHead, without_userinfo
 from ..config.settings import LogConfig
+from .line_handler import LineHandler
 from .log_file import Rotation
+from .log_format import JsonFormatter, TextFormatter
 from .log_record import ACCESS, NO_ROUTE, SERVER, fields_of
 from .log_record import GUEST as GUEST
 from .log_record import escape as escape
@@ -28,15 +25,6 @@ logger = logging.getLogger("wagi_gateway")
 server_logger = logging.getLogger(SERVER)
 server_logger.disabled = True
 """Logger of the server's start, readiness and end, which only a JSON log has."""
-
-MAX_FIELD = 1024
-"""Bytes of a request target, or of a header field, in the log; the rest is cut off."""
-
-_encode_json = json.JSONEncoder(ensure_ascii=False).encode
-_FIELD = re.compile(r"""(?<![^\s"'(\[{<,])(\w+)=""")
-"""What reads as a field of a text line: a name and `=` after a blank, a quotation mark, a bracket or a comma."""
-_FIELD_OF_GUEST = re.compile(r"(?<!\w)(\w+)=")
-"""In a line of a guest, after whatever is no part of a name: guests have no URLs to be kept readable."""
 
 
 def configure(
@@ -56,6 +44,9 @@ def configure(
     server_logger.disabled = not has_json
     logging.raiseExceptions = False  # a full disk behind standard error would print a traceback for each record
     _configure_libraries(handler if has_json else None)
+    for old in logger.handlers:
+        if isinstance(old, LineHandler):
+            old.flush()
     logger.handlers[:] = [handler]
     logger.setLevel(settings.level.upper())
     logger.propagate = False
@@ -79,9 +70,7 @@ def _handler(log_format: str, *, has_access: bool) -> logging.Handler:
         from .terminal_log import TerminalHandler  # which imports rich
 
         return TerminalHandler(sys.stderr, has_access=has_access)
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
-    return handler
+    return LineHandler(sys.stderr, JsonFormatter() if log_format == "json" else TextFormatter())
 
 
 def _configure_libraries(handler: logging.Handler | None) -> None:
@@ -137,7 +126,7 @@ def configure_for_run() -> None:
     reasons of the access log."""
     configure(LogConfig(format="text"))
     logger.handlers[0].setFormatter(_RunFormatter())
-    logger.handlers[0].addFilter(_is_for_run)
+    logger.handlers[0].addFilter(_is_for_run)  # a filter wants records, of access lines, too
 
 
 def _is_not_redundant(record: logging.LogRecord) -> bool:
@@ -176,82 +165,3 @@ class _RunFormatter(_MessageFormatter):
             fields = fields_of(record)
             return escape(f"warning: {fields['status']}: {fields['reason']}")
         return super().format(record)
-
-
-class TextFormatter(logging.Formatter):
-    r"""`2026-11-22T12:00:00.000Z INFO message key=value …`.
-
-    What reads as a field inside of the message becomes `key\x3dvalue`: a message may quote a guest, which prints
-    standard error and header blocks.
-    """
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Formats a record."""
-        fields = "".join([f" {key}={_as_text(value)}" for key, value in fields_of(record).items()])
-        is_guest = record.name == GUEST
-        origin = "guest: " if is_guest else ""
-        message = escape(record.getMessage())
-        # A line without fields, such as a warning at the start, has none that its message could forge.
-        message = _escape_fields(message, _FIELD_OF_GUEST if is_guest else _FIELD) if fields else message
-        line = f"{_time(record)} {record.levelname:<7} {origin}{message}{fields}"
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
-
-
-class JsonFormatter(logging.Formatter):
-    """JSON Lines: an object with time, level, logger, message and the record's fields."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Formats a record."""
-        line: dict[str, object] = {
-            "time": _time(record),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": escape(record.getMessage()),
-        }
-        fields = fields_of(record)
-        if request := getattr(record, "request", None):
-            fields = {**request_fields(request), **fields}
-        line |= {key: escape(value) if isinstance(value, str) else value for key, value in fields.items()}
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return _encode_json(line)
-
-
-def request_fields(request: RequestHead) -> dict[str, str]:
-    """The fields of an access line that text has in its message, or not at all; a header field only if it is there.
-
-    `path` is without the query, which may hold secrets.
-    """
-    fields = {"method": request.method, "path": request.raw_path[:MAX_FIELD].decode("latin-1")}
-    host = request.target_authority or b"".join(request.values(b"host")[:1])
-    if host:
-        fields["host"] = without_userinfo(host)[:MAX_FIELD].decode("latin-1")
-    if agent := request.values(b"user-agent"):
-        fields["user_agent"] = agent[0][:MAX_FIELD].decode("latin-1")
-    return fields
-
-
-def _escape_fields(text: str, field: re.Pattern[str] = _FIELD) -> str:
-    return field.sub(r"\1\\x3d", text) if "=" in text else text
-
-
-def _as_text(value: object) -> object:
-    if type(value) in (int, float):
-        return value
-    text = str(value)
-    return text if text.isalnum() else _quoted(text)  # an identifier, of which each is new, or a route or client
-
-
-@functools.lru_cache(maxsize=256)
-def _quoted(text: str) -> str:
-    text = _escape_fields(escape(text))
-    return _encode_json(text) if " " in text or '"' in text else text
-
-
-def _time(record: logging.LogRecord) -> str:
-    return f"{_second(int(record.created))}.{int(record.msecs):03d}Z"
-
-
-@functools.lru_cache(1)
-def _second(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")

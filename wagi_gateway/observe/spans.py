@@ -32,7 +32,7 @@ from opentelemetry.util.types import AttributeValue
 from ..cgi.request import Authority, RequestHead
 from ..cgi.trace import TraceContext
 from ..version import __version__
-from .access_log import MAX_TARGET
+from .access import MAX_TARGET
 from .log import logger
 from .worker_metrics import NO_ROUTE, failure_of, trap_of
 

@@ -31,7 +31,10 @@ _EPOCH_INTERVAL = 0.05
 _CHECK_INTERVAL = 0.001
 """Seconds between checks of the guests that have just been started on a thread."""
 _PEAK_WINDOW = 10.0
-"""Seconds of the window whose peak of running guests decides the number of threads."""
+"""Seconds of the window whose peak of running guests decides the number of threads. After one without a guest no epoch
+is needed until the next guest."""
+_IDLE_INTERVAL = 3.0
+"""Seconds between two uses of the thread for files while no guest runs."""
 _MIN_FILES = 8
 """Files that every guest with volumes may open."""
 _OVERDUE = 0.2
@@ -89,6 +92,7 @@ class Sandbox:
         """Descriptors that are left for the files of guests; the other half is for everything else."""
         self._file_thread = FileThread()
         self._pipes = PipePool()
+        self._is_ticking = threading.Event()
         self._ticker = threading.Thread(target=self._tick, name="epoch", daemon=True)
 
     async def __aenter__(self) -> Sandbox:
@@ -121,6 +125,7 @@ class Sandbox:
             self._recent_timer.cancel()
         self._recent.clear()
         self._stop_ticker.set()
+        self._is_ticking.set()
         if self._allows_inline:
             await asyncio.to_thread(self._watchdog.close)
         await asyncio.to_thread(self._ticker.join)
@@ -199,6 +204,8 @@ class Sandbox:
         guest.context.running = self._running
         guest.started = self.loop.time()
         self._running.add(guest)
+        if not self._is_ticking.is_set():
+            self._is_ticking.set()
         self._peak = max(self._peak, len(self._running))
         self._all_ended.clear()
         try:
@@ -275,6 +282,8 @@ class Sandbox:
         while not self._stop_ticker.wait(_EPOCH_INTERVAL):
             if time.monotonic() >= window_ends:
                 self._threads.shrink(self._peak + 1)
+                if not self._peak:
+                    self._wait_for_guest()
                 self._peak = len(self._running)
                 window_ends = time.monotonic() + _PEAK_WINDOW
             if self._descriptors_are_short():
@@ -283,6 +292,13 @@ class Sandbox:
             self._file_thread.keep_if_used()
             self._engine.increment_epoch()
             self._backend.tick()
+
+    def _wait_for_guest(self) -> None:
+        """Waits until a guest runs on a thread, or the sandbox is closed: twenty epochs a second cost 2 ms."""
+        self._is_ticking.clear()
+        while not (self._running or self._stop_ticker.is_set()) and not self._is_ticking.wait(_IDLE_INTERVAL):
+            self._file_thread.keep_if_used()
+        self._is_ticking.set()
 
     def _end_late_guests(self) -> None:
         """Has guests end at their next host call once their time is over, also those that open a FIFO."""
