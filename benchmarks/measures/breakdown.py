@@ -5,12 +5,13 @@ python -m benchmarks.measures.breakdown     # half a minute; needs wrk (Debian: 
 
 from __future__ import annotations
 
-import asyncio
 import statistics
 import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+
+import uvloop
 
 from wagi_gateway.app import create_app
 from wagi_gateway.config.settings import LogConfig
@@ -66,7 +67,7 @@ def breakdown(plan: Plan) -> list[Part]:
                 kinds = loops.bare.run_by_kind(_COUNT)
                 entry = loops.entry(_COUNT)
                 guest = loops.guest(_COUNT)
-                application = asyncio.run(measure(create_app(load_hello()), _COUNT))
+                application = uvloop.run(measure(create_app(load_hello()), _COUNT))
             around = application - guest - pure
             parts = [http, waking, pure, *kinds, entry - sum(kinds), guest - entry, around]
             turns.append([*parts, total - sum(parts)])

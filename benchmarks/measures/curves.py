@@ -41,8 +41,9 @@ class Curve:
 
     @property
     def growth(self) -> list[float]:
-        """The microseconds of the last point, times those of the first, in each turn."""
-        return [last / first for first, last in zip(self.points[0][1], self.points[-1][1], strict=True)]
+        """The microseconds of the highest point, times those of the lowest: one value, of the medians."""
+        medians = [cost for _, cost in self.medians]
+        return [max(medians) / min(medians)]
 
     @property
     def slopes(self) -> list[float]:

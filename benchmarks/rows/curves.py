@@ -19,13 +19,13 @@ _FIELD = 0.15
 
 
 def growth(name: str) -> Callable[[Plan], Iterator[Row]]:
-    """A measure of the row of one curve: its last point beside its first one."""
+    """A measure of the row of one curve: its highest point beside its lowest one."""
 
     def measure(plan: Plan) -> Iterator[Row]:
         curve = _CURVES[name](plan)
         is_flat = name in ("routes", "concurrency")
         target = plan.target(_FLAT, is_most=True) if is_flat else None
-        yield _row(curve, Measured(curve.growth, target), f"{curve.points[0][0]:,} of them")
+        yield _row(curve, Measured(curve.growth, target), "the lowest point")
 
     return measure
 

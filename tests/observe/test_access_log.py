@@ -91,6 +91,21 @@ def test_handlers_and_filters_of_a_program_around_the_gateway_get_records(
     assert vars(seen.records[0])["fields"] == access().fields()
 
 
+@pytest.mark.usefixtures("restored")
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_a_level_and_a_formatter_of_a_program_around_the_gateway_count(
+    log_format: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log.configure(LogConfig.model_validate({"format": log_format}))
+    (handler,) = log.logger.handlers
+    handler.setFormatter(logging.Formatter("mine: %(message)s"))
+    asyncio.run(_log(count=1))
+    assert capsys.readouterr().err == "mine: GET /a/b?c=1\n"
+    handler.setLevel(logging.WARNING)
+    asyncio.run(_log(count=1))
+    assert capsys.readouterr().err == ""
+
+
 async def _log(count: int) -> None:
     for _ in range(count):
         log_access(access())

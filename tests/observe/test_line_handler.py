@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import logging
 import os
 import select
@@ -110,6 +111,20 @@ def test_a_line_without_an_event_loop_is_written_at_once(pipe: Pipe) -> None:
     assert pipe.writes() == ["a\n"]
 
 
+def test_no_line_waits_for_an_event_loop_that_does_not_turn_again(pipe: Pipe) -> None:
+    async def log(line: str) -> None:
+        pipe.handler.write_soon(line)
+
+    stopped = asyncio.new_event_loop()
+    stopped.call_soon(stopped.stop)
+    stopped.call_soon(pipe.handler.write_soon, "a")
+    stopped.run_forever()
+    assert pipe.writes() == []
+    asyncio.run(log("b"))
+    assert pipe.writes() == ["a\n", "b\n"]
+    stopped.close()
+
+
 def test_no_line_is_lost_or_written_twice_beside_records_of_other_threads(tmp_path: Path) -> None:
     wanted = [f"line {number}" for number in range(500)]
     is_over = threading.Event()
@@ -159,6 +174,17 @@ def test_lines_of_processes_that_share_a_pipe_stay_whole() -> None:
         found = sorted(lines.read().splitlines())
     assert [writer.wait() for writer in writers] == [0, 0]
     assert found == sorted(letter * (line * 7 + 1) for letter in "ab" for line in range(40) for _ in range(200))
+
+
+class Broken(io.StringIO):
+    """A stream of a program around the gateway."""
+
+    def write(self, _text: str) -> int:
+        raise RuntimeError("reentrant call")
+
+
+def test_a_stream_that_raises_ends_no_request() -> None:
+    LineHandler(Broken(), TextFormatter()).write_soon("a")
 
 
 @pytest.mark.parametrize("is_closed", [False, True], ids=["full", "closed"])

@@ -18,8 +18,9 @@ def slowdown() -> float:
     while time.thread_time() - used < _BURST:
         pass
     now = (time.perf_counter() - begin) / (time.thread_time() - used)
-    # What kept the processors busy may have ended since: a moment before, it had its share of the load.
-    return max(1.0, now, os.getloadavg()[0] / len(os.sched_getaffinity(0)))
+    # What kept the processors busy may have ended since: it has its share of the load of the last minute, in which
+    # processes of a lower priority count, too.
+    return max(1.0, now, min(os.getloadavg()[0] / (os.cpu_count() or 1), 2.0))
 
 
 def assert_within(seconds: float, bound: float) -> None:

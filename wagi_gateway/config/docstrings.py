@@ -9,7 +9,7 @@ import sys
 
 
 def attribute_docstrings(cls: type) -> dict[str, str]:
-    """The docstring below each annotated attribute in the body of a class, by name. Raises OSError without a source.
+    """The docstring below each annotated attribute in the body of a class, by name; none without the source.
 
     pydantic's `use_attribute_docstrings` would read the source at each import: a tenth of the gateway's start.
     """
@@ -18,7 +18,10 @@ def attribute_docstrings(cls: type) -> dict[str, str]:
 
 @functools.cache
 def _of_module(name: str) -> dict[str, dict[str, str]]:
-    tree = ast.parse(inspect.getsource(sys.modules[name]))
+    try:
+        tree = ast.parse(inspect.getsource(sys.modules[name]))
+    except OSError:  # an installation of byte code alone
+        return {}
     return {node.name: _of_class(node) for node in tree.body if isinstance(node, ast.ClassDef)}
 
 

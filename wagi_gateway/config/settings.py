@@ -61,7 +61,8 @@ class SettingsTable(BaseModel):
         schema = handler(core_schema)
         properties = handler.resolve_ref_schema(schema)["properties"]
         for name, docstring in attribute_docstrings(cls).items():
-            properties[name]["description"] = docstring
+            if name in properties:
+                properties[name]["description"] = docstring
         return schema
 
 

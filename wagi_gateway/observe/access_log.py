@@ -42,7 +42,7 @@ def _line_handler() -> LineHandler | None:
         return None
     handler = handlers[0]
     is_alone = access_logger.propagate and not parent_logger.propagate
-    return handler if is_alone and isinstance(handler, LineHandler) and not handler.filters else None
+    return handler if is_alone and isinstance(handler, LineHandler) and handler.writes_all_lines else None
 
 
 call_logger = logging.getLogger(CALLS)
