@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from wagi_gateway.compiler.binary import MODULE, Malformed, Reader, leb128
 from wagi_gateway.compiler.engine import create_plain_engine
-from wagi_gateway.compiler.instructions import BulkOpcode, BulkOperation, find_bulk_operations, find_calls
+from wagi_gateway.compiler.instructions import BulkOpcode, BulkOperation, find_bulk_operations
 
 ENGINE = create_plain_engine()
 
@@ -154,24 +154,6 @@ def test_every_instruction_of_wasmtime_is_read_to_its_end(prefix: int | None) ->
         begin = len(form + PADDING) + 1
         expected = Found(BulkOperation(BulkOpcode.MEMORY_FILL, (6,)), begin, begin + len(FILL))
         assert read(instructions)[-1] == expected, form.hex()
-
-
-CALL = b"\x10\5"
-
-
-@pytest.mark.parametrize("prefix", [None, *PREFIXED], ids=lambda prefix: f"{prefix:02x}" if prefix else "none")
-def test_calls_are_found_behind_every_instruction(prefix: int | None) -> None:
-    for form in itertools.chain(*forms(prefix).values()):
-        body = b"\0" + form + PADDING + CALL + PADDING
-        begin = len(form + PADDING) + 1
-        *_, last = find_calls(Reader(body, 0, len(body)), 5)  # the form may be such a call, too
-        assert last.span() == (begin, begin + len(CALL)), form.hex()
-
-
-@pytest.mark.parametrize("call", [b"\x10\5", b"\x12\5", b"\x10\x85\0", b"\x12\x85\x80\x80\x80\0"], ids=bytes.hex)
-def test_every_call_of_a_function_is_found(call: bytes) -> None:
-    body = b"\0" + b"\x10\6" + call + b"\x41\x10\x41\5" + FILL + call
-    assert [match[0] for match in find_calls(Reader(body, 0, len(body)), 5)] == [call, call]
 
 
 @given(st.data())

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import wasmtime
 
-from tests.support.guests import FD_WRITE
 from tests.support.modules import DISABLED, LOADED, UNDESCRIBED, binary
 from wagi_gateway.compiler.binary import Malformed, largest_function
 from wagi_gateway.compiler.bulk_operations import make_interruptible
 from wagi_gateway.compiler.externs import Externs, FunctionType
-from wagi_gateway.compiler.gathered_writes import gather_writes
 
 _UNDESCRIBED = [fields for fields, *_ in UNDESCRIBED.values()]
 _BULK = "(memory 1) (func (param i32) (memory.fill (i32.const 0) (i32.const 1) (local.get 0)))"
-_WRITES = f"""{FD_WRITE} (memory 1)
- (func (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8))))"""
-SEEDS = tuple(binary(fields) for fields in (*_UNDESCRIBED, *LOADED.values(), *DISABLED.values(), _BULK, _WRITES))
+SEEDS = tuple(binary(fields) for fields in (*_UNDESCRIBED, *LOADED.values(), *DISABLED.values(), _BULK))
 FOUND = (  # a module with code and no section of functions
     bytes.fromhex("0061736d0100000001050160017f007b0302010005030100010a0d010b00410041012000fc0b000b"),
 )
@@ -26,12 +22,9 @@ _ENGINE = wasmtime.Engine()
 def check(data: bytes) -> None:
     """What wasmtime validates can be read, and has wasmtime's imports and exports unless a type would end it.
 
-    It stays valid when its bulk operations are split, and what is not valid does not become so. What is valid stays so
-    with gathered writes.
+    It stays valid when its bulk operations are split, and what is not valid does not become so.
     """
     assert _is_valid(make_interruptible(data).data) == _is_valid(data)
-    gathered = gather_writes(data)
-    assert gathered is None or not _is_valid(data) or _is_valid(gathered)
     try:
         externs = Externs.read(data)
         largest_function(data)

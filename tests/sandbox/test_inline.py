@@ -307,16 +307,7 @@ def test_guests_that_end_in_time_are_credited(ends: int, expected: int) -> None:
         policy.count_interruption(BLOCKED)
         streak(policy)
     for _ in range(ends):
-        policy.count_inline_run(writes=1)
+        policy.count_inline_run()
     assert policy.is_allowed
     policy.count_interruption(BLOCKED)
     assert streak(policy) == expected
-
-
-def test_a_module_with_one_guest_that_wrote_often_is_known_from_then_on() -> None:
-    policy = InlinePolicy()
-    known = []
-    for writes in (0, 1, 2, 3, 1, 0):
-        policy.count_inline_run(writes)
-        known.append(policy.writes_often)
-    assert known == [False, False, False, True, True, True]

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .binary import CODE, FUNCTION, MAX_ITEMS, TYPE, Malformed, Reader, leb128
+from .binary import CODE, FUNCTION, MAX_ITEMS, TYPE, Malformed, Reader, Section, find_sections, leb128
 from .chunked_functions import ChunkedFunction, MemoryOperand, chunked_copy, chunked_fill
 from .externs import IndexSpaces
 from .instructions import POSSIBLE_BULK_OPERATION, BulkOpcode, BulkOperation, find_bulk_operations
-from .vectors import Elements, append_elements, rewrite_bodies
 
 _CALL, _NOP = b"\x10", b"\x01"
 _MAX_INDEX = 5
@@ -46,6 +45,7 @@ class _Module:
 
     def __init__(self, data: bytes) -> None:
         self._data = data
+        self._sections = {section.id: section for section in find_sections(data)}
         self._spaces = IndexSpaces.read(data)
         self._calls: dict[bytes, bytes | None] = {}
         """The call for each bulk instruction, or None."""
@@ -57,12 +57,34 @@ class _Module:
         self._is_complete = self._spaces.has_only_function_types() and not self._spaces.has_tags()
 
     def rewrite(self) -> Rewritten:
-        bodies = rewrite_bodies(self._data, POSSIBLE_BULK_OPERATION, self._rewrite_body)
-        if bodies is None:
+        code = self._sections.get(CODE)
+        if not code or not POSSIBLE_BULK_OPERATION.search(self._data, code.content, code.end):
             return Rewritten(self._data, self._is_complete)
+        bodies = self._rewrite_bodies(Reader(self._data, code.content, code.end))
+        if not self._functions:
+            return Rewritten(self._data, self._is_complete)
+        if not self._sections.keys() >= {TYPE, FUNCTION}:
+            raise Malformed("a module with code has no section of types or of functions")
         if len(self._functions) + max(len(self._spaces.functions), len(self._spaces.types)) > MAX_ITEMS:
             raise Malformed("no function can be added")
         return Rewritten(self._with_functions(bodies), self._is_complete)
+
+    def _rewrite_bodies(self, reader: Reader) -> bytes:
+        """The function bodies of the code section."""
+        pieces = []
+        count = reader.number()
+        copied = reader.position
+        for _ in range(count):
+            begin = reader.position
+            size = reader.number()
+            start = reader.position
+            reader.skip(size)
+            if not POSSIBLE_BULK_OPERATION.search(self._data, start, reader.position):
+                continue
+            if body := self._rewrite_body(Reader(self._data, start, reader.position)):
+                pieces += [self._data[copied:begin], leb128(len(body), least=start - begin), body]
+                copied = reader.position
+        return b"".join([*pieces, self._data[copied : reader.position]])
 
     def _rewrite_body(self, reader: Reader) -> bytes | None:
         """A function body with calls for its bulk operations on memory; None if it has none."""
@@ -100,14 +122,25 @@ class _Module:
 
     def _with_functions(self, bodies: bytes) -> bytes:
         """The module with these bodies, and the functions appended."""
-        count, first = len(self._functions), len(self._spaces.types)
-        added = {
-            TYPE: [function.type for function in self._functions],
-            FUNCTION: [leb128(first + number) for number in range(count)],
-            CODE: [function.code for function in self._functions],
-        }
-        elements = {section: Elements(count, b"".join(encoded)) for section, encoded in added.items()}
-        return append_elements(self._data, elements | {CODE: elements[CODE]._replace(before=bodies)})
+        indices = range(len(self._spaces.types), len(self._spaces.types) + len(self._functions))
+        data = self._data
+        # The last section first, so that the positions of the others stay valid.
+        for section, old, appended in (
+            (CODE, bodies, [function.code for function in self._functions]),
+            (FUNCTION, None, map(leb128, indices)),
+            (TYPE, None, [function.type for function in self._functions]),
+        ):
+            data = self._with_elements(data, self._sections[section], old, b"".join(appended))
+        return data
+
+    def _with_elements(self, data: bytes, section: Section, old: bytes | None, appended: bytes) -> bytes:
+        """The module with elements appended to the vector of a section."""
+        reader = Reader(self._data, section.content, section.end)
+        count = leb128(reader.number() + len(self._functions), least=reader.position - section.content)
+        if old is None:
+            old = self._data[reader.position : section.end]
+        size = leb128(len(count + old + appended), least=section.content - section.begin - 1)
+        return b"".join((data[: section.begin + 1], size, count, old, appended, data[section.end :]))
 
 
 def _call(function: int, size: int) -> bytes:

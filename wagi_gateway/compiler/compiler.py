@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import wasmtime
 from filelock import Timeout
@@ -31,7 +31,6 @@ from .component import WarmComponent, find_problem, find_run
 from .component_binary import ComponentExterns
 from .engine import MAX_WASM_STACK
 from .externs import Externs, ExternType, FunctionType, Import, MemoryType
-from .gathered_writes import CAPACITY, gather_writes
 from .serialized_module import SerializedModule
 from .start_section import defer_start
 from .warm_module import WarmGuest, WarmModule
@@ -62,8 +61,6 @@ DefineHost = Callable[[wasmtime.Linker, bool, Names | None], None]
 alone: the public API makes a linker for each guest."""
 DefineMissing = Callable[[wasmtime.Linker, tuple[str, str], Import], None]
 """Defines a function that traps in a linker, by module and name, for an import that the gateway does not provide."""
-_Variant = Literal["plain", "start", "gathering"]
-"""A form of a module: as it is, with its start function exported (`start_section`), or with gathered writes."""
 Compiled = TypeVar("Compiled", wasmtime.Module, Component)
 OnCompile = Callable[[WasmSource], AbstractContextManager[object]]
 """Returns a context manager that wraps a compilation (for progress output)."""
@@ -110,7 +107,7 @@ class Compiler:
         )
         self._has_source_lines = has_source_lines
         self._warm: dict[tuple[str, bool, bool], WarmGuest] = {}
-        self._modules: dict[tuple[str, _Variant], wasmtime.Module] = previous._modules.copy() if previous else {}
+        self._modules: dict[tuple[str, bool], wasmtime.Module] = previous._modules.copy() if previous else {}
         self._define_host = define_host
         self._define_missing = define_missing
         self._linkers: dict[bool, wasmtime.Linker] = previous._linkers if previous else {}
@@ -155,7 +152,7 @@ class Compiler:
         if needs_entrypoint and all(export.type not in _ENTRYPOINTS for export in externs.exports):
             raise _refuse(_NO_ENTRYPOINT)
         data, start = defer_start(data) if has_files else (data, None)
-        module = self._module(source, data, "start" if start else "plain")
+        module = self._module(source, data, has_deferred_start=start is not None)
         if not is_checked:
             missing = self._check_imports(externs, linker, allows_missing=allows_missing)
         return self._link(source, data, externs, module, linker, has_files=has_files, start=start, missing=missing)
@@ -170,7 +167,7 @@ class Compiler:
             raise _refuse(f"is a component that cannot be read: {malformed}") from None
         if problem := find_problem(externs):
             raise StartupError(problem)
-        component = self._load(Component, source, data, "plain")
+        component = self._load(Component, source, data, "")
         warm = WarmComponent.create(source.name, source.digest, component, find_run(externs) or "", bridges)
         if warm is None:
             raise _refuse("is a component whose wasi:cli/run has no function run; build a program (with main)")
@@ -179,12 +176,8 @@ class Compiler:
     def drop_previous(self) -> None:
         """Releases the modules of the previous compiler that were not loaded again."""
         self._previous = {}
-        used: set[tuple[str, _Variant]] = set()
-        for module in self._warm.values():
-            if isinstance(module, WarmModule):
-                used.add((module.digest, "start" if module.start else "plain"))
-                used |= {(module.digest, "gathering")} if module.gathering else set()
-        self._modules = {key: module for key, module in self._modules.items() if key in used}
+        used = {module.module for module in self._warm.values() if isinstance(module, WarmModule)}
+        self._modules = {key: module for key, module in self._modules.items() if module in used}
 
     def close(self) -> None:
         """Ends the process that compiles. Called once every module is loaded."""
@@ -228,40 +221,28 @@ class Compiler:
             raise StartupError(*problems)
         return externs
 
-    def _module(self, source: WasmSource, data: bytes, variant: _Variant) -> wasmtime.Module:
+    def _module(self, source: WasmSource, data: bytes, *, has_deferred_start: bool) -> wasmtime.Module:
         """The compiled module, compiled once for guests with and without files if it has no start section."""
-        key = source.digest, variant
+        key = source.digest, has_deferred_start
         if key not in self._modules:
-            self._modules[key] = self._load(wasmtime.Module, source, data, variant)
+            self._modules[key] = self._load(wasmtime.Module, source, data, "-start" if has_deferred_start else "")
         return self._modules[key]
 
-    def _load(self, form: type[Compiled], source: WasmSource, data: bytes, variant: _Variant) -> Compiled:
-        """The machine code of a source, from the cache or compiled now."""
-        module, origin = self._find_or_compile(form, source, data, variant)
-        if variant != "gathering":  # loaded beside another variant
-            self.loads[origin] += 1
-        return module
-
-    def _find_or_compile(
-        self, form: type[Compiled], source: WasmSource, data: bytes, variant: _Variant
-    ) -> tuple[Compiled, str]:
-        """The machine code of a source, and its origin."""
+    def _load(self, form: type[Compiled], source: WasmSource, data: bytes, variant: str) -> Compiled:
+        """The machine code of a source, from the cache or compiled now; `variant` distinguishes it in the cache."""
         if self._cache is None:
-            return self._compiled(form, source, data), "compiler"
-        key = f"{source.digest}-{WASMTIME_VERSION}-{_SETTINGS_DIGEST}"
-        key += "" if variant == "plain" else f"-{variant}"
+            return self._compiled(form, source, data)
+        key = f"{source.digest}-{WASMTIME_VERSION}-{_SETTINGS_DIGEST}{variant}"
         key += "-lines" if self._has_source_lines else ""
         if module := self._cached(form, self._cache, key):
-            return module, "cache"
+            return module
         try:
             with self._locked(self._cache, key, source):
                 # Another process may have compiled the module meanwhile.
-                if module := self._cached(form, self._cache, key):
-                    return module, "cache"
-                return self._compiled(form, source, data, self._cache, key), "compiler"
+                return self._cached(form, self._cache, key) or self._compiled(form, source, data, self._cache, key)
         except OSError as error:
             self._warn_unwritable(self._cache, error)
-            return self._compiled(form, source, data), "compiler"
+            return self._compiled(form, source, data)
 
     def _compiled(
         self, form: type[Compiled], source: WasmSource, data: bytes, cache: ArtefactCache | None = None, key: str = ""
@@ -305,6 +286,7 @@ class Compiler:
         except wasmtime.WasmtimeError as error:
             self.warnings.append(f"{cache.directory / path.name}: compiled again, because: {_first_line(error)}")
             return None
+        self.loads["cache"] += 1
         return module
 
     def _deserialize(self, form: type[Compiled], artefact: Path | bytearray) -> Compiled:
@@ -323,13 +305,14 @@ class Compiler:
 
     def _compile(self, source: WasmSource, data: bytes) -> bytearray:
         """The artefact of a module that is compiled now. Raises StartupError, LoadCancelled."""
+        self.loads["compiler"] += 1
         started = time.monotonic()
         with self._on_compile(source):
             try:
                 artefact = self._process.compile(source.name, data)
             except CompilationFailed as failed:
                 raise _refuse(str(failed)) from None
-        self.seconds[source.digest] = self.seconds.get(source.digest, 0.0) + time.monotonic() - started
+        self.seconds[source.digest] = time.monotonic() - started
         return artefact
 
     def _check_imports(self, externs: Externs, linker: wasmtime.Linker, *, allows_missing: bool) -> tuple[Import, ...]:
@@ -384,20 +367,12 @@ class Compiler:
         import_names = tuple((wanted.module, wanted.name) for wanted in externs.imports)
         imports = frozenset(module for module, _ in import_names)
         called = {f"{wanted.module}.{wanted.name}" for wanted in externs.imports if wanted not in missing}
-        is_interruptible = (
-            not has_files
-            and all(map(_is_wasi, called))
-            and len(data) <= _MAX_READ
-            and make_interruptible(data).is_complete
-            and largest_function(data) <= _MAX_SHORT_FUNCTION
-        )
         return WarmModule(
             name=source.name,
             digest=source.digest,
             module=module,
             import_names=import_names,
             instance_pre=None if has_files and _WASI in imports else instance_pre,
-            gathering=self._gathering(source, data, linker) if is_interruptible else None,
             functions=functions,
             functions_with_code=frozenset(name.encode() for name in functions if exported[name] == _WITH_CODE),
             exports=tuple(exported),
@@ -406,24 +381,13 @@ class Compiler:
             needs_wasi=has_files or not called.isdisjoint(_WASMTIME_FUNCTIONS),
             imports=imports,
             missing=missing,
-            memories=len(externs.memories),
-            is_interruptible=is_interruptible,
+            is_interruptible=not has_files
+            and all(map(_is_wasi, called))
+            and len(data) <= _MAX_READ
+            and make_interruptible(data).is_complete
+            and largest_function(data) <= _MAX_SHORT_FUNCTION,
             serialized=self._serialize(module, has_files, import_names, missing),
         )
-
-    def _gathering(self, source: WasmSource, data: bytes, linker: wasmtime.Linker) -> wasmtime.InstancePre | None:
-        """The linked module with gathered writes; None for one without. The module itself is compiled before."""
-        # Such guests run inline alone, and moved instructions would not fit debugging information.
-        if not abi.has_known_abi() or self._has_source_lines:
-            return None
-        gathering = gather_writes(data)
-        if gathering is None:
-            return None
-        try:
-            return linker.instantiate_pre(self._module(source, gathering, "gathering"))
-        except StartupError as error:  # it is a little larger than the module without
-            self.warnings += [f"{source.name}: its writes are not gathered: {each.what}" for each in error.problems]
-            return None
 
 
 def _create_linker(
@@ -496,5 +460,5 @@ def _first_line(error: Exception) -> str:
 
 
 # wasmtime compares an artefact's compiler settings itself; the digest keeps artefacts of different settings apart.
-_SETTINGS = f"epoch,multi-memory,no-wasip3,stack={MAX_WASM_STACK},chunk={CHUNK},gathered={CAPACITY}"
+_SETTINGS = f"epoch,multi-memory,no-wasip3,stack={MAX_WASM_STACK},chunk={CHUNK}"
 _SETTINGS_DIGEST = hashlib.sha256(_SETTINGS.encode()).hexdigest()[:12]

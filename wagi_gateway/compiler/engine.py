@@ -18,8 +18,6 @@ CORE_INSTANCES_PER_COMPONENT = 30
 """Core instances of a component. A Rust program has 3, one of componentize-py 14, with a bridge for wasi:http 23."""
 TABLES_PER_COMPONENT = 20
 """Tables of all core instances of a component."""
-MEMORIES_OF_GATHERING = 2
-"""Memories of a module with gathered writes (`gathered_writes`), which has one of its own."""
 HELPERS = 2
 """Components beside a component (`sandbox.wasi_helper`), each with a memory and no table."""
 CORE_INSTANCES_PER_HELPER = 3
@@ -155,7 +153,7 @@ def _set_pool(config: wasmtime.Config, settings: EngineSettings) -> None:
         "max_component_instance_size": 2**20,
         "total_memories": settings.slots * _memories(settings),
         "total_tables": settings.slots * _tables(settings),
-        "max_memories_per_module": max(settings.memories, MEMORIES_OF_GATHERING),
+        "max_memories_per_module": settings.memories,
         "max_tables_per_module": settings.tables,
         "table_elements": settings.table_elements,
         "max_memory_size": settings.max_memory,

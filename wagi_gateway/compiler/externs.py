@@ -98,19 +98,15 @@ class Externs(NamedTuple):
 
     imports: tuple[Import, ...]
     exports: tuple[Export, ...]
-    memories: tuple[MemoryType, ...]
-    """All memories, exported or not."""
+    has_shared_memory: bool
+    """Whether a memory, exported or not, is shared."""
 
     @classmethod
     def read(cls, module: bytes) -> Externs:
         """Reads a module in the binary format. Raises Malformed."""
         spaces = IndexSpaces.read(module)
-        return cls(tuple(spaces.imports), tuple(spaces.exports), tuple(spaces.memories))
-
-    @property
-    def has_shared_memory(self) -> bool:
-        """Whether a memory, exported or not, is shared."""
-        return any(memory.limits.is_shared for memory in self.memories)
+        is_shared = any(memory.limits.is_shared for memory in spaces.memories)
+        return cls(tuple(spaces.imports), tuple(spaces.exports), is_shared)
 
     def undescribed(self) -> list[Problem]:
         """The imports and exports with types that wasmtime's C API cannot describe, a hundred at most."""

@@ -1,4 +1,4 @@
-"""The instructions of a function body (core specification, section 5.4), read for some among them.
+"""The instructions of a function body (core specification, section 5.4), read for the bulk operations among them.
 
 The encodings are those of WebAssembly 3.0 with threads and wide arithmetic. Runs of other instructions are skipped by
 one regular expression. No group in it has a possessive quantifier, which CPython before 3.11.5 matches wrongly.
@@ -6,7 +6,6 @@ one regular expression. No group in it has a possessive quantifier, which CPytho
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Iterable, Iterator
 from enum import IntEnum
@@ -58,32 +57,11 @@ def find_bulk_operations(body: Reader) -> Iterator[re.Match[bytes]]:
 
     Small is a memory.copy or memory.fill that directly follows a constant of less than 1,024: its size.
     """
-    yield from _find(body, _RUN, _BULK_OPERATION)
-
-
-@functools.lru_cache(maxsize=16)
-def call_of(function: int) -> re.Pattern[bytes]:
-    """A regular expression for the instructions `call` and `return_call` of a function below 16,384."""
-    return re.compile(rb"[\x10\x12]" + _opcodes(function))
-
-
-@functools.lru_cache(maxsize=16)
-def _no_calls_of(function: int) -> re.Pattern[bytes]:
-    others = b"|".join((_OTHERS, _BULK_OPERATION.pattern))
-    return re.compile(b"(?:(?!%b)(?:%b)){0,256}" % (call_of(function).pattern, others), re.DOTALL)
-
-
-def find_calls(body: Reader, function: int) -> Iterator[re.Match[bytes]]:
-    """The instructions `call` and `return_call` of a function in a function body. Raises Malformed."""
-    yield from _find(body, _no_calls_of(function), call_of(function))
-
-
-def _find(body: Reader, others: re.Pattern[bytes], wanted: re.Pattern[bytes]) -> Iterator[re.Match[bytes]]:
     body.skip_vector(_LOCALS, body.number())
     while not body.is_at_end():
         begin = body.position
-        body.skip_match(others)
-        if found := body.match(wanted):
+        body.skip_match(_RUN)
+        if found := body.match(_BULK_OPERATION):
             yield found
         elif body.position == begin:
             _skip_vector(body)
@@ -178,8 +156,10 @@ _VECTOR = rb"\xfd(?:%b%b|%b.{16}|%b|%b.|%b%b.)" % (
 )
 _ATOMIC = rb"\xfe(?:%b%b|%b\x00)" % (_opcodes(range(3), range(16, 79)), _NAMED[b"memarg"], _opcodes(3))
 
-_OTHERS = b"|".join((_PLAIN, _CONSTANT, _NUMERIC_AND_DROP, _VECTOR, _ATOMIC, _GARBAGE_COLLECTION))
-_RUN = re.compile(b"(?:%b){0,256}" % _OTHERS, re.DOTALL)
+_RUN = re.compile(
+    b"(?:%b){0,256}" % b"|".join((_PLAIN, _CONSTANT, _NUMERIC_AND_DROP, _VECTOR, _ATOMIC, _GARBAGE_COLLECTION)),
+    re.DOTALL,
+)
 """Instructions that are no bulk operations. Their number is bounded because the memory of a match grows with it."""
 
 POSSIBLE_BULK_OPERATION = re.compile(rb"\xfc" + _opcodes(*BulkOpcode))

@@ -22,9 +22,6 @@ class WarmModule:
     """Module and name of each import, in order."""
     instance_pre: wasmtime.InstancePre | None
     """The linked module; None for a module that is linked for each guest, because its guests have files."""
-    gathering: wasmtime.InstancePre | None
-    """The linked module with gathered writes (`gathered_writes`), for guests that write often and may run on the event
-    loop's thread; None for a module without."""
     functions: frozenset[str]
     """Exported functions without parameters that return nothing or an exit code: the possible entrypoints."""
     functions_with_code: frozenset[bytes]
@@ -37,8 +34,6 @@ class WarmModule:
     """The export to call before all others; None where the module has no start function, or wasmtime calls it."""
     imports: frozenset[str]
     """The import modules, such as `wasi_snapshot_preview1`."""
-    memories: int
-    """Linear memories, imported ones included."""
     missing: tuple[Import, ...]
     """The imported functions that the gateway does not provide: a call of one traps."""
     needs_wasi: bool

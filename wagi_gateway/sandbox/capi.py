@@ -22,14 +22,11 @@ from weakref import WeakKeyDictionary
 import wasmtime
 from wasmtime import _bindings
 
-from ..compiler.engine import MEMORIES_OF_GATHERING
 from ..compiler.externs import Import
-from ..compiler.gathered_writes import MEMORY_NAME
 from ..compiler.warm_module import WarmModule
 from . import backtrace
 from .adapter import adapter_globals, adapter_text
 from .context import ExecutionContext, Unwind, current
-from .gathered_output import GatheredOutput
 from .host import HostFunction, HostImport, call, missing_trap, missing_type
 from .inline import TIME_SLICE_EPOCHS
 from .invocation import End, Invocation, Outcome, core_module
@@ -85,7 +82,6 @@ _EXTERN_SIZE = ctypes.sizeof(_Extern)
 _EXTERN_OFFSET = _Extern.of.offset
 """Where the union of an extern begins."""
 
-_GATHERED = MEMORY_NAME.encode()
 _memory_size = bind(keep_gil, "wasmtime_memory_data_size", c_size_t, P, P)
 _EXTERN_MEMORY = 3
 
@@ -149,8 +145,6 @@ def run(engine: wasmtime.Engine, context: ExecutionContext) -> Outcome:
             ended, memory = _run(engine, store_context, context)
         seconds = (time.monotonic_ns() - context.started_ns) / 1e9
     finally:  # a signal's handler may raise
-        if context.gathers_writes:
-            context.streams.end_gathering()
         (_store_delete_keeping_gil if seconds < _FAST else store_delete)(store)
         current.context = context.memory = None
         context.end()
@@ -165,8 +159,7 @@ def _limit(store: int, store_context: int, context: ExecutionContext) -> None:
     limits = context.invocation.limits
     extra = 0 if core_module(context.invocation).instance_pre else 1
     instances, tables = 1 + 2 * extra, limits.tables + extra
-    memories = MEMORIES_OF_GATHERING if context.gathers_writes else limits.memories
-    store_limiter(store, limits.memory, limits.table_elements, instances, tables, memories)
+    store_limiter(store, limits.memory, limits.table_elements, instances, tables, limits.memories)
     if context.is_inline:
         # Without a callback an epoch ends the guest: the second one, because the first may come at once. In a callback
         # the handlers of signals would run, and an exception of theirs would be lost there.
@@ -196,7 +189,7 @@ def _run(engine: wasmtime.Engine, store_context: int, context: ExecutionContext)
     instance_at, trap, trap_at = results.instance_at, results.trap, results.trap_at
     extern_at, function_at = results.extern_at, results.extern_at + _EXTERN_OFFSET
     trap.value = None
-    if pre := module.gathering if context.gathers_writes else module.instance_pre:
+    if pre := module.instance_pre:
         error = _instantiate(pre.ptr(), store_context, instance_at, trap_at)
     else:
         error = _instantiate_with_files(engine, store_context, context, results.instance, trap)
@@ -204,8 +197,6 @@ def _run(engine: wasmtime.Engine, store_context: int, context: ExecutionContext)
         return _failure(context, error, trap), 0
     if measurement:
         measurement.instantiated_ns = time.monotonic_ns()
-    if context.gathers_writes and _export_get(store_context, instance_at, _GATHERED, len(_GATHERED), extern_at):
-        context.streams.begin_gathering(GatheredOutput(_view(_memory_data(store_context, function_at))))
     code, codes = 0, module.functions_with_code
     for name in invocation.entrypoints:
         if not _export_get(store_context, instance_at, name, len(name), extern_at):

@@ -59,7 +59,6 @@ class ExecutionContext:
         "deadline",
         "environment",
         "exit_code",
-        "gathers_writes",
         "invocation",
         "is_ending",
         "is_inline",
@@ -77,8 +76,6 @@ class ExecutionContext:
         self.invocation = invocation
         self.is_inline = False
         """Whether the guest runs on the event loop's thread, where it blocks every other request."""
-        self.gathers_writes = False
-        """Whether the module with gathered writes is run, if there is one: for guests that run inline alone."""
         streams = PipedStreams if isinstance(invocation.module, WarmComponent) else StandardStreams
         self.streams = streams(invocation.stdin, invocation.limits.stderr, invocation.on_stderr)
         self.memory: Memory | None = None

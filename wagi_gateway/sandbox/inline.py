@@ -98,8 +98,6 @@ _MIN_STREAK = 8
 """Fast guests in a row before the first inline run. Each interruption multiplies the number by this factor, by its cube
 after more than _MAX_BLOCK."""
 _MAX_STREAK = _MIN_STREAK**7
-_MANY_WRITES = 3
-"""Writes of a guest from which on gathering them pays: the memory for it costs as much as one or two writes."""
 
 
 class InlinePolicy:
@@ -109,13 +107,11 @@ class InlinePolicy:
     again, and two million after the second.
     """
 
-    __slots__ = ("_needed", "_streak", "is_allowed", "writes_often")
+    __slots__ = ("_needed", "_streak", "is_allowed")
 
     def __init__(self) -> None:
         self.is_allowed = False
         """Whether the module's next guest may run inline."""
-        self.writes_often = False
-        """Whether a guest of the module has written so often that gathering its writes pays."""
         self._needed = _MIN_STREAK
         self._streak = 0
 
@@ -126,11 +122,9 @@ class InlinePolicy:
             self._streak = 0
             self.is_allowed = True
 
-    def count_inline_run(self, writes: int) -> None:
-        """Counts a run that ended inline within its time slice, with so many writes. A whole streak divides the streak
-        needed next time by _MIN_STREAK."""
-        if writes >= _MANY_WRITES:
-            self.writes_often = True
+    def count_inline_run(self) -> None:
+        """Counts a run that ended inline within its time slice. A whole streak divides the streak needed next time by
+        _MIN_STREAK."""
         self._streak += 1
         if self._streak >= self._needed:
             self._streak = 0

@@ -21,7 +21,7 @@ from .context import ExecutionContext
 from .file_thread import FileThread
 from .guest import GRACE, Guest
 from .inline import InlinePolicy, Watchdog
-from .invocation import Invocation, Outcome, core_module
+from .invocation import Invocation, Outcome
 from .pipes import PipePool
 from .stack import GUEST_STACK, can_hold_guest
 from .threads import ThreadPool
@@ -173,8 +173,6 @@ class Sandbox:
         """
         context = guest.context
         context.is_inline = True
-        if policy.writes_often and core_module(guest.invocation).gathering:
-            context.gathers_writes = True
         guest.executor = "inline"
         self._watchdog.enter(context)
         try:
@@ -185,7 +183,7 @@ class Sandbox:
         context.is_inline = False
         has_ended = outcome.kind != "trap" or not (context.is_ending or outcome.was_interrupted)
         if has_ended and worked is None:
-            policy.count_inline_run(context.streams.pieces_held)
+            policy.count_inline_run()
         else:
             policy.count_interruption(worked or 0.0)
         if has_ended:

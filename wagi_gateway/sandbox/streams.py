@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 
-from .gathered_output import GatheredOutput
 from .pipes import PipePool
 
 CHUNK = 64 * 1024
@@ -35,7 +34,6 @@ class StandardStreams:
     """
 
     __slots__ = (
-        "_gathered",
         "_log",
         "_loop",
         "_stderr",
@@ -68,7 +66,6 @@ class StandardStreams:
         """Bytes of standard error beyond the limit."""
         self._stdin = stdin
         self._stdin_at = 0
-        self._gathered: GatheredOutput | None = None
         self._stdout: deque[bytes] = deque()
         self._stdout_size = 0
         self._stdout_taken = 0
@@ -101,30 +98,11 @@ class StandardStreams:
     def write_stdout(self, data: bytes) -> bool:
         """Adds a piece of standard output, and wakes the event loop if it waits for one. Returns whether the guest has
         to wait before its next write."""
-        if self._gathered:
-            self._take_gathered(self._gathered)
         self._stdout.append(data)
         self._stdout_size += len(data) + _PIECE_COST
         if self._waiter is not None:
             self._wake_loop()
         return self._stdout_size - self._stdout_taken >= CAPACITY
-
-    def begin_gathering(self, gathered: GatheredOutput) -> None:
-        """Called for a guest whose own code gathers standard output, with room for it."""
-        self._gathered = gathered
-
-    def end_gathering(self) -> None:
-        """Adds what the guest's own code has gathered to standard output, and leaves no room for more. Called before
-        the guest's memory ends."""
-        gathered, self._gathered = self._gathered, None
-        if gathered:
-            self._take_gathered(gathered)
-            gathered.close()
-
-    def _take_gathered(self, gathered: GatheredOutput) -> None:
-        if data := gathered.take():
-            self._stdout.append(data)
-            self._stdout_size += len(data) + _PIECE_COST
 
     @property
     def is_full(self) -> bool:
@@ -150,7 +128,6 @@ class StandardStreams:
 
     def close(self, descriptor: int) -> None:
         """Closes one of the guest's descriptors."""
-        self.end_gathering()
         self.descriptors[descriptor] = CLOSED
         if STDOUT not in self.descriptors and not self.is_stdout_closed:
             self.is_stdout_closed = True
@@ -160,7 +137,6 @@ class StandardStreams:
     def renumber(self, source: int, target: int) -> None:
         """Moves a stream from one of the guest's descriptors to another (WASI, `fd_renumber`)."""
         if source != target:
-            self.end_gathering()
             self.descriptors[target] = self.descriptors[source]
             self.close(source)
 
@@ -219,11 +195,6 @@ class StandardStreams:
     def stdout_held(self) -> int:
         """Bytes of standard output that were not taken, with the cost of their pieces."""
         return self._stdout_size - self._stdout_taken
-
-    @property
-    def pieces_held(self) -> int:
-        """Pieces of standard output that were not taken."""
-        return len(self._stdout)
 
     def take_stdout(self) -> bytes:
         """Takes about CHUNK bytes of standard output; no bytes if the guest has written none since."""

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from ..compiler.component import WarmComponent
-from ..compiler.warm_module import WarmGuest, WarmModule
+from ..compiler.warm_module import WarmGuest
 from ..config.file import ConfigFile
 from ..config.settings import ModuleConfig
 from ..errors import MAX_PROBLEMS, StartupError, redact_value
@@ -135,11 +135,6 @@ class EndpointLoader:
             return None
 
     def _instantiates(self, config: ModuleConfig, module: WarmGuest, findings: Findings) -> bool:
-        memories = config.limits.memories
-        if isinstance(module, WarmModule) and module.memories > memories:
-            what = f"has {module.memories} memories, more than limits.memories = {memories}; raise it"
-            findings.refuse(f'module = "{config.module}": {what}')
-            return False
         failure = self._loader.check_instantiates(module, config.limits)
         if failure is not None:
             findings.refuse(f'module = "{config.module}": cannot be instantiated: {failure}')
