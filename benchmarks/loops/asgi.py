@@ -8,6 +8,7 @@ whose package answers: this file imports nothing of this project but `create_app
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import time
 from contextlib import AbstractAsyncContextManager
@@ -33,6 +34,7 @@ class AsgiLoop:
     def __init__(self, app: Starlette) -> None:
         self._app = app
         self._status = 0
+        self._is_received = False
 
     def serving(self) -> AbstractAsyncContextManager[object]:
         """The time in which `run` may be called."""
@@ -41,16 +43,18 @@ class AsgiLoop:
     async def run(self, count: int) -> None:
         """Calls the application so many times."""
         for _ in range(count):
-            self._status = 0
-            await self._app(_scope(), _receive, self._send)
+            self._status, self._is_received = 0, False
+            await self._app(_scope(), self._receive, self._send)
             assert self._status == 200
 
     async def _send(self, message: Message) -> None:
         self._status = message.get("status", self._status)
 
-
-async def _receive() -> Message:
-    return {"type": "http.request", "body": b"", "more_body": False}
+    async def _receive(self) -> Message:
+        if self._is_received:  # the client waits for the response
+            await asyncio.get_running_loop().create_future()
+        self._is_received = True
+        return {"type": "http.request", "body": b"", "more_body": False}
 
 
 def _scope() -> Scope:
