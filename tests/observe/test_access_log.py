@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
 
@@ -79,7 +78,7 @@ def test_handlers_and_filters_of_a_program_around_the_gateway_get_records(
     add: Callable[[Seen], None], is_beside: bool, log_format: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def written() -> list[str]:
-        asyncio.run(_log(count=2))
+        _log(count=2)
         return [line.partition("Z")[2] for line in capsys.readouterr().err.splitlines()]
 
     log.configure(LogConfig.model_validate({"format": log_format}))
@@ -99,13 +98,13 @@ def test_a_level_and_a_formatter_of_a_program_around_the_gateway_count(
     log.configure(LogConfig.model_validate({"format": log_format}))
     (handler,) = log.logger.handlers
     handler.setFormatter(logging.Formatter("mine: %(message)s"))
-    asyncio.run(_log(count=1))
+    _log(count=1)
     assert capsys.readouterr().err == "mine: GET /a/b?c=1\n"
     handler.setLevel(logging.WARNING)
-    asyncio.run(_log(count=1))
+    _log(count=1)
     assert capsys.readouterr().err == ""
 
 
-async def _log(count: int) -> None:
+def _log(count: int) -> None:
     for _ in range(count):
         log_access(access())
