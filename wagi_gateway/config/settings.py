@@ -66,6 +66,16 @@ class SettingsTable(BaseModel):
         return schema
 
 
+class TableOrString(SettingsTable):
+    """A table that may be written as a string alone: its path, or its module."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The schema that accepts the string, too."""
+        table = super().__get_pydantic_json_schema__(core_schema, handler)
+        return {"anyOf": [{"type": "string", "minLength": 1}, table]}
+
+
 LEGACY_TOP_LEVEL = {
     "default_host": "set hostname in [server]",
     "bindle_server": "bindles are gone; name a file",
@@ -143,13 +153,8 @@ class Limits(SettingsTable):
     """Outbound calls one request may make."""
 
 
-class VolumeConfig(SettingsTable):
+class VolumeConfig(TableOrString):
     """A directory that the guest sees under a name of its own; `path` or `temporary` says which."""
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """The JSON Schema that also accepts the path as a string."""
-        return {"anyOf": [{"type": "string", "minLength": 1}, super().__get_pydantic_json_schema__(core, handler)]}
 
     path: str | None = Field(None, min_length=1)
     """The directory on the host; relative to the file that names it. It is opened at start: another one in its place
@@ -176,13 +181,8 @@ def _volume_from_string(value: object) -> object:
     return {"path": value} if isinstance(value, str) else value
 
 
-class DocumentRootConfig(SettingsTable):
+class DocumentRootConfig(TableOrString):
     """A directory of scripts and files, of which an interpreter such as php-cgi runs the scripts."""
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """The JSON Schema that also accepts the path as a string."""
-        return {"anyOf": [{"type": "string", "minLength": 1}, super().__get_pydantic_json_schema__(core, handler)]}
 
     path: Directory = Field(min_length=1)
     """The directory on the host; relative to the file that names it. Below the host's directory of one of `volumes` the
@@ -212,7 +212,7 @@ TEMPORARY_VOLUME = "/tmp"  # noqa: S108 - the guest's own
 """The guest's path of the directory TMPDIR of one request."""
 
 
-class SnapshotConfig(SettingsTable):
+class SnapshotConfig(TableOrString):
     """A pre-initialised module: an exported function is executed once, by Wizer, and memory and globals are kept.
 
     The function sees the directories of `volumes`, no environment and no arguments. All that it reads or makes is in
@@ -227,11 +227,6 @@ class SnapshotConfig(SettingsTable):
     """The exported function that becomes the `entrypoint` of the new module."""
     volumes: dict[str, BuildPath] = Field(default_factory=dict)
     """Directories that the function may open: `{ "/guest" = "dir" }`, relative to `directory`."""
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """The JSON Schema that also accepts the module as a string."""
-        return {"anyOf": [{"type": "string", "minLength": 1}, super().__get_pydantic_json_schema__(core, handler)]}
 
 
 def _snapshot_from_string(value: object) -> object:
